@@ -1,0 +1,47 @@
+# `make help` lists what there is. Everything is installed inside this folder, in .venv and .tools.
+
+# The environment's own Python once there is one, so that a Python named at the first `make setup` stays in use.
+PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
+COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+.PHONY: help setup demo test test-slow check format lock clean
+.DEFAULT_GOAL := help
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv and .tools ready; quick when they are. PYTHON=python3.12 picks another Python
+	@command -v "$(PYTHON)" >/dev/null || { \
+		echo 'setup: no "$(PYTHON)" here. Install Python 3.11 or newer, or name one: make setup PYTHON=python3.12' >&2; \
+		exit 1; }
+	@"$(PYTHON)" -m setup
+
+# GIT and EVENTS reach the shell as environment variables: any character is safe in a path.
+demo: setup ## show it all at work. GIT=path takes a repository's history, EVENTS=path a file of events, TAILRACE_HOME=path keeps the state there
+	@.venv/bin/tailrace demo $${GIT:+--git "$$GIT"} $${EVENTS:+--events "$$EVENTS"}
+
+test: setup ## run the quick tests
+	@.venv/bin/pytest -m "not slow"
+
+test-slow: setup ## run the slow tests: kills, races, whole runs
+	@.venv/bin/pytest -m slow
+
+check: setup ## lint, check the format, the types and the direction of imports
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+
+format: setup ## format the code and sort its imports
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+lock: setup ## write the lock files anew from pyproject.toml and setup/*.lock. UPGRADE=1 takes newer versions
+	@$(COMPILE) pyproject.toml --group dev --group setup --output-file requirements.lock
+	@$(COMPILE) --no-annotate --group bootstrap --output-file setup/requirements-uv.lock
+	@"$(PYTHON)" -m setup --repin
+
+clean: ## remove what set-up and the checks made; the state in var/ stays
+	rm -rf .venv .tools .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

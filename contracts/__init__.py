@@ -1,0 +1,1 @@
+"""What each table promises: name, columns with types and meaning, key, checks. No Spark import."""

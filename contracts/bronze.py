@@ -1,0 +1,82 @@
+"""Bronze: what landed, as it landed, each delivery once."""
+
+from contracts.tables import Column, Table, Type
+
+DELIVERY = (
+    Column("delivered_at", Type.TIMESTAMP, "when the file was written: its modification time", nullable=False),
+    Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False),
+    Column("line", Type.INT64, "line (JSON) or row (Parquet) within the file, from 1", nullable=False),
+    Column("batch", Type.INT64, "number of the load that took the file, rising", nullable=False),
+    Column("ingested_at", Type.TIMESTAMP, "when that load began", nullable=False),
+)
+
+# A later delivery replaces an earlier one: files in the order they were written, then lines in theirs. The batch
+# only settles a file that was rewritten under its own name within the same millisecond.
+DELIVERY_ORDER = ("delivered_at", "file", "line", "batch")
+
+EVENTS = Table(
+    layer="bronze",
+    name="events",
+    fields=(
+        Column("event_id", Type.STRING, "the producer's id; a re-delivery carries the same", nullable=False),
+        Column("event_type", Type.STRING, "what was done, such as view or edit", nullable=False),
+        Column("actor_id", Type.STRING, "who did it", nullable=False),
+        Column("document_id", Type.STRING, "what it was done to", nullable=False),
+        Column("occurred_at", Type.TIMESTAMP, "when it was done", nullable=False),
+        Column("source", Type.STRING, "the connector that delivered it"),
+        Column("attributes", Type.STRING, "further facts as a JSON object"),
+        *DELIVERY,
+    ),
+    key=("file", "line", "batch"),
+    statistics=("batch",),
+)
+
+DOCUMENTS = Table(
+    layer="bronze",
+    name="documents",
+    fields=(
+        Column("document_id", Type.STRING, "the document", nullable=False),
+        Column("title", Type.STRING, "its title"),
+        Column("type", Type.STRING, "its kind, such as doc or pdf"),
+        Column("size_bytes", Type.INT64, "its size in bytes"),
+        Column("folder", Type.STRING, "the folder it lies in, separated by /"),
+        Column("owner", Type.STRING, "the actor who owns it"),
+        Column("updated_at", Type.TIMESTAMP, "when these facts became true"),
+        *DELIVERY,
+    ),
+    key=("file", "line", "batch"),
+    statistics=("batch",),
+)
+
+QUARANTINE = Table(
+    layer="bronze",
+    name="quarantine",
+    fields=(
+        Column("feed", Type.STRING, "events or documents", nullable=False),
+        Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False),
+        Column("line", Type.INT64, "line or row within the file, from 1; null for a file refused as a whole"),
+        Column("reason", Type.STRING, "why it was refused", nullable=False),
+        Column("raw", Type.STRING, "the text as it landed; null for a file refused as a whole"),
+        Column("batch", Type.INT64, "number of the load that met it", nullable=False),
+        Column("ingested_at", Type.TIMESTAMP, "when that load began", nullable=False),
+    ),
+    key=("feed", "file", "line", "batch"),
+    statistics=("batch",),
+)
+
+FILES = Table(
+    layer="bronze",
+    name="files",
+    fields=(
+        Column("feed", Type.STRING, "events or documents", nullable=False),
+        Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False),
+        Column("sha256", Type.STRING, "digest of its bytes", nullable=False),
+        Column("bytes", Type.INT64, "its size", nullable=False),
+        Column("delivered_at", Type.TIMESTAMP, "its modification time", nullable=False),
+        Column("refusal", Type.STRING, "why the file as a whole was refused; null where it was read"),
+        Column("batch", Type.INT64, "number of the load that takes it", nullable=False),
+        Column("ingested_at", Type.TIMESTAMP, "when that load began", nullable=False),
+    ),
+    key=("feed", "file", "sha256"),
+    statistics=("batch",),
+)

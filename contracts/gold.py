@@ -1,0 +1,17 @@
+"""Gold: one table per feature view, one row per entity key."""
+
+from collections.abc import Iterable
+
+from contracts.tables import Column, Table
+
+
+def table(view: str, *, keys: Iterable[Column], features: Iterable[Column]) -> Table:
+    """The contract of a view's gold table: its keys, then its features in the order they are declared."""
+    keys = tuple(keys)
+    return Table(
+        layer="gold",
+        name=view,
+        fields=(*keys, *features),
+        key=tuple(key.name for key in keys),
+        change_feed=True,
+    )

@@ -1,0 +1,42 @@
+"""What may land: the two feeds, their fields, and the rules a line must keep."""
+
+from dataclasses import dataclass
+
+from contracts import bronze
+from contracts.tables import Table
+
+MAXIMUM_ID_BYTES = 1_000  # of UTF-8; ids seen in practice reach 917 characters
+EVENT_TYPE = "[a-z][a-z0-9_]{0,62}"
+TIME = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})?"
+MAXIMUM_HOURS_AHEAD = 24  # of the wall clock; clocks drift, but no event is known a day before it happens
+
+LINE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
+PARQUET_SUFFIX = ".parquet"
+TEMPORARY_PREFIXES = (".", "_")
+TEMPORARY_SUFFIXES = (".tmp", ".part", ".partial", ".inprogress", ".crdownload", ".filepart")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """A folder below the landing folder; `renamed` maps a landing field to its bronze column where they differ."""
+
+    name: str
+    table: Table
+    required: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...] = ()
+
+
+EVENTS = Feed(
+    name="events",
+    table=bronze.EVENTS,
+    required=("event_id", "event_type", "actor_id", "document_id", "occurred_at"),
+)
+
+DOCUMENTS = Feed(
+    name="documents",
+    table=bronze.DOCUMENTS,
+    required=("id",),
+    renamed=(("id", "document_id"), ("size", "size_bytes")),
+)
+
+FEEDS = (EVENTS, DOCUMENTS)

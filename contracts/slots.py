@@ -1,0 +1,49 @@
+"""Refresh times: as-of times lie on a 15-minute grid in UTC."""
+
+from datetime import UTC, datetime, timedelta
+
+SLOT = timedelta(minutes=15)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class AsOfError(Exception):
+    """An as-of time that cannot be refreshed to; the message names times that can."""
+
+
+def last_tick(now: datetime) -> datetime:
+    """The newest grid time that is not after `now`."""
+    return now - (now - EPOCH) % SLOT
+
+
+def parse_as_of(text: str) -> datetime:
+    """Read an ISO time on the grid; one without an offset is UTC."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise AsOfError(f"{text!r} is not a time; write it as 2026-01-31T09:15:00Z") from error
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    check_on_grid(time)
+    return time
+
+
+def check_on_grid(as_of: datetime) -> None:
+    before = last_tick(as_of)
+    if before != as_of:
+        raise AsOfError(
+            f"as-of {to_text(as_of)} is not on the 15-minute grid; the neighbours are "
+            f"{to_text(before)} and {to_text(before + SLOT)}"
+        )
+
+
+def to_text(time: datetime) -> str:
+    """A time as it stands in every JSON of Tailrace: UTC, `Z`, microseconds only where there are some."""
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def to_micros(time: datetime) -> int:
+    """Microseconds since 1970."""
+    return (time - EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(micros: int) -> datetime:
+    return EPOCH + timedelta(microseconds=micros)

@@ -1,0 +1,55 @@
+"""The words a contract is written in: a table, its columns and their types."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Type(StrEnum):
+    """A column's type, spelled as Spark SQL spells it. Timestamps are microseconds UTC."""
+
+    STRING = "string"
+    INT64 = "bigint"
+    FLOAT64 = "double"
+    BOOL = "boolean"
+    TIMESTAMP = "timestamp"
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: Type
+    meaning: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One Delta table.
+
+    `key` columns are unique together and never null. `checks` are SQL conditions that hold for every row.
+    `statistics` are the columns whose minimum and maximum are kept per file; identifying columns stay
+    out of it, because a vacuumed table still holds the statistics of what was deleted.
+    """
+
+    layer: str
+    name: str
+    fields: tuple[Column, ...]
+    key: tuple[str, ...]
+    checks: tuple[str, ...] = ()
+    statistics: tuple[str, ...] = ()
+    change_feed: bool = False
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.layer}.{self.name}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def ddl(self) -> str:
+        """The columns as a Spark DDL string, key columns NOT NULL."""
+        return ", ".join(
+            f"`{field.name}` {field.type}" + ("" if field.nullable else " NOT NULL") for field in self.fields
+        )

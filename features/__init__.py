@@ -1,0 +1,1 @@
+"""Feature definitions: every module in this folder is read, nothing else lists them."""

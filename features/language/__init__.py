@@ -1,0 +1,31 @@
+"""The language feature definitions are written in."""
+
+from contracts.tables import Column as Feature
+from contracts.tables import Type
+from features.language.aggregation import Count, Distinct, First, Last, NewestIs
+from features.language.entity import Entity
+from features.language.load import Definitions, load_definitions
+from features.language.on_demand import OnDemandFeature, on_demand
+from features.language.problem import DefinitionError
+from features.language.service import FeatureService
+from features.language.view import FeatureView
+from features.language.window import Window
+
+__all__ = [
+    "Count",
+    "DefinitionError",
+    "Definitions",
+    "Distinct",
+    "Entity",
+    "Feature",
+    "FeatureService",
+    "FeatureView",
+    "First",
+    "Last",
+    "NewestIs",
+    "OnDemandFeature",
+    "Type",
+    "Window",
+    "load_definitions",
+    "on_demand",
+]

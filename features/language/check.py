@@ -1,0 +1,140 @@
+"""Checks on definitions, made when they are loaded, so that a mistake is found before any job runs."""
+
+from collections.abc import Mapping
+
+import sqlglot
+import sqlglot.errors
+import sqlglot.expressions
+
+from contracts import silver
+from features.language.aggregation import Aggregation, Distinct
+from features.language.on_demand import OnDemandFeature
+from features.language.problem import DefinitionError, check_name
+from features.language.service import FeatureService
+from features.language.view import FeatureView
+
+LANES = ("batch",)
+
+
+def check_view(view: FeatureView, views: Mapping[str, FeatureView]) -> None:
+    here = f"view {view.name!r}"
+    check_name(view.name, of=f"{here}, field 'name'")
+    if view.lane not in LANES:
+        raise DefinitionError(f"{here}, field 'lane': {view.lane!r} is not a lane; there are {', '.join(LANES)}")
+    if not view.owner:
+        raise DefinitionError(f"{here}, field 'owner': say who answers for this view")
+    if view.freshness.total_seconds() <= 0:
+        raise DefinitionError(f"{here}, field 'freshness': must be above zero")
+    if (view.transform is None) == (not view.aggregations) or (view.transform is None) != (not view.transform_features):
+        raise DefinitionError(f"{here}: give either 'aggregations', or 'transform' with 'transform_features'")
+    check_keys(view)
+    for line in view.aggregations:
+        check_aggregation(view, line, views)
+    check_feature_names(view)
+    check_inputs(view)
+    check_online_when(view)
+
+
+def check_keys(view: FeatureView) -> None:
+    here = f"view {view.name!r}, field 'entities'"
+    if not view.entities:
+        raise DefinitionError(f"{here}: a view describes at least one entity")
+    if len(set(view.keys)) < len(view.keys):
+        raise DefinitionError(f"{here}: {', '.join(view.keys)} names a key twice")
+    for entity in view.entities if view.aggregations else ():
+        if entity.key not in silver.INTERACTIONS.columns:
+            known = ", ".join(silver.INTERACTIONS.columns)
+            raise DefinitionError(
+                f"{here}: key {entity.key!r} is not a column of {silver.INTERACTIONS.full_name}: {known}"
+            )
+
+
+def check_aggregation(view: FeatureView, line: Aggregation, views: Mapping[str, FeatureView]) -> None:
+    here = f"view {view.name!r}, feature {line.name!r}"
+    check_name(line.name, of=f"{here}, field 'name'")
+    try:
+        windows = line.windows
+    except DefinitionError as error:
+        raise DefinitionError(f"view {view.name!r}, {error}") from error
+    if not line.features:
+        raise DefinitionError(f"{here}, field 'over': name at least one window, such as 24h")
+    if len(set(windows)) < len(windows):
+        raise DefinitionError(f"{here}, field 'over': names a window twice")
+    if isinstance(line, Distinct):
+        check_distinct(view, line, views)
+
+
+def check_distinct(view: FeatureView, line: Distinct, views: Mapping[str, FeatureView]) -> None:
+    here = f"view {view.name!r}, feature {line.name!r}"
+    finer = views.get(line.rows_of)
+    if finer is None:
+        raise DefinitionError(f"{here}, field 'rows_of': there is no view {line.rows_of!r}")
+    if not set(view.entities) < set(finer.entities):
+        raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is not keyed finer than {view.name!r}")
+    for window in line.over:
+        if f"{line.active}_{window}" not in finer.feature_names:
+            raise DefinitionError(
+                f"{here}, field 'over': needs {line.active}_{window} of view {finer.name!r}, which {finer.name!r} "
+                f"does not have; add the window {window} to {line.active!r} there"
+            )
+
+
+def check_feature_names(view: FeatureView) -> None:
+    seen = set(view.keys)
+    for feature in view.features:
+        check_name(feature.name, of=f"view {view.name!r}, feature {feature.name!r}")
+        if feature.name in seen:
+            raise DefinitionError(f"view {view.name!r}, feature {feature.name!r}: that name is taken in this view")
+        seen.add(feature.name)
+
+
+def check_inputs(view: FeatureView) -> None:
+    known = [table.name for table in silver.TABLES]
+    for name in view.inputs:
+        if name not in known:
+            raise DefinitionError(
+                f"view {view.name!r}, field 'transform': it takes {name!r}, which is no silver table; "
+                f"there are {', '.join(known)}, and as_of"
+            )
+
+
+def check_online_when(view: FeatureView) -> None:
+    if view.online_when is None:
+        return
+    here = f"view {view.name!r}, field 'online_when'"
+    try:
+        condition = sqlglot.parse_one(view.online_when, dialect="spark")
+    except sqlglot.errors.SqlglotError as error:
+        raise DefinitionError(f"{here}: {view.online_when!r} is not a SQL condition") from error
+    for column in condition.find_all(sqlglot.expressions.Column):
+        if column.name not in view.feature_names:
+            raise DefinitionError(f"{here}: {column.name!r} is not a feature of this view")
+
+
+def check_on_demand(feature: OnDemandFeature, views: Mapping[str, FeatureView]) -> None:
+    here = f"on-demand feature {feature.name!r}, field 'inputs'"
+    if not feature.inputs:
+        raise DefinitionError(f"{here}: name at least one feature as view:feature")
+    for reference in feature.inputs:
+        check_reference(reference, views, here=here)
+
+
+def check_service(
+    service: FeatureService, views: Mapping[str, FeatureView], on_demand: Mapping[str, OnDemandFeature]
+) -> None:
+    here = f"service {service.name!r}, field 'features'"
+    check_name(service.name, of=f"service {service.name!r}, field 'name'")
+    if not service.features:
+        raise DefinitionError(f"{here}: name at least one view or feature")
+    for reference in service.features:
+        if reference not in on_demand and reference not in views:
+            check_reference(reference, views, here=here)
+
+
+def check_reference(reference: str, views: Mapping[str, FeatureView], *, here: str) -> None:
+    view, _, name = reference.partition(":")
+    if view not in views:
+        raise DefinitionError(f"{here}: {reference!r} names no view; there are {', '.join(sorted(views))}")
+    if name not in views[view].feature_names:
+        raise DefinitionError(f"{here}: view {view!r} has no feature {name!r}")
+

@@ -1,0 +1,105 @@
+"""Find every definition in the folders that `TAILRACE_FEATURES` names, and check them together."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from features.language import check
+from features.language.on_demand import OnDemandFeature
+from features.language.problem import DefinitionError
+from features.language.service import FeatureService
+from features.language.view import FeatureView
+
+SHIPPED = "shipped"
+SHIPPED_FOLDER = Path(__file__).resolve().parent.parent
+
+Definition = TypeVar("Definition", FeatureView, OnDemandFeature, FeatureService)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definitions:
+    """All definitions, by name; `views` has every view behind the finer ones it counts rows of."""
+
+    views: dict[str, FeatureView]
+    on_demand: dict[str, OnDemandFeature]
+    services: dict[str, FeatureService]
+
+    def view(self, name: str) -> FeatureView:
+        if name not in self.views:
+            raise DefinitionError(f"there is no view {name!r}; there are {', '.join(sorted(self.views))}")
+        return self.views[name]
+
+
+def load_definitions(folders: Iterable[str] = (SHIPPED,)) -> Definitions:
+    """Load the definitions of several folders, `shipped` standing for the ones in this package.
+
+    Raises `DefinitionError` naming the file, the view and the field where one cannot be used.
+    """
+    modules = [module for folder in folders for module in modules_of(folder)]
+    views = by_name(FeatureView, modules)
+    on_demand = by_name(OnDemandFeature, modules)
+    services = by_name(FeatureService, modules)
+    if not views:
+        raise DefinitionError(f"no feature view in {', '.join(folders) or 'TAILRACE_FEATURES, which names no folder'}")
+    for view in views.values():
+        check.check_view(view, views)
+    for feature in on_demand.values():
+        check.check_on_demand(feature, views)
+    for service in services.values():
+        check.check_service(service, views, on_demand)
+    return Definitions(views=finer_first(views), on_demand=on_demand, services=services)
+
+
+def modules_of(folder: str) -> Iterator[ModuleType]:
+    path = SHIPPED_FOLDER if folder == SHIPPED else Path(folder).expanduser()
+    if not path.is_dir():
+        raise DefinitionError(f"TAILRACE_FEATURES names {folder!r}, which is not a folder")
+    for file in sorted(path.glob("*.py")):
+        if file.name.startswith("_"):
+            continue
+        yield importlib.import_module(f"features.{file.stem}") if folder == SHIPPED else import_file(file.resolve())
+
+
+def import_file(file: Path) -> ModuleType:
+    """Import a definition file that is no part of an installed package, under a name made from its path."""
+    name = "definitions_at_" + "_".join(part.replace(".", "_") for part in file.with_suffix("").parts[1:])
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise DefinitionError(f"{file}: cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except DefinitionError as error:
+        del sys.modules[name]
+        raise DefinitionError(f"{file}: {error}") from error
+    except Exception as error:
+        del sys.modules[name]
+        raise DefinitionError(f"{file}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def by_name(kind: type[Definition], modules: Iterable[ModuleType]) -> dict[str, Definition]:
+    """Collect one kind of definition; the same object imported by two files counts once."""
+    found: dict[str, tuple[Definition, str | None]] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if not isinstance(value, kind):
+                continue
+            first, file = found.setdefault(value.name, (value, module.__file__))
+            if first is not value:
+                raise DefinitionError(f"{value.name!r} is defined in {file} and again in {module.__file__}")
+    return {name: definition for name, (definition, _) in sorted(found.items())}
+
+
+def finer_first(views: dict[str, FeatureView]) -> dict[str, FeatureView]:
+    order = TopologicalSorter({name: view.finer_views for name, view in views.items()}).static_order()
+    return {name: views[name] for name in order}

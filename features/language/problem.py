@@ -1,0 +1,16 @@
+"""What is wrong with a definition, and how names are checked."""
+
+import re
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+class DefinitionError(Exception):
+    """A definition that cannot be used; the message names the view, the field and what to write instead."""
+
+
+def check_name(name: str, *, of: str) -> None:
+    if not NAME.fullmatch(name):
+        raise DefinitionError(
+            f"{of}: {name!r} is not a usable name; write a lower-case letter, then at most 62 of a-z, 0-9 and _"
+        )

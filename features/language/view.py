@@ -1,0 +1,83 @@
+"""Feature views: one row of features per entity key, kept in one gold table and one attribute of the store."""
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from contracts import gold
+from contracts.tables import Column, Table, Type
+from features.language.aggregation import Aggregation
+from features.language.entity import Entity
+
+# A transform takes silver tables by name (and `as_of`, if it wants) and returns keys and features.
+Transform = Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureView:
+    """Features of one entity key, declared by `aggregations` over interactions or computed by `transform`.
+
+    `online_when` is a SQL condition over the features; rows that do not meet it stay in gold and are
+    absent from the store. `freshness` is how old the view's watermark may be before it misses its purpose.
+    """
+
+    name: str
+    entities: tuple[Entity, ...]
+    owner: str
+    description: str
+    freshness: timedelta
+    aggregations: tuple[Aggregation, ...] = ()
+    transform: Transform | None = None
+    transform_features: tuple[Column, ...] = ()
+    online_when: str | None = None
+    lane: str = "batch"
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(entity.key for entity in self.entities)
+
+    @cached_property
+    def features(self) -> tuple[Column, ...]:
+        declared = tuple(feature for line in self.aggregations for feature in line.features)
+        return declared or self.transform_features
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    @cached_property
+    def table(self) -> Table:
+        """The contract of this view's gold table."""
+        keys = (Column(entity.key, Type.STRING, entity.description, nullable=False) for entity in self.entities)
+        return gold.table(self.name, keys=keys, features=self.features)
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The silver tables that this view reads, by name."""
+        if self.transform is None:
+            return ("interactions",)
+        return tuple(name for name in inspect.signature(self.transform).parameters if name != "as_of")
+
+    @cached_property
+    def finer_views(self) -> tuple[str, ...]:
+        """The views that must be refreshed before this one."""
+        return tuple(dict.fromkeys(line.rows_of for line in self.aggregations if hasattr(line, "rows_of")))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits that change when names, order or types of the features do."""
+        return schema_fingerprint(self.features)
+
+    @cached_property
+    def publication_fingerprint(self) -> str:
+        """Changes where the store would hold other values or other rows for the same gold."""
+        return hashlib.sha256(f"{self.fingerprint} {self.online_when}".encode()).hexdigest()[:16]
+
+
+def schema_fingerprint(features: tuple[Column, ...]) -> str:
+    text = "\n".join(f"{feature.name} {feature.type}" for feature in features)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

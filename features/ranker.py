@@ -1,0 +1,17 @@
+"""What the search ranker asks for with every query."""
+
+from features.language import FeatureService
+
+ranker = FeatureService(
+    name="ranker",
+    features=(
+        "document_activity",
+        "actor_activity",
+        "actor_document_affinity",
+        "document_profile",
+        "hours_since_last_edit",
+        "edit_trend",
+    ),
+    owner="search-ranking",
+    description="Everything the first-stage ranker scores a candidate document with.",
+)

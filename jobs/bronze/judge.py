@@ -1,0 +1,100 @@
+"""Judge landed lines: turn each into the fields of its feed, or say why it cannot be used."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contracts import landing
+from contracts.bronze import DELIVERY
+from contracts.landing import Feed
+from contracts.tables import Column, Type
+
+TEXT_KINDS = r"STRING|BIGINT|DECIMAL\(\d+,0\)"  # a whole number serves as an id, as its digits
+WHOLE_NUMBER_KINDS = "BIGINT"
+OBJECT_KINDS = "OBJECT<.*"
+
+
+def judge(lines: DataFrame, feed: Feed, *, now: datetime) -> DataFrame:
+    """Add the feed's columns and `reason` to lines that have a `value`.
+
+    `reason` is null for a usable line and names the field for any other. `now` is the wall clock.
+    """
+    facts = [field for field in feed.table.fields if field not in DELIVERY]
+    landed_names = {column: field for field, column in feed.renamed}
+    names = {fact.name: landed_names.get(fact.name, fact.name) for fact in facts}
+    kinds = {f"kind_{fact.name}": kind_of(names[fact.name]) for fact in facts}
+    texts = {f"text_{fact.name}": text_of(names[fact.name]) for fact in facts}
+    parsed = parse(lines).withColumns(kinds | texts).withColumns({fact.name: typed(fact) for fact in facts})
+    found = [*line_problems(), *(p for fact in facts for p in problems(fact, names[fact.name], feed, now))]
+    reason = F.coalesce(*(F.when(condition, F.lit(text)) for condition, text in found))
+    return parsed.select(*lines.columns, *(fact.name for fact in facts), reason.alias("reason"))
+
+
+def parse(lines: DataFrame) -> DataFrame:
+    """Parse each line as JSON, strictly: the parser itself overlooks what follows the first value.
+
+    Wrapped as `[…]` and as `{"v":…}`, trailing text, a second value or stray brackets break one or the other.
+    """
+    text = F.ltrim(F.col("value"), F.lit("\ufeff"))  # files from Windows may begin with a mark
+    in_list = F.try_parse_json(F.concat(F.lit("["), text, F.lit("]")))
+    in_object = F.try_parse_json(F.concat(F.lit('{"v":'), text, F.lit("}")))
+    return lines.withColumns({"json": in_list, "again": in_object})
+
+
+def line_problems() -> list[tuple[SparkColumn, str]]:
+    kind = F.schema_of_variant(F.expr("variant_get(json, '$[0]')"))
+    return [
+        (~F.is_valid_utf8("value"), "the line is not UTF-8"),
+        (F.col("json").isNull() | F.col("again").isNull(), "the line is not a JSON object"),
+        (F.expr("variant_get(json, '$[1]') is not null"), "the line is not a JSON object"),
+        (~F.coalesce(kind.rlike("^OBJECT<"), F.lit(False)), "the line is not a JSON object"),
+    ]
+
+
+def problems(fact: Column, name: str, feed: Feed, now: datetime) -> Iterator[tuple[SparkColumn, str]]:
+    """What can be wrong with one field, the first that applies being the reason given."""
+    kind, text, value = F.col(f"kind_{fact.name}"), F.col(f"text_{fact.name}"), F.col(fact.name)
+    given = kind.isNotNull() & (kind != "VOID")
+    if name in feed.required:
+        yield ~given, f"{name} is missing"
+    if fact.name == "attributes":
+        yield given & ~kind.rlike(f"^({OBJECT_KINDS})$"), f"{name} is not a JSON object"
+        return
+    if fact.type is Type.INT64:
+        yield given & ~kind.rlike(f"^({WHOLE_NUMBER_KINDS})$"), f"{name} is not a whole number"
+        yield value < 0, f"{name} is negative"
+        return
+    yield given & ~kind.rlike(f"^({TEXT_KINDS})$"), f"{name} is not text"
+    if fact.type is Type.TIMESTAMP:
+        yield given & value.isNull(), f"{name} is not an ISO 8601 time such as 2026-01-31T09:15:00Z"
+        latest = now + timedelta(hours=landing.MAXIMUM_HOURS_AHEAD)
+        yield value > F.lit(latest), f"{name} is more than {landing.MAXIMUM_HOURS_AHEAD} hours ahead of the clock"
+        return
+    if name in feed.required:
+        yield F.length(text) == 0, f"{name} is empty"
+    if name.endswith("id") or name == "owner":
+        too_long = F.octet_length(text) > landing.MAXIMUM_ID_BYTES
+        yield too_long, f"{name} is longer than {landing.MAXIMUM_ID_BYTES} bytes of UTF-8"
+    if name == "event_type":
+        yield ~text.rlike(f"^{landing.EVENT_TYPE}$"), f"{name} does not match {landing.EVENT_TYPE}"
+
+
+def typed(fact: Column) -> SparkColumn:
+    text = F.col(f"text_{fact.name}")
+    if fact.type is Type.TIMESTAMP:
+        return F.when(text.rlike(f"^{landing.TIME}$"), text.try_cast("timestamp"))
+    if fact.type is Type.INT64:
+        return text.try_cast("bigint")
+    return text
+
+
+def kind_of(name: str) -> SparkColumn:
+    """The JSON type of a field: null where it is absent, VOID where it is null."""
+    return F.expr(f"schema_of_variant(variant_get(json, '$[0].{name}'))")
+
+
+def text_of(name: str) -> SparkColumn:
+    return F.expr(f"try_variant_get(json, '$[0].{name}', 'string')")

@@ -1,0 +1,140 @@
+"""Load what landed into bronze, each file exactly once, whatever is killed when.
+
+A load first claims its files under the next batch number, in one commit. Its rows are then appended under that
+number, which Delta accepts once per table. The next load finishes a batch that was cut off before it claims one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from datetime import datetime
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contracts import bronze, landing
+from contracts.landing import Feed
+from contracts.tables import Table
+from jobs.bronze.judge import judge
+from jobs.bronze.landing import LandedFile, new_files
+from jobs.bronze.lines import read_lines
+from lake import storage
+from lake.tables import Lake
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What a load took: files, usable rows per feed, and lines or files refused."""
+
+    files: int = 0
+    events: int = 0
+    documents: int = 0
+    quarantined: int = 0
+
+    def __add__(self, other: "Loaded") -> "Loaded":
+        return Loaded(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+
+REFUSED = "feed string, file string, line bigint, reason string, raw string"
+
+
+class LandingError(Exception):
+    """A landed file that a load needs and cannot have; the message names it and what to do."""
+
+
+def run(lake: Lake, landing_folder: str, *, now: datetime) -> Loaded:
+    """Take every new file of both feeds; `now` is the wall clock."""
+    loaded = Loaded()
+    last = last_claimed(lake)
+    if last > 0 and not is_finished(lake, last):
+        loaded += load_batch(lake, landing_folder, last)
+    files = [file for feed in landing.FEEDS for file in new_files(lake, feed_folder(landing_folder, feed), feed.name)]
+    if files:
+        claim(lake, files, batch=last + 1, now=now)
+        loaded += load_batch(lake, landing_folder, last + 1)
+    return loaded
+
+
+def feed_folder(landing_folder: str, feed: Feed) -> str:
+    return f"{landing_folder}/{feed.name}"
+
+
+def last_claimed(lake: Lake) -> int:
+    return lake.last_appended(bronze.FILES)
+
+
+def claim(lake: Lake, files: Iterable[LandedFile], *, batch: int, now: datetime) -> None:
+    rows = [(*astuple(file), batch, now) for file in files]
+    lake.append_once(bronze.FILES, lake.spark.createDataFrame(rows, bronze.FILES.ddl), number=batch)
+
+
+def is_finished(lake: Lake, batch: int) -> bool:
+    """Whether the last append of a batch was made; which that is follows from the files it claimed."""
+    files = claimed(lake, batch)
+    return lake.last_appended(tables_of(files)[-1]) >= batch
+
+
+def claimed(lake: Lake, batch: int) -> list[LandedFile]:
+    """The files of a batch as they were claimed, which may have been by another process."""
+    names = [field.name for field in fields(LandedFile)]
+    return [LandedFile(**row.asDict()) for row in lake.read(bronze.FILES).where(F.col("batch") == batch).select(names).collect()]
+
+
+def ingested_at(lake: Lake, batch: int) -> datetime:
+    """When a batch was claimed: a load that finishes it later judges by the same clock."""
+    row = lake.read(bronze.FILES).where(F.col("batch") == batch).select("ingested_at").first()
+    if row is None:
+        raise LandingError(f"batch {batch} claims no file in {bronze.FILES.full_name}")
+    moment: datetime = row.ingested_at.astimezone()
+    return moment
+
+
+def tables_of(files: Iterable[LandedFile]) -> list[Table]:
+    """The tables a batch appends to, in order: quarantine always, then each feed with readable files."""
+    readable = {file.feed for file in files if file.refusal is None}
+    return [bronze.QUARANTINE, *(feed.table for feed in landing.FEEDS if feed.name in readable)]
+
+
+def load_batch(lake: Lake, landing_folder: str, batch: int) -> Loaded:
+    files = claimed(lake, batch)
+    refused = lake.spark.createDataFrame(
+        [(file.feed, file.file, None, file.refusal, None) for file in files if file.refusal], REFUSED
+    )
+    loaded = Loaded(files=len(files), quarantined=sum(file.refusal is not None for file in files))
+    judged = {}
+    for feed in landing.FEEDS:
+        readable = [file for file in files if file.feed == feed.name and file.refusal is None]
+        if readable:
+            lines = deliveries(lake, feed_folder(landing_folder, feed), readable)
+            judged[feed] = judge(lines, feed, now=ingested_at(lake, batch)).persist()
+            refused = refused.unionByName(refused_lines(judged[feed], feed))
+            bad = judged[feed].groupBy(F.isnull("reason").alias("usable")).count()
+            counts = {row.usable: row["count"] for row in bad.collect()}
+            loaded += Loaded(quarantined=counts.get(False, 0), **{feed.name: counts.get(True, 0)})
+    stamp = {"batch": F.lit(batch).cast("bigint"), "ingested_at": F.lit(ingested_at(lake, batch))}
+    if loaded.quarantined:
+        lake.append_once(bronze.QUARANTINE, refused.withColumns(stamp), number=batch)
+    for feed, rows in judged.items():
+        lake.append_once(feed.table, rows.where("reason is null").withColumns(stamp), number=batch)
+        rows.unpersist()
+    return loaded
+
+
+def deliveries(lake: Lake, folder: str, files: list[LandedFile]) -> DataFrame:
+    """The lines of claimed files, each with its file and when that was delivered."""
+    stored = {file.name: file for file in storage.list_files(lake.spark, folder)}
+    for file in files:
+        if file.file not in stored:
+            raise LandingError(
+                f"{folder}/{file.file} was claimed by a load that did not finish, and is gone; "
+                "put it back, or put an empty file in its place to give its rows up"
+            )
+    known = [(stored[file.file].escaped, file.file, file.delivered_at) for file in files]
+    origin = lake.spark.createDataFrame(known, "path string, file string, delivered_at timestamp")
+    lines = read_lines(lake.spark, [stored[file.file] for file in files])
+    # A line without its file would break bronze's NOT NULL rather than be lost.
+    return lines.join(F.broadcast(origin), on="path", how="left").drop("path")
+
+
+def refused_lines(judged: DataFrame, feed: Feed) -> DataFrame:
+    raw = F.make_valid_utf8("value").alias("raw")
+    return judged.where("reason is not null").select(F.lit(feed.name).alias("feed"), "file", "line", "reason", raw)

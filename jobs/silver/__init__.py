@@ -1,0 +1,1 @@
+"""Silver: one row per event and per document, the last delivery of each."""

@@ -1,0 +1,16 @@
+"""Silver documents: the current facts of each document."""
+
+from pyspark.sql import DataFrame
+
+from contracts import bronze, silver
+from jobs.silver.last_delivery import keep_last_delivery, merge_unread
+from lake.tables import Lake
+
+
+def run(lake: Lake) -> None:
+    merge_unread(lake, source=bronze.DOCUMENTS, target=silver.DOCUMENTS, transform=to_documents)
+
+
+def to_documents(deliveries: DataFrame) -> DataFrame:
+    """Turn `bronze.DOCUMENTS` into `silver.DOCUMENTS`."""
+    return keep_last_delivery(deliveries, of="document_id").select(*silver.DOCUMENTS.columns)

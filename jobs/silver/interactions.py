@@ -1,0 +1,16 @@
+"""Silver interactions: one row per thing a person did, however often it was delivered."""
+
+from pyspark.sql import DataFrame
+
+from contracts import bronze, silver
+from jobs.silver.last_delivery import keep_last_delivery, merge_unread
+from lake.tables import Lake
+
+
+def run(lake: Lake) -> None:
+    merge_unread(lake, source=bronze.EVENTS, target=silver.INTERACTIONS, transform=to_interactions)
+
+
+def to_interactions(events: DataFrame) -> DataFrame:
+    """Turn `bronze.EVENTS` into `silver.INTERACTIONS`."""
+    return keep_last_delivery(events, of="event_id").select(*silver.INTERACTIONS.columns)

@@ -1,0 +1,56 @@
+"""The one builder of Spark sessions."""
+
+import os
+import sys
+
+from pyspark.sql import SparkSession
+
+from settings import SparkSettings
+
+DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # The default of 50 tasks per snapshot suits logs of thousands of files; ours hold tens.
+    "spark.databricks.delta.snapshotPartitions": "2",
+    # A refresh that changes no row commits its state all the same.
+    "spark.databricks.delta.skipRecordingEmptyCommits": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+LOCAL = {
+    "spark.ui.enabled": "false",
+    # Without these the driver announces a host name that its own executor may not reach.
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+}
+
+# Spark's logs go to stderr at start, before setLogLevel can be called.
+QUIET = "-Dlog4j2.level=ERROR -Dorg.slf4j.simpleLogger.defaultLogLevel=error"
+
+
+class SparkSetupError(Exception):
+    """Spark cannot be started as it is set up; the message says what is missing."""
+
+
+def open_session(settings: SparkSettings, *, name: str = "tailrace") -> SparkSession:
+    """Start Spark, or return the session that runs already in this process."""
+    jars = sorted(settings.jars.glob("*.jar"))
+    if not jars:
+        raise SparkSetupError(f"no JARs in {settings.jars}; run `make setup`, or point TAILRACE_JARS at Delta's JARs")
+    builder = SparkSession.builder.appName(name).master(settings.master)
+    options = DELTA | {
+        "spark.jars": ",".join(str(jar) for jar in jars),
+        "spark.driver.memory": settings.driver_memory,
+        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+    }
+    if settings.master.startswith("local"):
+        options |= LOCAL
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    for key, value in options.items():
+        builder = builder.config(key, value)
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session

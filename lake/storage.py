@@ -1,0 +1,91 @@
+"""Plain files beside the tables, on any file system that Spark reaches."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """A file below a folder; `name` is its path inside that folder.
+
+    `path` is its full path; `escaped` is what Spark reports in `_metadata.file_path`, less scheme and host.
+    """
+
+    name: str
+    path: str
+    escaped: str
+    bytes: int
+    modified_at: datetime
+
+    @property
+    def pattern(self) -> str:
+        """What Spark's readers take: they expand patterns, so characters that have a meaning there are escaped."""
+        return re.sub(r"([\\*?\[\]{}])", r"\\\1", self.path)
+
+
+def list_files(spark: SparkSession, folder: str) -> Iterator[StoredFile]:
+    """Every file below a folder, at any depth; nothing where the folder does not exist."""
+    root_path, system = _resolve(spark, folder)
+    if not system.exists(root_path):
+        return
+    root = system.makeQualified(root_path).toUri()
+    files = system.listFiles(root_path, True)
+    while files.hasNext():
+        status = files.next()
+        uri = status.getPath().toUri()
+        yield StoredFile(
+            name=root.relativize(uri).getPath(),
+            path=status.getPath().toString(),
+            escaped=uri.getRawPath(),
+            bytes=status.getLen(),
+            modified_at=datetime.fromtimestamp(status.getModificationTime() / 1000, UTC),
+        )
+
+
+def sha256(spark: SparkSession, path: str) -> str:
+    """The digest of a file's bytes, in hexadecimal."""
+    jvm: Any = spark._jvm
+    stream = _open(spark, path)
+    try:
+        return str(jvm.org.apache.commons.codec.digest.DigestUtils.sha256Hex(stream))
+    finally:
+        stream.close()
+
+
+def consume_gzip(spark: SparkSession, path: str) -> None:
+    """Unpack a gzip file to nowhere; raises what Java raises where it is damaged."""
+    jvm: Any = spark._jvm
+    stream = _open(spark, path)
+    try:
+        jvm.org.apache.commons.io.IOUtils.consume(jvm.java.util.zip.GZIPInputStream(stream))
+    finally:
+        stream.close()
+
+
+def read_text(spark: SparkSession, path: str) -> str | None:
+    """A whole small file as text; None where there is none."""
+    jvm: Any = spark._jvm
+    resolved, system = _resolve(spark, path)
+    if not system.exists(resolved):
+        return None
+    stream = system.open(resolved)
+    try:
+        return str(jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+    finally:
+        stream.close()
+
+
+def _open(spark: SparkSession, path: str) -> Any:
+    resolved, system = _resolve(spark, path)
+    return system.open(resolved)
+
+
+def _resolve(spark: SparkSession, path: str) -> tuple[Any, Any]:
+    jvm: Any = spark._jvm
+    resolved = jvm.org.apache.hadoop.fs.Path(path)
+    return resolved, resolved.getFileSystem(spark._jsc.hadoopConfiguration())  # type: ignore[attr-defined]

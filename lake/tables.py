@@ -1,0 +1,166 @@
+"""Delta tables by contract: read at a version, written together with the state they were computed from."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from delta.exceptions import ConcurrentTransactionException
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+
+from contracts.tables import Table
+from lake import storage
+from lake.state import State, state_of_commit, to_metadata
+
+USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+
+PROPERTIES = {
+    "delta.enableDeletionVectors": "true",
+    # File times change when a table is copied, and the change feed goes by them otherwise.
+    "delta.enableInCommitTimestamps": "true",
+}
+
+
+class LakeError(Exception):
+    """A table that is not there or not as promised; the message names it and what to do."""
+
+
+class Lake:
+    """All tables below one root, a local folder or any URI that Spark's file systems take."""
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self.spark = spark
+        self.root = root
+
+    def path(self, table: Table) -> str:
+        return f"{self.root}/{table.layer}/{table.name}"
+
+    def exists(self, table: Table) -> bool:
+        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+
+    def version(self, table: Table) -> int:
+        """The newest version."""
+        return int(self._snapshot(table).version())
+
+    def table_id(self, table: Table) -> str:
+        """The id that a table keeps for life; a table re-created at the same path has another."""
+        return str(self._snapshot(table).metadata().id())
+
+    def read(self, table: Table, *, version: int | None = None) -> DataFrame:
+        """A table as it is, or as it was at `version`."""
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        return reader.load(self._existing(table))
+
+    def changes(self, table: Table, *, start: int, end: int) -> DataFrame:
+        """The change feed of the versions from `start` to `end`, both included."""
+        reader = self.spark.read.format("delta").option("readChangeFeed", "true")
+        return reader.option("startingVersion", start).option("endingVersion", end).load(self._existing(table))
+
+    def state(self, table: Table, *, version: int | None = None) -> State | None:
+        """The newest state committed with the table, up to a version; None where no commit carries one."""
+        if not self.exists(table):
+            return None
+        # Read from the log itself: Delta's history is a Spark job. Maintenance commits carry no state.
+        newest = self.version(table) if version is None else version
+        for number in range(newest, -1, -1):
+            text = storage.read_text(self.spark, f"{self.path(table)}/_delta_log/{number:020}.json")
+            if text is None:
+                return None
+            state = state_of_commit(text, number)
+            if state is not None:
+                return state
+        return None
+
+    def create(self, table: Table) -> None:
+        """Create an empty table of the contract unless one is there."""
+        if self.exists(table):
+            return
+        builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table))
+        builder = builder.addColumns(self.spark.createDataFrame([], table.ddl).schema)
+        for key, value in (PROPERTIES | properties_of(table)).items():
+            builder = builder.property(key, value)
+        builder.execute()
+        for number, check in enumerate(table.checks):
+            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` ADD CONSTRAINT check_{number} CHECK ({check})")
+
+    def append_once(self, table: Table, rows: DataFrame, *, number: int) -> None:
+        """Append rows under a rising number; an append under a number already reached does nothing."""
+        self.create(table)
+        writer = rows.select(*table.columns).write.format("delta").mode("append")
+        writer = writer.option("txnAppId", table.full_name).option("txnVersion", number)
+        writer = writer.option("userMetadata", to_metadata({"number": number}))
+        # Another process that appends under the same number at this moment appends the same rows.
+        with suppress(ConcurrentTransactionException):
+            writer.save(self.path(table))
+
+    def last_appended(self, table: Table) -> int:
+        """The highest number that `append_once` has reached; 0 before the first."""
+        state = self.state(table)
+        return int(state.values["number"]) if state else 0
+
+    def upsert(self, table: Table, rows: DataFrame, *, newer: str, state: dict[str, Any]) -> None:
+        """Insert rows with new keys; update where `newer`, a condition on `new` and `old`, holds."""
+        self.create(table)
+        merge = DeltaTable.forPath(self.spark, self.path(table)).alias("old").merge(rows.alias("new"), same_key(table))
+        with self._committing(state):
+            merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
+
+    def become(self, table: Table, rows: DataFrame, *, state: dict[str, Any]) -> int:
+        """Make the table hold exactly these rows, touching only those that differ, nulls included.
+
+        Returns how many keys were inserted, updated or deleted. A table whose columns are not those of the
+        contract is replaced.
+        """
+        self.create(table)
+        rows = rows.select(*table.columns)
+        if self.spark.read.format("delta").load(self.path(table)).columns != list(table.columns):
+            return self._replace(table, rows, state)
+        features = [column for column in table.columns if column not in table.key]
+        differs = " OR ".join(f"NOT (old.`{name}` <=> new.`{name}`)" for name in features)
+        merge = DeltaTable.forPath(self.spark, self.path(table)).alias("old").merge(rows.alias("new"), same_key(table))
+        # Delta writes change rows for every matched row, equal or not, so the comparison stands in the clause.
+        merge = merge.whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll().whenNotMatchedBySourceDelete()
+        with self._committing(state):
+            return int(merge.execute().first()["num_affected_rows"])  # type: ignore[index]
+
+    def _replace(self, table: Table, rows: DataFrame, state: dict[str, Any]) -> int:
+        before = self.read(table).count()
+        writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+        writer.option("userMetadata", to_metadata(state)).save(self.path(table))
+        return max(before, self.read(table).count())
+
+    @contextmanager
+    def _committing(self, state: dict[str, Any]) -> Iterator[None]:
+        """Attach state to the one commit made inside; MERGE takes it from the session only."""
+        self.spark.conf.set(USER_METADATA, to_metadata(state))
+        try:
+            yield
+        finally:
+            self.spark.conf.unset(USER_METADATA)
+
+    def _existing(self, table: Table) -> str:
+        if not self.exists(table):
+            raise LakeError(f"{table.full_name} does not exist at {self.path(table)}; run `tailrace refresh` first")
+        return self.path(table)
+
+    def _snapshot(self, table: Table) -> Any:
+        # Delta's Python API tells the version only through a Spark job over the history; its own log takes 20 ms.
+        jvm: Any = self.spark._jvm
+        none = jvm.scala.Option.empty()
+        log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self.spark._jsparkSession, self._existing(table))
+        return log.update(False, none, none)
+
+
+def properties_of(table: Table) -> dict[str, str]:
+    properties = {"delta.dataSkippingNumIndexedCols": "0"}
+    if table.statistics:
+        properties["delta.dataSkippingStatsColumns"] = ",".join(table.statistics)
+    if table.change_feed:
+        properties["delta.enableChangeDataFeed"] = "true"
+    return properties
+
+
+def same_key(table: Table) -> str:
+    return " AND ".join(f"old.`{name}` = new.`{name}`" for name in table.key)

@@ -1,0 +1,143 @@
+"""The control item of a view: lease, sequence, open mark, cursor and watermark, kept in the store itself.
+
+A store that was lost or swapped has no control item, which means a first load, whatever the lake says.
+"""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from contracts.tables import Column, Type
+from online.items import KEY, Item, read_items
+from online.keys import control_key
+from online.wire import StoreClient, StoreError
+
+ATTRIBUTES = ("sequence", "open", "cursor", "watermark", "lease_owner", "lease_until", "features")
+
+
+class LeaseLost(Exception):
+    """Another push took the view over; what this one still writes is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """How far gold has been pushed: the gold table, its version, and the schema its values were written in."""
+
+    table_id: str
+    version: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A control item as it was read; `watermark` is the as-of that the store's values hold for, in microseconds.
+
+    `open` says that a push began and none since has ended. `features` is the schema of the values.
+    """
+
+    sequence: int = 0
+    open: bool = False
+    cursor: Cursor | None = None
+    watermark: int | None = None
+    features: tuple[Column, ...] = ()
+    lease_owner: str = ""
+    lease_until: float = 0.0
+
+
+def control_of(item: Item) -> Control:
+    cursor = json.loads(item["cursor"]["S"]) if "cursor" in item else None
+    features = json.loads(item["features"]["S"]) if "features" in item else []
+    return Control(
+        sequence=int(item["sequence"]["N"]),
+        open=item["open"]["BOOL"],
+        cursor=Cursor(**cursor) if cursor else None,
+        watermark=int(item["watermark"]["N"]) if "watermark" in item else None,
+        features=tuple(Column(name, Type(type_), "") for name, type_ in features),
+        lease_owner=item["lease_owner"]["S"],
+        lease_until=float(item["lease_until"]["N"]),
+    )
+
+
+async def read_controls(client: StoreClient, views: Iterable[str]) -> dict[str, Control]:
+    """The control items of several views; a view that was never pushed has none."""
+    keys = {control_key(view): view for view in views}
+    items = await read_items(client, keys, ATTRIBUTES)
+    return {keys[key]: control_of(item) for key, item in items.items()}
+
+
+async def take_lease(client: StoreClient, view: str, *, owner: str, seconds: float) -> Control | None:
+    """Take the view's lease, raising its sequence and setting its open mark in one conditional write.
+
+    `owner` is unique to this push: it may take its own lease again where an answer was lost. Returns the
+    control item as it was before, with the sequence this lease writes under; None while another holds it.
+    """
+    now = time.time()
+    action = "SET #sequence = if_not_exists(#sequence, :zero) + :one, #open = :true, "
+    request = _update(client, view, action + "#lease_owner = :owner, #lease_until = :until")
+    request["ConditionExpression"] = "attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_owner = :owner"
+    request["ExpressionAttributeValues"] = {
+        ":zero": {"N": "0"},
+        ":one": {"N": "1"},
+        ":true": {"BOOL": True},
+        ":owner": {"S": owner},
+        ":until": {"N": f"{now + seconds:.3f}"},
+        ":now": {"N": f"{now:.3f}"},
+    }
+    request["ReturnValues"] = "ALL_OLD"
+    try:
+        answer = await client.call("UpdateItem", request)
+    except StoreError as error:
+        if error.code == "ConditionalCheckFailedException":
+            return None
+        raise
+    before = answer.get("Attributes")
+    control = control_of(before) if before and "sequence" in before else Control()
+    return replace(control, sequence=control.sequence + 1)
+
+
+async def renew_lease(client: StoreClient, view: str, *, sequence: int, seconds: float) -> None:
+    """Hold the lease for `seconds` more; 0 gives it up and leaves the open mark set."""
+    until = time.time() + seconds if seconds else 0.0
+    values = {":until": {"N": f"{until:.3f}"}}
+    await _update_under(client, view, sequence, "SET #lease_until = :until", values)
+
+
+async def close_push(
+    client: StoreClient, view: str, *, sequence: int, cursor: Cursor, watermark: int, features: Iterable[Column]
+) -> None:
+    """Move cursor and watermark, clear the open mark and give up the lease, if it is still this one's."""
+    schema = [(feature.name, feature.type.value) for feature in features]
+    values = {
+        ":cursor": {"S": json.dumps(asdict(cursor))},
+        ":watermark": {"N": str(watermark)},
+        ":features": {"S": json.dumps(schema)},
+        ":false": {"BOOL": False},
+        ":until": {"N": "0"},
+    }
+    action = "SET #cursor = :cursor, #watermark = :watermark, #features = :features, #open = :false, "
+    await _update_under(client, view, sequence, action + "#lease_until = :until", values)
+
+
+async def _update_under(client: StoreClient, view: str, sequence: int, action: str, values: dict[str, Any]) -> None:
+    request = _update(client, view, action)
+    request["ConditionExpression"] = "#sequence = :sequence"
+    request["ExpressionAttributeValues"] = values | {":sequence": {"N": str(sequence)}}
+    try:
+        await client.call("UpdateItem", request)
+    except StoreError as error:
+        if error.code == "ConditionalCheckFailedException":
+            raise LeaseLost(f"view {view}: another push took over from sequence {sequence}") from error
+        raise
+
+
+def _update(client: StoreClient, view: str, action: str) -> dict[str, Any]:
+    used = [name for name in ATTRIBUTES if f"#{name}" in action or name in ("sequence", "lease_until")]
+    return {
+        "TableName": client.table,
+        "Key": {KEY: {"S": control_key(view)}},
+        "UpdateExpression": action,
+        "ExpressionAttributeNames": {f"#{name}": name for name in used},
+    }
+

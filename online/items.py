@@ -1,0 +1,111 @@
+"""Items of the store's one table: an entity key with two attributes per view, its value and its sequence."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+
+import pybase64
+
+from online.wire import StoreClient, StoreError, delay_after
+
+KEY = "pk"
+KEYS_PER_READ = 100  # of BatchGetItem
+READ_ROUNDS = 8  # how often keys that the store left unprocessed are asked for again
+
+Item = dict[str, dict[str, Any]]
+
+
+def sequence_attribute(view: str) -> str:
+    return f"{view}#s"
+
+
+async def ensure_table(client: StoreClient) -> None:
+    """Create the table unless it is there, and wait until it can be used."""
+    try:
+        await client.call("DescribeTable", {"TableName": client.table})
+    except StoreError as error:
+        if error.code != "ResourceNotFoundException":
+            raise
+        await _create_table(client)
+    while True:
+        table = (await client.call("DescribeTable", {"TableName": client.table}))["Table"]
+        if table["TableStatus"] == "ACTIVE":
+            return
+        await asyncio.sleep(0.5)
+
+
+async def _create_table(client: StoreClient) -> None:
+    request = {
+        "TableName": client.table,
+        "AttributeDefinitions": [{"AttributeName": KEY, "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": KEY, "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    try:
+        await client.call("CreateTable", request)
+    except StoreError as error:
+        if error.code != "ResourceInUseException":  # another process was quicker
+            raise
+
+
+async def read_items(
+    client: StoreClient, keys: Iterable[str], attributes: Sequence[str], *, consistent: bool = True
+) -> dict[str, Item]:
+    """Read some attributes of many items, by item key; what is not in the store is not in the answer.
+
+    A publisher reads its own writes back; a reader that may be a moment behind pays half for each item.
+    """
+    unique = list(dict.fromkeys(keys))
+    parts = [unique[i : i + KEYS_PER_READ] for i in range(0, len(unique), KEYS_PER_READ)]
+    answers = await asyncio.gather(*(_read_part(client, part, attributes, consistent=consistent) for part in parts))
+    return {key: item for answer in answers for key, item in answer.items()}
+
+
+async def _read_part(
+    client: StoreClient, keys: list[str], attributes: Sequence[str], *, consistent: bool
+) -> dict[str, Item]:
+    names, projection = projected(attributes)
+    asked: dict[str, Any] = {"Keys": [{KEY: {"S": key}} for key in keys]}
+    asked |= {"ProjectionExpression": projection, "ExpressionAttributeNames": names, "ConsistentRead": consistent}
+    found: dict[str, Item] = {}
+    for attempt in range(1, READ_ROUNDS + 1):
+        answer = await client.call("BatchGetItem", {"RequestItems": {client.table: asked}})
+        found |= {item[KEY]["S"]: item for item in answer["Responses"].get(client.table, ())}
+        unprocessed = answer.get("UnprocessedKeys", {}).get(client.table)
+        if not unprocessed:
+            return found
+        asked["Keys"] = unprocessed["Keys"]
+        await asyncio.sleep(delay_after(attempt))
+    raise StoreError("Unprocessed", f"{len(asked['Keys'])} keys were still unprocessed after {READ_ROUNDS} rounds")
+
+
+async def scan(
+    client: StoreClient, attributes: Sequence[str], *, segment: int = 0, segments: int = 1
+) -> AsyncIterator[list[Item]]:
+    """Read some attributes of every item of one segment of the table, page by page."""
+    names, projection = projected(attributes)
+    request: dict[str, Any] = {"TableName": client.table, "ConsistentRead": True}
+    request |= {"ProjectionExpression": projection, "ExpressionAttributeNames": names}
+    request |= {"Segment": segment, "TotalSegments": segments}
+    while True:
+        answer = await client.call("Scan", request)
+        yield answer["Items"]
+        if "LastEvaluatedKey" not in answer:
+            return
+        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def projected(attributes: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Names for an expression: a view's name may be a reserved word, and `#` is none of its characters."""
+    names = {f"#a{i}": name for i, name in enumerate((KEY, *attributes))}
+    return names, ", ".join(names)
+
+
+def binary(item: Mapping[str, Mapping[str, Any]], attribute: str) -> bytes | None:
+    """A binary attribute of an item; None where it has none."""
+    value = item.get(attribute)
+    return None if value is None else pybase64.b64decode(value["B"])
+
+
+def to_binary(value: bytes) -> dict[str, str]:
+    return {"B": pybase64.b64encode(value).decode()}

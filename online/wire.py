@@ -1,0 +1,98 @@
+"""A client of the DynamoDB wire protocol: signed JSON over kept-alive HTTP, retried within bounds."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+
+from online.credentials import credentials_for
+from online.signing import Signer
+
+ATTEMPTS = 8
+FIRST_DELAY_SECONDS = 0.05
+LONGEST_DELAY_SECONDS = 2.0
+TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
+
+THROTTLED = frozenset(
+    {
+        "ThrottlingException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "TransactionInProgressException",
+        "LimitExceededException",
+    }
+)
+
+Json = dict[str, Any]
+
+
+class StoreError(Exception):
+    """The online store refused a request or could not be reached; `code` is the store's own name for it."""
+
+    def __init__(self, code: str, message: str, details: Json | None = None) -> None:
+        super().__init__(f"online store: {code}: {message}")
+        self.code = code
+        self.details = details or {}
+
+
+class StoreClient:
+    """Calls operations of one table; make it with `open_store`."""
+
+    def __init__(self, session: aiohttp.ClientSession, *, url: str, region: str, table: str) -> None:
+        self.table = table
+        self._session = session
+        self._url = url
+        self._signer = Signer(host=urlsplit(url).netloc, region=region, credentials=credentials_for(url))
+
+    async def call(self, operation: str, request: Json, *, attempts: int = ATTEMPTS) -> Json:
+        """Make one call; throttling, server errors and lost connections are tried again with growing, random delays."""
+        body = orjson.dumps(request)
+        for attempt in range(1, attempts + 1):
+            try:
+                return await self._send(operation, body)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                failure = StoreError("Unreachable", f"{self._url}: {type(error).__name__} {error}".rstrip())
+            except StoreError as error:
+                if not is_transient(error):
+                    raise
+                failure = error
+            if attempt < attempts:
+                await asyncio.sleep(delay_after(attempt))
+        raise failure
+
+    async def _send(self, operation: str, body: bytes) -> Json:
+        headers = self._signer.headers(operation, body)
+        async with self._session.post(self._url, data=body, headers=headers) as response:
+            raw = await response.read()
+        try:
+            answer: Json = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            message = f"{operation} answered {response.status} with {len(raw)} bytes that are not JSON"
+            raise StoreError("Unreadable", message) from error
+        if response.status == 200:
+            return answer
+        code = str(answer.get("__type", response.status)).rpartition("#")[2]
+        message = answer.get("message") or answer.get("Message") or f"HTTP {response.status}"
+        raise StoreError(code, f"{operation}: {message}", answer | {"status": response.status})
+
+
+def is_transient(error: StoreError) -> bool:
+    return error.code in THROTTLED or error.code == "Unreadable" or error.details.get("status", 0) >= 500
+
+
+def delay_after(attempt: int) -> float:
+    """Seconds to wait: random up to a bound that doubles (https://aws.amazon.com/builders-library/, jitter)."""
+    return random.uniform(0, min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2**attempt))
+
+
+@asynccontextmanager
+async def open_store(*, url: str, region: str, table: str, connections: int = 64) -> AsyncIterator[StoreClient]:
+    """Open a client with its own pool of connections."""
+    connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=30)
+    async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, auto_decompress=False) as session:
+        yield StoreClient(session, url=url, region=region, table=table)

@@ -1,0 +1,5 @@
+"""The reader: rankers ask over HTTP, in Feast's JSON, and get the features of many entity keys at once."""
+
+from serving.workers import ServingError, run
+
+__all__ = ["ServingError", "run"]

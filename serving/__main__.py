@@ -1,0 +1,25 @@
+"""`python -m serving --port 6566 --workers 2`: the reader in the foreground, until SIGTERM or SIGINT."""
+
+import argparse
+import sys
+
+from features.language import DefinitionError
+from online.embedded import EmbeddedStoreError
+from serving.workers import ServingError, run
+from settings import SettingsError, read_settings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m serving", description="Serve features from the online store.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=6566, help="port to listen on, 0 for any (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the port (default: %(default)s)")
+    options = parser.parse_args()
+    try:
+        run(read_settings(), host=options.host, port=options.port, workers=options.workers)
+    except (DefinitionError, EmbeddedStoreError, ServingError, SettingsError) as error:
+        sys.exit(f"serving: {error}")
+
+
+if __name__ == "__main__":
+    main()

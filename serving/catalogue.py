@@ -1,0 +1,42 @@
+"""What can be asked for: the definitions as JSON."""
+
+from typing import Any
+
+from features.language import Definitions, FeatureService, FeatureView, OnDemandFeature
+
+
+def catalogue(definitions: Definitions) -> dict[str, Any]:
+    """Views, on-demand features and services, each by name."""
+    return {
+        "views": {name: told_view(view) for name, view in definitions.views.items()},
+        "on_demand": {name: told_on_demand(feature) for name, feature in definitions.on_demand.items()},
+        "services": {name: told_service(service) for name, service in definitions.services.items()},
+    }
+
+
+def told_view(view: FeatureView) -> dict[str, Any]:
+    return {
+        "entities": [
+            {"name": entity.name, "key": entity.key, "description": entity.description} for entity in view.entities
+        ],
+        "keys": view.keys,
+        "features": [{"name": one.name, "type": one.type, "meaning": one.meaning} for one in view.features],
+        "lane": view.lane,
+        "owner": view.owner,
+        "description": view.description,
+        "freshness_seconds": view.freshness.total_seconds(),
+        "online_when": view.online_when,
+    }
+
+
+def told_on_demand(feature: OnDemandFeature) -> dict[str, Any]:
+    return {
+        "type": feature.type,
+        "inputs": feature.inputs,
+        "owner": feature.owner,
+        "description": feature.description,
+    }
+
+
+def told_service(service: FeatureService) -> dict[str, Any]:
+    return {"features": service.features, "owner": service.owner, "description": service.description}

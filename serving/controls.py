@@ -1,0 +1,110 @@
+"""What the store says of each view: its watermark, and every schema its values may have been written under."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from contracts.slots import from_micros, to_text
+from features.language import Definitions, FeatureView
+from online.codec import Codec
+from online.control import Control, read_controls
+from online.wire import StoreClient, StoreError
+
+REFRESH_SECONDS = 1.0
+READ_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class Controls:
+    """The control items of all views, read again every second, and the codecs for the schemas they told of.
+
+    `failure` says why the last reading failed, and is empty where it did not. `unreadable` counts, by view, values
+    that were answered as not found because their schema is unknown or they are damaged.
+    """
+
+    def __init__(self, client: StoreClient, definitions: Definitions) -> None:
+        self.failure = "the control items have not been read yet"
+        self.unreadable: Counter[str] = Counter()
+        self._reported: Counter[str] = Counter()
+        self._client = client
+        self._views = definitions.views
+        self._controls: dict[str, Control] = {}
+        self._codecs = {view.name: {view.fingerprint: Codec(view.name, view.features)} for view in self._views.values()}
+        self._unknown: set[tuple[str, str]] = set()
+
+    def codec(self, view: str) -> Codec:
+        """The codec of the view as it is defined."""
+        return self._codecs[view][self._views[view].fingerprint]
+
+    def known_codecs(self, view: str) -> dict[str, Codec]:
+        """By fingerprint, also of schemas that the view had since this reader started."""
+        return self._codecs[view]
+
+    async def keep_fresh(self) -> None:
+        """Read the control items again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            await self.refresh()
+            self._report_unreadable()
+
+    async def refresh(self) -> None:
+        """Read the control items; where the store cannot be read, keep those read last and say so in `failure`."""
+        before = self.failure
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                self._controls = await read_controls(self._client, self._views)
+            for view, control in self._controls.items():
+                if control.features:
+                    codec = Codec(view, control.features)
+                    self._codecs[view].setdefault(codec.fingerprint, codec)
+            self.failure = ""
+        except StoreError as error:
+            self.failure = str(error)
+        except TimeoutError:
+            self.failure = f"the online store did not answer within {READ_SECONDS:g} s"
+        except (KeyError, TypeError, ValueError) as error:
+            self.failure = f"a control item cannot be understood, {type(error).__name__}: {error}; upgrade this reader"
+        if self.failure and self.failure != before:
+            log.warning("control items: %s", self.failure)
+
+    async def learn(self, view: str, fingerprints: Iterable[str]) -> None:
+        """Look the schemas of these values up, once for each that the control items do not tell of."""
+        new = {(view, one) for one in fingerprints if one not in self._codecs[view]} - self._unknown
+        if new:
+            await self.refresh()
+            if not self.failure:
+                self._unknown |= {(view, one) for _, one in new if one not in self._codecs[view]}
+
+    def told(self, view: str, *, now: int) -> dict[str, Any]:
+        """What an answer says of a view; `now` is microseconds since 1970."""
+        control = self._controls.get(view)
+        watermark = control.watermark if control else None
+        return {
+            "lane": self._views[view].lane,
+            "watermark": None if watermark is None else to_text(from_micros(watermark)),
+            "age_seconds": None if watermark is None else round((now - watermark) / 1e6, 3),
+        }
+
+    def unready(self) -> dict[str, str]:
+        """Why views cannot be served as they are defined, by view; empty when all can."""
+        reasons = {name: self._unready(view) for name, view in self._views.items()}
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    def _unready(self, view: FeatureView) -> str:
+        control = self._controls.get(view.name)
+        if self.failure:
+            return "not known while the online store cannot be read"
+        if control is None or control.watermark is None:
+            return "never pushed; publish it first"
+        pushed = Codec(view.name, control.features).fingerprint
+        if pushed != view.fingerprint:
+            return f"pushed under schema {pushed}, defined with {view.fingerprint}; publish it again"
+        return ""
+
+    def _report_unreadable(self) -> None:
+        for view, count in (self.unreadable - self._reported).items():
+            log.warning("view %s: %d more values were unreadable and answered as not found", view, count)
+        self._reported = self.unreadable.copy()

@@ -1,0 +1,100 @@
+"""What is asked: the body of `POST /get-online-features`, checked as far as it can be without the definitions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+MAXIMUM_KEYS = 5_000
+FIELDS = ("features", "feature_service", "entities", "full_feature_names")
+EXAMPLE = '{"features": ["view:feature"], "entities": {"document_id": ["d1", "d2"]}}'
+JSON_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+
+
+class BadRequest(Exception):
+    """A request that cannot be answered; the message says what is wrong with it and what would be right."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureRequest:
+    """Features by name, or those of a service, wanted for rows of entity keys; `ids` maps key column to one id per row."""
+
+    features: tuple[str, ...]
+    service: str | None
+    ids: dict[str, list[str]]
+    full_feature_names: bool
+
+    @property
+    def rows(self) -> int:
+        return len(next(iter(self.ids.values())))
+
+
+def parse_request(body: bytes) -> FeatureRequest:
+    """Read the JSON of a request; raises `BadRequest`."""
+    try:
+        asked = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}; send {EXAMPLE}") from error
+    if not isinstance(asked, dict):
+        raise BadRequest(f"the body is {json_name(asked)}, not an object; send {EXAMPLE}")
+    for field in asked:
+        if field not in FIELDS:
+            raise BadRequest(f"field {field!r} is not known; there are {', '.join(FIELDS)}")
+    features, service = asked.get("features"), asked.get("feature_service")
+    if (features is None) == (service is None):
+        raise BadRequest(
+            "give either 'features' or 'feature_service', " + ("one is needed" if features is None else "not both")
+        )
+    full = asked.get("full_feature_names", False)
+    if not isinstance(full, bool):
+        raise BadRequest(f"field 'full_feature_names' is {json_name(full)}; it is true or false")
+    if service is not None and not isinstance(service, str):
+        raise BadRequest(f"field 'feature_service' is {json_name(service)}; it is the name of a service")
+    names = () if features is None else names_of(features)
+    return FeatureRequest(
+        features=names, service=service, ids=ids_of(asked.get("entities", {})), full_feature_names=full
+    )
+
+
+def names_of(features: Any) -> tuple[str, ...]:
+    if not isinstance(features, list):
+        raise BadRequest(f"field 'features' is {json_name(features)}; it is a list such as [\"view:feature\"]")
+    if not features:
+        raise BadRequest("field 'features' is empty; name at least one as view:feature")
+    for name in features:
+        if not isinstance(name, str):
+            raise BadRequest(f"field 'features' holds {json_name(name)}; it is a list such as [\"view:feature\"]")
+    return tuple(dict.fromkeys(features))
+
+
+def ids_of(entities: Any) -> dict[str, list[str]]:
+    if not isinstance(entities, dict) or not entities:
+        what = "is empty" if entities == {} else f"is {json_name(entities)}"
+        raise BadRequest(f'field \'entities\' {what}; it maps key columns to ids, such as {{"document_id": ["d1"]}}')
+    ids = {key: texts(key, values) for key, values in entities.items()}
+    counts = {key: len(values) for key, values in ids.items()}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} of {key}" for key, count in counts.items())
+        raise BadRequest(f"field 'entities' has lists of unequal length, {told}; row i takes id i of every list")
+    if max(counts.values()) > MAXIMUM_KEYS:
+        raise BadRequest(f"field 'entities' has {max(counts.values())} rows; ask for at most {MAXIMUM_KEYS} at once")
+    return ids
+
+
+def texts(key: str, ids: Any) -> list[str]:
+    """The ids of one key column; an integer stands for its digits."""
+    if not isinstance(ids, list):
+        raise BadRequest(f"field 'entities', key {key!r} is {json_name(ids)}; it is a list of ids")
+    types = set(map(type, ids))
+    if types <= {str}:
+        return ids
+    if types <= {str, int}:
+        return [str(one) for one in ids]
+    at, wrong = next((i, one) for i, one in enumerate(ids) if type(one) not in (str, int))
+    raise BadRequest(
+        f"field 'entities', key {key!r}, id {at} is {json_name(wrong)}; ids are strings, or integers of at most 64 bits"
+    )
+
+
+def json_name(value: Any) -> str:
+    return JSON_NAMES.get(type(value), "a number")

@@ -1,0 +1,54 @@
+"""One reader process: an event loop that listens on the shared port until it is told to stop."""
+
+import asyncio
+import logging
+import multiprocessing
+import signal
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from aiohttp import web
+
+from features.language import load_definitions
+from serving.app import make_app
+from settings import Settings
+
+# aiohttp closes nothing for an hour by itself. This holds for idle connections and for headers that do not end.
+IDLE_SECONDS = 75.0
+STOP_SECONDS = 5.0  # for requests under way
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What every worker is given."""
+
+    settings: Settings
+    url: str
+    host: str
+    port: int
+
+
+def work(job: Job, listening: Connection) -> None:
+    """Serve until SIGTERM, or until the parent is gone; sends a byte through `listening` once it listens."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
+    asyncio.run(serve(job, listening))
+
+
+async def serve(job: Job, listening: Connection) -> None:
+    stopped = asyncio.Event()
+    loop, parent = asyncio.get_running_loop(), multiprocessing.parent_process()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    if parent is not None:
+        loop.add_reader(parent.sentinel, stopped.set)
+    store = job.settings.store
+    app = make_app(load_definitions(job.settings.features), url=job.url, region=store.region, table=store.table)
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=STOP_SECONDS)
+    await runner.setup()
+    await web.TCPSite(runner, job.host, job.port, reuse_port=True).start()
+    listening.send_bytes(b".")
+    listening.close()
+    await stopped.wait()
+    if parent is not None:
+        loop.remove_reader(parent.sentinel)
+    await runner.cleanup()

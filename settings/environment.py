@@ -1,0 +1,86 @@
+"""The one reader of the environment."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from settings.model import Settings, SparkSettings, StoreSettings
+
+N = TypeVar("N", int, float)
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+DEFAULTS: Mapping[str, str] = {
+    "TAILRACE_HOME": "var",
+    "TAILRACE_LANDING": "",
+    "TAILRACE_LAKE": "",
+    "TAILRACE_FEATURES": "shipped",
+    "TAILRACE_SPARK_MASTER": "local[*]",
+    "TAILRACE_SPARK_MEMORY": "3g",
+    "TAILRACE_SHUFFLE_PARTITIONS": "4",
+    "TAILRACE_JARS": "",
+    "TAILRACE_STORE_URL": "",
+    "TAILRACE_STORE_TABLE": "tailrace",
+    "TAILRACE_STORE_REGION": "us-east-1",
+    "TAILRACE_STORE_BINARY": "",
+    "TAILRACE_STORE_IN_FLIGHT": "4",
+    "TAILRACE_LEASE_SECONDS": "30",
+}
+
+
+class SettingsError(Exception):
+    """A `TAILRACE_*` variable that cannot be used; the message names it and what it takes."""
+
+
+def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read all settings; an empty variable counts as unset, an unknown `TAILRACE_*` name is refused."""
+    refuse_unknown_names(environment)
+    value = {name: environment.get(name) or default for name, default in DEFAULTS.items()}
+    home = Path(value["TAILRACE_HOME"]).expanduser().absolute()
+    return Settings(
+        home=home,
+        landing=location(value["TAILRACE_LANDING"], default=home / "landing"),
+        lake=location(value["TAILRACE_LAKE"], default=home / "lake"),
+        features=tuple(part for part in value["TAILRACE_FEATURES"].split(os.pathsep) if part),
+        spark=SparkSettings(
+            master=value["TAILRACE_SPARK_MASTER"],
+            driver_memory=value["TAILRACE_SPARK_MEMORY"],
+            shuffle_partitions=positive("TAILRACE_SHUFFLE_PARTITIONS", value, number=int),
+            jars=Path(value["TAILRACE_JARS"] or CHECKOUT / ".tools" / "jars"),
+        ),
+        store=StoreSettings(
+            url=value["TAILRACE_STORE_URL"] or None,
+            table=value["TAILRACE_STORE_TABLE"],
+            region=value["TAILRACE_STORE_REGION"],
+            binary=Path(value["TAILRACE_STORE_BINARY"] or CHECKOUT / ".tools" / "dynoxide"),
+            lease_seconds=positive("TAILRACE_LEASE_SECONDS", value, number=float),
+            in_flight=positive("TAILRACE_STORE_IN_FLIGHT", value, number=int),
+        ),
+    )
+
+
+def refuse_unknown_names(environment: Mapping[str, str]) -> None:
+    for name in environment:
+        if name.startswith("TAILRACE_") and name not in DEFAULTS:
+            close = difflib.get_close_matches(name, DEFAULTS, n=1)
+            hint = f"did you mean {close[0]}?" if close else "known are " + ", ".join(DEFAULTS)
+            raise SettingsError(f"{name} is not a setting of Tailrace; {hint}")
+
+
+def location(text: str, *, default: Path) -> str:
+    """A folder as Spark takes it: an URI such as `s3a://bucket/lake` as it is, a path made absolute."""
+    if not text:
+        return str(default)
+    return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
+
+
+def positive(name: str, value: Mapping[str, str], *, number: type[N]) -> N:
+    try:
+        parsed = number(value[name])
+    except ValueError:
+        parsed = number(0)
+    if not 0 < parsed < 1e9:
+        raise SettingsError(f"{name}={value[name]} is not a positive number")
+    return parsed

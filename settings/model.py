@@ -1,0 +1,38 @@
+"""What can be set: where state lives, how Spark runs, which online store is written and read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparkSettings:
+    """How the Spark session is built; ignored where a cluster manager already decided."""
+
+    master: str
+    driver_memory: str
+    shuffle_partitions: int
+    jars: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """The DynamoDB-compatible store; `url` is None for the embedded store of this home."""
+
+    url: str | None
+    table: str
+    region: str
+    binary: Path
+    lease_seconds: float
+    in_flight: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One home: its landing folder, lake, online store and definitions."""
+
+    home: Path
+    landing: str
+    lake: str
+    features: tuple[str, ...]
+    spark: SparkSettings
+    store: StoreSettings

@@ -1,0 +1,91 @@
+"""Hold a view's lease while its push is under way."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from online import control
+from online.control import Control, LeaseLost
+from online.items import ensure_table
+from online.wire import StoreClient, StoreError, open_store
+from sinks.writer import Address
+
+T = TypeVar("T")
+
+RETRY_SECONDS = 0.5
+PATIENCE = 4  # lease times to wait for another push before giving up
+RENEWALS = 3  # per lease time
+
+
+class PushUnderWay(Exception):
+    """Another push holds the view; the message says which and for how long."""
+
+
+def with_client(address: Address, action: Callable[[StoreClient], Awaitable[T]]) -> T:
+    """Run one action against the store from code that is not asynchronous."""
+
+    async def run() -> T:
+        async with open_store(url=address.url, region=address.region, table=address.table) as client:
+            return await action(client)
+
+    return asyncio.run(run())
+
+
+@contextmanager
+def leased(address: Address, view: str, *, seconds: float) -> Iterator[Control]:
+    """Take the view's lease and renew it until the block ends.
+
+    An error inside gives the lease up at once and leaves the open mark set, so that the next push writes
+    every key touched since the cursor.
+    """
+    taken = take(address, view, seconds)
+    done = threading.Event()
+    renewing = threading.Thread(target=renew, args=(address, view, taken.sequence, seconds, done), daemon=True)
+    renewing.start()
+    try:
+        yield taken
+    except BaseException:
+        stop(renewing, done)
+        with contextlib.suppress(LeaseLost, StoreError):
+            with_client(address, lambda client: control.renew_lease(client, view, sequence=taken.sequence, seconds=0))
+        raise
+    stop(renewing, done)
+
+
+def take(address: Address, view: str, seconds: float) -> Control:
+    """Take the lease, waiting while a push that may be dead still holds it."""
+    owner = f"{socket.gethostname()}/{uuid.uuid4().hex}"
+    deadline = time.monotonic() + PATIENCE * seconds
+
+    async def try_once(client: StoreClient) -> Control | None:
+        await ensure_table(client)
+        return await control.take_lease(client, view, owner=owner, seconds=seconds)
+
+    while True:
+        taken = with_client(address, try_once)
+        if taken is not None:
+            return taken
+        if time.monotonic() > deadline:
+            raise PushUnderWay(f"view {view}: another push has held its lease for {PATIENCE * seconds:.0f} s; try again")
+        time.sleep(RETRY_SECONDS)
+
+
+def renew(address: Address, view: str, sequence: int, seconds: float, done: threading.Event) -> None:
+    while not done.wait(seconds / RENEWALS):
+        try:
+            with_client(address, lambda client: control.renew_lease(client, view, sequence=sequence, seconds=seconds))
+        except LeaseLost:
+            return  # every write of this push is refused from here on
+        except StoreError:
+            continue  # the store may come back before the lease ends
+
+
+def stop(renewing: threading.Thread, done: threading.Event) -> None:
+    done.set()
+    renewing.join()

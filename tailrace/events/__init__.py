@@ -1,0 +1,1 @@
+"""Where events come from: an invented workspace, a git history, a file; and how they land."""

@@ -1,0 +1,28 @@
+"""What can go wrong with events and their files.
+
+EventsError
+├── WorkspaceError       a workspace that cannot be invented
+├── HistoryError         a git history that cannot be read
+├── LandingFileError     a file that cannot be read or written
+└── NoReadableTimeError  a file without a single readable time
+"""
+
+
+class EventsError(Exception):
+    """Anything wrong with events or their files; the message names it and says what to do."""
+
+
+class WorkspaceError(EventsError):
+    """A workspace that cannot be invented; the message names the field."""
+
+
+class HistoryError(EventsError):
+    """A git history that cannot be read; the message names the repository."""
+
+
+class LandingFileError(EventsError):
+    """A file that cannot be read or written; the message names it."""
+
+
+class NoReadableTimeError(EventsError):
+    """No event with a readable time, so that no slot can be chosen."""

@@ -1,0 +1,181 @@
+"""A real store with a table per test, values in it, and a real reader over HTTP."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from contracts.slots import to_micros
+from contracts.tables import Type
+from features.language import Definitions, Feature, FeatureView, load_definitions
+from online import embedded
+from online.codec import Codec, ColumnValues
+from online.control import Cursor, close_push, take_lease
+from online.items import KEY, ensure_table, to_binary
+from online.keys import item_keys
+from online.wire import StoreClient, open_store
+from serving.app import make_app
+from settings import Settings, read_settings
+
+DTYPES = {Type.INT64: "i8", Type.FLOAT64: "f8", Type.BOOL: "?", Type.TIMESTAMP: "M8[us]", Type.STRING: "O"}
+TABLE_NUMBERS = itertools.count()
+
+
+@dataclass(frozen=True)
+class Store:
+    """Writes as a publisher does, without its care."""
+
+    settings: Settings
+    runner: asyncio.Runner
+    client: StoreClient
+
+    def put(
+        self,
+        view: FeatureView,
+        ids: Mapping[str, str],
+        row: Mapping[str, Any],
+        *,
+        as_of: datetime,
+        features: tuple[Feature, ...] = (),
+    ) -> None:
+        """Write one value, under the view's own schema or another; features that the row does not name are null."""
+        features = features or view.features
+        values = [row.get(feature.name) for feature in features]
+        columns = [
+            ColumnValues(np.array([0 if value is None else value], DTYPES[feature.type]), np.array([value is not None]))
+            for feature, value in zip(features, values, strict=True)
+        ]
+        self.put_raw(view, ids, Codec(view.name, features).encode(columns, as_of=to_micros(as_of))[0])
+
+    def put_raw(self, view: FeatureView, ids: Mapping[str, str], value: bytes) -> None:
+        entities = {entity.name: entity.key for entity in view.entities}
+        [key] = item_keys(entities, {name: [one] for name, one in ids.items()})
+        request = {"TableName": self.client.table, "Key": {KEY: {"S": key}}}
+        request |= {"UpdateExpression": "SET #view = :value", "ExpressionAttributeNames": {"#view": view.name}}
+        request |= {"ExpressionAttributeValues": {":value": to_binary(value)}}
+        self.runner.run(self.client.call("UpdateItem", request))
+
+    def push(self, view: FeatureView, *, watermark: datetime, features: tuple[Feature, ...] = ()) -> None:
+        """Close a push of the view, under its own schema or another."""
+        features = features or view.features
+        cursor = Cursor(table_id="t1", version=3, fingerprint=Codec(view.name, features).fingerprint)
+
+        async def close() -> None:
+            control = await take_lease(self.client, view.name, owner="test", seconds=1)
+            assert control is not None
+            await close_push(
+                self.client,
+                view.name,
+                sequence=control.sequence,
+                cursor=cursor,
+                watermark=to_micros(watermark),
+                features=features,
+            )
+
+        self.runner.run(close())
+
+
+@dataclass(frozen=True)
+class Http:
+    """Asks a reader; answers are status and JSON."""
+
+    runner: asyncio.Runner
+    client: TestClient[Any, Any]
+
+    def send(self, method: str, path: str, **request: Any) -> tuple[int, Any]:
+        async def exchange() -> tuple[int, Any]:
+            async with self.client.request(method, path, **request) as response:
+                return response.status, await response.json()
+
+        return self.runner.run(exchange())
+
+    def get(self, path: str) -> tuple[int, Any]:
+        return self.send("GET", path)
+
+    def ask(self, **body: Any) -> dict[str, Any]:
+        """The answer to a request that must succeed."""
+        status, answer = self.send("POST", "/get-online-features", json=body)
+        assert status == 200, answer
+        return dict(answer)
+
+    def refusal(self, **body: Any) -> str:
+        """Why a request is refused, which it must be."""
+        status, answer = self.send("POST", "/get-online-features", json=body)
+        assert (status, list(answer)) == (400, ["detail"])
+        return str(answer["detail"])
+
+    def cells(self, feature: str, **body: Any) -> list[tuple[Any, str, str]]:
+        """Value, status and time of each row of one feature."""
+        answer = self.ask(features=[feature], **body)
+        last = answer["results"][-1]
+        return list(zip(last["values"], last["statuses"], last["event_timestamps"], strict=True))
+
+    def values(self, feature: str, **body: Any) -> list[tuple[Any, str]]:
+        return [(value, status) for value, status, _ in self.cells(feature, **body)]
+
+
+@pytest.fixture(scope="session")
+def store_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    settings = read_settings({"TAILRACE_HOME": str(tmp_path_factory.mktemp("home"))})
+    embedded.start(settings)
+    yield settings
+    embedded.stop(settings)
+
+
+@pytest.fixture
+def settings(store_settings: Settings) -> Settings:
+    table = f"table-{next(TABLE_NUMBERS)}"
+    return replace(store_settings, store=replace(store_settings.store, table=table))
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def store(settings: Settings, runner: asyncio.Runner) -> Iterator[Store]:
+    address = {"url": embedded.store_url(settings), "region": settings.store.region, "table": settings.store.table}
+    opened = open_store(**address)
+    client = runner.run(opened.__aenter__())
+    runner.run(ensure_table(client))
+    yield Store(settings, runner, client)
+    runner.run(opened.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def start_reader(settings: Settings, runner: asyncio.Runner) -> Iterator[Callable[..., Http]]:
+    """Start a reader over some definitions, at the embedded store or another address."""
+    clients: list[TestClient[Any, Any]] = []
+
+    def start(definitions: Definitions, url: str = "") -> Http:
+        async def listen() -> TestClient[Any, Any]:
+            address = {"region": settings.store.region, "table": settings.store.table}
+            app = make_app(definitions, url=url or embedded.store_url(settings), **address)
+            client: TestClient[Any, Any] = TestClient(TestServer(app))
+            await client.start_server()
+            return client
+
+        clients.append(runner.run(listen()))
+        return Http(runner, clients[-1])
+
+    yield start
+    for client in clients:
+        runner.run(client.close())
+
+
+@pytest.fixture
+def definitions() -> Definitions:
+    return load_definitions()
+
+
+@pytest.fixture
+def reader(store: Store, start_reader: Callable[..., Http], definitions: Definitions) -> Http:
+    return start_reader(definitions)
