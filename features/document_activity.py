@@ -19,9 +19,7 @@ document_activity = FeatureView(
         Count(name="events", over=WINDOWS),
         Count(name="views", types=("view",), over=WINDOWS),
         Count(name="edits", types=EDITS, over=WINDOWS),
-        Distinct(
-            name="distinct_actors", rows_of="actor_document_affinity", active="events", over=("24h", "7d", "30d")
-        ),
+        Distinct(name="distinct_actors", rows_of="actor_document_affinity", active="events", over=("24h", "7d", "30d")),
         First(name="first_event_at"),
         Last(name="last_event_at"),
         Last(name="last_edit_at", types=EDITS),

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 from pyspark.sql import SparkSession
 
@@ -26,9 +27,6 @@ LOCAL = {
     "spark.driver.host": "127.0.0.1",
 }
 
-# Spark's logs go to stderr at start, before setLogLevel can be called.
-QUIET = "-Dlog4j2.level=ERROR -Dorg.slf4j.simpleLogger.defaultLogLevel=error"
-
 
 class SparkSetupError(Exception):
     """Spark cannot be started as it is set up; the message says what is missing."""
@@ -39,6 +37,9 @@ def open_session(settings: SparkSettings, *, name: str = "tailrace") -> SparkSes
     jars = sorted(settings.jars.glob("*.jar"))
     if not jars:
         raise SparkSetupError(f"no JARs in {settings.jars}; run `make setup`, or point TAILRACE_JARS at Delta's JARs")
+    # PySpark hands timestamps over in the process's zone; in any but UTC an hour of each autumn comes twice.
+    os.environ["TZ"] = "UTC"
+    time.tzset()
     builder = SparkSession.builder.appName(name).master(settings.master)
     options = DELTA | {
         "spark.jars": ",".join(str(jar) for jar in jars),

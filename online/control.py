@@ -76,7 +76,9 @@ async def take_lease(client: StoreClient, view: str, *, owner: str, seconds: flo
     now = time.time()
     action = "SET #sequence = if_not_exists(#sequence, :zero) + :one, #open = :true, "
     request = _update(client, view, action + "#lease_owner = :owner, #lease_until = :until")
-    request["ConditionExpression"] = "attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_owner = :owner"
+    request["ConditionExpression"] = (
+        "attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_owner = :owner"
+    )
     request["ExpressionAttributeValues"] = {
         ":zero": {"N": "0"},
         ":one": {"N": "1"},
@@ -140,4 +142,3 @@ def _update(client: StoreClient, view: str, action: str) -> dict[str, Any]:
         "UpdateExpression": action,
         "ExpressionAttributeNames": {f"#{name}": name for name in used},
     }
-

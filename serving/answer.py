@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 
 from contracts.tables import Type
-from serving.columns import Array, Column, Mask
+from serving.columns import Array, Column
 from serving.plan import Plan
 from serving.times import to_json_times
 
@@ -27,45 +27,48 @@ def to_answer(plan: Plan, ids: Mapping[str, list[str]], columns: Mapping[str, Co
 
 
 def told(columns: Iterable[Column]) -> list[dict[str, Any]]:
-    """Statuses and timestamps are mostly the same for all features of a view: equal ones are written once."""
-    statuses: dict[bytes, orjson.Fragment] = {}
-    times: dict[bytes, orjson.Fragment] = {}
+    """The features of a view mostly share statuses and timestamps: what is shared is written once."""
+    statuses: dict[tuple[int, bytes], tuple[orjson.Fragment, bool]] = {}
+    times: dict[int, orjson.Fragment] = {}
     results = []
     for column in columns:
-        codes = column.found.view(np.uint8) + column.valid.view(np.uint8)
-        status, time = codes.tobytes(), column.as_of.tobytes()
+        status, time = (id(column.found), column.valid.tobytes()), id(column.as_of)
         if status not in statuses:
-            statuses[status] = fragment(STATUSES[codes].tolist())
+            statuses[status] = fragment(statuses_of(column)), bool(column.valid.all())
         if time not in times:
             times[time] = fragment(to_json_times(column.as_of))
-        values = to_json(column.type, column.values, column.valid)
-        results.append({"values": values, "statuses": statuses[status], "event_timestamps": times[time]})
+        shared, whole = statuses[status]
+        values = to_json(column.type, column.values) if whole else beside_nulls(column)
+        results.append({"values": values, "statuses": shared, "event_timestamps": times[time]})
     return results
 
 
-def to_json(type_: Type, values: Array, valid: Mask) -> Array | list[Any]:
-    """What the serialiser writes as a JSON list, null where not valid.
+def statuses_of(column: Column) -> list[str]:
+    told: list[str] = STATUSES[column.found.astype(int) + column.valid].tolist()
+    return told
+
+
+def to_json(type_: Type, values: Array) -> Array | list[Any]:
+    """What the serialiser writes as a JSON list.
 
     NaN and the infinities are strings (https://protobuf.dev/programming-guides/json/).
     """
-    whole = bool(valid.all())
-    if not whole:
-        values = values[valid]
-    plain: Array | list[Any] = values
     if type_ is Type.FLOAT64 and not np.isfinite(values).all():
-        plain = [one if np.isfinite(one) else told_in_words(one) for one in values.tolist()]
-    elif type_ is Type.TIMESTAMP:
-        plain = to_json_times(values)
-    elif type_ is Type.STRING:
-        plain = values.tolist()
-    if whole:
-        return plain
-    spread = np.full(len(valid), None, object)
-    spread[valid] = plain
-    return spread.tolist()
+        return [one if np.isfinite(one) else in_words(one) for one in values.tolist()]
+    if type_ is Type.TIMESTAMP:
+        return to_json_times(values)
+    return values.tolist() if type_ is Type.STRING else values
 
 
-def told_in_words(value: float) -> str:
+def beside_nulls(column: Column) -> list[Any]:
+    """The same with null where the column is not valid."""
+    told = np.full(len(column.valid), None, object)
+    told[column.valid] = to_json(column.type, column.values[column.valid])
+    nullable: list[Any] = told.tolist()
+    return nullable
+
+
+def in_words(value: float) -> str:
     return "NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 

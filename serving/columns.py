@@ -41,9 +41,11 @@ def nothing_found(type_: Type, rows: int) -> Column:
 
 
 def fanned_out(columns: Sequence[Column], at: Array) -> list[Column]:
-    """Give each row the value `at` its position; -1 stands for no value, and there is at least one value."""
-    count = len(columns[0].values)
-    if len(at) == count and (at == np.arange(count)).all():
+    """Give each row the value `at` its position; -1 stands for no value.
+
+    There is at least one value, none is left out, and they are in the order in which rows first ask for them.
+    """
+    if len(at) == len(columns[0].values):  # one value for each row, and so in the rows' order
         return list(columns)
     somewhere, position = at >= 0, np.maximum(at, 0)
     shared: dict[int, Array] = {}  # columns of one view mostly have the same `found` and `as_of`

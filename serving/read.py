@@ -63,12 +63,12 @@ class Reader:
 def values_of(view: str, keys: dict[str, int], items: dict[str, Item]) -> tuple[list[bytes], Array]:
     """A view's values in the order of the keys, and where each key's is among them; -1 where there is none."""
     values: list[bytes] = []
+    decode = pybase64.b64decode
     positions = []
     for key in keys:
         attribute = items[key].get(view) if key in items else None
-        if attribute and attribute["B"]:  # an empty value is a tombstone
-            positions.append(len(values))
-            values.append(pybase64.b64decode(attribute["B"]))
-        else:
-            positions.append(-1)
+        text = attribute["B"] if attribute else ""
+        positions.append(len(values) if text else -1)
+        if text:  # an empty value is a tombstone
+            values.append(decode(text))
     return values, np.array(positions, np.intp)

@@ -1,6 +1,7 @@
 """One reader process: an event loop that listens on the shared port until it is told to stop."""
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import signal
@@ -46,6 +47,8 @@ async def serve(job: Job, listening: Connection) -> None:
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
     await web.TCPSite(runner, job.host, job.port, reuse_port=True).start()
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: the collector need not walk through it during requests
     listening.send_bytes(b".")
     listening.close()
     await stopped.wait()

@@ -72,7 +72,9 @@ def take(address: Address, view: str, seconds: float) -> Control:
         if taken is not None:
             return taken
         if time.monotonic() > deadline:
-            raise PushUnderWay(f"view {view}: another push has held its lease for {PATIENCE * seconds:.0f} s; try again")
+            raise PushUnderWay(
+                f"view {view}: another push has held its lease for {PATIENCE * seconds:.0f} s; try again"
+            )
         time.sleep(RETRY_SECONDS)
 
 

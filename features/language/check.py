@@ -137,4 +137,3 @@ def check_reference(reference: str, views: Mapping[str, FeatureView], *, here: s
         raise DefinitionError(f"{here}: {reference!r} names no view; there are {', '.join(sorted(views))}")
     if name not in views[view].feature_names:
         raise DefinitionError(f"{here}: view {view!r} has no feature {name!r}")
-

@@ -76,7 +76,10 @@ def is_finished(lake: Lake, batch: int) -> bool:
 def claimed(lake: Lake, batch: int) -> list[LandedFile]:
     """The files of a batch as they were claimed, which may have been by another process."""
     names = [field.name for field in fields(LandedFile)]
-    return [LandedFile(**row.asDict()) for row in lake.read(bronze.FILES).where(F.col("batch") == batch).select(names).collect()]
+    return [
+        LandedFile(**row.asDict())
+        for row in lake.read(bronze.FILES).where(F.col("batch") == batch).select(names).collect()
+    ]
 
 
 def ingested_at(lake: Lake, batch: int) -> datetime:

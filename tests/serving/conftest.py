@@ -142,8 +142,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture
 def store(settings: Settings, runner: asyncio.Runner) -> Iterator[Store]:
-    address = {"url": embedded.store_url(settings), "region": settings.store.region, "table": settings.store.table}
-    opened = open_store(**address)
+    opened = open_store(url=embedded.store_url(settings), region=settings.store.region, table=settings.store.table)
     client = runner.run(opened.__aenter__())
     runner.run(ensure_table(client))
     yield Store(settings, runner, client)

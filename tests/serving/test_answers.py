@@ -99,6 +99,16 @@ def test_a_value_stands_beside_nulls_and_unknown_keys(store, reader, feature, ex
     assert values == [(None, "NOT_FOUND"), (expected, "PRESENT"), (None, "NULL_VALUE")]
 
 
+def test_nulls_of_one_feature_leave_the_others_alone(store, reader):
+    store.put(document_activity, DOCUMENT, ACTIVITY, as_of=NINE)
+    asked = ["document_activity:events_24h", "document_activity:events_1h", "document_activity:views_24h"]
+
+    answer = reader.ask(features=asked, entities={"document_id": ["d1"]})
+
+    assert [one["values"] for one in answer["results"][1:]] == [[24], [None], [11]]
+    assert [one["statuses"] for one in answer["results"][1:]] == [["PRESENT"], ["NULL_VALUE"], ["PRESENT"]]
+
+
 def test_a_tombstone_is_not_found(store, reader):
     store.put(document_activity, DOCUMENT, ACTIVITY, as_of=NINE)
     store.put(document_profile, DOCUMENT, PROFILE, as_of=NINE)

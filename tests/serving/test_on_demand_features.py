@@ -185,8 +185,10 @@ def test_times_far_away_are_told(put, reader, time, told):
     put("p1", None, printed_at=time.replace(tzinfo=None))
     put("p2", None, printed_at=None)
 
+    alone = reader.values("pages:printed_at", entities={"page_id": ["p1"]})
     values = reader.values("pages:printed_at", entities={"page_id": ["p2", "p1"]})
 
+    assert alone == [(told, "PRESENT")]
     assert values == [(None, "NULL_VALUE"), (told, "PRESENT")]
 
 

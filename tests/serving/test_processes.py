@@ -22,6 +22,8 @@ def served(settings, store):
     environment |= {"TAILRACE_HOME": str(settings.home), "TAILRACE_STORE_TABLE": settings.store.table}
     command = [sys.executable, "-m", "serving", "--port", "0", "--workers", "2"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
     line = process.stdout.readline()
     assert line.startswith("serving features on http://127.0.0.1:"), process.stderr.read()
     yield process, line.split()[3]
@@ -33,7 +35,8 @@ def served(settings, store):
 
 
 def workers_of(process):
-    children = psutil.Process(process.pid).children()
+    """Its children but for the helper that `multiprocessing` keeps."""
+    children = [child for child in psutil.Process(process.pid).children() if child.status() != psutil.STATUS_ZOMBIE]
     return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
 
 
@@ -56,6 +59,7 @@ def test_a_signal_to_the_parent_stops_all(served, stop):
     assert process.stderr.read() == ""
 
 
+@pytest.mark.slow
 def test_a_dead_worker_is_started_again(served):
     process, address = served
     first, second = workers_of(process)
@@ -70,6 +74,7 @@ def test_a_dead_worker_is_started_again(served):
     assert ask(address, "/health") == {"status": "alive"}
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_a_parent_that_is_killed(served):
     process, _ = served
     workers = workers_of(process)

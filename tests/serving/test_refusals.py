@@ -1,5 +1,7 @@
 """Requests that are refused, each with what is wrong and what would be right."""
 
+import asyncio
+
 import pytest
 
 VALID = {"features": ["document_activity:views_24h"], "entities": {"document_id": ["d1"]}}
@@ -83,6 +85,18 @@ def test_a_body_that_only_claims_to_be_compressed_is_refused(reader):
     status, answer = reader.send("POST", "/get-online-features", data=b"{}", headers=headers)
 
     assert (status, list(answer)) == (400, ["detail"])
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for(reader, monkeypatch):
+    monkeypatch.setattr("serving.app.BODY_SECONDS", 0.1)
+
+    async def never_ending():
+        yield b"{"
+        await asyncio.sleep(5)
+
+    status, answer = reader.send("POST", "/get-online-features", data=never_ending())
+
+    assert (status, list(answer)) == (408, ["detail"])
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/get-online-features", 405)])

@@ -86,16 +86,17 @@ def test_values_of_a_schema_nobody_tells_of_are_not_found_and_logged(store, put,
 
 def test_an_unknown_schema_is_looked_up_only_once(store, put, reader, monkeypatch):
     read = []
-    monkeypatch.setattr("serving.controls.read_controls", lambda *_: read.append(1) or no_controls())
+
+    async def no_controls(*_):
+        read.append(1)
+        return {}
+
+    monkeypatch.setattr("serving.controls.read_controls", no_controls)
 
     for _ in range(3):
         reader.values("document_profile:size_bytes", entities=KEYS)
 
     assert len(read) == 1
-
-
-async def no_controls():
-    return {}
 
 
 async def wait_for(condition):

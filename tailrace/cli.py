@@ -1,0 +1,180 @@
+"""The command `tailrace`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from contracts.slots import parse_as_of
+from serving.catalogue import catalogue
+from settings import read_settings
+from tailrace import event_commands, report, store_commands
+from tailrace.errors import TOLD, CommandError
+from tailrace.output import AsJson, aside, progress, show
+from tailrace.refresh import Home
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="A feature store that ships only what changed.")
+app.add_typer(event_commands.app, name="events")
+app.add_typer(store_commands.app, name="store")
+features_app = typer.Typer(no_args_is_help=True, help="The feature definitions.")
+app.add_typer(features_app, name="features")
+
+LAYERS = ("bronze", "silver", "gold", "publish")
+
+AsOf = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Event time on the 15-minute grid, UTC; the last tick by default.")
+]
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend are told in one line."""
+    try:
+        app()
+    except TOLD as error:
+        aside.print(f"[red]tailrace:[/] {error}", highlight=False, soft_wrap=True)
+        if "--json" in sys.argv:
+            show({"error": str(error)}, as_json=True)
+        sys.exit(1)
+
+
+def home() -> Home:
+    return Home(read_settings())
+
+
+@app.command()
+def refresh(as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Take in what landed, refresh every view, push what changed."""
+    from tailrace.refresh import refresh as run_refresh
+
+    with progress("refresh") as told:
+        done = run_refresh(home(), as_of=parse_as_of(as_of) if as_of else None, progress=told)
+    shown = report.refresh_json(done)
+    show(shown, report.refresh_table(shown), report.landed_line(shown["landed"]), as_json=as_json)
+
+
+@app.command()
+def run(
+    layer: Annotated[str, typer.Argument(metavar="|".join(LAYERS))], as_of: AsOf = None, as_json: AsJson = False
+) -> None:
+    """Run one layer alone."""
+    from tailrace.layers import run_layer
+
+    if layer not in LAYERS:
+        raise CommandError(f"there is no layer {layer!r}; there are {', '.join(LAYERS)}")
+    if as_of and layer != "gold":
+        raise CommandError(f"--as-of goes with gold; {layer} takes what there is")
+    with progress(layer):
+        shown = run_layer(home(), layer, as_of=parse_as_of(as_of) if as_of else None)
+    show(shown, orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode(), as_json=as_json)
+
+
+@app.command()
+def get(
+    view: str,
+    key: Annotated[list[str], typer.Argument(help="One id per key column of the view.")],
+    source: Annotated[str, typer.Option("--from", metavar="gold|store")] = "store",
+    as_json: AsJson = False,
+) -> None:
+    """Show one row of a view, from gold or from the online store."""
+    from tailrace.lookup import look_up
+
+    here = home()
+    definition = here.definitions.view(view)
+    row = look_up(here, definition, key, source=source)
+    ids = dict(zip(definition.keys, key, strict=True))
+    shown = {"view": view, "from": source, "key": ids, "found": row is not None, "features": row}
+    title = f"{view} {', '.join(key)}, from {source}"
+    told = report.plain_table(title, ("feature", "value"), list(row.items())) if row else f"{title}: no such row"
+    show(shown, told, as_json=as_json)
+
+
+@app.command()
+def export(
+    view: str, out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")], as_json: AsJson = False
+) -> None:
+    """Write a view's gold table as plain Parquet."""
+    here = home()
+    definition = here.definitions.view(view)
+    if out.exists():
+        raise CommandError(f"{out} exists; give a folder that does not")
+    rows = here.lake.read(definition.table)
+    rows.write.parquet(str(out.absolute()))
+    shown = {"view": view, "rows": rows.count(), "out": str(out)}
+    show(shown, f"{shown['rows']:,} rows of {view} in {out}", as_json=as_json)
+
+
+@app.command()
+def reconcile(as_json: AsJson = False) -> None:
+    """Compare every gold row with the online store; fails unless they agree."""
+    from tailrace.layers import reconcile_all
+
+    with progress("reconcile") as told:
+        shown = reconcile_all(home(), told)
+    columns = ("compared", "missing", "ghost", "different")
+    rows: list[tuple[Any, ...]] = [(name, *(view[c] for c in columns)) for name, view in shown["views"].items()]
+    rows.append(("total", *(shown[column] for column in columns)))
+    show(shown, report.plain_table("Gold and the online store", ("view", *columns), rows), as_json=as_json)
+    if shown["missing"] or shown["ghost"] or shown["different"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 6566,
+    workers: Annotated[int, typer.Option()] = 1,
+    host: Annotated[str, typer.Option()] = "127.0.0.1",
+    as_json: AsJson = False,
+) -> None:
+    """Serve features to rankers until stopped."""
+    import serving
+
+    serving.run(read_settings(), port=port, workers=workers, host=host)
+    show({"stopped": True, "port": port}, "stopped", as_json=as_json)
+
+
+@app.command()
+def demo(
+    git: Annotated[Path | None, typer.Option(help="Take the history of this git repository.")] = None,
+    events: Annotated[Path | None, typer.Option(help="Take this file in the landing format.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show it all: events land, four refreshes, what changed and was pushed, a ranker's answer."""
+    from tailrace.demo import run_demo
+    from tailrace.demo_report import tell
+
+    if git and events:
+        raise CommandError("give --git or --events, not both")
+    with progress("demo") as told:
+        summary = run_demo(home(), git=git, events=events, progress=told)
+    show(summary, *tell(summary), as_json=as_json)
+
+
+@features_app.command("list")
+def list_features(as_json: AsJson = False) -> None:
+    """List the views, on-demand features and services."""
+    shown = catalogue(home().definitions)
+    rows: list[tuple[Any, ...]] = [
+        (name, ", ".join(view["keys"]), len(view["features"]), view["lane"], view["owner"])
+        for name, view in shown["views"].items()
+    ]
+    show(
+        shown, report.plain_table("Feature views", ("view", "keys", "features", "lane", "owner"), rows), as_json=as_json
+    )
+
+
+@features_app.command("show")
+def show_feature(name: str, as_json: AsJson = False) -> None:
+    """Show one view, on-demand feature or service."""
+    kinds = catalogue(home().definitions)
+    found = [{"kind": kind, "name": name, **named[name]} for kind, named in kinds.items() if name in named]
+    if not found:
+        raise CommandError(f"there is no {name!r}; `tailrace features list` lists the views")
+    shown = found[0]
+    people_see = orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode()
+    show(shown, people_see, as_json=as_json)
+
+
+if __name__ == "__main__":
+    main()

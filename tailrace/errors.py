@@ -1,0 +1,47 @@
+"""The errors a command tells in one line; any other is a defect and keeps its traceback."""
+
+from contracts.slots import AsOfError
+from features.language import DefinitionError
+from jobs.bronze.load import LandingError
+from jobs.gold.refresh import ConcurrentRefreshError
+from jobs.gold.transform import TransformError
+from lake.session import SparkSetupError
+from lake.tables import LakeError
+from online.codec import CodecError
+from online.control import LeaseLost
+from online.credentials import CredentialsError
+from online.embedded import EmbeddedStoreError
+from online.keys import ItemKeyError
+from online.wire import StoreError
+from serving import ServingError
+from settings import SettingsError
+from sinks.lease import PushUnderWay
+from sinks.push import PushError
+from tailrace.events.errors import EventsError
+
+
+class CommandError(Exception):
+    """A command that cannot do what was asked; the message says why and what would work."""
+
+
+TOLD = (
+    AsOfError,
+    CodecError,
+    CommandError,
+    ConcurrentRefreshError,
+    CredentialsError,
+    DefinitionError,
+    EmbeddedStoreError,
+    EventsError,
+    ItemKeyError,
+    LakeError,
+    LandingError,
+    LeaseLost,
+    PushError,
+    PushUnderWay,
+    ServingError,
+    SettingsError,
+    SparkSetupError,
+    StoreError,
+    TransformError,
+)

@@ -1,0 +1,36 @@
+"""Single layers and the reconciliation, as the command line runs them."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from contracts.slots import last_tick, to_text
+from jobs.gold import refresh as gold
+from sinks.reconcile import reconcile_view
+from tailrace.refresh import Home, Progress, run_bronze, run_publish, run_silver
+
+Json = dict[str, Any]
+
+
+def run_layer(home: Home, layer: str, *, as_of: datetime | None) -> Json:
+    """Run bronze, silver, gold or publish; returns its figures."""
+    if layer == "bronze":
+        return asdict(run_bronze(home))
+    if layer == "silver":
+        run_silver(home)
+        return {"layer": "silver"}
+    if layer == "gold":
+        as_of = as_of or last_tick(datetime.now(UTC))
+        refreshed = gold.run(home.lake, home.definitions, as_of=as_of)
+        return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}
+    return {"views": {name: asdict(one) for name, one in run_publish(home).items()}}
+
+
+def reconcile_all(home: Home, progress: Progress) -> Json:
+    """Compare every view's gold with the store; figures per view and in total."""
+    views = {}
+    for view in home.definitions.views.values():
+        progress(view.name)
+        views[view.name] = asdict(reconcile_view(home.lake, home.store, view))
+    total = {name: sum(view[name] for view in views.values()) for name in ("compared", "missing", "ghost", "different")}
+    return total | {"views": views}

@@ -1,0 +1,40 @@
+"""What the commands print: progress and tables for a person, or one JSON object as the last line."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console, RenderableType
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from tailrace.refresh import Progress as Told
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+
+people = Console()
+aside = Console(stderr=True)
+
+
+def show(result: dict[str, Any], *tables: RenderableType, as_json: bool) -> None:
+    """Print a result as a table, or as JSON."""
+    if as_json:
+        sys.stdout.write(orjson.dumps(result).decode() + "\n")
+        sys.stdout.flush()
+    else:
+        for table in tables:
+            people.print(table)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Told]:
+    """A spinner with what is under way and for how long, on the error stream; one line each where that is a file."""
+    if not aside.is_terminal:
+        yield lambda stage: aside.print(f"{title}: {stage}", highlight=False)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=aside, transient=True) as bar:
+        task = bar.add_task(title)
+        yield lambda stage: bar.update(task, description=f"{title}: {stage}")

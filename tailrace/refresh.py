@@ -1,0 +1,101 @@
+"""One refresh: what landed goes to bronze, silver, gold and, where it changed, to the online store."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from pyspark.sql import SparkSession
+
+from contracts.slots import last_tick
+from features.language import Definitions, load_definitions
+from jobs.bronze import load
+from jobs.bronze.load import Loaded
+from jobs.gold import refresh as gold
+from jobs.gold.refresh import Refreshed
+from jobs.silver import documents, interactions
+from lake.session import open_session
+from lake.tables import Lake
+from online.embedded import store_url
+from settings import Settings
+from sinks.push import Pushed, push_view
+from sinks.writer import Address
+
+# Is told what begins, such as "gold"; says nothing by default.
+Progress = Callable[[str], None]
+
+
+def say_nothing(stage: str) -> None:
+    """Report no progress."""
+
+
+class Home:
+    """What the commands of one home work on; each part is opened when it is first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def definitions(self) -> Definitions:
+        return load_definitions(self.settings.features)
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        return open_session(self.settings.spark)
+
+    @cached_property
+    def lake(self) -> Lake:
+        return Lake(self.spark, self.settings.lake)
+
+    @cached_property
+    def store(self) -> Address:
+        store = self.settings.store
+        url = store_url(self.settings)
+        return Address(url=url, region=store.region, table=store.table, in_flight=store.in_flight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A whole refresh: what landed, and per view what became of gold and of the store."""
+
+    as_of: datetime
+    seconds: float
+    landed: Loaded
+    refreshed: dict[str, Refreshed]
+    pushed: dict[str, Pushed]
+
+
+def refresh(home: Home, *, as_of: datetime | None = None, progress: Progress = say_nothing) -> Report:
+    """Run every layer and the push; `as_of` is the last tick of the 15-minute grid if not given."""
+    began = time.monotonic()
+    as_of = as_of or last_tick(datetime.now(UTC))
+    views = home.definitions.views.values()
+    progress("starting Spark")
+    gold.check_as_of(home.lake, views, as_of)  # before anything is taken in
+    progress("bronze")
+    landed = run_bronze(home)
+    progress("silver")
+    run_silver(home)
+    progress("gold")
+    refreshed = gold.run(home.lake, home.definitions, as_of=as_of)
+    progress("publish")
+    pushed = run_publish(home)
+    return Report(as_of=as_of, seconds=time.monotonic() - began, landed=landed, refreshed=refreshed, pushed=pushed)
+
+
+def run_bronze(home: Home) -> Loaded:
+    return load.run(home.lake, home.settings.landing, now=datetime.now(UTC))
+
+
+def run_silver(home: Home) -> None:
+    interactions.run(home.lake)
+    documents.run(home.lake)
+
+
+def run_publish(home: Home) -> dict[str, Pushed]:
+    seconds = home.settings.store.lease_seconds
+    return {
+        view.name: push_view(home.lake, home.store, view, lease_seconds=seconds)
+        for view in home.definitions.views.values()
+    }

@@ -1,0 +1,64 @@
+"""How results are shown: tables for people, one JSON object for programs."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from contracts.slots import to_text
+from tailrace.refresh import Report
+
+Json = dict[str, Any]
+
+
+def refresh_json(report: Report) -> Json:
+    """A refresh as `tailrace refresh --json` prints it."""
+    return {
+        "as_of": to_text(report.as_of),
+        "seconds": round(report.seconds, 3),
+        "landed": asdict(report.landed),
+        "views": {view: view_json(report, view) for view in report.refreshed},
+    }
+
+
+def view_json(report: Report, view: str) -> Json:
+    refreshed, pushed = report.refreshed[view], report.pushed[view]
+    return {
+        "gold_rows": refreshed.gold_rows,
+        "changed": refreshed.changed,
+        "pushed": pushed.pushed,
+        "removed": pushed.removed,
+        "suppressed": pushed.suppressed,
+        "stale": pushed.stale,
+        "how": pushed.how,
+        "seconds": round(refreshed.seconds + pushed.seconds, 3),
+    }
+
+
+def refresh_table(shown: Json) -> Table:
+    """One refresh, a row per view."""
+    table = Table(title=f"Refresh to {shown['as_of']}, {shown['seconds']:.1f} s")
+    table.add_column("view")
+    for column in ("rows in gold", "changed", "pushed", "removed", "suppressed", "seconds"):
+        table.add_column(column, justify="right")
+    for name, view in shown["views"].items():
+        counts = (view[key] for key in ("gold_rows", "changed", "pushed", "removed", "suppressed"))
+        table.add_row(name, *(f"{count:,}" for count in counts), f"{view['seconds']:.1f}")
+    return table
+
+
+def landed_line(landed: Json) -> str:
+    line = f"{landed['files']:,} files landed: {landed['events']:,} events, {landed['documents']:,} documents"
+    refused = landed["quarantined"]
+    return f"{line}, {refused:,} to quarantine (table bronze.quarantine says why)" if refused else line
+
+
+def plain_table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> Table:
+    """A table whose numbers stand to the right."""
+    table = Table(title=title)
+    numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
+    for column, number in zip(columns, numeric, strict=True):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int | float) else str(cell) for cell in row))
+    return table
