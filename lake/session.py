@@ -43,6 +43,7 @@ def open_session(settings: SparkSettings, *, name: str = "tailrace") -> SparkSes
     builder = SparkSession.builder.appName(name).master(settings.master)
     options = DELTA | {
         "spark.jars": ",".join(str(jar) for jar in jars),
+        "spark.driver.extraJavaOptions": settings.java_options,
         "spark.driver.memory": settings.driver_memory,
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
     }

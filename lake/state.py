@@ -1,6 +1,7 @@
 """Refresh state: what a table was computed from, committed atomically with the data it describes."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,24 @@ STATE_KEY = "tailrace"
 
 @dataclass(frozen=True)
 class State:
-    """A state, the version whose commit carries it, and the version which that commit read."""
+    """A state, the commit that carries it (its version and the version it read), and what that commit did."""
 
     values: dict[str, Any]
     version: int
     read_version: int | None
+    inserted: int
+    updated: int
+    deleted: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table after the commit, for a table that only `Lake.become` writes."""
+        return int(self.values["rows_before"]) + self.inserted - self.deleted
+
+    @property
+    def changed(self) -> int:
+        """Keys that the commit inserted, updated or deleted."""
+        return self.inserted + self.updated + self.deleted
 
 
 def to_metadata(values: dict[str, Any]) -> str:
@@ -23,13 +37,21 @@ def to_metadata(values: dict[str, Any]) -> str:
 
 def state_of_commit(log_file: str, version: int) -> State | None:
     """The state in a commit of the Delta log; None for a commit that is not ours, such as OPTIMIZE."""
-    for line in log_file.splitlines():
-        commit = json.loads(line).get("commitInfo")
-        if commit is None:
-            continue
-        values = parse_metadata(commit.get("userMetadata"))
-        return None if values is None else State(values, version, commit.get("readVersion"))
-    return None
+    commits: Iterator[dict[str, Any] | None] = (json.loads(line).get("commitInfo") for line in log_file.splitlines())
+    commit = next((commit for commit in commits if commit is not None), None)
+    values = parse_metadata(commit.get("userMetadata")) if commit else None
+    if commit is None or values is None:
+        return None
+    metrics = commit.get("operationMetrics", {})
+    inserted = metrics.get("numOutputRows" if commit["operation"] == "WRITE" else "numTargetRowsInserted", 0)
+    return State(
+        values,
+        version,
+        commit.get("readVersion"),
+        inserted=int(inserted),
+        updated=int(metrics.get("numTargetRowsUpdated", 0)),
+        deleted=int(metrics.get("numTargetRowsDeleted", 0)),
+    )
 
 
 def parse_metadata(text: str | None) -> dict[str, Any] | None:

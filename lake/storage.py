@@ -88,4 +88,4 @@ def _open(spark: SparkSession, path: str) -> Any:
 def _resolve(spark: SparkSession, path: str) -> tuple[Any, Any]:
     jvm: Any = spark._jvm
     resolved = jvm.org.apache.hadoop.fs.Path(path)
-    return resolved, resolved.getFileSystem(spark._jsc.hadoopConfiguration())  # type: ignore[attr-defined]
+    return resolved, resolved.getFileSystem(spark._jsc.hadoopConfiguration())

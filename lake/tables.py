@@ -107,29 +107,45 @@ class Lake:
         with self._committing(state):
             merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
 
-    def become(self, table: Table, rows: DataFrame, *, state: dict[str, Any]) -> int:
+    def become(self, table: Table, rows: DataFrame, *, state: dict[str, Any]) -> None:
         """Make the table hold exactly these rows, touching only those that differ, nulls included.
 
-        Returns how many keys were inserted, updated or deleted. A table whose columns are not those of the
-        contract is replaced.
+        The commit's state tells how many did. A table whose columns are not those of the contract is
+        replaced, an empty one is filled.
         """
         self.create(table)
         rows = rows.select(*table.columns)
-        if self.spark.read.format("delta").load(self.path(table)).columns != list(table.columns):
-            return self._replace(table, rows, state)
+        held = self.rows(table)
+        if held == 0 or self.read(table).columns != list(table.columns):
+            # Not an append: of two first fills at once, Delta refuses one overwrite, but would take both appends.
+            self._write(table, rows, mode="overwrite", state=state | {"rows_before": 0})
+        else:
+            self._merge_differences(table, rows, state=state | {"rows_before": held})
+
+    def keep(self, table: Table, *, state: dict[str, Any]) -> None:
+        """Commit a new state and leave the rows as they are."""
+        nothing = self.spark.createDataFrame([], table.ddl)
+        self._write(table, nothing, mode="append", state=state | {"rows_before": self.rows(table)})
+
+    def rows(self, table: Table) -> int:
+        """How many rows a table holds that only `become` writes; counted only where no commit tells."""
+        state = self.state(table)
+        if state is not None:
+            return state.rows
+        return self.read(table).count() if self.version(table) > 0 else 0
+
+    def _write(self, table: Table, rows: DataFrame, *, mode: str, state: dict[str, Any]) -> None:
+        writer = rows.write.format("delta").mode(mode).option("userMetadata", to_metadata(state))
+        writer.option("overwriteSchema", mode == "overwrite").save(self.path(table))
+
+    def _merge_differences(self, table: Table, rows: DataFrame, *, state: dict[str, Any]) -> None:
         features = [column for column in table.columns if column not in table.key]
         differs = " OR ".join(f"NOT (old.`{name}` <=> new.`{name}`)" for name in features)
         merge = DeltaTable.forPath(self.spark, self.path(table)).alias("old").merge(rows.alias("new"), same_key(table))
         # Delta writes change rows for every matched row, equal or not, so the comparison stands in the clause.
         merge = merge.whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll().whenNotMatchedBySourceDelete()
         with self._committing(state):
-            return int(merge.execute().first()["num_affected_rows"])  # type: ignore[index]
-
-    def _replace(self, table: Table, rows: DataFrame, state: dict[str, Any]) -> int:
-        before = self.read(table).count()
-        writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
-        writer.option("userMetadata", to_metadata(state)).save(self.path(table))
-        return max(before, self.read(table).count())
+            merge.execute()
 
     @contextmanager
     def _committing(self, state: dict[str, Any]) -> Iterator[None]:

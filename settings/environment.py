@@ -19,6 +19,7 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_FEATURES": "shipped",
     "TAILRACE_SPARK_MASTER": "local[*]",
     "TAILRACE_SPARK_MEMORY": "3g",
+    "TAILRACE_SPARK_JAVA_OPTIONS": "",
     "TAILRACE_SHUFFLE_PARTITIONS": "4",
     "TAILRACE_JARS": "",
     "TAILRACE_STORE_URL": "",
@@ -47,6 +48,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         spark=SparkSettings(
             master=value["TAILRACE_SPARK_MASTER"],
             driver_memory=value["TAILRACE_SPARK_MEMORY"],
+            java_options=value["TAILRACE_SPARK_JAVA_OPTIONS"],
             shuffle_partitions=positive("TAILRACE_SHUFFLE_PARTITIONS", value, number=int),
             jars=Path(value["TAILRACE_JARS"] or CHECKOUT / ".tools" / "jars"),
         ),

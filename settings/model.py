@@ -10,6 +10,7 @@ class SparkSettings:
 
     master: str
     driver_memory: str
+    java_options: str
     shuffle_partitions: int
     jars: Path
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from contracts import gold
@@ -71,6 +72,19 @@ class FeatureView:
     def fingerprint(self) -> str:
         """16 hex digits that change when names, order or types of the features do."""
         return schema_fingerprint(self.features)
+
+    @cached_property
+    def definition_fingerprint(self) -> str:
+        """Changes where gold would hold other rows for the same inputs: a transform counts with all of its file."""
+        declared = repr((self.keys, self.features, self.aggregations))
+        file = inspect.getsourcefile(self.transform) if self.transform else None
+        source = Path(file).read_bytes() if file else b""
+        return hashlib.sha256(declared.encode() + source).hexdigest()[:16]
+
+    @cached_property
+    def wants_as_of(self) -> bool:
+        """Whether equal inputs may give other rows at another as-of."""
+        return self.transform is None or "as_of" in inspect.signature(self.transform).parameters
 
     @cached_property
     def publication_fingerprint(self) -> str:

@@ -5,11 +5,13 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from pyspark.sql import DataFrame
 
 from contracts import silver
 from contracts.slots import AsOfError, check_on_grid, to_text
+from contracts.tables import Table
 from features.language import Definitions, FeatureView
 from jobs.gold.aggregate import aggregate
 from jobs.gold.transform import transform
@@ -34,7 +36,8 @@ def run(lake: Lake, definitions: Definitions, *, as_of: datetime) -> dict[str, R
     """Refresh all views; each table's state is committed with it."""
     check_as_of(lake, definitions.views.values(), as_of)
     pinned = {table.name: lake.version(table) for table in silver.TABLES}
-    return {view.name: refresh_view(lake, definitions, view, pinned, as_of) for view in definitions.views.values()}
+    refresh = Refresh(lake, definitions, pinned, as_of)
+    return {view.name: refresh.bring(view) for view in definitions.views.values()}
 
 
 def check_as_of(lake: Lake, views: Iterable[FeatureView], as_of: datetime) -> None:
@@ -54,39 +57,58 @@ def as_of_in(state: State) -> datetime:
     return datetime.fromisoformat(state.values["as_of"])
 
 
-def refresh_view(
-    lake: Lake, definitions: Definitions, view: FeatureView, pinned: dict[str, int], as_of: datetime
-) -> Refreshed:
-    began = time.monotonic()
-    lake.create(view.table)
-    started_from = lake.version(view.table)
-    finer = {name: lake.version(definitions.views[name].table) for name in view.finer_views}
-    inputs = {f"silver.{name}": pinned[name] for name in view.inputs} | {f"gold.{name}": v for name, v in finer.items()}
-    run_id = uuid.uuid4().hex
-    state = {"as_of": to_text(as_of), "inputs": inputs, "run": run_id}
-    changed = lake.become(view.table, compute(lake, definitions, view, pinned, finer, as_of), state=state)
-    check_alone(lake, view, started_from=started_from, run_id=run_id)
-    rows = lake.read(view.table).count()
-    return Refreshed(gold_rows=rows, changed=changed, seconds=time.monotonic() - began)
+@dataclass(frozen=True)
+class Refresh:
+    """One refresh: every view reads the silver versions that were pinned when it began."""
+
+    lake: Lake
+    definitions: Definitions
+    pinned: dict[str, int]
+    as_of: datetime
+
+    def bring(self, view: FeatureView) -> Refreshed:
+        """Bring one view to the as-of; where its inputs are what they were, only its state moves."""
+        began = time.monotonic()
+        lake, table = self.lake, view.table
+        lake.create(table)
+        started_from, before = lake.version(table), lake.state(table)
+        state = self.state_of(view)
+        if before and is_current(before, state):
+            return Refreshed(gold_rows=before.rows, changed=0, seconds=time.monotonic() - began)
+        state["run"] = uuid.uuid4().hex
+        if before and not view.wants_as_of and is_current(before, state | {"as_of": before.values["as_of"]}):
+            lake.keep(table, state=state)
+        else:
+            lake.become(table, self.compute(view, state["inputs"]), state=state)
+        after = check_alone(lake, view, started_from=started_from, run_id=state["run"])
+        return Refreshed(gold_rows=after.rows, changed=after.changed, seconds=time.monotonic() - began)
+
+    def state_of(self, view: FeatureView) -> dict[str, Any]:
+        """What the view's table will have been computed from."""
+        inputs = {f"silver.{name}": self.pinned[name] for name in view.inputs}
+        inputs |= {f"gold.{name}": self.lake.version(self.finer(name)) for name in view.finer_views}
+        return {"as_of": to_text(self.as_of), "inputs": inputs, "definition": view.definition_fingerprint}
+
+    def compute(self, view: FeatureView, versions: dict[str, int]) -> DataFrame:
+        """The full computation of a view from the given version of each table it reads."""
+        tables = [table for table in silver.TABLES if table.name in view.inputs]
+        rows = {table.name: self.lake.read(table, version=versions[table.full_name]) for table in tables}
+        if view.transform is not None:
+            return transform(view, rows, as_of=self.as_of)
+        finer = {name: self.finer(name) for name in view.finer_views}
+        counted = {name: self.lake.read(table, version=versions[table.full_name]) for name, table in finer.items()}
+        return aggregate(rows["interactions"], view, as_of=self.as_of, finer=counted)
+
+    def finer(self, name: str) -> Table:
+        return self.definitions.views[name].table
 
 
-def compute(
-    lake: Lake,
-    definitions: Definitions,
-    view: FeatureView,
-    pinned: dict[str, int],
-    finer: dict[str, int],
-    as_of: datetime,
-) -> DataFrame:
-    """The full computation of a view from pinned versions of what it reads."""
-    inputs = {table.name: lake.read(table, version=pinned[table.name]) for table in silver.TABLES}
-    if view.transform is not None:
-        return transform(view, {name: inputs[name] for name in view.inputs}, as_of=as_of)
-    finer_gold = {name: lake.read(definitions.views[name].table, version=version) for name, version in finer.items()}
-    return aggregate(inputs["interactions"], view, as_of=as_of, finer=finer_gold)
+def is_current(state: State, wanted: dict[str, Any]) -> bool:
+    """Whether a table was computed from just this."""
+    return all(state.values.get(name) == value for name, value in wanted.items() if name != "run")
 
 
-def check_alone(lake: Lake, view: FeatureView, *, started_from: int, run_id: str) -> None:
+def check_alone(lake: Lake, view: FeatureView, *, started_from: int, run_id: str) -> State:
     """Notice, after the commit, a refresh that was overtaken: an older process may have woken up."""
     after = lake.state(view.table)
     alone = after is not None and after.values.get("run") == run_id
@@ -95,3 +117,4 @@ def check_alone(lake: Lake, view: FeatureView, *, started_from: int, run_id: str
             f"view {view.name}: another refresh wrote it at the same time; run the refresh again, "
             "it computes the view anew before anything is published"
         )
+    return after

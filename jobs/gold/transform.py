@@ -1,6 +1,5 @@
 """Views given by a PySpark transform: run it, and hold it to what its view declares."""
 
-import inspect
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -18,8 +17,7 @@ def transform(view: FeatureView, inputs: Mapping[str, DataFrame], *, as_of: date
     """Run the view's transform over silver tables given by name, and check the columns and keys it returns."""
     if view.transform is None:
         raise TransformError(f"view {view.name!r} declares aggregations, not a transform")
-    wants_as_of = "as_of" in inspect.signature(view.transform).parameters
-    rows = view.transform(**inputs, **({"as_of": as_of} if wants_as_of else {}))
+    rows: DataFrame = view.transform(**inputs, **({"as_of": as_of} if view.wants_as_of else {}))
     check_columns(view, rows)
     rows = rows.select(*view.table.columns)
     check_keys(view, rows)

@@ -1,0 +1,45 @@
+"""One Spark session for all tests, and homes of their own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from lake.session import open_session
+from lake.tables import Lake
+from online import embedded
+from settings import Settings, read_settings
+
+# Tests run small plans once: what the optimising compiler takes, it never gives back.
+SPARK = {
+    "TAILRACE_SPARK_MASTER": "local[2]",
+    "TAILRACE_SPARK_MEMORY": "2g",
+    "TAILRACE_SHUFFLE_PARTITIONS": "2",
+    "TAILRACE_SPARK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
+}
+
+
+@pytest.fixture(scope="session")
+def spark() -> SparkSession:
+    return open_session(read_settings(SPARK).spark)
+
+
+@pytest.fixture
+def lake(spark: SparkSession, tmp_path: Path) -> Lake:
+    return Lake(spark, str(tmp_path / "lake"))
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> Iterator[Callable[..., Settings]]:
+    """Settings of a home below the test's folder; its embedded store is stopped at the end."""
+    made = []
+
+    def make(name: str = "home", **variables: str) -> Settings:
+        settings = read_settings(SPARK | {"TAILRACE_HOME": str(tmp_path / name)} | variables)
+        made.append(settings)
+        return settings
+
+    yield make
+    for settings in made:
+        embedded.stop(settings)
