@@ -46,4 +46,4 @@ def hours_since_last_edit(last_edit_at: Any, now: Any) -> Any:
     description="Edits of the last day over the daily mean of the last week; null where the week had none.",
 )
 def edit_trend(edits_24h: Any, edits_7d: Any) -> Any:
-    return edits_24h / (edits_7d / 7)
+    return edits_24h / (edits_7d / 7)  # 0 / 0, the only division by zero here, is NaN and so null

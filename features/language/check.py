@@ -14,11 +14,14 @@ from features.language.service import FeatureService
 from features.language.view import FeatureView
 
 LANES = ("batch",)
+RESERVED = "pk"  # what the store's items call their key
 
 
 def check_view(view: FeatureView, views: Mapping[str, FeatureView]) -> None:
     here = f"view {view.name!r}"
     check_name(view.name, of=f"{here}, field 'name'")
+    if view.name == RESERVED:
+        raise DefinitionError(f"{here}, field 'name': the online store keeps {RESERVED!r} for itself; choose another")
     if view.lane not in LANES:
         raise DefinitionError(f"{here}, field 'lane': {view.lane!r} is not a lane; there are {', '.join(LANES)}")
     if not view.owner:

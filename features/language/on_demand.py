@@ -16,8 +16,8 @@ Vectorised = Callable[..., Any]
 class OnDemandFeature:
     """A feature computed from other features, vectorised over numpy arrays.
 
-    A row with a null among its inputs is null, and so is one whose result is NaN or NaT; a division by
-    zero therefore yields null. The same function serves readers and training sets.
+    A row with a null among its inputs is null and not computed; a result of NaN or NaT is null too. The same
+    function serves readers and training sets.
     """
 
     name: str
