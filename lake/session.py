@@ -3,8 +3,13 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any, cast
 
-from pyspark.sql import SparkSession
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType
 
 from settings import SparkSettings
 
@@ -56,3 +61,18 @@ def open_session(settings: SparkSettings, *, name: str = "tailrace") -> SparkSes
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+def small_frame(spark: SparkSession, rows: Sequence[tuple[Any, ...]], ddl: str) -> DataFrame:
+    """A frame of a few rows that the driver holds.
+
+    Not made of Python rows: every job that reads such a frame starts Python workers to unpickle it.
+    """
+    schema = schema_of(ddl)
+    records = [dict(zip(schema.names, row, strict=True)) for row in rows]
+    return spark.createDataFrame(pa.Table.from_pylist(records, to_arrow_schema(schema, timezone="UTC")), schema)
+
+
+def schema_of(ddl: str) -> StructType:
+    """The columns of a contract as Spark's schema."""
+    return cast("StructType", StructType.fromDDL(ddl))

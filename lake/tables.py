@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contracts.tables import Table
 from lake import storage
+from lake.session import schema_of, small_frame
 from lake.state import State, state_of_commit, to_metadata
 
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
@@ -78,7 +79,7 @@ class Lake:
         if self.exists(table):
             return
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table))
-        builder = builder.addColumns(self.spark.createDataFrame([], table.ddl).schema)
+        builder = builder.addColumns(schema_of(table.ddl))
         for key, value in (PROPERTIES | properties_of(table)).items():
             builder = builder.property(key, value)
         builder.execute()
@@ -124,7 +125,7 @@ class Lake:
 
     def keep(self, table: Table, *, state: dict[str, Any]) -> None:
         """Commit a new state and leave the rows as they are."""
-        nothing = self.spark.createDataFrame([], table.ddl)
+        nothing = small_frame(self.spark, [], table.ddl)
         self._write(table, nothing, mode="append", state=state | {"rows_before": self.rows(table)})
 
     def rows(self, table: Table) -> int:

@@ -17,9 +17,10 @@ def credentials_for(url: str) -> Credentials:
     """
     host = urlsplit(url).hostname or ""
     if not host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-        access, secret, token = (os.environ.get(name) for name in names)
-        return Credentials(access, secret, token) if access and secret else Credentials("tailrace", "tailrace")
+        access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+        if not access or not secret:
+            return Credentials("tailrace", "tailrace")
+        return Credentials(access, secret, os.environ.get("AWS_SESSION_TOKEN"))
     import boto3
 
     found = boto3.Session().get_credentials()
@@ -28,4 +29,4 @@ def credentials_for(url: str) -> Credentials:
             f"no AWS credentials for {url}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
         )
     frozen = found.get_frozen_credentials()
-    return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+    return Credentials(str(frozen.access_key), str(frozen.secret_key), frozen.token)

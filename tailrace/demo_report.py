@@ -29,8 +29,8 @@ def tell(summary: dict[str, Any]) -> Iterator[RenderableType]:
 
 def refreshes_table(refreshes: list[dict[str, Any]]) -> Table:
     table = Table(title="What each refresh did")
-    table.add_column("as of")
-    table.add_column("view")
+    table.add_column("as of", no_wrap=True)
+    table.add_column("view", no_wrap=True)
     for column in ("rows in gold", "changed", "pushed", "removed", "% of a full push", "seconds"):
         table.add_column(column, justify="right")
     for refresh in refreshes:
@@ -57,7 +57,9 @@ def answer_table(answer: dict[str, Any]) -> Table:
     table = Table(title=f"What the ranker gets for {answer['actor']}: {len(answer['rows'])} of its candidates")
     shown = [name for name in SHOWN if name in answer["rows"][0]] or list(answer["rows"][0])[:5]
     for name in shown:
-        table.add_column(name, justify="left" if name == "document_id" else "right", max_width=48, no_wrap=True)
+        table.add_column(
+            name.rpartition("__")[2], justify="left" if name == "document_id" else "right", max_width=48, no_wrap=True
+        )
     for row in answer["rows"]:
         table.add_row(*(told_value(row[name]) for name in shown))
     return table

@@ -14,7 +14,9 @@ from tailrace.refresh import Progress as Told
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
-people = Console()
+WIDTH = 118  # of tables in a file or a pipe; a terminal has its own
+
+people = Console(width=None if sys.stdout.isatty() else WIDTH)
 aside = Console(stderr=True)
 
 

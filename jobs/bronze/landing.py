@@ -1,9 +1,9 @@
 """What lies in a landing folder: which files are new, and which are refused as a whole."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -85,8 +85,8 @@ def leads_out(file: StoredFile, folder: str) -> bool:
     """Whether a local file is a link to a place outside its feed's folder."""
     if urlsplit(file.path).scheme != "file":
         return False
-    root = os.path.realpath(folder.removeprefix("file://"))
-    return os.path.commonpath([root, os.path.realpath(os.path.join(root, file.name))]) != root
+    root = Path(folder.removeprefix("file://")).resolve()
+    return not (root / file.name).resolve().is_relative_to(root)
 
 
 def why_unreadable(spark: SparkSession, file: StoredFile) -> str | None:

@@ -9,8 +9,6 @@ from pyspark.sql import functions as F
 from contracts import landing
 from lake.storage import StoredFile
 
-LINES = "path string, line bigint, value string"
-
 
 def read_lines(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
     """Read JSON and Parquet files as `path, line, value`, the path escaped; a Parquet row becomes the JSON line it would have been."""
@@ -19,7 +17,7 @@ def read_lines(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
     frames = [number_lines(read_text(spark, text))] if text else []
     # One by one, because files written at different times need not have the same columns.
     frames += [read_parquet(spark, file) for file in parquet]
-    return reduce(DataFrame.unionByName, frames, spark.createDataFrame([], LINES)).where("trim(value) != ''")
+    return reduce(DataFrame.unionByName, frames).where("trim(value) != ''")
 
 
 def read_text(spark: SparkSession, patterns: list[str]) -> DataFrame:

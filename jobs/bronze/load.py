@@ -18,6 +18,7 @@ from jobs.bronze.judge import judge
 from jobs.bronze.landing import LandedFile, new_files
 from jobs.bronze.lines import read_lines
 from lake import storage
+from lake.session import small_frame
 from lake.tables import Lake
 
 
@@ -64,7 +65,7 @@ def last_claimed(lake: Lake) -> int:
 
 def claim(lake: Lake, files: Iterable[LandedFile], *, batch: int, now: datetime) -> None:
     rows = [(*astuple(file), batch, now) for file in files]
-    lake.append_once(bronze.FILES, lake.spark.createDataFrame(rows, bronze.FILES.ddl), number=batch)
+    lake.append_once(bronze.FILES, small_frame(lake.spark, rows, bronze.FILES.ddl), number=batch)
 
 
 def is_finished(lake: Lake, batch: int) -> bool:
@@ -99,10 +100,9 @@ def tables_of(files: Iterable[LandedFile]) -> list[Table]:
 
 def load_batch(lake: Lake, landing_folder: str, batch: int) -> Loaded:
     files = claimed(lake, batch)
-    refused = lake.spark.createDataFrame(
-        [(file.feed, file.file, None, file.refusal, None) for file in files if file.refusal], REFUSED
-    )
-    loaded = Loaded(files=len(files), quarantined=sum(file.refusal is not None for file in files))
+    whole = [(file.feed, file.file, None, file.refusal, None) for file in files if file.refusal]
+    refused = small_frame(lake.spark, whole, REFUSED)
+    loaded = Loaded(files=len(files), quarantined=len(whole))
     judged = {}
     for feed in landing.FEEDS:
         readable = [file for file in files if file.feed == feed.name and file.refusal is None]
@@ -132,7 +132,7 @@ def deliveries(lake: Lake, folder: str, files: list[LandedFile]) -> DataFrame:
                 "put it back, or put an empty file in its place to give its rows up"
             )
     known = [(stored[file.file].escaped, file.file, file.delivered_at) for file in files]
-    origin = lake.spark.createDataFrame(known, "path string, file string, delivered_at timestamp")
+    origin = small_frame(lake.spark, known, "path string, file string, delivered_at timestamp")
     lines = read_lines(lake.spark, [stored[file.file] for file in files])
     # A line without its file would break bronze's NOT NULL rather than be lost.
     return lines.join(F.broadcast(origin), on="path", how="left").drop("path")

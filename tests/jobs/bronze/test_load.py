@@ -1,0 +1,254 @@
+import gzip
+import json
+import os
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from contracts import bronze, landing
+from jobs.bronze import load
+from jobs.bronze.landing import new_files
+from jobs.bronze.load import LandingError, Loaded
+from lake import storage
+from lake.tables import Lake
+
+NOW = datetime(2026, 3, 2, 10, 11, 12, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=15)
+WRITTEN = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
+
+EVENT = {"event_id": "e1", "event_type": "edit", "actor_id": "u1", "document_id": "d1"}
+EVENT |= {"occurred_at": "2026-03-01T09:08:07Z", "source": "drive"}
+
+EMPTY = Loaded()
+
+
+def event(event_id, **changes):
+    return json.dumps(EVENT | {"event_id": event_id} | changes)
+
+
+def land(path, *lines, text=None, at=WRITTEN):
+    """Write a file of lines; `.gz` is compressed, and each is as old as `at`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = (text if text is not None else "".join(line + "\n" for line in lines)).encode()
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+    os.utime(path, (at.timestamp(), at.timestamp()))
+
+
+def land_parquet(path, *ids, **changes):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist([EVENT | {"event_id": id} | changes for id in ids]), path, compression="none")
+    os.utime(path, (WRITTEN.timestamp(), WRITTEN.timestamp()))
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-12])
+
+
+def rows(lake, table, *columns):
+    return sorted(map(tuple, lake.read(table).select(*columns).collect()), key=repr)
+
+
+def refuse_to_read(*_):
+    raise AssertionError("a file was read")
+
+
+class Story:
+    """Three loads of one landing folder, and what lay in bronze after each."""
+
+    def __init__(self, lake, folder):
+        self.lake, self.folder = lake, folder
+        self.events = folder / "events"
+        self.land_first_files()
+        self.first = load.run(lake, str(folder), now=NOW)
+        self.first_events = rows(lake, bronze.EVENTS, "event_id", "file", "line", "batch")
+        self.first_quarantine = lake.read(bronze.QUARANTINE).collect()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(storage, "sha256", refuse_to_read)
+            patch.setattr(storage, "consume_gzip", refuse_to_read)
+            self.again = load.run(lake, str(folder), now=NOW)
+        self.land_more_files()
+        self.second = load.run(lake, str(folder), now=LATER)
+
+    def land_first_files(self):
+        land(self.events / "good.jsonl", event("e1"), "", "broken", event("e2", actor_id=""))
+        land(self.events / "two words" / "more.jsonl.gz", event("e3"))
+        land(self.events / "touched.jsonl", event("e5"))
+        land_parquet(self.events / "rows.parquet", "e4")
+        land(self.folder / "documents" / "d.jsonl", '{"id":"d1","title":"Plan"}', '{"id":"d2","size":-5}')
+        land(self.events / "cut.jsonl.gz", event("no1"))
+        truncate(self.events / "cut.jsonl.gz")
+        land_parquet(self.events / "cut.parquet", "no2")
+        truncate(self.events / "cut.parquet")
+        land(self.events / "plain.jsonl.gz")
+        (self.events / "plain.jsonl.gz").write_text(event("no3"))
+        land(self.events / "notes.txt", event("no4"))
+        land(self.events / "at 10:30.jsonl", event("no5"))
+        land(self.folder / "outside.jsonl", event("no6"))
+        (self.events / "link.jsonl").symlink_to(self.folder / "outside.jsonl")
+        land(self.events / "writing.jsonl.tmp", event("w1"))
+        land(self.events / "_job" / "part.jsonl", event("w2"))
+        land(self.events / ".hidden.jsonl", event("w3"))
+
+    def land_more_files(self):
+        land(self.events / "copy of good.jsonl", event("e1"), "", "broken", event("e2", actor_id=""))
+        land(self.events / "rows.parquet.PART", event("w4"))
+        (self.events / "writing.jsonl.tmp").rename(self.events / "written.jsonl")
+        land(self.events / "touched.jsonl", event("e5"), at=WRITTEN + timedelta(hours=1))
+        land(self.events / "two words" / "more.jsonl.gz", event("e3"), event("e6"))
+
+
+@pytest.fixture(scope="module")
+def story(spark, tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    return Story(Lake(spark, str(home / "lake")), home / "landing")
+
+
+def test_a_load_counts_files_usable_rows_and_what_it_refused(story):
+    assert story.first == Loaded(files=11, events=4, documents=1, quarantined=9)
+
+
+def test_usable_rows_tell_their_file_line_and_batch(story):
+    assert story.first_events == [
+        ("e1", "good.jsonl", 1, 1),
+        ("e3", "two words/more.jsonl.gz", 1, 1),
+        ("e4", "rows.parquet", 1, 1),
+        ("e5", "touched.jsonl", 1, 1),
+    ]
+
+
+def test_bad_lines_go_to_quarantine_as_they_landed(story):
+    lines = {(q.feed, q.file, q.line, q.reason, q.raw) for q in story.first_quarantine if q.line}
+
+    assert lines == {
+        ("events", "good.jsonl", 3, "the line is not a JSON object", "broken"),
+        ("events", "good.jsonl", 4, "actor_id is empty", event("e2", actor_id="")),
+        ("documents", "d.jsonl", 2, "size is negative", '{"id":"d2","size":-5}'),
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("cut.jsonl.gz", "the file cannot be read: java.io.EOFException: Unexpected end of ZLIB input stream"),
+        ("cut.parquet", "the file cannot be read: "),
+        ("plain.jsonl.gz", "the file cannot be read: java.util.zip.ZipException: Not in GZIP format"),
+        ("notes.txt", "the file is neither JSON lines (.jsonl, .ndjson, .json, .jsonl.gz, .ndjson.gz, .json.gz) nor "),
+        ("at 10:30.jsonl", "the file's name holds a colon; land it under another name"),
+        ("link.jsonl", "the file leads out of the landing folder"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_as_a_whole(story, file, reason):
+    [refused] = [q for q in story.first_quarantine if q.file == file]
+
+    assert (refused.feed, refused.line, refused.raw, refused.batch) == ("events", None, None, 1)
+    assert refused.reason.startswith(reason)
+
+
+def test_a_load_with_nothing_new_reads_no_file(story):
+    assert story.again == EMPTY
+
+
+def test_a_copy_a_changed_and_a_finished_file_are_deliveries_and_a_touched_one_is_not(story):
+    again = rows(story.lake, bronze.EVENTS, "event_id", "file", "line", "batch")
+
+    assert story.second == Loaded(files=3, events=4, quarantined=2)
+    assert [row for row in again if row[-1] == 2] == [
+        ("e1", "copy of good.jsonl", 1, 2),
+        ("e3", "two words/more.jsonl.gz", 1, 2),
+        ("e6", "two words/more.jsonl.gz", 2, 2),
+        ("w1", "written.jsonl", 1, 2),
+    ]
+
+
+def test_rows_carry_the_time_of_their_file_and_of_their_load(story):
+    times = {row[1:] for row in rows(story.lake, bronze.EVENTS, "event_id", "batch", "delivered_at", "ingested_at")}
+
+    written, now, later = (time.replace(tzinfo=None) for time in (WRITTEN, NOW, LATER))
+    assert times == {(1, written, now), (2, written, later)}
+
+
+@pytest.mark.parametrize("folders", [(), ("events", "documents")])
+def test_an_empty_landing_folder_loads_nothing(lake, tmp_path, folders):
+    for folder in folders:
+        (tmp_path / "landing" / folder).mkdir(parents=True)
+
+    assert load.run(lake, str(tmp_path / "landing"), now=NOW) == EMPTY
+    assert not lake.exists(bronze.FILES)
+
+
+def claim_everything(lake, folder, *, batch):
+    """What a load does first, and nothing after it: the process is gone."""
+    files = list(new_files(lake, str(folder / "events"), "events"))
+    load.claim(lake, files, batch=batch, now=NOW)
+    return files
+
+
+def test_a_batch_that_was_only_claimed_is_finished_by_the_next_load_once(lake, tmp_path):
+    land(tmp_path / "events" / "a.jsonl", event("e1"), event("e2", event_type="?"))
+    claim_everything(lake, tmp_path, batch=1)
+    land(tmp_path / "events" / "b.jsonl", event("e3"))
+
+    assert load.run(lake, str(tmp_path), now=LATER) == Loaded(files=2, events=2, quarantined=1)
+    assert load.run(lake, str(tmp_path), now=LATER) == EMPTY
+
+    now, later = (time.replace(tzinfo=None) for time in (NOW, LATER))
+    assert rows(lake, bronze.EVENTS, "event_id", "batch", "ingested_at") == [("e1", 1, now), ("e3", 2, later)]
+    assert rows(lake, bronze.QUARANTINE, "file", "line", "batch", "ingested_at") == [("a.jsonl", 2, 1, now)]
+
+
+def test_a_batch_cut_off_after_its_quarantine_is_finished_by_the_next_load_once(lake, tmp_path, monkeypatch):
+    land(tmp_path / "events" / "a.jsonl", event("e1"), event("e2", event_type="?"))
+    append = lake.append_once
+
+    def append_no_events(table, *args, **options):
+        if table == bronze.EVENTS:
+            raise KeyboardInterrupt
+        append(table, *args, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(lake, "append_once", append_no_events)
+        load.run(lake, str(tmp_path), now=NOW)
+    assert not lake.exists(bronze.EVENTS)
+    load.run(lake, str(tmp_path), now=LATER)
+
+    now = NOW.replace(tzinfo=None)
+    assert rows(lake, bronze.EVENTS, "event_id", "batch", "ingested_at") == [("e1", 1, now)]
+    assert rows(lake, bronze.QUARANTINE, "file", "line", "batch", "ingested_at") == [("a.jsonl", 2, 1, now)]
+    assert len(rows(lake, bronze.FILES, "file")) == 1
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
+def test_a_claimed_file_that_is_gone_can_be_given_up_with_an_empty_one(lake, tmp_path, name):
+    path = tmp_path / "events" / name
+    if name.endswith(".parquet"):
+        land_parquet(path, "e1")
+    else:
+        land(path, event("e1"))
+    claim_everything(lake, tmp_path, batch=1)
+    path.unlink()
+
+    with pytest.raises(LandingError, match=rf"events/{name} was claimed .* put an empty file in its place"):
+        load.run(lake, str(tmp_path), now=LATER)
+
+    path.touch()
+    assert load.run(lake, str(tmp_path), now=LATER).events == 0
+
+
+def test_a_parquet_file_damaged_inside_does_not_stop_a_load(lake, tmp_path):
+    path = tmp_path / "events" / "a.parquet"
+    land_parquet(path, *(f"no{number}" for number in range(100)))
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + b"\xff" * 400 + content[404:])
+    land(tmp_path / "events" / "b.jsonl", event("e1"))
+
+    loaded = load.run(lake, str(tmp_path), now=NOW)
+
+    assert (loaded.events, loaded.quarantined) == (1, 1)
+
+
+def test_only_a_readable_feed_is_waited_for(lake, tmp_path):
+    files = [file for feed in landing.FEEDS for file in new_files(lake, str(tmp_path / feed.name), feed.name)]
+
+    assert load.tables_of(files) == [bronze.QUARANTINE]

@@ -1,0 +1,210 @@
+"""Control items in a real store: who may push, and how far the last push came."""
+
+import asyncio
+import time
+
+import pytest
+
+from contracts.tables import Column, Type
+from online.control import Control, Cursor, LeaseLost, close_push, read_controls, renew_lease, take_lease
+from online.items import KEY, read_items
+from online.keys import control_key
+from online.wire import StoreError
+from tests.online.conftest import Store
+
+CURSOR = Cursor(table_id="7f3a", version=12, fingerprint="bc2bee73e2fd2b86")
+FEATURES = (Column("views", Type.INT64, ""), Column("seen_at", Type.TIMESTAMP, ""), Column("owner", Type.STRING, ""))
+WATERMARK = 1_772_355_600_000_000
+
+
+async def close(client, *, sequence, cursor=CURSOR, watermark=WATERMARK, features=FEATURES):
+    await close_push(client, "visits", sequence=sequence, cursor=cursor, watermark=watermark, features=features)
+
+
+async def take(client, *, owner, seconds=50):
+    """Take a lease that is free."""
+    taken = await take_lease(client, "visits", owner=owner, seconds=seconds)
+    assert taken is not None
+    return taken
+
+
+async def control(client):
+    return (await read_controls(client, ["visits"]))["visits"]
+
+
+def test_a_view_that_was_never_pushed_has_no_control_item(store):
+    assert store.run(lambda client: read_controls(client, ["visits", "profile"])) == {}
+
+
+def test_the_first_lease_finds_nothing_and_has_sequence_one(store):
+    taken = store.run(lambda client: take_lease(client, "visits", owner="ada", seconds=5))
+
+    assert taken == Control(sequence=1)
+
+
+def test_taking_the_lease_sets_owner_end_and_open_mark(store):
+    async def take_and_read(client):
+        await take_lease(client, "visits", owner="ada", seconds=50)
+        return await control(client)
+
+    found = store.run(take_and_read)
+
+    assert (found.sequence, found.open, found.lease_owner, found.cursor) == (1, True, "ada", None)
+    assert 45 < found.lease_until - time.time() <= 50
+
+
+def test_a_lease_is_refused_while_another_holds_it(store):
+    async def take_twice(client):
+        await take_lease(client, "visits", owner="ada", seconds=50)
+        refused = await take_lease(client, "visits", owner="bob", seconds=50)
+        return refused, await control(client)
+
+    refused, found = store.run(take_twice)
+
+    assert refused is None
+    assert (found.sequence, found.lease_owner) == (1, "ada")
+
+
+def test_a_lease_is_taken_after_it_ended_and_the_sequence_rises(store):
+    async def take_after_expiry(client):
+        await take_lease(client, "visits", owner="ada", seconds=0.7)
+        early = await take_lease(client, "visits", owner="bob", seconds=5)
+        await asyncio.sleep(0.75)
+        return early, await take_lease(client, "visits", owner="bob", seconds=5)
+
+    early, taken = store.run(take_after_expiry)
+
+    assert early is None
+    assert (taken.sequence, taken.open, taken.lease_owner) == (2, True, "ada")
+
+
+def test_of_many_who_ask_at_once_one_gets_the_lease(store):
+    async def race(client):
+        asked = (take_lease(client, "visits", owner=f"push-{number}", seconds=50) for number in range(12))
+        return await asyncio.gather(*asked)
+
+    taken = [one for one in store.run(race) if one is not None]
+
+    assert taken == [Control(sequence=1)]
+
+
+def test_leases_of_two_views_do_not_touch_each_other(store):
+    async def take_both(client):
+        one = await take_lease(client, "visits", owner="ada", seconds=50)
+        return one, await take_lease(client, "profile", owner="bob", seconds=50)
+
+    assert store.run(take_both) == (Control(sequence=1), Control(sequence=1))
+
+
+def test_ones_own_lease_is_taken_again_under_a_new_sequence(store):
+    async def take_again(client):
+        await take_lease(client, "visits", owner="ada", seconds=50)
+        return await take_lease(client, "visits", owner="ada", seconds=50)
+
+    again = store.run(take_again)
+
+    assert (again.sequence, again.open) == (2, True)
+
+
+def test_closing_moves_cursor_and_watermark_and_gives_the_lease_up(store):
+    async def push_and_read(client):
+        taken = await take(client, owner="ada", seconds=50)
+        await close(client, sequence=taken.sequence)
+        return await control(client)
+
+    assert store.run(push_and_read) == Control(
+        sequence=1,
+        open=False,
+        cursor=CURSOR,
+        watermark=WATERMARK,
+        features=FEATURES,
+        lease_owner="ada",
+        lease_until=0.0,
+    )
+
+
+def test_the_next_lease_finds_what_the_last_push_closed_with(store):
+    async def push_twice(client):
+        taken = await take(client, owner="ada", seconds=50)
+        await close(client, sequence=taken.sequence)
+        return await take_lease(client, "visits", owner="bob", seconds=50)
+
+    found = store.run(push_twice)
+
+    assert (found.sequence, found.open, found.cursor, found.watermark) == (2, False, CURSOR, WATERMARK)
+    assert found.features == FEATURES
+
+
+def test_the_open_mark_of_a_push_that_died_is_found_with_the_older_cursor(store):
+    async def die_after_taking(client):
+        taken = await take(client, owner="ada", seconds=50)
+        await close(client, sequence=taken.sequence)
+        await take_lease(client, "visits", owner="bob", seconds=0.01)
+        await asyncio.sleep(0.05)
+        return await take_lease(client, "visits", owner="cyd", seconds=50)
+
+    found = store.run(die_after_taking)
+
+    assert (found.sequence, found.open, found.cursor) == (3, True, CURSOR)
+
+
+@pytest.mark.parametrize(
+    "late", [close, lambda client, sequence: renew_lease(client, "visits", sequence=sequence, seconds=9)]
+)
+def test_who_lost_the_lease_changes_nothing_any_more(store, late):
+    async def lose(client):
+        old = await take(client, owner="ada", seconds=0.01)
+        await asyncio.sleep(0.05)
+        await take_lease(client, "visits", owner="bob", seconds=50)
+        before = await control(client)
+        with pytest.raises(LeaseLost, match=r"^view visits: another push took over from sequence 1$"):
+            await late(client, sequence=old.sequence)
+        return before, await control(client)
+
+    before, after = store.run(lose)
+
+    assert before == after
+
+
+def test_a_lease_of_a_lost_store_cannot_be_closed(store):
+    async def close_nothing(client):
+        with pytest.raises(LeaseLost):
+            await close(client, sequence=1)
+        return await read_controls(client, ["visits"])
+
+    assert store.run(close_nothing) == {}
+
+
+def test_renewing_puts_the_end_off_and_zero_gives_up_with_the_mark_left_open(store):
+    async def renew(client):
+        taken = await take(client, owner="ada", seconds=1)
+        await renew_lease(client, "visits", sequence=taken.sequence, seconds=100)
+        renewed = await control(client)
+        await renew_lease(client, "visits", sequence=taken.sequence, seconds=0)
+        return renewed, await control(client)
+
+    renewed, given_up = store.run(renew)
+
+    assert 95 < renewed.lease_until - time.time() <= 100
+    assert (given_up.lease_until, given_up.open, given_up.sequence) == (0.0, True, 1)
+
+
+def test_a_control_item_holds_nothing_but_its_key_and_what_it_says(store):
+    async def push(client):
+        await take_lease(client, "visits", owner="ada", seconds=1)
+        await close(client, sequence=1)
+        answer = await client.call("Scan", {"TableName": client.table})
+        return answer["Items"], await read_items(client, [control_key("visits")], ["open"])
+
+    [item], found = store.run(push)
+
+    assert item[KEY] == {"S": "#control|visits"}
+    assert set(item) == {
+        *(KEY, "sequence", "open", "cursor", "watermark", "lease_owner", "lease_until", "features"),
+    }
+    assert found["#control|visits"]["open"] == {"BOOL": False}
+
+
+def test_a_store_without_its_table_is_an_error_and_not_a_lease_that_is_held(running):
+    with pytest.raises(StoreError, match="ResourceNotFoundException"):
+        Store(running.url, "no-such-table").run(lambda client: take_lease(client, "visits", owner="a", seconds=1))

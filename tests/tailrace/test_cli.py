@@ -1,0 +1,297 @@
+"""The command line without Spark: what it prints for programs, and how it tells errors."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from features.language import load_definitions
+from online import embedded
+from settings import read_settings
+from tailrace import cli, refresh
+from tailrace.refresh import Home
+
+CHECKOUT = Path(cli.__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    """A home of its own in which nothing may start Spark."""
+    for name in [name for name in os.environ if name.startswith("TAILRACE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TAILRACE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(refresh, "open_session", lambda _: pytest.fail("Spark was started"))
+    yield tmp_path / "home"
+    embedded.stop(read_settings({"TAILRACE_HOME": str(tmp_path / "home")}))
+
+
+def run(*arguments):
+    """The last line of a command that must succeed, as JSON."""
+    result = CliRunner().invoke(cli.app, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def fail(monkeypatch, capsys):
+    """Run a command that must fail as `tailrace` does; its standard output and its lines on the error stream."""
+
+    def fail(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tailrace", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 1
+        told = capsys.readouterr()
+        return told.out, told.err.splitlines()
+
+    return fail
+
+
+def test_features_are_listed_as_one_object():
+    shown = run("features", "list")
+
+    definitions = load_definitions()
+    assert list(shown) == ["views", "on_demand", "services"]
+    assert list(shown["views"]) == list(definitions.views)
+    for name, view in definitions.views.items():
+        assert [feature["name"] for feature in shown["views"][name]["features"]] == list(view.feature_names)
+    assert shown["views"]["actor_document_affinity"]["keys"] == ["actor_id", "document_id"]
+
+
+def test_features_are_listed_for_people_too():
+    result = CliRunner().invoke(cli.app, ["features", "list"])
+
+    assert result.exit_code == 0
+    assert all(name in result.stdout for name in load_definitions().views)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("actor_activity", "views"), ("edit_trend", "on_demand"), ("ranker", "services")],
+)
+def test_one_definition_is_shown_with_its_kind(name, kind):
+    shown = run("features", "show", name)
+
+    assert (shown["kind"], shown["name"], shown["owner"]) == (kind, name, "search-ranking")
+
+
+def test_a_folder_of_definitions_is_listed_beside_the_shipped_ones(monkeypatch, tmp_path):
+    source = (
+        "from features.ranker import ranker\nfrom dataclasses import replace\nmine = replace(ranker, name='mine')\n"
+    )
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "service.py").write_text(source)
+    monkeypatch.setenv("TAILRACE_FEATURES", f"shipped:{tmp_path / 'more'}")
+
+    assert sorted(run("features", "list")["services"]) == ["mine", "ranker"]
+
+
+FAILURES = {
+    "unknown definition": (("features", "show", "rankr"), "there is no 'rankr'; `tailrace features list` lists the"),
+    "off the grid": (("refresh", "--as-of", "2026-01-31T09:07:00Z"), "as-of 2026-01-31T09:07:00Z is not on the 15-min"),
+    "no time": (("refresh", "--as-of", "yesterday"), "'yesterday' is not a time"),
+    "layer off the grid": (
+        ("run", "gold", "--as-of", "2026-01-31T09:07:00Z"),
+        "2026-01-31T09:00:00Z and 2026-01-31T09:15",
+    ),
+    "layer without as-of": (
+        ("run", "bronze", "--as-of", "2026-01-31T09:00:00Z"),
+        "--as-of goes with gold; bronze takes",
+    ),
+    "unknown layer": (("run", "platinum"), "there is no layer 'platinum'; there are bronze, silver, gold, publish"),
+    "unknown view": (("get", "actors", "u1"), "there is no view 'actors'; there are actor_activity"),
+    "too few ids": (("get", "actor_document_affinity", "u1"), "is keyed by actor_id, document_id; give 2 ids"),
+    "unknown source": (("get", "actor_activity", "u1", "--from", "silver"), "--from silver is not known; take gold or"),
+    "unknown view to export": (("export", "actors", "--out", "/nowhere/x"), "there is no view 'actors'"),
+    "folder that exists": (("export", "actor_activity", "--out", "/"), "/ exists; give a folder that does not"),
+    "two sources": (("demo", "--git", "/a", "--events", "/b"), "give --git or --events, not both"),
+    "no repository": (("events", "from-git", "/nowhere", "--out", "/nowhere/x"), "/nowhere: not a git repository"),
+    "empty workspace": (("events", "generate", "--out", "/nowhere/x", "--documents", "0"), "documents is 0"),
+    "end off the grid": (
+        ("events", "generate", "--out", "/nowhere/x", "--end", "2026-01-31T09:07:00Z"),
+        "not on the 15",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), FAILURES.values(), ids=FAILURES)
+def test_a_failure_is_told_in_one_line_and_before_spark_starts(fail, arguments, said):
+    out, lines = fail(*arguments)
+
+    assert out == ""
+    assert [line for line in lines if line.startswith("tailrace: ")] == lines[-1:]
+    assert said in lines[-1]
+
+
+@pytest.mark.parametrize(("arguments", "said"), FAILURES.values(), ids=FAILURES)
+def test_a_failure_is_told_to_programs_as_an_object(fail, arguments, said):
+    out, _ = fail(*arguments, "--json")
+
+    told = json.loads(out.splitlines()[-1])
+    assert list(told) == ["error"]
+    assert said in told["error"]
+
+
+@pytest.mark.parametrize("name", ["[/bold]", "[red]x[/red]", "a[b]c", ":warning:"])
+def test_a_failure_is_told_word_by_word_whatever_brackets_it_holds(fail, name):
+    out, lines = fail("features", "show", name, "--json")
+
+    assert json.loads(out)["error"].startswith(f"there is no {name!r};")
+    assert f"there is no {name!r};" in lines[-1]
+
+
+def test_a_setting_that_is_not_known_is_told_like_any_failure(fail, monkeypatch):
+    monkeypatch.setenv("TAILRACE_LANDNIG", "/x")
+
+    _, [line] = fail("features", "list")
+
+    assert line == "tailrace: TAILRACE_LANDNIG is not a setting of Tailrace; did you mean TAILRACE_LANDING?"
+
+
+def test_a_broken_definition_is_told_like_any_failure(fail, monkeypatch, tmp_path):
+    (tmp_path / "broken.py").write_text("raise KeyError('oh')")
+    monkeypatch.setenv("TAILRACE_FEATURES", str(tmp_path))
+
+    _, [line] = fail("features", "list")
+
+    assert line == f"tailrace: {tmp_path}/broken.py: KeyError: 'oh'"
+
+
+def test_an_output_that_is_a_file_is_told_like_any_failure(fail, tmp_path):
+    (tmp_path / "file").write_text("kept")
+
+    _, lines = fail("events", "generate", "--out", str(tmp_path / "file"), "--documents", "3", "--days", "2")
+
+    assert str(tmp_path / "file") in lines[-1]
+
+
+def test_a_defect_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tailrace", "features", "list", "--json"])
+    monkeypatch.setattr(cli, "catalogue", lambda _: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_events_are_generated_and_counted(tmp_path):
+    arguments = ("--documents", "30", "--actors", "4", "--days", "3", "--seed", "5", "--end", "2026-03-01T09:00:00Z")
+
+    shown = run("events", "generate", "--out", str(tmp_path / "one"), *arguments)
+    again = run("events", "generate", "--out", str(tmp_path / "two"), *arguments)
+
+    files = {path.relative_to(tmp_path / "one"): path.read_bytes() for path in (tmp_path / "one").rglob("*.gz")}
+    assert shown.pop("out") == str(tmp_path / "one")
+    assert again.pop("out") == str(tmp_path / "two")
+    assert shown == again
+    assert (shown["documents"], shown["files"], shown["end"]) == (30, len(files), "2026-03-01T09:00:00Z")
+    assert shown["events"] >= 22
+    assert files == {path.relative_to(tmp_path / "two"): path.read_bytes() for path in (tmp_path / "two").rglob("*.gz")}
+
+
+def test_events_that_landed_already_are_not_landed_over(fail, tmp_path):
+    arguments = (
+        "events",
+        "generate",
+        "--out",
+        str(tmp_path),
+        "--documents",
+        "3",
+        "--days",
+        "2",
+        "--end",
+        "2026-03-01T09:00",
+    )
+    run(*arguments)
+
+    _, lines = fail(*arguments)
+
+    assert "is there already, and landed files never change" in lines[-1]
+
+
+def test_events_are_made_of_a_git_history(tmp_path):
+    variables = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "PATH": os.environ["PATH"]}
+    for role in ("AUTHOR", "COMMITTER"):
+        variables |= {f"GIT_{role}_NAME": "Ada", f"GIT_{role}_EMAIL": "ada@example.org"}
+    repository = tmp_path / "atlas"
+    repository.mkdir()
+    (repository / "map.md").write_text("here")
+    (repository / "key.md").write_text("there")
+    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "first"]):
+        subprocess.run(["git", *arguments], cwd=repository, env=variables, check=True)
+
+    shown = run("events", "from-git", str(repository), "--out", str(tmp_path / "landed"))
+
+    assert shown == {"events": 2, "documents": 2, "files": 2, "out": str(tmp_path / "landed")}
+    assert sorted(path.name for path in (tmp_path / "landed").rglob("*.gz")) == ["atlas.jsonl.gz"] * 2
+
+
+def test_the_store_is_started_found_and_stopped():
+    assert run("store", "status") == {"running": False}
+
+    started = run("store", "start")
+    again = run("store", "start")
+    found = run("store", "status")
+    stopped = run("store", "stop")
+
+    assert started == again == found == {"running": True, "url": started["url"], "pid": started["pid"]}
+    assert stopped == {"running": False, "stopped": True}
+    assert run("store", "stop") == {"running": False, "stopped": False}
+    assert run("store", "status") == {"running": False}
+
+
+@pytest.mark.parametrize("action", ["start", "stop", "status"])
+def test_a_store_elsewhere_is_not_ours_to_run(fail, monkeypatch, action):
+    monkeypatch.setenv("TAILRACE_STORE_URL", "http://store.example:8000")
+
+    out, lines = fail("store", action, "--json")
+
+    assert "a store that Tailrace does not run; unset it" in json.loads(out)["error"]
+    assert len(lines) == 1
+
+
+def test_a_row_of_a_store_without_tables_is_told_like_any_failure(fail):
+    out, _ = fail("get", "actor_activity", "u1", "--json")
+
+    assert json.loads(out)["error"].startswith("online store: ResourceNotFoundException")
+
+
+def test_a_demo_in_a_home_of_others_is_refused_before_anything_is_touched(fail, home):
+    (home / "lake").mkdir(parents=True)
+    (home / "lake" / "table").write_text("kept")
+
+    out, _ = fail("demo", "--json")
+
+    assert f"{home} holds lake that are not the demo's" in json.loads(out)["error"]
+    assert (home / "lake" / "table").read_text() == "kept"
+
+
+def test_a_demo_of_events_that_are_not_there_leaves_the_last_one_alone(fail, home, tmp_path):
+    (home / "lake").mkdir(parents=True)
+    (home / ".tailrace-demo").write_text("")
+    (home / "lake" / "table").write_text("kept")
+
+    fail("demo", "--events", str(tmp_path / "gone.jsonl"))
+
+    assert (home / "lake" / "table").read_text() == "kept"
+
+
+def test_the_parts_of_a_home_are_opened_only_when_they_are_needed(home):
+    here = Home(read_settings())
+
+    assert here.definitions.views
+    assert not home.exists()
+
+
+def test_the_installed_command_ends_with_its_object_and_its_status(tmp_path):
+    command = [sys.executable, "-m", "tailrace.cli", "features", "show", "nothing", "--json"]
+    variables = {"PATH": os.environ["PATH"], "TAILRACE_HOME": str(tmp_path)}
+
+    done = subprocess.run(command, cwd=CHECKOUT, env=variables, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert list(json.loads(done.stdout.splitlines()[-1])) == ["error"]
+    assert len(done.stderr.splitlines()) == 1

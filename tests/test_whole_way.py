@@ -1,0 +1,174 @@
+"""The whole way over real parts: landing files, Spark, Delta, the embedded store, the reader over HTTP."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from contracts import bronze
+from contracts.slots import SLOT
+from online.control import Control, read_controls
+from online.wire import StoreClient
+from settings import Settings
+from sinks.lease import with_client
+from tailrace.layers import reconcile_all
+from tailrace.ranker import ask, reader
+from tailrace.refresh import Home, Report, refresh, say_nothing
+
+T0 = datetime(2026, 3, 10, 12, tzinfo=UTC)
+AGREED = {"missing": 0, "ghost": 0, "different": 0}
+KILLS = 6
+
+
+def event(number: int, **changed: Any) -> dict[str, Any]:
+    base = {"event_id": f"e{number}", "event_type": "view", "actor_id": "u1", "document_id": "d1"}
+    return base | {"occurred_at": "2026-03-10T11:50:00Z", "source": "drive"} | changed
+
+
+def land(settings: Settings, name: str, *rows: dict[str, Any] | str, feed: str = "events") -> None:
+    folder = Path(settings.landing) / feed
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def figures(report: Report, view: str) -> tuple[int, int, int, int]:
+    refreshed, pushed = report.refreshed[view], report.pushed[view]
+    return refreshed.gold_rows, refreshed.changed, pushed.pushed, pushed.removed
+
+
+def agreement(home: Home) -> dict[str, int]:
+    compared = reconcile_all(home, say_nothing)
+    return {name: compared[name] for name in AGREED}
+
+
+def control(home: Home, view: str) -> Control:
+    async def read(client: StoreClient) -> Control:
+        return (await read_controls(client, [view]))[view]
+
+    return with_client(home.store, read)
+
+
+def values(address: str, document: str, *features: str) -> dict[str, tuple[Any, str]]:
+    query = {"features": list(features), "entities": {"document_id": [document], "actor_id": ["u1"]}}
+    answer, _ = ask(address, query, times=1)
+    names = answer["metadata"]["feature_names"]
+    cells = [(result["values"][0], result["statuses"][0]) for result in answer["results"]]
+    return dict(zip(names, cells, strict=True))
+
+
+def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
+    spark: SparkSession, make_settings: Callable[..., Settings]
+):
+    home = Home(make_settings())
+    long_id = "ä" * 458 + "x"  # 917 bytes, the longest id seen in practice
+    land(
+        home.settings,
+        "first",
+        event(1),
+        event(2, event_type="edit", occurred_at="2026-03-10T09:00:00Z"),
+        event(3, document_id="d2", actor_id="u2", occurred_at="2026-03-10T08:00:00Z"),
+        event(4, document_id=long_id, occurred_at="2026-03-01T08:00:00Z"),
+        event(5, occurred_at="2026-03-10T12:00:00.000001Z"),
+        event(6, event_type="Not A Type"),
+        "half a li",
+    )
+    land(home.settings, "first", {"id": "d1", "title": "Plän", "folder": "/a/b", "size": 7}, feed="documents")
+
+    first = refresh(home, as_of=T0)
+
+    assert (first.landed.events, first.landed.documents, first.landed.quarantined) == (5, 1, 2)
+    assert home.lake.read(bronze.QUARANTINE).count() == 2
+    assert figures(first, "document_activity") == (3, 3, 3, 0)
+    assert figures(first, "actor_document_affinity") == (3, 3, 3, 0)
+    assert agreement(home) == AGREED
+
+    second = refresh(home, as_of=T0)  # nothing new
+    assert {name: (view.changed, second.pushed[name].net) for name, view in second.refreshed.items()} == dict.fromkeys(
+        first.refreshed, (0, 0)
+    )
+
+    land(home.settings, "second", event(7, document_id="d2", event_type="delete", occurred_at="2026-03-10T12:10:00Z"))
+    third = refresh(home, as_of=T0 + SLOT)
+
+    # d1: e5 is now in the past and e1 left the 15 minutes; d2 is deleted, and its last event is newer.
+    assert figures(third, "document_activity") == (3, 2, 1, 1)
+    assert figures(third, "document_profile") == (1, 0, 0, 0)
+    assert control(home, "document_profile").watermark == control(home, "document_activity").watermark
+    assert agreement(home) == AGREED
+    with reader(home.settings) as address:
+        seen = values(
+            address,
+            "d1",
+            "document_activity:events_15m",
+            "document_activity:events_1h",
+            "document_profile:folder_depth",
+        )
+        assert [seen[name] for name in ("events_15m", "events_1h", "folder_depth")] == [
+            (1, "PRESENT"),
+            (2, "PRESENT"),
+            (2, "PRESENT"),
+        ]
+        assert values(address, "d2", "document_activity:events_1h")["events_1h"] == (None, "NOT_FOUND")
+        assert values(address, long_id, "document_activity:events_30d")["events_30d"] == (1, "PRESENT")
+
+        land(home.settings, "third", event(8, document_id="d2", event_type="edit", occurred_at="2026-03-10T12:20:00Z"))
+        fourth = refresh(home, as_of=T0 + 2 * SLOT)
+        assert fourth.pushed["document_activity"].removed == 0
+        assert values(address, "d2", "document_activity:edits_1h")["edits_1h"] == (1, "PRESENT")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_refresh_killed_at_any_moment_loses_and_repeats_nothing(
+    spark: SparkSession, make_settings: Callable[..., Settings]
+):
+    settings = make_settings(TAILRACE_LEASE_SECONDS="3")
+    home = Home(settings)
+    seed = random.randrange(10**6)
+    choose = random.Random(seed)
+    environment = os.environ | {"TAILRACE_HOME": str(settings.home), "TAILRACE_LEASE_SECONDS": "3"}
+    environment["TAILRACE_SPARK_JAVA_OPTIONS"] = settings.spark.java_options
+    expected = 0
+    for attempt in range(KILLS):
+        as_of = T0 + attempt * SLOT
+        moment = (as_of - timedelta(minutes=5)).isoformat()
+        batch = [event(100 * attempt + i, document_id=f"d{i}", occurred_at=moment) for i in range(50)]
+        land(settings, f"batch-{attempt}", *batch, "not json")
+        expected += len(batch)
+        command = [sys.executable, "-m", "tailrace.cli", "refresh", "--as-of", as_of.isoformat()]
+        log = settings.home / f"killed-{attempt}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+            wait_for_stage(process, log, choose.choice(["bronze", "silver", "gold", "publish"]))
+            time.sleep(choose.uniform(0, 8))
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    last = refresh(home, as_of=T0 + KILLS * SLOT)
+
+    assert home.lake.read(bronze.EVENTS).count() == expected, f"seed {seed}"
+    assert home.lake.read(bronze.QUARANTINE).count() == KILLS, f"seed {seed}"
+    rows = {
+        row.document_id: row.events_total
+        for row in home.lake.read(home.definitions.view("document_activity").table).collect()
+    }
+    assert rows == {f"d{i}": KILLS for i in range(50)}, f"seed {seed}"
+    assert last.refreshed["document_activity"].gold_rows == 50
+    assert agreement(home) == AGREED, f"seed {seed}"
+
+
+def wait_for_stage(process: subprocess.Popen[bytes], log: Path, stage: str) -> None:
+    """Wait until the refresh says that a stage begins, or has ended before it could be killed."""
+    while process.poll() is None and f"refresh: {stage}" not in log.read_text():
+        time.sleep(0.1)
