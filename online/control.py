@@ -75,10 +75,8 @@ async def take_lease(client: StoreClient, view: str, *, owner: str, seconds: flo
     """
     now = time.time()
     action = "SET #sequence = if_not_exists(#sequence, :zero) + :one, #open = :true, "
-    request = _update(client, view, action + "#lease_owner = :owner, #lease_until = :until")
-    request["ConditionExpression"] = (
-        "attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_owner = :owner"
-    )
+    free = "attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_owner = :owner"
+    request = _update(client, view, action + "#lease_owner = :owner, #lease_until = :until", free)
     request["ExpressionAttributeValues"] = {
         ":zero": {"N": "0"},
         ":one": {"N": "1"},
@@ -100,10 +98,12 @@ async def take_lease(client: StoreClient, view: str, *, owner: str, seconds: flo
 
 
 async def renew_lease(client: StoreClient, view: str, *, sequence: int, seconds: float) -> None:
-    """Hold the lease for `seconds` more; 0 gives it up and leaves the open mark set."""
+    """Hold the lease of a push that is still open for `seconds` more; 0 gives it up and leaves the open mark set."""
     until = time.time() + seconds if seconds else 0.0
-    values = {":until": {"N": f"{until:.3f}"}}
-    await _update_under(client, view, sequence, "SET #lease_until = :until", values)
+    values = {":until": {"N": f"{until:.3f}"}, ":true": {"BOOL": True}}
+    # A renewal that crosses the end of its own push must not take the lease back.
+    condition = "#sequence = :sequence AND #open = :true"
+    await _update_under(client, view, sequence, "SET #lease_until = :until", values, condition=condition)
 
 
 async def close_push(
@@ -122,9 +122,16 @@ async def close_push(
     await _update_under(client, view, sequence, action + "#lease_until = :until", values)
 
 
-async def _update_under(client: StoreClient, view: str, sequence: int, action: str, values: dict[str, Any]) -> None:
-    request = _update(client, view, action)
-    request["ConditionExpression"] = "#sequence = :sequence"
+async def _update_under(
+    client: StoreClient,
+    view: str,
+    sequence: int,
+    action: str,
+    values: dict[str, Any],
+    *,
+    condition: str = "#sequence = :sequence",
+) -> None:
+    request = _update(client, view, action, condition)
     request["ExpressionAttributeValues"] = values | {":sequence": {"N": str(sequence)}}
     try:
         await client.call("UpdateItem", request)
@@ -134,11 +141,13 @@ async def _update_under(client: StoreClient, view: str, sequence: int, action: s
         raise
 
 
-def _update(client: StoreClient, view: str, action: str) -> dict[str, Any]:
-    used = [name for name in ATTRIBUTES if f"#{name}" in action or name in ("sequence", "lease_until")]
+def _update(client: StoreClient, view: str, action: str, condition: str) -> dict[str, Any]:
+    named = action + condition
+    used = [name for name in ATTRIBUTES if f"#{name}" in named]
     return {
         "TableName": client.table,
         "Key": {KEY: {"S": control_key(view)}},
         "UpdateExpression": action,
+        "ConditionExpression": condition,
         "ExpressionAttributeNames": {f"#{name}": name for name in used},
     }

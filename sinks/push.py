@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
+from pyspark.errors import PythonException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -27,7 +28,7 @@ SNAPSHOT = "snapshot"
 
 
 class PushError(Exception):
-    """A push whose figures do not add up; the message names the view and the figures."""
+    """A push that stopped or whose figures do not add up; the message names the view and what happened."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,11 @@ def write_from_executors(rows: DataFrame, address: Address, push: Sequenced) -> 
         return write_batches(batches, address, push)
 
     tasks = rows.sparkSession.sparkContext.defaultParallelism
-    outcomes = rows.repartition(tasks).mapInArrow(write_partition, OUTCOME).collect()
+    try:
+        outcomes = rows.repartition(tasks).mapInArrow(write_partition, OUTCOME).collect()
+    except PythonException as error:
+        last = str(error).strip().splitlines()[-1]  # of an executor's traceback, the error itself
+        raise PushError(f"view {push.view}: the push stopped, its cursor has not moved: {last}") from error
     return Outcome(
         written=sum(row.written for row in outcomes),
         removed=sum(row.removed for row in outcomes),

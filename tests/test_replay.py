@@ -60,7 +60,7 @@ def from_scratch(events: Iterable[Event], as_of: datetime) -> dict[str, dict[tup
 
 
 def grouped(events: Iterable[Event], *keys: str) -> dict[tuple[str, ...], list[Event]]:
-    groups = defaultdict(list)
+    groups: dict[tuple[str, ...], list[Event]] = defaultdict(list)
     for event in events:
         groups[tuple(event[key] for key in keys)].append(event)
     return groups
@@ -85,7 +85,7 @@ def gold_rows(home: Home, view: str) -> dict[tuple[str, ...], Row]:
     definition = home.definitions.view(view)
     rows: dict[tuple[str, ...], Row] = {}
     for row in home.lake.read(definition.table).collect():
-        values = {
+        values: Row = {
             name: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
             for name, value in row.asDict().items()
         }

@@ -13,7 +13,9 @@ from features.language import load_definitions
 from online import embedded
 from settings import read_settings
 from tailrace import cli, refresh
+from tailrace.output import show
 from tailrace.refresh import Home
+from tailrace.report import plain_table
 
 CHECKOUT = Path(cli.__file__).parent.parent
 
@@ -295,3 +297,14 @@ def test_the_installed_command_ends_with_its_object_and_its_status(tmp_path):
     assert done.returncode == 1
     assert list(json.loads(done.stdout.splitlines()[-1])) == ["error"]
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_value_is_shown_to_people_word_by_word_whatever_brackets_it_holds(capsys):
+    show(
+        {}, plain_table("actors [a]", ("feature", "value"), [("owner", "[ada]"), ("kind", "[/x] :key:")]), as_json=False
+    )
+
+    shown = capsys.readouterr().out
+    assert "actors [a]" in shown
+    assert "[ada]" in shown
+    assert "[/x] :key:" in shown

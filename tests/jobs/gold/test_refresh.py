@@ -1,0 +1,225 @@
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from contracts import silver
+from contracts.slots import AsOfError
+from features.entities import ACTOR, DOCUMENT
+from features.language import Count, Definitions, Distinct, Feature, FeatureView, Type
+from jobs.gold import refresh
+from jobs.gold.refresh import ConcurrentRefreshError
+from lake.tables import Lake, LakeError
+
+T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
+SLOT = timedelta(minutes=15)
+
+DOCUMENT_ROW = {"document_id": "d1", "title": "Plan", "type": "pdf", "size_bytes": 7, "folder": "/a", "owner": "u3"}
+DOCUMENT_ROW |= {"updated_at": T, "delivered_at": T + SLOT, "file": "f", "line": 4, "batch": 5}
+
+EVENT = {"event_id": "e1", "event_type": "view", "actor_id": "u1", "document_id": "d1", "occurred_at": T}
+EVENT |= {"source": "drive", "attributes": "{}", "delivered_at": T + SLOT, "file": "f", "line": 2, "batch": 3}
+
+
+def copy(documents):
+    return documents.withColumn("rate", documents.size_bytes.cast("double") / 2)
+
+
+FACTS = FeatureView(
+    name="facts",
+    entities=(DOCUMENT,),
+    owner="tests",
+    description="",
+    freshness=timedelta(hours=1),
+    transform=copy,
+    transform_features=(Feature("owner", Type.STRING, "owner"), Feature("size_bytes", Type.INT64, "size")),
+)
+WITH_TITLE = replace(FACTS, transform_features=(Feature("title", Type.STRING, "title"), *FACTS.transform_features))
+WHOLE = replace(FACTS, transform_features=(Feature("rate", Type.INT64, "half the size"),), transform=lambda documents: copy(documents).withColumn("rate", documents.size_bytes))  # fmt: skip
+HALVES = replace(FACTS, transform_features=(Feature("rate", Type.FLOAT64, "half the size"),))
+
+PAIRS = FeatureView(
+    name="pairs",
+    entities=(ACTOR, DOCUMENT),
+    owner="tests",
+    description="",
+    freshness=timedelta(hours=1),
+    aggregations=(Count(name="events", over=("1h",)),),
+)
+READERS = replace(
+    PAIRS,
+    name="a_reader_count",
+    entities=(DOCUMENT,),
+    aggregations=(Distinct(name="readers", rows_of="pairs", active="events", over=("1h",)),),
+)
+
+
+def definitions(*views):
+    return Definitions(views={view.name: view for view in views}, on_demand={}, services={})
+
+
+def hold(lake, table, row, *changes):
+    """Let a silver table hold just these rows."""
+    lake.create(table)
+    rows = lake.spark.createDataFrame([tuple((row | change).values()) for change in changes], table.ddl)
+    rows.write.format("delta").mode("overwrite").save(lake.path(table))
+
+
+def hold_documents(lake, **owner_and_size):
+    rows = [{"document_id": id, "owner": owner, "size_bytes": size} for id, (owner, size) in owner_and_size.items()]
+    hold(lake, silver.DOCUMENTS, DOCUMENT_ROW, *rows)
+
+
+def bring(lake, *views, as_of=T):
+    """Refresh; what came of the first view as (rows, changed)."""
+    done = refresh.run(lake, definitions(*views), as_of=as_of)[views[0].name]
+    return done.gold_rows, done.changed
+
+
+def held(lake, view):
+    return {tuple(row) for row in lake.read(view.table).collect()}
+
+
+FIRST = {"same": ("u1", 1), "filled": ("u1", None), "emptied": (None, 3), "other": ("u1", 4), "gone": ("u1", 5)}
+SECOND = {"same": ("u1", 1), "filled": ("u1", 2), "emptied": (None, None), "other": ("u2", 4), "new": ("u1", 6)}
+SECOND |= {"null": (None, None)}
+FIRST |= {"null": (None, None)}
+
+
+class Story:
+    """One view through several refreshes: rows and changed of each, and the version after it."""
+
+    def __init__(self, lake):
+        self.lake = lake
+        hold(lake, silver.INTERACTIONS, EVENT, {})
+        hold_documents(lake, **FIRST)
+        self.first = self.bring(T)
+        hold_documents(lake, **SECOND)
+        self.second = self.bring(T)
+        self.again = self.bring(T)
+        self.moved = self.bring(T + 2 * SLOT)
+
+    def bring(self, as_of):
+        return bring(self.lake, FACTS, as_of=as_of), self.lake.version(FACTS.table)
+
+    def changes(self, version):
+        rows = self.lake.changes(FACTS.table, start=version, end=version).collect()
+        return sorted((row.document_id, row._change_type) for row in rows)
+
+
+@pytest.fixture(scope="module")
+def story(spark, tmp_path_factory):
+    lake = Lake(spark, str(tmp_path_factory.mktemp("lake")))
+    return Story(lake)
+
+
+def test_a_first_refresh_fills_the_table(story):
+    assert story.first[0] == (6, 6)
+
+
+def test_a_refresh_counts_its_rows_and_the_keys_it_changed(story):
+    assert story.second[0] == (6, 5)
+    assert held(story.lake, FACTS) == {(id, *values) for id, values in SECOND.items()}
+
+
+def test_rows_that_are_equal_are_not_touched_and_a_null_differs_from_a_value(story):
+    changed = ("emptied", "filled", "other")
+    images = [(id, kind) for id in changed for kind in ("update_postimage", "update_preimage")]
+    assert story.changes(story.second[1]) == sorted([*images, ("gone", "delete"), ("new", "insert")])
+
+
+def test_the_same_as_of_with_nothing_new_commits_nothing(story):
+    assert story.again == ((6, 0), story.second[1])
+
+
+def test_unchanged_inputs_move_the_state_and_no_row(story):
+    figures, version = story.moved
+
+    assert (figures, version) == ((6, 0), story.again[1] + 1)
+    assert story.changes(version) == []
+    assert story.lake.state(FACTS.table).values["as_of"] == "2026-03-02T10:45:00Z"
+
+
+def test_an_as_of_before_the_one_held_is_refused_with_the_time_held(story):
+    with pytest.raises(AsOfError, match=r"facts is already refreshed to 2026-03-02T10:45:00Z, after 2026-03-02T10:30:00Z"):  # fmt: skip
+        bring(story.lake, FACTS, as_of=T + SLOT)
+
+    assert story.lake.version(FACTS.table) == story.moved[1]
+
+
+def test_an_as_of_off_the_grid_is_refused_with_its_neighbours(lake):
+    with pytest.raises(AsOfError, match=r"2026-03-02T10:15:00Z and 2026-03-02T10:30:00Z"):
+        bring(lake, FACTS, as_of=T + timedelta(microseconds=1))
+
+
+def test_gold_without_silver_is_refused(lake):
+    with pytest.raises(LakeError, match=r"silver\.interactions does not exist"):
+        bring(lake, FACTS)
+
+
+def test_a_table_whose_columns_are_not_the_declared_ones_is_replaced(lake):
+    hold(lake, silver.INTERACTIONS, EVENT, {})
+    hold_documents(lake, d1=("u1", 1), d2=("u2", 2))
+    bring(lake, FACTS)
+
+    assert bring(lake, WITH_TITLE) == (2, 2)
+
+    assert lake.read(FACTS.table).columns == ["document_id", "title", "owner", "size_bytes"]
+    assert held(lake, WITH_TITLE) == {("d1", "Plan", "u1", 1), ("d2", "Plan", "u2", 2)}
+
+
+def test_a_table_whose_column_has_another_type_is_replaced(lake):
+    hold(lake, silver.INTERACTIONS, EVENT, {})
+    hold_documents(lake, d1=("u1", 1), d2=("u2", 2))
+    bring(lake, WHOLE)
+
+    bring(lake, HALVES)
+
+    assert lake.read(HALVES.table).schema["rate"].dataType.simpleString() == "double"
+    assert held(lake, HALVES) == {("d1", 0.5), ("d2", 1.0)}
+
+
+def test_keys_stay_not_null_when_a_table_is_filled(story):
+    assert not story.lake.read(FACTS.table).schema["document_id"].nullable
+
+
+def test_a_coarser_view_reads_the_finer_one_of_the_same_refresh(lake):
+    hold_documents(lake)
+    readers = [{"event_id": f"e{n}", "actor_id": actor} for n, actor in enumerate(("u1", "u2", "u1"))]
+    hold(lake, silver.INTERACTIONS, EVENT, *readers)
+
+    bring(lake, PAIRS, READERS)
+
+    assert held(lake, READERS) == {("d1", 2)}
+    assert lake.state(READERS.table).values["inputs"] == {
+        "silver.interactions": lake.version(silver.INTERACTIONS),
+        "gold.pairs": lake.version(PAIRS.table),
+    }
+
+
+class Overtaken(Lake):
+    """A lake in which another refresh commits just before the next merge of this one."""
+
+    def _merge_differences(self, table, rows, *, state):
+        another = Lake(self.spark, self.root)
+        more = self.spark.createDataFrame([("d8", "u8", 8), ("d9", "u9", 9)], table.ddl)
+        another.become(table, more, state=state | {"run": "another"})
+        super()._merge_differences(table, rows, state=state)
+
+
+def test_a_refresh_that_another_one_overtook_is_noticed_and_made_again(lake):
+    hold(lake, silver.INTERACTIONS, EVENT, {})
+    hold_documents(lake, d1=("u1", 1), d2=("u2", 2), d3=("u3", 3))
+    bring(lake, FACTS)
+    hold_documents(lake, d1=("u1", 10), d2=("u2", 2), d3=("u3", 3))
+
+    with pytest.raises(ConcurrentRefreshError, match="view facts: another refresh wrote it at the same time"):
+        bring(Overtaken(lake.spark, lake.root), FACTS)
+    noticed = lake.version(FACTS.table)
+    with suppress(ConcurrentRefreshError):
+        rows, _ = bring(lake, FACTS)
+
+    assert held(lake, FACTS) == {("d1", "u1", 10), ("d2", "u2", 2), ("d3", "u3", 3)}
+    assert lake.version(FACTS.table) > noticed, "the message promises that the view is computed anew"
+    assert rows == 3
