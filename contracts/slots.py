@@ -19,10 +19,10 @@ def parse_as_of(text: str) -> datetime:
     """Read an ISO time on the grid; one without an offset is UTC."""
     try:
         time = datetime.fromisoformat(text)
-    except ValueError as error:
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        check_on_grid(time)
+    except (ValueError, OverflowError) as error:
         raise AsOfError(f"{text!r} is not a time; write it as 2026-01-31T09:15:00Z") from error
-    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    check_on_grid(time)
     return time
 
 

@@ -3,7 +3,8 @@
 Layout 1, little-endian: a header of 24 bytes (magic `TR`, layout, a reserved byte, length of the whole value, schema
 fingerprint, as-of in microseconds), one fixed-width slot per feature in declared order, a bitmap with one bit
 per feature that is set where it is null, and the UTF-8 bytes of the strings one after another. A string's
-slot holds where it ends among those bytes. Null slots are zero, so equal rows have equal bytes after the header.
+slot holds where it ends among those bytes, a null one's where it begins. Other null slots are zero, so equal rows
+have equal bytes after the header.
 """
 
 from collections.abc import Sequence
@@ -132,7 +133,11 @@ class Codec:
             except UnicodeDecodeError as error:
                 name = self.features[i].name
                 raise CodecError(f"view {self.view}, feature {name}: a value is not UTF-8: {error}") from error
+            if (ends < starts).any():
+                raise CodecError(f"view {self.view}, feature {self.features[i].name}: a value is damaged")
             decoded[i], starts = column, ends
+        if (size + starts != np.fromiter(map(len, values), np.int64, len(values))).any():
+            raise CodecError(f"view {self.view}: the strings of a value do not fill it; it is damaged")
         return decoded
 
 

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import psutil
 from settings import Settings
 
 HOST = "127.0.0.1"
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is no matter for a proxy
 START_SECONDS = 20
 STOP_SECONDS = 20
 
@@ -45,13 +46,15 @@ def start(settings: Settings) -> Running:
     """Start the embedded store of this home unless it runs; it goes on when this process ends."""
     with _locked(settings):
         running = status(settings)
-        if running is None:
+        if running is None or not _answers(running):
             running = _spawn(settings, _free_port(_remembered_port(settings)))
     return running
 
 
 def stop(settings: Settings) -> bool:
     """Stop the embedded store of this home; False where none runs."""
+    if not _record(settings).exists():
+        return False
     with _locked(settings):
         running = status(settings)
         if running is None:
@@ -67,15 +70,22 @@ def stop(settings: Settings) -> bool:
 
 def status(settings: Settings) -> Running | None:
     """The running store of this home, recognised by its database file rather than by its process id alone."""
-    record = _record(settings)
-    if not record.exists():
+    running = _recorded(settings)
+    if running is None:
         return None
-    running = Running(**json.loads(record.read_text()))
     try:
         command = psutil.Process(running.pid).cmdline()
     except psutil.Error:
         return None
     return running if str(_database(settings)) in command else None
+
+
+def _recorded(settings: Settings) -> Running | None:
+    """The process started last; None where there was none, or its record was torn by a full disk."""
+    try:
+        return Running(**json.loads(_record(settings).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def _spawn(settings: Settings, port: int) -> Running:
@@ -101,13 +111,15 @@ def _spawn(settings: Settings, port: int) -> Running:
             process.kill()
             raise EmbeddedStoreError(f"the embedded store did not start; its log is {log}")
         time.sleep(0.02)
-    _record(settings).write_text(json.dumps({"pid": running.pid, "port": running.port}))
+    whole = _record(settings).with_suffix(".tmp")
+    whole.write_text(json.dumps(asdict(running)))
+    whole.replace(_record(settings))
     return running
 
 
 def _answers(running: Running) -> bool:
     try:
-        with urllib.request.urlopen(running.url, timeout=1):
+        with DIRECT.open(running.url, timeout=1):
             return True
     except urllib.error.HTTPError:
         return True  # it speaks HTTP, and refuses an unsigned GET
@@ -116,8 +128,8 @@ def _answers(running: Running) -> bool:
 
 
 def _remembered_port(settings: Settings) -> int:
-    record = _record(settings)
-    return int(json.loads(record.read_text())["port"]) if record.exists() else 0
+    recorded = _recorded(settings)
+    return recorded.port if recorded else 0
 
 
 def _free_port(wanted: int) -> int:

@@ -39,7 +39,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read all settings; an empty variable counts as unset, an unknown `TAILRACE_*` name is refused."""
     refuse_unknown_names(environment)
     value = {name: environment.get(name) or default for name, default in DEFAULTS.items()}
-    home = Path(value["TAILRACE_HOME"]).expanduser().absolute()
+    home = local_path(value["TAILRACE_HOME"], default=Path())
     return Settings(
         home=home,
         landing=location(value["TAILRACE_LANDING"], default=home / "landing"),
@@ -50,13 +50,13 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             driver_memory=value["TAILRACE_SPARK_MEMORY"],
             java_options=value["TAILRACE_SPARK_JAVA_OPTIONS"],
             shuffle_partitions=positive("TAILRACE_SHUFFLE_PARTITIONS", value, number=int),
-            jars=Path(value["TAILRACE_JARS"] or CHECKOUT / ".tools" / "jars"),
+            jars=local_path(value["TAILRACE_JARS"], default=CHECKOUT / ".tools" / "jars"),
         ),
         store=StoreSettings(
             url=value["TAILRACE_STORE_URL"] or None,
             table=value["TAILRACE_STORE_TABLE"],
             region=value["TAILRACE_STORE_REGION"],
-            binary=Path(value["TAILRACE_STORE_BINARY"] or CHECKOUT / ".tools" / "dynoxide"),
+            binary=local_path(value["TAILRACE_STORE_BINARY"], default=CHECKOUT / ".tools" / "dynoxide"),
             lease_seconds=positive("TAILRACE_LEASE_SECONDS", value, number=float),
             in_flight=positive("TAILRACE_STORE_IN_FLIGHT", value, number=int),
         ),
@@ -71,11 +71,15 @@ def refuse_unknown_names(environment: Mapping[str, str]) -> None:
             raise SettingsError(f"{name} is not a setting of Tailrace; {hint}")
 
 
+def local_path(text: str, *, default: Path) -> Path:
+    return Path(text).expanduser().absolute() if text else default
+
+
 def location(text: str, *, default: Path) -> str:
     """A folder as Spark takes it: an URI such as `s3a://bucket/lake` as it is, a path made absolute."""
     if not text:
         return str(default)
-    return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
+    return text.rstrip("/") if "://" in text else str(local_path(text, default=default))
 
 
 def positive(name: str, value: Mapping[str, str], *, number: type[N]) -> N:

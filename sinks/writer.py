@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +18,7 @@ from sinks.net_changes import WRITE
 
 OUTCOME = "written bigint, removed bigint, stale bigint"
 ROWS_PER_TRANSACTION = 99  # TransactWriteItems takes 100 actions, and one checks the lease
+BYTES_PER_TRANSACTION = 3_000_000  # it takes 4 MB, of which one last row may be 400 KB
 TOMBSTONE = b""
 
 CONDITION_FAILED = "ConditionalCheckFailed"
@@ -87,13 +87,25 @@ async def write_rows(rows: Iterator[Row], address: Address, push: Sequenced) -> 
 
 
 async def write_until_done(client: StoreClient, rows: Iterator[Row], push: Sequenced, outcome: Outcome) -> None:
-    while batch := list(islice(rows, ROWS_PER_TRANSACTION)):
+    while batch := next_batch(rows):
         stale = await transact(client, batch, push)
         outcome.stale += len(stale)
         for key, value in batch:
             if key not in stale:
                 outcome.removed += value == TOMBSTONE
                 outcome.written += value != TOMBSTONE
+
+
+def next_batch(rows: Iterator[Row]) -> list[Row]:
+    """As many rows as one transaction takes, by number and by bytes; empty at the end."""
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += len(row[0].encode()) + len(row[1])
+        if len(batch) == ROWS_PER_TRANSACTION or size > BYTES_PER_TRANSACTION:
+            break
+    return batch
 
 
 async def transact(client: StoreClient, batch: list[Row], push: Sequenced) -> set[str]:

@@ -33,7 +33,7 @@ def main() -> None:
     try:
         app()
     except TOLD as error:
-        aside.print(f"[red]tailrace:[/] {error}", highlight=False, soft_wrap=True)
+        aside.print(f"tailrace: {error}", style="red", highlight=False, soft_wrap=True)
         if "--json" in sys.argv:
             show({"error": str(error)}, as_json=True)
         sys.exit(1)
@@ -49,7 +49,7 @@ def refresh(as_of: AsOf = None, as_json: AsJson = False) -> None:
     from tailrace.refresh import refresh as run_refresh
 
     with progress("refresh") as told:
-        done = run_refresh(home(), as_of=parse_as_of(as_of) if as_of else None, progress=told)
+        done = run_refresh(home(), as_of=parse_as_of(as_of) if as_of is not None else None, progress=told)
     shown = report.refresh_json(done)
     show(shown, report.refresh_table(shown), report.landed_line(shown["landed"]), as_json=as_json)
 
@@ -66,7 +66,7 @@ def run(
     if as_of and layer != "gold":
         raise CommandError(f"--as-of goes with gold; {layer} takes what there is")
     with progress(layer):
-        shown = run_layer(home(), layer, as_of=parse_as_of(as_of) if as_of else None)
+        shown = run_layer(home(), layer, as_of=parse_as_of(as_of) if as_of is not None else None)
     show(shown, orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode(), as_json=as_json)
 
 

@@ -36,9 +36,9 @@ def demo_settings(settings: Settings) -> Settings:
 def run_demo(home: Home, *, git: Path | None, events: Path | None, progress: Progress) -> Json:
     """Replay four slots, then ask the reader; the figures also go to `demo/summary.json` in the home."""
     began = time.monotonic()
-    empty_home(home.settings)
     progress("preparing events")
     source, slots = demo_slots(git=git, events=events)
+    empty_home(home.settings)
     refreshes = [replay(home, slot, number, progress) for number, slot in enumerate(slots, start=1)]
     agreed = reconcile_all(home, lambda view: progress(f"reconciling {view}"))
     progress("asking the reader")

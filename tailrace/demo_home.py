@@ -13,10 +13,11 @@ STATE = ("landing", "lake", "store", "demo")
 
 def empty_home(settings: Settings) -> None:
     """Empty a home that carries the demo's marker, or mark one that holds nothing; refuse any other."""
-    home = settings.home
-    refuse_elsewhere(settings)
+    home = settings.home.resolve()
+    refuse_elsewhere(settings, home)
     marker = home / MARKER
-    held = [name for name in STATE if holds_something(home / name)]
+    state = [*(home / name for name in STATE), Path(settings.landing).resolve(), Path(settings.lake).resolve()]
+    held = [str(place.relative_to(home)) for place in dict.fromkeys(state) if holds_something(place)]
     if held and not marker.exists():
         raise CommandError(
             f"{home} holds {', '.join(held)} that are not the demo's; "
@@ -25,15 +26,14 @@ def empty_home(settings: Settings) -> None:
     embedded.stop(settings)
     home.mkdir(parents=True, exist_ok=True)
     marker.write_text("The demo empties this folder when it runs again.\n")
-    for name in STATE:
-        shutil.rmtree(home / name, ignore_errors=True)
+    for place in state:
+        shutil.rmtree(place, ignore_errors=True)
 
 
-def refuse_elsewhere(settings: Settings) -> None:
+def refuse_elsewhere(settings: Settings, home: Path) -> None:
     """The demo empties what it works on, so that must all lie in its home."""
-    home = settings.home
     for name, place in (("TAILRACE_LANDING", settings.landing), ("TAILRACE_LAKE", settings.lake)):
-        if not Path(place).is_relative_to(home):
+        if home not in Path(place).resolve().parents:
             raise CommandError(f"{name} is {place}, outside {home}; unset it for the demo, which runs in its home")
     if settings.store.url:
         raise CommandError(f"TAILRACE_STORE_URL is {settings.store.url}; unset it for the demo, which runs in its home")

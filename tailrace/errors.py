@@ -37,6 +37,7 @@ TOLD = (
     LakeError,
     LandingError,
     LeaseLost,
+    OSError,  # a file that is not there or may not be written: it names the file
     PushError,
     PushUnderWay,
     ServingError,

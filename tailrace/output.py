@@ -16,8 +16,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as t
 
 WIDTH = 118  # of tables in a file or a pipe; a terminal has its own
 
-people = Console(width=None if sys.stdout.isatty() else WIDTH)
-aside = Console(stderr=True)
+# Ids and messages may hold brackets and colons, which mean nothing here.
+people = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, emoji=False)
+aside = Console(stderr=True, markup=False, emoji=False)
 
 
 def show(result: dict[str, Any], *tables: RenderableType, as_json: bool) -> None:

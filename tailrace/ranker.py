@@ -15,6 +15,7 @@ from typing import Any
 from settings import Settings
 from tailrace.errors import CommandError
 
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is no matter for a proxy
 START_SECONDS = 30
 STOP_SECONDS = 20
 ASKED = 50  # times, for a latency that is not the first one's
@@ -46,7 +47,7 @@ def ask(address: str, query: dict[str, Any], *, times: int = ASKED) -> tuple[dic
         began = time.perf_counter()
         request = urllib.request.Request(f"{address}/get-online-features", data=body)
         request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=START_SECONDS) as response:
+        with DIRECT.open(request, timeout=START_SECONDS) as response:
             answer = json.load(response)
         took.append((time.perf_counter() - began) * 1000)
     return answer, {

@@ -106,16 +106,20 @@ def check_online_when(view: FeatureView) -> None:
         return
     here = f"view {view.name!r}, field 'online_when'"
     try:
-        condition = sqlglot.parse_one(view.online_when, dialect="spark")
-    except sqlglot.errors.SqlglotError as error:
+        [condition] = sqlglot.parse(view.online_when, dialect="spark")
+    except (sqlglot.errors.SqlglotError, ValueError) as error:
         raise DefinitionError(f"{here}: {view.online_when!r} is not a SQL condition") from error
+    if condition is None:
+        raise DefinitionError(f"{here}: {view.online_when!r} is not a SQL condition")
     for column in condition.find_all(sqlglot.expressions.Column):
-        if column.name not in view.feature_names:
-            raise DefinitionError(f"{here}: {column.name!r} is not a feature of this view")
+        if column.sql() not in view.feature_names:
+            raise DefinitionError(f"{here}: {column.sql()!r} is not a feature of this view")
 
 
 def check_on_demand(feature: OnDemandFeature, views: Mapping[str, FeatureView]) -> None:
     here = f"on-demand feature {feature.name!r}, field 'inputs'"
+    if feature.name in views:
+        raise DefinitionError(f"on-demand feature {feature.name!r}: a view has that name; choose another")
     if not feature.inputs:
         raise DefinitionError(f"{here}: name at least one feature as view:feature")
     for reference in feature.inputs:

@@ -1,9 +1,11 @@
 """Find every definition in the folders that `TAILRACE_FEATURES` names, and check them together."""
 
+import hashlib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -42,17 +44,21 @@ def load_definitions(folders: Iterable[str] = (SHIPPED,)) -> Definitions:
     Raises `DefinitionError` naming the file, the view and the field where one cannot be used.
     """
     modules = [module for folder in folders for module in modules_of(folder)]
-    views = by_name(FeatureView, modules)
-    on_demand = by_name(OnDemandFeature, modules)
-    services = by_name(FeatureService, modules)
+    files: dict[int, str | None] = {}
+    views = by_name(FeatureView, modules, files)
+    on_demand = by_name(OnDemandFeature, modules, files)
+    services = by_name(FeatureService, modules, files)
     if not views:
         raise DefinitionError(f"no feature view in {', '.join(folders) or 'TAILRACE_FEATURES, which names no folder'}")
     for view in views.values():
-        check.check_view(view, views)
+        with naming(files[id(view)]):
+            check.check_view(view, views)
     for feature in on_demand.values():
-        check.check_on_demand(feature, views)
+        with naming(files[id(feature)]):
+            check.check_on_demand(feature, views)
     for service in services.values():
-        check.check_service(service, views, on_demand)
+        with naming(files[id(service)]):
+            check.check_service(service, views, on_demand)
     return Definitions(views=finer_first(views), on_demand=on_demand, services=services)
 
 
@@ -68,7 +74,7 @@ def modules_of(folder: str) -> Iterator[ModuleType]:
 
 def import_file(file: Path) -> ModuleType:
     """Import a definition file that is no part of an installed package, under a name made from its path."""
-    name = "definitions_at_" + "_".join(part.replace(".", "_") for part in file.with_suffix("").parts[1:])
+    name = f"definitions_{file.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
@@ -87,17 +93,29 @@ def import_file(file: Path) -> ModuleType:
     return module
 
 
-def by_name(kind: type[Definition], modules: Iterable[ModuleType]) -> dict[str, Definition]:
-    """Collect one kind of definition; the same object imported by two files counts once."""
-    found: dict[str, tuple[Definition, str | None]] = {}
+@contextmanager
+def naming(file: str | None) -> Iterator[None]:
+    """Put the file in front of what is wrong in it."""
+    try:
+        yield
+    except DefinitionError as error:
+        raise DefinitionError(f"{file}: {error}") from error
+
+
+def by_name(
+    kind: type[Definition], modules: Iterable[ModuleType], files: dict[int, str | None]
+) -> dict[str, Definition]:
+    """Collect one kind of definition, and in `files` where each stands; one imported by two files counts once."""
+    found: dict[str, Definition] = {}
     for module in modules:
         for value in vars(module).values():
             if not isinstance(value, kind):
                 continue
-            first, file = found.setdefault(value.name, (value, module.__file__))
+            first = found.setdefault(value.name, value)
+            files.setdefault(id(value), module.__file__)
             if first is not value:
-                raise DefinitionError(f"{value.name!r} is defined in {file} and again in {module.__file__}")
-    return {name: definition for name, (definition, _) in sorted(found.items())}
+                raise DefinitionError(f"{value.name!r} is defined in {files[id(first)]} and again in {module.__file__}")
+    return dict(sorted(found.items()))
 
 
 def finer_first(views: dict[str, FeatureView]) -> dict[str, FeatureView]:

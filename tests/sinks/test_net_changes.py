@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from chispa import assert_df_equality
@@ -36,7 +37,7 @@ FEED += ", _change_type string, _commit_version bigint"
 ON, OFF, UNKNOWN = False, True, None
 
 # Images per case, in order: (change type, version, events_7d, gone), then what is done and the value written.
-CASES = {
+CASES: dict[str, tuple[list[tuple[Any, ...]], str, int | None]] = {
     "insert": ([("insert", 3, 1, ON)], "write", 1),
     "insert offline": ([("insert", 3, 1, OFF)], "suppress", None),
     "insert of unknown state": ([("insert", 3, 1, UNKNOWN)], "suppress", None),
@@ -45,20 +46,33 @@ CASES = {
     "update to null": ([("update_preimage", 3, 1, ON), ("update_postimage", 3, None, ON)], "write", None),
     "update from null": ([("update_preimage", 3, None, ON), ("update_postimage", 3, 0, ON)], "write", 0),
     "update and back": (
-        [("update_preimage", 3, 1, ON), ("update_postimage", 3, 2, ON)]
-        + [("update_preimage", 4, 2, ON), ("update_postimage", 4, 1, ON)],
+        [
+            ("update_preimage", 3, 1, ON),
+            ("update_postimage", 3, 2, ON),
+            ("update_preimage", 4, 2, ON),
+            ("update_postimage", 4, 1, ON),
+        ],
         "suppress",
         None,
     ),
     "null and back": (
-        [("update_preimage", 3, None, ON), ("update_postimage", 3, 2, ON)]
-        + [("update_preimage", 4, 2, ON), ("update_postimage", 4, None, ON)],
+        [
+            ("update_preimage", 3, None, ON),
+            ("update_postimage", 3, 2, ON),
+            ("update_preimage", 4, 2, ON),
+            ("update_postimage", 4, None, ON),
+        ],
         "suppress",
         None,
     ),
     "three versions": (
-        [("insert", 3, 1, ON), ("update_preimage", 9, 1, ON), ("update_postimage", 9, 2, ON)]
-        + [("update_preimage", 10, 2, ON), ("update_postimage", 10, 3, ON)],
+        [
+            ("insert", 3, 1, ON),
+            ("update_preimage", 9, 1, ON),
+            ("update_postimage", 9, 2, ON),
+            ("update_preimage", 10, 2, ON),
+            ("update_postimage", 10, 3, ON),
+        ],
         "write",
         3,
     ),
@@ -78,8 +92,12 @@ CASES = {
     "turned on": ([("update_preimage", 3, 1, OFF), ("update_postimage", 3, 1, ON)], "write", 1),
     "off all along": ([("update_preimage", 3, 1, OFF), ("update_postimage", 3, 2, OFF)], "suppress", None),
     "off and on again": (
-        [("update_preimage", 3, 1, ON), ("update_postimage", 3, 1, OFF)]
-        + [("update_preimage", 4, 1, OFF), ("update_postimage", 4, 1, ON)],
+        [
+            ("update_preimage", 3, 1, ON),
+            ("update_postimage", 3, 1, OFF),
+            ("update_preimage", 4, 1, OFF),
+            ("update_postimage", 4, 1, ON),
+        ],
         "suppress",
         None,
     ),
@@ -119,7 +137,10 @@ def test_nothing_is_suppressed_where_a_push_was_left_open(folded, case):
 
 
 def test_a_view_without_a_condition_has_every_row_online(spark):
-    images = [("d1", 1, float("nan"), "update_preimage", 1), ("d1", 1, float("nan"), "update_postimage", 1)]
+    images: list[tuple[Any, ...]] = [
+        ("d1", 1, float("nan"), "update_preimage", 1),
+        ("d1", 1, float("nan"), "update_postimage", 1),
+    ]
     images += [("d2", None, None, "insert", 1)]
     feed = spark.createDataFrame(
         images, "document_id string, size bigint, rate double, _change_type string, _commit_version bigint"
@@ -136,7 +157,9 @@ def test_a_snapshot_writes_every_online_row_and_removes_every_other_key_of_the_s
     gold = [("d1", "u1", 1, None, ON), ("d2", "u1", 2, None, OFF), ("d3", "u1", 3, None, UNKNOWN)]
     gold += [("d4", "u1", 4, None, ON)]
     rows = spark.createDataFrame(gold, FEED.split(", _change")[0])
-    stored = spark.createDataFrame([(key(id), b"x") for id in ("d1", "d2", "d3", "d9")], "item_key string, value binary")
+    stored = spark.createDataFrame(
+        [(key(name), b"x") for name in ("d1", "d2", "d3", "d9")], "item_key string, value binary"
+    )
 
     changes = snapshot_changes(rows, stored, VIEW).select("item_key", "action", "events_7d").collect()
 

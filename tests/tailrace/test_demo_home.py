@@ -1,5 +1,6 @@
 """The demo empties the home it runs in, so it must be sure whose home that is."""
 
+import psutil
 import pytest
 
 from online import embedded
@@ -46,11 +47,11 @@ def test_what_else_lies_in_the_demos_home_stays(make_settings):
 def test_the_store_of_the_demos_home_is_stopped_before_it_is_removed(make_settings):
     settings = make_settings()
     empty_home(settings)
-    embedded.start(settings)
+    running = embedded.start(settings)
 
     empty_home(settings)
 
-    assert embedded.status(settings) is None
+    assert not psutil.pid_exists(running.pid)
     assert not (settings.home / "store").exists()
 
 

@@ -1,5 +1,6 @@
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from pyspark.sql import functions as F
@@ -9,17 +10,17 @@ from jobs.bronze.judge import judge
 
 NOW = datetime(2026, 3, 2, 10, 11, 12, 131415, tzinfo=UTC)
 
-EVENT = {"event_id": "e1", "event_type": "edit", "actor_id": "u1", "document_id": "d1"}
+EVENT: dict[str, Any] = {"event_id": "e1", "event_type": "edit", "actor_id": "u1", "document_id": "d1"}
 EVENT |= {"occurred_at": "2026-03-01T09:08:07.654321Z", "source": "drive", "attributes": {"place": "Rome", "turn": 2}}
 EVENT_FACTS = EVENT | {
-    "occurred_at": datetime(2026, 3, 1, 9, 8, 7, 654321),
+    "occurred_at": datetime(2026, 3, 1, 9, 8, 7, 654321, tzinfo=UTC),
     "attributes": '{"place":"Rome","turn":2}',
 }
 
 DOCUMENT = {"id": "d2", "title": "Plan B", "type": "pdf", "size": 1024, "folder": "/a/b", "owner": "u3"}
 DOCUMENT |= {"updated_at": "2026-02-03T04:05:06Z"}
 DOCUMENT_FACTS = {"document_id": "d2", "title": "Plan B", "type": "pdf", "size_bytes": 1024, "folder": "/a/b"}
-DOCUMENT_FACTS |= {"owner": "u3", "updated_at": datetime(2026, 2, 3, 4, 5, 6)}
+DOCUMENT_FACTS |= {"owner": "u3", "updated_at": datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)}
 
 NOT_AN_OBJECT = "the line is not a JSON object"
 NOT_UTF8 = "the line is not UTF-8"
@@ -111,7 +112,7 @@ REFUSED_EVENTS = {
     "UTF-16": (event().decode().encode("utf-16"), NOT_UTF8),
 }  # fmt: skip
 
-USABLE_EVENTS = {
+USABLE_EVENTS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "all fields": (event(), {}),
     "field nobody knows": (event(more=1), {}),
     "BOM": (b"\xef\xbb\xbf" + event(), {}),
@@ -132,16 +133,16 @@ USABLE_EVENTS = {
     "null attributes": (event(attributes=None), {"attributes": None}),
     "empty attributes": (event(attributes={}), {"attributes": "{}"}),
     "nested attributes": (event(attributes={"a": [{"b": None}]}), {"attributes": '{"a":[{"b":null}]}'}),
-    "time with an offset": (event(occurred_at="2026-03-01T09:08:07+02:30"), {"occurred_at": datetime(2026, 3, 1, 6, 38, 7)}),
-    "time without an offset": (event(occurred_at="2026-03-01T09:08:07"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7)}),
-    "time with a blank": (event(occurred_at="2026-03-01 09:08:07Z"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7)}),
-    "one digit of a second": (event(occurred_at="2026-03-01T09:08:07.6Z"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7, 600000)}),
-    "nanoseconds": (event(occurred_at="2026-03-01T09:08:07.123456999Z"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7, 123456)}),
-    "29 February": (event(occurred_at="2024-02-29T00:00:00Z"), {"occurred_at": datetime(2024, 2, 29)}),
-    "before 1970": (event(occurred_at="1969-12-31T23:59:59.999999Z"), {"occurred_at": datetime(1969, 12, 31, 23, 59, 59, 999999)}),
+    "time with an offset": (event(occurred_at="2026-03-01T09:08:07+02:30"), {"occurred_at": datetime(2026, 3, 1, 6, 38, 7, tzinfo=UTC)}),
+    "time without an offset": (event(occurred_at="2026-03-01T09:08:07"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7, tzinfo=UTC)}),
+    "time with a blank": (event(occurred_at="2026-03-01 09:08:07Z"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7, tzinfo=UTC)}),
+    "one digit of a second": (event(occurred_at="2026-03-01T09:08:07.6Z"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7, 600000, tzinfo=UTC)}),
+    "nanoseconds": (event(occurred_at="2026-03-01T09:08:07.123456999Z"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7, 123456, tzinfo=UTC)}),
+    "29 February": (event(occurred_at="2024-02-29T00:00:00Z"), {"occurred_at": datetime(2024, 2, 29, tzinfo=UTC)}),
+    "before 1970": (event(occurred_at="1969-12-31T23:59:59.999999Z"), {"occurred_at": datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)}),
     "exactly 24 hours ahead": (
         event(occurred_at="2026-03-03T10:11:12.131415Z"),
-        {"occurred_at": (NOW + timedelta(hours=24)).replace(tzinfo=None)},
+        {"occurred_at": NOW + timedelta(hours=24)},
     ),
 }  # fmt: skip
 
@@ -166,7 +167,7 @@ REFUSED_DOCUMENTS = {
     "not JSON": (b"d2;Plan B", NOT_AN_OBJECT),
 }
 
-USABLE_DOCUMENTS = {
+USABLE_DOCUMENTS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "all fields": (document(), {}),
     "id only": (b'{"id":"d2"}', {name: None for name in DOCUMENT_FACTS if name != "document_id"}),
     "nulls": (
@@ -190,7 +191,14 @@ def judge_all(spark, feed, *cases):
     frame = frame.select("line", F.col("bytes").cast("string").alias("value"))
     rows = judge(frame, feed, now=NOW).drop("value").collect()
     assert len(rows) == len(lines)
-    return {lines[row.line]: {k: v for k, v in row.asDict().items() if k != "line"} for row in rows}
+    return {
+        lines[row.line]: {name: in_utc(value) for name, value in row.asDict().items() if name != "line"} for row in rows
+    }
+
+
+def in_utc(value):
+    """PySpark hands times over without a zone."""
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
 
 
 @pytest.fixture(scope="module")

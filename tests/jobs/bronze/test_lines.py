@@ -9,18 +9,29 @@ import pytest
 from jobs.bronze.lines import read_lines
 from lake.storage import list_files
 
-NAMES = ("two words.jsonl", " 100%.jsonl", "a%20b.jsonl", "{x,y}.jsonl", "*?.jsonl", "[ab].jsonl", "日報-é.jsonl")
-NAMES += ("back\\slash.jsonl", "hash#1.jsonl", "a=b/part 1.jsonl", "upper.NDJSON")
+NAMES = (
+    "two words.jsonl",
+    " 100%.jsonl",
+    "a%20b.jsonl",
+    "{x,y}.jsonl",
+    "*?.jsonl",
+    "[ab].jsonl",
+    "日報-é.jsonl",
+    "back\\slash.jsonl",
+    "hash#1.jsonl",
+    "a=b/part 1.jsonl",
+    "upper.NDJSON",
+)
 
 ROW = {"event_id": "p1", "attributes": {"place": "Rome", "turn": 2}}
-AT = datetime(2026, 3, 1, 9, 8, 7, 654321)
+AT = datetime(2026, 3, 1, 9, 8, 7, 654321, tzinfo=UTC)
 LONG = [f"{number:03} {'x' * (number % 60)}" for number in range(1, 301)]
 
 
 def parquet(path, attributes=ROW["attributes"], kind=None, times=None):
     times = times or pa.timestamp("us", tz="UTC")
     columns = {"event_id": ["p1", "p2"], "attributes": pa.array([attributes, None], kind)}
-    columns["occurred_at"] = pa.array([AT.replace(tzinfo=UTC if times.tz else None), None], times)
+    columns["occurred_at"] = pa.array([AT if times.tz else AT.replace(tzinfo=None), None], times)
     pq.write_table(pa.table(columns), path)
 
 
@@ -35,7 +46,6 @@ def lines(spark, tmp_path_factory):
     (folder / "blocks.jsonl").write_text("\n".join(LONG))
     (folder / "blocks.jsonl.gz").write_bytes(gzip.compress("\n".join(LONG).encode()))
     (folder / "separators.jsonl").write_text("one\u2028\u0085still one\x0b\x0c\ntwo\n", encoding="utf-8")
-    (folder / "rows.parquet").write_bytes(b"")
     parquet(folder / "rows.parquet")
     parquet(folder / "a map.parquet", [("place", "Rome")], pa.map_(pa.string(), pa.string()))
     parquet(folder / "zone.parquet", times=pa.timestamp("us", tz="Asia/Tokyo"))
@@ -52,7 +62,7 @@ def lines(spark, tmp_path_factory):
         rows = read_lines(spark, files).collect()
     finally:
         spark.conf.set(option, before)
-    found = {file.name: [] for file in files}
+    found: dict[str, list[tuple[int, str]]] = {file.name: [] for file in files}
     for row in sorted(rows, key=lambda row: row.line):
         found[names[row.path]].append((row.line, row.value))
     return found

@@ -101,6 +101,16 @@ def test_distinct_counts_are_the_active_rows_of_the_finer_view(spark):
     assert_rows(actual, [("d1", 1, 2, T), ("d2", 0, 0, T), ("no pair", 0, 0, T)], tested)
 
 
+def test_a_view_may_count_nothing_but_partners(spark):
+    finer = view(Count(name="events", over=("1h",)), entities=(ACTOR, DOCUMENT), name="pairs")
+    tested = view(Distinct(name="actors", rows_of="pairs", active="events", over=("1h",)))
+    pairs = spark.createDataFrame([("u1", "d1", 5)], finer.table.ddl)
+
+    actual = aggregate(interactions(spark, {}, {"document_id": "d2"}), tested, as_of=T, finer={"pairs": pairs})
+
+    assert_rows(actual, [("d1", 1), ("d2", 0)], tested)
+
+
 WINDOWS = {"15m": timedelta(minutes=15), "1h": HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "total": None}
 EDGES = [T - length + step * TICK for length in WINDOWS.values() if length for step in (-1, 0, 1)]
 EDGES += [T - TICK, T, T + TICK, T - 400 * DAY]

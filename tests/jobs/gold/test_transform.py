@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from chispa import assert_df_equality
@@ -24,25 +25,32 @@ def documents(spark, *changes):
     return spark.createDataFrame(rows, silver.DOCUMENTS.ddl)
 
 
-def view(result, **changes):
+def view(result, **changes: Any):
     """A view of documents whose transform returns `result`."""
-    features = (Feature("size", Type.INT64, "size"), Feature("at", Type.TIMESTAMP, "at"))
-    options = {"name": "tested", "entities": (DOCUMENT,), "owner": "tests", "description": "", "transform_features": features}
-    return FeatureView(**options | {"freshness": timedelta(hours=1), "transform": lambda documents: result} | changes)  # fmt: skip
+
+    def give(documents):
+        return result
+
+    options: dict[str, Any] = {"name": "tested", "entities": (DOCUMENT,), "owner": "tests", "description": ""}
+    options |= {"freshness": timedelta(hours=1), "transform": give}
+    options["transform_features"] = (Feature("size", Type.INT64, "size"), Feature("at", Type.TIMESTAMP, "at"))
+    return FeatureView(**options | changes)
 
 
 def test_a_profile_describes_each_document(spark):
     folders = [{"document_id": f"folder {n}", "folder": folder} for n, (folder, _) in enumerate(PLACES)]
     titles = [{"document_id": f"title {n}", "title": title} for n, (title, _) in enumerate(TITLES)]
-    nulls = {name: None for name in ("title", "type", "size_bytes", "folder", "owner", "updated_at")}
+    nulls = dict.fromkeys(("title", "type", "size_bytes", "folder", "owner", "updated_at"))
 
     rows = documents(spark, *folders, *titles, nulls)
     actual = transform(document_profile, {"documents": rows}, as_of=T)
 
-    expected = [(f"folder {n}", "pdf", 1024, depth, "u3", 6, T) for n, (_, depth) in enumerate(PLACES)]
-    expected += [(f"title {n}", "pdf", 1024, 2, "u3", length, T) for n, (_, length) in enumerate(TITLES)]
-    expected += [("d1", None, None, None, None, None, None)]
-    expected = spark.createDataFrame(expected, document_profile.table.ddl)
+    rows_expected: list[tuple[Any, ...]] = [
+        (f"folder {n}", "pdf", 1024, depth, "u3", 6, T) for n, (_, depth) in enumerate(PLACES)
+    ]
+    rows_expected += [(f"title {n}", "pdf", 1024, 2, "u3", length, T) for n, (_, length) in enumerate(TITLES)]
+    rows_expected += [("d1", None, None, None, None, None, None)]
+    expected = spark.createDataFrame(rows_expected, document_profile.table.ddl)
     assert_df_equality(actual, expected, ignore_row_order=True, ignore_nullable=True)
 
 
@@ -78,7 +86,7 @@ def test_a_result_with_other_columns_than_declared_is_refused(spark, columns, pr
     ],
 )
 def test_a_result_with_null_or_repeated_keys_is_refused(spark, ids, problem):
-    result = spark.createDataFrame([(*id, 1, T) for id in ids], "document_id string, actor_id string, size bigint, at timestamp")  # fmt: skip
+    result = spark.createDataFrame([(*key, 1, T) for key in ids], "document_id string, actor_id string, size bigint, at timestamp")  # fmt: skip
 
     with pytest.raises(TransformError, match=rf"view 'tested': .* {problem}"):
         transform(view(result, entities=(DOCUMENT, ACTOR)), {"documents": result}, as_of=T)

@@ -26,13 +26,13 @@ ORDER = (
 )
 
 
-def event(id, delivery):
+def event(name, delivery):
     """The delivery's place in the order is what the row says, so that the winner shows."""
-    return EVENT | {"event_id": id, "source": f"delivery {ORDER.index(delivery)}"} | delivery | {"ingested_at": TEN}
+    return EVENT | {"event_id": name, "source": f"delivery {ORDER.index(delivery)}"} | delivery | {"ingested_at": TEN}
 
 
-def document(id, delivery):
-    return DOCUMENT | {"document_id": id, "title": f"delivery {ORDER.index(delivery)}"} | delivery | {"ingested_at": TEN}  # fmt: skip
+def document(name, delivery):
+    return DOCUMENT | {"document_id": name, "title": f"delivery {ORDER.index(delivery)}"} | delivery | {"ingested_at": TEN}  # fmt: skip
 
 
 FEEDS = {
@@ -78,7 +78,8 @@ def test_an_older_delivery_that_is_processed_later_does_not_win(spark, lake, fee
     assert found == {
         **{f"{pair} in order": f"delivery {pair[1]}" for pair in pairs[:2]},
         **{f"{pair} turned": f"delivery {pair[1]}" for pair in pairs[:2]},
-        **{f"{pairs[2]} in order": "delivery 2", f"{pairs[2]} turned": "delivery 2"},
+        f"{pairs[2]} in order": "delivery 2",
+        f"{pairs[2]} turned": "delivery 2",
     }
     assert lake.state(target).values == {"batch": 2}
 
@@ -97,14 +98,14 @@ def test_only_batches_not_read_yet_are_read_and_nothing_new_commits_nothing(spar
     empty, state = merge()
     assert (state, merge()) == (None, (empty, None))
 
-    for number, id in ((1, "e1"), (2, "e2")):
-        rows = frame(spark, bronze.EVENTS, [event(id, ORDER[0]) | {"batch": number}])
+    for number, name in ((1, "e1"), (2, "e2")):
+        rows = frame(spark, bronze.EVENTS, [event(name, ORDER[0]) | {"batch": number}])
         lake.append_once(bronze.EVENTS, rows, number=number)
     after, state = merge()
     assert (after, state.values) == (empty + 1, {"batch": 2})
     assert merge()[0] == after
 
-    rows = frame(spark, bronze.EVENTS, [event(id, ORDER[1]) | {"batch": 5} for id in ("e2", "e3")])
+    rows = frame(spark, bronze.EVENTS, [event(name, ORDER[1]) | {"batch": 5} for name in ("e2", "e3")])
     lake.append_once(bronze.EVENTS, rows, number=5)
     assert merge()[1].values == {"batch": 5}
     assert seen == [["e1", "e2"], ["e2", "e3"]]
