@@ -169,6 +169,7 @@ def test_a_creation_that_was_cut_off_is_completed_by_the_next(lake, monkeypatch)
     assert {"delta.constraints.check_0", "delta.constraints.check_1"} <= set(properties(lake, THINGS))
 
 
+@pytest.mark.slow
 def test_become_touches_only_rows_that_differ(lake):
     lake.become(THINGS, things(lake.spark, 1, 2, None, 4), state={"step": 1})
     lake.become(THINGS, things(lake.spark, 1, 3, None), state={"step": 2})

@@ -202,6 +202,7 @@ def test_a_batch_that_was_only_claimed_is_finished_by_the_next_load_once(lake, t
     assert rows(lake, bronze.QUARANTINE, "file", "line", "batch", "ingested_at") == [("a.jsonl", 2, 1, now)]
 
 
+@pytest.mark.slow
 def test_a_batch_cut_off_after_its_quarantine_is_finished_by_the_next_load_once(lake, tmp_path, monkeypatch):
     land(tmp_path / "events" / "a.jsonl", event("e1"), event("e2", event_type="?"))
     append = lake.append_once

@@ -161,6 +161,7 @@ def test_gold_without_silver_is_refused(lake):
         bring(lake, FACTS)
 
 
+@pytest.mark.slow
 def test_a_table_whose_columns_are_not_the_declared_ones_is_replaced(lake):
     hold(lake, silver.INTERACTIONS, EVENT, {})
     hold_documents(lake, d1=("u1", 1), d2=("u2", 2))
