@@ -7,7 +7,7 @@ from contracts.tables import Table
 
 MAXIMUM_ID_BYTES = 1_000  # of UTF-8; ids seen in practice reach 917 characters
 EVENT_TYPE = "[a-z][a-z0-9_]{0,62}"
-TIME = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})?"
+TIME = r"(?!0000)\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})?"
 MAXIMUM_HOURS_AHEAD = 24  # of the wall clock; clocks drift, but no event is known a day before it happens
 
 LINE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")

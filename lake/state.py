@@ -20,6 +20,11 @@ class State:
     deleted: int
 
     @property
+    def alone(self) -> bool:
+        """Whether no other commit came between the look at the table and the commit."""
+        return self.values.get("started_from") == self.read_version == self.version - 1
+
+    @property
     def rows(self) -> int:
         """Rows of the table after the commit, for a table that only `Lake.become` writes."""
         return int(self.values["rows_before"]) + self.inserted - self.deleted
@@ -37,8 +42,7 @@ def to_metadata(values: dict[str, Any]) -> str:
 
 def state_of_commit(log_file: str, version: int) -> State | None:
     """The state in a commit of the Delta log; None for a commit that is not ours, such as OPTIMIZE."""
-    commits: Iterator[dict[str, Any] | None] = (json.loads(line).get("commitInfo") for line in log_file.splitlines())
-    commit = next((commit for commit in commits if commit is not None), None)
+    commit = commit_info(log_file)
     values = parse_metadata(commit.get("userMetadata")) if commit else None
     if commit is None or values is None:
         return None
@@ -52,6 +56,17 @@ def state_of_commit(log_file: str, version: int) -> State | None:
         updated=int(metrics.get("numTargetRowsUpdated", 0)),
         deleted=int(metrics.get("numTargetRowsDeleted", 0)),
     )
+
+
+def is_restore(log_file: str) -> bool:
+    """Whether a commit of the Delta log took the table back to an earlier version."""
+    commit = commit_info(log_file)
+    return commit is not None and commit["operation"] == "RESTORE"
+
+
+def commit_info(log_file: str) -> dict[str, Any] | None:
+    commits: Iterator[dict[str, Any] | None] = (json.loads(line).get("commitInfo") for line in log_file.splitlines())
+    return next((commit for commit in commits if commit is not None), None)
 
 
 def parse_metadata(text: str | None) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from contracts.tables import Table
 from lake import storage
 from lake.session import schema_of, small_frame
-from lake.state import State, state_of_commit, to_metadata
+from lake.state import State, is_restore, state_of_commit, to_metadata
 
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
@@ -67,24 +67,30 @@ class Lake:
         newest = self.version(table) if version is None else version
         for number in range(newest, -1, -1):
             text = storage.read_text(self.spark, f"{self.path(table)}/_delta_log/{number:020}.json")
-            if text is None:
-                return None
+            if text is None or is_restore(text):
+                return None  # what came before is gone, or was undone
             state = state_of_commit(text, number)
             if state is not None:
                 return state
         return None
 
     def create(self, table: Table) -> None:
-        """Create an empty table of the contract unless one is there."""
-        if self.exists(table):
-            return
+        """Create an empty table of the contract unless one is there, and complete one whose creation was cut off."""
+        if not self.exists(table):
+            self._create_empty(table)
+        if table.checks:
+            held = self._snapshot(table).metadata().configuration()
+            for number, check in enumerate(table.checks):
+                if not held.contains(f"delta.constraints.check_{number}"):
+                    where = f"delta.`{self.path(table)}`"
+                    self.spark.sql(f"ALTER TABLE {where} ADD CONSTRAINT check_{number} CHECK ({check})")
+
+    def _create_empty(self, table: Table) -> None:
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table))
         builder = builder.addColumns(schema_of(table.ddl))
         for key, value in (PROPERTIES | properties_of(table)).items():
             builder = builder.property(key, value)
         builder.execute()
-        for number, check in enumerate(table.checks):
-            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` ADD CONSTRAINT check_{number} CHECK ({check})")
 
     def append_once(self, table: Table, rows: DataFrame, *, number: int) -> None:
         """Append rows under a rising number; an append under a number already reached does nothing."""
@@ -99,7 +105,13 @@ class Lake:
     def last_appended(self, table: Table) -> int:
         """The highest number that `append_once` has reached; 0 before the first."""
         state = self.state(table)
-        return int(state.values["number"]) if state else 0
+        if state is not None:
+            return int(state.values["number"])
+        if not self.exists(table) or self.version(table) == 0:
+            return 0
+        # The log entry may have been cleaned up since; the transaction itself is kept in every checkpoint.
+        reached = self._snapshot(table).transactions().get(table.full_name)
+        return int(reached.get()) if reached.isDefined() else 0
 
     def upsert(self, table: Table, rows: DataFrame, *, newer: str, state: dict[str, Any]) -> None:
         """Insert rows with new keys; update where `newer`, a condition on `new` and `old`, holds."""
@@ -116,28 +128,33 @@ class Lake:
         """
         self.create(table)
         rows = rows.select(*table.columns)
-        held = self.rows(table)
-        if held == 0 or self.read(table).columns != list(table.columns):
-            # Not an append: of two first fills at once, Delta refuses one overwrite, but would take both appends.
-            self._write(table, rows, mode="overwrite", state=state | {"rows_before": 0})
-        else:
+        started_from, held = self.version(table), self.rows(table)
+        state = state | {"started_from": started_from}
+        same_columns = self.read(table).dtypes == [(field.name, str(field.type)) for field in table.fields]
+        if held and same_columns:
             self._merge_differences(table, rows, state=state | {"rows_before": held})
+        else:
+            # Not an append: of two first fills at once, Delta refuses one overwrite, but would take both appends.
+            state |= {"rows_before": 0}
+            self._write(table, rows, mode="overwrite", state=state, new_columns=not same_columns)
 
     def keep(self, table: Table, *, state: dict[str, Any]) -> None:
         """Commit a new state and leave the rows as they are."""
-        nothing = small_frame(self.spark, [], table.ddl)
-        self._write(table, nothing, mode="append", state=state | {"rows_before": self.rows(table)})
+        state = state | {"started_from": self.version(table), "rows_before": self.rows(table)}
+        self._write(table, small_frame(self.spark, [], table.ddl), mode="append", state=state)
 
     def rows(self, table: Table) -> int:
         """How many rows a table holds that only `become` writes; counted only where no commit tells."""
         state = self.state(table)
-        if state is not None:
+        if state is not None and state.alone:
             return state.rows
         return self.read(table).count() if self.version(table) > 0 else 0
 
-    def _write(self, table: Table, rows: DataFrame, *, mode: str, state: dict[str, Any]) -> None:
+    def _write(
+        self, table: Table, rows: DataFrame, *, mode: str, state: dict[str, Any], new_columns: bool = False
+    ) -> None:
         writer = rows.write.format("delta").mode(mode).option("userMetadata", to_metadata(state))
-        writer.option("overwriteSchema", mode == "overwrite").save(self.path(table))
+        writer.option("overwriteSchema", new_columns).save(self.path(table))
 
     def _merge_differences(self, table: Table, rows: DataFrame, *, state: dict[str, Any]) -> None:
         features = [column for column in table.columns if column not in table.key]

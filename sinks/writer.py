@@ -82,9 +82,7 @@ async def write_rows(rows: Iterator[Row], address: Address, push: Sequenced) -> 
     """Write rows in transactions, several at a time; the first error stops the rest."""
     outcome = Outcome()
     async with open_store(url=address.url, region=address.region, table=address.table) as client:
-        writers = [
-            asyncio.create_task(write_until_done(client, rows, push, outcome)) for _ in range(address.in_flight)
-        ]
+        writers = [asyncio.create_task(write_until_done(client, rows, push, outcome)) for _ in range(address.in_flight)]
         try:
             await asyncio.gather(*writers)
         finally:

@@ -141,13 +141,13 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Show it all: events land, four refreshes, what changed and was pushed, a ranker's answer."""
-    from tailrace.demo import demo_settings, run_demo
+    from tailrace.demo import run_demo
     from tailrace.demo_report import tell
 
     if git and events:
         raise CommandError("give --git or --events, not both")
     with progress("demo") as told:
-        summary = run_demo(Home(demo_settings(read_settings())), git=git, events=events, progress=told)
+        summary = run_demo(home(), git=git, events=events, progress=told)
     show(summary, *tell(summary), as_json=as_json)
 
 

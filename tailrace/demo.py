@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import orjson
 
 from contracts.slots import to_text
 from features.language import FeatureView
-from settings import Settings
 from sinks.net_changes import online_rows
 from tailrace import ranker
 from tailrace.demo_events import Slot, demo_slots, land
@@ -21,16 +19,7 @@ from tailrace.report import refresh_json
 
 CANDIDATES = 100  # documents in the ranker's query
 
-# Of a JVM that lives for two minutes: what the optimising compiler takes, it does not give back.
-SHORT_LIVED = "-XX:TieredStopAtLevel=1"
-
 Json = dict[str, Any]
-
-
-def demo_settings(settings: Settings) -> Settings:
-    """The settings as they are, with a JVM that starts quickly unless they say otherwise."""
-    options = settings.spark.java_options or SHORT_LIVED
-    return replace(settings, spark=replace(settings.spark, java_options=options))
 
 
 def run_demo(home: Home, *, git: Path | None, events: Path | None, progress: Progress) -> Json:

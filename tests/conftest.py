@@ -11,12 +11,10 @@ from lake.tables import Lake
 from online import embedded
 from settings import Settings, read_settings
 
-# Tests run small plans once: what the optimising compiler takes, it never gives back.
 SPARK = {
     "TAILRACE_SPARK_MASTER": "local[2]",
     "TAILRACE_SPARK_MEMORY": "2g",
     "TAILRACE_SHUFFLE_PARTITIONS": "2",
-    "TAILRACE_SPARK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
 }
 
 

@@ -79,13 +79,13 @@ def problems(fact: Column, name: str, feed: Feed, now: datetime) -> Iterator[tup
         too_long = F.octet_length(text) > landing.MAXIMUM_ID_BYTES
         yield too_long, f"{name} is longer than {landing.MAXIMUM_ID_BYTES} bytes of UTF-8"
     if name == "event_type":
-        yield ~text.rlike(f"^{landing.EVENT_TYPE}$"), f"{name} does not match {landing.EVENT_TYPE}"
+        yield ~text.rlike(rf"^{landing.EVENT_TYPE}\z"), f"{name} does not match {landing.EVENT_TYPE}"
 
 
 def typed(fact: Column) -> SparkColumn:
     text = F.col(f"text_{fact.name}")
     if fact.type is Type.TIMESTAMP:
-        return F.when(text.rlike(f"^{landing.TIME}$"), text.try_cast("timestamp"))
+        return F.when(text.rlike(rf"^({landing.TIME})\z"), text.try_cast("timestamp"))
     if fact.type is Type.INT64:
         return text.try_cast("bigint")
     return text

@@ -93,7 +93,7 @@ def why_unreadable(spark: SparkSession, file: StoredFile) -> str | None:
     name = file.name.lower()
     try:
         if name.endswith(landing.PARQUET_SUFFIX):
-            spark.read.parquet(file.pattern)
+            spark.read.parquet(file.pattern).write.format("noop").mode("overwrite").save()  # pages may be damaged too
         elif name.endswith(".gz") and name.endswith(landing.LINE_SUFFIXES):
             storage.consume_gzip(spark, file.path)
         elif not name.endswith(landing.LINE_SUFFIXES):

@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from contracts import landing
+from lake.session import small_frame
 from lake.storage import StoredFile
 
 
@@ -17,7 +18,8 @@ def read_lines(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
     frames = [number_lines(read_text(spark, text))] if text else []
     # One by one, because files written at different times need not have the same columns.
     frames += [read_parquet(spark, file) for file in parquet]
-    return reduce(DataFrame.unionByName, frames).where("trim(value) != ''")
+    frames = frames or [small_frame(spark, [], "path string, line bigint, value string")]
+    return reduce(DataFrame.unionByName, frames).where(F.col("value").rlike(r"\S"))
 
 
 def read_text(spark: SparkSession, patterns: list[str]) -> DataFrame:
@@ -41,7 +43,8 @@ def number_lines(text: DataFrame) -> DataFrame:
 
 def read_parquet(spark: SparkSession, file: StoredFile) -> DataFrame:
     rows = spark.read.parquet(file.pattern)
-    time_format = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"}
+    micros = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS"
+    time_format = {"timestampFormat": f"{micros}XXX", "timestampNTZFormat": micros}
     return rows.select(
         F.lit(file.escaped).alias("path"),
         (F.col("_metadata.row_index") + 1).alias("line"),

@@ -133,7 +133,7 @@ def deliveries(lake: Lake, folder: str, files: list[LandedFile]) -> DataFrame:
             )
     known = [(stored[file.file].escaped, file.file, file.delivered_at) for file in files]
     origin = small_frame(lake.spark, known, "path string, file string, delivered_at timestamp")
-    lines = read_lines(lake.spark, [stored[file.file] for file in files])
+    lines = read_lines(lake.spark, [stored[file.file] for file in files if stored[file.file].bytes])
     # A line without its file would break bronze's NOT NULL rather than be lost.
     return lines.join(F.broadcast(origin), on="path", how="left").drop("path")
 

@@ -21,7 +21,7 @@ def aggregate(
     """
     happened = interactions.where(F.col("occurred_at") <= F.lit(as_of))
     own = [column for line in view.aggregations for column in columns_of(line, as_of)]
-    rows = happened.groupBy(*view.keys).agg(*own)
+    rows = happened.groupBy(*view.keys).agg(F.count("*").alias("_interactions"), *own)
     rows = reduce(lambda left, name: add_distinct_counts(left, view, name, finer[name]), view.finer_views, rows)
     return rows.select(*view.table.columns)
 

@@ -71,7 +71,7 @@ class Refresh:
         began = time.monotonic()
         lake, table = self.lake, view.table
         lake.create(table)
-        started_from, before = lake.version(table), lake.state(table)
+        before = lake.state(table)
         state = self.state_of(view)
         if before and is_current(before, state):
             return Refreshed(gold_rows=before.rows, changed=0, seconds=time.monotonic() - began)
@@ -80,7 +80,7 @@ class Refresh:
             lake.keep(table, state=state)
         else:
             lake.become(table, self.compute(view, state["inputs"]), state=state)
-        after = check_alone(lake, view, started_from=started_from, run_id=state["run"])
+        after = check_alone(lake, view, run_id=state["run"])
         return Refreshed(gold_rows=after.rows, changed=after.changed, seconds=time.monotonic() - began)
 
     def state_of(self, view: FeatureView) -> dict[str, Any]:
@@ -104,15 +104,14 @@ class Refresh:
 
 
 def is_current(state: State, wanted: dict[str, Any]) -> bool:
-    """Whether a table was computed from just this."""
-    return all(state.values.get(name) == value for name, value in wanted.items() if name != "run")
+    """Whether a table was computed from just this, by a refresh that nothing overtook."""
+    return state.alone and all(state.values.get(name) == value for name, value in wanted.items() if name != "run")
 
 
-def check_alone(lake: Lake, view: FeatureView, *, started_from: int, run_id: str) -> State:
+def check_alone(lake: Lake, view: FeatureView, *, run_id: str) -> State:
     """Notice, after the commit, a refresh that was overtaken: an older process may have woken up."""
     after = lake.state(view.table)
-    alone = after is not None and after.values.get("run") == run_id
-    if after is None or not alone or (after.read_version, after.version) != (started_from, started_from + 1):
+    if after is None or after.values.get("run") != run_id or not after.alone:
         raise ConcurrentRefreshError(
             f"view {view.name}: another refresh wrote it at the same time; run the refresh again, "
             "it computes the view anew before anything is published"

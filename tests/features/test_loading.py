@@ -1,6 +1,5 @@
 """Which files are read, and what is said where one cannot be."""
 
-
 import pytest
 
 from features.language import DefinitionError, load_definitions

@@ -189,6 +189,7 @@ def test_keys_stay_not_null_when_a_table_is_filled(story):
     assert not story.lake.read(FACTS.table).schema["document_id"].nullable
 
 
+@pytest.mark.slow
 def test_a_coarser_view_reads_the_finer_one_of_the_same_refresh(lake):
     hold_documents(lake)
     readers = [{"event_id": f"e{n}", "actor_id": actor} for n, actor in enumerate(("u1", "u2", "u1"))]
