@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from contracts.tables import Column, Table
 
 
-def table(view: str, *, keys: Iterable[Column], features: Iterable[Column]) -> Table:
-    """The contract of a view's gold table: its keys, then its features in the order they are declared."""
+def table(view: str, *, keys: Iterable[Column], features: Iterable[Column], state: Iterable[Column] = ()) -> Table:
+    """The contract of a view's gold table: its keys, its features in the order they are declared, its state."""
     keys = tuple(keys)
     return Table(
         layer="gold",
         name=view,
-        fields=(*keys, *features),
+        fields=(*keys, *features, *state),
         key=tuple(key.name for key in keys),
         change_feed=True,
     )

@@ -2,10 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pyspark.sql import SparkSession
+
 STATE_KEY = "tailrace"
+USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+TRANSACTION = ("spark.databricks.delta.write.txnAppId", "spark.databricks.delta.write.txnVersion")
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class State:
 
     @property
     def rows(self) -> int:
-        """Rows of the table after the commit, for a table that only `Lake.become` writes."""
+        """Rows of the table after the commit, for a table that only `lake.commit` writes."""
         return int(self.values["rows_before"]) + self.inserted - self.deleted
 
     @property
@@ -76,3 +81,21 @@ def parse_metadata(text: str | None) -> dict[str, Any] | None:
         return None
     values = metadata.get(STATE_KEY) if isinstance(metadata, dict) else None
     return values if isinstance(values, dict) else None
+
+
+@contextmanager
+def committing(spark: SparkSession, values: dict[str, Any], *, table: str | None = None) -> Iterator[None]:
+    """Attach state to the one commit made inside; MERGE takes it from the session only.
+
+    Given a table, the commit is also its transaction numbered `started_from`, which Delta takes once.
+    """
+    conf = {USER_METADATA: to_metadata(values)}
+    if table is not None:
+        conf |= dict(zip(TRANSACTION, (table, str(values["started_from"])), strict=True))
+    for key, value in conf.items():
+        spark.conf.set(key, value)
+    try:
+        yield
+    finally:
+        for key in conf:
+            spark.conf.unset(key)

@@ -80,6 +80,14 @@ def read_text(spark: SparkSession, path: str) -> str | None:
         stream.close()
 
 
+def exists(spark: SparkSession, folder: str, file: str) -> bool:
+    """Whether a file is there whose path below the folder, or whole, is given as a URI, as Delta's log does."""
+    jvm: Any = spark._jvm
+    name = jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file))
+    resolved, system = _resolve(spark, folder)
+    return bool(system.exists(jvm.org.apache.hadoop.fs.Path(resolved, name)))
+
+
 def _open(spark: SparkSession, path: str) -> Any:
     resolved, system = _resolve(spark, path)
     return system.open(resolved)

@@ -1,19 +1,20 @@
 """Delta tables by contract: read at a version, written together with the state they were computed from."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from delta.exceptions import ConcurrentTransactionException
 from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
 from contracts.tables import Table
 from lake import storage
-from lake.session import schema_of, small_frame
-from lake.state import State, is_restore, state_of_commit, to_metadata
+from lake.history import HistoryLost, Pin, check_history
+from lake.session import schema_of
+from lake.state import State, committing, is_restore, state_of_commit, to_metadata
 
-USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+RETENTION_PASSED = "DELTA_UNSUPPORTED_TIME_TRAVEL_BEYOND_DELETED_FILE_RETENTION_DURATION"
 
 PROPERTIES = {
     "delta.enableDeletionVectors": "true",
@@ -47,6 +48,11 @@ class Lake:
         """The id that a table keeps for life; a table re-created at the same path has another."""
         return str(self._snapshot(table).metadata().id())
 
+    def pin(self, table: Table) -> Pin:
+        """The newest version, with the table's id."""
+        snapshot = self._snapshot(table)
+        return Pin(str(snapshot.metadata().id()), int(snapshot.version()))
+
     def read(self, table: Table, *, version: int | None = None) -> DataFrame:
         """A table as it is, or as it was at `version`."""
         reader = self.spark.read.format("delta")
@@ -58,6 +64,21 @@ class Lake:
         """The change feed of the versions from `start` to `end`, both included."""
         reader = self.spark.read.format("delta").option("readChangeFeed", "true")
         return reader.option("startingVersion", start).option("endingVersion", end).load(self._existing(table))
+
+    def changes_since(self, table: Table, *, since: Pin, until: Pin) -> DataFrame | None:
+        """The change feed from one pinned version to another; None where they are the same.
+
+        Raises `HistoryLost` where the feed no longer reaches back to `since`, or has a hole.
+        """
+        check_history(self.spark, self._existing(table), since=since, until=until)
+        if since == until:
+            return None
+        try:
+            return self.changes(table, start=since.version + 1, end=until.version)
+        except AnalysisException as error:
+            if error.getCondition() != RETENTION_PASSED:
+                raise
+            raise HistoryLost(f"{table.full_name} keeps its history for less than the time since then") from error
 
     def state(self, table: Table, *, version: int | None = None) -> State | None:
         """The newest state committed with the table, up to a version; None where no commit carries one."""
@@ -117,62 +138,8 @@ class Lake:
         """Insert rows with new keys; update where `newer`, a condition on `new` and `old`, holds."""
         self.create(table)
         merge = DeltaTable.forPath(self.spark, self.path(table)).alias("old").merge(rows.alias("new"), same_key(table))
-        with self._committing(state):
+        with committing(self.spark, state):
             merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
-
-    def become(self, table: Table, rows: DataFrame, *, state: dict[str, Any]) -> None:
-        """Make the table hold exactly these rows, touching only those that differ, nulls included.
-
-        The commit's state tells how many did. A table whose columns are not those of the contract is
-        replaced, an empty one is filled.
-        """
-        self.create(table)
-        rows = rows.select(*table.columns)
-        started_from, held = self.version(table), self.rows(table)
-        state = state | {"started_from": started_from}
-        same_columns = self.read(table).dtypes == [(field.name, str(field.type)) for field in table.fields]
-        if held and same_columns:
-            self._merge_differences(table, rows, state=state | {"rows_before": held})
-        else:
-            # Not an append: of two first fills at once, Delta refuses one overwrite, but would take both appends.
-            state |= {"rows_before": 0}
-            self._write(table, rows, mode="overwrite", state=state, new_columns=not same_columns)
-
-    def keep(self, table: Table, *, state: dict[str, Any]) -> None:
-        """Commit a new state and leave the rows as they are."""
-        state = state | {"started_from": self.version(table), "rows_before": self.rows(table)}
-        self._write(table, small_frame(self.spark, [], table.ddl), mode="append", state=state)
-
-    def rows(self, table: Table) -> int:
-        """How many rows a table holds that only `become` writes; counted only where no commit tells."""
-        state = self.state(table)
-        if state is not None and state.alone:
-            return state.rows
-        return self.read(table).count() if self.version(table) > 0 else 0
-
-    def _write(
-        self, table: Table, rows: DataFrame, *, mode: str, state: dict[str, Any], new_columns: bool = False
-    ) -> None:
-        writer = rows.write.format("delta").mode(mode).option("userMetadata", to_metadata(state))
-        writer.option("overwriteSchema", new_columns).save(self.path(table))
-
-    def _merge_differences(self, table: Table, rows: DataFrame, *, state: dict[str, Any]) -> None:
-        features = [column for column in table.columns if column not in table.key]
-        differs = " OR ".join(f"NOT (old.`{name}` <=> new.`{name}`)" for name in features)
-        merge = DeltaTable.forPath(self.spark, self.path(table)).alias("old").merge(rows.alias("new"), same_key(table))
-        # Delta writes change rows for every matched row, equal or not, so the comparison stands in the clause.
-        merge = merge.whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll().whenNotMatchedBySourceDelete()
-        with self._committing(state):
-            merge.execute()
-
-    @contextmanager
-    def _committing(self, state: dict[str, Any]) -> Iterator[None]:
-        """Attach state to the one commit made inside; MERGE takes it from the session only."""
-        self.spark.conf.set(USER_METADATA, to_metadata(state))
-        try:
-            yield
-        finally:
-            self.spark.conf.unset(USER_METADATA)
 
     def _existing(self, table: Table) -> str:
         if not self.exists(table):

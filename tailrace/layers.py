@@ -6,13 +6,14 @@ from typing import Any
 
 from contracts.slots import last_tick, to_text
 from jobs.gold import refresh as gold
+from jobs.gold.verify import verify_view
 from sinks.reconcile import reconcile_view
 from tailrace.refresh import Home, Progress, run_bronze, run_publish, run_silver
 
 Json = dict[str, Any]
 
 
-def run_layer(home: Home, layer: str, *, as_of: datetime | None) -> Json:
+def run_layer(home: Home, layer: str, *, as_of: datetime | None, full: bool) -> Json:
     """Run bronze, silver, gold or publish; returns its figures."""
     if layer == "bronze":
         return asdict(run_bronze(home))
@@ -21,9 +22,19 @@ def run_layer(home: Home, layer: str, *, as_of: datetime | None) -> Json:
         return {"layer": "silver"}
     if layer == "gold":
         as_of = as_of or last_tick(datetime.now(UTC))
-        refreshed = gold.run(home.lake, home.definitions, as_of=as_of)
+        refreshed = gold.run(home.lake, home.definitions, as_of=as_of, full=full)
         return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}
     return {"views": {name: asdict(one) for name, one in run_publish(home).items()}}
+
+
+def verify_all(home: Home, progress: Progress) -> Json:
+    """Compare every view's gold with the full computation; figures per view and in total."""
+    views = {}
+    for view in home.definitions.views.values():
+        progress(view.name)
+        views[view.name] = asdict(verify_view(home.lake, home.definitions, view))
+    total = {name: sum(view[name] for view in views.values()) for name in ("rows", "differing")}
+    return total | {"views": views}
 
 
 def reconcile_all(home: Home, progress: Progress) -> Json:

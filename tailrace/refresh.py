@@ -66,19 +66,24 @@ class Report:
     pushed: dict[str, Pushed]
 
 
-def refresh(home: Home, *, as_of: datetime | None = None, progress: Progress = say_nothing) -> Report:
-    """Run every layer and the push; `as_of` is the last tick of the 15-minute grid if not given."""
+def refresh(
+    home: Home, *, as_of: datetime | None = None, full: bool = False, progress: Progress = say_nothing
+) -> Report:
+    """Run every layer and the push; `as_of` is the last tick of the 15-minute grid if not given.
+
+    `full` computes gold anew, and allows an `as_of` before the one that it holds.
+    """
     began = time.monotonic()
     as_of = as_of or last_tick(datetime.now(UTC))
     views = home.definitions.views.values()
     progress("starting Spark")
-    gold.check_as_of(home.lake, views, as_of)  # before anything is taken in
+    gold.check_as_of(home.lake, () if full else views, as_of)  # before anything is taken in
     progress("bronze")
     landed = run_bronze(home)
     progress("silver")
     run_silver(home)
     progress("gold")
-    refreshed = gold.run(home.lake, home.definitions, as_of=as_of)
+    refreshed = gold.run(home.lake, home.definitions, as_of=as_of, full=full)
     progress("publish")
     pushed = run_publish(home)
     return Report(as_of=as_of, seconds=time.monotonic() - began, landed=landed, refreshed=refreshed, pushed=pushed)

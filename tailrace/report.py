@@ -26,6 +26,8 @@ def view_json(report: Report, view: str) -> Json:
     return {
         "gold_rows": refreshed.gold_rows,
         "changed": refreshed.changed,
+        "computed": refreshed.how,
+        "why": refreshed.why,
         "pushed": pushed.pushed,
         "removed": pushed.removed,
         "suppressed": pushed.suppressed,
@@ -39,11 +41,12 @@ def refresh_table(shown: Json) -> Table:
     """One refresh, a row per view."""
     table = Table(title=f"Refresh to {shown['as_of']}, {shown['seconds']:.1f} s")
     table.add_column("view")
+    table.add_column("computed")
     for column in ("rows in gold", "changed", "pushed", "removed", "suppressed", "seconds"):
         table.add_column(column, justify="right")
     for name, view in shown["views"].items():
         counts = (view[key] for key in ("gold_rows", "changed", "pushed", "removed", "suppressed"))
-        table.add_row(name, *(f"{count:,}" for count in counts), f"{view['seconds']:.1f}")
+        table.add_row(name, view["computed"], *(f"{count:,}" for count in counts), f"{view['seconds']:.1f}")
     return table
 
 

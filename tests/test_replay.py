@@ -85,7 +85,7 @@ def latest(events: list[Event]) -> datetime | None:
 def gold_rows(home: Home, view: str) -> dict[tuple[str, ...], Row]:
     definition = home.definitions.view(view)
     rows: dict[tuple[str, ...], Row] = {}
-    for row in home.lake.read(definition.table).collect():
+    for row in home.lake.read(definition.table).select(*definition.keys, *definition.feature_names).collect():
         values: Row = {
             name: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
             for name, value in row.asDict().items()

@@ -2,7 +2,7 @@
 
 from contracts.tables import Column as Feature
 from contracts.tables import Type
-from features.language.aggregation import Count, Distinct, First, Last, NewestIs
+from features.language.aggregation import Count, Distinct, First, Last, NewestIs, Sum
 from features.language.entity import Entity
 from features.language.load import Definitions, load_definitions
 from features.language.on_demand import OnDemandFeature, on_demand
@@ -24,6 +24,7 @@ __all__ = [
     "Last",
     "NewestIs",
     "OnDemandFeature",
+    "Sum",
     "Type",
     "Window",
     "load_definitions",

@@ -29,6 +29,11 @@ class Aggregation:
     def features(self) -> tuple[Column, ...]:
         raise NotImplementedError
 
+    @property
+    def state(self) -> tuple[Column, ...]:
+        """Columns that gold keeps beside the features to maintain them; never pushed."""
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Count(Aggregation):
@@ -39,6 +44,27 @@ class Count(Aggregation):
     @property
     def features(self) -> tuple[Column, ...]:
         return features_over(self.name, self.over, f"{' or '.join(self.types) or 'all'} events")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sum(Aggregation):
+    """The sum of a number in the interactions' `attributes`, of the given types or of any; 0 where there is none.
+
+    A number counts rounded to six decimals; what is no number, or 10^18 and more, counts as 0. The sum is kept as a
+    decimal, exact in any order, and given as a double.
+    """
+
+    of: str
+    types: tuple[str, ...] = ()
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        exact = features_over(self.name, self.over, f"sum of {self.of}")
+        return tuple(Column(feature.name, Type.FLOAT64, feature.meaning) for feature in exact)
+
+    @property
+    def state(self) -> tuple[Column, ...]:
+        return tuple(Column(f"_{feature.name}", Type.DECIMAL, f"exact {feature.name}") for feature in self.features)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,3 +110,8 @@ class NewestIs(Aggregation):
     @property
     def features(self) -> tuple[Column, ...]:
         return (Column(self.name, Type.BOOL, f"whether the newest event is a {self.type}"),)
+
+    @property
+    def state(self) -> tuple[Column, ...]:
+        at = Column(f"_{self.name}_at", Type.TIMESTAMP, "when the newest event was")
+        return (at, Column(f"_{self.name}_by", Type.STRING, "its event id"))

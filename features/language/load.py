@@ -37,6 +37,11 @@ class Definitions:
             raise DefinitionError(f"there is no view {name!r}; there are {', '.join(sorted(self.views))}")
         return self.views[name]
 
+    def fingerprint(self, view: FeatureView) -> str:
+        """Changes where gold would hold other rows for the same silver: a view depends on the finer ones it counts."""
+        finer = [self.fingerprint(self.views[name]) for name in view.finer_views]
+        return hashlib.sha256(" ".join([view.definition_fingerprint, *finer]).encode()).hexdigest()[:16]
+
 
 def load_definitions(folders: Iterable[str] = (SHIPPED,)) -> Definitions:
     """Load the definitions of several folders, `shipped` standing for the ones in this package.

@@ -17,6 +17,9 @@ from features.language.entity import Entity
 # A transform takes silver tables by name (and `as_of`, if it wants) and returns keys and features.
 Transform = Callable[..., Any]
 
+# How many interactions count in a row; a row goes when none does.
+INTERACTIONS = Column("_interactions", Type.INT64, "events that count in this row")
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureView:
@@ -46,6 +49,13 @@ class FeatureView:
         declared = tuple(feature for line in self.aggregations for feature in line.features)
         return declared or self.transform_features
 
+    @cached_property
+    def state(self) -> tuple[Column, ...]:
+        """What gold keeps of a declared view beside its features; the names begin with `_` and are never pushed."""
+        if self.transform is not None:
+            return ()
+        return (INTERACTIONS, *(column for line in self.aggregations for column in line.state))
+
     @property
     def feature_names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.features)
@@ -54,7 +64,7 @@ class FeatureView:
     def table(self) -> Table:
         """The contract of this view's gold table."""
         keys = (Column(entity.key, Type.STRING, entity.description, nullable=False) for entity in self.entities)
-        return gold.table(self.name, keys=keys, features=self.features)
+        return gold.table(self.name, keys=keys, features=self.features, state=self.state)
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:

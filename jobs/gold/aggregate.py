@@ -7,8 +7,9 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from features.language import Count, Distinct, FeatureView, First, Last, NewestIs, Window
+from features.language import Count, Distinct, FeatureView, First, Last, NewestIs, Sum, Window
 from features.language.aggregation import Aggregation
+from features.language.view import INTERACTIONS
 
 
 def aggregate(
@@ -21,7 +22,7 @@ def aggregate(
     """
     happened = interactions.where(F.col("occurred_at") <= F.lit(as_of))
     own = [column for line in view.aggregations for column in columns_of(line, as_of)]
-    rows = happened.groupBy(*view.keys).agg(F.count("*").alias("_interactions"), *own)
+    rows = happened.groupBy(*view.keys).agg(F.count("*").alias(INTERACTIONS.name), *own)
     rows = reduce(lambda left, name: add_distinct_counts(left, view, name, finer[name]), view.finer_views, rows)
     return rows.select(*view.table.columns)
 
@@ -31,14 +32,42 @@ def columns_of(line: Aggregation, as_of: datetime) -> list[Column]:
     if isinstance(line, Count):
         named = zip(line.features, line.windows, strict=True)
         return [F.count_if(is_of(line.types) & is_within(w, as_of)).alias(feature.name) for feature, w in named]
+    if isinstance(line, Sum):
+        return sums_of(line, as_of)
     if isinstance(line, First):
         return [F.min(F.when(is_of(line.types), F.col("occurred_at"))).alias(line.name)]
     if isinstance(line, Last):
         return [F.max(F.when(is_of(line.types), F.col("occurred_at"))).alias(line.name)]
     if isinstance(line, NewestIs):
-        newest = F.max_by("event_type", F.struct("occurred_at", "event_id"))
-        return [(newest == F.lit(line.type)).alias(line.name)]
+        return newest_of(line)
     return []
+
+
+def sums_of(line: Sum, as_of: datetime) -> list[Column]:
+    columns = []
+    for feature, state, window in zip(line.features, line.state, line.windows, strict=True):
+        counted = F.when(is_of(line.types) & is_within(window, as_of), number_in(line)).otherwise(F.lit(0))
+        exact = F.sum(counted).cast(state.type)
+        columns += [exact.alias(state.name), exact.cast("double").alias(feature.name)]
+    return columns
+
+
+def number_in(line: Sum) -> Column:
+    """The number that a line sums, as a decimal; 0 where the interaction has none."""
+    number = F.get_json_object("attributes", f"$.{line.of}").try_cast("decimal(24,6)")
+    return F.coalesce(number, F.lit(0).cast("decimal(24,6)"))
+
+
+def newest_of(line: NewestIs, *, among: Column | None = None) -> list[Column]:
+    """Time, id and type of the newest interaction, or of the newest of those that fulfil a condition."""
+    interaction = F.struct("occurred_at", "event_id", "event_type")  # an id has one type, so that it never decides
+    newest = F.max(interaction if among is None else F.when(among, interaction))
+    at, by = line.state
+    return [
+        newest["occurred_at"].alias(at.name),
+        newest["event_id"].alias(by.name),
+        (newest["event_type"] == F.lit(line.type)).alias(line.name),
+    ]
 
 
 def add_distinct_counts(rows: DataFrame, view: FeatureView, name: str, finer: DataFrame) -> DataFrame:

@@ -3,20 +3,27 @@
 import time
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from delta.exceptions import DeltaConcurrentModificationException
 from pyspark.sql import DataFrame
 
 from contracts import silver
 from contracts.slots import AsOfError, check_on_grid, to_text
 from contracts.tables import Table
 from features.language import Definitions, FeatureView
-from jobs.gold.aggregate import aggregate
-from jobs.gold.transform import transform
+from jobs.gold.compute import compute, inputs_of
+from jobs.gold.incremental import SignedRows, Step, add_changes
+from lake import commit
+from lake.history import HistoryLost, Pin
 from lake.state import State
 from lake.tables import Lake
+
+UNCHANGED = "unchanged"
+INCREMENTAL = "incremental"
+FULL = "full"
 
 
 class ConcurrentRefreshError(Exception):
@@ -25,19 +32,32 @@ class ConcurrentRefreshError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Refreshed:
-    """One view after a refresh: its rows, how many keys now differ from before, and the seconds it took."""
+    """One view after a refresh: how it was done, its rows, how many keys now differ from before, and the seconds.
 
+    `why` tells what made a full computation necessary.
+    """
+
+    how: str
+    why: str | None
     gold_rows: int
     changed: int
     seconds: float
 
 
-def run(lake: Lake, definitions: Definitions, *, as_of: datetime) -> dict[str, Refreshed]:
-    """Refresh all views; each table's state is committed with it."""
-    check_as_of(lake, definitions.views.values(), as_of)
-    pinned = {table.name: lake.version(table) for table in silver.TABLES}
-    refresh = Refresh(lake, definitions, pinned, as_of)
-    return {view.name: refresh.bring(view) for view in definitions.views.values()}
+def run(lake: Lake, definitions: Definitions, *, as_of: datetime, full: bool = False) -> dict[str, Refreshed]:
+    """Refresh all views; each table's state is committed with it.
+
+    `full` computes every view anew, and allows an `as_of` before the one that gold holds.
+    """
+    views = definitions.views.values()
+    check_as_of(lake, () if full else views, as_of)
+    pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
+    windows = frozenset(window for view in views for line in view.aggregations for window in line.windows)
+    refresh = Refresh(lake, definitions, pins, as_of, full, SignedRows(lake, windows))
+    try:
+        return {view.name: refresh.bring(view) for view in views}
+    finally:
+        refresh.signed.release()
 
 
 def check_as_of(lake: Lake, views: Iterable[FeatureView], as_of: datetime) -> None:
@@ -49,71 +69,114 @@ def check_as_of(lake: Lake, views: Iterable[FeatureView], as_of: datetime) -> No
         if held and held > as_of:
             raise AsOfError(
                 f"view {view.name} is already refreshed to {to_text(held)}, after {to_text(as_of)}; "
-                f"refresh to {to_text(held)} or later"
+                f"refresh to {to_text(held)} or later, or compute everything anew at the earlier time with --full"
             )
-
-
-def as_of_in(state: State) -> datetime:
-    return datetime.fromisoformat(state.values["as_of"])
 
 
 @dataclass(frozen=True)
 class Refresh:
-    """One refresh: every view reads the silver versions that were pinned when it began."""
+    """One refresh. `pins` has the version of each table that views read: silver's from the start, a view's when it is done."""
 
     lake: Lake
     definitions: Definitions
-    pinned: dict[str, int]
+    pins: dict[str, Pin]
     as_of: datetime
+    full: bool
+    signed: SignedRows
 
     def bring(self, view: FeatureView) -> Refreshed:
         """Bring one view to the as-of; where its inputs are what they were, only its state moves."""
         began = time.monotonic()
         lake, table = self.lake, view.table
         lake.create(table)
-        before = lake.state(table)
-        state = self.state_of(view)
-        if before and is_current(before, state):
-            return Refreshed(gold_rows=before.rows, changed=0, seconds=time.monotonic() - began)
-        state["run"] = uuid.uuid4().hex
-        if before and not view.wants_as_of and is_current(before, state | {"as_of": before.values["as_of"]}):
-            lake.keep(table, state=state)
+        start = lake.pin(table)
+        before = lake.state(table, version=start.version)
+        wanted = self.wanted(view)
+        if before and is_current(before, wanted) and not self.full:
+            after, how, why = before, UNCHANGED, None
         else:
-            lake.become(table, self.compute(view, state["inputs"]), state=state)
-        after = check_alone(lake, view, run_id=state["run"])
-        return Refreshed(gold_rows=after.rows, changed=after.changed, seconds=time.monotonic() - began)
+            state = wanted | {"run": uuid.uuid4().hex}
+            try:
+                how, why = self.write(view, before, started_from=start.version, state=state)
+            except DeltaConcurrentModificationException as error:
+                raise overtaken(view) from error
+            after = check_alone(lake, view, run_id=state["run"])
+        self.pins[table.full_name] = Pin(start.table_id, after.version)
+        changed = 0 if how == UNCHANGED else after.changed
+        seconds = time.monotonic() - began
+        return Refreshed(how=how, why=why, gold_rows=after.rows, changed=changed, seconds=seconds)
 
-    def state_of(self, view: FeatureView) -> dict[str, Any]:
+    def wanted(self, view: FeatureView) -> dict[str, Any]:
         """What the view's table will have been computed from."""
-        inputs = {f"silver.{name}": self.pinned[name] for name in view.inputs}
-        inputs |= {f"gold.{name}": self.lake.version(self.finer(name)) for name in view.finer_views}
-        return {"as_of": to_text(self.as_of), "inputs": inputs, "definition": view.definition_fingerprint}
+        inputs = {name: asdict(self.pins[name]) for name in inputs_of(view, self.definitions)}
+        return {"as_of": to_text(self.as_of), "inputs": inputs, "definition": self.definitions.fingerprint(view)}
 
-    def compute(self, view: FeatureView, versions: dict[str, int]) -> DataFrame:
-        """The full computation of a view from the given version of each table it reads."""
-        tables = [table for table in silver.TABLES if table.name in view.inputs]
-        rows = {table.name: self.lake.read(table, version=versions[table.full_name]) for table in tables}
-        if view.transform is not None:
-            return transform(view, rows, as_of=self.as_of)
-        finer = {name: self.finer(name) for name in view.finer_views}
-        counted = {name: self.lake.read(table, version=versions[table.full_name]) for name, table in finer.items()}
-        return aggregate(rows["interactions"], view, as_of=self.as_of, finer=counted)
+    def write(
+        self, view: FeatureView, before: State | None, *, started_from: int, state: dict[str, Any]
+    ) -> tuple[str, str | None]:
+        """Commit the view at the as-of, by what changed where that can be told; returns how, and why in full."""
+        why = self.why_full(before, state)
+        if before and not why:
+            if not view.wants_as_of and before.values["inputs"] == state["inputs"]:
+                commit.keep(self.lake, view.table, started_from=started_from, state=state)
+                return INCREMENTAL, None
+            try:
+                if view.transform is None:
+                    self.add_changes(view, before, started_from=started_from, state=state)
+                    return INCREMENTAL, None
+                why = "a transform is computed in full and compared"
+            except HistoryLost as error:
+                why = str(error)
+        finer = {name: self.read_pinned(table) for name, table in self.finer(view).items()}
+        rows = compute(self.lake, view, self.pins, as_of=self.as_of, finer=finer)
+        commit.become(self.lake, view.table, rows, started_from=started_from, state=state)
+        return FULL, why
 
-    def finer(self, name: str) -> Table:
-        return self.definitions.views[name].table
+    def why_full(self, before: State | None, state: dict[str, Any]) -> str | None:
+        """What rules out to go on from what gold holds."""
+        if self.full:
+            return "asked for"
+        if before is None:
+            return "nothing was computed before"
+        if before.values.get("definition") != state["definition"]:
+            return "the definition changed"
+        return None if before.alone else "the last refresh was overtaken by another"
+
+    def read_pinned(self, table: Table) -> DataFrame:
+        return self.lake.read(table, version=self.pins[table.full_name].version)
+
+    def add_changes(self, view: FeatureView, before: State, *, started_from: int, state: dict[str, Any]) -> None:
+        step = Step(since=as_of_in(before), until=self.as_of, before=pins_in(before), after=self.pins)
+        finer = self.finer(view)
+        add_changes(self.lake, view, self.signed, step, finer=finer, started_from=started_from, state=state)
+
+    def finer(self, view: FeatureView) -> dict[str, Table]:
+        return {name: self.definitions.views[name].table for name in view.finer_views}
+
+
+def as_of_in(state: State) -> datetime:
+    return datetime.fromisoformat(state.values["as_of"])
+
+
+def pins_in(state: State) -> dict[str, Pin]:
+    """The version of each table that a view was computed from."""
+    return {name: Pin(**pin) for name, pin in state.values["inputs"].items()}
 
 
 def is_current(state: State, wanted: dict[str, Any]) -> bool:
     """Whether a table was computed from just this, by a refresh that nothing overtook."""
-    return state.alone and all(state.values.get(name) == value for name, value in wanted.items() if name != "run")
+    return state.alone and all(state.values.get(name) == value for name, value in wanted.items())
 
 
 def check_alone(lake: Lake, view: FeatureView, *, run_id: str) -> State:
-    """Notice, after the commit, a refresh that was overtaken: an older process may have woken up."""
+    """Notice, after the commit, a refresh that was overtaken: Delta skipped it, or it landed on another's version."""
     after = lake.state(view.table)
     if after is None or after.values.get("run") != run_id or not after.alone:
-        raise ConcurrentRefreshError(
-            f"view {view.name}: another refresh wrote it at the same time; run the refresh again, "
-            "it computes the view anew before anything is published"
-        )
+        raise overtaken(view)
     return after
+
+
+def overtaken(view: FeatureView) -> ConcurrentRefreshError:
+    return ConcurrentRefreshError(
+        f"view {view.name}: another refresh wrote it at the same time; run the refresh again once the other is done"
+    )

@@ -167,20 +167,3 @@ def test_a_creation_that_was_cut_off_is_completed_by_the_next(lake, monkeypatch)
     lake.create(THINGS)
 
     assert {"delta.constraints.check_0", "delta.constraints.check_1"} <= set(properties(lake, THINGS))
-
-
-@pytest.mark.slow
-def test_become_touches_only_rows_that_differ(lake):
-    lake.become(THINGS, things(lake.spark, 1, 2, None, 4), state={"step": 1})
-    lake.become(THINGS, things(lake.spark, 1, 3, None), state={"step": 2})
-
-    state = lake.state(THINGS)
-    assert sizes(lake) == {"t0": 1, "t1": 3, "t2": None}
-    assert (state.inserted, state.updated, state.deleted, state.rows) == (0, 1, 1, 3)
-    assert properties(lake, THINGS)["delta.constraints.check_0"] == THINGS.checks[0]
-
-    lake.keep(THINGS, state={"step": 3})
-
-    kept = lake.state(THINGS)
-    assert (kept.values["step"], kept.rows, kept.changed) == (3, 3, 0)
-    assert kept.version == state.version + 1

@@ -1,6 +1,8 @@
 import random
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from chispa import assert_df_equality
@@ -9,8 +11,8 @@ from contracts import silver
 from features.actor_activity import actor_activity
 from features.actor_document_affinity import actor_document_affinity
 from features.document_activity import document_activity
-from features.entities import ACTOR, DOCUMENT
-from features.language import Count, Distinct, FeatureView, First, Last, NewestIs
+from features.entities import DOCUMENT
+from features.language import Count, Distinct, FeatureView, First, Last, NewestIs, Sum
 from jobs.gold.aggregate import aggregate
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
@@ -26,16 +28,18 @@ def interactions(spark, *changes):
     return spark.createDataFrame([tuple(row.values()) for row in rows], silver.INTERACTIONS.ddl)
 
 
-def view(*lines, entities=(DOCUMENT,), name="tested"):
+def view(*lines):
     freshness = timedelta(hours=1)
     return FeatureView(
-        name=name, entities=entities, owner="tests", description="", freshness=freshness, aggregations=lines
+        name="tested", entities=(DOCUMENT,), owner="tests", description="", freshness=freshness, aggregations=lines
     )
 
 
 def assert_rows(actual, expected, tested):
-    expected = actual.sparkSession.createDataFrame(expected, tested.table.ddl)
-    assert_df_equality(actual, expected, ignore_row_order=True, ignore_nullable=True)
+    columns = [*tested.keys, *tested.feature_names]
+    ddl = ", ".join(f"{field.name} {field.type}" for field in tested.table.fields if field.name in columns)
+    expected = actual.sparkSession.createDataFrame(expected, ddl)
+    assert_df_equality(actual.select(*columns), expected, ignore_row_order=True, ignore_nullable=True)
 
 
 def test_a_window_leaves_out_its_first_moment_and_holds_its_last(spark):
@@ -91,20 +95,41 @@ def test_the_newest_event_is_the_last_by_time_and_then_by_id(spark):
 
 
 def test_distinct_counts_are_the_active_rows_of_the_finer_view(spark):
-    finer = view(Count(name="events", over=("1h", "7d")), entities=(ACTOR, DOCUMENT), name="pairs")
     tested = view(Distinct(name="actors", rows_of="pairs", active="events", over=("1h", "7d")), Last(name="last"))
     pairs = [("u1", "d1", 5, 5), ("u2", "d1", 0, 1), ("u3", "d1", 0, 0), ("u1", "d2", 0, 0), ("u1", "d9", 1, 1)]
     rows = interactions(spark, {}, {"document_id": "d2"}, {"document_id": "no pair"})
 
-    actual = aggregate(rows, tested, as_of=T, finer={"pairs": spark.createDataFrame(pairs, finer.table.ddl)})
+    actual = aggregate(rows, tested, as_of=T, finer={"pairs": spark.createDataFrame(pairs, "actor_id string, document_id string, events_1h bigint, events_7d bigint")})  # fmt: skip
 
     assert_rows(actual, [("d1", 1, 2, T), ("d2", 0, 0, T), ("no pair", 0, 0, T)], tested)
 
 
+def test_sums_are_exact_to_six_decimals_and_take_what_is_no_number_for_0(spark):
+    tested = view(Sum(name="seconds", of="dwell", types=("view", "open"), over=("1h", "total")))
+    texts: list[str | None] = [
+        '{"dwell": 0.1}',
+        '{"dwell": 0.2}',
+        '{"dwell": "0.3000004"}',
+        '{"dwell": -1e-7}',
+        '{"dwell": "soon"}',
+    ]
+    texts += ['{"dwell": 1e18}', '{"dwell": NaN}', '{"dwell": null}', '{"dwell": [1]}', "{}", "", "no JSON", None]
+    rows: list[dict[str, Any]] = [{"attributes": text} for text in texts]
+    rows += [
+        {"event_type": "edit", "attributes": '{"dwell": 5}'},
+        {"occurred_at": T - HOUR, "attributes": '{"dwell": 7}'},
+    ]
+    rows += [{"document_id": "d2", "event_type": "edit"}]
+
+    actual = aggregate(interactions(spark, *rows), tested, as_of=T, finer={})
+
+    assert_rows(actual, [("d1", 0.6, 7.6), ("d2", 0.0, 0.0)], tested)
+    assert {tuple(row) for row in actual.select("_interactions", "_seconds_1h").collect()} == {(15, Decimal("0.600000")), (1, Decimal("0.000000"))}  # fmt: skip
+
+
 def test_a_view_may_count_nothing_but_partners(spark):
-    finer = view(Count(name="events", over=("1h",)), entities=(ACTOR, DOCUMENT), name="pairs")
     tested = view(Distinct(name="actors", rows_of="pairs", active="events", over=("1h",)))
-    pairs = spark.createDataFrame([("u1", "d1", 5)], finer.table.ddl)
+    pairs = spark.createDataFrame([("u1", "d1", 5)], "actor_id string, document_id string, events_1h bigint")
 
     actual = aggregate(interactions(spark, {}, {"document_id": "d2"}), tested, as_of=T, finer={"pairs": pairs})
 
@@ -211,4 +236,5 @@ def test_shipped_views_agree_with_a_plain_reference(random_events, random_intera
 
     actual = aggregate(random_interactions, tested, as_of=T, finer={"actor_document_affinity": affinity})
 
-    assert sorted(map(tuple, actual.collect())) == sorted(reference(random_events))
+    features = actual.select(*tested.keys, *tested.feature_names)
+    assert sorted(map(tuple, features.collect())) == sorted(reference(random_events))

@@ -1,0 +1,118 @@
+"""Bring a declarative view forward by what changed, without computing it anew."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contracts import silver
+from contracts.tables import Table
+from features.language import FeatureView, Window
+from features.language.view import INTERACTIONS
+from jobs.gold.increments import increments, settle
+from jobs.gold.maintain import LOST, Maintained, maintained_columns
+from jobs.gold.signed import signed_interactions
+from lake import commit
+from lake.history import Pin
+from lake.tables import Lake
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """From what gold was computed from to what it shall be computed from."""
+
+    since: datetime
+    until: datetime
+    before: Mapping[str, Pin]
+    after: Mapping[str, Pin]
+
+
+@dataclass(frozen=True)
+class SignedRows:
+    """The signed interactions of one refresh, gathered once for all views that stand at the same point."""
+
+    lake: Lake
+    windows: frozenset[Window]
+    held: dict[tuple[datetime, Pin], DataFrame] = field(default_factory=dict)
+
+    def of(self, step: Step) -> DataFrame:
+        table = silver.INTERACTIONS
+        before, after = step.before[table.full_name], step.after[table.full_name]
+        if (step.since, before) not in self.held:
+            rows = signed_interactions(
+                self.lake.read(table, version=after.version),
+                self.lake.changes_since(table, since=before, until=after),
+                windows=self.windows,
+                since=step.since,
+                until=step.until,
+            )
+            self.held[step.since, before] = rows.persist()
+        return self.held[step.since, before]
+
+    def release(self) -> None:
+        for rows in self.held.values():
+            rows.unpersist()
+
+
+def add_changes(
+    lake: Lake,
+    view: FeatureView,
+    signed: SignedRows,
+    step: Step,
+    *,
+    finer: Mapping[str, Table],
+    started_from: int,
+    state: dict[str, Any],
+) -> None:
+    """Add to a view's gold table what one step changes.
+
+    Raises `HistoryLost` where a change feed does not reach from one end of the step to the other.
+    """
+    columns = maintained_columns(view, since=step.since, until=step.until)
+    feeds = {
+        name: lake.changes_since(table, since=step.before[table.full_name], until=step.after[table.full_name])
+        for name, table in finer.items()
+    }
+    found = increments(signed.of(step), view, columns, finer=feeds).persist()
+    try:
+        keys, lost = found.agg(F.count("*"), F.count_if(LOST)).collect()[0]
+        if lost:
+            interactions = lake.read(silver.INTERACTIONS, version=step.after[silver.INTERACTIONS.full_name].version)
+            found_and_settled = settle(found, interactions, view, as_of=step.until)
+        else:
+            found_and_settled = found
+        if keys:
+            merge_increments(lake, view, columns, found_and_settled, started_from=started_from, state=state)
+        else:
+            commit.keep(lake, view.table, started_from=started_from, state=state)
+    finally:
+        found.unpersist()
+
+
+def merge_increments(
+    lake: Lake,
+    view: FeatureView,
+    columns: list[Maintained],
+    rows: DataFrame,
+    *,
+    started_from: int,
+    state: dict[str, Any],
+) -> None:
+    differs = [f"new.{c.name} <> 0" if c.additive else f"NOT (old.{c.name} <=> {c.merged})" for c in columns]
+    keys = {key: f"new.{key}" for key in view.keys}
+    count = INTERACTIONS.name
+    commit.merge(
+        lake,
+        view.table,
+        F.broadcast(rows),
+        update={column.name: column.merged for column in columns},
+        insert=keys | {column.name: column.inserted for column in columns},
+        differs=" OR ".join(differs),
+        gone=f"old.{count} + new.{count} = 0",
+        exists=f"new.{count} > 0",
+        started_from=started_from,
+        state=state,
+    )

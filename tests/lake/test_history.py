@@ -1,0 +1,113 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from contracts.tables import Column, Table, Type
+from lake.history import HistoryLost, Pin
+
+THINGS = Table(
+    layer="gold",
+    name="things",
+    fields=(Column("thing_id", Type.STRING, "the thing", nullable=False), Column("size", Type.INT64, "its size")),
+    key=("thing_id",),
+    change_feed=True,
+)
+
+
+def things(spark, *sizes):
+    return spark.createDataFrame([(f"t{number}", size) for number, size in enumerate(sizes)], THINGS.ddl)
+
+
+@pytest.fixture
+def told(lake):
+    """A lake and a pin of its table, before three more commits: an update, an optimisation and an insert."""
+    lake.upsert(THINGS, things(lake.spark, 1, 2), newer="true", state={})
+    since = lake.pin(THINGS)
+    lake.upsert(THINGS, things(lake.spark, 5), newer="true", state={})
+    lake.spark.sql(f"OPTIMIZE delta.`{lake.path(THINGS)}`")
+    lake.upsert(THINGS, things(lake.spark, 5, 2, 3).where("size = 3"), newer="true", state={})
+    return lake, since
+
+
+def log_of(lake, version):
+    return Path(lake.path(THINGS), "_delta_log", f"{version:020}.json")
+
+
+def actions(lake, version, kind):
+    lines = map(json.loads, log_of(lake, version).read_text().splitlines())
+    return [line[kind] for line in lines if kind in line]
+
+
+def changes(lake, since):
+    return lake.changes_since(THINGS, since=since, until=lake.pin(THINGS))
+
+
+def test_the_feed_between_two_pins_holds_what_changed(told):
+    lake, since = told
+
+    rows = sorted((row.thing_id, row["size"], row._change_type) for row in changes(lake, since).collect())
+
+    assert rows == [("t0", 1, "update_preimage"), ("t0", 5, "update_postimage"), ("t2", 3, "insert")]
+    assert changes(lake, lake.pin(THINGS)) is None
+
+
+def test_a_missing_log_file_is_named(told):
+    lake, since = told
+    until = lake.pin(THINGS)
+    log_of(lake, since.version + 1).unlink()
+
+    with pytest.raises(HistoryLost, match=rf"{since.version + 1:020}.json is gone"):
+        lake.changes_since(THINGS, since=since, until=until)
+
+
+@pytest.mark.parametrize(("commit", "kind"), [(1, "cdc"), (-1, "add")])
+def test_a_missing_file_of_changes_or_of_rows_is_named(told, commit, kind):
+    lake, since = told
+    version = since.version + commit if commit > 0 else lake.version(THINGS)
+    file = actions(lake, version, kind)[0]["path"]
+    Path(lake.path(THINGS), file).unlink()
+
+    with pytest.raises(HistoryLost, match=rf"{file} of version {version}"):
+        changes(lake, since)
+
+
+def test_files_that_only_moved_rows_are_not_needed(told):
+    lake, since = told
+    optimized = since.version + 2
+    assert [add["dataChange"] for add in actions(lake, optimized, "add")] == [False]
+
+    assert changes(lake, since).count() == 3
+
+
+def test_a_table_created_anew_tells_nothing_of_the_old_one(told):
+    lake, since = told
+
+    with pytest.raises(HistoryLost, match="created anew"):
+        changes(lake, Pin("another", since.version))
+
+
+def test_a_version_that_is_not_reached_is_refused(told):
+    lake, since = told
+
+    with pytest.raises(HistoryLost, match=f"is at version {lake.version(THINGS)}, before version 99"):
+        changes(lake, Pin(since.table_id, 99))
+
+
+def test_a_feed_that_was_off_for_a_while_is_refused(told):
+    lake, since = told
+    for value in ("false", "true"):
+        properties = f"(delta.enableChangeDataFeed = {value})"
+        lake.spark.sql(f"ALTER TABLE delta.`{lake.path(THINGS)}` SET TBLPROPERTIES {properties}")
+
+    with pytest.raises(HistoryLost, match="turned the change feed off"):
+        changes(lake, since)
+
+
+def test_a_feed_beyond_the_retention_of_the_table_is_refused(told):
+    lake, since = told
+    properties = "(delta.deletedFileRetentionDuration = 'interval 0 seconds')"
+    lake.spark.sql(f"ALTER TABLE delta.`{lake.path(THINGS)}` SET TBLPROPERTIES {properties}")
+
+    with pytest.raises(HistoryLost, match=r"gold\.things keeps its history for less"):
+        changes(lake, since)
