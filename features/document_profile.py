@@ -23,6 +23,11 @@ def profile(documents: Any) -> Any:
     )
 
 
+def changed_documents(documents: Any) -> Any:
+    """The documents whose facts changed: a row of the profile depends on one row of documents."""
+    return documents.select("document_id")
+
+
 document_profile = FeatureView(
     name="document_profile",
     entities=(DOCUMENT,),
@@ -30,6 +35,7 @@ document_profile = FeatureView(
     description="Type, size, place and owner of a document.",
     freshness=timedelta(hours=1),
     transform=profile,
+    changed_keys=changed_documents,
     transform_features=(
         Feature("type", Type.STRING, "kind of document, such as doc or pdf"),
         Feature("size_bytes", Type.INT64, "size in bytes"),

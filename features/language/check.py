@@ -1,5 +1,6 @@
 """Checks on definitions, made when they are loaded, so that a mistake is found before any job runs."""
 
+import inspect
 from collections.abc import Mapping
 
 import sqlglot
@@ -7,7 +8,8 @@ import sqlglot.errors
 import sqlglot.expressions
 
 from contracts import silver
-from features.language.aggregation import Aggregation, Distinct
+from contracts.tables import Type
+from features.language.aggregation import Aggregation, Distinct, Sum
 from features.language.on_demand import OnDemandFeature
 from features.language.problem import DefinitionError, check_name
 from features.language.service import FeatureService
@@ -35,6 +37,7 @@ def check_view(view: FeatureView, views: Mapping[str, FeatureView]) -> None:
         check_aggregation(view, line, views)
     check_feature_names(view)
     check_inputs(view)
+    check_changed_keys(view)
     check_online_when(view)
 
 
@@ -63,6 +66,8 @@ def check_aggregation(view: FeatureView, line: Aggregation, views: Mapping[str, 
         raise DefinitionError(f"{here}, field 'over': name at least one window, such as 24h")
     if len(set(windows)) < len(windows):
         raise DefinitionError(f"{here}, field 'over': names a window twice")
+    if isinstance(line, Sum):
+        check_name(line.of, of=f"{here}, field 'of'")
     if isinstance(line, Distinct):
         check_distinct(view, line, views)
 
@@ -85,6 +90,8 @@ def check_distinct(view: FeatureView, line: Distinct, views: Mapping[str, Featur
 def check_feature_names(view: FeatureView) -> None:
     seen = set(view.keys)
     for feature in view.features:
+        if feature.type is Type.DECIMAL:
+            raise DefinitionError(f"view {view.name!r}, feature {feature.name!r}: give it as FLOAT64, not as a decimal")
         check_name(feature.name, of=f"view {view.name!r}, feature {feature.name!r}")
         if feature.name in seen:
             raise DefinitionError(f"view {view.name!r}, feature {feature.name!r}: that name is taken in this view")
@@ -99,6 +106,18 @@ def check_inputs(view: FeatureView) -> None:
                 f"view {view.name!r}, field 'transform': it takes {name!r}, which is no silver table; "
                 f"there are {', '.join(known)}, and as_of"
             )
+
+
+def check_changed_keys(view: FeatureView) -> None:
+    if view.changed_keys is None:
+        return
+    here = f"view {view.name!r}, field 'changed_keys'"
+    if view.transform is None:
+        raise DefinitionError(f"{here}: goes with a transform; aggregations find their changed keys themselves")
+    if view.wants_as_of:
+        raise DefinitionError(f"{here}: the transform takes as_of, so that rows change with time alone; leave it out")
+    if set(inspect.signature(view.changed_keys).parameters) != set(view.inputs):
+        raise DefinitionError(f"{here}: must take what the transform takes: {', '.join(view.inputs)}")
 
 
 def check_online_when(view: FeatureView) -> None:

@@ -25,6 +25,8 @@ INTERACTIONS = Column("_interactions", Type.INT64, "events that count in this ro
 class FeatureView:
     """Features of one entity key, declared by `aggregations` over interactions or computed by `transform`.
 
+    A transform may come with `changed_keys`: given the change feed of each table that the transform takes, by the same
+    names, it returns the keys whose rows may have changed, and only these are computed anew.
     `online_when` is a SQL condition over the features; rows that do not meet it stay in gold and are
     absent from the store. `freshness` is how old the view's watermark may be before it misses its purpose.
     """
@@ -37,6 +39,7 @@ class FeatureView:
     aggregations: tuple[Aggregation, ...] = ()
     transform: Transform | None = None
     transform_features: tuple[Column, ...] = ()
+    changed_keys: Transform | None = None
     online_when: str | None = None
     lane: str = "batch"
 

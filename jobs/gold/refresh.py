@@ -15,6 +15,7 @@ from contracts.slots import AsOfError, check_on_grid, to_text
 from contracts.tables import Table
 from features.language import Definitions, FeatureView
 from jobs.gold.compute import compute, inputs_of
+from jobs.gold.hinted import change_hinted
 from jobs.gold.incremental import SignedRows, Step, add_changes
 from lake import commit
 from lake.history import HistoryLost, Pin
@@ -121,10 +122,10 @@ class Refresh:
                 commit.keep(self.lake, view.table, started_from=started_from, state=state)
                 return INCREMENTAL, None
             try:
-                if view.transform is None:
-                    self.add_changes(view, before, started_from=started_from, state=state)
+                if view.transform is None or view.changed_keys:
+                    self.bring_forward(view, before, started_from=started_from, state=state)
                     return INCREMENTAL, None
-                why = "a transform is computed in full and compared"
+                why = "a transform without changed_keys"
             except HistoryLost as error:
                 why = str(error)
         finer = {name: self.read_pinned(table) for name, table in self.finer(view).items()}
@@ -145,10 +146,13 @@ class Refresh:
     def read_pinned(self, table: Table) -> DataFrame:
         return self.lake.read(table, version=self.pins[table.full_name].version)
 
-    def add_changes(self, view: FeatureView, before: State, *, started_from: int, state: dict[str, Any]) -> None:
+    def bring_forward(self, view: FeatureView, before: State, *, started_from: int, state: dict[str, Any]) -> None:
         step = Step(since=as_of_in(before), until=self.as_of, before=pins_in(before), after=self.pins)
-        finer = self.finer(view)
-        add_changes(self.lake, view, self.signed, step, finer=finer, started_from=started_from, state=state)
+        if view.changed_keys:
+            change_hinted(self.lake, view, step, started_from=started_from, state=state)
+        else:
+            finer = self.finer(view)
+            add_changes(self.lake, view, self.signed, step, finer=finer, started_from=started_from, state=state)
 
     def finer(self, view: FeatureView) -> dict[str, Table]:
         return {name: self.definitions.views[name].table for name in view.finer_views}

@@ -15,13 +15,18 @@ class TransformError(Exception):
 
 def transform(view: FeatureView, inputs: Mapping[str, DataFrame], *, as_of: datetime) -> DataFrame:
     """Run the view's transform over silver tables given by name, and check the columns and keys it returns."""
+    rows = transform_unchecked(view, inputs, as_of=as_of)
+    check_keys(view, rows)
+    return rows
+
+
+def transform_unchecked(view: FeatureView, inputs: Mapping[str, DataFrame], *, as_of: datetime) -> DataFrame:
+    """The same, its keys not checked yet."""
     if view.transform is None:
         raise TransformError(f"view {view.name!r} declares aggregations, not a transform")
     rows: DataFrame = view.transform(**inputs, **({"as_of": as_of} if view.wants_as_of else {}))
     check_columns(view, rows)
-    rows = rows.select(*view.table.columns)
-    check_keys(view, rows)
-    return rows
+    return rows.select(*view.table.columns)
 
 
 def check_columns(view: FeatureView, rows: DataFrame) -> None:

@@ -185,6 +185,42 @@ def test_a_feature_of_a_transform_needs_a_usable_name(folder):
     assert "view 'visits', feature '_size': '_size' is not a usable name" in refusal_of(folder)
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"changed_keys": "lambda documents: documents"}, "goes with a transform; aggregations find"),
+        (
+            {**TRANSFORM, "transform": "lambda documents, as_of: None", "changed_keys": "lambda documents: None"},
+            "the transform takes as_of, so that rows change with time alone",
+        ),
+        (
+            {**TRANSFORM, "transform": "lambda documents: None", "changed_keys": "lambda interactions: None"},
+            "must take what the transform takes: documents",
+        ),
+    ],
+)
+def test_changed_keys_go_with_a_transform_of_the_same_tables(folder, fields, said):
+    folder.write_view(**fields)
+
+    assert f"view 'visits', field 'changed_keys': {said}" in refusal_of(folder)
+
+
+def test_a_feature_is_no_decimal(folder):
+    folder.write_view(
+        aggregations="()",
+        transform="lambda documents: None",
+        transform_features="(Feature('price', Type.DECIMAL, 'its price'),)",
+    )
+
+    assert "view 'visits', feature 'price': give it as FLOAT64, not as a decimal" in refusal_of(folder)
+
+
+def test_what_a_sum_takes_is_a_name(folder):
+    folder.write_view(aggregations="(Sum(name='seconds', of='a.b', over=('7d',)),)")
+
+    assert "view 'visits', feature 'seconds', field 'of': 'a.b' is not a usable name" in refusal_of(folder)
+
+
 def write_on_demand(folder, inputs, *, name="half"):
     folder.write_view()
     folder.write(

@@ -102,7 +102,7 @@ FAILURES = {
     ),
     "layer without as-of": (
         ("run", "bronze", "--as-of", "2026-01-31T09:00:00Z"),
-        "--as-of goes with gold; bronze takes",
+        "--as-of and --full go with gold; bronze takes",
     ),
     "unknown layer": (("run", "platinum"), "there is no layer 'platinum'; there are bronze, silver, gold, publish"),
     "unknown view": (("get", "actors", "u1"), "there is no view 'actors'; there are actor_activity"),

@@ -1,0 +1,97 @@
+"""Bring a transform's view forward where its author tells which keys may have changed, and check some of the others."""
+
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contracts import silver
+from contracts.tables import Table
+from features.language import FeatureView
+from jobs.gold.compare import differing_keys
+from jobs.gold.incremental import Step
+from jobs.gold.transform import TransformError, check_keys, transform_unchecked
+from lake import commit
+from lake.tables import Lake
+
+# One key of so many is checked whenever the inputs changed, others each time.
+SAMPLED = 64
+EXISTS = "_exists"
+
+
+def change_hinted(lake: Lake, view: FeatureView, step: Step, *, started_from: int, state: dict[str, Any]) -> None:
+    """Compute the keys that the view's `changed_keys` names, and merge those that differ from gold.
+
+    Raises `HistoryLost` where a change feed does not reach back to `step.before`, and `TransformError` where a
+    sampled key changed that was not named; gold then stays as it was.
+    """
+    keys = hinted_keys(lake, view, step).persist()
+    try:
+        inputs = {
+            table.name: lake.read(table, version=step.after[table.full_name].version) for table in tables_of(view)
+        }
+        rows = transform_unchecked(view, inputs, as_of=step.until)
+        check_sample(lake, view, rows, keys, turn=sum(step.after[table.full_name].version for table in tables_of(view)))
+        changed = rows.join(keys, on=list(view.keys), how="left_semi")
+        check_keys(view, changed)
+        wanted = keys.join(changed.withColumn(EXISTS, F.lit(True)), on=list(view.keys), how="left")
+        merge_hinted(lake, view, wanted, started_from=started_from, state=state)
+    finally:
+        keys.unpersist()
+
+
+def hinted_keys(lake: Lake, view: FeatureView, step: Step) -> DataFrame:
+    """The keys that the view's author takes for changed, given the change feed of each table that the view reads."""
+    changes: dict[str, DataFrame] = {}
+    for table in tables_of(view):
+        since, until = step.before[table.full_name], step.after[table.full_name]
+        feed = lake.changes_since(table, since=since, until=until)
+        changes[table.name] = (
+            lake.changes(table, start=until.version, end=until.version).limit(0) if feed is None else feed
+        )
+    if view.changed_keys is None:
+        raise TransformError(f"view {view.name!r} has no changed_keys")
+    keys: DataFrame = view.changed_keys(**changes)
+    missing = [key for key in view.keys if key not in keys.columns]
+    if missing:
+        raise TransformError(f"view {view.name!r}: its changed_keys returns no column {missing[0]!r}")
+    return keys.select(*view.keys).dropna().distinct()
+
+
+def tables_of(view: FeatureView) -> list[Table]:
+    return [table for table in silver.TABLES if table.name in view.inputs]
+
+
+def check_sample(lake: Lake, view: FeatureView, rows: DataFrame, keys: DataFrame, *, turn: int) -> None:
+    """Hold one key of `SAMPLED` that were not named against gold; `turn` chooses which."""
+    sampled = (
+        side.where(is_sampled(view, turn)).join(keys, on=list(view.keys), how="left_anti")
+        for side in (lake.read(view.table), rows)
+    )
+    missed = differing_keys(next(sampled), next(sampled), view.table).limit(3).collect()
+    if missed:
+        named = "; ".join(", ".join(map(str, key)) for key in missed)
+        raise TransformError(
+            f"view {view.name!r}: its changed_keys did not name {named}, which changed; mend it or leave it out, then "
+            "refresh with --full"
+        )
+
+
+def is_sampled(view: FeatureView, turn: int) -> Column:
+    return F.pmod(F.xxhash64(*view.keys), F.lit(SAMPLED)) == turn % SAMPLED
+
+
+def merge_hinted(lake: Lake, view: FeatureView, wanted: DataFrame, *, started_from: int, state: dict[str, Any]) -> None:
+    own = {name: f"new.{name}" for name in view.feature_names}
+    commit.merge(
+        lake,
+        view.table,
+        wanted,
+        update=own,
+        insert=own | {key: f"new.{key}" for key in view.keys},
+        differs=" OR ".join(f"NOT (old.{name} <=> new.{name})" for name in own),
+        gone=f"new.{EXISTS} IS NULL",
+        exists=f"new.{EXISTS}",
+        started_from=started_from,
+        state=state,
+    )

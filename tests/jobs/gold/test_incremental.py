@@ -1,0 +1,165 @@
+"""What becomes of gold from one refresh to the next, told by cases; random histories are in test_histories."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from delta.tables import DeltaTable
+
+from contracts import silver
+from contracts.slots import AsOfError
+from features.entities import ACTOR, DOCUMENT
+from features.language import Count, Definitions, Distinct, FeatureView, Last, NewestIs
+from jobs.gold import refresh
+from jobs.gold.verify import verify_view
+
+T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
+SLOT = timedelta(minutes=15)
+HOUR = timedelta(hours=1)
+
+EVENT = {"event_id": "e1", "event_type": "view", "actor_id": "u1", "document_id": "d1", "occurred_at": T}
+EVENT |= {"source": "drive", "attributes": "{}", "delivered_at": T + SLOT, "file": "f", "line": 2, "batch": 3}
+
+
+def view(name, entities, *lines):
+    freshness = timedelta(hours=1)
+    return FeatureView(
+        name=name, entities=entities, owner="tests", description="", freshness=freshness, aggregations=lines
+    )
+
+
+PAIRS = view("pairs", (ACTOR, DOCUMENT), Count(name="events", over=("1h", "total")))
+DOCUMENTS = view(
+    "documents",
+    (DOCUMENT,),
+    Count(name="events", over=("1h", "total")),
+    Distinct(name="actors", rows_of="pairs", active="events", over=("1h",)),
+    Last(name="last"),
+    NewestIs(name="is_deleted", type="delete"),
+)
+LONGER = replace(PAIRS, aggregations=(Count(name="events", over=("1h", "24h", "total")),))
+OTHERS = view("others", (ACTOR,), Count(name="events", over=("1h",)))
+
+
+@pytest.fixture
+def silvers(lake):
+    for table in silver.TABLES:
+        lake.create(table)
+    return lake
+
+
+def deliver(lake, *changes):
+    rows = lake.spark.createDataFrame([tuple((EVENT | change).values()) for change in changes], silver.INTERACTIONS.ddl)
+    lake.upsert(silver.INTERACTIONS, rows, newer="true", state={})
+
+
+def bring(lake, *views, as_of=T, full=False):
+    definitions = Definitions(views={one.name: one for one in views}, on_demand={}, services={})
+    done = refresh.run(lake, definitions, as_of=as_of, full=full)
+    verified = [verify_view(lake, definitions, one).differing for one in views]
+    return {name: (one.how, one.changed, wrong) for (name, one), wrong in zip(done.items(), verified, strict=True)}
+
+
+def held(lake, one):
+    columns = [*one.keys, *one.feature_names]
+    return {tuple(row) for row in lake.read(one.table).select(*columns).collect()}
+
+
+def test_arrivals_late_events_corrections_erasures_and_expiry_reach_gold(silvers):
+    deliver(silvers, {}, {"event_id": "e2", "actor_id": "u2", "occurred_at": T - HOUR + SLOT})
+    assert bring(silvers, PAIRS, DOCUMENTS)["documents"] == ("full", 1, 0)
+
+    deliver(
+        silvers, {"event_id": "e3", "occurred_at": T - 2 * HOUR}, {"event_id": "e1", "occurred_at": T - HOUR + SLOT}
+    )
+    assert bring(silvers, PAIRS, DOCUMENTS, as_of=T)["documents"] == ("incremental", 1, 0)
+    naive = T.replace(tzinfo=None)
+    assert held(silvers, DOCUMENTS) == {("d1", 2, 3, 2, naive - HOUR + SLOT, False)}
+
+    assert bring(silvers, PAIRS, DOCUMENTS, as_of=T + SLOT)["documents"] == ("incremental", 1, 0)
+    assert held(silvers, DOCUMENTS) == {("d1", 0, 3, 0, naive - HOUR + SLOT, False)}
+
+    DeltaTable.forPath(silvers.spark, silvers.path(silver.INTERACTIONS)).delete("event_id <> 'e3'")
+    bring(silvers, PAIRS, DOCUMENTS, as_of=T + SLOT)
+    assert held(silvers, DOCUMENTS) == {("d1", 0, 1, 0, naive - 2 * HOUR, False)}
+
+    DeltaTable.forPath(silvers.spark, silvers.path(silver.INTERACTIONS)).delete()
+    bring(silvers, PAIRS, DOCUMENTS, as_of=T + SLOT)
+    assert held(silvers, DOCUMENTS) == set()
+
+
+def test_an_event_before_its_time_counts_from_the_refresh_that_reaches_it(silvers):
+    deliver(silvers, {"occurred_at": T + SLOT})
+    bring(silvers, PAIRS)
+    assert held(silvers, PAIRS) == set()
+
+    assert bring(silvers, PAIRS, as_of=T + SLOT)["pairs"] == ("incremental", 1, 0)
+    assert held(silvers, PAIRS) == {("u1", "d1", 1, 1)}
+
+
+def test_a_missed_run_is_made_up_for_in_one_step(silvers):
+    deliver(silvers, {})
+    bring(silvers, PAIRS)
+    deliver(silvers, {"event_id": "e2", "occurred_at": T + 3 * HOUR})
+
+    assert bring(silvers, PAIRS, as_of=T + 5 * HOUR)["pairs"] == ("incremental", 1, 0)
+    assert held(silvers, PAIRS) == {("u1", "d1", 0, 2)}
+
+
+def test_a_redelivery_that_says_the_same_touches_no_row(silvers):
+    deliver(silvers, {})
+    bring(silvers, PAIRS)
+    deliver(silvers, {"file": "again", "line": 9})
+
+    assert bring(silvers, PAIRS, as_of=T)["pairs"] == ("incremental", 0, 0)
+
+
+def test_an_earlier_time_is_refused_unless_all_is_computed_anew(silvers):
+    deliver(silvers, {}, {"event_id": "e2", "occurred_at": T - SLOT})
+    bring(silvers, PAIRS)
+
+    with pytest.raises(AsOfError, match=r"view pairs is already refreshed to .*10:15.*--full"):
+        bring(silvers, PAIRS, as_of=T - SLOT)
+    assert bring(silvers, PAIRS, as_of=T - SLOT, full=True)["pairs"] == ("full", 1, 0)
+    assert held(silvers, PAIRS) == {("u1", "d1", 1, 1)}
+    assert bring(silvers, PAIRS, as_of=T)["pairs"] == ("incremental", 1, 0)
+
+
+def test_a_changed_definition_rebuilds_its_view_and_those_that_depend_on_it(silvers):
+    deliver(silvers, {})
+    bring(silvers, PAIRS, DOCUMENTS, OTHERS)
+
+    done = bring(silvers, LONGER, DOCUMENTS, OTHERS, as_of=T + SLOT)
+
+    assert {name: how for name, (how, _, _) in done.items()} == {
+        "pairs": "full",
+        "documents": "full",
+        "others": "incremental",
+    }
+
+
+def test_lost_history_means_a_full_computation_that_says_why(silvers):
+    deliver(silvers, {})
+    bring(silvers, PAIRS)
+    deliver(silvers, {"event_id": "e1", "occurred_at": T - HOUR})
+    for file in Path(silvers.path(silver.INTERACTIONS), "_change_data").glob("*.parquet"):
+        file.unlink()
+
+    definitions = Definitions(views={"pairs": PAIRS}, on_demand={}, services={})
+    done = refresh.run(silvers, definitions, as_of=T + SLOT)["pairs"]
+
+    assert (done.how, done.changed) == ("full", 1)
+    assert done.why is not None
+    assert "is gone" in done.why
+    assert held(silvers, PAIRS) == {("u1", "d1", 0, 1)}
+
+
+def test_verify_finds_a_row_that_someone_edited(silvers):
+    deliver(silvers, {}, {"event_id": "e2", "document_id": "d2"})
+    bring(silvers, PAIRS)
+    DeltaTable.forPath(silvers.spark, silvers.path(PAIRS.table)).update("document_id = 'd2'", {"events_1h": "7"})
+
+    verified = verify_view(silvers, Definitions(views={"pairs": PAIRS}, on_demand={}, services={}), PAIRS)
+
+    assert (verified.rows, verified.differing) == (2, 1)
