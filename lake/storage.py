@@ -88,6 +88,12 @@ def exists(spark: SparkSession, folder: str, file: str) -> bool:
     return bool(system.exists(jvm.org.apache.hadoop.fs.Path(resolved, name)))
 
 
+def delete(spark: SparkSession, folder: str) -> None:
+    """Remove a folder and all that lies in it, if it is there."""
+    resolved, system = _resolve(spark, folder)
+    system.delete(resolved, True)
+
+
 def _open(spark: SparkSession, path: str) -> Any:
     resolved, system = _resolve(spark, path)
     return system.open(resolved)

@@ -33,7 +33,7 @@ class PushError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Pushed:
-    """One view after a push: values written, tombstones, keys found unchanged or newer in the store, and why.
+    """One view after a push: values written and their bytes, tombstones, keys unchanged or newer in the store, and how.
 
     net = pushed + removed + suppressed + stale.
     """
@@ -44,6 +44,7 @@ class Pushed:
     removed: int = 0
     suppressed: int = 0
     stale: int = 0
+    bytes: int = 0
     seconds: float = 0.0
 
 
@@ -119,6 +120,7 @@ def write(rows: DataFrame | None, how: str, address: Address, push: Sequenced) -
         removed=outcome.removed,
         suppressed=net.get(SUPPRESS, 0),
         stale=outcome.stale,
+        bytes=outcome.bytes,
     )
 
 
@@ -136,6 +138,7 @@ def write_from_executors(rows: DataFrame, address: Address, push: Sequenced) -> 
         written=sum(row.written for row in outcomes),
         removed=sum(row.removed for row in outcomes),
         stale=sum(row.stale for row in outcomes),
+        bytes=sum(row.bytes for row in outcomes),
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from online.keys import control_key
 from online.wire import ATTEMPTS, StoreClient, StoreError, delay_after, open_store
 from sinks.net_changes import WRITE
 
-OUTCOME = "written bigint, removed bigint, stale bigint"
+OUTCOME = "written bigint, removed bigint, stale bigint, bytes bigint"
 ROWS_PER_TRANSACTION = 99  # TransactWriteItems takes 100 actions, and one checks the lease
 BYTES_PER_TRANSACTION = 3_000_000  # it takes 4 MB, of which one last row may be 400 KB
 TOMBSTONE = b""
@@ -47,11 +47,12 @@ class Sequenced:
 
 @dataclass
 class Outcome:
-    """What became of the rows of one task: values written, tombstones written, and refused as stale."""
+    """What became of the rows of one task: values written, tombstones written, refused as stale; bytes of the values."""
 
     written: int = 0
     removed: int = 0
     stale: int = 0
+    bytes: int = field(default=0, compare=False)
 
 
 Row = tuple[str, bytes]
@@ -60,7 +61,7 @@ Row = tuple[str, bytes]
 def write_batches(batches: Iterable[pa.RecordBatch], address: Address, push: Sequenced) -> Iterator[pa.RecordBatch]:
     """Write Arrow batches of `item_key, action` and features; yields one row of counts."""
     outcome = asyncio.run(write_rows(encode(batches, push), address, push))
-    counts = {name: [getattr(outcome, name)] for name in ("written", "removed", "stale")}
+    counts = {name: [getattr(outcome, name)] for name in vars(outcome)}
     yield pa.RecordBatch.from_pydict(counts)
 
 
@@ -99,6 +100,7 @@ async def write_until_done(client: StoreClient, rows: Iterator[Row], push: Seque
             if key not in stale:
                 outcome.removed += value == TOMBSTONE
                 outcome.written += value != TOMBSTONE
+                outcome.bytes += len(value)
 
 
 def next_batch(rows: Iterator[Row]) -> list[Row]:

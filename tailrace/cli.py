@@ -10,7 +10,7 @@ import typer
 from contracts.slots import parse_as_of
 from serving.catalogue import catalogue
 from settings import read_settings
-from tailrace import event_commands, report, store_commands
+from tailrace import bench_commands, event_commands, report, store_commands
 from tailrace.errors import TOLD, CommandError
 from tailrace.output import AsJson, aside, progress, show
 from tailrace.refresh import Home
@@ -18,6 +18,7 @@ from tailrace.refresh import Home
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A feature store that ships only what changed.")
 app.add_typer(event_commands.app, name="events")
 app.add_typer(store_commands.app, name="store")
+app.add_typer(bench_commands.app, name="bench")
 features_app = typer.Typer(no_args_is_help=True, help="The feature definitions.")
 app.add_typer(features_app, name="features")
 

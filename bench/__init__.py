@@ -1,0 +1,1 @@
+"""Measurements against the naive way, both in one run."""

@@ -1,0 +1,145 @@
+"""A refresh of gold and the online store by what changed, beside the naive way and a plain scan, in one run.
+
+(a) is this product's refresh with its push. (b) computes every view anew, overwrites it and pushes every row. (c) reads
+all columns of gold once. All start from the same prepared silver and use the same store settings.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pyspark.sql import functions as F
+
+from bench.history import START, STEPS, History, land_step, write_history
+from bench.naive import refresh_naively
+from contracts.slots import SLOT
+from features.language import Definitions
+from jobs.gold import refresh as gold
+from jobs.gold.refresh import as_of_in
+from lake import storage
+from lake.tables import Lake
+from sinks.push import push_view
+from sinks.writer import Address
+
+Figures = dict[str, Any]
+Told = Callable[[str], None]
+
+MEASURED = 3  # refreshes, after one that warms up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What is measured: a lake and a store of the bench's own, and the shipped definitions."""
+
+    lake: Lake
+    store: Address
+    definitions: Definitions
+    history: History
+    lease_seconds: float
+    told: Told
+
+    def run(self) -> Figures:
+        step = self.prepare()
+        runs = [self.measure(step + number) for number in range(MEASURED + 1)][1:]
+        run = sorted(runs, key=lambda one: one["seconds"])[len(runs) // 2]
+        self.told("a plain scan")
+        scan = timed(self.scan)
+        self.told("the naive way")
+        as_of = START + (step + MEASURED) * SLOT
+        naive = refresh_naively(self.lake, self.store, self.definitions, as_of=as_of, lease_seconds=self.lease_seconds)
+        rows = sum(view["gold_rows"] for view in run["views"].values())
+        return {
+            "documents": self.history.documents,
+            "gold_rows": rows,
+            "changed_fraction": run["changed"] / rows,
+            "incremental": run,
+            "incremental_seconds_all": [one["seconds"] for one in runs],
+            "naive": naive,
+            "scan_seconds": scan,
+            "ratio": naive["seconds"] / run["seconds"],
+            "rows_ratio": naive["pushed"] / max(1, run["pushed"]),
+            "bytes_ratio": naive["bytes"] / max(1, run["bytes"]),
+            "scan_ratio": run["gold_seconds"] / scan,
+            "peak_rss_bytes": peak_memory(),
+        }
+
+    def prepare(self) -> int:
+        """Bring gold and store to a step from which enough steps are left; returns the next step."""
+        standing = self.standing()
+        if standing is None or standing + MEASURED + 1 > STEPS:
+            self.told(f"writing a history of {self.history.documents:,} documents")
+            storage.delete(self.lake.spark, self.lake.root)
+            write_history(self.lake, self.history)
+            standing = 0
+            self.told("the first refresh and push of all rows")
+            self.refresh_and_push(START)
+        return standing + 1
+
+    def standing(self) -> int | None:
+        """The step that every view has reached; None before the first, or where they differ."""
+        states = [self.lake.state(view.table) for view in self.definitions.views.values()]
+        reached = {as_of_in(state) if state else None for state in states}
+        first = reached.pop()
+        return None if reached or first is None else (first - START) // SLOT
+
+    def measure(self, step: int) -> Figures:
+        """Land one step, then refresh and push it; only the latter is timed."""
+        self.told(f"refresh {step}")
+        land_step(self.lake, self.history, step)
+        held = self.files()
+        figures = self.refresh_and_push(START + step * SLOT)
+        figures["lake_bytes"] = sum(size for name, size in self.files().items() if name not in held)
+        figures["bytes"] = figures["lake_bytes"] + figures["store_bytes"]
+        return figures
+
+    def refresh_and_push(self, as_of: datetime) -> Figures:
+        began = time.monotonic()
+        refreshed = gold.run(self.lake, self.definitions, as_of=as_of)
+        gold_seconds = time.monotonic() - began
+        views = self.definitions.views.values()
+        pushed = {view.name: push_view(self.lake, self.store, view, lease_seconds=self.lease_seconds) for view in views}
+        seconds = time.monotonic() - began
+        return {
+            "seconds": seconds,
+            "gold_seconds": gold_seconds,
+            "push_seconds": seconds - gold_seconds,
+            "changed": sum(view.changed for view in refreshed.values()),
+            "pushed": sum(view.pushed + view.removed for view in pushed.values()),
+            "store_bytes": sum(view.bytes for view in pushed.values()),
+            "views": {
+                name: asdict(refreshed[name]) | {"push": asdict(pushed[name])} for name in self.definitions.views
+            },
+        }
+
+    def scan(self) -> None:
+        for view in self.definitions.views.values():
+            rows = self.lake.read(view.table)
+            rows.agg(*(F.max(column) for column in rows.columns)).collect()
+
+    def files(self) -> dict[str, int]:
+        return {file.name: file.bytes for file in storage.list_files(self.lake.spark, f"{self.lake.root}/gold")}
+
+
+def timed(work: Callable[[], None]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def peak_memory() -> int:
+    """The most memory in bytes that this process and its JVM ever held."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(peak_of(process.pid) for process in processes)
+
+
+def peak_of(pid: int) -> int:
+    """Linux keeps the peak of each process; elsewhere what it holds now has to do."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return int(psutil.Process(pid).memory_info().rss)
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

@@ -1,0 +1,88 @@
+"""`tailrace bench`: measurements against the naive way, on this machine."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from settings import Settings, read_settings
+from tailrace import report
+from tailrace.errors import CommandError
+from tailrace.output import AsJson, progress, show
+
+app = typer.Typer(no_args_is_help=True, help="Measure against the naive way, on this machine.")
+
+SWEEP = (1, 2, 4, 8)
+ROWS_PER_DOCUMENT = 4  # gold rows of all shipped views
+
+
+@app.callback()
+def bench() -> None:
+    """Measure against the naive way, on this machine."""
+
+
+@app.command()
+def refresh(
+    documents: Annotated[int, typer.Option(min=1, help="About a quarter of the gold rows.")] = 250_000,
+    changed: Annotated[float, typer.Option(min=0.0, max=1.0, help="The fraction of gold rows that changes.")] = 0.01,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="At 1, 2, 4 and 8 times the documents, as many rows changing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Refresh and push what changed, beside computing, overwriting and pushing everything."""
+    rows = round(documents * ROWS_PER_DOCUMENT * changed)
+    if rows < 1:
+        raise CommandError(f"--changed {changed} of {documents} documents is less than one row; give more of either")
+    settings = read_settings()
+    with progress("bench") as told:
+        runs = [run(settings, documents * factor, rows, told) for factor in (SWEEP if sweep else (1,))]
+    shown: dict[str, Any] = {"sweep": runs, "growth": growth(runs)} if sweep else runs[0]
+    show(shown, report.plain_table("Refresh by what changed, and the naive way", *table(runs)), as_json=as_json)
+
+
+def run(settings: Settings, documents: int, rows: int, told: Any) -> dict[str, Any]:
+    from bench.history import History
+    from bench.refresh import Bench
+    from tailrace.refresh import Home
+
+    name = f"bench-{documents}-{rows}"
+    own = replace(
+        settings,
+        lake=str(settings.home / "bench" / name),
+        store=replace(settings.store, table=name),
+        features=("shipped",),
+    )
+    home = Home(own)
+    bench = Bench(
+        lake=home.lake,
+        store=home.store,
+        definitions=home.definitions,
+        history=History(documents=documents, changed_rows=rows),
+        lease_seconds=settings.store.lease_seconds,
+        told=told,
+    )
+    return bench.run()
+
+
+def growth(runs: list[dict[str, Any]]) -> float:
+    """How many times as long the largest refresh takes as the smallest."""
+    return float(runs[-1]["incremental"]["seconds"] / runs[0]["incremental"]["seconds"])
+
+
+def table(runs: list[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    columns = ("gold rows", "changed", "pushed", "seconds", "naive seconds", "ratio", "rows ratio", "scan ratio")
+    rows = [
+        (
+            run["gold_rows"],
+            run["incremental"]["changed"],
+            run["incremental"]["pushed"],
+            round(run["incremental"]["seconds"], 1),
+            round(run["naive"]["seconds"], 1),
+            round(run["ratio"], 1),
+            round(run["rows_ratio"], 1),
+            round(run["scan_ratio"], 1),
+        )
+        for run in runs
+    ]
+    return columns, rows
