@@ -5,7 +5,9 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help setup demo test test-slow check format lock clean
+ROUNDS ?= 20
+
+.PHONY: help setup demo test test-slow soak check format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -26,6 +28,9 @@ test: setup ## run the quick tests
 
 test-slow: setup ## run the slow tests: kills, races, whole runs
 	@.venv/bin/pytest -m slow
+
+soak: setup ## run the long tests: random histories, many times over. ROUNDS=20
+	@HISTORY_ROUNDS="$(ROUNDS)" .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
 
 check: setup ## lint, check the format, the types and the direction of imports
 	@.venv/bin/ruff check

@@ -1,6 +1,6 @@
 """A made-up history in silver, large and quick to make, that changes as many gold rows per refresh as asked for.
 
-Most documents are quiet: two events each, more than a month old. What changes between one refresh and the next is laid
+Most documents are quiet: two events each, one to four weeks old. What changes between one refresh and the next is laid
 out beforehand: events that cross the edge of each window in each step, and for each step the events that arrive. They
 fall on documents and actors at random, so that changed rows lie in all files.
 """
@@ -63,8 +63,9 @@ def land_step(lake: Lake, history: History, step: int) -> None:
 
 
 def quiet_events(spark: SparkSession, history: History) -> DataFrame:
-    days = 31 + spread(F.col("id"), "days", 300)
-    rows = spark.range(2 * history.documents).withColumn("at", F.lit(START) - micros(days * 86_400_000_000))
+    """Events that cross no edge of a window in any step."""
+    hours = 24 * 8 + spread(F.col("id"), "hours", 24 * 21)
+    rows = spark.range(2 * history.documents).withColumn("at", F.lit(START) - micros(hours * 3_600_000_000))
     return rows.select(*event_columns(history, "q", document=F.col("id") % history.documents))
 
 
@@ -109,7 +110,12 @@ def document_columns(*, version: int) -> list[Column]:
 
 
 def delivery() -> dict[str, Column]:
-    return {"delivered_at": F.lit(START), "file": F.lit("bench"), "line": F.lit(1).cast("bigint"), "batch": F.lit(1).cast("bigint")}
+    return {
+        "delivered_at": F.lit(START),
+        "file": F.lit("bench"),
+        "line": F.lit(1).cast("bigint"),
+        "batch": F.lit(1).cast("bigint"),
+    }
 
 
 def append(lake: Lake, events: DataFrame) -> None:

@@ -19,7 +19,8 @@ from sinks.net_changes import WRITE, online_rows
 from sinks.push import FIRST_LOAD, write
 from sinks.writer import Address, Sequenced
 
-PUSHED_ROWS = 1_000_000  # of each view's share of so many; a push of more is extrapolated, and says so
+FULLY_UP_TO = 1_500_000  # rows; of more, a share of `SAMPLE` is pushed and the time extrapolated, which the figures say
+SAMPLE = 1_000_000
 GRAIN = 1000
 
 
@@ -40,7 +41,7 @@ def refresh_naively(
     lake_bytes = sum(file.bytes for file in storage.list_files(lake.spark, root))
     own_store = replace(store, table=f"{store.table}-naive")
     total = sum(rows.count() for rows in gold.values())
-    share = min(GRAIN, PUSHED_ROWS * GRAIN // max(1, total))
+    share = GRAIN if total <= FULLY_UP_TO else SAMPLE * GRAIN // total
     pushes = [
         push_share(gold[view.name], view, own_store, as_of=as_of, share=share, lease_seconds=lease_seconds)
         for view in definitions.views.values()

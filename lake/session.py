@@ -20,6 +20,8 @@ DELTA = {
     "spark.databricks.delta.snapshotPartitions": "2",
     # A refresh that changes no row commits its state all the same.
     "spark.databricks.delta.skipRecordingEmptyCommits": "false",
+    # A lost file is an error; ignored, a change feed after VACUUM would read as empty.
+    "spark.sql.files.ignoreMissingFiles": "false",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "false",

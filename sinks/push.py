@@ -67,6 +67,10 @@ def newest(lake: Lake, view: FeatureView) -> tuple[Cursor, int]:
     state = lake.state(view.table, version=version)
     if state is None:
         raise LakeError(f"{view.table.full_name} has no refresh state; run `tailrace refresh`")
+    if not state.alone:
+        raise LakeError(
+            f"{view.table.full_name} was written by two refreshes at once; run `tailrace refresh`, which mends it"
+        )
     cursor = Cursor(table_id=lake.table_id(view.table), version=version, fingerprint=view.publication_fingerprint)
     return cursor, to_micros(datetime.fromisoformat(state.values["as_of"]))
 
