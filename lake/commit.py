@@ -1,6 +1,7 @@
 """Commits of tables that refreshes maintain: the rows and the state they were computed from, once and together.
 
-Every commit carries, as Delta's transaction of the table, the version it started from. A process that computed from a
+A state says under `started_from` which version it was computed from, and the commit is Delta's transaction of that
+number. A process that computed from a
 version and was overtaken since then commits nothing, however late it wakes up: Delta skips a number already reached.
 """
 
@@ -18,7 +19,7 @@ from lake.tables import Lake, same_key
 State = dict[str, Any]
 
 
-def become(lake: Lake, table: Table, rows: DataFrame, *, started_from: int, state: State) -> None:
+def become(lake: Lake, table: Table, rows: DataFrame, *, state: State) -> None:
     """Make the table hold exactly these rows, touching only those that differ, nulls included.
 
     The commit's state tells how many did. A table whose columns are not those of the contract is
@@ -29,7 +30,7 @@ def become(lake: Lake, table: Table, rows: DataFrame, *, started_from: int, stat
     same_columns = lake.read(table).dtypes == [(field.name, str(field.type)) for field in table.fields]
     if not held or not same_columns:
         # Not an append: of two first fills at once, Delta refuses one overwrite, but would take both appends.
-        state = complete(state, started_from=started_from, rows_before=0)
+        state = state | {"rows_before": 0}
         write(lake, table, rows, mode="overwrite", state=state, new_columns=not same_columns)
         return
     others = [column for column in table.columns if column not in table.key]
@@ -37,7 +38,7 @@ def become(lake: Lake, table: Table, rows: DataFrame, *, started_from: int, stat
     builder = DeltaTable.forPath(lake.spark, lake.path(table)).alias("old").merge(rows.alias("new"), same_key(table))
     # Delta writes change rows for every matched row, equal or not, so the comparison stands in the clause.
     builder = builder.whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll().whenNotMatchedBySourceDelete()
-    with committing(lake.spark, complete(state, started_from=started_from, rows_before=held), table=table.full_name):
+    with committing(lake.spark, state | {"rows_before": held}, table=table.full_name):
         builder.execute()
 
 
@@ -51,14 +52,13 @@ def merge(
     differs: str,
     gone: str,
     exists: str,
-    started_from: int,
     state: State,
 ) -> None:
     """Change the rows that some keys have, `old`, by what `rows` tells of these keys, `new`; SQL over both.
 
     A row goes where `gone`, changes where `differs`, and a key without a row gets one where `exists`.
     """
-    state = complete(state, started_from=started_from, rows_before=rows_held(lake, table))
+    state = state | {"rows_before": rows_held(lake, table)}
     builder = DeltaTable.forPath(lake.spark, lake.path(table)).alias("old").merge(rows.alias("new"), same_key(table))
     builder = builder.whenMatchedDelete(condition=gone).whenMatchedUpdate(condition=differs, set=dict(update))
     builder = builder.whenNotMatchedInsert(condition=exists, values=dict(insert))
@@ -66,9 +66,9 @@ def merge(
         builder.execute()
 
 
-def keep(lake: Lake, table: Table, *, started_from: int, state: State) -> None:
+def keep(lake: Lake, table: Table, *, state: State) -> None:
     """Commit a new state and leave the rows as they are."""
-    state = complete(state, started_from=started_from, rows_before=rows_held(lake, table))
+    state = state | {"rows_before": rows_held(lake, table)}
     write(lake, table, small_frame(lake.spark, [], table.ddl), mode="append", state=state)
 
 
@@ -78,10 +78,6 @@ def rows_held(lake: Lake, table: Table) -> int:
     if state is not None and state.alone:
         return state.rows
     return lake.read(table).count() if lake.version(table) > 0 else 0
-
-
-def complete(state: State, *, started_from: int, rows_before: int) -> State:
-    return state | {"started_from": started_from, "rows_before": rows_before}
 
 
 def write(lake: Lake, table: Table, rows: DataFrame, *, mode: str, state: State, new_columns: bool = False) -> None:

@@ -19,7 +19,7 @@ SAMPLED = 64
 EXISTS = "_exists"
 
 
-def change_hinted(lake: Lake, view: FeatureView, step: Step, *, started_from: int, state: dict[str, Any]) -> None:
+def change_hinted(lake: Lake, view: FeatureView, step: Step, *, state: dict[str, Any]) -> None:
     """Compute the keys that the view's `changed_keys` names, and merge those that differ from gold.
 
     Raises `HistoryLost` where a change feed does not reach back to `step.before`, and `TransformError` where a
@@ -35,7 +35,7 @@ def change_hinted(lake: Lake, view: FeatureView, step: Step, *, started_from: in
         changed = rows.join(keys, on=list(view.keys), how="left_semi")
         check_keys(view, changed)
         wanted = keys.join(changed.withColumn(EXISTS, F.lit(True)), on=list(view.keys), how="left")
-        merge_hinted(lake, view, wanted, started_from=started_from, state=state)
+        merge_hinted(lake, view, wanted, state=state)
     finally:
         keys.unpersist()
 
@@ -81,7 +81,7 @@ def is_sampled(view: FeatureView, turn: int) -> Column:
     return F.pmod(F.xxhash64(*view.keys), F.lit(SAMPLED)) == turn % SAMPLED
 
 
-def merge_hinted(lake: Lake, view: FeatureView, wanted: DataFrame, *, started_from: int, state: dict[str, Any]) -> None:
+def merge_hinted(lake: Lake, view: FeatureView, wanted: DataFrame, *, state: dict[str, Any]) -> None:
     own = {name: f"new.{name}" for name in view.feature_names}
     commit.merge(
         lake,
@@ -92,6 +92,5 @@ def merge_hinted(lake: Lake, view: FeatureView, wanted: DataFrame, *, started_fr
         differs=" OR ".join(f"NOT (old.{name} <=> new.{name})" for name in own),
         gone=f"new.{EXISTS} IS NULL",
         exists=f"new.{EXISTS}",
-        started_from=started_from,
         state=state,
     )

@@ -19,6 +19,9 @@ from lake import commit
 from lake.history import Pin
 from lake.tables import Lake
 
+# Increments of so many keys, some 100 MB, go to every task of a MERGE; more are shuffled to gold's rows.
+BROADCAST_KEYS = 500_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -64,7 +67,6 @@ def add_changes(
     step: Step,
     *,
     finer: Mapping[str, Table],
-    started_from: int,
     state: dict[str, Any],
 ) -> None:
     """Add to a view's gold table what one step changes.
@@ -79,15 +81,15 @@ def add_changes(
     found = increments(signed.of(step), view, columns, finer=feeds).persist()
     try:
         keys, lost = found.agg(F.count("*"), F.count_if(LOST)).collect()[0]
+        rows = found
         if lost:
             interactions = lake.read(silver.INTERACTIONS, version=step.after[silver.INTERACTIONS.full_name].version)
-            found_and_settled = settle(found, interactions, view, as_of=step.until)
-        else:
-            found_and_settled = found
+            rows = settle(found, interactions, view, as_of=step.until)
         if keys:
-            merge_increments(lake, view, columns, found_and_settled, started_from=started_from, state=state)
+            rows = F.broadcast(rows) if keys <= BROADCAST_KEYS else rows
+            merge_increments(lake, view, columns, rows, state=state)
         else:
-            commit.keep(lake, view.table, started_from=started_from, state=state)
+            commit.keep(lake, view.table, state=state)
     finally:
         found.unpersist()
 
@@ -98,7 +100,6 @@ def merge_increments(
     columns: list[Maintained],
     rows: DataFrame,
     *,
-    started_from: int,
     state: dict[str, Any],
 ) -> None:
     differs = [f"new.{c.name} <> 0" if c.additive else f"NOT (old.{c.name} <=> {c.merged})" for c in columns]
@@ -107,12 +108,11 @@ def merge_increments(
     commit.merge(
         lake,
         view.table,
-        F.broadcast(rows),
+        rows,
         update={column.name: column.merged for column in columns},
         insert=keys | {column.name: column.inserted for column in columns},
         differs=" OR ".join(differs),
         gone=f"old.{count} + new.{count} = 0",
         exists=f"new.{count} > 0",
-        started_from=started_from,
         state=state,
     )

@@ -96,9 +96,9 @@ class Refresh:
         if before and is_current(before, wanted) and not self.full:
             after, how, why = before, UNCHANGED, None
         else:
-            state = wanted | {"run": uuid.uuid4().hex}
+            state = wanted | {"run": uuid.uuid4().hex, "started_from": start.version}
             try:
-                how, why = self.write(view, before, started_from=start.version, state=state)
+                how, why = self.write(view, before, state)
             except DeltaConcurrentModificationException as error:
                 raise overtaken(view) from error
             after = check_alone(lake, view, run_id=state["run"])
@@ -112,25 +112,23 @@ class Refresh:
         inputs = {name: asdict(self.pins[name]) for name in inputs_of(view, self.definitions)}
         return {"as_of": to_text(self.as_of), "inputs": inputs, "definition": self.definitions.fingerprint(view)}
 
-    def write(
-        self, view: FeatureView, before: State | None, *, started_from: int, state: dict[str, Any]
-    ) -> tuple[str, str | None]:
+    def write(self, view: FeatureView, before: State | None, state: dict[str, Any]) -> tuple[str, str | None]:
         """Commit the view at the as-of, by what changed where that can be told; returns how, and why in full."""
         why = self.why_full(before, state)
         if before and not why:
             if not view.wants_as_of and before.values["inputs"] == state["inputs"]:
-                commit.keep(self.lake, view.table, started_from=started_from, state=state)
+                commit.keep(self.lake, view.table, state=state)
                 return INCREMENTAL, None
             try:
                 if view.transform is None or view.changed_keys:
-                    self.bring_forward(view, before, started_from=started_from, state=state)
+                    self.bring_forward(view, before, state)
                     return INCREMENTAL, None
                 why = "a transform without changed_keys"
             except HistoryLost as error:
                 why = str(error)
         finer = {name: self.read_pinned(table) for name, table in self.finer(view).items()}
         rows = compute(self.lake, view, self.pins, as_of=self.as_of, finer=finer)
-        commit.become(self.lake, view.table, rows, started_from=started_from, state=state)
+        commit.become(self.lake, view.table, rows, state=state)
         return FULL, why
 
     def why_full(self, before: State | None, state: dict[str, Any]) -> str | None:
@@ -146,13 +144,13 @@ class Refresh:
     def read_pinned(self, table: Table) -> DataFrame:
         return self.lake.read(table, version=self.pins[table.full_name].version)
 
-    def bring_forward(self, view: FeatureView, before: State, *, started_from: int, state: dict[str, Any]) -> None:
+    def bring_forward(self, view: FeatureView, before: State, state: dict[str, Any]) -> None:
         step = Step(since=as_of_in(before), until=self.as_of, before=pins_in(before), after=self.pins)
         if view.changed_keys:
-            change_hinted(self.lake, view, step, started_from=started_from, state=state)
+            change_hinted(self.lake, view, step, state=state)
         else:
             finer = self.finer(view)
-            add_changes(self.lake, view, self.signed, step, finer=finer, started_from=started_from, state=state)
+            add_changes(self.lake, view, self.signed, step, finer=finer, state=state)
 
     def finer(self, view: FeatureView) -> dict[str, Table]:
         return {name: self.definitions.views[name].table for name in view.finer_views}

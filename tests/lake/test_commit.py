@@ -29,7 +29,9 @@ WITH_COLOUR = replace(THINGS, fields=(*THINGS.fields, Column("colour", Type.STRI
 def things(lake):
     """The table with t0: 4, t1: 10, t2: 20."""
     lake.create(THINGS)
-    commit.become(lake, THINGS, rows_of(lake, t0=4, t1=10, t2=20), started_from=lake.version(THINGS), state={"step": 1})
+    commit.become(
+        lake, THINGS, rows_of(lake, t0=4, t1=10, t2=20), state={"started_from": lake.version(THINGS), "step": 1}
+    )
     return lake
 
 
@@ -52,13 +54,12 @@ def add(lake, *, started_from, step, **sizes):
         differs="new.size <> 0",
         gone="old.size + new.size = 0",
         exists="new.size > 0",
-        started_from=started_from,
-        state={"step": step},
+        state={"started_from": started_from, "step": step},
     )
 
 
 def test_become_touches_only_rows_that_differ(things):
-    commit.become(things, THINGS, rows_of(things, t0=4, t1=11, t2=None), started_from=things.version(THINGS), state={})
+    commit.become(things, THINGS, rows_of(things, t0=4, t1=11, t2=None), state={"started_from": things.version(THINGS)})
 
     state = things.state(THINGS)
     assert sizes(things) == {"t0": 4, "t1": 11, "t2": None}
@@ -68,7 +69,7 @@ def test_become_touches_only_rows_that_differ(things):
 def test_a_table_whose_columns_are_not_the_declared_ones_is_replaced(things):
     rows = rows_of(things, t0=5).selectExpr("*", "'red' AS colour")
 
-    commit.become(things, WITH_COLOUR, rows, started_from=things.version(THINGS), state={})
+    commit.become(things, WITH_COLOUR, rows, state={"started_from": things.version(THINGS)})
 
     assert [tuple(row) for row in things.read(WITH_COLOUR).collect()] == [("t0", 5, AT.replace(tzinfo=None), "red")]
     assert things.state(WITH_COLOUR).rows == 1
@@ -77,7 +78,7 @@ def test_a_table_whose_columns_are_not_the_declared_ones_is_replaced(things):
 def test_keeping_moves_the_state_and_no_row(things):
     before = things.version(THINGS)
 
-    commit.keep(things, THINGS, started_from=before, state={"step": 2})
+    commit.keep(things, THINGS, state={"started_from": before, "step": 2})
 
     state = things.state(THINGS)
     assert (state.values["step"], state.version, state.rows, state.changed) == (2, before + 1, 3, 0)
@@ -108,9 +109,9 @@ def test_what_was_computed_from_a_version_that_others_went_on_from_is_not_commit
     if late == "merge":
         add(things, started_from=start, step="late", t1=5)
     elif late == "keep":
-        commit.keep(things, THINGS, started_from=start, state={"step": "late"})
+        commit.keep(things, THINGS, state={"started_from": start, "step": "late"})
     else:
-        commit.become(things, THINGS, rows_of(things, t9=9), started_from=start, state={"step": "late"})
+        commit.become(things, THINGS, rows_of(things, t9=9), state={"started_from": start, "step": "late"})
 
     assert (sizes(things), things.state(THINGS).values["step"]) == ({"t0": 4, "t1": 15, "t2": 20}, "first")
 
@@ -123,7 +124,7 @@ def test_a_later_write_of_the_session_is_neither_skipped_nor_marked(things):
 
 def test_rows_are_counted_where_the_last_commit_cannot_tell(things):
     rows_of(things, t7=7).write.format("delta").mode("append").save(things.path(THINGS))
-    commit.keep(things, THINGS, started_from=things.version(THINGS) - 1, state={})
+    commit.keep(things, THINGS, state={"started_from": things.version(THINGS) - 1})
 
     assert not things.state(THINGS).alone
     assert commit.rows_held(things, THINGS) == 4

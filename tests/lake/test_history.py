@@ -72,6 +72,7 @@ def test_a_missing_file_of_changes_or_of_rows_is_named(told, commit, kind):
         changes(lake, since)
 
 
+@pytest.mark.slow
 def test_files_that_only_moved_rows_are_not_needed(told):
     lake, since = told
     optimized = since.version + 2
@@ -87,6 +88,7 @@ def test_a_table_created_anew_tells_nothing_of_the_old_one(told):
         changes(lake, Pin("another", since.version))
 
 
+@pytest.mark.slow
 def test_a_version_that_is_not_reached_is_refused(told):
     lake, since = told
 
@@ -104,6 +106,7 @@ def test_a_feed_that_was_off_for_a_while_is_refused(told):
         changes(lake, since)
 
 
+@pytest.mark.slow
 def test_a_feed_beyond_the_retention_of_the_table_is_refused(told):
     lake, since = told
     properties = "(delta.deletedFileRetentionDuration = 'interval 0 seconds')"

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from contracts.slots import parse_as_of, to_micros
@@ -6,7 +8,7 @@ from lake import commit
 from lake.tables import LakeError
 from sinks.push import newest
 
-STATE = {"as_of": "2026-03-02T10:15:00Z"}
+STATE: dict[str, Any] = {"as_of": "2026-03-02T10:15:00Z"}
 
 
 @pytest.fixture
@@ -16,7 +18,7 @@ def gold(lake):
 
 
 def test_a_push_goes_to_the_newest_version_and_its_as_of(gold):
-    commit.keep(gold, actor_activity.table, started_from=gold.version(actor_activity.table), state=STATE)
+    commit.keep(gold, actor_activity.table, state=STATE | {"started_from": gold.version(actor_activity.table)})
 
     cursor, watermark = newest(gold, actor_activity)
 
@@ -33,7 +35,7 @@ def test_gold_without_state_is_not_pushed(gold):
 
 
 def test_gold_that_two_refreshes_wrote_at_once_is_not_pushed(gold):
-    commit.keep(gold, actor_activity.table, started_from=99, state=STATE)
+    commit.keep(gold, actor_activity.table, state=STATE | {"started_from": 99})
 
     with pytest.raises(LakeError, match=r"gold\.actor_activity was written by two refreshes at once"):
         newest(gold, actor_activity)

@@ -356,7 +356,8 @@ def test_arrow_batches_are_written_and_answered_with_one_row_of_counts(url):
     [counts] = write_batches(iter(batches), address, PUSH)
 
     items = asyncio.run(read(address))
-    assert counts.to_pylist() == [{"written": 1, "removed": 1, "stale": 1}]
+    size = len(binary(items["k1"], "visits") or b"")
+    assert counts.to_pylist() == [{"written": 1, "removed": 1, "stale": 1, "bytes": size}]
     assert counts.schema.names == [part.split()[0] for part in writer.OUTCOME.split(", ")]
     [views, owner] = Codec("visits", FEATURES).decode([binary(items["k1"], "visits") or b""]).columns
     assert (views.values.tolist(), owner.values.tolist()) == ([7], ["ada"])

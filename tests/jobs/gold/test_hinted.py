@@ -68,6 +68,7 @@ def test_only_the_keys_that_changed_are_computed_and_only_differences_are_writte
     assert owners(documents) == {"d1": "u3", "d2": "u9", "d3": None, "d4": "u3"}
 
 
+@pytest.mark.slow
 def test_a_row_that_the_transform_no_longer_gives_goes(documents):
     bring(documents, FACTS)
     DeltaTable.forPath(documents.spark, documents.path(silver.DOCUMENTS)).delete("document_id = 'd2'")
@@ -98,6 +99,7 @@ def test_each_key_is_sampled_in_one_of_so_many_turns(spark):
     assert sum(sampled) == 200
 
 
+@pytest.mark.slow
 def test_a_hint_without_the_key_is_refused(documents):
     bring(documents, FACTS)
     deliver(documents, {})

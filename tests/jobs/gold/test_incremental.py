@@ -89,6 +89,7 @@ def test_arrivals_late_events_corrections_erasures_and_expiry_reach_gold(silvers
     assert held(silvers, DOCUMENTS) == set()
 
 
+@pytest.mark.slow
 def test_an_event_before_its_time_counts_from_the_refresh_that_reaches_it(silvers):
     deliver(silvers, {"occurred_at": T + SLOT})
     bring(silvers, PAIRS)
@@ -98,6 +99,7 @@ def test_an_event_before_its_time_counts_from_the_refresh_that_reaches_it(silver
     assert held(silvers, PAIRS) == {("u1", "d1", 1, 1)}
 
 
+@pytest.mark.slow
 def test_a_missed_run_is_made_up_for_in_one_step(silvers):
     deliver(silvers, {})
     bring(silvers, PAIRS)
@@ -126,6 +128,7 @@ def test_an_earlier_time_is_refused_unless_all_is_computed_anew(silvers):
     assert bring(silvers, PAIRS, as_of=T)["pairs"] == ("incremental", 1, 0)
 
 
+@pytest.mark.slow
 def test_a_changed_definition_rebuilds_its_view_and_those_that_depend_on_it(silvers):
     deliver(silvers, {})
     bring(silvers, PAIRS, DOCUMENTS, OTHERS)

@@ -47,6 +47,7 @@ def counted(lake):
     return Counted(lake)
 
 
+@pytest.mark.slow
 def test_a_refresh_stays_within_its_budget_of_jobs(counted):
     counted.deliver(silver.INTERACTIONS, EVENT | {"event_id": "e2", "occurred_at": T + SLOT})
     counted.deliver(silver.DOCUMENTS, DOCUMENT | {"owner": "u4"})
