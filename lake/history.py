@@ -12,6 +12,9 @@ from pyspark.sql import SparkSession
 
 from lake import storage
 
+# What the change feed calls the rows that were there before.
+BEFORE_IMAGES = ("update_preimage", "delete")
+
 
 class HistoryLost(Exception):
     """The change feed no longer tells how a table came from one version to another; the message says why."""

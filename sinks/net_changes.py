@@ -6,13 +6,12 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from features.language import FeatureView
+from lake.history import BEFORE_IMAGES
 
 # What becomes of a key.
 WRITE = "write"
 REMOVE = "remove"
 SUPPRESS = "suppress"
-
-BEFORE_IMAGES = ("update_preimage", "delete")
 
 
 def item_key(entities: Iterable[tuple[str, str]]) -> Column:

@@ -18,9 +18,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from features.language import Window
+from lake.history import BEFORE_IMAGES
 
 FACTS = ("event_id", "event_type", "actor_id", "document_id", "occurred_at", "attributes")
-BEFORE_IMAGES = ("update_preimage", "delete")
 ALL_TIME = Window("total", None)
 
 
