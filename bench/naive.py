@@ -27,7 +27,7 @@ GRAIN = 1000
 def refresh_naively(
     lake: Lake, store: Address, definitions: Definitions, *, as_of: datetime, lease_seconds: float
 ) -> dict[str, Any]:
-    """Compute, overwrite and push; into tables and a store table of their own, which go afterwards."""
+    """Compute, overwrite and push: into tables of its own, which go afterwards, and a store table of its own, which stays."""
     pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
     root = f"{lake.root}-naive"
     gold: dict[str, DataFrame] = {}

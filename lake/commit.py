@@ -1,8 +1,8 @@
 """Commits of tables that refreshes maintain: the rows and the state they were computed from, once and together.
 
 A state says under `started_from` which version it was computed from, and the commit is Delta's transaction of that
-number. A process that computed from a
-version and was overtaken since then commits nothing, however late it wakes up: Delta skips a number already reached.
+number. A process that was overtaken since then commits nothing, however late it wakes up: Delta skips a number
+already reached.
 """
 
 from collections.abc import Mapping
