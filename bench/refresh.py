@@ -22,7 +22,7 @@ from jobs.gold import refresh as gold
 from jobs.gold.refresh import as_of_in
 from lake import storage
 from lake.tables import Lake
-from sinks.push import push_view
+from sinks.push import push_views
 from sinks.writer import Address
 
 Figures = dict[str, Any]
@@ -101,7 +101,7 @@ class Bench:
         refreshed = gold.run(self.lake, self.definitions, as_of=as_of)
         gold_seconds = time.monotonic() - began
         views = self.definitions.views.values()
-        pushed = {view.name: push_view(self.lake, self.store, view, lease_seconds=self.lease_seconds) for view in views}
+        pushed = push_views(self.lake, self.store, views, lease_seconds=self.lease_seconds)
         seconds = time.monotonic() - began
         return {
             "seconds": seconds,

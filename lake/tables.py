@@ -34,6 +34,13 @@ class Lake:
         self.spark = spark
         self.root = root
 
+    def in_own_session(self) -> "Lake":
+        """The same tables in a new Spark session, active in this thread: a commit's state goes through the session's settings."""
+        session = self.spark.newSession()
+        jvm: Any = session._jvm
+        jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession(session._jsparkSession)
+        return Lake(session, self.root)
+
     def path(self, table: Table) -> str:
         return f"{self.root}/{table.layer}/{table.name}"
 

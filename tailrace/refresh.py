@@ -19,7 +19,7 @@ from lake.session import open_session
 from lake.tables import Lake
 from online.embedded import store_url
 from settings import Settings
-from sinks.push import Pushed, push_view
+from sinks.push import Pushed, push_views
 from sinks.writer import Address
 
 # Is told what begins, such as "gold"; says nothing by default.
@@ -99,8 +99,5 @@ def run_silver(home: Home) -> None:
 
 
 def run_publish(home: Home) -> dict[str, Pushed]:
-    seconds = home.settings.store.lease_seconds
-    return {
-        view.name: push_view(home.lake, home.store, view, lease_seconds=seconds)
-        for view in home.definitions.views.values()
-    }
+    views = home.definitions.views.values()
+    return push_views(home.lake, home.store, views, lease_seconds=home.settings.store.lease_seconds)

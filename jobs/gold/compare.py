@@ -8,7 +8,7 @@ from contracts.tables import Table
 
 def differing_keys(held: DataFrame, wanted: DataFrame, table: Table) -> DataFrame:
     """The keys whose rows differ, nulls included, or that one side alone has."""
-    values = F.struct(*(name for name in table.columns if name not in table.key))
-    left, right = (rows.select(*table.key, values.alias(side)) for side, rows in (("held", held), ("wanted", wanted)))
-    both = left.join(right, on=list(table.key), how="full_outer")  # unique per key on both sides
-    return both.where(~F.col("held").eqNullSafe(F.col("wanted"))).select(*table.key)
+    both = [rows.select(*table.columns, F.lit(sign).alias("side")) for rows, sign in ((held, 1), (wanted, -1))]
+    # Grouping takes nulls for equal, and shuffles once where a join would sort both sides.
+    unpaired = both[0].unionByName(both[1]).groupBy(*table.columns).agg(F.sum("side").alias("side")).where("side <> 0")
+    return unpaired.select(*table.key).distinct()

@@ -12,6 +12,7 @@ from jobs.gold.compare import differing_keys
 from jobs.gold.incremental import Step
 from jobs.gold.transform import TransformError, check_keys, transform_unchecked
 from lake import commit
+from lake.rewrite import Change
 from lake.tables import Lake
 
 # One key of so many is checked whenever the inputs changed, others each time.
@@ -32,10 +33,12 @@ def change_hinted(lake: Lake, view: FeatureView, step: Step, *, state: dict[str,
         }
         rows = transform_unchecked(view, inputs, as_of=step.until)
         check_sample(lake, view, rows, keys, turn=sum(step.after[table.full_name].version for table in tables_of(view)))
-        changed = rows.join(keys, on=list(view.keys), how="left_semi")
-        check_keys(view, changed)
-        wanted = keys.join(changed.withColumn(EXISTS, F.lit(True)), on=list(view.keys), how="left")
-        merge_hinted(lake, view, wanted, state=state)
+        wanted = keys.join(rows.withColumn(EXISTS, F.lit(True)), on=list(view.keys), how="left").persist()
+        try:
+            check_keys(view, wanted)
+            commit.change(lake, view.table, change_to(wanted, view), state=state)
+        finally:
+            wanted.unpersist()
     finally:
         keys.unpersist()
 
@@ -81,16 +84,14 @@ def is_sampled(view: FeatureView, turn: int) -> Column:
     return F.pmod(F.xxhash64(*view.keys), F.lit(SAMPLED)) == turn % SAMPLED
 
 
-def merge_hinted(lake: Lake, view: FeatureView, wanted: DataFrame, *, state: dict[str, Any]) -> None:
+def change_to(wanted: DataFrame, view: FeatureView) -> Change:
+    """Rows as they shall be, `EXISTS` null where there shall be none."""
     own = {name: f"new.{name}" for name in view.feature_names}
-    commit.merge(
-        lake,
-        view.table,
-        wanted,
+    return Change(
+        rows=wanted,
         update=own,
         insert=own | {key: f"new.{key}" for key in view.keys},
         differs=" OR ".join(f"NOT (old.{name} <=> new.{name})" for name in own),
         gone=f"new.{EXISTS} IS NULL",
         exists=f"new.{EXISTS}",
-        state=state,
     )

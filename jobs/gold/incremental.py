@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from threading import Lock
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -17,9 +18,10 @@ from jobs.gold.maintain import LOST, Maintained, maintained_columns
 from jobs.gold.signed import signed_interactions
 from lake import commit
 from lake.history import Pin
+from lake.rewrite import Change
 from lake.tables import Lake
 
-# Increments of so many keys, some 100 MB, go to every task of a MERGE; more are shuffled to gold's rows.
+# Increments of so many keys, some 100 MB, go to every task that reads gold; more are shuffled to gold's rows.
 BROADCAST_KEYS = 500_000
 
 
@@ -40,8 +42,13 @@ class SignedRows:
     lake: Lake
     windows: frozenset[Window]
     held: dict[tuple[datetime, Pin], DataFrame] = field(default_factory=dict)
+    gathering: Lock = field(default_factory=Lock)
 
     def of(self, step: Step) -> DataFrame:
+        with self.gathering:
+            return self._of(step)
+
+    def _of(self, step: Step) -> DataFrame:
         table = silver.INTERACTIONS
         before, after = step.before[table.full_name], step.after[table.full_name]
         if (step.since, before) not in self.held:
@@ -87,32 +94,22 @@ def add_changes(
             rows = settle(found, interactions, view, as_of=step.until)
         if keys:
             rows = F.broadcast(rows) if keys <= BROADCAST_KEYS else rows
-            merge_increments(lake, view, columns, rows, state=state)
+            commit.change(lake, view.table, change_by(rows, view, columns), state=state)
         else:
             commit.keep(lake, view.table, state=state)
     finally:
         found.unpersist()
 
 
-def merge_increments(
-    lake: Lake,
-    view: FeatureView,
-    columns: list[Maintained],
-    rows: DataFrame,
-    *,
-    state: dict[str, Any],
-) -> None:
+def change_by(increments_: DataFrame, view: FeatureView, columns: list[Maintained]) -> Change:
+    """What the increments of some keys do to a view's gold table."""
     differs = [f"new.{c.name} <> 0" if c.additive else f"NOT (old.{c.name} <=> {c.merged})" for c in columns]
-    keys = {key: f"new.{key}" for key in view.keys}
     count = INTERACTIONS.name
-    commit.merge(
-        lake,
-        view.table,
-        rows,
+    return Change(
+        rows=increments_,
         update={column.name: column.merged for column in columns},
-        insert=keys | {column.name: column.inserted for column in columns},
+        insert={key: f"new.{key}" for key in view.keys} | {column.name: column.inserted for column in columns},
         differs=" OR ".join(differs),
         gone=f"old.{count} + new.{count} = 0",
         exists=f"new.{count} > 0",
-        state=state,
     )

@@ -3,11 +3,12 @@
 import time
 import uuid
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from graphlib import TopologicalSorter
 from typing import Any
 
-from delta.exceptions import DeltaConcurrentModificationException
 from pyspark.sql import DataFrame
 
 from contracts import silver
@@ -21,10 +22,14 @@ from lake import commit
 from lake.history import HistoryLost, Pin
 from lake.state import State
 from lake.tables import Lake
+from lake.transaction import Overtaken
 
 UNCHANGED = "unchanged"
 INCREMENTAL = "incremental"
 FULL = "full"
+
+# Views that are refreshed at once. Most of a small refresh is Spark's planning, which one view does on one core.
+AT_ONCE = 4
 
 
 class ConcurrentRefreshError(Exception):
@@ -56,7 +61,7 @@ def run(lake: Lake, definitions: Definitions, *, as_of: datetime, full: bool = F
     windows = frozenset(window for view in views for line in view.aggregations for window in line.windows)
     refresh = Refresh(lake, definitions, pins, as_of, full, SignedRows(lake, windows))
     try:
-        return {view.name: refresh.bring(view) for view in views}
+        return refresh.bring_all()
     finally:
         refresh.signed.release()
 
@@ -85,6 +90,25 @@ class Refresh:
     full: bool
     signed: SignedRows
 
+    def bring_all(self) -> dict[str, Refreshed]:
+        """Bring every view to the as-of, several at once, each after the finer views that it counts rows of."""
+        views = self.definitions.views
+        order = TopologicalSorter({name: view.finer_views for name, view in views.items()})
+        order.prepare()
+        done: dict[str, Refreshed] = {}
+        running: dict[Future[Refreshed], str] = {}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            while order.is_active():
+                running |= {pool.submit(self.bring_in_own_session, views[name]): name for name in order.get_ready()}
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    name = running.pop(future)
+                    done[name] = future.result()
+                    order.done(name)
+        return {name: done[name] for name in views}
+
+    def bring_in_own_session(self, view: FeatureView) -> Refreshed:
+        return replace(self, lake=self.lake.in_own_session()).bring(view)
+
     def bring(self, view: FeatureView) -> Refreshed:
         """Bring one view to the as-of; where its inputs are what they were, only its state moves."""
         began = time.monotonic()
@@ -99,7 +123,7 @@ class Refresh:
             state = wanted | {"run": uuid.uuid4().hex, "started_from": start.version}
             try:
                 how, why = self.write(view, before, state)
-            except DeltaConcurrentModificationException as error:
+            except Overtaken as error:
                 raise overtaken(view) from error
             after = check_alone(lake, view, run_id=state["run"])
         self.pins[table.full_name] = Pin(start.table_id, after.version)

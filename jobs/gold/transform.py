@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -44,14 +46,13 @@ def check_columns(view: FeatureView, rows: DataFrame) -> None:
 
 
 def check_keys(view: FeatureView, rows: DataFrame) -> None:
-    """Refuse null and repeated keys: a MERGE would insert each of them anew with every refresh."""
-    missing = F.count_if(F.greatest(*(F.col(key).isNull().cast("int") for key in (*view.keys, view.keys[0]))) == 1)
-    found = rows.agg(F.count("*").alias("rows"), F.countDistinct(*view.keys).alias("keys"), missing.alias("missing"))
-    counts = found.first()
-    if counts is None or counts.rows == counts["keys"]:
-        return
-    problem = "null" if counts.missing else "repeated"
-    raise TransformError(
-        f"view {view.name!r}: its transform returns {counts.rows} rows with {counts['keys']} different keys "
-        f"({', '.join(view.keys)}), some are {problem}; return one row per key"
-    )
+    """Refuse null and repeated keys: each of them would become a row of its own."""
+    per_key = rows.groupBy(*view.keys).agg(F.count("*").alias("rows"))
+    missing = reduce(or_, (F.col(key).isNull() for key in view.keys))
+    wrong = per_key.where(missing | (F.col("rows") > 1)).first()
+    if wrong is not None:
+        named = ", ".join(str(wrong[key]) for key in view.keys)
+        raise TransformError(
+            f"view {view.name!r}: its transform returns {wrong.rows} rows for the key {named} ({', '.join(view.keys)}); "
+            "return one row per key, and none for a key that is null"
+        )

@@ -5,8 +5,10 @@ import pytest
 
 from contracts.tables import Column, Table, Type
 from lake import commit
-from lake.state import TRANSACTION, USER_METADATA
+from lake.rewrite import Change
+from lake.state import TRANSACTION, USER_METADATA, to_metadata
 from lake.tables import Lake
+from lake.transaction import Overtaken
 
 AT = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 
@@ -45,17 +47,15 @@ def sizes(lake):
 
 def add(lake, *, started_from, step, **sizes):
     """Add to the sizes; a thing goes at 0, and a new one must be above 0."""
-    commit.merge(
-        lake,
-        THINGS,
-        rows_of(lake, **sizes),
+    change = Change(
+        rows=rows_of(lake, **sizes),
         update={"size": "old.size + new.size"},
         insert={"thing_id": "new.thing_id", "size": "new.size", "at": "new.at"},
         differs="new.size <> 0",
         gone="old.size + new.size = 0",
         exists="new.size > 0",
-        state={"started_from": started_from, "step": step},
     )
+    commit.change(lake, THINGS, change, state={"started_from": started_from, "step": step})
 
 
 def test_become_touches_only_rows_that_differ(things):
@@ -84,7 +84,7 @@ def test_keeping_moves_the_state_and_no_row(things):
     assert (state.values["step"], state.version, state.rows, state.changed) == (2, before + 1, 3, 0)
 
 
-def test_a_merge_updates_removes_and_inserts_by_its_conditions(things):
+def test_a_change_updates_removes_and_inserts_by_its_conditions(things):
     before = things.version(THINGS)
 
     add(things, started_from=before, step=2, t0=0, t1=5, t2=-20, t3=7, t4=0)
@@ -101,17 +101,19 @@ def test_a_merge_updates_removes_and_inserts_by_its_conditions(things):
     ]
 
 
-@pytest.mark.parametrize("late", ["merge", "keep", "become"])
+@pytest.mark.parametrize("late", ["change", "keep", "become"])
 def test_what_was_computed_from_a_version_that_others_went_on_from_is_not_committed(things, late):
     start = things.version(THINGS)
     add(things, started_from=start, step="first", t1=5)
 
-    if late == "merge":
-        add(things, started_from=start, step="late", t1=5)
-    elif late == "keep":
-        commit.keep(things, THINGS, state={"started_from": start, "step": "late"})
-    else:
-        commit.become(things, THINGS, rows_of(things, t9=9), state={"started_from": start, "step": "late"})
+    state = {"started_from": start, "step": "late"}
+    too_late = {
+        "change": lambda: add(things, **state, t1=5),
+        "keep": lambda: commit.keep(things, THINGS, state=state),
+        "become": lambda: commit.become(things, THINGS, rows_of(things, t9=9), state=state),
+    }
+    with pytest.raises(Overtaken, match=r"gold\.things was changed by another writer"):
+        too_late[late]()
 
     assert (sizes(things), things.state(THINGS).values["step"]) == ({"t0": 4, "t1": 15, "t2": 20}, "first")
 
@@ -123,8 +125,8 @@ def test_a_later_write_of_the_session_is_neither_skipped_nor_marked(things):
 
 
 def test_rows_are_counted_where_the_last_commit_cannot_tell(things):
-    rows_of(things, t7=7).write.format("delta").mode("append").save(things.path(THINGS))
-    commit.keep(things, THINGS, state={"started_from": things.version(THINGS) - 1})
+    late = to_metadata({"started_from": things.version(THINGS) - 1})
+    rows_of(things, t7=7).write.format("delta").mode("append").option("userMetadata", late).save(things.path(THINGS))
 
     assert not things.state(THINGS).alone
     assert commit.rows_held(things, THINGS) == 4

@@ -5,6 +5,7 @@ import pytest
 from contracts.slots import parse_as_of, to_micros
 from features.actor_activity import actor_activity
 from lake import commit
+from lake.state import to_metadata
 from lake.tables import LakeError
 from sinks.push import newest
 
@@ -35,7 +36,10 @@ def test_gold_without_state_is_not_pushed(gold):
 
 
 def test_gold_that_two_refreshes_wrote_at_once_is_not_pushed(gold):
-    commit.keep(gold, actor_activity.table, state=STATE | {"started_from": 99})
+    table = actor_activity.table
+    late = to_metadata(STATE | {"started_from": 99})
+    nothing = gold.read(table).limit(0)
+    nothing.write.format("delta").mode("append").option("userMetadata", late).save(gold.path(table))
 
     with pytest.raises(LakeError, match=r"gold\.actor_activity was written by two refreshes at once"):
         newest(gold, actor_activity)

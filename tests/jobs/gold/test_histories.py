@@ -183,7 +183,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, *, commits: int, before: bool) -> Ite
         return write_or_die
 
     with monkeypatch.context() as patch, suppress(Killed):
-        for name in ("merge", "keep", "become"):
+        for name in ("change", "keep", "become"):
             patch.setattr(commit, name, mortal(getattr(commit, name)))
         yield
 

@@ -1,0 +1,117 @@
+"""Change the rows of a table that some keys have, reading the table once.
+
+Delta's MERGE reads its target three times: which files match, which rows change, which positions to mark as deleted.
+Here one join finds the rows with their files and positions, and everything else is made from its result, which is as
+small as the change: new rows, change feed, deletion vectors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contracts.tables import Table
+from lake.tables import Lake
+from lake.transaction import Transaction
+
+UPDATE = "update"
+DELETE = "delete"
+INSERT = "insert"
+LEAVE = "leave"
+
+# What Delta's change feed calls the row of an update before and after.
+IMAGES = ("update_preimage", "update_postimage")
+
+# One task writes so many changed rows to one file of the table and one of its change feed.
+ROWS_PER_TASK = 50_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What becomes of the keys of `rows`, in SQL over the row that the table holds, `old`, and theirs, `new`.
+
+    A row goes where `gone`, else changes by `update` where `differs`; a key without a row gets `insert` where `exists`.
+    `rows` has one row per key.
+    """
+
+    rows: DataFrame
+    update: Mapping[str, str]
+    insert: Mapping[str, str]
+    differs: str
+    gone: str
+    exists: str
+
+
+def rewrite(lake: Lake, table: Table, change: Change, *, state: dict[str, Any]) -> None:
+    """Apply a change in one commit, also one that changes nothing; raises `Overtaken` where another writer was faster."""
+    transaction = Transaction(lake, table, state=state)
+    held = lake.read(table, version=transaction.version)
+    matched = match(held, table, change).persist()
+    try:
+        decided = matched.unionByName(missing(matched, table, change), allowMissingColumns=True)
+        counts = {row.action: row["count"] for row in decided.groupBy("action").count().collect()}
+        changed = sum(counts.get(action, 0) for action in (UPDATE, DELETE, INSERT))
+        if changed:
+            transaction.write(to_written(decided).coalesce(1 + changed // ROWS_PER_TASK))
+        if counts.keys() & {UPDATE, DELETE}:
+            transaction.delete(matched.where(is_one_of(UPDATE, DELETE)).select("file_path", "row_index"))
+        transaction.commit(
+            {
+                "numTargetRowsInserted": counts.get(INSERT, 0),
+                "numTargetRowsUpdated": counts.get(UPDATE, 0),
+                "numTargetRowsDeleted": counts.get(DELETE, 0),
+            }
+        )
+    finally:
+        matched.unpersist()
+
+
+def match(held: DataFrame, table: Table, change: Change) -> DataFrame:
+    """The rows that the keys have: action, the row before and after, its file and its position there."""
+    old = held.select("*", "_metadata.file_path", "_metadata.row_index").alias("old")
+    same_key = [F.col(f"old.{key}") == F.col(f"new.{key}") for key in table.key]
+    found = old.join(change.rows.alias("new"), on=same_key, how="inner")  # unique per key on both sides
+    action = F.when(F.expr(change.gone), DELETE).when(F.expr(change.differs), UPDATE).otherwise(LEAVE)
+    kept = {name: f"old.`{name}`" for name in table.columns}
+    return found.select(
+        action.alias("action"),
+        row_of(table, kept).alias("before"),
+        row_of(table, kept | dict(change.update)).alias("after"),
+        "old.file_path",
+        "old.row_index",
+    )
+
+
+def missing(matched: DataFrame, table: Table, change: Change) -> DataFrame:
+    """The keys that have no row and shall get one: action and the row after."""
+    has_row = matched.select(*(F.col(f"before.{key}").alias(key) for key in table.key))
+    without = change.rows.join(has_row, on=list(table.key), how="left_anti").alias("new")
+    return without.where(change.exists).select(
+        F.lit(INSERT).alias("action"), row_of(table, change.insert).alias("after")
+    )
+
+
+def to_written(decided: DataFrame) -> DataFrame:
+    """The table's new rows, `_change_type` null, and the rows of its change feed."""
+    new = version_of("after", None)
+    written = (
+        F.when(F.col("action") == UPDATE, F.array(new, *map(version_of, ("before", "after"), IMAGES)))
+        .when(F.col("action") == INSERT, F.array(new, version_of("after", "insert")))
+        .when(F.col("action") == DELETE, F.array(version_of("before", "delete")))
+    )
+    versions = decided.where(is_one_of(UPDATE, DELETE, INSERT)).select(F.explode(written).alias("written"))
+    return versions.select("written.row.*", "written._change_type")
+
+
+def version_of(side: str, change_type: str | None) -> Column:
+    return F.struct(F.lit(change_type).cast("string").alias("_change_type"), F.col(side).alias("row"))
+
+
+def row_of(table: Table, values: Mapping[str, str]) -> Column:
+    return F.struct(*(F.expr(values[field.name]).cast(str(field.type)).alias(field.name) for field in table.fields))
+
+
+def is_one_of(*actions: str) -> Column:
+    return F.col("action").isin(*actions)

@@ -1,0 +1,116 @@
+"""One transaction on a Delta table, made of the parts that Delta's own MERGE is made of.
+
+These parts are internal to Delta, so that its version is pinned (`pyproject.toml`, `setup/jars.lock`). What may go wrong
+stays with them: file statistics, constraints, conflicts with other writers, the commit itself.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from delta.exceptions import DeltaConcurrentModificationException
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contracts.tables import Table
+from lake.state import committing
+from lake.tables import Lake
+
+# Delta shortens strings in statistics to so many characters; our tables keep none of strings.
+STATISTICS_PREFIX = 32
+
+
+class Overtaken(Exception):
+    """Another writer changed the table since it was looked at, and nothing was committed; the message names it."""
+
+
+class Transaction:
+    """Changes to a table at one version, committed once and together with the state they were computed from.
+
+    `state["started_from"]` is the version; it is also the number of Delta's transaction, which a table takes once.
+    """
+
+    def __init__(self, lake: Lake, table: Table, *, state: dict[str, Any]) -> None:
+        self.lake = lake
+        self.table = table
+        self.state = state
+        jvm: Any = lake.spark._jvm
+        self._jvm = jvm
+        self._none = jvm.scala.Option.empty()
+        self._log = self._delta.DeltaLog.forTable(self._session, lake.path(table))
+        self._transaction = self._log.startTransaction(self._none, self._none)
+        reached = self._transaction.txnVersion(table.full_name)
+        if self._transaction.readVersion() != state["started_from"] or reached >= state["started_from"]:
+            raise overtaken(table)
+        self._files = self._transaction.filterFiles()  # also tells Delta that the whole table was read
+        self._actions: list[Any] = []
+
+    @property
+    def version(self) -> int:
+        """The version that the transaction changes."""
+        return int(self.state["started_from"])
+
+    def write(self, rows: DataFrame) -> None:
+        """Add rows; those with a `_change_type` that is not null go to the change feed instead of the table."""
+        self._actions.append(self._transaction.writeFiles(rows._jdf))
+
+    def delete(self, positions: DataFrame) -> None:
+        """Mark rows as deleted, given as the `file_path` and `row_index` that Spark's `_metadata` tells."""
+        path, index = (self._jvm.scala.Option.apply(F.col(name)._jc) for name in ("file_path", "row_index"))
+        every = self._jvm.org.apache.spark.sql.catalyst.expressions.Literal.TrueLiteral()
+        vectors = self._delta.commands.DeletionVectorBitmapGenerator.buildRowIndexSetsForFilesMatchingCondition(
+            self._session, self._transaction, True, positions._jdf, self._files, every, path, index
+        )
+        helper = self._delta.commands.DMLWithDeletionVectorsHelper
+        by_path = helper.generateCandidateFileMap(self._log.dataPath(), self._files)
+        touched = helper.findFilesWithMatchingRows(self._transaction, by_path, vectors)
+        snapshot = self._transaction.snapshot()
+        changed = helper.processUnmodifiedData(self._session, touched, snapshot, STATISTICS_PREFIX)
+        self._actions.append(changed._1())
+
+    def commit(self, metrics: Mapping[str, int]) -> None:
+        """Commit what was written and deleted under the name MERGE, with so many rows told in Delta's history.
+
+        Raises `Overtaken` where another writer was faster; nothing is committed then.
+        """
+        self._register(metrics)
+        none, nothing = self._none, self._sequence(())
+        merge = getattr(self._delta, "DeltaOperations$Merge")(none, none, none, none, nothing, nothing, nothing)
+        number = self._delta.actions.SetTransaction(self.table.full_name, self.version, none)
+        actions = self._sequence([number])
+        for more in self._actions:
+            actions = actions.appendedAll(more)
+        try:
+            with committing(self.lake.spark, self.state):
+                self._transaction.commit(actions, merge)
+        except DeltaConcurrentModificationException as error:
+            raise overtaken(self.table) from error
+
+    def _register(self, metrics: Mapping[str, int]) -> None:
+        execution = self._jvm.org.apache.spark.sql.execution.metric
+        context = self.lake.spark.sparkContext._jsc.sc()
+        registered = self._jvm.java.util.HashMap()
+        expected = self._jvm.scala.jdk.javaapi.CollectionConverters.asJava(self._delta.DeltaOperationMetrics.MERGE())
+        for name in {*expected, "operationNumSourceRows", *metrics}:
+            metric = execution.SQLMetrics.createMetric(context, name)
+            metric.set(metrics.get(name, 0))
+            registered.put(name, metric)
+        as_scala = self._jvm.org.apache.spark.api.python.PythonUtils.toScalaMap(registered)
+        self._transaction.registerSQLMetrics(self._session, as_scala)
+
+    def _sequence(self, items: Iterable[Any]) -> Any:
+        listed = self._jvm.java.util.ArrayList()
+        for item in items:
+            listed.add(item)
+        return self._jvm.org.apache.spark.api.python.PythonUtils.toSeq(listed)
+
+    @property
+    def _session(self) -> Any:
+        return self.lake.spark._jsparkSession
+
+    @property
+    def _delta(self) -> Any:
+        return self._jvm.org.apache.spark.sql.delta
+
+
+def overtaken(table: Table) -> Overtaken:
+    return Overtaken(f"{table.full_name} was changed by another writer at the same time; nothing was committed")
