@@ -14,9 +14,10 @@ from features.language import Definitions, FeatureView
 from jobs.gold.compute import compute
 from lake import storage
 from lake.tables import Lake
+from online.control import Cursor
 from sinks.lease import leased
 from sinks.net_changes import WRITE, online_rows
-from sinks.push import FIRST_LOAD, write
+from sinks.push import FIRST_LOAD, Pushed, close_with, write
 from sinks.writer import Address, Sequenced
 
 FULLY_UP_TO = 1_500_000  # rows; of more, a share of `SAMPLE` is pushed and the time extrapolated, which the figures say
@@ -40,13 +41,14 @@ def refresh_naively(
     gold_seconds = time.monotonic() - began
     lake_bytes = sum(file.bytes for file in storage.list_files(lake.spark, root))
     own_store = replace(store, table=f"{store.table}-naive")
-    total = sum(rows.count() for rows in gold.values())
-    share = GRAIN if total <= FULLY_UP_TO else SAMPLE * GRAIN // total
+    share = share_pushed(sum(rows.count() for rows in gold.values()))
+    began = time.monotonic()
     pushes = [
         push_share(gold[view.name], view, own_store, as_of=as_of, share=share, lease_seconds=lease_seconds)
         for view in definitions.views.values()
     ]
-    seconds, pushed, store_bytes = (sum(part) for part in zip(*pushes, strict=True))
+    seconds = time.monotonic() - began
+    pushed, store_bytes = (sum(getattr(push, name) for push in pushes) for name in ("pushed", "bytes"))
     storage.delete(lake.spark, root)
     scale = GRAIN / share
     return {
@@ -60,13 +62,26 @@ def refresh_naively(
     }
 
 
+def share_pushed(rows: int) -> int:
+    """How many in `GRAIN` of so many rows are pushed."""
+    return GRAIN if rows <= FULLY_UP_TO else SAMPLE * GRAIN // rows
+
+
 def push_share(
-    rows: DataFrame, view: FeatureView, store: Address, *, as_of: datetime, share: int, lease_seconds: float
-) -> tuple[float, int, int]:
-    """Push a share in `GRAIN` of a view's online rows; seconds, rows and bytes."""
+    rows: DataFrame,
+    view: FeatureView,
+    store: Address,
+    *,
+    as_of: datetime,
+    share: int,
+    lease_seconds: float,
+    cursor: Cursor | None = None,
+) -> Pushed:
+    """Push a share in `GRAIN` of a view's online rows, and leave the cursor, if given one, as if all had been."""
     chosen = rows.where(F.pmod(F.xxhash64(*view.keys), F.lit(GRAIN)) < share)
     with leased(store, view.name, seconds=lease_seconds) as found:
         push = Sequenced(view=view.name, features=view.features, sequence=found.sequence, as_of=to_micros(as_of))
-        began = time.monotonic()
         pushed = write(online_rows(chosen, view).withColumn("action", F.lit(WRITE)), FIRST_LOAD, store, push)
-        return time.monotonic() - began, pushed.pushed, pushed.bytes
+        if cursor is not None:
+            close_with(store, push, cursor)
+    return pushed

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame
 
 from contracts.tables import Table
+from lake.conflicts import CONFLICTS
 from lake.rewrite import Change, rewrite
 from lake.state import committing, to_metadata
 from lake.tables import Lake, same_key
@@ -76,5 +76,5 @@ def overwrite(lake: Lake, table: Table, rows: DataFrame, *, state: State, new_co
 def alone(table: Table) -> Iterator[None]:
     try:
         yield
-    except DeltaConcurrentModificationException as error:
+    except CONFLICTS as error:
         raise overtaken(table) from error

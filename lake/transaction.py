@@ -7,11 +7,11 @@ stays with them: file statistics, constraints, conflicts with other writers, the
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from delta.exceptions import DeltaConcurrentModificationException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts.tables import Table
+from lake.conflicts import CONFLICTS
 from lake.state import committing
 from lake.tables import Lake
 
@@ -82,7 +82,7 @@ class Transaction:
         try:
             with committing(self.lake.spark, self.state):
                 self._transaction.commit(actions, merge)
-        except DeltaConcurrentModificationException as error:
+        except CONFLICTS as error:
             raise overtaken(self.table) from error
 
     def _register(self, metrics: Mapping[str, int]) -> None:

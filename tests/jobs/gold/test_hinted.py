@@ -91,12 +91,20 @@ def test_a_hint_that_leaves_out_what_changed_is_caught_and_gold_stays(documents,
     assert documents.version(FACTS.table) == version
 
 
-def test_each_key_is_sampled_in_one_of_so_many_turns(spark):
+def test_each_key_is_in_one_of_so_many_samples(spark):
     keys = spark.range(200).selectExpr("CAST(id AS STRING) AS document_id")
 
-    sampled = [keys.where(hinted.is_sampled(FACTS, turn)).count() for turn in range(hinted.SAMPLED)]
+    sampled = [keys.where(hinted.is_sampled(FACTS, part)).count() for part in range(hinted.SAMPLED)]
 
     assert sum(sampled) == 200
+
+
+def test_every_sample_is_checked_also_where_the_table_changes_at_the_same_hour_of_each_day():
+    turns = [hinted.turn_of(96 * day) for day in range(1000)]
+
+    checked = [turn // hinted.SAMPLED % hinted.SAMPLED for turn in turns if turn % hinted.SAMPLED == 0]
+
+    assert set(checked) == set(range(hinted.SAMPLED))
 
 
 @pytest.mark.slow
