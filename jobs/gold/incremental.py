@@ -80,7 +80,7 @@ def add_changes(
 
     Raises `HistoryLost` where a change feed does not reach from one end of the step to the other.
     """
-    columns = maintained_columns(view, since=step.since, until=step.until)
+    columns = maintained_columns(view)
     feeds = {
         name: lake.changes_since(table, since=step.before[table.full_name], until=step.after[table.full_name])
         for name, table in finer.items()

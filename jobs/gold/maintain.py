@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -11,7 +10,7 @@ from features.language import Count, Distinct, FeatureView, First, Last, NewestI
 from features.language.aggregation import Aggregation
 from features.language.view import INTERACTIONS
 from jobs.gold.aggregate import is_of, newest_of, number_in
-from jobs.gold.signed import weight_in
+from jobs.gold.signed import weight_column
 
 # Set on a key that lost an interaction: its first, last and newest are settled from those that survive.
 LOST = "_lost"
@@ -33,19 +32,19 @@ class Maintained:
     additive: bool
 
 
-def maintained_columns(view: FeatureView, *, since: datetime, until: datetime) -> list[Maintained]:
+def maintained_columns(view: FeatureView) -> list[Maintained]:
     """Every column of a view's gold table but its keys."""
     interactions = added(INTERACTIONS.name, F.col("gained"))
-    return [interactions, *(column for line in view.aggregations for column in maintained_by(line, since, until))]
+    return [interactions, *(column for line in view.aggregations for column in maintained_by(line))]
 
 
-def maintained_by(line: Aggregation, since: datetime, until: datetime) -> Iterator[Maintained]:
+def maintained_by(line: Aggregation) -> Iterator[Maintained]:
     """The columns that one line of a view declares."""
     if isinstance(line, Count):
         for feature, window in zip(line.features, line.windows, strict=True):
-            yield added(feature.name, F.when(is_of(line.types), weight_in(window, since, until)))
+            yield added(feature.name, F.when(is_of(line.types), F.col(weight_column(window))))
     elif isinstance(line, Sum):
-        yield from maintained_sums(line, since, until)
+        yield from maintained_sums(line)
     elif isinstance(line, Distinct):
         for feature in line.features:
             yield added(feature.name, F.col(feature.name))  # +1 and -1 by `distinct_changes`
@@ -57,9 +56,9 @@ def maintained_by(line: Aggregation, since: datetime, until: datetime) -> Iterat
         yield from maintained_newest(line)
 
 
-def maintained_sums(line: Sum, since: datetime, until: datetime) -> Iterator[Maintained]:
+def maintained_sums(line: Sum) -> Iterator[Maintained]:
     for feature, state, window in zip(line.features, line.state, line.windows, strict=True):
-        number = F.when(is_of(line.types), weight_in(window, since, until) * number_in(line))
+        number = F.when(is_of(line.types), F.col(weight_column(window)) * number_in(line))
         exact = added(state.name, number, type_=state.type)
         yield exact
         as_double = [f"CAST({sql} AS DOUBLE)" for sql in (exact.merged, exact.inserted)]
