@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from contracts.tables import Table
 from lake.tables import Lake
-from lake.transaction import Transaction
+from lake.transaction import POSITION, Transaction
 
 UPDATE = "update"
 DELETE = "delete"
@@ -56,7 +56,7 @@ def rewrite(lake: Lake, table: Table, change: Change, *, state: dict[str, Any]) 
         if changed:
             transaction.write(to_written(decided).coalesce(1 + changed // ROWS_PER_TASK))
         if counts.keys() & {UPDATE, DELETE}:
-            transaction.delete(matched.where(is_one_of(UPDATE, DELETE)).select("file_path", "row_index"))
+            transaction.delete(matched.where(is_one_of(UPDATE, DELETE)).select(*POSITION))
         transaction.commit(
             {
                 "numTargetRowsInserted": counts.get(INSERT, 0),
@@ -70,7 +70,8 @@ def rewrite(lake: Lake, table: Table, change: Change, *, state: dict[str, Any]) 
 
 def match(held: DataFrame, table: Table, change: Change) -> DataFrame:
     """The rows that the keys have: action, the row before and after, its file and its position there."""
-    old = held.select("*", "_metadata.file_path", "_metadata.row_index").alias("old")
+    place = (F.col(f"_metadata.{name}").alias(f"_{name}") for name in POSITION)
+    old = held.select("*", *place).alias("old")
     same_key = [F.col(f"old.{key}") == F.col(f"new.{key}") for key in table.key]
     found = old.join(change.rows.alias("new"), on=same_key, how="inner")  # unique per key on both sides
     action = F.when(F.expr(change.gone), DELETE).when(F.expr(change.differs), UPDATE).otherwise(LEAVE)
@@ -79,8 +80,7 @@ def match(held: DataFrame, table: Table, change: Change) -> DataFrame:
         action.alias("action"),
         row_of(table, kept).alias("before"),
         row_of(table, kept | dict(change.update)).alias("after"),
-        "old.file_path",
-        "old.row_index",
+        *(F.col(f"old._{name}").alias(name) for name in POSITION),
     )
 
 

@@ -10,7 +10,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contracts.tables import Table
 from lake import storage
-from lake.history import HistoryLost, Pin, check_history
+from lake.conflicts import CONFLICTS
+from lake.history import HistoryLost, Pin, check_history, rows_written
 from lake.session import schema_of
 from lake.state import State, committing, is_restore, state_of_commit, to_metadata
 
@@ -87,6 +88,10 @@ class Lake:
                 raise
             raise HistoryLost(f"{table.full_name} keeps its history for less than the time since then") from error
 
+    def rows_written(self, table: Table, *, after: int, up_to: int) -> bool:
+        """Whether a commit after one version, up to another, changed rows; maintenance does not."""
+        return rows_written(self.spark, self.path(table), after=after, up_to=up_to)
+
     def state(self, table: Table, *, version: int | None = None) -> State | None:
         """The newest state committed with the table, up to a version; None where no commit carries one."""
         if not self.exists(table):
@@ -118,7 +123,8 @@ class Lake:
         builder = builder.addColumns(schema_of(table.ddl))
         for key, value in (PROPERTIES | properties_of(table)).items():
             builder = builder.property(key, value)
-        builder.execute()
+        with suppress(*CONFLICTS):  # of several that create it at once, one does
+            builder.execute()
 
     def append_once(self, table: Table, rows: DataFrame, *, number: int) -> None:
         """Append rows under a rising number; an append under a number already reached does nothing."""

@@ -19,6 +19,10 @@ from lake.tables import Lake
 STATISTICS_PREFIX = 32
 
 
+# Where Spark's `_metadata` says that a row is.
+POSITION = ("file_path", "row_index")
+
+
 class Overtaken(Exception):
     """Another writer changed the table since it was looked at, and nothing was committed; the message names it."""
 
@@ -54,8 +58,8 @@ class Transaction:
         self._actions.append(self._transaction.writeFiles(rows._jdf))
 
     def delete(self, positions: DataFrame) -> None:
-        """Mark rows as deleted, given as the `file_path` and `row_index` that Spark's `_metadata` tells."""
-        path, index = (self._jvm.scala.Option.apply(F.col(name)._jc) for name in ("file_path", "row_index"))
+        """Mark rows as deleted, given by their `POSITION`."""
+        path, index = (self._jvm.scala.Option.apply(F.col(name)._jc) for name in POSITION)
         every = self._jvm.org.apache.spark.sql.catalyst.expressions.Literal.TrueLiteral()
         vectors = self._delta.commands.DeletionVectorBitmapGenerator.buildRowIndexSetsForFilesMatchingCondition(
             self._session, self._transaction, True, positions._jdf, self._files, every, path, index

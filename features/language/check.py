@@ -79,6 +79,12 @@ def check_distinct(view: FeatureView, line: Distinct, views: Mapping[str, Featur
         raise DefinitionError(f"{here}, field 'rows_of': there is no view {line.rows_of!r}")
     if not set(view.entities) < set(finer.entities):
         raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is not keyed finer than {view.name!r}")
+    if finer.transform is not None:
+        # A transform may give rows of keys that no interaction has, which this view then has no row to count them in.
+        raise DefinitionError(
+            f"{here}, field 'rows_of': {finer.name!r} is a transform, and distinct counts of {view.name!r} come from a "
+            "view that declares aggregations; count in a transform instead"
+        )
     for window in line.over:
         if f"{line.active}_{window}" not in finer.feature_names:
             raise DefinitionError(

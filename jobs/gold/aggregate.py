@@ -11,6 +11,9 @@ from features.language import Count, Distinct, FeatureView, First, Last, NewestI
 from features.language.aggregation import Aggregation
 from features.language.view import INTERACTIONS
 
+# A number of any length; but not 1e-99999999, of which Java would write out every digit.
+NUMBER = r"^[+-]?[0-9]*\.?[0-9]*([eE][+-]?[0-9]{1,2})?$"
+
 
 def aggregate(
     interactions: DataFrame, view: FeatureView, *, as_of: datetime, finer: Mapping[str, DataFrame]
@@ -54,7 +57,8 @@ def sums_of(line: Sum, as_of: datetime) -> list[Column]:
 
 def number_in(line: Sum) -> Column:
     """The number that a line sums, as a decimal; 0 where the interaction has none."""
-    number = F.get_json_object("attributes", f"$.{line.of}").try_cast("decimal(24,6)")
+    text = F.get_json_object("attributes", f"$.{line.of}")
+    number = F.when(text.rlike(NUMBER), text.try_cast("decimal(24,6)"))
     return F.coalesce(number, F.lit(0).cast("decimal(24,6)"))
 
 

@@ -60,7 +60,7 @@ def settle(found: DataFrame, interactions: DataFrame, view: FeatureView, *, as_o
     survivors = happened.join(lost, on=list(view.keys), how="left_semi")
     values = survivors.groupBy(*view.keys).agg(*columns)
     names = [name for name in values.columns if name not in view.keys]
-    renamed = values.select(*view.keys, *(F.col(name).alias(f"survivor_{name}") for name in names))
+    renamed = values.select(*view.keys, *(F.col(name).alias(f"_survivor_{name}") for name in names))
     joined = found.join(renamed, on=list(view.keys), how="left")  # unique per key on both sides
-    replaced = {name: F.when(F.col(LOST), F.col(f"survivor_{name}")).otherwise(F.col(name)) for name in names}
+    replaced = {name: F.when(F.col(LOST), F.col(f"_survivor_{name}")).otherwise(F.col(name)) for name in names}
     return joined.withColumns(replaced).select(*found.columns)

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -56,10 +56,18 @@ def run(lake: Lake, definitions: Definitions, *, as_of: datetime, full: bool = F
     `full` computes every view anew, and allows an `as_of` before the one that gold holds.
     """
     views = definitions.views.values()
-    check_as_of(lake, () if full else views, as_of)
+    for view in views:
+        lake.create(view.table)
+    # Every view goes on from what it is now: a refresh that another one passes from here on commits nothing more.
+    starts = {view.name: lake.pin(view.table) for view in views}
+    held = {view.name: lake.state(view.table, version=starts[view.name].version) for view in views}
+    if full:
+        check_on_grid(as_of)
+    else:
+        check_not_before(held, as_of)
     pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
     windows = frozenset(window for view in views for line in view.aggregations for window in line.windows)
-    refresh = Refresh(lake, definitions, pins, as_of, full, SignedRows(lake, windows))
+    refresh = Refresh(lake, definitions, pins, starts, held, as_of, full, SignedRows(lake, windows))
     try:
         return refresh.bring_all()
     finally:
@@ -68,24 +76,32 @@ def run(lake: Lake, definitions: Definitions, *, as_of: datetime, full: bool = F
 
 def check_as_of(lake: Lake, views: Iterable[FeatureView], as_of: datetime) -> None:
     """Refuse a time off the grid, and one before what a view already holds; the same time again is allowed."""
+    check_not_before({view.name: lake.state(view.table) for view in views}, as_of)
+
+
+def check_not_before(states: Mapping[str, State | None], as_of: datetime) -> None:
     check_on_grid(as_of)
-    for view in views:
-        state = lake.state(view.table)
+    for name, state in states.items():
         held = as_of_in(state) if state else None
         if held and held > as_of:
             raise AsOfError(
-                f"view {view.name} is already refreshed to {to_text(held)}, after {to_text(as_of)}; "
+                f"view {name} is already refreshed to {to_text(held)}, after {to_text(as_of)}; "
                 f"refresh to {to_text(held)} or later, or compute everything anew at the earlier time with --full"
             )
 
 
 @dataclass(frozen=True)
 class Refresh:
-    """One refresh. `pins` has the version of each table that views read: silver's from the start, a view's when it is done."""
+    """One refresh. `pins` has the version of each table that views read: silver's from the start, a view's when it is done.
+
+    `starts` has each view's own table as it was when the refresh began, `held` the state it carried.
+    """
 
     lake: Lake
     definitions: Definitions
     pins: dict[str, Pin]
+    starts: Mapping[str, Pin]
+    held: Mapping[str, State | None]
     as_of: datetime
     full: bool
     signed: SignedRows
@@ -112,12 +128,9 @@ class Refresh:
     def bring(self, view: FeatureView) -> Refreshed:
         """Bring one view to the as-of; where its inputs are what they were, only its state moves."""
         began = time.monotonic()
-        lake, table = self.lake, view.table
-        lake.create(table)
-        start = lake.pin(table)
-        before = lake.state(table, version=start.version)
+        start, before = self.starts[view.name], self.held[view.name]
         wanted = self.wanted(view)
-        if before and is_current(before, wanted) and not self.full:
+        if before and is_current(before, wanted) and start.version == before.version and not self.full:
             after, how, why = before, UNCHANGED, None
         else:
             state = wanted | {"run": uuid.uuid4().hex, "started_from": start.version}
@@ -125,8 +138,8 @@ class Refresh:
                 how, why = self.write(view, before, state)
             except Overtaken as error:
                 raise overtaken(view) from error
-            after = check_alone(lake, view, run_id=state["run"])
-        self.pins[table.full_name] = Pin(start.table_id, after.version)
+            after = check_alone(self.lake, view, run_id=state["run"])
+        self.pins[view.table.full_name] = Pin(start.table_id, after.version)
         changed = 0 if how == UNCHANGED else after.changed
         seconds = time.monotonic() - began
         return Refreshed(how=how, why=why, gold_rows=after.rows, changed=changed, seconds=seconds)
@@ -138,7 +151,7 @@ class Refresh:
 
     def write(self, view: FeatureView, before: State | None, state: dict[str, Any]) -> tuple[str, str | None]:
         """Commit the view at the as-of, by what changed where that can be told; returns how, and why in full."""
-        why = self.why_full(before, state)
+        why = self.why_full(view, before, state)
         if before and not why:
             if not view.wants_as_of and before.values["inputs"] == state["inputs"]:
                 commit.keep(self.lake, view.table, state=state)
@@ -155,7 +168,7 @@ class Refresh:
         commit.become(self.lake, view.table, rows, state=state)
         return FULL, why
 
-    def why_full(self, before: State | None, state: dict[str, Any]) -> str | None:
+    def why_full(self, view: FeatureView, before: State | None, state: dict[str, Any]) -> str | None:
         """What rules out to go on from what gold holds."""
         if self.full:
             return "asked for"
@@ -163,7 +176,11 @@ class Refresh:
             return "nothing was computed before"
         if before.values.get("definition") != state["definition"]:
             return "the definition changed"
-        return None if before.alone else "the last refresh was overtaken by another"
+        if not before.alone:
+            return "the last refresh was overtaken by another"
+        if self.lake.rows_written(view.table, after=before.version, up_to=state["started_from"]):
+            return "something else than a refresh wrote to it"
+        return None
 
     def read_pinned(self, table: Table) -> DataFrame:
         return self.lake.read(table, version=self.pins[table.full_name].version)
