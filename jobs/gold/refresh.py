@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from delta.exceptions import DeltaConcurrentModificationException
 from pyspark.sql import DataFrame
 
 from contracts import silver
@@ -18,6 +17,7 @@ from jobs.gold.compute import compute, inputs_of
 from jobs.gold.hinted import change_hinted
 from jobs.gold.incremental import SignedRows, Step, add_changes
 from lake import commit
+from lake.conflicts import CONFLICTS
 from lake.history import HistoryLost, Pin
 from lake.state import State
 from lake.tables import Lake
@@ -99,7 +99,7 @@ class Refresh:
             state = wanted | {"run": uuid.uuid4().hex, "started_from": start.version}
             try:
                 how, why = self.write(view, before, state)
-            except DeltaConcurrentModificationException as error:
+            except CONFLICTS as error:
                 raise overtaken(view) from error
             after = check_alone(lake, view, run_id=state["run"])
         self.pins[table.full_name] = Pin(start.table_id, after.version)
