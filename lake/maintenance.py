@@ -33,8 +33,12 @@ OPTIMIZE = {
     "spark.databricks.delta.optimize.maxFileSize": str(LARGEST),
     "spark.databricks.delta.optimize.maxDeletedRowsRatio": str(DELETED_SHARE),
 }
-# Logged, a vacuum is two commits without a change, which every reader of the change feed would go through.
-VACUUM = {"spark.databricks.delta.vacuum.logging.enabled": "false"}
+VACUUM = {
+    # Logged, a vacuum is two commits without a change, which every reader of the change feed would go through.
+    "spark.databricks.delta.vacuum.logging.enabled": "false",
+    # The files are listed in so many tasks, 10,000 by default, however few there are.
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
+}
 
 HOUR = timedelta(hours=1)
 
