@@ -80,3 +80,5 @@ FILES = Table(
     key=("feed", "file", "sha256"),
     statistics=("batch",),
 )
+
+TABLES = (EVENTS, DOCUMENTS, QUARANTINE, FILES)

@@ -3,7 +3,8 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pyarrow as pa
@@ -22,6 +23,9 @@ DELTA = {
     "spark.databricks.delta.skipRecordingEmptyCommits": "false",
     # A lost file is an error; ignored, a change feed after VACUUM would read as empty.
     "spark.sql.files.ignoreMissingFiles": "false",
+    # Delta refuses what is older than a table's retention, whether its files are there or not. Ours are while a cursor
+    # needs them (lake/maintenance.py), and whether a feed is whole is looked up before it is read (lake/history.py).
+    "spark.databricks.delta.vacuum.enforceTimeTravelWithinDeletedFileRetentionDuration": "false",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
@@ -63,6 +67,18 @@ def open_session(settings: SparkSettings, *, name: str = "tailrace") -> SparkSes
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+@contextmanager
+def configured(spark: SparkSession, options: Mapping[str, str]) -> Iterator[None]:
+    """Set options of the session for the statements inside; a leaked one would reach every later write."""
+    for key, value in options.items():
+        spark.conf.set(key, value)
+    try:
+        yield
+    finally:
+        for key in options:
+            spark.conf.unset(key)
 
 
 def small_frame(spark: SparkSession, rows: Sequence[tuple[Any, ...]], ddl: str) -> DataFrame:

@@ -8,6 +8,8 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from lake.session import configured
+
 STATE_KEY = "tailrace"
 USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 TRANSACTION = ("spark.databricks.delta.write.txnAppId", "spark.databricks.delta.write.txnVersion")
@@ -92,10 +94,5 @@ def committing(spark: SparkSession, values: dict[str, Any], *, table: str | None
     conf = {USER_METADATA: to_metadata(values)}
     if table is not None:
         conf |= dict(zip(TRANSACTION, (table, str(values["started_from"])), strict=True))
-    for key, value in conf.items():
-        spark.conf.set(key, value)
-    try:
+    with configured(spark, conf):
         yield
-    finally:
-        for key in conf:
-            spark.conf.unset(key)

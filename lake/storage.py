@@ -82,10 +82,23 @@ def read_text(spark: SparkSession, path: str) -> str | None:
 
 def exists(spark: SparkSession, folder: str, file: str) -> bool:
     """Whether a file is there whose path below the folder, or whole, is given as a URI, as Delta's log does."""
-    jvm: Any = spark._jvm
-    name = jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file))
+    resolved, system = _resolve_uri(spark, folder, file)
+    return bool(system.exists(resolved))
+
+
+def modified_at(spark: SparkSession, folder: str, file: str) -> datetime | None:
+    """When a file was written, given as for `exists`; None where there is none."""
+    resolved, system = _resolve_uri(spark, folder, file)
+    if not system.exists(resolved):
+        return None
+    return datetime.fromtimestamp(system.getFileStatus(resolved).getModificationTime() / 1000, UTC)
+
+
+def files_and_bytes(spark: SparkSession, folder: str) -> tuple[int, int]:
+    """How many files lie below a folder, at any depth, and their bytes."""
     resolved, system = _resolve(spark, folder)
-    return bool(system.exists(jvm.org.apache.hadoop.fs.Path(resolved, name)))
+    summary = system.getContentSummary(resolved)
+    return int(summary.getFileCount()), int(summary.getLength())
 
 
 def delete(spark: SparkSession, folder: str) -> None:
@@ -103,3 +116,10 @@ def _resolve(spark: SparkSession, path: str) -> tuple[Any, Any]:
     jvm: Any = spark._jvm
     resolved = jvm.org.apache.hadoop.fs.Path(path)
     return resolved, resolved.getFileSystem(spark._jsc.hadoopConfiguration())
+
+
+def _resolve_uri(spark: SparkSession, folder: str, file: str) -> tuple[Any, Any]:
+    jvm: Any = spark._jvm
+    name = jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file))
+    resolved, system = _resolve(spark, folder)
+    return jvm.org.apache.hadoop.fs.Path(resolved, name), system

@@ -1,21 +1,22 @@
 """Delta tables by contract: read at a version, written together with the state they were computed from."""
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from delta.exceptions import ConcurrentTransactionException
 from delta.tables import DeltaTable
-from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
 from contracts.tables import Table
 from lake import storage
 from lake.conflicts import CONFLICTS
-from lake.history import HistoryLost, Pin, check_history, rows_written
+from lake.history import Pin, check_history, rows_written
 from lake.session import schema_of
 from lake.state import State, committing, is_restore, state_of_commit, to_metadata
 
-RETENTION_PASSED = "DELTA_UNSUPPORTED_TIME_TRAVEL_BEYOND_DELETED_FILE_RETENTION_DURATION"
+# A weekend without a push still ends in one of changes.
+RETENTION = timedelta(days=3)
 
 PROPERTIES = {
     "delta.enableDeletionVectors": "true",
@@ -29,18 +30,22 @@ class LakeError(Exception):
 
 
 class Lake:
-    """All tables below one root, a local folder or any URI that Spark's file systems take."""
+    """All tables below one root, a local folder or any URI that Spark's file systems take.
 
-    def __init__(self, spark: SparkSession, root: str) -> None:
+    `retention` is how long tables keep what their newest version no longer reads.
+    """
+
+    def __init__(self, spark: SparkSession, root: str, *, retention: timedelta = RETENTION) -> None:
         self.spark = spark
         self.root = root
+        self.retention = retention
 
     def in_own_session(self) -> "Lake":
         """The same tables in a new Spark session, active in this thread: a commit's state goes through the session's settings."""
         session = self.spark.newSession()
         jvm: Any = session._jvm
         jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession(session._jsparkSession)
-        return Lake(session, self.root)
+        return Lake(session, self.root, retention=self.retention)
 
     def path(self, table: Table) -> str:
         return f"{self.root}/{table.layer}/{table.name}"
@@ -50,15 +55,15 @@ class Lake:
 
     def version(self, table: Table) -> int:
         """The newest version."""
-        return int(self._snapshot(table).version())
+        return int(self.snapshot(table).version())
 
     def table_id(self, table: Table) -> str:
         """The id that a table keeps for life; a table re-created at the same path has another."""
-        return str(self._snapshot(table).metadata().id())
+        return str(self.snapshot(table).metadata().id())
 
     def pin(self, table: Table) -> Pin:
         """The newest version, with the table's id."""
-        snapshot = self._snapshot(table)
+        snapshot = self.snapshot(table)
         return Pin(str(snapshot.metadata().id()), int(snapshot.version()))
 
     def read(self, table: Table, *, version: int | None = None) -> DataFrame:
@@ -81,12 +86,7 @@ class Lake:
         check_history(self.spark, self._existing(table), since=since, until=until)
         if since == until:
             return None
-        try:
-            return self.changes(table, start=since.version + 1, end=until.version)
-        except AnalysisException as error:
-            if error.getCondition() != RETENTION_PASSED:
-                raise
-            raise HistoryLost(f"{table.full_name} keeps its history for less than the time since then") from error
+        return self.changes(table, start=since.version + 1, end=until.version)
 
     def rows_written(self, table: Table, *, after: int, up_to: int) -> bool:
         """Whether a commit after one version, up to another, changed rows; maintenance does not."""
@@ -112,7 +112,7 @@ class Lake:
         if not self.exists(table):
             self._create_empty(table)
         if table.checks:
-            held = self._snapshot(table).metadata().configuration()
+            held = self.snapshot(table).metadata().configuration()
             for number, check in enumerate(table.checks):
                 if not held.contains(f"delta.constraints.check_{number}"):
                     where = f"delta.`{self.path(table)}`"
@@ -121,7 +121,7 @@ class Lake:
     def _create_empty(self, table: Table) -> None:
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table))
         builder = builder.addColumns(schema_of(table.ddl))
-        for key, value in (PROPERTIES | properties_of(table)).items():
+        for key, value in (PROPERTIES | retention_of(self.retention) | properties_of(table)).items():
             builder = builder.property(key, value)
         with suppress(*CONFLICTS):  # of several that create it at once, one does
             builder.execute()
@@ -144,22 +144,28 @@ class Lake:
         if not self.exists(table) or self.version(table) == 0:
             return 0
         # The log entry may have been cleaned up since; the transaction itself is kept in every checkpoint.
-        reached = self._snapshot(table).transactions().get(table.full_name)
+        reached = self.snapshot(table).transactions().get(table.full_name)
         return int(reached.get()) if reached.isDefined() else 0
 
     def upsert(self, table: Table, rows: DataFrame, *, newer: str, state: dict[str, Any]) -> None:
         """Insert rows with new keys; update where `newer`, a condition on `new` and `old`, holds."""
         self.create(table)
         merge = DeltaTable.forPath(self.spark, self.path(table)).alias("old").merge(rows.alias("new"), same_key(table))
-        with committing(self.spark, state):
-            merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
+        try:
+            with committing(self.spark, state):
+                merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
+        except CONFLICTS as error:
+            raise LakeError(
+                f"{table.full_name}: another process wrote it at the same time, and nothing was committed; run again"
+            ) from error
 
     def _existing(self, table: Table) -> str:
         if not self.exists(table):
             raise LakeError(f"{table.full_name} does not exist at {self.path(table)}; run `tailrace refresh` first")
         return self.path(table)
 
-    def _snapshot(self, table: Table) -> Any:
+    def snapshot(self, table: Table) -> Any:
+        """Delta's own object for the newest version."""
         # Delta's Python API tells the version only through a Spark job over the history; its own log takes 20 ms.
         jvm: Any = self.spark._jvm
         none = jvm.scala.Option.empty()
@@ -174,6 +180,19 @@ def properties_of(table: Table) -> dict[str, str]:
     if table.change_feed:
         properties["delta.enableChangeDataFeed"] = "true"
     return properties
+
+
+def retention_of(retention: timedelta) -> dict[str, str]:
+    """The properties by which a table keeps what it no longer reads for so long.
+
+    Delta refuses to keep the log for less than the files. It is kept for twice as long, so that a version for whose sake
+    a vacuum leaves files alone can still be gone on from; after that the log, and with it the version, is given up.
+    """
+    seconds = int(retention.total_seconds())
+    return {
+        "delta.deletedFileRetentionDuration": f"interval {seconds} seconds",
+        "delta.logRetentionDuration": f"interval {2 * seconds} seconds",
+    }
 
 
 def same_key(table: Table) -> str:

@@ -17,6 +17,7 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_LANDING": "",
     "TAILRACE_LAKE": "",
     "TAILRACE_FEATURES": "shipped",
+    "TAILRACE_RETENTION_HOURS": "72",
     "TAILRACE_SPARK_MASTER": "local[*]",
     "TAILRACE_SPARK_MEMORY": "3g",
     "TAILRACE_SPARK_JAVA_OPTIONS": "",
@@ -44,6 +45,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         home=home,
         landing=location(value["TAILRACE_LANDING"], default=home / "landing"),
         lake=location(value["TAILRACE_LAKE"], default=home / "lake"),
+        retention_hours=positive("TAILRACE_RETENTION_HOURS", value, number=float),
         features=tuple(part for part in value["TAILRACE_FEATURES"].split(os.pathsep) if part),
         spark=SparkSettings(
             master=value["TAILRACE_SPARK_MASTER"],

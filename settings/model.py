@@ -29,11 +29,15 @@ class StoreSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One home: its landing folder, lake, online store and definitions."""
+    """One home: its landing folder, lake, online store and definitions.
+
+    `retention_hours` is how long tables keep what their newest version no longer reads.
+    """
 
     home: Path
     landing: str
     lake: str
+    retention_hours: float
     features: tuple[str, ...]
     spark: SparkSettings
     store: StoreSettings

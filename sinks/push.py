@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,6 +14,7 @@ from pyspark.sql import functions as F
 
 from contracts.slots import to_micros
 from features.language import FeatureView
+from lake.history import HistoryLost, Pin
 from lake.tables import Lake, LakeError
 from online import control
 from online.control import Control, Cursor
@@ -93,19 +95,24 @@ def what_to_write(
     """How this push goes about it, and the rows `item_key, action` and features that it decides upon.
 
     An open mark that was found set belongs to a push that may still have writes under way: then nothing is
-    suppressed, and a first load becomes a snapshot.
+    suppressed, and a first load becomes a snapshot. So does a push whose change feed has a hole.
     """
     cursor = found.cursor
     if cursor is None and not found.open:
         rows = online_rows(lake.read(view.table, version=target.version), view)
         return FIRST_LOAD, rows.withColumn("action", F.lit(WRITE))
-    if cursor is None or not continues(cursor, target):
-        gold = lake.read(view.table, version=target.version)
-        return SNAPSHOT, snapshot_changes(gold, stored_values(lake.spark, address, view.name), view)
-    if cursor.version == target.version:
-        return NOTHING_NEW, None
-    changes = lake.changes(view.table, start=cursor.version + 1, end=target.version)
-    return CHANGES, net_changes(changes, view, suppress=not found.open)
+    if cursor and continues(cursor, target):
+        with suppress(HistoryLost):
+            changes = lake.changes_since(view.table, since=pin_of(cursor), until=pin_of(target))
+            if changes is None:
+                return NOTHING_NEW, None
+            return CHANGES, net_changes(changes, view, suppress=not found.open)
+    gold = lake.read(view.table, version=target.version)
+    return SNAPSHOT, snapshot_changes(gold, stored_values(lake.spark, address, view.name), view)
+
+
+def pin_of(cursor: Cursor) -> Pin:
+    return Pin(cursor.table_id, cursor.version)
 
 
 def continues(cursor: Cursor, target: Cursor) -> bool:

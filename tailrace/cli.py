@@ -54,7 +54,8 @@ def refresh(as_of: AsOf = None, full: Full = False, as_json: AsJson = False) -> 
         time = parse_as_of(as_of) if as_of is not None else None
         done = run_refresh(home(), as_of=time, full=full, progress=told)
     shown = report.refresh_json(done)
-    show(shown, report.refresh_table(shown), report.landed_line(shown["landed"]), as_json=as_json)
+    maintained = report.maintained_lines(shown.get("maintained", {}))
+    show(shown, report.refresh_table(shown), report.landed_line(shown["landed"]), *maintained, as_json=as_json)
 
 
 @app.command()
@@ -137,6 +138,18 @@ def compared(title: str, columns: tuple[str, ...], shown: dict[str, Any], *, as_
     rows.append(("total", *(shown[column] for column in columns)))
     show(shown, report.plain_table(title, ("view", *columns), rows), as_json=as_json)
     if any(shown[column] for column in columns[1:]):
+        raise typer.Exit(1)
+
+
+@app.command()
+def maintain(as_json: AsJson = False) -> None:
+    """Rewrite small files and remove what nobody needs any more; a refresh does it too, where it is due."""
+    from tailrace.layers import maintain_all
+
+    with progress("maintain"):
+        shown = maintain_all(home())
+    show(shown, *report.maintained_lines(shown["tables"]), as_json=as_json)
+    if any(table["failure"] for table in shown["tables"].values()):
         raise typer.Exit(1)
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contracts.slots import last_tick, to_text
+from jobs import maintenance
 from jobs.gold import refresh as gold
 from jobs.gold.verify import verify_view
 from sinks.reconcile import reconcile_view
@@ -45,3 +46,10 @@ def reconcile_all(home: Home, progress: Progress) -> Json:
         views[view.name] = asdict(reconcile_view(home.lake, home.store, view))
     total = {name: sum(view[name] for view in views.values()) for name in ("compared", "missing", "ghost", "different")}
     return total | {"views": views}
+
+
+def maintain_all(home: Home) -> Json:
+    """Compact and vacuum every table; figures per table."""
+    return {
+        "tables": {name: asdict(one) for name, one in maintenance.run(home.lake, home.definitions, home.store).items()}
+    }

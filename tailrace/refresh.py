@@ -3,17 +3,19 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from pyspark.sql import SparkSession
 
 from contracts.slots import last_tick
 from features.language import Definitions, load_definitions
+from jobs import maintenance
 from jobs.bronze import load
 from jobs.bronze.load import Loaded
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import Refreshed
+from jobs.maintenance import Maintained
 from jobs.silver import documents, interactions
 from lake.session import open_session
 from lake.tables import Lake
@@ -46,7 +48,7 @@ class Home:
 
     @cached_property
     def lake(self) -> Lake:
-        return Lake(self.spark, self.settings.lake)
+        return Lake(self.spark, self.settings.lake, retention=timedelta(hours=self.settings.retention_hours))
 
     @cached_property
     def store(self) -> Address:
@@ -57,13 +59,14 @@ class Home:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A whole refresh: what landed, and per view what became of gold and of the store."""
+    """A whole refresh: what landed, per view what became of gold and of the store, and the maintenance that was due."""
 
     as_of: datetime
     seconds: float
     landed: Loaded
     refreshed: dict[str, Refreshed]
     pushed: dict[str, Pushed]
+    maintained: dict[str, Maintained]
 
 
 def refresh(
@@ -78,6 +81,7 @@ def refresh(
     views = home.definitions.views.values()
     progress("starting Spark")
     gold.check_as_of(home.lake, () if full else views, as_of)  # before anything is taken in
+    before = maintenance.versions(home.lake, home.definitions)
     progress("bronze")
     landed = run_bronze(home)
     progress("silver")
@@ -86,7 +90,16 @@ def refresh(
     refreshed = gold.run(home.lake, home.definitions, as_of=as_of, full=full)
     progress("publish")
     pushed = run_publish(home)
-    return Report(as_of=as_of, seconds=time.monotonic() - began, landed=landed, refreshed=refreshed, pushed=pushed)
+    progress("maintenance")
+    maintained = maintenance.run_due(home.lake, home.definitions, home.store, since=before)
+    return Report(
+        as_of=as_of,
+        seconds=time.monotonic() - began,
+        landed=landed,
+        refreshed=refreshed,
+        pushed=pushed,
+        maintained=maintained,
+    )
 
 
 def run_bronze(home: Home) -> Loaded:

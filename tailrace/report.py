@@ -1,5 +1,6 @@
 """How results are shown: tables for people, one JSON object for programs."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -12,13 +13,15 @@ Json = dict[str, Any]
 
 
 def refresh_json(report: Report) -> Json:
-    """A refresh as `tailrace refresh --json` prints it."""
-    return {
+    """A refresh as `tailrace refresh --json` prints it; `maintained` is there only where something was due."""
+    shown = {
         "as_of": to_text(report.as_of),
         "seconds": round(report.seconds, 3),
         "landed": asdict(report.landed),
         "views": {view: view_json(report, view) for view in report.refreshed},
     }
+    maintained = {table: asdict(one) for table, one in report.maintained.items()}
+    return shown | ({"maintained": maintained} if maintained else {})
 
 
 def view_json(report: Report, view: str) -> Json:
@@ -48,6 +51,24 @@ def refresh_table(shown: Json) -> Table:
         counts = (view[key] for key in ("gold_rows", "changed", "pushed", "removed", "suppressed"))
         table.add_row(name, view["computed"], *(f"{count:,}" for count in counts), f"{view['seconds']:.1f}")
     return table
+
+
+def maintained_lines(maintained: Json) -> list[str]:
+    """What became of each table, a line each."""
+    return [f"{table}: {', '.join(done_to(one))}" for table, one in maintained.items()]
+
+
+def done_to(one: Json) -> Iterator[str]:
+    if one["files_after"] != one["files_before"]:
+        yield f"{one['files_before']:,} data files rewritten as {one['files_after']:,}"
+    elif not one["failure"]:
+        yield f"{one['files_after']:,} data files"
+    if one["removed_files"]:
+        yield f"{one['removed_files']:,} files removed ({one['removed_bytes']:,} bytes)"
+    if one["held_by"]:
+        yield f"nothing removed: {one['held_by']}"
+    if one["failure"]:
+        yield f"maintenance stopped: {one['failure']}"
 
 
 def landed_line(landed: Json) -> str:

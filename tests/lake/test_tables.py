@@ -109,6 +109,8 @@ def test_a_created_table_has_what_its_contract_promises(story):
     expected = {"delta.enableDeletionVectors": "true", "delta.enableInCommitTimestamps": "true"}
     expected |= {"delta.enableChangeDataFeed": "true", "delta.dataSkippingNumIndexedCols": "0"}
     expected |= {"delta.dataSkippingStatsColumns": "at"}
+    expected |= {"delta.deletedFileRetentionDuration": "interval 259200 seconds"}
+    expected |= {"delta.logRetentionDuration": "interval 518400 seconds"}
     expected |= {f"delta.constraints.check_{number}": check for number, check in enumerate(THINGS.checks)}
 
     assert properties(story.lake, THINGS) == expected

@@ -15,6 +15,7 @@ def test_nothing_needs_to_be_set():
     assert settings.home == Path.cwd() / "var"
     assert (settings.landing, settings.lake) == (str(settings.home / "landing"), str(settings.home / "lake"))
     assert settings.features == ("shipped",)
+    assert settings.retention_hours == 72
     assert settings.spark == SparkSettings(
         master="local[*]",
         driver_memory="3g",
@@ -39,6 +40,7 @@ def test_every_variable_reaches_its_setting():
             "TAILRACE_LANDING": "/landed",
             "TAILRACE_LAKE": "/the-lake",
             "TAILRACE_FEATURES": "shipped:/more",
+            "TAILRACE_RETENTION_HOURS": "1.5",
             "TAILRACE_SPARK_MASTER": "spark://cluster:7077",
             "TAILRACE_SPARK_MEMORY": "7g",
             "TAILRACE_SPARK_JAVA_OPTIONS": "-Xss4m",
@@ -55,6 +57,7 @@ def test_every_variable_reaches_its_setting():
 
     assert (settings.home, settings.landing, settings.lake) == (Path("/home-of-it"), "/landed", "/the-lake")
     assert settings.features == ("shipped", "/more")
+    assert settings.retention_hours == 1.5
     assert settings.spark == SparkSettings(
         master="spark://cluster:7077",
         driver_memory="7g",
@@ -147,7 +150,10 @@ def test_several_folders_of_definitions_are_told_apart():
     assert read_settings({"TAILRACE_FEATURES": "shipped::/a:/b:"}).features == ("shipped", "/a", "/b")
 
 
-@pytest.mark.parametrize("name", ["TAILRACE_SHUFFLE_PARTITIONS", "TAILRACE_STORE_IN_FLIGHT", "TAILRACE_LEASE_SECONDS"])
+@pytest.mark.parametrize(
+    "name",
+    ["TAILRACE_SHUFFLE_PARTITIONS", "TAILRACE_STORE_IN_FLIGHT", "TAILRACE_LEASE_SECONDS", "TAILRACE_RETENTION_HOURS"],
+)
 @pytest.mark.parametrize("text", ["0", "-1", "four", "1e9", "nan", "inf", "4 5"])
 def test_what_is_no_positive_number_is_refused(name, text):
     with pytest.raises(SettingsError, match=rf"^{name}={text} is not a positive number$"):

@@ -1,0 +1,167 @@
+"""Maintain all tables: rewrite small files, remove what nobody needs any more, and say what holds the rest.
+
+A version is needed while some state or cursor names it: silver's in the state of each gold view, a finer view's in that
+of the views that count its rows, and a view's own in the online store's cursor.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
+from contracts import bronze, silver
+from contracts.tables import Table
+from features.language import Definitions
+from jobs.gold.refresh import pins_in
+from lake.history import Pin
+from lake.maintenance import can_go_on_from, compact, vacuum
+from lake.tables import Lake
+from online.control import Control, read_controls
+from online.items import ensure_table
+from online.wire import StoreClient, StoreError
+from sinks.lease import with_client
+from sinks.writer import Address
+
+# Versions from one vacuum of a table to the next: a day of refreshes.
+VACUUM_EVERY = 96
+
+# None leaves a table worse: Delta commits a rewrite whole or not at all, and a vacuum goes on where another stopped.
+FAILURES = (PySparkException, Py4JJavaError, StoreError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maintained:
+    """One table: its data files before and after compaction, what a vacuum removed, who kept it from that, and why
+    maintenance stopped; the last two are None where nothing did.
+    """
+
+    files_before: int = 0
+    files_after: int = 0
+    removed_files: int = 0
+    removed_bytes: int = 0
+    held_by: str | None = None
+    failure: str | None = None
+
+    @property
+    def is_worth_telling(self) -> bool:
+        return self != Maintained(files_before=self.files_after, files_after=self.files_after)
+
+
+@dataclass(frozen=True)
+class Need:
+    """A version of a table, and who needs it."""
+
+    pin: Pin
+    by: str
+
+
+Needs = Mapping[str, list[Need]]
+
+
+def run(lake: Lake, definitions: Definitions, store: Address) -> dict[str, Maintained]:
+    """Compact every table for which it is due and vacuum all; by full name."""
+    tables = list(existing(lake, definitions))
+    return maintain(lake, definitions, store, tables, wants_vacuum=lambda _: True)
+
+
+def run_due(lake: Lake, definitions: Definitions, store: Address, *, since: Mapping[str, int]) -> dict[str, Maintained]:
+    """Compact and vacuum what became due since the tables were at these versions; only what is worth telling.
+
+    Where nothing is due this costs no Spark job, and the store is not asked.
+    """
+
+    def wants_vacuum(table: Table) -> bool:
+        return is_vacuum_due(since.get(table.full_name, 0), lake.version(table))
+
+    tables = [table for table in existing(lake, definitions) if lake.version(table) != since.get(table.full_name)]
+    done = maintain(lake, definitions, store, tables, wants_vacuum=wants_vacuum)
+    return {name: one for name, one in done.items() if one.is_worth_telling}
+
+
+def versions(lake: Lake, definitions: Definitions) -> dict[str, int]:
+    """The newest version of every table that exists, by full name."""
+    return {table.full_name: lake.version(table) for table in existing(lake, definitions)}
+
+
+def existing(lake: Lake, definitions: Definitions) -> Iterator[Table]:
+    views = (view.table for view in definitions.views.values())
+    return (table for table in (*bronze.TABLES, *silver.TABLES, *views) if lake.exists(table))
+
+
+def maintain(
+    lake: Lake,
+    definitions: Definitions,
+    store: Address,
+    tables: list[Table],
+    *,
+    wants_vacuum: Callable[[Table], bool],
+) -> dict[str, Maintained]:
+    """Compact tables and vacuum those that want it; what goes wrong with one is told, and the others go on."""
+    done = {table: compacted(lake, table) for table in tables}
+    wanting = [table for table in tables if done[table].failure is None and wants_vacuum(table)]
+    if wanting:
+        try:
+            needs = needs_of(lake, definitions, store)
+        except FAILURES as error:
+            done |= {table: replace(done[table], failure=first_line(error)) for table in wanting}
+        else:
+            done |= {table: vacuumed(lake, table, needs.get(table.full_name, []), done[table]) for table in wanting}
+    return {table.full_name: one for table, one in done.items()}
+
+
+def compacted(lake: Lake, table: Table) -> Maintained:
+    try:
+        result = compact(lake, table)
+    except FAILURES as error:
+        return Maintained(failure=first_line(error))
+    return Maintained(files_before=result.before.files, files_after=result.after.files)
+
+
+def vacuumed(lake: Lake, table: Table, needs: list[Need], done: Maintained) -> Maintained:
+    table_id = lake.table_id(table)
+    usable = [one for one in needs if one.pin.table_id == table_id and can_go_on_from(lake, table, one.pin.version)]
+    oldest = min((one.pin.version for one in usable), default=None)
+    try:
+        result = vacuum(lake, table, oldest_needed=oldest)
+    except FAILURES as error:
+        return replace(done, failure=first_line(error))
+    if result.held:
+        names = ", ".join(one.by for one in usable if one.pin.version == oldest)
+        return replace(done, held_by=f"version {oldest} is older than the retention and needed by {names}")
+    return replace(done, removed_files=result.files, removed_bytes=result.bytes)
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def is_vacuum_due(since: int, version: int) -> bool:
+    """Whether a table passed a multiple of `VACUUM_EVERY`.
+
+    So no record of the last vacuum has to be kept, and of several processes one does it. A refresh that is killed before
+    its vacuum leaves it to the next multiple.
+    """
+    return since // VACUUM_EVERY < version // VACUUM_EVERY
+
+
+def needs_of(lake: Lake, definitions: Definitions, store: Address) -> Needs:
+    """Who needs which version, by the full name of the table."""
+    needs: dict[str, list[Need]] = {}
+    for view in definitions.views.values():
+        state = lake.state(view.table)
+        for name, pin in pins_in(state).items() if state else ():
+            needs.setdefault(name, []).append(Need(pin, f"the state of {view.table.full_name}"))
+    for name, control in controls_of(store, definitions).items():
+        if control.cursor:
+            pin = Pin(control.cursor.table_id, control.cursor.version)
+            needs.setdefault(definitions.views[name].table.full_name, []).append(Need(pin, "the online store's cursor"))
+    return needs
+
+
+def controls_of(store: Address, definitions: Definitions) -> dict[str, Control]:
+    async def read(client: StoreClient) -> dict[str, Control]:
+        await ensure_table(client)
+        return await read_controls(client, definitions.views)
+
+    return with_client(store, read)

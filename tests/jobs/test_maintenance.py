@@ -1,0 +1,306 @@
+"""Maintenance beside refreshes and pushes: what they need stays, and what they do at once ends well."""
+
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from delta.tables import DeltaTable
+
+from contracts import silver
+from features.entities import ACTOR, DOCUMENT
+from features.language import Count, Definitions, Distinct, Feature, FeatureView, Type
+from jobs import maintenance
+from jobs.gold import refresh
+from jobs.gold.refresh import ConcurrentRefreshError
+from jobs.gold.verify import verify_view
+from jobs.maintenance import Maintained, is_vacuum_due
+from lake import maintenance as tables
+from lake.tables import Lake
+from online.embedded import store_url
+from sinks.push import CHANGES, SNAPSHOT, push_view
+from sinks.reconcile import Reconciled, reconcile_view
+from sinks.writer import Address
+
+T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
+SLOT = timedelta(minutes=15)
+
+EVENT = {"event_id": "e1", "event_type": "view", "actor_id": "u1", "document_id": "d1", "occurred_at": T}
+EVENT |= {"source": "drive", "attributes": "{}", "delivered_at": T + SLOT, "file": "f", "line": 2, "batch": 3}
+
+PAIRS = FeatureView(
+    name="pairs",
+    entities=(ACTOR, DOCUMENT),
+    owner="tests",
+    description="",
+    freshness=timedelta(hours=1),
+    aggregations=(Count(name="events", over=("1h", "total")),),
+)
+READERS = replace(
+    PAIRS,
+    name="readers",
+    entities=(DOCUMENT,),
+    aggregations=(
+        Count(name="events", over=("1h",)),
+        Distinct(name="readers", rows_of="pairs", active="events", over=("1h",)),
+    ),
+)
+VIEWS = Definitions(views={"pairs": PAIRS, "readers": READERS}, on_demand={}, services={})
+INCREMENTAL = {"pairs": "incremental", "readers": "incremental"}
+NOTHING = {"removed_files": 0, "held_by": None, "failure": None}
+
+
+@pytest.fixture
+def lake(spark, tmp_path):
+    """Keeps nothing that its newest versions do not read, unless someone needs it; its silver tables are empty."""
+    lake = Lake(spark, str(tmp_path / "lake"), retention=timedelta(0))
+    for table in silver.TABLES:
+        lake.create(table)
+    return lake
+
+
+@pytest.fixture
+def store(make_settings):
+    settings = make_settings()
+    return Address(url=store_url(settings), region="us-east-1", table="tailrace", in_flight=2)
+
+
+@pytest.fixture
+def unreachable():
+    return Address(url="http://127.0.0.1:9", region="us-east-1", table="tailrace", in_flight=2)
+
+
+def deliver(lake, *changes):
+    rows = lake.spark.createDataFrame([tuple((EVENT | change).values()) for change in changes], silver.INTERACTIONS.ddl)
+    lake.upsert(silver.INTERACTIONS, rows, newer="true", state={"batch": 1})
+
+
+def bring(lake, *, as_of=T):
+    """Refresh both views; how each was done."""
+    return {name: one.how for name, one in refresh.run(lake, VIEWS, as_of=as_of).items()}
+
+
+def differing(lake):
+    """How many rows of gold a full computation has otherwise."""
+    return sum(verify_view(lake, VIEWS, view).differing for view in VIEWS.views.values())
+
+
+def push(lake, store):
+    return push_view(lake, store, PAIRS, lease_seconds=30).how
+
+
+def did(maintained):
+    return {name: getattr(maintained, name) for name in NOTHING}
+
+
+def held_by(maintained):
+    return maintained.held_by or "nobody"
+
+
+def jobs(lake):
+    return lake.spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs()
+
+
+@pytest.fixture
+def refreshed(lake):
+    """Gold after two refreshes, the second of which changed rows of the first."""
+    deliver(lake, {}, {"event_id": "e2", "actor_id": "u2"})
+    bring(lake)
+    deliver(lake, {"event_id": "e3"}, {"event_id": "e4", "actor_id": "u2", "document_id": "d2"})
+    assert bring(lake, as_of=T + SLOT) == INCREMENTAL
+    return lake
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_refresh_after_compaction_and_vacuum_goes_on_from_what_gold_holds(refreshed, store, monkeypatch):
+    push(refreshed, store)
+    monkeypatch.setattr(tables, "SMALL_FILES", 2)
+
+    first = maintenance.run(refreshed, VIEWS, store)
+    assert all(one.files_after == 1 < one.files_before for name, one in first.items() if name != "silver.documents")
+    # Nothing is kept for its age here: what the compaction replaced is held by those who stand before it.
+    assert "the state of gold.pairs, the state of gold.readers" in held_by(first["silver.interactions"])
+
+    deliver(refreshed, {"event_id": "e5", "actor_id": "u3"})
+    assert bring(refreshed, as_of=T + 2 * SLOT) == INCREMENTAL
+    push(refreshed, store)
+    monkeypatch.setattr(tables, "SMALL_FILES", 99)
+    second = maintenance.run(refreshed, VIEWS, store)
+    assert {one.held_by for one in second.values()} == {None}
+    assert all(one.removed_files > 0 for name, one in second.items() if name != "silver.documents")
+
+    deliver(refreshed, {"event_id": "e6", "actor_id": "u3"}, {"event_id": "e1", "occurred_at": T - SLOT})
+    assert bring(refreshed, as_of=T + 3 * SLOT) == INCREMENTAL
+    assert differing(refreshed) == 0
+    assert push(refreshed, store) == CHANGES
+    assert reconcile_view(refreshed, store, PAIRS) == Reconciled(compared=4, missing=0, ghost=0, different=0)
+
+
+@pytest.mark.slow
+def test_the_stores_cursor_holds_what_a_push_still_needs(refreshed, store):
+    push(refreshed, store)
+    cursor = refreshed.version(PAIRS.table)
+    deliver(refreshed, {"event_id": "e5"})
+    bring(refreshed, as_of=T + 2 * SLOT)
+
+    done = maintenance.run(refreshed, VIEWS, store)["gold.pairs"]
+
+    assert did(done) == NOTHING | {
+        "held_by": f"version {cursor} is older than the retention and needed by the online store's cursor"
+    }
+    assert push(refreshed, store) == CHANGES
+    assert reconcile_view(refreshed, store, PAIRS) == Reconciled(compared=3, missing=0, ghost=0, different=0)
+    assert maintenance.run(refreshed, VIEWS, store)["gold.pairs"].removed_files > 0
+
+
+@pytest.mark.slow
+def test_a_state_holds_silver_and_the_finer_view_that_it_was_computed_from(refreshed, store):
+    deliver(refreshed, {"event_id": "e5"})
+    refresh.run(refreshed, Definitions(views={"pairs": PAIRS}, on_demand={}, services={}), as_of=T + 2 * SLOT)
+    deliver(refreshed, {"event_id": "e5", "occurred_at": T - SLOT})
+
+    done = maintenance.run(refreshed, VIEWS, store)
+
+    assert held_by(done["silver.interactions"]).endswith("needed by the state of gold.readers")
+    assert held_by(done["gold.pairs"]).endswith("needed by the state of gold.readers")
+    assert (done["gold.readers"].held_by, done["gold.readers"].removed_files > 0) == (None, True)
+    assert bring(refreshed, as_of=T + 3 * SLOT) == INCREMENTAL
+
+
+@pytest.mark.slow
+def test_a_version_that_the_log_no_longer_leads_on_from_holds_nothing_and_a_push_starts_anew(
+    refreshed, store, monkeypatch
+):
+    push(refreshed, store)
+    deliver(refreshed, {"event_id": "e5"})
+    bring(refreshed, as_of=T + 2 * SLOT)
+    monkeypatch.setattr(maintenance, "can_go_on_from", lambda *_: False)
+
+    done = maintenance.run(refreshed, VIEWS, store)["gold.pairs"]
+
+    assert (done.held_by, done.removed_files > 0) == (None, True)
+    assert push(refreshed, store) == SNAPSHOT
+    assert reconcile_view(refreshed, store, PAIRS) == Reconciled(compared=3, missing=0, ghost=0, different=0)
+
+
+def test_a_refresh_after_which_nothing_is_due_costs_no_spark_job(refreshed, unreachable):
+    """Nor is the store asked: it cannot be reached here."""
+    before = jobs(refreshed)
+
+    done = maintenance.run_due(refreshed, VIEWS, unreachable, since={})
+
+    assert (done, jobs(refreshed)) == ({}, before)
+
+
+@pytest.mark.slow
+def test_what_became_due_during_a_refresh_is_done_and_told(refreshed, store, monkeypatch):
+    since = maintenance.versions(refreshed, VIEWS)
+    monkeypatch.setattr(tables, "SMALL_FILES", 2)
+    monkeypatch.setattr(maintenance, "VACUUM_EVERY", since["silver.interactions"] + 1)
+    deliver(refreshed, {"event_id": "e5"})
+
+    done = maintenance.run_due(refreshed, VIEWS, store, since=since)
+
+    assert list(done) == ["silver.interactions"]
+    told = done["silver.interactions"]
+    assert (told.files_after, told.files_before > 1, told.failure) == (1, True, None)
+    assert "needed by the state of gold.pairs" in held_by(told)
+
+
+@pytest.mark.parametrize(
+    ("since", "version", "due"),
+    [(0, 95, False), (95, 96, True), (96, 97, False), (96, 191, False), (190, 193, True), (5, 400, True)],
+)
+def test_a_vacuum_is_due_where_a_table_passes_a_multiple(since, version, due):
+    assert is_vacuum_due(since, version) is due
+
+
+@pytest.mark.slow
+def test_nothing_is_removed_while_the_store_cannot_say_what_it_needs(refreshed, unreachable):
+    done = maintenance.run(refreshed, VIEWS, unreachable)
+
+    assert all("online store" in str(one.failure) for one in done.values())
+    assert {one.removed_files for one in done.values()} == {0}
+    assert done["gold.pairs"].files_before == done["gold.pairs"].files_after > 1
+
+
+def test_a_failure_is_worth_telling_and_a_table_left_as_it_was_is_not():
+    assert not Maintained(files_before=3, files_after=3).is_worth_telling
+    assert Maintained(files_before=3, files_after=3, failure="x").is_worth_telling
+    assert Maintained(files_before=3, files_after=3, held_by="x").is_worth_telling
+    assert Maintained(files_before=3, files_after=1).is_worth_telling
+
+
+class Compacted(Lake):
+    """A lake in which another process compacts a gold table between the look at it and the commit."""
+
+    def pin(self, table):
+        seen = super().pin(table)
+        if table == PAIRS.table:
+            optimize(self, table)
+        return seen
+
+
+def optimize(lake, table):
+    lake.spark.newSession().sql(f"OPTIMIZE delta.`{lake.path(table)}`").collect()
+
+
+@pytest.mark.slow
+def test_a_refresh_that_a_compaction_comes_before_says_so_and_the_next_one_mends_it(refreshed):
+    deliver(refreshed, {"event_id": "e5"})
+
+    with pytest.raises(ConcurrentRefreshError, match="view pairs: another refresh wrote it"):
+        bring(Compacted(refreshed.spark, refreshed.root), as_of=T + 2 * SLOT)
+
+    assert bring(refreshed, as_of=T + 2 * SLOT) == INCREMENTAL | {"pairs": "full"}
+    assert differing(refreshed) == 0
+
+
+def waits(documents, folder):
+    """The owners of documents; once they were checked, their reader waits for a file `go` and tells so by `reading`."""
+
+    def wait(batches):
+        if Path(folder, "checked").exists():
+            Path(folder, "reading").touch()
+            while not Path(folder, "go").exists():
+                time.sleep(0.05)
+        Path(folder, "checked").touch()
+        yield from batches
+
+    rows = documents.select("document_id", "owner")
+    return rows.coalesce(1).mapInArrow(wait, rows.schema)  # one task, so that others find a free core
+
+
+@pytest.mark.slow
+def test_a_refresh_under_way_that_a_compaction_overtakes_commits_nothing_and_is_run_again(lake, tmp_path):
+    features = (Feature("owner", Type.STRING, "owner"),)
+    view = FeatureView(name="slow", entities=(DOCUMENT,), owner="tests", description="", freshness=SLOT, transform=lambda documents: waits(documents, tmp_path), transform_features=features)  # fmt: skip
+    views = Definitions(views={"slow": view}, on_demand={}, services={})
+    (tmp_path / "go").touch()
+    for number in range(3):
+        row = (f"d{number}", "title", "pdf", 1, "/a", f"u{number}", T, T, "f", number, number)
+        lake.upsert(silver.DOCUMENTS, lake.spark.createDataFrame([row], silver.DOCUMENTS.ddl), newer="true", state={})
+        refresh.run(lake, views, as_of=T + number * SLOT)
+    before = lake.version(view.table)
+    DeltaTable.forPath(lake.spark, lake.path(silver.DOCUMENTS)).update(set={"owner": "'u9'"})
+    for name in ("go", "reading", "checked"):
+        (tmp_path / name).unlink()
+
+    def compact_meanwhile():
+        while not (tmp_path / "reading").exists():
+            time.sleep(0.05)
+        optimize(lake, view.table)
+        (tmp_path / "go").touch()
+
+    other = threading.Thread(target=compact_meanwhile)
+    other.start()
+    with pytest.raises(ConcurrentRefreshError, match="view slow: another refresh wrote it"):
+        refresh.run(lake, views, as_of=T + 4 * SLOT)
+    other.join()
+
+    assert lake.version(view.table) == before + 1  # the compaction
+    assert refresh.run(lake, views, as_of=T + 4 * SLOT)["slow"].changed == 3
+    assert verify_view(lake, views, view).differing == 0
