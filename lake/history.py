@@ -51,7 +51,7 @@ def check_history(spark: SparkSession, path: str, *, since: Pin, until: Pin) -> 
     for version in range(since.version + 1, until.version + 1):
         actions = actions_of(spark, path, version)
         if actions is None:
-            raise HistoryLost(f"the log entry of version {version} of {path} is gone")
+            raise HistoryLost(f"{log_of(path, version)} is gone")
         check_feed_stays_on(actions, path, version)
         columns += [columns_of(action["metaData"]["schemaString"]) for action in actions if "metaData" in action]
         for file in files_of_feed(actions):
@@ -63,8 +63,12 @@ def check_history(spark: SparkSession, path: str, *, since: Pin, until: Pin) -> 
 
 def actions_of(spark: SparkSession, path: str, version: int) -> list[dict[str, Any]] | None:
     """What one commit did, as Delta's log tells it; None where its entry is gone."""
-    text = storage.read_text(spark, f"{path}/_delta_log/{version:020}.json")
+    text = storage.read_text(spark, log_of(path, version))
     return None if text is None else [json.loads(line) for line in text.splitlines()]
+
+
+def log_of(path: str, version: int) -> str:
+    return f"{path}/_delta_log/{version:020}.json"
 
 
 def rows_written(spark: SparkSession, path: str, *, after: int, up_to: int) -> bool:

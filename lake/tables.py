@@ -6,6 +6,7 @@ from typing import Any
 
 from delta.exceptions import ConcurrentTransactionException
 from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
 from contracts.tables import Table
@@ -111,12 +112,18 @@ class Lake:
         """Create an empty table of the contract unless one is there, and complete one whose creation was cut off."""
         if not self.exists(table):
             self._create_empty(table)
-        if table.checks:
-            held = self.snapshot(table).metadata().configuration()
-            for number, check in enumerate(table.checks):
-                if not held.contains(f"delta.constraints.check_{number}"):
-                    where = f"delta.`{self.path(table)}`"
+        for number, check in enumerate(table.checks):
+            if not self._has_check(table, number):
+                where = f"delta.`{self.path(table)}`"
+                try:
                     self.spark.sql(f"ALTER TABLE {where} ADD CONSTRAINT check_{number} CHECK ({check})")
+                except (AnalysisException, *CONFLICTS):
+                    if not self._has_check(table, number):  # or another process was faster
+                        raise
+
+    def _has_check(self, table: Table, number: int) -> bool:
+        properties = self.snapshot(table).metadata().configuration()
+        return bool(properties.contains(f"delta.constraints.check_{number}"))
 
     def _create_empty(self, table: Table) -> None:
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table))

@@ -127,6 +127,22 @@ def test_a_view_that_is_not_finer_is_refused(folder, finer):
     assert "field 'rows_of': 'pairs' is not keyed finer than 'visits'" in refusal_of(folder)
 
 
+def test_rows_of_a_transform_are_refused(folder):
+    write_distinct(folder)
+    transform = "lambda interactions: interactions"
+    features = "(Feature('people_7d', Type.INT64, 'people'),)"
+    folder.write_view(
+        "pairs.py",
+        name="'pairs'",
+        entities="(ACTOR, DOCUMENT)",
+        aggregations="()",
+        transform=transform,
+        transform_features=features,
+    )
+
+    assert "field 'rows_of': 'pairs' is a transform, and distinct counts of 'visits' come from" in refusal_of(folder)
+
+
 def test_rows_of_the_view_itself_are_refused(folder):
     write_distinct(folder, rows_of="'visits'")
 

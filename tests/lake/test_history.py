@@ -1,7 +1,9 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from delta.tables import DeltaTable
 
 from contracts.tables import Column, Table, Type
 from lake.history import HistoryLost, Pin
@@ -113,3 +115,34 @@ def test_a_feed_from_before_the_retention_is_read_while_its_files_are_there(told
     lake.spark.sql(f"ALTER TABLE delta.`{lake.path(THINGS)}` SET TBLPROPERTIES {properties}")
 
     assert changes(lake, since).count() == 3
+
+
+def test_a_change_of_properties_alone_loses_nothing(told):
+    lake, since = told
+    lake.spark.sql(f"ALTER TABLE delta.`{lake.path(THINGS)}` SET TBLPROPERTIES (delta.checkpointInterval = 20)")
+
+    assert changes(lake, since).count() == 3
+
+
+def test_columns_that_changed_and_changed_back_are_noticed(told):
+    lake, since = told
+    for table in (replace(THINGS, fields=(*THINGS.fields, Column("colour", Type.STRING, "its colour"))), THINGS):
+        rows = lake.spark.createDataFrame([], table.ddl)
+        rows.write.format("delta").mode("overwrite").option("overwriteSchema", True).save(lake.path(THINGS))
+
+    with pytest.raises(HistoryLost, match=f"the columns of the table at .* changed since version {since.version}"):
+        changes(lake, since)
+
+
+def test_a_missing_deletion_vector_is_named(lake):
+    rows = things(lake.spark, 1, 2, 3).coalesce(1)
+    lake.create(THINGS)
+    rows.write.format("delta").mode("append").save(lake.path(THINGS))
+    since = lake.pin(THINGS)
+    DeltaTable.forPath(lake.spark, lake.path(THINGS)).delete("size = 2")
+    assert changes(lake, since).count() == 1
+    [vector] = Path(lake.path(THINGS)).glob("deletion_vector_*.bin")
+    vector.unlink()
+
+    with pytest.raises(HistoryLost, match=rf"{vector.name} of version {since.version + 1}"):
+        changes(lake, since)

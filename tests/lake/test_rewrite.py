@@ -20,6 +20,7 @@ THINGS = Table(
         Column("size", Type.INT64, "its size"),
         Column("colour", Type.STRING, "its colour"),
         Column("at", Type.TIMESTAMP, "when"),
+        Column("file_path", Type.STRING, "a name that Spark has for itself"),
     ),
     key=("owner", "name"),
     checks=("size is null or size < 1000",),
@@ -41,7 +42,7 @@ def filled(lake):
 
 
 def rows_of(lake, sizes, owner="u"):
-    return lake.spark.createDataFrame([(owner, name, size, "red", AT) for name, size in sizes.items()], THINGS.ddl)
+    return lake.spark.createDataFrame([(owner, name, size, "red", AT, "p") for name, size in sizes.items()], THINGS.ddl)
 
 
 def resize(lake, *, started_from=None, owner="u", **sizes):
@@ -49,7 +50,7 @@ def resize(lake, *, started_from=None, owner="u", **sizes):
     change = Change(
         rows=rows_of(lake, sizes, owner).drop("colour"),
         update={"size": "new.size"},
-        insert={name: f"new.{name}" for name in ("owner", "name", "size", "at")} | {"colour": "'blue'"},
+        insert={name: f"new.{name}" for name in ("owner", "name", "size", "at", "file_path")} | {"colour": "'blue'"},
         differs="NOT (old.size <=> new.size)",
         gone="new.size = 0",
         exists="new.size > 0",

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -169,3 +170,10 @@ def test_a_creation_that_was_cut_off_is_completed_by_the_next(lake, monkeypatch)
     lake.create(THINGS)
 
     assert {"delta.constraints.check_0", "delta.constraints.check_1"} <= set(properties(lake, THINGS))
+
+
+def test_a_table_that_several_create_at_once_is_created_once(lake):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda own: own.create(THINGS), [Lake(lake.spark, lake.root) for _ in range(4)]))
+
+    assert properties(lake, THINGS)["delta.constraints.check_1"] == THINGS.checks[1]

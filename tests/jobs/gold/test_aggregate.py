@@ -113,6 +113,7 @@ def test_sums_are_exact_to_six_decimals_and_take_what_is_no_number_for_0(spark):
         '{"dwell": -1e-7}',
         '{"dwell": "soon"}',
     ]
+    texts += ['{"dwell": 1e-99999999}', '{"dwell": "1e99999999"}']  # Java would write out every digit of the first
     texts += ['{"dwell": 1e18}', '{"dwell": NaN}', '{"dwell": null}', '{"dwell": [1]}', "{}", "", "no JSON", None]
     rows: list[dict[str, Any]] = [{"attributes": text} for text in texts]
     rows += [
@@ -124,7 +125,7 @@ def test_sums_are_exact_to_six_decimals_and_take_what_is_no_number_for_0(spark):
     actual = aggregate(interactions(spark, *rows), tested, as_of=T, finer={})
 
     assert_rows(actual, [("d1", 0.6, 7.6), ("d2", 0.0, 0.0)], tested)
-    assert {tuple(row) for row in actual.select("_interactions", "_seconds_1h").collect()} == {(15, Decimal("0.600000")), (1, Decimal("0.000000"))}  # fmt: skip
+    assert {tuple(row) for row in actual.select("_interactions", "_seconds_1h").collect()} == {(17, Decimal("0.600000")), (1, Decimal("0.000000"))}  # fmt: skip
 
 
 def test_a_view_may_count_nothing_but_partners(spark):

@@ -166,3 +166,21 @@ def test_verify_finds_a_row_that_someone_edited(silvers):
     verified = verify_view(silvers, Definitions(views={"pairs": PAIRS}, on_demand={}, services={}), PAIRS)
 
     assert (verified.rows, verified.differing) == (2, 1)
+
+
+def test_what_somebody_else_wrote_to_gold_is_noticed_and_computed_anew(silvers):
+    deliver(silvers, {}, {"event_id": "e2", "document_id": "d2"})
+    bring(silvers, PAIRS)
+    path = silvers.path(PAIRS.table)
+    DeltaTable.forPath(silvers.spark, path).update("document_id = 'd1'", {"events_total": "99L"})
+
+    assert bring(silvers, PAIRS) == {"pairs": ("full", 1, 0)}
+
+
+def test_features_may_be_named_as_the_columns_of_a_join(silvers):
+    odd = view("odd", (DOCUMENT,), Last(name="last"), Last(name="survivor_last"), Last(name="row_index"))
+    deliver(silvers, {}, {"event_id": "e2", "occurred_at": T - HOUR})
+    bring(silvers, odd)
+    DeltaTable.forPath(silvers.spark, silvers.path(silver.INTERACTIONS)).delete("event_id = 'e1'")
+
+    assert bring(silvers, odd) == {"odd": ("incremental", 1, 0)}
