@@ -1,6 +1,7 @@
 """`tailrace bench`: measurements against the naive way, on this machine."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -39,6 +40,27 @@ def refresh(
         runs = [run(settings, documents * factor, rows, told) for factor in (SWEEP if sweep else (1,))]
     shown: dict[str, Any] = {"sweep": runs, "growth": growth(runs)} if sweep else runs[0]
     show(shown, report.plain_table("Refresh by what changed, and the naive way", *table(runs)), as_json=as_json)
+
+
+@app.command()
+def week(
+    refreshes: Annotated[int, typer.Option(min=25, help="Of 15 minutes each.")] = 672,
+    retention_days: Annotated[
+        float, typer.Option(min=0.1, help="How long tables keep old files, in simulated days.")
+    ] = 1.0,
+    plot: Annotated[Path | None, typer.Option(help="Draw seconds and files into this SVG.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Refresh a small workspace for a simulated week: seconds per refresh and files of the tables."""
+    from tailrace.week import run_week
+    from tailrace.week_plot import draw_week
+
+    with progress("bench") as told:
+        shown = run_week(read_settings(), refreshes=refreshes, retention_days=retention_days, progress=told)
+    if plot:
+        draw_week(shown["refreshes"], plot)
+    told_rows: list[tuple[Any, ...]] = [(name, value) for name, value in shown.items() if name != "refreshes"]
+    show(shown, report.plain_table("A simulated week", ("figure", "value"), told_rows), as_json=as_json)
 
 
 def run(settings: Settings, documents: int, rows: int, told: Any) -> dict[str, Any]:
