@@ -27,6 +27,9 @@ SMALL_FILES = 24
 # The share of rows marked deleted from which files are rewritten. Updates fall anywhere in a table: with a low share
 # every large file would be rewritten after a few refreshes that change a hundredth of the rows each.
 DELETED_SHARE = 0.25
+# Fewer cost a scan nothing to speak of, and go when small files are rewritten: a small table would pass its share with
+# every other refresh.
+DELETED_ROWS = 10_000
 
 OPTIMIZE = {
     "spark.databricks.delta.optimize.minFileSize": str(SMALL),
@@ -63,7 +66,7 @@ class Health:
 
     @property
     def has_many_deleted_rows(self) -> bool:
-        return self.rows is not None and self.deleted_rows > DELETED_SHARE * self.rows
+        return self.rows is not None and self.deleted_rows > max(DELETED_ROWS, DELETED_SHARE * self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)

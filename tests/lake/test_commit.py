@@ -66,6 +66,7 @@ def test_become_touches_only_rows_that_differ(things):
     assert (state.inserted, state.updated, state.deleted, state.rows, state.alone) == (0, 2, 0, 3, True)
 
 
+@pytest.mark.slow
 def test_a_table_whose_columns_are_not_the_declared_ones_is_replaced(things):
     rows = rows_of(things, t0=5).selectExpr("*", "'red' AS colour")
 
@@ -101,6 +102,7 @@ def test_a_change_updates_removes_and_inserts_by_its_conditions(things):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", ["change", "keep", "become"])
 def test_what_was_computed_from_a_version_that_others_went_on_from_is_not_committed(things, late):
     start = things.version(THINGS)
@@ -118,6 +120,7 @@ def test_what_was_computed_from_a_version_that_others_went_on_from_is_not_commit
     assert (sizes(things), things.state(THINGS).values["step"]) == ({"t0": 4, "t1": 15, "t2": 20}, "first")
 
 
+@pytest.mark.slow
 def test_a_later_write_of_the_session_is_neither_skipped_nor_marked(things):
     add(things, started_from=things.version(THINGS), step=2, t1=5)
 

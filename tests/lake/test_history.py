@@ -63,6 +63,7 @@ def test_a_missing_log_file_is_named(told):
         lake.changes_since(THINGS, since=since, until=until)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("commit", "kind"), [(1, "cdc"), (-1, "add")])
 def test_a_missing_file_of_changes_or_of_rows_is_named(told, commit, kind):
     lake, since = told
@@ -83,6 +84,7 @@ def test_files_that_only_moved_rows_are_not_needed(told):
     assert changes(lake, since).count() == 3
 
 
+@pytest.mark.slow
 def test_a_table_created_anew_tells_nothing_of_the_old_one(told):
     lake, since = told
 
@@ -98,6 +100,7 @@ def test_a_version_that_is_not_reached_is_refused(told):
         changes(lake, Pin(since.table_id, 99))
 
 
+@pytest.mark.slow
 def test_a_feed_that_was_off_for_a_while_is_refused(told):
     lake, since = told
     for value in ("false", "true"):
@@ -117,6 +120,7 @@ def test_a_feed_from_before_the_retention_is_read_while_its_files_are_there(told
     assert changes(lake, since).count() == 3
 
 
+@pytest.mark.slow
 def test_a_change_of_properties_alone_loses_nothing(told):
     lake, since = told
     lake.spark.sql(f"ALTER TABLE delta.`{lake.path(THINGS)}` SET TBLPROPERTIES (delta.checkpointInterval = 20)")
@@ -124,6 +128,7 @@ def test_a_change_of_properties_alone_loses_nothing(told):
     assert changes(lake, since).count() == 3
 
 
+@pytest.mark.slow
 def test_columns_that_changed_and_changed_back_are_noticed(told):
     lake, since = told
     for table in (replace(THINGS, fields=(*THINGS.fields, Column("colour", Type.STRING, "its colour"))), THINGS):

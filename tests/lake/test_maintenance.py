@@ -159,7 +159,8 @@ def test_a_compaction_leaves_large_files_alone(lake, monkeypatch):
 
 
 @pytest.mark.slow
-def test_rows_marked_deleted_are_dropped_from_a_file_that_has_no_other_to_be_merged_with(lake):
+def test_rows_marked_deleted_are_dropped_from_a_file_that_has_no_other_to_be_merged_with(lake, monkeypatch):
+    monkeypatch.setattr(maintenance, "DELETED_ROWS", 29)
     append(lake, 0, 100, files=1)
     DeltaTable.forPath(lake.spark, lake.path(THINGS)).delete("cast(thing_id AS int) >= 70")
     held = rows(lake)
@@ -200,6 +201,7 @@ def test_a_vacuum_keeps_what_the_oldest_needed_version_reads_and_the_changes_aft
         lake.changes_since(THINGS, since=pins[0], until=pins[2])
 
 
+@pytest.mark.slow
 def test_a_version_from_before_the_retention_keeps_a_vacuum_from_all_files(aged):
     lake, last = aged
     files, version = data_files(lake), lake.version(THINGS)
@@ -226,6 +228,7 @@ def test_what_a_long_transaction_wrote_before_the_retention_began_is_held(aged):
     assert not is_held(lake, THINGS, last)
 
 
+@pytest.mark.slow
 def test_a_vacuum_writes_no_commit_and_gives_an_older_table_its_retention_once(scattered):
     version, before = scattered.version(THINGS), tasks(scattered)
     assert not vacuum(scattered, THINGS).files

@@ -103,6 +103,7 @@ def test_a_change_of_one_sort_alone_and_one_that_changes_nothing_are_commits_too
     assert last_changes(things) == expected
 
 
+@pytest.mark.slow
 def test_a_row_that_changed_before_is_found_where_it_is_now(things):
     for size in (11, 12, 13):
         resize(things, t1=size)
@@ -113,6 +114,7 @@ def test_a_row_that_changed_before_is_found_where_it_is_now(things):
     assert last_changes(things) == [("t2", "insert", 22, "blue")]
 
 
+@pytest.mark.slow
 def test_a_key_is_all_of_its_columns(things):
     resize(things, owner="v", t1=11)
 
@@ -120,12 +122,14 @@ def test_a_key_is_all_of_its_columns(things):
     assert held(things)[-1] == ("v", "t1", 11, "blue")
 
 
+@pytest.mark.slow
 def test_a_change_adds_one_file_and_leaves_the_others_where_they_are(things):
     resize(things, t1=11, t2=21, t4=40)
 
     assert data_files(things) == 2
 
 
+@pytest.mark.slow
 def test_many_changed_rows_are_written_by_several_tasks(things, monkeypatch):
     monkeypatch.setattr(rewrite, "ROWS_PER_TASK", 50)
     many = {f"n{number}": number + 1 for number in range(200)}
@@ -136,6 +140,7 @@ def test_many_changed_rows_are_written_by_several_tasks(things, monkeypatch):
     assert things.read(THINGS).where("name LIKE 'n%'").agg(F.sum("size")).first()[0] == sum(many.values())
 
 
+@pytest.mark.slow
 def test_a_table_may_lie_below_any_folder(spark, tmp_path):
     lake = filled(Lake(spark, str(tmp_path / "a folder, 100%20 große")))
 

@@ -59,6 +59,7 @@ def owners(lake):
     return {row.document_id: row.owner for row in lake.read(FACTS.table).collect()}
 
 
+@pytest.mark.slow
 def test_only_the_keys_that_changed_are_computed_and_only_differences_are_written(documents):
     assert bring(documents, FACTS) == ("full", 3)
     deliver(documents, {"document_id": "d2", "owner": "u9"}, {"document_id": "d3", "owner": None, "title": "New"})

@@ -66,6 +66,7 @@ def held(lake, one):
     return {tuple(row) for row in lake.read(one.table).select(*columns).collect()}
 
 
+@pytest.mark.slow
 def test_arrivals_late_events_corrections_erasures_and_expiry_reach_gold(silvers):
     deliver(silvers, {}, {"event_id": "e2", "actor_id": "u2", "occurred_at": T - HOUR + SLOT})
     assert bring(silvers, PAIRS, DOCUMENTS)["documents"] == ("full", 1, 0)
@@ -117,6 +118,7 @@ def test_a_redelivery_that_says_the_same_touches_no_row(silvers):
     assert bring(silvers, PAIRS, as_of=T)["pairs"] == ("incremental", 0, 0)
 
 
+@pytest.mark.slow
 def test_an_earlier_time_is_refused_unless_all_is_computed_anew(silvers):
     deliver(silvers, {}, {"event_id": "e2", "occurred_at": T - SLOT})
     bring(silvers, PAIRS)
@@ -168,6 +170,7 @@ def test_verify_finds_a_row_that_someone_edited(silvers):
     assert (verified.rows, verified.differing) == (2, 1)
 
 
+@pytest.mark.slow
 def test_what_somebody_else_wrote_to_gold_is_noticed_and_computed_anew(silvers):
     deliver(silvers, {}, {"event_id": "e2", "document_id": "d2"})
     bring(silvers, PAIRS)
@@ -177,6 +180,7 @@ def test_what_somebody_else_wrote_to_gold_is_noticed_and_computed_anew(silvers):
     assert bring(silvers, PAIRS) == {"pairs": ("full", 1, 0)}
 
 
+@pytest.mark.slow
 def test_features_may_be_named_as_the_columns_of_a_join(silvers):
     odd = view("odd", (DOCUMENT,), Last(name="last"), Last(name="survivor_last"), Last(name="row_index"))
     deliver(silvers, {}, {"event_id": "e2", "occurred_at": T - HOUR})
