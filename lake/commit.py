@@ -60,10 +60,10 @@ def keep(lake: Lake, table: Table, *, state: State) -> None:
 
 def rows_held(lake: Lake, table: Table) -> int:
     """How many rows a table of this module holds; counted only where no commit tells."""
-    state = lake.state(table)
-    if state is not None and state.alone:
+    state, version = lake.state(table), lake.version(table)
+    if state is not None and state.alone and not lake.rows_written(table, after=state.version, up_to=version):
         return state.rows
-    return lake.read(table).count() if lake.version(table) > 0 else 0
+    return lake.read(table).count() if version > 0 else 0
 
 
 def overwrite(lake: Lake, table: Table, rows: DataFrame, *, state: State, new_columns: bool) -> None:

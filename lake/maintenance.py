@@ -160,12 +160,18 @@ def vacuum(lake: Lake, table: Table, *, oldest_needed: int | None = None) -> Vac
     set_retention(lake, table)
     if oldest_needed is not None and is_held(lake, table, oldest_needed):
         return Vacuumed(held=True)
-    files, size = storage.files_and_bytes(lake.spark, lake.path(table))
+    files, size = files_outside_log(lake, table)
     with configured(lake.spark, VACUUM):
         # Not RETAIN: Delta ignores any number but 0, and goes by the table's property.
         lake.spark.sql(f"VACUUM delta.`{lake.path(table)}`").collect()
-    files_after, size_after = storage.files_and_bytes(lake.spark, lake.path(table))
+    files_after, size_after = files_outside_log(lake, table)
     return Vacuumed(files=max(0, files - files_after), bytes=max(0, size - size_after))
+
+
+def files_outside_log(lake: Lake, table: Table) -> tuple[int, int]:
+    """How many files a table has beside its log, and their bytes; the log changes under a vacuum, too."""
+    whole, log = (storage.files_and_bytes(lake.spark, f"{lake.path(table)}{below}") for below in ("", "/_delta_log"))
+    return whole[0] - log[0], whole[1] - log[1]
 
 
 def can_go_on_from(lake: Lake, table: Table, version: int) -> bool:

@@ -42,9 +42,10 @@ class Transaction:
         self._none = jvm.scala.Option.empty()
         self._log = self._delta.DeltaLog.forTable(self._session, lake.path(table))
         self._transaction = self._log.startTransaction(self._none, self._none)
-        reached = self._transaction.txnVersion(table.full_name)
-        if self._transaction.readVersion() != state["started_from"] or reached >= state["started_from"]:
+        if self._transaction.readVersion() != state["started_from"]:
             raise overtaken(table)
+        # Having asked, Delta refuses the commit if another refresh's, even one without rows, comes first.
+        self._transaction.txnVersion(table.full_name)
         self._files = self._transaction.filterFiles()  # also tells Delta that the whole table was read
         self._actions: list[Any] = []
 

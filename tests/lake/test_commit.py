@@ -7,7 +7,6 @@ from contracts.tables import Column, Table, Type
 from lake import commit
 from lake.rewrite import Change
 from lake.state import TRANSACTION, USER_METADATA, to_metadata
-from lake.tables import Lake
 from lake.transaction import Overtaken
 
 AT = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
@@ -133,4 +132,9 @@ def test_rows_are_counted_where_the_last_commit_cannot_tell(things):
 
     assert not things.state(THINGS).alone
     assert commit.rows_held(things, THINGS) == 4
-    assert commit.rows_held(Lake(things.spark, things.root), THINGS) == 4
+
+    commit.keep(things, THINGS, state={"started_from": things.version(THINGS)})
+    rows_of(things, t8=8).write.format("delta").mode("append").save(things.path(THINGS))
+
+    assert things.state(THINGS).alone
+    assert commit.rows_held(things, THINGS) == 5
