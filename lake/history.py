@@ -15,6 +15,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from lake import storage
+from lake.log import entry_path, read_entry
 
 # What the change feed calls the rows that were there before.
 BEFORE_IMAGES = ("update_preimage", "delete")
@@ -51,7 +52,7 @@ def check_history(spark: SparkSession, path: str, *, since: Pin, until: Pin) -> 
     for version in range(since.version + 1, until.version + 1):
         actions = actions_of(spark, path, version)
         if actions is None:
-            raise HistoryLost(f"{log_of(path, version)} is gone")
+            raise HistoryLost(f"{entry_path(path, version)} is gone")
         check_feed_stays_on(actions, path, version)
         columns += [columns_of(action["metaData"]["schemaString"]) for action in actions if "metaData" in action]
         for file in files_of_feed(actions):
@@ -63,12 +64,8 @@ def check_history(spark: SparkSession, path: str, *, since: Pin, until: Pin) -> 
 
 def actions_of(spark: SparkSession, path: str, version: int) -> list[dict[str, Any]] | None:
     """What one commit did, as Delta's log tells it; None where its entry is gone."""
-    text = storage.read_text(spark, log_of(path, version))
+    text = read_entry(spark, path, version)
     return None if text is None else [json.loads(line) for line in text.splitlines()]
-
-
-def log_of(path: str, version: int) -> str:
-    return f"{path}/_delta_log/{version:020}.json"
 
 
 def rows_written(spark: SparkSession, path: str, *, after: int, up_to: int) -> bool:

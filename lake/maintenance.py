@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from contracts.tables import Table
 from lake import storage
+from lake.log import read_entry
 from lake.session import configured
 from lake.tables import Lake, retention_of
 
@@ -91,7 +92,7 @@ def health(lake: Lake, table: Table) -> Health:
     snapshot = lake.snapshot(table)
     version = int(snapshot.version())
     since_checkpoint = version - max(int(snapshot.logSegment().checkpointProvider().version()), -1)
-    text = storage.read_text(lake.spark, log_of(lake, table, version, "crc"))
+    text = read_entry(lake.spark, lake.path(table), version, kind="crc")
     figures = figures_of(json.loads(text)) if text else None
     if figures is None:
         figures = measured(live_files(lake, snapshot))
@@ -176,11 +177,7 @@ def files_outside_log(lake: Lake, table: Table) -> tuple[int, int]:
 
 def can_go_on_from(lake: Lake, table: Table, version: int) -> bool:
     """Whether the log still tells what came after a version; whoever needs one of which it does not starts anew."""
-    return version >= lake.version(table) or storage.read_text(lake.spark, log_of(lake, table, version + 1)) is not None
-
-
-def log_of(lake: Lake, table: Table, version: int, kind: str = "json") -> str:
-    return f"{lake.path(table)}/_delta_log/{version:020}.{kind}"
+    return version >= lake.version(table) or read_entry(lake.spark, lake.path(table), version + 1) is not None
 
 
 def set_retention(lake: Lake, table: Table) -> None:
@@ -208,7 +205,7 @@ def first_made_obsolete(lake: Lake, table: Table, *, after: int) -> datetime | N
     path = lake.path(table)
     moments = []
     for version in range(after + 1, lake.version(table) + 1):
-        text = storage.read_text(lake.spark, log_of(lake, table, version))
+        text = read_entry(lake.spark, path, version)
         for action in map(json.loads, (text or "").splitlines()):
             if "remove" in action:
                 removed = action["remove"].get("deletionTimestamp", 0)

@@ -8,6 +8,11 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from lake.jvm import java_class
+
+PATH = "org.apache.hadoop.fs.Path"
+IO_UTILS = "org.apache.commons.io.IOUtils"
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
@@ -49,33 +54,31 @@ def list_files(spark: SparkSession, folder: str) -> Iterator[StoredFile]:
 
 def sha256(spark: SparkSession, path: str) -> str:
     """The digest of a file's bytes, in hexadecimal."""
-    jvm: Any = spark._jvm
     stream = _open(spark, path)
     try:
-        return str(jvm.org.apache.commons.codec.digest.DigestUtils.sha256Hex(stream))
+        return str(java_class(spark, "org.apache.commons.codec.digest.DigestUtils").sha256Hex(stream))
     finally:
         stream.close()
 
 
 def consume_gzip(spark: SparkSession, path: str) -> None:
     """Unpack a gzip file to nowhere; raises what Java raises where it is damaged."""
-    jvm: Any = spark._jvm
     stream = _open(spark, path)
     try:
-        jvm.org.apache.commons.io.IOUtils.consume(jvm.java.util.zip.GZIPInputStream(stream))
+        unpacked = java_class(spark, "java.util.zip.GZIPInputStream")(stream)
+        java_class(spark, IO_UTILS).consume(unpacked)
     finally:
         stream.close()
 
 
 def read_text(spark: SparkSession, path: str) -> str | None:
     """A whole small file as text; None where there is none."""
-    jvm: Any = spark._jvm
     resolved, system = _resolve(spark, path)
     if not system.exists(resolved):
         return None
     stream = system.open(resolved)
     try:
-        return str(jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+        return str(java_class(spark, IO_UTILS).toString(stream, "UTF-8"))
     finally:
         stream.close()
 
@@ -113,13 +116,12 @@ def _open(spark: SparkSession, path: str) -> Any:
 
 
 def _resolve(spark: SparkSession, path: str) -> tuple[Any, Any]:
-    jvm: Any = spark._jvm
-    resolved = jvm.org.apache.hadoop.fs.Path(path)
+    resolved = java_class(spark, PATH)(path)
     return resolved, resolved.getFileSystem(spark._jsc.hadoopConfiguration())
 
 
 def _resolve_uri(spark: SparkSession, folder: str, file: str) -> tuple[Any, Any]:
-    jvm: Any = spark._jvm
-    name = jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file))
+    path = java_class(spark, PATH)
+    name = path(java_class(spark, "java.net.URI")(file))
     resolved, system = _resolve(spark, folder)
-    return jvm.org.apache.hadoop.fs.Path(resolved, name), system
+    return path(resolved, name), system

@@ -10,11 +10,15 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
 from contracts.tables import Table
-from lake import storage
 from lake.conflicts import CONFLICTS
 from lake.history import Pin, check_history, rows_written
+from lake.jvm import java_class
+from lake.log import read_entry
 from lake.session import schema_of
 from lake.state import State, committing, is_restore, state_of_commit, to_metadata
+
+# Tables that are worked on at once. Most of a small refresh is Spark's planning, which one table does on one core.
+AT_ONCE = 4
 
 # A weekend without a push still ends in one of changes.
 RETENTION = timedelta(days=3)
@@ -44,8 +48,7 @@ class Lake:
     def in_own_session(self) -> "Lake":
         """The same tables in a new Spark session, active in this thread: a commit's state goes through the session's settings."""
         session = self.spark.newSession()
-        jvm: Any = session._jvm
-        jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession(session._jsparkSession)
+        java_class(session, "org.apache.spark.sql.classic.SparkSession").setActiveSession(session._jsparkSession)
         return Lake(session, self.root, retention=self.retention)
 
     def path(self, table: Table) -> str:
@@ -100,7 +103,7 @@ class Lake:
         # Read from the log itself: Delta's history is a Spark job. Maintenance commits carry no state.
         newest = self.version(table) if version is None else version
         for number in range(newest, -1, -1):
-            text = storage.read_text(self.spark, f"{self.path(table)}/_delta_log/{number:020}.json")
+            text = read_entry(self.spark, self.path(table), number)
             if text is None or is_restore(text):
                 return None  # what came before is gone, or was undone
             state = state_of_commit(text, number)
@@ -174,9 +177,9 @@ class Lake:
     def snapshot(self, table: Table) -> Any:
         """Delta's own object for the newest version."""
         # Delta's Python API tells the version only through a Spark job over the history; its own log takes 20 ms.
-        jvm: Any = self.spark._jvm
-        none = jvm.scala.Option.empty()
-        log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self.spark._jsparkSession, self._existing(table))
+        none = java_class(self.spark, "scala.Option").empty()
+        delta_log = java_class(self.spark, "org.apache.spark.sql.delta.DeltaLog")
+        log = delta_log.forTable(self.spark._jsparkSession, self._existing(table))
         return log.update(False, none, none)
 
 

@@ -12,11 +12,14 @@ from pyspark.sql import functions as F
 
 from contracts.tables import Table
 from lake.conflicts import CONFLICTS
+from lake.jvm import java_class
 from lake.state import committing
 from lake.tables import Lake
 
 # Delta shortens strings in statistics to so many characters; our tables keep none of strings.
 STATISTICS_PREFIX = 32
+
+PYTHON_UTILS = "org.apache.spark.api.python.PythonUtils"
 
 
 # Where Spark's `_metadata` says that a row is.
@@ -37,10 +40,8 @@ class Transaction:
         self.lake = lake
         self.table = table
         self.state = state
-        jvm: Any = lake.spark._jvm
-        self._jvm = jvm
-        self._none = jvm.scala.Option.empty()
-        self._log = self._delta.DeltaLog.forTable(self._session, lake.path(table))
+        self._none = self._java("scala.Option").empty()
+        self._log = self._delta("DeltaLog").forTable(self._session, lake.path(table))
         self._transaction = self._log.startTransaction(self._none, self._none)
         if self._transaction.readVersion() != state["started_from"]:
             raise overtaken(table)
@@ -60,12 +61,13 @@ class Transaction:
 
     def delete(self, positions: DataFrame) -> None:
         """Mark rows as deleted, given by their `POSITION`."""
-        path, index = (self._jvm.scala.Option.apply(F.col(name)._jc) for name in POSITION)
-        every = self._jvm.org.apache.spark.sql.catalyst.expressions.Literal.TrueLiteral()
-        vectors = self._delta.commands.DeletionVectorBitmapGenerator.buildRowIndexSetsForFilesMatchingCondition(
+        path, index = (self._java("scala.Option").apply(F.col(name)._jc) for name in POSITION)
+        every = self._java("org.apache.spark.sql.catalyst.expressions.Literal").TrueLiteral()
+        bitmaps = self._delta("commands.DeletionVectorBitmapGenerator")
+        vectors = bitmaps.buildRowIndexSetsForFilesMatchingCondition(
             self._session, self._transaction, True, positions._jdf, self._files, every, path, index
         )
-        helper = self._delta.commands.DMLWithDeletionVectorsHelper
+        helper = self._delta("commands.DMLWithDeletionVectorsHelper")
         by_path = helper.generateCandidateFileMap(self._log.dataPath(), self._files)
         touched = helper.findFilesWithMatchingRows(self._transaction, by_path, vectors)
         snapshot = self._transaction.snapshot()
@@ -79,8 +81,8 @@ class Transaction:
         """
         self._register(metrics)
         none, nothing = self._none, self._sequence(())
-        merge = getattr(self._delta, "DeltaOperations$Merge")(none, none, none, none, nothing, nothing, nothing)
-        number = self._delta.actions.SetTransaction(self.table.full_name, self.version, none)
+        merge = self._delta("DeltaOperations$Merge")(none, none, none, none, nothing, nothing, nothing)
+        number = self._delta("actions.SetTransaction")(self.table.full_name, self.version, none)
         actions = self._sequence([number])
         for more in self._actions:
             actions = actions.appendedAll(more)
@@ -91,30 +93,33 @@ class Transaction:
             raise overtaken(self.table) from error
 
     def _register(self, metrics: Mapping[str, int]) -> None:
-        execution = self._jvm.org.apache.spark.sql.execution.metric
+        sql_metrics = self._java("org.apache.spark.sql.execution.metric.SQLMetrics")
         context = self.lake.spark.sparkContext._jsc.sc()
-        registered = self._jvm.java.util.HashMap()
-        expected = self._jvm.scala.jdk.javaapi.CollectionConverters.asJava(self._delta.DeltaOperationMetrics.MERGE())
+        registered = self._java("java.util.HashMap")()
+        converters = self._java("scala.jdk.javaapi.CollectionConverters")
+        expected = converters.asJava(self._delta("DeltaOperationMetrics").MERGE())
         for name in {*expected, "operationNumSourceRows", *metrics}:
-            metric = execution.SQLMetrics.createMetric(context, name)
+            metric = sql_metrics.createMetric(context, name)
             metric.set(metrics.get(name, 0))
             registered.put(name, metric)
-        as_scala = self._jvm.org.apache.spark.api.python.PythonUtils.toScalaMap(registered)
+        as_scala = self._java(PYTHON_UTILS).toScalaMap(registered)
         self._transaction.registerSQLMetrics(self._session, as_scala)
 
     def _sequence(self, items: Iterable[Any]) -> Any:
-        listed = self._jvm.java.util.ArrayList()
+        listed = self._java("java.util.ArrayList")()
         for item in items:
             listed.add(item)
-        return self._jvm.org.apache.spark.api.python.PythonUtils.toSeq(listed)
+        return self._java(PYTHON_UTILS).toSeq(listed)
 
     @property
     def _session(self) -> Any:
         return self.lake.spark._jsparkSession
 
-    @property
-    def _delta(self) -> Any:
-        return self._jvm.org.apache.spark.sql.delta
+    def _delta(self, name: str) -> Any:
+        return self._java(f"org.apache.spark.sql.delta.{name}")
+
+    def _java(self, name: str) -> Any:
+        return java_class(self.lake.spark, name)
 
 
 def overtaken(table: Table) -> Overtaken:

@@ -21,15 +21,12 @@ from jobs.gold.incremental import SignedRows, Step, add_changes
 from lake import commit
 from lake.history import HistoryLost, Pin
 from lake.state import State
-from lake.tables import Lake
+from lake.tables import AT_ONCE, Lake
 from lake.transaction import Overtaken
 
 UNCHANGED = "unchanged"
 INCREMENTAL = "incremental"
 FULL = "full"
-
-# Views that are refreshed at once. Most of a small refresh is Spark's planning, which one view does on one core.
-AT_ONCE = 4
 
 
 class ConcurrentRefreshError(Exception):
