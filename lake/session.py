@@ -18,7 +18,7 @@ DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     # The default of 50 tasks per snapshot suits logs of thousands of files; ours hold tens.
-    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
     # A refresh that changes no row commits its state all the same.
     "spark.databricks.delta.skipRecordingEmptyCommits": "false",
     # A lost file is an error; ignored, a change feed after VACUUM would read as empty.
@@ -29,6 +29,10 @@ DELTA = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
+    # Asking the JVM for every column expression which line of Python made it costs more than making it.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
+    # A refresh has some 250 pieces of generated code; 100 are kept by default, so that each was compiled anew.
+    "spark.sql.codegen.cache.maxEntries": "2000",
 }
 
 LOCAL = {

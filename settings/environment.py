@@ -20,7 +20,8 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_RETENTION_HOURS": "72",
     "TAILRACE_SPARK_MASTER": "local[*]",
     "TAILRACE_SPARK_MEMORY": "3g",
-    "TAILRACE_SPARK_JAVA_OPTIONS": "",
+    # Fewer processor seconds than the JVM's own choice; room for the classes that Spark generates.
+    "TAILRACE_SPARK_JAVA_OPTIONS": "-XX:+UseParallelGC -XX:MetaspaceSize=512m -XX:ReservedCodeCacheSize=512m",
     "TAILRACE_SHUFFLE_PARTITIONS": "4",
     "TAILRACE_JARS": "",
     "TAILRACE_STORE_URL": "",
