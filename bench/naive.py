@@ -1,6 +1,7 @@
 """The naive way: compute every view anew, overwrite it, push every row."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from contracts.slots import to_micros
 from features.language import Definitions, FeatureView
 from jobs.gold.compute import compute
 from lake import storage
-from lake.tables import Lake
+from lake.tables import AT_ONCE, Lake
 from online.control import Cursor
 from sinks.lease import leased
 from sinks.net_changes import WRITE, online_rows
@@ -43,10 +44,12 @@ def refresh_naively(
     own_store = replace(store, table=f"{store.table}-naive")
     share = share_pushed(sum(rows.count() for rows in gold.values()))
     began = time.monotonic()
-    pushes = [
-        push_share(gold[view.name], view, own_store, as_of=as_of, share=share, lease_seconds=lease_seconds)
-        for view in definitions.views.values()
-    ]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+
+        def push(view: FeatureView) -> Pushed:
+            return push_share(gold[view.name], view, own_store, as_of=as_of, share=share, lease_seconds=lease_seconds)
+
+        pushes = list(pool.map(push, definitions.views.values()))
     seconds = time.monotonic() - began
     pushed, store_bytes = (sum(getattr(push, name) for push in pushes) for name in ("pushed", "bytes"))
     storage.delete(lake.spark, root)
