@@ -3,24 +3,23 @@
 import time
 from collections.abc import Awaitable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
 from pyspark.errors import PythonException
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from contracts.slots import to_micros
 from features.language import FeatureView
 from lake.history import HistoryLost, Pin
-from lake.tables import Lake, LakeError
+from lake.tables import AT_ONCE, Lake, LakeError
 from online import control
 from online.control import Control, Cursor
 from online.wire import StoreClient
 from sinks.lease import leased, with_client
-from sinks.net_changes import REMOVE, SUPPRESS, WRITE, net_changes, online_rows, snapshot_changes
+from sinks.net_changes import SUPPRESS, WRITE, net_changes, online_rows, snapshot_changes
 from sinks.store_scan import stored_values
 from sinks.writer import OUTCOME, Address, Outcome, Sequenced, write_batches
 
@@ -28,8 +27,6 @@ NOTHING_NEW = "nothing new"
 CHANGES = "changes"
 FIRST_LOAD = "first load"
 SNAPSHOT = "snapshot"
-
-AT_ONCE = 4  # views
 
 
 class PushError(Exception):
@@ -40,10 +37,11 @@ class PushError(Exception):
 class Pushed:
     """One view after a push: values written and their bytes, tombstones, keys unchanged or newer in the store, and how.
 
-    net = pushed + removed + suppressed + stale.
+    `why` tells what made a snapshot necessary. net = pushed + removed + suppressed + stale.
     """
 
     how: str
+    why: str | None = None
     net: int = 0
     pushed: int = 0
     removed: int = 0
@@ -68,11 +66,11 @@ def push_view(lake: Lake, address: Address, view: FeatureView, *, lease_seconds:
     with leased(address, view.name, seconds=lease_seconds) as found:
         # Read under the lease: a push that waited for it must not take gold back to where it was before.
         target, watermark = newest(lake, view)
-        how, rows = what_to_write(lake, address, view, found, target)
+        plan = what_to_write(lake, address, view, found, target)
         push = Sequenced(view=view.name, features=view.features, sequence=found.sequence, as_of=watermark)
-        pushed = write(rows, how, address, push)
+        pushed = write(plan.rows, plan.how, address, push)
         close_with(address, push, target)
-    return replace(pushed, seconds=time.monotonic() - began)
+    return replace(pushed, why=plan.why, seconds=time.monotonic() - began)
 
 
 def newest(lake: Lake, view: FeatureView) -> tuple[Cursor, int]:
@@ -89,59 +87,66 @@ def newest(lake: Lake, view: FeatureView) -> tuple[Cursor, int]:
     return cursor, to_micros(datetime.fromisoformat(state.values["as_of"]))
 
 
-def what_to_write(
-    lake: Lake, address: Address, view: FeatureView, found: Control, target: Cursor
-) -> tuple[str, DataFrame | None]:
-    """How this push goes about it, and the rows `item_key, action` and features that it decides upon.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a push goes about it, the rows `item_key, action` and features that it decides upon, and why not by changes."""
+
+    how: str
+    rows: DataFrame | None
+    why: str | None = None
+
+
+def what_to_write(lake: Lake, address: Address, view: FeatureView, found: Control, target: Cursor) -> Plan:
+    """Plan a push by gold's change feed, or where that does not lead from the cursor to the target, by a snapshot.
 
     An open mark that was found set belongs to a push that may still have writes under way: then nothing is
-    suppressed, and a first load becomes a snapshot. So does a push whose change feed has a hole.
+    suppressed, and a first load becomes a snapshot.
     """
     cursor = found.cursor
     if cursor is None and not found.open:
         rows = online_rows(lake.read(view.table, version=target.version), view)
-        return FIRST_LOAD, rows.withColumn("action", F.lit(WRITE))
-    if cursor and continues(cursor, target):
-        with suppress(HistoryLost):
-            changes = lake.changes_since(view.table, since=pin_of(cursor), until=pin_of(target))
-            if changes is None:
-                return NOTHING_NEW, None
-            return CHANGES, net_changes(changes, view, suppress=not found.open)
-    gold = lake.read(view.table, version=target.version)
-    return SNAPSHOT, snapshot_changes(gold, stored_values(lake.spark, address, view.name), view)
+        return Plan(how=FIRST_LOAD, rows=rows.withColumn("action", F.lit(WRITE)))
+    try:
+        changes = changes_after(lake, view, cursor, target)
+    except HistoryLost as error:
+        gold = lake.read(view.table, version=target.version)
+        rows = snapshot_changes(gold, stored_values(lake.spark, address, view.name), view)
+        return Plan(how=SNAPSHOT, rows=rows, why=str(error))
+    if changes is None:
+        return Plan(how=NOTHING_NEW, rows=None)
+    return Plan(how=CHANGES, rows=net_changes(changes, view, suppress=not found.open))
+
+
+def changes_after(lake: Lake, view: FeatureView, cursor: Cursor | None, target: Cursor) -> DataFrame | None:
+    """Gold's changes from the cursor to the target; raises `HistoryLost` where nothing tells them."""
+    if cursor is None:
+        raise HistoryLost("the first load was left open")
+    if cursor.fingerprint != target.fingerprint:
+        raise HistoryLost("the published features changed")
+    return lake.changes_since(view.table, since=pin_of(cursor), until=pin_of(target))
 
 
 def pin_of(cursor: Cursor) -> Pin:
     return Pin(cursor.table_id, cursor.version)
 
 
-def continues(cursor: Cursor, target: Cursor) -> bool:
-    """Whether gold's change feed leads from the cursor to the target."""
-    same = (cursor.table_id, cursor.fingerprint) == (target.table_id, target.fingerprint)
-    return same and cursor.version <= target.version
-
-
 def write(rows: DataFrame | None, how: str, address: Address, push: Sequenced) -> Pushed:
     """Write the rows from the executors, and hold the figures against each other."""
     if rows is None:
         return Pushed(how=how)
-    rows = rows.persist()
-    try:
-        net = {row.action: row["count"] for row in rows.groupBy("action").count().collect()}
-        outcome = Outcome()
-        if net.keys() & {WRITE, REMOVE}:
-            outcome = write_from_executors(rows.where(F.col("action") != SUPPRESS), address, push)
-    finally:
-        rows.unpersist()
-    decided = net.get(WRITE, 0) + net.get(REMOVE, 0)
-    if outcome.written + outcome.removed + outcome.stale != decided:
-        raise PushError(f"view {push.view}: {decided} rows were to be written, but the store took {outcome}")
+    seen = Observation()
+    is_suppressed = F.col("action") == SUPPRESS
+    observed = rows.observe(seen, F.count(F.lit(1)).alias("net"), F.count_if(is_suppressed).alias("suppressed"))
+    outcome = write_from_executors(observed.where(~is_suppressed), address, push)
+    net, suppressed = seen.get["net"], seen.get["suppressed"]
+    if outcome.written + outcome.removed + outcome.stale != net - suppressed:
+        raise PushError(f"view {push.view}: {net - suppressed} rows were to be written, but the store took {outcome}")
     return Pushed(
         how=how,
-        net=sum(net.values()),
+        net=net,
         pushed=outcome.written,
         removed=outcome.removed,
-        suppressed=net.get(SUPPRESS, 0),
+        suppressed=suppressed,
         stale=outcome.stale,
         bytes=outcome.bytes,
     )

@@ -36,6 +36,7 @@ def view_json(report: Report, view: str) -> Json:
         "suppressed": pushed.suppressed,
         "stale": pushed.stale,
         "how": pushed.how,
+        "why_snapshot": pushed.why,
         "seconds": round(refreshed.seconds + pushed.seconds, 3),
     }
 
