@@ -25,6 +25,9 @@ class Feed:
     required: tuple[str, ...]
     renamed: tuple[tuple[str, str], ...] = ()
 
+    def folder(self, landing_folder: str) -> str:
+        return f"{landing_folder}/{self.name}"
+
 
 EVENTS = Feed(
     name="events",

@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts.tables import Table
+from lake.held import FEW, ROWS, Held, held
 from lake.tables import Lake
 from lake.transaction import POSITION, Transaction
 
@@ -47,31 +48,30 @@ class Change:
 def rewrite(lake: Lake, table: Table, change: Change, *, state: dict[str, Any]) -> None:
     """Apply a change in one commit, also one that changes nothing; raises `Overtaken` where another writer was faster."""
     transaction = Transaction(lake, table, state=state)
-    held = lake.read(table, version=transaction.version)
-    matched = match(held, table, change).persist()
-    try:
-        decided = matched.unionByName(missing(matched, table, change), allowMissingColumns=True)
-        counts = {row.action: row["count"] for row in decided.groupBy("action").count().collect()}
-        changed = sum(counts.get(action, 0) for action in (UPDATE, DELETE, INSERT))
-        if changed:
-            transaction.write(to_written(decided).coalesce(1 + changed // ROWS_PER_TASK))
-        if counts.keys() & {UPDATE, DELETE}:
-            transaction.delete(matched.where(is_one_of(UPDATE, DELETE)).select(*POSITION))
+    found = match(lake.read(table, version=transaction.version), table, change)
+    with (
+        held(found, updated=is_one_of(UPDATE), deleted=is_one_of(DELETE)) as matched,
+        held(missing(matched, table, change)) as inserted,
+    ):
+        updates, deletes, inserts = matched.counts["updated"], matched.counts["deleted"], inserted.counts[ROWS]
+        if updates or deletes or inserts:
+            decided = matched.frame.unionByName(inserted.frame, allowMissingColumns=True)
+            transaction.write(to_written(decided).coalesce(1 + (updates + deletes + inserts) // ROWS_PER_TASK))
+        if updates or deletes:
+            transaction.delete(matched.frame.where(is_one_of(UPDATE, DELETE)).select(*POSITION))
         transaction.commit(
             {
-                "numTargetRowsInserted": counts.get(INSERT, 0),
-                "numTargetRowsUpdated": counts.get(UPDATE, 0),
-                "numTargetRowsDeleted": counts.get(DELETE, 0),
+                "numTargetRowsInserted": inserts,
+                "numTargetRowsUpdated": updates,
+                "numTargetRowsDeleted": deletes,
             }
         )
-    finally:
-        matched.unpersist()
 
 
-def match(held: DataFrame, table: Table, change: Change) -> DataFrame:
+def match(gold: DataFrame, table: Table, change: Change) -> DataFrame:
     """The rows that the keys have: action, the row before and after, its file and its position there."""
     place = (F.col(f"_metadata.{name}").alias(f"_{name}") for name in POSITION)
-    old = held.select("*", *place).alias("old")
+    old = gold.select("*", *place).alias("old")
     same_key = [F.col(f"old.{key}") == F.col(f"new.{key}") for key in table.key]
     found = old.join(change.rows.alias("new"), on=same_key, how="inner")  # unique per key on both sides
     action = F.when(F.expr(change.gone), DELETE).when(F.expr(change.differs), UPDATE).otherwise(LEAVE)
@@ -84,9 +84,10 @@ def match(held: DataFrame, table: Table, change: Change) -> DataFrame:
     )
 
 
-def missing(matched: DataFrame, table: Table, change: Change) -> DataFrame:
+def missing(matched: Held, table: Table, change: Change) -> DataFrame:
     """The keys that have no row and shall get one: action and the row after."""
-    has_row = matched.select(*(F.col(f"before.{key}").alias(key) for key in table.key))
+    has_row = matched.frame.select(*(F.col(f"before.{key}").alias(key) for key in table.key))
+    has_row = F.broadcast(has_row) if matched.counts[ROWS] <= FEW else has_row
     without = change.rows.join(has_row, on=list(table.key), how="left_anti").alias("new")
     return without.where(change.exists).select(
         F.lit(INSERT).alias("action"), row_of(table, change.insert).alias("after")

@@ -1,20 +1,19 @@
 """What lies in a landing folder: which files are new, and which are refused as a whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from contracts import bronze, landing
+from contracts import landing
+from contracts.landing import Feed
 from lake import storage
 from lake.storage import StoredFile
-from lake.tables import Lake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,41 +28,37 @@ class LandedFile:
     refusal: str | None
 
 
-def new_files(lake: Lake, folder: str, feed: str) -> Iterator[LandedFile]:
-    """The files of a feed that no load has taken yet, by name and content.
+def new_files(
+    spark: SparkSession, landing_folder: str, feed: Feed, *, taken: Iterable[LandedFile]
+) -> Iterator[LandedFile]:
+    """The files of a feed that no load has taken yet, by name and content; `taken` has what loads took.
 
     A file whose name, size and time are known is not read again; only where one of them changed is its
     content compared.
     """
-    taken = taken_files(lake, feed)
-    for file in sorted(storage.list_files(lake.spark, folder), key=lambda file: file.name):
+    by_name: dict[str, dict[str, tuple[int, datetime]]] = {}
+    for one in taken:
+        if one.feed == feed.name:
+            by_name.setdefault(one.file, {})[one.sha256] = (one.bytes, one.delivered_at)
+    folder = feed.folder(landing_folder)
+    for file in sorted(storage.list_files(spark, folder), key=lambda file: file.name):
         if is_temporary(file.name):
             continue
-        known = taken.get(file.name, {})
+        known = by_name.get(file.name, {})
         if (file.bytes, file.modified_at) in known.values():
             continue
         refusal = why_out_of_reach(file, folder)
-        digest = "" if refusal else storage.sha256(lake.spark, file.path)
+        digest = "" if refusal else storage.sha256(spark, file.path)
         if digest in known:
             continue
         yield LandedFile(
-            feed=feed,
+            feed=feed.name,
             file=file.name,
             sha256=digest,
             bytes=file.bytes,
             delivered_at=file.modified_at,
-            refusal=refusal or why_unreadable(lake.spark, file),
+            refusal=refusal or why_unreadable(spark, file),
         )
-
-
-def taken_files(lake: Lake, feed: str) -> dict[str, dict[str, tuple[int, datetime]]]:
-    """Size and time by digest by name of the files taken before."""
-    taken: dict[str, dict[str, Any]] = {}
-    if lake.exists(bronze.FILES):
-        rows = lake.read(bronze.FILES).where(f"feed = '{feed}'")
-        for row in rows.select("file", "sha256", "bytes", "delivered_at").collect():
-            taken.setdefault(row.file, {})[row.sha256] = (row.bytes, row.delivered_at.astimezone())
-    return taken
 
 
 def is_temporary(name: str) -> bool:

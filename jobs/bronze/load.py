@@ -4,7 +4,8 @@ A load first claims its files under the next batch number, in one commit. Its ro
 number, which Delta accepts once per table. The next load finishes a batch that was cut off before it claims one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 
@@ -14,10 +15,12 @@ from pyspark.sql import functions as F
 from contracts import bronze, landing
 from contracts.landing import Feed
 from contracts.tables import Table
+from jobs.bronze.batches import Batch, read_batches
 from jobs.bronze.judge import judge
 from jobs.bronze.landing import LandedFile, new_files
 from jobs.bronze.lines import read_lines
 from lake import storage
+from lake.held import ROWS, Held, held
 from lake.session import small_frame
 from lake.tables import Lake
 
@@ -45,18 +48,17 @@ class LandingError(Exception):
 def run(lake: Lake, landing_folder: str, *, now: datetime) -> Loaded:
     """Take every new file of both feeds; `now` is the wall clock."""
     loaded = Loaded()
+    batches = read_batches(lake)
     last = last_claimed(lake)
-    if last > 0 and not is_finished(lake, last):
-        loaded += load_batch(lake, landing_folder, last)
-    files = [file for feed in landing.FEEDS for file in new_files(lake, feed_folder(landing_folder, feed), feed.name)]
+    if last > 0 and not is_finished(lake, batch_of(batches, last)):
+        loaded += load_batch(lake, landing_folder, batches[last])
+    taken = [file for batch in batches.values() for file in batch.files]
+    files = [file for feed in landing.FEEDS for file in new_files(lake.spark, landing_folder, feed, taken=taken)]
     if files:
         claim(lake, files, batch=last + 1, now=now)
-        loaded += load_batch(lake, landing_folder, last + 1)
+        claimed = read_batches(lake, number=last + 1)  # perhaps another process was faster, and claimed other files
+        loaded += load_batch(lake, landing_folder, batch_of(claimed, last + 1))
     return loaded
-
-
-def feed_folder(landing_folder: str, feed: Feed) -> str:
-    return f"{landing_folder}/{feed.name}"
 
 
 def last_claimed(lake: Lake) -> int:
@@ -68,28 +70,15 @@ def claim(lake: Lake, files: Iterable[LandedFile], *, batch: int, now: datetime)
     lake.append_once(bronze.FILES, small_frame(lake.spark, rows, bronze.FILES.ddl), number=batch)
 
 
-def is_finished(lake: Lake, batch: int) -> bool:
+def batch_of(batches: Mapping[int, Batch], number: int) -> Batch:
+    if number not in batches:
+        raise LandingError(f"batch {number} claims no file in {bronze.FILES.full_name}")
+    return batches[number]
+
+
+def is_finished(lake: Lake, batch: Batch) -> bool:
     """Whether the last append of a batch was made; which that is follows from the files it claimed."""
-    files = claimed(lake, batch)
-    return lake.last_appended(tables_of(files)[-1]) >= batch
-
-
-def claimed(lake: Lake, batch: int) -> list[LandedFile]:
-    """The files of a batch as they were claimed, which may have been by another process."""
-    names = [field.name for field in fields(LandedFile)]
-    return [
-        LandedFile(**row.asDict())
-        for row in lake.read(bronze.FILES).where(F.col("batch") == batch).select(names).collect()
-    ]
-
-
-def ingested_at(lake: Lake, batch: int) -> datetime:
-    """When a batch was claimed: a load that finishes it later judges by the same clock."""
-    row = lake.read(bronze.FILES).where(F.col("batch") == batch).select("ingested_at").first()
-    if row is None:
-        raise LandingError(f"batch {batch} claims no file in {bronze.FILES.full_name}")
-    moment: datetime = row.ingested_at.astimezone()
-    return moment
+    return lake.last_appended(tables_of(batch.files)[-1]) >= batch.number
 
 
 def tables_of(files: Iterable[LandedFile]) -> list[Table]:
@@ -98,27 +87,28 @@ def tables_of(files: Iterable[LandedFile]) -> list[Table]:
     return [bronze.QUARANTINE, *(feed.table for feed in landing.FEEDS if feed.name in readable)]
 
 
-def load_batch(lake: Lake, landing_folder: str, batch: int) -> Loaded:
-    files = claimed(lake, batch)
+def load_batch(lake: Lake, landing_folder: str, batch: Batch) -> Loaded:
+    files = batch.files
     whole = [(file.feed, file.file, None, file.refusal, None) for file in files if file.refusal]
     refused = small_frame(lake.spark, whole, REFUSED)
     loaded = Loaded(files=len(files), quarantined=len(whole))
-    judged = {}
-    for feed in landing.FEEDS:
-        readable = [file for file in files if file.feed == feed.name and file.refusal is None]
-        if readable:
-            lines = deliveries(lake, feed_folder(landing_folder, feed), readable)
-            judged[feed] = judge(lines, feed, now=ingested_at(lake, batch)).persist()
-            refused = refused.unionByName(refused_lines(judged[feed], feed))
-            bad = judged[feed].groupBy(F.isnull("reason").alias("usable")).count()
-            counts = {row.usable: row["count"] for row in bad.collect()}
-            loaded += Loaded(quarantined=counts.get(False, 0), **{feed.name: counts.get(True, 0)})
-    stamp = {"batch": F.lit(batch).cast("bigint"), "ingested_at": F.lit(ingested_at(lake, batch))}
-    if loaded.quarantined:
-        lake.append_once(bronze.QUARANTINE, refused.withColumns(stamp), number=batch)
-    for feed, rows in judged.items():
-        lake.append_once(feed.table, rows.where("reason is null").withColumns(stamp), number=batch)
-        rows.unpersist()
+    stamp = {"batch": F.lit(batch.number).cast("bigint"), "ingested_at": F.lit(batch.ingested_at)}
+    with ExitStack() as until_appended:
+        judged: dict[Feed, Held] = {}
+        for feed in landing.FEEDS:
+            readable = [file for file in files if file.feed == feed.name and file.refusal is None]
+            if readable:
+                lines = deliveries(lake, feed.folder(landing_folder), readable)
+                verdicts = judge(lines, feed, now=batch.ingested_at)
+                judged[feed] = until_appended.enter_context(held(verdicts, usable=F.isnull("reason")))
+                refused = refused.unionByName(refused_lines(judged[feed].frame, feed))
+                everything, usable = (judged[feed].counts[name] for name in (ROWS, "usable"))
+                loaded += Loaded(quarantined=everything - usable, **{feed.name: usable})
+        if loaded.quarantined:
+            lake.append_once(bronze.QUARANTINE, refused.withColumns(stamp), number=batch.number)
+        for feed, rows in judged.items():
+            good = rows.frame.where("reason is null")
+            lake.append_once(feed.table, good.withColumns(stamp), number=batch.number)
     return loaded
 
 

@@ -13,6 +13,7 @@ from jobs.gold.compare import differing_keys
 from jobs.gold.incremental import Step
 from jobs.gold.transform import TransformError, check_keys, transform_unchecked
 from lake import commit
+from lake.held import held
 from lake.rewrite import Change
 from lake.tables import Lake
 
@@ -28,23 +29,16 @@ def change_hinted(lake: Lake, view: FeatureView, step: Step, *, state: dict[str,
     Raises `HistoryLost` where a change feed does not reach back to `step.before`, and `TransformError` where a
     sampled key changed that was not named; gold then stays as it was.
     """
-    keys = hinted_keys(lake, view, step).persist()
-    try:
-        inputs = {
-            table.name: lake.read(table, version=step.after[table.full_name].version) for table in tables_of(view)
-        }
-        rows = transform_unchecked(view, inputs, as_of=step.until)
+    inputs = {table.name: lake.read(table, version=step.after[table.full_name].version) for table in tables_of(view)}
+    rows = transform_unchecked(view, inputs, as_of=step.until)
+    with held(hinted_keys(lake, view, step)) as keys:
         turn = turn_of(state["started_from"])
         if turn % SAMPLED == 0:
-            check_sample(lake, view, rows, keys, part=turn // SAMPLED)
-        wanted = keys.join(rows.withColumn(EXISTS, F.lit(True)), on=list(view.keys), how="left").persist()
-        try:
-            check_keys(view, wanted)
-            commit.change(lake, view.table, change_to(wanted, view), state=state)
-        finally:
-            wanted.unpersist()
-    finally:
-        keys.unpersist()
+            check_sample(lake, view, rows, keys.frame, part=turn // SAMPLED)
+        named = keys.frame.join(rows.withColumn(EXISTS, F.lit(True)), on=list(view.keys), how="left")
+        with held(named) as wanted:
+            check_keys(view, wanted.frame)
+            commit.change(lake, view.table, change_to(wanted.frame, view), state=state)
 
 
 def hinted_keys(lake: Lake, view: FeatureView, step: Step) -> DataFrame:

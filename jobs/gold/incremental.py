@@ -1,6 +1,7 @@
 """Bring a declarative view forward by what changed, without computing it anew."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
@@ -17,6 +18,7 @@ from jobs.gold.increments import increments, settle
 from jobs.gold.maintain import LOST, Maintained, maintained_columns
 from jobs.gold.signed import signed_interactions
 from lake import commit
+from lake.held import ROWS, held
 from lake.history import Pin
 from lake.rewrite import Change
 from lake.tables import Lake
@@ -41,8 +43,9 @@ class SignedRows:
 
     lake: Lake
     windows: frozenset[Window]
-    held: dict[tuple[datetime, Pin], DataFrame] = field(default_factory=dict)
+    gathered: dict[tuple[datetime, Pin], DataFrame] = field(default_factory=dict)
     gathering: Lock = field(default_factory=Lock)
+    until_released: ExitStack = field(default_factory=ExitStack)
 
     def of(self, step: Step) -> DataFrame:
         with self.gathering:
@@ -51,7 +54,7 @@ class SignedRows:
     def _of(self, step: Step) -> DataFrame:
         table = silver.INTERACTIONS
         before, after = step.before[table.full_name], step.after[table.full_name]
-        if (step.since, before) not in self.held:
+        if (step.since, before) not in self.gathered:
             rows = signed_interactions(
                 self.lake.read(table, version=after.version),
                 self.lake.changes_since(table, since=before, until=after),
@@ -59,12 +62,11 @@ class SignedRows:
                 since=step.since,
                 until=step.until,
             )
-            self.held[step.since, before] = rows.persist()
-        return self.held[step.since, before]
+            self.gathered[step.since, before] = self.until_released.enter_context(held(rows)).frame
+        return self.gathered[step.since, before]
 
     def release(self) -> None:
-        for rows in self.held.values():
-            rows.unpersist()
+        self.until_released.close()
 
 
 def add_changes(
@@ -85,20 +87,16 @@ def add_changes(
         name: lake.changes_since(table, since=step.before[table.full_name], until=step.after[table.full_name])
         for name, table in finer.items()
     }
-    found = increments(signed.of(step), view, columns, finer=feeds).persist()
-    try:
-        keys, lost = found.agg(F.count("*"), F.count_if(LOST)).collect()[0]
-        rows = found
-        if lost:
+    with held(increments(signed.of(step), view, columns, finer=feeds), lost=F.col(LOST)) as found:
+        rows = found.frame
+        if found.counts["lost"]:
             interactions = lake.read(silver.INTERACTIONS, version=step.after[silver.INTERACTIONS.full_name].version)
-            rows = settle(found, interactions, view, as_of=step.until)
-        if keys:
-            rows = F.broadcast(rows) if keys <= BROADCAST_KEYS else rows
+            rows = settle(rows, interactions, view, as_of=step.until)
+        if found.counts[ROWS]:
+            rows = F.broadcast(rows) if found.counts[ROWS] <= BROADCAST_KEYS else rows
             commit.change(lake, view.table, change_by(rows, view, columns), state=state)
         else:
             commit.keep(lake, view.table, state=state)
-    finally:
-        found.unpersist()
 
 
 def change_by(increments_: DataFrame, view: FeatureView, columns: list[Maintained]) -> Change:

@@ -132,6 +132,7 @@ def test_a_change_adds_one_file_and_leaves_the_others_where_they_are(things):
 @pytest.mark.slow
 def test_many_changed_rows_are_written_by_several_tasks(things, monkeypatch):
     monkeypatch.setattr(rewrite, "ROWS_PER_TASK", 50)
+    monkeypatch.setattr("lake.held.FEW", 50)
     many = {f"n{number}": number + 1 for number in range(200)}
 
     resize(things, **many)

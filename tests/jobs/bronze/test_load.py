@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts import bronze
+from contracts.landing import EVENTS
 from jobs.bronze import load
 from jobs.bronze.landing import LandedFile, new_files
 from jobs.bronze.load import LandingError, Loaded
@@ -183,7 +184,7 @@ def test_an_empty_landing_folder_loads_nothing(lake, tmp_path, folders):
 
 def claim_everything(lake, folder, *, batch):
     """What a load does first, and nothing after it: the process is gone."""
-    files = list(new_files(lake, str(folder / "events"), "events"))
+    files = list(new_files(lake.spark, str(folder), EVENTS, taken=()))
     load.claim(lake, files, batch=batch, now=NOW)
     return files
 
