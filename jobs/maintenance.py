@@ -21,6 +21,7 @@ from online.control import Control, read_controls
 from online.items import ensure_table
 from online.wire import StoreClient, StoreError
 from sinks.lease import with_client
+from sinks.push import pin_of
 from sinks.writer import Address
 
 # Versions from one vacuum of a table to the next: a day of refreshes.
@@ -154,8 +155,8 @@ def needs_of(lake: Lake, definitions: Definitions, store: Address) -> Needs:
             needs.setdefault(name, []).append(Need(pin, f"the state of {view.table.full_name}"))
     for name, control in controls_of(store, definitions).items():
         if control.cursor:
-            pin = Pin(control.cursor.table_id, control.cursor.version)
-            needs.setdefault(definitions.views[name].table.full_name, []).append(Need(pin, "the online store's cursor"))
+            table, need = definitions.views[name].table, Need(pin_of(control.cursor), "the online store's cursor")
+            needs.setdefault(table.full_name, []).append(need)
     return needs
 
 

@@ -50,12 +50,17 @@ def become(lake: Lake, table: Table, rows: DataFrame, *, state: State) -> None:
 
 def change(lake: Lake, table: Table, changes: Change, *, state: State) -> None:
     """Change the rows of some keys, and leave all others untouched."""
-    rewrite(lake, table, changes, state=state | {"rows_before": rows_held(lake, table)})
+    rewrite(lake, table, changes, state=with_rows(lake, table, state))
 
 
 def keep(lake: Lake, table: Table, *, state: State) -> None:
     """Commit a new state and leave the rows as they are."""
-    Transaction(lake, table, state=state | {"rows_before": rows_held(lake, table)}).commit({})
+    Transaction(lake, table, state=with_rows(lake, table, state)).commit({})
+
+
+def with_rows(lake: Lake, table: Table, state: State) -> State:
+    """A state that tells under `rows_before` how many rows the table held; a caller who knows has it there already."""
+    return state if "rows_before" in state else state | {"rows_before": rows_held(lake, table)}
 
 
 def rows_held(lake: Lake, table: Table) -> int:

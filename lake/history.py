@@ -15,7 +15,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from lake import storage
-from lake.log import entry_path, read_entry
+from lake.log import commit_id, entry_path, read_entry
 
 # What the change feed calls the rows that were there before.
 BEFORE_IMAGES = ("update_preimage", "delete")
@@ -36,10 +36,15 @@ class HistoryLost(Exception):
 
 @dataclass(frozen=True)
 class Pin:
-    """One version of one table; a table that is created anew at the same path has another id."""
+    """One version of one table, and the id of the commit that made it.
+
+    A table that is created anew at the same path has another id. One that is put back from a copy has the same, and may
+    reach the same version by another commit.
+    """
 
     table_id: str
     version: int
+    commit: str | None = None
 
 
 def check_history(spark: SparkSession, path: str, *, since: Pin, until: Pin) -> None:
@@ -48,6 +53,9 @@ def check_history(spark: SparkSession, path: str, *, since: Pin, until: Pin) -> 
         raise HistoryLost(f"the table at {path} was created anew")
     if since.version > until.version:
         raise HistoryLost(f"the table at {path} is at version {until.version}, before version {since.version}")
+    if since == until:
+        return
+    check_same_commit(spark, path, since)
     columns = []
     for version in range(since.version + 1, until.version + 1):
         actions = actions_of(spark, path, version)
@@ -60,6 +68,14 @@ def check_history(spark: SparkSession, path: str, *, since: Pin, until: Pin) -> 
                 raise HistoryLost(f"{file} of version {version} of {path} is gone")
     if columns and {*columns} != {columns_at(spark, path, since.version)}:
         raise HistoryLost(f"the columns of the table at {path} changed since version {since.version}")
+
+
+def check_same_commit(spark: SparkSession, path: str, pin: Pin) -> None:
+    entry = read_entry(spark, path, pin.version)
+    if entry is None:
+        raise HistoryLost(f"{entry_path(path, pin.version)} is gone")
+    if pin.commit is None or commit_id(entry) != pin.commit:
+        raise HistoryLost(f"version {pin.version} of the table at {path} is not the commit that it was")
 
 
 def actions_of(spark: SparkSession, path: str, version: int) -> list[dict[str, Any]] | None:

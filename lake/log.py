@@ -1,5 +1,8 @@
 """The entries of a table's Delta log, as files."""
 
+import json
+from typing import Any
+
 from pyspark.sql import SparkSession
 
 from lake import storage
@@ -13,3 +16,15 @@ def entry_path(path: str, version: int, *, kind: str = "json") -> str:
 def read_entry(spark: SparkSession, path: str, version: int, *, kind: str = "json") -> str | None:
     """The text of an entry; None where it is gone."""
     return storage.read_text(spark, entry_path(path, version, kind=kind))
+
+
+def commit_info(entry: str) -> dict[str, Any] | None:
+    """What a commit says of itself; None where it says nothing."""
+    infos = (json.loads(line).get("commitInfo") for line in entry.splitlines())
+    return next((info for info in infos if info is not None), None)
+
+
+def commit_id(entry: str | None) -> str | None:
+    """The id that a commit shares with no other, also not with one of the same version in a copy of the table."""
+    info = commit_info(entry) if entry else None
+    return info.get("txnId") if info else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from lake.log import commit_info
 from lake.session import configured
 
 STATE_KEY = "tailrace"
@@ -17,10 +18,11 @@ TRANSACTION = ("spark.databricks.delta.write.txnAppId", "spark.databricks.delta.
 
 @dataclass(frozen=True)
 class State:
-    """A state, the commit that carries it (its version and the version it read), and what that commit did."""
+    """A state, the commit that carries it (its version, its id, and the version it read), and what that commit did."""
 
     values: dict[str, Any]
     version: int
+    commit: str | None
     read_version: int | None
     inserted: int
     updated: int
@@ -58,6 +60,7 @@ def state_of_commit(log_file: str, version: int) -> State | None:
     return State(
         values,
         version,
+        commit.get("txnId"),
         commit.get("readVersion"),
         inserted=int(inserted),
         updated=int(metrics.get("numTargetRowsUpdated", 0)),
@@ -69,11 +72,6 @@ def is_restore(log_file: str) -> bool:
     """Whether a commit of the Delta log took the table back to an earlier version."""
     commit = commit_info(log_file)
     return commit is not None and commit["operation"] == "RESTORE"
-
-
-def commit_info(log_file: str) -> dict[str, Any] | None:
-    commits: Iterator[dict[str, Any] | None] = (json.loads(line).get("commitInfo") for line in log_file.splitlines())
-    return next((commit for commit in commits if commit is not None), None)
 
 
 def parse_metadata(text: str | None) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from contracts.tables import Table
 from lake.conflicts import CONFLICTS
 from lake.history import Pin, check_history, rows_written
 from lake.jvm import java_class
-from lake.log import read_entry
+from lake.log import commit_id, read_entry
 from lake.session import schema_of
 from lake.state import State, committing, is_restore, state_of_commit, to_metadata
 
@@ -65,10 +65,12 @@ class Lake:
         """The id that a table keeps for life; a table re-created at the same path has another."""
         return str(self.snapshot(table).metadata().id())
 
-    def pin(self, table: Table) -> Pin:
-        """The newest version, with the table's id."""
+    def pin(self, table: Table, *, version: int | None = None) -> Pin:
+        """The newest version, or a given one, with the ids of the table and of the commit."""
         snapshot = self.snapshot(table)
-        return Pin(str(snapshot.metadata().id()), int(snapshot.version()))
+        number = int(snapshot.version()) if version is None else version
+        commit = commit_id(read_entry(self.spark, self.path(table), number))
+        return Pin(str(snapshot.metadata().id()), number, commit)
 
     def read(self, table: Table, *, version: int | None = None) -> DataFrame:
         """A table as it is, or as it was at `version`."""

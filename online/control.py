@@ -23,11 +23,12 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """How far gold has been pushed: the gold table, its version, and the schema its values were written in."""
+    """How far gold has been pushed: the table, its version, the commit that made it, and the schema of the values."""
 
     table_id: str
     version: int
     fingerprint: str
+    commit: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,15 +75,17 @@ def push_view(lake: Lake, address: Address, view: FeatureView, *, lease_seconds:
 
 def newest(lake: Lake, view: FeatureView) -> tuple[Cursor, int]:
     """Gold's newest version as a cursor, and its as-of in microseconds."""
-    version = lake.version(view.table)
-    state = lake.state(view.table, version=version)
+    pin = lake.pin(view.table)
+    state = lake.state(view.table, version=pin.version)
     if state is None:
         raise LakeError(f"{view.table.full_name} has no refresh state; run `tailrace refresh`")
     if not state.alone:
         raise LakeError(
             f"{view.table.full_name} was written by two refreshes at once; run `tailrace refresh`, which mends it"
         )
-    cursor = Cursor(table_id=lake.table_id(view.table), version=version, fingerprint=view.publication_fingerprint)
+    cursor = Cursor(
+        table_id=pin.table_id, version=pin.version, commit=pin.commit, fingerprint=view.publication_fingerprint
+    )
     return cursor, to_micros(datetime.fromisoformat(state.values["as_of"]))
 
 
@@ -127,7 +129,7 @@ def changes_after(lake: Lake, view: FeatureView, cursor: Cursor | None, target: 
 
 
 def pin_of(cursor: Cursor) -> Pin:
-    return Pin(cursor.table_id, cursor.version)
+    return Pin(cursor.table_id, cursor.version, cursor.commit)
 
 
 def write(rows: DataFrame | None, how: str, address: Address, push: Sequenced) -> Pushed:

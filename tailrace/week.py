@@ -24,7 +24,7 @@ from tailrace.refresh import Home, Progress, Report, refresh
 WORKSPACE = {"documents": 2_000, "actors": 100, "seed": 11}
 BEFORE = 40  # days of events that are there when the week begins
 REFRESHES_PER_DAY = 96
-LOOK_EVERY = 8  # refreshes; a look lists all files
+LOOK_EVERY = 8  # refreshes, and after the last; a look lists all files
 PACED_BY = 24  # refreshes
 
 Json = dict[str, Any]
@@ -50,7 +50,8 @@ def run_week(settings: Settings, *, refreshes: int, retention_days: float, progr
         if number == PACED_BY:
             pace = (time.monotonic() - began) / number
             home.lake.retention = timedelta(seconds=pace * REFRESHES_PER_DAY * retention_days)
-        points.append(point_of(done, slot) | (look_at(home) if number % LOOK_EVERY == 0 else {}))
+        looks = number % LOOK_EVERY == 0 or number == refreshes
+        points.append(point_of(done, slot) | (look_at(home) if looks else {}))
     return summary_of(points) | {"refreshes": points}
 
 
@@ -113,7 +114,7 @@ def sort_of(path: Path) -> str:
 
 
 def summary_of(points: list[Json]) -> Json:
-    """Medians of the first and the last day, of refreshes that changed rows and of those that changed none."""
+    """Median seconds of the first and the last day and of refreshes that changed no row, and the files at most and last."""
     days = [points[:REFRESHES_PER_DAY], points[-REFRESHES_PER_DAY:]]
     looks = [point for point in points if "live_files" in point]
     return {

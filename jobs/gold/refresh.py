@@ -136,7 +136,7 @@ class Refresh:
             except Overtaken as error:
                 raise overtaken(view) from error
             after = check_alone(self.lake, view, run_id=state["run"])
-        self.pins[view.table.full_name] = Pin(start.table_id, after.version)
+        self.pins[view.table.full_name] = Pin(start.table_id, after.version, after.commit)
         changed = 0 if how == UNCHANGED else after.changed
         seconds = time.monotonic() - began
         return Refreshed(how=how, why=why, gold_rows=after.rows, changed=changed, seconds=seconds)
@@ -150,6 +150,7 @@ class Refresh:
         """Commit the view at the as-of, by what changed where that can be told; returns how, and why in full."""
         why = self.why_full(view, before, state)
         if before and not why:
+            state = state | {"rows_before": before.rows}
             if not view.wants_as_of and before.values["inputs"] == state["inputs"]:
                 commit.keep(self.lake, view.table, state=state)
                 return INCREMENTAL, None

@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 
+from contracts import silver
 from contracts.slots import to_text
+from contracts.tables import Table
 from features.language import Definitions, FeatureView
 from jobs.gold.compare import differing_keys
 from jobs.gold.compute import compute
 from jobs.gold.refresh import as_of_in, pins_in
+from lake import storage
+from lake.history import Pin
 from lake.state import State
 from lake.tables import Lake, LakeError
 
@@ -28,10 +33,27 @@ def verify_view(lake: Lake, definitions: Definitions, view: FeatureView) -> Veri
     state = lake.state(view.table, version=pin.version)
     if state is None or state.values.get("definition") != definitions.fingerprint(view):
         raise LakeError(f"{view.table.full_name} was not computed from this definition; run `tailrace refresh` first")
+    for table in silver.TABLES:
+        if table.full_name in pins_in(state):
+            check_is_there(lake, view, table, pins_in(state)[table.full_name])
     held = lake.read(view.table, version=pin.version)
     wanted = compute_from_silver(lake, definitions, view, state)
     differing = differing_keys(held, wanted, view.table).count()
     return Verified(as_of=to_text(as_of_in(state)), rows=held.count(), differing=differing)
+
+
+def check_is_there(lake: Lake, view: FeatureView, table: Table, pin: Pin) -> None:
+    """Refuse a version of an input that is gone or is another than the view was computed from."""
+    try:
+        is_same = lake.pin(table, version=pin.version) == pin
+        files = lake.read(table, version=pin.version).inputFiles() if is_same else []
+    except AnalysisException:
+        is_same = False
+    if not is_same or not all(storage.exists(lake.spark, lake.path(table), file) for file in files):
+        raise LakeError(
+            f"{view.table.full_name} was computed from version {pin.version} of {table.full_name}, which is gone; run "
+            "`tailrace refresh` and verify again, before the next vacuum"
+        )
 
 
 def compute_from_silver(lake: Lake, definitions: Definitions, view: FeatureView, state: State) -> DataFrame:

@@ -237,8 +237,8 @@ def test_a_failure_is_worth_telling_and_a_table_left_as_it_was_is_not():
 class Compacted(Lake):
     """A lake in which another process compacts a gold table between the look at it and the commit."""
 
-    def pin(self, table):
-        seen = super().pin(table)
+    def pin(self, table, *, version=None):
+        seen = super().pin(table, version=version)
         if table == PAIRS.table:
             optimize(self, table)
         return seen

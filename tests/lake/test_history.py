@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +7,8 @@ import pytest
 from delta.tables import DeltaTable
 
 from contracts.tables import Column, Table, Type
-from lake.history import HistoryLost, Pin
+from lake.history import HistoryLost
+from lake.jvm import java_class
 
 THINGS = Table(
     layer="gold",
@@ -89,7 +91,26 @@ def test_a_table_created_anew_tells_nothing_of_the_old_one(told):
     lake, since = told
 
     with pytest.raises(HistoryLost, match="created anew"):
-        changes(lake, Pin("another", since.version))
+        changes(lake, replace(since, table_id="another"))
+
+
+def test_a_table_put_back_from_a_copy_is_noticed_where_it_comes_to_the_same_version(told, tmp_path):
+    lake, _ = told
+    path, copy = Path(lake.path(THINGS)), tmp_path / "copy"
+    shutil.copytree(path, copy)
+    lake.upsert(THINGS, things(lake.spark, 7), newer="true", state={})
+    since = lake.pin(THINGS)
+    shutil.rmtree(path)
+    shutil.copytree(copy, path)
+    java_class(lake.spark, "org.apache.spark.sql.delta.DeltaLog").clearCache()
+    lake.upsert(THINGS, things(lake.spark, 8), newer="true", state={})
+    until = lake.pin(THINGS)
+    lake.upsert(THINGS, things(lake.spark, 9), newer="true", state={})
+
+    assert (until.table_id, until.version) == (since.table_id, since.version)
+    for later in (until, lake.pin(THINGS)):
+        with pytest.raises(HistoryLost, match=f"version {since.version} of .* is not the commit that it was"):
+            lake.changes_since(THINGS, since=since, until=later)
 
 
 @pytest.mark.slow
@@ -97,7 +118,7 @@ def test_a_version_that_is_not_reached_is_refused(told):
     lake, since = told
 
     with pytest.raises(HistoryLost, match=f"is at version {lake.version(THINGS)}, before version 99"):
-        changes(lake, Pin(since.table_id, 99))
+        changes(lake, replace(since, version=99))
 
 
 @pytest.mark.slow

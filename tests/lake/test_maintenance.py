@@ -8,7 +8,7 @@ from delta.tables import DeltaTable
 
 from contracts.tables import Column, Table, Type
 from lake import maintenance
-from lake.history import HistoryLost, Pin
+from lake.history import HistoryLost
 from lake.maintenance import SMALL_FILES, compact, health, is_held, live_files, measured, vacuum
 from lake.tables import Lake
 
@@ -191,7 +191,7 @@ def test_a_vacuum_keeps_what_the_oldest_needed_version_reads_and_the_changes_aft
 
     assert (done.held, done.files > 0, done.bytes > 0) == (False, True, True)
     assert lake.read(THINGS, version=last - 1).collect() == before
-    pins = [Pin(lake.table_id(THINGS), version) for version in (last - 2, last - 1, last)]
+    pins = [lake.pin(THINGS, version=version) for version in (last - 2, last - 1, last)]
     changes = lake.changes_since(THINGS, since=pins[1], until=pins[2]).collect()
     assert sorted((row["size"], row._change_type) for row in changes) == [
         (3, "update_preimage"),
@@ -210,7 +210,7 @@ def test_a_version_from_before_the_retention_keeps_a_vacuum_from_all_files(aged)
 
     assert (done.held, done.files) == (True, 0)
     assert (data_files(lake), lake.version(THINGS)) == (files, version)
-    pins = [Pin(lake.table_id(THINGS), version) for version in (last - 2, last)]
+    pins = [lake.pin(THINGS, version=version) for version in (last - 2, last)]
     assert lake.changes_since(THINGS, since=pins[0], until=pins[1]).count() == 4
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +9,9 @@ from features.actor_activity import actor_activity
 from lake import commit
 from lake.state import to_metadata
 from lake.tables import LakeError
-from sinks.push import newest
+from online.control import Control
+from sinks.push import SNAPSHOT, changes_after, newest, what_to_write
+from sinks.writer import Address
 
 STATE: dict[str, Any] = {"as_of": "2026-03-02T10:15:00Z"}
 
@@ -43,3 +47,55 @@ def test_gold_that_two_refreshes_wrote_at_once_is_not_pushed(gold):
 
     with pytest.raises(LakeError, match=r"gold\.actor_activity was written by two refreshes at once"):
         newest(gold, actor_activity)
+
+
+@pytest.fixture
+def moved(gold):
+    """Gold after two commits, and the cursors before and after the second."""
+    table = actor_activity.table
+    cursors = []
+    for _ in range(2):
+        commit.keep(gold, table, state=STATE | {"started_from": gold.version(table)})
+        cursors.append(newest(gold, actor_activity)[0])
+    return gold, *cursors
+
+
+def test_gold_that_only_moved_has_no_changes_but_a_feed(moved):
+    gold, before, after = moved
+
+    assert changes_after(gold, actor_activity, after, after) is None
+    feed = changes_after(gold, actor_activity, before, after)
+    assert feed is not None
+    assert feed.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("cursor", "why"),
+    [
+        (lambda _: None, "the first load was left open"),
+        (lambda cursor: replace(cursor, fingerprint="other"), "the published features changed"),
+        (lambda cursor: replace(cursor, table_id="other"), "was created anew"),
+        (lambda cursor: replace(cursor, commit="other"), "is not the commit that it was"),
+        (lambda cursor: replace(cursor, version=99), "before version 99"),
+    ],
+)
+def test_where_the_feed_does_not_lead_from_the_cursor_a_snapshot_is_planned_and_says_why(moved, cursor, why):
+    gold, before, after = moved
+    nowhere = Address(url="http://127.0.0.1:1", region="r", table="t", in_flight=1)
+
+    plan = what_to_write(gold, nowhere, actor_activity, Control(open=True, cursor=cursor(before)), after)
+
+    assert (plan.how, plan.rows is not None) == (SNAPSHOT, True)
+    assert why in (plan.why or "")
+
+
+def test_a_feed_with_a_hole_is_answered_by_a_snapshot_too(moved):
+    gold, before, after = moved
+    entry = Path(gold.path(actor_activity.table), "_delta_log", f"{after.version:020}.json")
+    entry.rename(entry.with_suffix(".gone"))
+    nowhere = Address(url="http://127.0.0.1:1", region="r", table="t", in_flight=1)
+
+    plan = what_to_write(gold, nowhere, actor_activity, Control(cursor=before), after)
+
+    assert plan.how == SNAPSHOT
+    assert f"{entry} is gone" in (plan.why or "")

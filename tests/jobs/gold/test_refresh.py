@@ -209,8 +209,8 @@ class Overtaken(Lake):
         super().__init__(lake.spark, lake.root)
         self.views = views
 
-    def pin(self, table):
-        seen = super().pin(table)
+    def pin(self, table, *, version=None):
+        seen = super().pin(table, version=version)
         if table.layer == "gold":
             bring(Lake(self.spark, self.root), *self.views, as_of=T + 3 * SLOT)
         return seen

@@ -1,0 +1,66 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from contracts import silver
+from features.entities import DOCUMENT
+from features.language import Definitions, Feature, FeatureView, Type
+from jobs.gold import refresh
+from jobs.gold.verify import verify_view
+from lake.tables import LakeError
+
+T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
+
+FACTS = FeatureView(
+    name="facts",
+    entities=(DOCUMENT,),
+    owner="tests",
+    description="",
+    freshness=timedelta(hours=1),
+    transform=lambda documents: documents,
+    transform_features=(Feature("owner", Type.STRING, "owner"),),
+)
+VIEWS = Definitions(views={"facts": FACTS}, on_demand={}, services={})
+ROW = {"title": "Plan", "type": "pdf", "size_bytes": 7, "folder": "/a"}
+STAMP = {"updated_at": T, "delivered_at": T, "file": "f", "line": 4, "batch": 5}
+
+
+def hold_documents(lake, **owners):
+    """Let silver hold just these documents; returns the files it had before."""
+    lake.create(silver.DOCUMENTS)
+    before = lake.read(silver.DOCUMENTS).inputFiles()
+    rows = [({"document_id": name} | ROW | {"owner": owner} | STAMP) for name, owner in owners.items()]
+    frame = lake.spark.createDataFrame([tuple(row.values()) for row in rows], silver.DOCUMENTS.ddl)
+    frame.write.format("delta").mode("overwrite").save(lake.path(silver.DOCUMENTS))
+    return [Path(file.removeprefix("file://")) for file in before]
+
+
+@pytest.fixture
+def verified(lake):
+    hold_documents(lake, d1="u1", d2="u2")
+    refresh.run(lake, VIEWS, as_of=T)
+    return lake
+
+
+def test_gold_is_held_against_the_silver_it_was_computed_from_though_that_moved_on(verified):
+    hold_documents(verified, d1="u1", d2="u3", d3="u4")
+
+    done = verify_view(verified, VIEWS, FACTS)
+
+    assert (done.as_of, done.rows, done.differing) == ("2026-03-02T10:15:00Z", 2, 0)
+
+
+def test_a_row_that_something_else_changed_differs(verified):
+    verified.spark.sql(f"UPDATE delta.`{verified.path(FACTS.table)}` SET owner = 'x' WHERE document_id = 'd1'")
+
+    assert verify_view(verified, VIEWS, FACTS).differing == 1
+
+
+def test_a_version_of_silver_that_is_gone_is_named_with_what_to_do(verified):
+    [file] = hold_documents(verified, d1="u3")
+    file.unlink()
+
+    expected = r"gold\.facts was computed from version \d+ of silver\.documents, which is gone; run `tailrace refresh`"
+    with pytest.raises(LakeError, match=expected):
+        verify_view(verified, VIEWS, FACTS)

@@ -1,0 +1,45 @@
+import pytest
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+
+from lake.held import ROWS, held
+
+
+def blocks_held(spark):
+    return len(spark.sparkContext._jsc.getPersistentRDDs())
+
+
+def test_rows_are_counted_in_the_pass_that_computes_them(spark):
+    before = blocks_held(spark)
+    jobs = spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs
+
+    started = jobs()
+    with held(spark.range(10).withColumn("even", F.col("id") % 2 == 0), even=F.col("even")) as rows:
+        assert jobs() == started + 1
+        assert rows.counts == {ROWS: 10, "even": 5}
+        assert sorted(row.id for row in rows.frame.where("even").collect()) == [0, 2, 4, 6, 8]
+        assert blocks_held(spark) == before + 1
+
+    assert blocks_held(spark) == before
+
+
+def test_no_rows_are_counted_as_none(spark):
+    with held(spark.range(0), odd=F.col("id") % 2 == 1) as rows:
+        assert rows.counts == {ROWS: 0, "odd": 0}
+
+
+def test_few_rows_are_left_to_one_task_and_many_are_not(spark, monkeypatch):
+    with held(spark.range(0, 10, 1, 4)) as rows:
+        assert rows.frame.rdd.getNumPartitions() == 1
+    monkeypatch.setattr("lake.held.FEW", 9)
+    with held(spark.range(0, 10, 1, 4)) as rows:
+        assert rows.frame.rdd.getNumPartitions() == 4
+
+
+def test_a_computation_that_fails_raises_its_own_error_and_keeps_nothing(spark):
+    before = blocks_held(spark)
+
+    with pytest.raises(PySparkException, match="no good"), held(spark.range(3).select(F.raise_error(F.lit("no good")))):
+        pass
+
+    assert blocks_held(spark) == before
