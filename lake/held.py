@@ -11,6 +11,8 @@ from pyspark.sql import functions as F
 
 # So many rows are worked on in one task, without a shuffle: a task costs more than they do.
 FEW = 20_000
+# So many, some 100 MB, are sent to every task that joins them with a large table; more are shuffled, and the table too.
+BROADCAST = 500_000
 ROWS = "rows"
 
 
@@ -38,6 +40,11 @@ def held(rows: DataFrame, **counted: Column) -> Iterator[Held]:
         yield Held(frame.coalesce(1) if found[ROWS] <= FEW else frame, found)
     finally:
         release(frame)
+
+
+def to_join(frame: DataFrame, *, rows: int) -> DataFrame:
+    """Rows that a large table is joined with; Spark goes by an estimate made before they were computed."""
+    return F.broadcast(frame) if rows <= BROADCAST else frame
 
 
 def release(frame: DataFrame) -> None:

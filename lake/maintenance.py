@@ -176,8 +176,8 @@ def files_outside_log(lake: Lake, table: Table) -> tuple[int, int]:
 
 
 def can_go_on_from(lake: Lake, table: Table, version: int) -> bool:
-    """Whether the log still tells of a version and what came after it; whoever needs one of which it does not starts anew."""
-    return version >= lake.version(table) or read_entry(lake.spark, lake.path(table), version) is not None
+    """Whether the log still tells what came after a version; whoever needs one of which it does not starts anew."""
+    return version >= lake.version(table) or read_entry(lake.spark, lake.path(table), version + 1) is not None
 
 
 def set_retention(lake: Lake, table: Table) -> None:

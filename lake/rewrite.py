@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts.tables import Table
-from lake.held import FEW, ROWS, Held, held
+from lake.held import ROWS, Held, held, to_join
 from lake.tables import Lake
 from lake.transaction import POSITION, Transaction
 
@@ -87,7 +87,7 @@ def match(gold: DataFrame, table: Table, change: Change) -> DataFrame:
 def missing(matched: Held, table: Table, change: Change) -> DataFrame:
     """The keys that have no row and shall get one: action and the row after."""
     has_row = matched.frame.select(*(F.col(f"before.{key}").alias(key) for key in table.key))
-    has_row = F.broadcast(has_row) if matched.counts[ROWS] <= FEW else has_row
+    has_row = to_join(has_row, rows=matched.counts[ROWS])
     without = change.rows.join(has_row, on=list(table.key), how="left_anti").alias("new")
     return without.where(change.exists).select(
         F.lit(INSERT).alias("action"), row_of(table, change.insert).alias("after")

@@ -29,6 +29,8 @@ DELTA = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
+    # What is counted along the way (lake/held.py) arrives through this queue, which drops what it has no room for.
+    "spark.scheduler.listenerbus.eventqueue.shared.capacity": "100000",
     # Asking the JVM for every column expression which line of Python made it costs more than making it.
     "spark.python.sql.dataFrameDebugging.enabled": "false",
     # A refresh has some 250 pieces of generated code; 100 are kept by default, so that each was compiled anew.

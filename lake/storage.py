@@ -83,6 +83,12 @@ def read_text(spark: SparkSession, path: str) -> str | None:
         stream.close()
 
 
+def is_there(spark: SparkSession, path: str) -> bool:
+    """Whether there is a file or a folder at a path."""
+    resolved, system = _resolve(spark, path)
+    return bool(system.exists(resolved))
+
+
 def exists(spark: SparkSession, folder: str, file: str) -> bool:
     """Whether a file is there whose path below the folder, or whole, is given as a URI, as Delta's log does."""
     resolved, system = _resolve_uri(spark, folder, file)

@@ -138,7 +138,9 @@ def write(rows: DataFrame | None, how: str, address: Address, push: Sequenced) -
         return Pushed(how=how)
     seen = Observation()
     is_suppressed = F.col("action") == SUPPRESS
-    observed = rows.observe(seen, F.count(F.lit(1)).alias("net"), F.count_if(is_suppressed).alias("suppressed"))
+    # Counted after the shuffle, in the stage that writes: a task that runs again there is counted once.
+    spread = rows.repartition(rows.sparkSession.sparkContext.defaultParallelism)
+    observed = spread.observe(seen, F.count(F.lit(1)).alias("net"), F.count_if(is_suppressed).alias("suppressed"))
     outcome = write_from_executors(observed.where(~is_suppressed), address, push)
     net, suppressed = seen.get["net"], seen.get["suppressed"]
     if outcome.written + outcome.removed + outcome.stale != net - suppressed:
@@ -158,9 +160,8 @@ def write_from_executors(rows: DataFrame, address: Address, push: Sequenced) -> 
     def write_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return write_batches(batches, address, push)
 
-    tasks = rows.sparkSession.sparkContext.defaultParallelism
     try:
-        outcomes = rows.repartition(tasks).mapInArrow(write_partition, OUTCOME).collect()
+        outcomes = rows.mapInArrow(write_partition, OUTCOME).collect()
     except PythonException as error:
         last = str(error).strip().splitlines()[-1]  # of an executor's traceback, the error itself
         raise PushError(f"view {push.view}: the push stopped, its cursor has not moved: {last}") from error

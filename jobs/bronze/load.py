@@ -48,8 +48,8 @@ class LandingError(Exception):
 def run(lake: Lake, landing_folder: str, *, now: datetime) -> Loaded:
     """Take every new file of both feeds; `now` is the wall clock."""
     loaded = Loaded()
-    batches = read_batches(lake)
     last = last_claimed(lake)
+    batches = read_batches(lake)  # after the number: what another process claims meanwhile does no harm
     if last > 0 and not is_finished(lake, batch_of(batches, last)):
         loaded += load_batch(lake, landing_folder, batches[last])
     taken = [file for batch in batches.values() for file in batch.files]

@@ -13,7 +13,7 @@ from jobs.gold.compare import differing_keys
 from jobs.gold.incremental import Step
 from jobs.gold.transform import TransformError, check_keys, transform_unchecked
 from lake import commit
-from lake.held import held
+from lake.held import ROWS, held, to_join
 from lake.rewrite import Change
 from lake.tables import Lake
 
@@ -35,10 +35,12 @@ def change_hinted(lake: Lake, view: FeatureView, step: Step, *, state: dict[str,
         turn = turn_of(state["started_from"])
         if turn % SAMPLED == 0:
             check_sample(lake, view, rows, keys.frame, part=turn // SAMPLED)
-        named = keys.frame.join(rows.withColumn(EXISTS, F.lit(True)), on=list(view.keys), how="left")
-        with held(named) as wanted:
+        named = rows.join(to_join(keys.frame, rows=keys.counts[ROWS]), on=list(view.keys), how="left_semi")
+        found = keys.frame.join(named.withColumn(EXISTS, F.lit(True)), on=list(view.keys), how="left")
+        with held(found) as wanted:
             check_keys(view, wanted.frame)
-            commit.change(lake, view.table, change_to(wanted.frame, view), state=state)
+            changed = to_join(wanted.frame, rows=wanted.counts[ROWS])
+            commit.change(lake, view.table, change_to(changed, view), state=state)
 
 
 def hinted_keys(lake: Lake, view: FeatureView, step: Step) -> DataFrame:

@@ -18,13 +18,10 @@ from jobs.gold.increments import increments, settle
 from jobs.gold.maintain import LOST, Maintained, maintained_columns
 from jobs.gold.signed import signed_interactions
 from lake import commit
-from lake.held import ROWS, held
+from lake.held import ROWS, held, to_join
 from lake.history import Pin
 from lake.rewrite import Change
 from lake.tables import Lake
-
-# Increments of so many keys, some 100 MB, go to every task that reads gold; more are shuffled to gold's rows.
-BROADCAST_KEYS = 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +84,13 @@ def add_changes(
         name: lake.changes_since(table, since=step.before[table.full_name], until=step.after[table.full_name])
         for name, table in finer.items()
     }
-    with held(increments(signed.of(step), view, columns, finer=feeds), lost=F.col(LOST)) as found:
+    with held(increments(signed.of(step), view, columns, finer=feeds), **{LOST: F.col(LOST)}) as found:
         rows = found.frame
-        if found.counts["lost"]:
+        if found.counts[LOST]:
             interactions = lake.read(silver.INTERACTIONS, version=step.after[silver.INTERACTIONS.full_name].version)
-            rows = settle(rows, interactions, view, as_of=step.until)
+            rows = settle(found, interactions, view, as_of=step.until)
         if found.counts[ROWS]:
-            rows = F.broadcast(rows) if found.counts[ROWS] <= BROADCAST_KEYS else rows
+            rows = to_join(rows, rows=found.counts[ROWS])
             commit.change(lake, view.table, change_by(rows, view, columns), state=state)
         else:
             commit.keep(lake, view.table, state=state)

@@ -12,6 +12,7 @@ from features.language import Distinct, FeatureView, First, Last, NewestIs
 from jobs.gold.aggregate import columns_of
 from jobs.gold.maintain import LOST, Maintained
 from jobs.gold.signed import is_before_image
+from lake.held import Held, to_join
 
 
 def increments(
@@ -49,13 +50,14 @@ def named(columns: Mapping[str, Column]) -> list[Column]:
     return [column.alias(name) for name, column in columns.items()]
 
 
-def settle(found: DataFrame, interactions: DataFrame, view: FeatureView, *, as_of: datetime) -> DataFrame:
-    """Take first, last and newest of the keys that lost an interaction from the interactions that survive."""
+def settle(increments_: Held, interactions: DataFrame, view: FeatureView, *, as_of: datetime) -> DataFrame:
+    """Take first, last and newest of the keys that lost an interaction, counted as `LOST`, from those that survive."""
     lines = [line for line in view.aggregations if isinstance(line, First | Last | NewestIs)]
     columns = [column for line in lines for column in columns_of(line, as_of)]
+    found = increments_.frame
     if not columns:
         return found
-    lost = found.where(LOST).select(*view.keys)
+    lost = to_join(found.where(LOST).select(*view.keys), rows=increments_.counts[LOST])
     happened = interactions.where(F.col("occurred_at") <= F.lit(as_of))
     survivors = happened.join(lost, on=list(view.keys), how="left_semi")
     values = survivors.groupBy(*view.keys).agg(*columns)

@@ -49,7 +49,7 @@ def check_is_there(lake: Lake, view: FeatureView, table: Table, pin: Pin) -> Non
         files = lake.read(table, version=pin.version).inputFiles() if is_same else []
     except AnalysisException:
         is_same = False
-    if not is_same or not all(storage.exists(lake.spark, lake.path(table), file) for file in files):
+    if not is_same or not all(storage.is_there(lake.spark, file) for file in files):
         raise LakeError(
             f"{view.table.full_name} was computed from version {pin.version} of {table.full_name}, which is gone; run "
             "`tailrace refresh` and verify again, before the next vacuum"
