@@ -48,7 +48,7 @@ class Change:
 def rewrite(lake: Lake, table: Table, change: Change, *, state: dict[str, Any]) -> None:
     """Apply a change in one commit, also one that changes nothing; raises `Overtaken` where another writer was faster."""
     transaction = Transaction(lake, table, state=state)
-    found = match(lake.read(table, version=transaction.version), table, change)
+    found = match(transaction.read(), table, change)
     with (
         held(found, updated=is_one_of(UPDATE), deleted=is_one_of(DELETE)) as matched,
         held(missing(matched, table, change)) as inserted,

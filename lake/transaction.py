@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from contracts.tables import Table
 from lake.conflicts import CONFLICTS
 from lake.jvm import java_class
+from lake.session import configured
 from lake.state import committing
 from lake.tables import Lake
 
@@ -55,6 +56,11 @@ class Transaction:
         """The version that the transaction changes."""
         return int(self.state["started_from"])
 
+    def read(self) -> DataFrame:
+        """The table's rows, from the files that the transaction has listed: a reader of its own lists them again, in four jobs."""
+        rows = self._log.createDataFrame(self._transaction.snapshot(), self._files, False, self._none)
+        return DataFrame(rows, self.lake.spark)
+
     def write(self, rows: DataFrame) -> None:
         """Add rows; those with a `_change_type` that is not null go to the change feed instead of the table."""
         self._actions.append(self._transaction.writeFiles(rows._jdf))
@@ -64,14 +70,16 @@ class Transaction:
         path, index = (self._java("scala.Option").apply(F.col(name)._jc) for name in POSITION)
         every = self._java("org.apache.spark.sql.catalyst.expressions.Literal").TrueLiteral()
         bitmaps = self._delta("commands.DeletionVectorBitmapGenerator")
-        vectors = bitmaps.buildRowIndexSetsForFilesMatchingCondition(
-            self._session, self._transaction, True, positions._jdf, self._files, every, path, index
-        )
         helper = self._delta("commands.DMLWithDeletionVectorsHelper")
         by_path = helper.generateCandidateFileMap(self._log.dataPath(), self._files)
-        touched = helper.findFilesWithMatchingRows(self._transaction, by_path, vectors)
         snapshot = self._transaction.snapshot()
-        changed = helper.processUnmodifiedData(self._session, touched, snapshot, STATISTICS_PREFIX)
+        # A few groups of a row each: adaptive execution would make a job of every stage, and find nothing to adapt.
+        with configured(self.lake.spark, {"spark.sql.adaptive.enabled": "false"}):
+            vectors = bitmaps.buildRowIndexSetsForFilesMatchingCondition(
+                self._session, self._transaction, True, positions._jdf, self._files, every, path, index
+            )
+            touched = helper.findFilesWithMatchingRows(self._transaction, by_path, vectors)
+            changed = helper.processUnmodifiedData(self._session, touched, snapshot, STATISTICS_PREFIX)
         self._actions.append(changed._1())
 
     def commit(self, metrics: Mapping[str, int]) -> None:
