@@ -1,5 +1,6 @@
 """Delta tables by contract: read at a version, written together with the state they were computed from."""
 
+import time
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,10 @@ from lake.state import State, committing, is_restore, state_of_commit, to_metada
 
 # Tables that are worked on at once. Most of a small refresh is Spark's planning, which one table does on one core.
 AT_ONCE = 4
+
+# How often and how long a creation waits for one that is under way.
+CREATION_WAITS = 20
+CREATION_WAIT_SECONDS = 0.25
 
 # A weekend without a push still ends in one of changes.
 RETENTION = timedelta(days=3)
@@ -135,8 +140,17 @@ class Lake:
         builder = builder.addColumns(schema_of(table.ddl))
         for key, value in (PROPERTIES | retention_of(self.retention) | properties_of(table)).items():
             builder = builder.property(key, value)
-        with suppress(*CONFLICTS):  # of several that create it at once, one does
-            builder.execute()
+        for waited in range(CREATION_WAITS):
+            try:
+                with suppress(*CONFLICTS):  # of several that create it at once, one does
+                    builder.execute()
+            except AnalysisException as error:
+                # Another one has made the folder of the log, and is about to commit.
+                if error.getCondition() != "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION" or waited == CREATION_WAITS - 1:
+                    raise
+                time.sleep(CREATION_WAIT_SECONDS)
+            else:
+                return
 
     def append_once(self, table: Table, rows: DataFrame, *, number: int) -> None:
         """Append rows under a rising number; an append under a number already reached does nothing."""

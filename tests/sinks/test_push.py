@@ -7,6 +7,7 @@ import pytest
 from contracts.slots import parse_as_of, to_micros
 from features.actor_activity import actor_activity
 from lake import commit
+from lake.jvm import java_class
 from lake.state import to_metadata
 from lake.tables import LakeError
 from online.control import Control
@@ -90,9 +91,14 @@ def test_where_the_feed_does_not_lead_from_the_cursor_a_snapshot_is_planned_and_
 
 
 def test_a_feed_with_a_hole_is_answered_by_a_snapshot_too(moved):
-    gold, before, after = moved
-    entry = Path(gold.path(actor_activity.table), "_delta_log", f"{after.version:020}.json")
-    entry.rename(entry.with_suffix(".gone"))
+    gold, before, gone = moved
+    commit.keep(gold, actor_activity.table, state=STATE | {"started_from": gone.version})
+    after, _ = newest(gold, actor_activity)
+    delta_log = java_class(gold.spark, "org.apache.spark.sql.delta.DeltaLog")
+    delta_log.forTable(gold.spark._jsparkSession, gold.path(actor_activity.table)).checkpoint()
+    entry = Path(gold.path(actor_activity.table), "_delta_log", f"{gone.version:020}.json")
+    entry.unlink()
+    delta_log.clearCache()
     nowhere = Address(url="http://127.0.0.1:1", region="r", table="t", in_flight=1)
 
     plan = what_to_write(gold, nowhere, actor_activity, Control(cursor=before), after)

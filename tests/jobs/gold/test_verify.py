@@ -38,6 +38,7 @@ def hold_documents(lake, **owners):
 
 @pytest.fixture
 def verified(lake):
+    lake.create(silver.INTERACTIONS)
     hold_documents(lake, d1="u1", d2="u2")
     refresh.run(lake, VIEWS, as_of=T)
     return lake
@@ -58,7 +59,7 @@ def test_a_row_that_something_else_changed_differs(verified):
 
 
 def test_a_version_of_silver_that_is_gone_is_named_with_what_to_do(verified):
-    [file] = hold_documents(verified, d1="u3")
+    file, *_ = hold_documents(verified, d1="u3")
     file.unlink()
 
     expected = r"gold\.facts was computed from version \d+ of silver\.documents, which is gone; run `tailrace refresh`"
