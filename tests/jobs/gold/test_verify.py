@@ -33,7 +33,7 @@ def hold_documents(lake, **owners):
     rows = [({"document_id": name} | ROW | {"owner": owner} | STAMP) for name, owner in owners.items()]
     frame = lake.spark.createDataFrame([tuple(row.values()) for row in rows], silver.DOCUMENTS.ddl)
     frame.write.format("delta").mode("overwrite").save(lake.path(silver.DOCUMENTS))
-    return [Path(file.removeprefix("file://")) for file in before]
+    return [Path(file.removeprefix("file:")) for file in before]
 
 
 @pytest.fixture
