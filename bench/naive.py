@@ -43,12 +43,12 @@ def refresh_naively(
     lake_bytes = sum(file.bytes for file in storage.list_files(lake.spark, root))
     own_store = replace(store, table=f"{store.table}-naive")
     share = share_pushed(sum(rows.count() for rows in gold.values()))
+
+    def push(view: FeatureView) -> Pushed:
+        return push_share(gold[view.name], view, own_store, as_of=as_of, share=share, lease_seconds=lease_seconds)
+
     began = time.monotonic()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-
-        def push(view: FeatureView) -> Pushed:
-            return push_share(gold[view.name], view, own_store, as_of=as_of, share=share, lease_seconds=lease_seconds)
-
         pushes = list(pool.map(push, definitions.views.values()))
     seconds = time.monotonic() - began
     pushed, store_bytes = (sum(getattr(push, name) for push in pushes) for name in ("pushed", "bytes"))

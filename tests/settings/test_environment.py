@@ -19,7 +19,7 @@ def test_nothing_needs_to_be_set():
     assert settings.spark == SparkSettings(
         master="local[*]",
         driver_memory="3g",
-        java_options=DEFAULTS["TAILRACE_SPARK_JAVA_OPTIONS"],
+        java_options="-XX:+UseParallelGC -XX:MetaspaceSize=512m -XX:ReservedCodeCacheSize=512m",
         shuffle_partitions=4,
         jars=CHECKOUT / ".tools" / "jars",
     )

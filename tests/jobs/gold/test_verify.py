@@ -1,28 +1,22 @@
-from datetime import UTC, datetime, timedelta
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from contracts import silver
-from features.entities import DOCUMENT
-from features.language import Definitions, Feature, FeatureView, Type
+from features.document_profile import document_profile
+from features.language import Definitions
 from jobs.gold import refresh
 from jobs.gold.verify import verify_view
+from lake.jvm import java_class
 from lake.tables import LakeError
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 
-FACTS = FeatureView(
-    name="facts",
-    entities=(DOCUMENT,),
-    owner="tests",
-    description="",
-    freshness=timedelta(hours=1),
-    transform=lambda documents: documents,
-    transform_features=(Feature("owner", Type.STRING, "owner"),),
-)
-VIEWS = Definitions(views={"facts": FACTS}, on_demand={}, services={})
+VIEWS = Definitions(views={document_profile.name: document_profile}, on_demand={}, services={})
 ROW = {"title": "Plan", "type": "pdf", "size_bytes": 7, "folder": "/a"}
+GONE = r"document_profile was computed from version \d+ of silver\.documents, which is gone; run `tailrace refresh`"
 STAMP = {"updated_at": T, "delivered_at": T, "file": "f", "line": 4, "batch": 5}
 
 
@@ -47,21 +41,38 @@ def verified(lake):
 def test_gold_is_held_against_the_silver_it_was_computed_from_though_that_moved_on(verified):
     hold_documents(verified, d1="u1", d2="u3", d3="u4")
 
-    done = verify_view(verified, VIEWS, FACTS)
+    done = verify_view(verified, VIEWS, document_profile)
 
     assert (done.as_of, done.rows, done.differing) == ("2026-03-02T10:15:00Z", 2, 0)
 
 
 def test_a_row_that_something_else_changed_differs(verified):
-    verified.spark.sql(f"UPDATE delta.`{verified.path(FACTS.table)}` SET owner = 'x' WHERE document_id = 'd1'")
+    verified.spark.sql(
+        f"UPDATE delta.`{verified.path(document_profile.table)}` SET owner = 'x' WHERE document_id = 'd1'"
+    )
 
-    assert verify_view(verified, VIEWS, FACTS).differing == 1
+    assert verify_view(verified, VIEWS, document_profile).differing == 1
 
 
 def test_a_version_of_silver_that_is_gone_is_named_with_what_to_do(verified):
     file, *_ = hold_documents(verified, d1="u3")
     file.unlink()
 
-    expected = r"gold\.facts was computed from version \d+ of silver\.documents, which is gone; run `tailrace refresh`"
-    with pytest.raises(LakeError, match=expected):
-        verify_view(verified, VIEWS, FACTS)
+    with pytest.raises(LakeError, match=GONE):
+        verify_view(verified, VIEWS, document_profile)
+
+
+def test_silver_that_was_put_back_from_a_copy_is_not_what_gold_was_computed_from(lake, tmp_path):
+    lake.create(silver.INTERACTIONS)
+    hold_documents(lake, d1="u1")
+    path, copy = Path(lake.path(silver.DOCUMENTS)), tmp_path / "copy"
+    shutil.copytree(path, copy)
+    hold_documents(lake, d1="u2")
+    refresh.run(lake, VIEWS, as_of=T)
+    shutil.rmtree(path)
+    shutil.copytree(copy, path)
+    java_class(lake.spark, "org.apache.spark.sql.delta.DeltaLog").clearCache()
+    hold_documents(lake, d1="u3")
+
+    with pytest.raises(LakeError, match=GONE):
+        verify_view(lake, VIEWS, document_profile)
