@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from contracts import landing
 from lake.session import small_frame
-from lake.storage import StoredFile
+from lake.storage import StoredFile, reported_path
 
 
 def read_lines(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
@@ -46,7 +46,7 @@ def read_parquet(spark: SparkSession, file: StoredFile) -> DataFrame:
     micros = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS"
     time_format = {"timestampFormat": f"{micros}XXX", "timestampNTZFormat": micros}
     return rows.select(
-        F.lit(file.escaped).alias("path"),
+        F.lit(reported_path(spark, file)).alias("path"),
         (F.col("_metadata.row_index") + 1).alias("line"),
         F.to_json(F.struct("*"), time_format).alias("value"),
     )

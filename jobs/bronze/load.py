@@ -121,7 +121,7 @@ def deliveries(lake: Lake, folder: str, files: list[LandedFile]) -> DataFrame:
                 f"{folder}/{file.file} was claimed by a load that did not finish, and is gone; "
                 "put it back, or put an empty file in its place to give its rows up"
             )
-    known = [(stored[file.file].escaped, file.file, file.delivered_at) for file in files]
+    known = [(storage.reported_path(lake.spark, stored[file.file]), file.file, file.delivered_at) for file in files]
     origin = small_frame(lake.spark, known, "path string, file string, delivered_at timestamp")
     lines = read_lines(lake.spark, [stored[file.file] for file in files if stored[file.file].bytes])
     # A line without its file would break bronze's NOT NULL rather than be lost.

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.bronze.lines import read_lines
-from lake.storage import list_files
+from lake.storage import list_files, reported_path
 
 NAMES = (
     "two words.jsonl",
@@ -53,8 +53,8 @@ def lines(spark, tmp_path_factory):
     for name in NAMES:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(f"in {name}")
-    files = list(list_files(spark, str(folder)))
-    names = {file.escaped: file.name for file in files}
+    files = list_files(spark, str(folder))
+    names = {reported_path(spark, file): file.name for file in files}
     option = "spark.sql.files.maxPartitionBytes"
     before = spark.conf.get(option)
     spark.conf.set(option, "512b")
