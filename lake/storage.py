@@ -11,6 +11,8 @@ from lake.jvm import java_class
 
 PATH = "org.apache.hadoop.fs.Path"
 IO_UTILS = "org.apache.commons.io.IOUtils"
+REMOTE_ITERATORS = "org.apache.hadoop.util.functional.RemoteIterators"
+COLLECTION_CONVERTERS = "scala.jdk.javaapi.CollectionConverters"
 SEPARATOR = "\0"  # no file's name holds it
 # How Hadoop's FileStatus writes itself; a name may hold anything, so the last match counts.
 STATUS = re.compile(
@@ -44,8 +46,9 @@ def list_files(spark: SparkSession, folder: str) -> list[StoredFile]:
         return []
     root = system.makeQualified(root)
     # One answer with all of them: asking Java for each property of each file takes 5 ms a file.
-    found = java_class(spark, "org.apache.spark.deploy.SparkHadoopUtil").get().listLeafStatuses(system, root)
-    statuses, prefix = found.mkString(SEPARATOR).split(SEPARATOR), root.toString()
+    found = java_class(spark, REMOTE_ITERATORS).toList(system.listFiles(root, True))
+    listing = java_class(spark, COLLECTION_CONVERTERS).asScala(found).mkString(SEPARATOR)
+    statuses, prefix = listing.split(SEPARATOR), root.toString()
     return [_stored_file(status, prefix) for status in statuses if status]
 
 
