@@ -3,9 +3,19 @@
 import os
 from datetime import UTC, datetime
 
+import pytest
+
+from lake import storage
 from lake.storage import list_files
 
 NINE = datetime(2026, 3, 1, 9, 0, 0, 500_000, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True, params=["local", "object store"])
+def listed_as(request, monkeypatch):
+    """Local files are listed in one way, all others in another; here both list local files."""
+    if request.param == "object store":
+        monkeypatch.setattr(storage, "LOCAL", "no scheme")
 
 
 def land(folder, name, text="text"):
