@@ -182,6 +182,19 @@ def test_an_empty_landing_folder_loads_nothing(lake, tmp_path, folders):
     assert not lake.exists(bronze.FILES)
 
 
+def test_a_taken_file_may_be_moved_away_and_come_back(lake, tmp_path):
+    taken, aside = tmp_path / "landing" / "events" / "a.jsonl", tmp_path / "a.jsonl"
+    land(taken, event("e1"))
+    load.run(lake, str(tmp_path / "landing"), now=NOW)
+
+    taken.rename(aside)
+    land(tmp_path / "landing" / "events" / "b.jsonl", event("e2"))
+    assert load.run(lake, str(tmp_path / "landing"), now=LATER) == Loaded(files=1, events=1)
+    aside.rename(taken)
+    assert load.run(lake, str(tmp_path / "landing"), now=LATER) == EMPTY
+    assert rows(lake, bronze.EVENTS, "event_id", "batch") == [("e1", 1), ("e2", 2)]
+
+
 def claim_everything(lake, folder, *, batch):
     """What a load does first, and nothing after it: the process is gone."""
     files = list(new_files(lake.spark, str(folder), EVENTS, taken=()))
