@@ -42,6 +42,14 @@ LOCAL = {
     # Without these the driver announces a host name that its own executor may not reach.
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
+    # Memory is taken by the page, 64 MB each by default: every broadcast of a few rows would fill one with zeros, and a
+    # full collection would come every few refreshes.
+    "spark.buffer.pageSize": "4m",
+    # What was run is kept for a page that nobody looks at here, by default a thousand plans with all their texts.
+    "spark.ui.retainedJobs": "50",
+    "spark.ui.retainedStages": "50",
+    "spark.ui.retainedTasks": "1000",
+    "spark.sql.ui.retainedExecutions": "20",
 }
 
 
