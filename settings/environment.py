@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from settings.model import Settings, SparkSettings, StoreSettings
+from settings.model import WRITES, Settings, SparkSettings, StoreSettings, Writes
 
 N = TypeVar("N", int, float)
 
@@ -29,6 +29,7 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_STORE_REGION": "us-east-1",
     "TAILRACE_STORE_BINARY": "",
     "TAILRACE_STORE_IN_FLIGHT": "4",
+    "TAILRACE_STORE_WRITES": "",
     "TAILRACE_LEASE_SECONDS": "30",
 }
 
@@ -62,6 +63,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             binary=local_path(value["TAILRACE_STORE_BINARY"], default=CHECKOUT / ".tools" / "dynoxide"),
             lease_seconds=positive("TAILRACE_LEASE_SECONDS", value, number=float),
             in_flight=positive("TAILRACE_STORE_IN_FLIGHT", value, number=int),
+            writes=writes(value["TAILRACE_STORE_WRITES"], url=value["TAILRACE_STORE_URL"]),
         ),
     )
 
@@ -83,6 +85,16 @@ def location(text: str, *, default: Path) -> str:
     if not text:
         return str(default)
     return text.rstrip("/") if "://" in text else str(local_path(text, default=default))
+
+
+def writes(text: str, *, url: str) -> Writes:
+    """How a push writes; unless it is said, in transactions only to the embedded store, where they cost no more."""
+    if not text:
+        return "updates" if url else "transactions"
+    for known in WRITES:
+        if text == known:
+            return known
+    raise SettingsError(f"TAILRACE_STORE_WRITES={text} is no way to write; it takes {' or '.join(WRITES)}, or nothing")
 
 
 def positive(name: str, value: Mapping[str, str], *, number: type[N]) -> N:

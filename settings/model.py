@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
+
+Writes = Literal["transactions", "updates"]
+WRITES: tuple[Writes, ...] = get_args(Writes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +21,10 @@ class SparkSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """The DynamoDB-compatible store; `url` is None for the embedded store of this home."""
+    """The DynamoDB-compatible store; `url` is None for the embedded store of this home.
+
+    `writes` is how a push writes: rows in transactions that check the lease, or each row in an update of its own.
+    """
 
     url: str | None
     table: str
@@ -25,6 +32,7 @@ class StoreSettings:
     binary: Path
     lease_seconds: float
     in_flight: int
+    writes: Writes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ def test_nothing_needs_to_be_set():
         binary=CHECKOUT / ".tools" / "dynoxide",
         lease_seconds=30.0,
         in_flight=4,
+        writes="transactions",
     )
 
 
@@ -51,6 +52,7 @@ def test_every_variable_reaches_its_setting():
             "TAILRACE_STORE_REGION": "eu-central-1",
             "TAILRACE_STORE_BINARY": "/bin/dynoxide",
             "TAILRACE_STORE_IN_FLIGHT": "9",
+            "TAILRACE_STORE_WRITES": "transactions",
             "TAILRACE_LEASE_SECONDS": "2.5",
         }
     )
@@ -72,6 +74,7 @@ def test_every_variable_reaches_its_setting():
         binary=Path("/bin/dynoxide"),
         lease_seconds=2.5,
         in_flight=9,
+        writes="transactions",
     )
 
 
@@ -164,6 +167,28 @@ def test_what_is_no_positive_number_is_refused(name, text):
 def test_what_counts_things_takes_whole_numbers_only(name):
     with pytest.raises(SettingsError, match=name):
         read_settings({name: "2.5"})
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "writes"),
+    [
+        ("", "", "transactions"),
+        ("http://store:8000", "", "updates"),
+        ("", "updates", "updates"),
+        ("http://store:8000", "transactions", "transactions"),
+    ],
+)
+def test_a_push_writes_as_told_or_as_suits_the_store(url, said, writes):
+    settings = read_settings({"TAILRACE_STORE_URL": url, "TAILRACE_STORE_WRITES": said})
+
+    assert settings.store.writes == writes
+
+
+def test_a_way_to_write_that_does_not_exist_is_refused():
+    told = r"^TAILRACE_STORE_WRITES=Updates is no way to write; it takes transactions or updates, or nothing$"
+
+    with pytest.raises(SettingsError, match=told):
+        read_settings({"TAILRACE_STORE_WRITES": "Updates"})
 
 
 def test_settings_cannot_be_changed():
