@@ -68,6 +68,15 @@ async def read_controls(client: StoreClient, views: Iterable[str]) -> dict[str, 
     return {keys[key]: control_of(item) for key, item in items.items()}
 
 
+async def read_sequence(client: StoreClient, view: str) -> int | None:
+    """The newest sequence that a push of the view was given; None where there never was one."""
+    request: dict[str, Any] = {"TableName": client.table, "Key": {KEY: {"S": control_key(view)}}}
+    request |= {"ProjectionExpression": "#sequence", "ExpressionAttributeNames": {"#sequence": "sequence"}}
+    answer = await client.call("GetItem", request | {"ConsistentRead": True})
+    sequence = answer.get("Item", {}).get("sequence")
+    return None if sequence is None else int(sequence["N"])
+
+
 async def take_lease(client: StoreClient, view: str, *, owner: str, seconds: float) -> Control | None:
     """Take the view's lease, raising its sequence and setting its open mark in one conditional write.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,8 @@ import orjson
 from online.credentials import credentials_for
 from online.signing import Signer
 
-ATTEMPTS = 8
+ATTEMPTS = 8  # of a reader, who has somebody waiting
+PATIENCE_SECONDS = 120  # of a writer, who had rather be slow than fail
 FIRST_DELAY_SECONDS = 0.05
 LONGEST_DELAY_SECONDS = 2.0
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
@@ -37,35 +39,66 @@ class StoreError(Exception):
     def __init__(self, code: str, message: str, details: Json | None = None) -> None:
         super().__init__(f"online store: {code}: {message}")
         self.code = code
+        self.message = message
         self.details = details or {}
+
+
+class Patience:
+    """How long one request is tried: so many attempts or, where seconds are given, so long."""
+
+    def __init__(self, *, attempts: int = ATTEMPTS, seconds: float | None = None) -> None:
+        self._attempts = attempts
+        self._seconds = seconds
+        self._began = time.monotonic()
+        self._made = 0
+
+    async def wait_after(self, failure: StoreError) -> None:
+        """Wait for the next attempt; raises the failure where there is none."""
+        self._made += 1
+        if self._seconds is None:
+            if self._made >= self._attempts:
+                raise failure
+        elif time.monotonic() - self._began >= self._seconds:
+            message = f"{failure.message}; gave up after {self._made} attempts in {self._seconds:g} s"
+            raise StoreError(failure.code, message, failure.details) from failure
+        await asyncio.sleep(delay_after(self._made))
 
 
 class StoreClient:
     """Calls operations of one table; make it with `open_store`."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, url: str, region: str, table: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, *, url: str, region: str, table: str, patience: float | None = None
+    ) -> None:
         self.table = table
+        self._patience = patience
         self._session = session
         self._url = url
         self._signer = Signer(host=urlsplit(url).netloc, region=region, credentials=credentials_for(url))
 
-    async def call(self, operation: str, request: Json, *, attempts: int = ATTEMPTS) -> Json:
+    def be_patient(self) -> Patience:
+        """The bounds of one request: this client's seconds of patience, or the attempts of one that has none."""
+        return Patience(seconds=self._patience)
+
+    async def call(self, operation: str, request: Json, *, attempts: int | None = None) -> Json:
         """Make one call; throttling, server errors and lost connections are tried again with growing, random delays."""
         body = orjson.dumps(request)
-        for attempt in range(1, attempts + 1):
+        patience = self.be_patient() if attempts is None else Patience(attempts=attempts)
+        while True:
             try:
                 return await self._send(operation, body)
-            except (aiohttp.ClientError, TimeoutError) as error:
-                failure = StoreError("Unreachable", f"{self._url}: {type(error).__name__} {error}".rstrip())
             except StoreError as error:
                 if not is_transient(error):
                     raise
-                failure = error
-            if attempt < attempts:
-                await asyncio.sleep(delay_after(attempt))
-        raise failure
+                await patience.wait_after(error)
 
     async def _send(self, operation: str, body: bytes) -> Json:
+        try:
+            return await self._exchange(operation, body)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise StoreError("Unreachable", f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
+
+    async def _exchange(self, operation: str, body: bytes) -> Json:
         headers = self._signer.headers(operation, body)
         async with self._session.post(self._url, data=body, headers=headers) as response:
             raw = await response.read()
@@ -89,21 +122,34 @@ def parse(raw: bytes) -> Json | None:
 
 
 def is_transient(error: StoreError) -> bool:
-    return error.code in THROTTLED or error.code == "Unreadable" or error.details.get("status", 0) >= 500
+    """Whether the same request may succeed later."""
+    return is_throttling(error) or error.code in ("Unreachable", "Unreadable") or error.details.get("status", 0) >= 500
+
+
+def is_throttling(error: StoreError) -> bool:
+    return error.code in THROTTLED or error.details.get("status") in (429, 503)
 
 
 def delay_after(attempt: int) -> float:
     """Seconds to wait: random up to a bound that doubles (https://aws.amazon.com/builders-library/, jitter)."""
-    return random.uniform(0, min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2**attempt))
+    return random.uniform(0, min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(attempt, 32)))
 
 
 @asynccontextmanager
-async def open_store(*, url: str, region: str, table: str, connections: int = 64) -> AsyncIterator[StoreClient]:
-    """Open a client with its own pool of connections."""
+async def open_store(
+    *,
+    url: str,
+    region: str,
+    table: str,
+    connections: int = 64,
+    patience: float | None = None,
+    time_out: aiohttp.ClientTimeout = TIMEOUT,
+) -> AsyncIterator[StoreClient]:
+    """Open a client with its own pool of connections; `patience` is how many seconds a call is tried."""
     connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=30)
     # Answers are small and near; unpacking them would cost more than it saves.
     headers = {"Accept-Encoding": "identity"}
     async with aiohttp.ClientSession(
-        connector=connector, timeout=TIMEOUT, headers=headers, auto_decompress=False
+        connector=connector, timeout=time_out, headers=headers, auto_decompress=False
     ) as session:
-        yield StoreClient(session, url=url, region=region, table=table)
+        yield StoreClient(session, url=url, region=region, table=table, patience=patience)

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from contracts.tables import Column, Type
-from online.control import Control, Cursor, LeaseLost, close_push, read_controls, renew_lease, take_lease
+from online.control import Control, Cursor, LeaseLost, close_push, read_controls, read_sequence, renew_lease, take_lease
 from online.items import KEY, read_items
 from online.keys import control_key
 from online.wire import StoreError
@@ -51,6 +51,15 @@ def test_taking_the_lease_sets_owner_end_and_open_mark(store):
 
     assert (found.sequence, found.open, found.lease_owner, found.cursor) == (1, True, "ada", None)
     assert 45 < found.lease_until - time.time() <= 50
+
+
+def test_the_newest_sequence_is_read_and_a_view_never_pushed_has_none(store):
+    async def take_and_read(client):
+        await take(client, owner="ada", seconds=-1)
+        await take(client, owner="bob")
+        return await read_sequence(client, "visits"), await read_sequence(client, "profile")
+
+    assert store.run(take_and_read) == (2, None)
 
 
 def test_a_lease_is_refused_while_another_holds_it(store):

@@ -95,6 +95,41 @@ def test_a_caller_may_try_only_once(store):
     assert (error.code, requests) == ("InternalServerError", 1)
 
 
+def test_a_patient_caller_tries_for_longer_than_a_reader_and_says_for_how_long(store):
+    async def go(misbehave, seconds):
+        async with Proxy(store.url, misbehave) as proxy:
+            opened = wire.open_store(url=proxy.url, region="us-east-1", table=store.table, patience=seconds)
+            async with opened as client:
+                try:
+                    answer = await client.call(DESCRIBE, {"TableName": store.table})
+                except StoreError as error:
+                    return str(error), len(proxy.asked)
+                return answer["Table"]["TableName"], len(proxy.asked)
+
+    left = itertools.count()
+
+    async def at_first(request, asked, body):
+        return await throttle(request) if next(left) < 50 else None
+
+    async def always(request, asked, body):
+        return await throttle(request)
+
+    told, requests = asyncio.run(go(always, 0.3))
+
+    assert asyncio.run(go(at_first, 60)) == (store.table, 51)
+    assert told.endswith(f"slow down; gave up after {requests} attempts in 0.3 s")
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_store_that_says_too_many_by_its_status_is_throttling_and_tried_again(store, status):
+    async def say_too_many(request):
+        return web.json_response({"message": "too many"}, status=status)
+
+    _, requests = call_through(store, say_too_many, times=2)
+
+    assert requests == 3
+
+
 def test_a_request_the_store_refuses_is_not_tried_again(store):
     error, requests = call_through(store, fail, times=0, operation="GetItem")
 
