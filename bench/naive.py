@@ -19,7 +19,7 @@ from online.control import Cursor
 from sinks.lease import leased
 from sinks.net_changes import WRITE, online_rows
 from sinks.push import FIRST_LOAD, Pushed, close_with, write
-from sinks.writer import Address, Sequenced
+from sinks.rows import Address, Sequenced
 
 FULLY_UP_TO = 1_500_000  # rows; of more, a share of `SAMPLE` is pushed and the time extrapolated, which the figures say
 SAMPLE = 1_000_000
@@ -83,7 +83,13 @@ def push_share(
     """Push a share in `GRAIN` of a view's online rows, and leave the cursor, if given one, as if all had been."""
     chosen = rows.where(F.pmod(F.xxhash64(*view.keys), F.lit(GRAIN)) < share)
     with leased(store, view.name, seconds=lease_seconds) as found:
-        push = Sequenced(view=view.name, features=view.features, sequence=found.sequence, as_of=to_micros(as_of))
+        push = Sequenced(
+            view=view.name,
+            features=view.features,
+            sequence=found.sequence,
+            as_of=to_micros(as_of),
+            lease_seconds=lease_seconds,
+        )
         pushed = write(online_rows(chosen, view).withColumn("action", F.lit(WRITE)), FIRST_LOAD, store, push)
         if cursor is not None:
             close_with(store, push, cursor)

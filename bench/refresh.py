@@ -23,7 +23,7 @@ from jobs.gold.refresh import as_of_in
 from lake import storage
 from lake.tables import Lake
 from sinks.push import newest, push_views
-from sinks.writer import Address
+from sinks.rows import Address
 
 Figures = dict[str, Any]
 Told = Callable[[str], None]

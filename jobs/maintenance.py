@@ -22,7 +22,7 @@ from online.items import ensure_table
 from online.wire import StoreClient, StoreError
 from sinks.lease import with_client
 from sinks.push import pin_of
-from sinks.writer import Address
+from sinks.rows import Address
 
 # Versions from one vacuum of a table to the next: a day of refreshes.
 VACUUM_EVERY = 96

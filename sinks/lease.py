@@ -14,7 +14,7 @@ from online import control
 from online.control import Control, LeaseLost
 from online.items import ensure_table
 from online.wire import StoreClient, StoreError, open_store
-from sinks.writer import Address
+from sinks.rows import Address
 
 T = TypeVar("T")
 
@@ -27,11 +27,11 @@ class PushUnderWay(Exception):
     """Another push holds the view; the message says which and for how long."""
 
 
-def with_client(address: Address, action: Callable[[StoreClient], Awaitable[T]]) -> T:
-    """Run one action against the store from code that is not asynchronous."""
+def with_client(address: Address, action: Callable[[StoreClient], Awaitable[T]], *, patience: float | None = None) -> T:
+    """Run one action against the store from code that is not asynchronous; `patience` is in seconds for each call."""
 
     async def run() -> T:
-        async with open_store(url=address.url, region=address.region, table=address.table) as client:
+        async with open_store(url=address.url, region=address.region, table=address.table, patience=patience) as client:
             return await action(client)
 
     return asyncio.run(run())

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pyarrow as pa
 from pyspark.errors import PythonException
-from pyspark.sql import DataFrame, Observation
+from pyspark.sql import DataFrame, Observation, Row
 from pyspark.sql import functions as F
 
 from contracts.slots import to_micros
@@ -17,11 +17,12 @@ from lake.history import HistoryLost, Pin
 from lake.tables import AT_ONCE, Lake, LakeError
 from online import control
 from online.control import Control, Cursor
-from online.wire import StoreClient
+from online.wire import PATIENCE_SECONDS, StoreClient
 from sinks.lease import leased, with_client
 from sinks.net_changes import SUPPRESS, WRITE, net_changes, online_rows, snapshot_changes
+from sinks.rows import OUTCOME, Address, Outcome, Sequenced, total
 from sinks.store_scan import stored_values
-from sinks.writer import OUTCOME, Address, Outcome, Sequenced, write_batches
+from sinks.writer import write_batches
 
 NOTHING_NEW = "nothing new"
 CHANGES = "changes"
@@ -67,7 +68,13 @@ def push_view(lake: Lake, address: Address, view: FeatureView, *, lease_seconds:
         # Read under the lease: a push that waited for it must not take gold back to where it was before.
         target, watermark = newest(lake, view)
         plan = what_to_write(lake, address, view, found, target)
-        push = Sequenced(view=view.name, features=view.features, sequence=found.sequence, as_of=watermark)
+        push = Sequenced(
+            view=view.name,
+            features=view.features,
+            sequence=found.sequence,
+            as_of=watermark,
+            lease_seconds=lease_seconds,
+        )
         pushed = write(plan.rows, plan.how, address, push)
         close_with(address, push, target)
     return replace(pushed, why=plan.why, seconds=time.monotonic() - began)
@@ -142,6 +149,7 @@ def write(rows: DataFrame | None, how: str, address: Address, push: Sequenced) -
     spread = rows.repartition(rows.sparkSession.sparkContext.defaultParallelism)
     observed = spread.observe(seen, F.count(F.lit(1)).alias("net"), F.count_if(is_suppressed).alias("suppressed"))
     outcome = write_from_executors(observed.where(~is_suppressed), address, push)
+    refuse_failures(outcome, push)
     net, suppressed = seen.get["net"], seen.get["suppressed"]
     if outcome.written + outcome.removed + outcome.stale != net - suppressed:
         raise PushError(f"view {push.view}: {net - suppressed} rows were to be written, but the store took {outcome}")
@@ -165,11 +173,23 @@ def write_from_executors(rows: DataFrame, address: Address, push: Sequenced) -> 
     except PythonException as error:
         last = str(error).strip().splitlines()[-1]  # of an executor's traceback, the error itself
         raise PushError(f"view {push.view}: the push stopped, its cursor has not moved: {last}") from error
-    return Outcome(
-        written=sum(row.written for row in outcomes),
-        removed=sum(row.removed for row in outcomes),
-        stale=sum(row.stale for row in outcomes),
-        bytes=sum(row.bytes for row in outcomes),
+    return total(outcome_of(row) for row in outcomes)
+
+
+def outcome_of(row: Row) -> Outcome:
+    """The outcome of one task from a row of `OUTCOME`."""
+    return Outcome(**row.asDict() | {"failed": [(failure.key, failure.reason) for failure in row.failed]})
+
+
+def refuse_failures(outcome: Outcome, push: Sequenced) -> None:
+    """Raise if the store refused rows for themselves: the others are written, and the next push writes them again."""
+    if not outcome.refused:
+        return
+    told = "; ".join(f"{key!r}: {reason}" for key, reason in outcome.failed)
+    more = outcome.refused - len(outcome.failed)
+    raise PushError(
+        f"view {push.view}: the store refused {outcome.refused} rows, the cursor has not moved: {told}"
+        + (f"; and {more} more" if more else "")
     )
 
 
@@ -184,4 +204,4 @@ def close_with(address: Address, push: Sequenced, cursor: Cursor) -> None:
             features=push.features,
         )
 
-    with_client(address, close)
+    with_client(address, close, patience=PATIENCE_SECONDS)

@@ -16,8 +16,8 @@ from online.items import ensure_table
 from online.wire import StoreClient
 from sinks.lease import PushUnderWay, with_client
 from sinks.net_changes import online_rows
+from sinks.rows import Address
 from sinks.store_scan import stored_values
-from sinks.writer import Address
 
 LONGEST = 2**31 - 1
 LOOKS = 3  # at a store that a push is changing meanwhile

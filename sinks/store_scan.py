@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from online.items import KEY, binary, scan, sequence_attribute
 from online.wire import open_store
-from sinks.writer import TOMBSTONE, Address
+from sinks.rows import TOMBSTONE, Address
 
 STORED = "item_key string, value binary, sequence bigint"
 PAGE = pa.schema([("item_key", pa.string()), ("value", pa.binary()), ("sequence", pa.int64())])

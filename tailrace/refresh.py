@@ -22,7 +22,7 @@ from lake.tables import Lake
 from online.embedded import store_url
 from settings import Settings
 from sinks.push import Pushed, push_views
-from sinks.writer import Address
+from sinks.rows import Address
 
 # Is told what begins, such as "gold"; says nothing by default.
 Progress = Callable[[str], None]
@@ -54,7 +54,7 @@ class Home:
     def store(self) -> Address:
         store = self.settings.store
         url = store_url(self.settings)
-        return Address(url=url, region=store.region, table=store.table, in_flight=store.in_flight)
+        return Address(url=url, region=store.region, table=store.table, in_flight=store.in_flight, writes=store.writes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from lake.tables import Lake
 from online.embedded import store_url
 from sinks.push import CHANGES, SNAPSHOT, push_view
 from sinks.reconcile import Reconciled, reconcile_view
-from sinks.writer import Address
+from sinks.rows import Address
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 SLOT = timedelta(minutes=15)
@@ -64,12 +64,12 @@ def lake(spark, tmp_path):
 @pytest.fixture
 def store(make_settings):
     settings = make_settings()
-    return Address(url=store_url(settings), region="us-east-1", table="tailrace", in_flight=2)
+    return Address(url=store_url(settings), region="us-east-1", table="tailrace", in_flight=2, writes="transactions")
 
 
 @pytest.fixture
 def unreachable():
-    return Address(url="http://127.0.0.1:9", region="us-east-1", table="tailrace", in_flight=2)
+    return Address(url="http://127.0.0.1:9", region="us-east-1", table="tailrace", in_flight=2, writes="transactions")
 
 
 def deliver(lake, *changes):

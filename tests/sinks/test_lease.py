@@ -14,7 +14,7 @@ from online.wire import StoreError
 from settings import read_settings
 from sinks import lease
 from sinks.lease import PushUnderWay, leased, with_client
-from sinks.writer import Address
+from sinks.rows import Address
 
 TABLE_NUMBERS = itertools.count()
 SECONDS = 0.9
@@ -29,7 +29,9 @@ def url(tmp_path_factory):
 
 @pytest.fixture
 def address(url):
-    return Address(url=url, region="us-east-1", table=f"lease-{next(TABLE_NUMBERS)}", in_flight=1)
+    return Address(
+        url=url, region="us-east-1", table=f"lease-{next(TABLE_NUMBERS)}", in_flight=1, writes="transactions"
+    )
 
 
 @pytest.fixture(autouse=True)

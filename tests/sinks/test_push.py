@@ -12,7 +12,7 @@ from lake.state import to_metadata
 from lake.tables import LakeError
 from online.control import Control
 from sinks.push import SNAPSHOT, changes_after, newest, what_to_write
-from sinks.writer import Address
+from sinks.rows import Address
 
 STATE: dict[str, Any] = {"as_of": "2026-03-02T10:15:00Z"}
 
@@ -82,7 +82,7 @@ def test_gold_that_only_moved_has_no_changes_but_a_feed(moved):
 )
 def test_where_the_feed_does_not_lead_from_the_cursor_a_snapshot_is_planned_and_says_why(moved, cursor, why):
     gold, before, after = moved
-    nowhere = Address(url="http://127.0.0.1:1", region="r", table="t", in_flight=1)
+    nowhere = Address(url="http://127.0.0.1:1", region="r", table="t", in_flight=1, writes="transactions")
 
     plan = what_to_write(gold, nowhere, actor_activity, Control(open=True, cursor=cursor(before)), after)
 
@@ -99,7 +99,7 @@ def test_a_feed_with_a_hole_is_answered_by_a_snapshot_too(moved):
     entry = Path(gold.path(actor_activity.table), "_delta_log", f"{gone.version:020}.json")
     entry.unlink()
     delta_log.clearCache()
-    nowhere = Address(url="http://127.0.0.1:1", region="r", table="t", in_flight=1)
+    nowhere = Address(url="http://127.0.0.1:1", region="r", table="t", in_flight=1, writes="transactions")
 
     plan = what_to_write(gold, nowhere, actor_activity, Control(cursor=before), after)
 

@@ -1,0 +1,103 @@
+"""What every way of writing shares: where rows go, what they carry, and what became of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from contracts.tables import Column
+from online.wire import StoreError
+from settings import Writes
+
+Row = tuple[str, bytes]  # item key and packed value
+
+TOMBSTONE = b""
+NAMED = 20  # keys that an error or an outcome names; the others are counted
+
+# What says that this one row cannot be written, whatever becomes of the others.
+OWN_REFUSALS = frozenset(
+    {"ValidationException", "ItemCollectionSizeLimitExceededException", "SerializationException", "413"}
+)
+
+OUTCOME = (
+    "written bigint, removed bigint, stale bigint, bytes bigint, refused bigint, "
+    "failed array<struct<key:string,reason:string>>"
+)
+FAILURE = pa.struct([("key", pa.string()), ("reason", pa.string())])
+COUNTS = ("written", "removed", "stale", "bytes", "refused")
+OUTCOME_SCHEMA = pa.schema([*((name, pa.int64()) for name in COUNTS), ("failed", pa.list_(FAILURE))])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where the store is, how it is written, and how many requests one task keeps in flight."""
+
+    url: str
+    region: str
+    table: str
+    in_flight: int
+    writes: Writes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequenced:
+    """What every write of one push carries: the view, its schema, the sequence and the as-of in microseconds.
+
+    `lease_seconds` is how long the push holds its lease without renewing it.
+    """
+
+    view: str
+    features: tuple[Column, ...]
+    sequence: int
+    as_of: int
+    lease_seconds: float
+
+
+@dataclass
+class Outcome:
+    """What became of rows: values written, tombstones written, refused as stale; bytes of the values.
+
+    `failed` has the first keys that the store refused for themselves, with its reasons; `refused` counts all.
+    """
+
+    written: int = 0
+    removed: int = 0
+    stale: int = 0
+    bytes: int = field(default=0, compare=False)
+    refused: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    def count(self, row: Row) -> None:
+        """Count one row that was written."""
+        _, value = row
+        self.removed += value == TOMBSTONE
+        self.written += value != TOMBSTONE
+        self.bytes += len(value)
+
+    def refuse(self, key: str, reason: str) -> None:
+        """Count one row that the store will never take."""
+        self.refused += 1
+        if len(self.failed) < NAMED:
+            self.failed.append((key, reason))
+
+    def to_arrow(self) -> pa.RecordBatch:
+        """One row of `OUTCOME`."""
+        failed = [{"key": key, "reason": reason} for key, reason in self.failed]
+        return pa.RecordBatch.from_pylist([vars(self) | {"failed": failed}], schema=OUTCOME_SCHEMA)
+
+
+def total(outcomes: Iterable[Outcome]) -> Outcome:
+    """The outcome of all tasks together."""
+    together = Outcome()
+    for outcome in outcomes:
+        for name in COUNTS:
+            setattr(together, name, getattr(together, name) + getattr(outcome, name))
+        together.failed = [*together.failed, *outcome.failed][:NAMED]
+    return together
+
+
+def told_of(error: StoreError, rows: list[Row], push: Sequenced) -> StoreError:
+    """The error with the view and the keys that it stopped."""
+    keys = ", ".join(repr(key) for key, _ in rows[:NAMED])
+    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    return StoreError(error.code, f"view {push.view}: {keys}{more}: {error.message}", error.details)

@@ -1,0 +1,78 @@
+"""Write each row by a conditional update of its own, which any DynamoDB-compatible store takes at half the price."""
+
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from online.items import KEY, sequence_attribute, to_binary
+from online.wire import StoreClient, StoreError, is_throttling, is_transient
+from sinks.fence import Fence
+from sinks.pace import Pace
+from sinks.rows import OWN_REFUSALS, Outcome, Row, Sequenced, told_of
+
+UPDATES_PER_PLACE = 8  # under way where one transaction would be: an update carries one row, not 99
+
+CONFLICTS = frozenset({"TransactionConflictException", "ReplicatedWriteConflictException"})
+
+
+def writers(
+    client: StoreClient, rows: Iterator[Row], push: Sequenced, outcome: Outcome, *, in_flight: int
+) -> list[Coroutine[Any, Any, None]]:
+    """Writers that share the rows, the outcome, the look at the lease and the pace."""
+    fence = Fence(client, push)
+    pace = Pace(in_flight * UPDATES_PER_PLACE)
+    return [write_until_done(client, rows, push, outcome, fence=fence, pace=pace) for _ in range(pace.most)]
+
+
+async def write_until_done(
+    client: StoreClient, rows: Iterator[Row], push: Sequenced, outcome: Outcome, *, fence: Fence, pace: Pace
+) -> None:
+    for row in rows:
+        await write(client, row, push, outcome, fence=fence, pace=pace)
+
+
+async def write(client: StoreClient, row: Row, push: Sequenced, outcome: Outcome, *, fence: Fence, pace: Pace) -> None:
+    """Write one row and count what became of it; raises where more than this row is at stake."""
+    patience = client.be_patient()
+    while True:
+        try:
+            await send(client, row, push, fence=fence, pace=pace)
+        except StoreError as error:
+            if error.code == "ConditionalCheckFailedException":
+                outcome.stale += 1
+                return
+            if error.code in OWN_REFUSALS:
+                outcome.refuse(row[0], f"{error.code}: {error.message}")
+                return
+            if not is_transient(error) and error.code not in CONFLICTS:
+                raise told_of(error, [row], push) from error
+            try:
+                await patience.wait_after(error)
+            except StoreError as last:
+                raise told_of(last, [row], push) from last
+        else:
+            outcome.count(row)
+            return
+
+
+async def send(client: StoreClient, row: Row, push: Sequenced, *, fence: Fence, pace: Pace) -> None:
+    """Send one row once, at the pace that the store takes and under a lease that was just seen."""
+    async with pace.place() as entered:
+        await fence.pass_through()
+        try:
+            await client.call("UpdateItem", update(client, row, push), attempts=1)
+        except StoreError as error:
+            if is_throttling(error):
+                pace.fall(entered)
+            raise
+        pace.rise()
+
+
+def update(client: StoreClient, row: Row, push: Sequenced) -> dict[str, Any]:
+    """Set this view's two attributes, the rest of the item being other views' and other lanes'."""
+    key, value = row
+    change: dict[str, Any] = {"TableName": client.table, "Key": {KEY: {"S": key}}}
+    change["UpdateExpression"] = "SET #v = :v, #s = :s"
+    change["ConditionExpression"] = "attribute_not_exists(#s) OR #s <= :s"
+    change["ExpressionAttributeNames"] = {"#v": push.view, "#s": sequence_attribute(push.view)}
+    change["ExpressionAttributeValues"] = {":v": to_binary(value), ":s": {"N": str(push.sequence)}}
+    return change

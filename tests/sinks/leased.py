@@ -1,0 +1,81 @@
+"""A table of a real store, leased for a push of the view `visits`, and ways to write to it."""
+
+import asyncio
+import itertools
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from contracts.tables import Column, Type
+from online.control import take_lease
+from online.items import KEY, ensure_table, to_binary
+from online.wire import StoreClient, open_store
+from sinks.rows import Address, Sequenced
+from sinks.writer import write_rows
+from tests.online.proxy import Proxy
+
+TABLE_NUMBERS = itertools.count()
+FEATURES = (Column("views", Type.INT64, "how many"), Column("owner", Type.STRING, "whose"))
+PUSH = Sequenced(view="visits", features=FEATURES, sequence=5, as_of=1_772_355_600_000_000, lease_seconds=60)
+WRITES = {"TransactWriteItems", "UpdateItem"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A client of a table of its own, whose view `visits` is leased under sequence 5."""
+
+    client: StoreClient
+    address: Address
+
+    async def put(self, key, **attributes):
+        await self.client.call("PutItem", {"TableName": self.client.table, "Item": {KEY: {"S": key}} | attributes})
+
+    async def items(self):
+        """All entity items by key."""
+        answer = await self.client.call("Scan", {"TableName": self.client.table})
+        return {item.pop(KEY)["S"]: item for item in answer["Items"] if not item[KEY]["S"].startswith("#")}
+
+    async def write(self, changes, push=PUSH):
+        return await write_rows(iter(changes), self.address, push)
+
+    async def write_through(self, misbehave, changes, **options):
+        """Write through a proxy; the outcome or the error, and every request as (operation, body)."""
+        async with Proxy(self.address.url, misbehave) as proxy:
+            address = replace(self.address, url=proxy.url)
+            result: Any
+            try:
+                result = await write_rows(iter(changes), address, PUSH, **options)
+            except Exception as error:  # noqa: BLE001 - whatever it is, a test compares it
+                result = error
+            return result, proxy.asked
+
+
+@asynccontextmanager
+async def leased_table(url, writes="transactions"):
+    table = f"writer-{next(TABLE_NUMBERS)}"
+    address = Address(url=url, region="us-east-1", table=table, in_flight=3, writes=writes)
+    async with open_store(url=url, region=address.region, table=address.table) as client:
+        await ensure_table(client)
+        for _ in range(PUSH.sequence):
+            await take_lease(client, PUSH.view, owner="me", seconds=60)
+        yield Table(client, address)
+
+
+def run_with_table(url, action, writes):
+    async def go():
+        async with leased_table(url, writes) as table:
+            return await action(table)
+
+    return asyncio.run(go())
+
+
+def written(value, sequence=5):
+    return {"visits": to_binary(value), "visits#s": {"N": str(sequence)}}
+
+
+def rows(count, size=3):
+    return [(f"document|{number:04}", bytes([number % 256]) * size) for number in range(count)]
+
+
+def stored(changes):
+    return {key: written(value) for key, value in changes}

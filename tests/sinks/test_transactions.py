@@ -1,0 +1,114 @@
+"""What is particular to transactions: their sizes, their conflicts, and refusals of a whole one."""
+
+import itertools
+
+import pytest
+from aiohttp import web
+
+from online import wire
+from online.wire import StoreError
+from sinks.rows import Outcome
+from tests.sinks.leased import rows, run_with_table, stored
+
+CANCELED = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException"
+
+
+@pytest.fixture
+def with_table(writer_url):
+    return lambda action: run_with_table(writer_url, action, "transactions")
+
+
+@pytest.fixture
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(wire, "delay_after", lambda _: 0)
+
+
+def sizes(asked):
+    return [len(body["TransactItems"]) for _, body in asked]
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(0, []), (1, [2]), (99, [100]), (100, [2, 100]), (250, [53, 100, 100])]
+)
+def test_rows_go_in_transactions_of_99_and_the_lease(with_table, count, expected):
+    async def action(table):
+        return await table.write_through(None, rows(count)), await table.items()
+
+    (outcome, asked), items = with_table(action)
+
+    assert outcome == Outcome(written=count)
+    assert sorted(sizes(asked)) == expected
+    assert items == stored(rows(count))
+
+
+def test_rows_too_large_for_one_transaction_together_are_written_all_the_same(with_table):
+    # A transaction takes 4 MB: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+    async def action(table):
+        return await table.write_through(None, rows(99, size=60_000))
+
+    outcome, asked = with_table(action)
+
+    assert (outcome, len(asked)) == (Outcome(written=99), 2)
+
+
+def conflict(times):
+    left = itertools.count()
+
+    async def misbehave(request, operation, body):
+        if next(left) >= times:
+            return None
+        reasons = [{"Code": "None"} for _ in body["TransactItems"]]
+        reasons[-1] = {"Code": "TransactionConflict", "Message": "busy"}
+        return web.json_response({"__type": CANCELED, "message": "no", "CancellationReasons": reasons}, status=400)
+
+    return misbehave
+
+
+@pytest.mark.usefixtures("_no_waiting")
+def test_conflicts_are_tried_again(with_table):
+    outcome, asked = with_table(lambda table: table.write_through(conflict(30), rows(2)))
+
+    assert (outcome, sizes(asked)) == (Outcome(written=2), [3] * 31)
+
+
+@pytest.mark.usefixtures("_no_waiting")
+def test_conflicts_that_outlast_the_patience_name_the_keys(with_table):
+    error, _ = with_table(lambda table: table.write_through(conflict(1_000_000), rows(2), patience=0.2))
+
+    assert isinstance(error, StoreError)
+    assert "view visits: 'document|0000', 'document|0001': " in str(error)
+    assert "attempts in 0.2 s" in str(error)
+
+
+@pytest.mark.parametrize("name", [CANCELED, "com.amazon.coral.validate#ValidationException"])
+def test_a_transaction_refused_without_reasons_is_tried_row_by_row(with_table, name):
+    def refuse_culprit(request, operation, body):
+        keys = [item["Update"]["Key"]["pk"]["S"] for item in body["TransactItems"] if "Update" in item]
+        if "document|0003" in keys:
+            return web.json_response({"__type": name, "message": "something is wrong"}, status=400)
+        return None
+
+    async def misbehave(*asked):
+        return refuse_culprit(*asked)
+
+    async def action(table):
+        return await table.write_through(misbehave, rows(7)), await table.items()
+
+    (outcome, asked), items = with_table(action)
+
+    reason = name.partition("#")[2] + ": TransactWriteItems: something is wrong"
+    assert outcome == Outcome(written=6, refused=1, failed=[("document|0003", reason)])
+    assert sizes(asked) == [8] + [2] * 7
+    assert items == stored(row for row in rows(7) if row[0] != "document|0003")
+
+
+def test_a_refusal_that_is_not_a_rows_own_stops_the_push_at_once(with_table):
+    async def deny(request, operation, body):
+        return web.json_response({"__type": "AccessDeniedException", "message": "no"}, status=400)
+
+    error, asked = with_table(lambda table: table.write_through(deny, rows(50)))
+
+    assert isinstance(error, StoreError)
+    assert error.code == "AccessDeniedException"
+    assert "'document|0019' and 30 more" in str(error)
+    assert len(asked) == 1

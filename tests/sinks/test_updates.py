@@ -1,0 +1,170 @@
+"""What is particular to updates: one request per row, a look at the lease between them, and their pace."""
+
+import asyncio
+import itertools
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from aiohttp import web
+
+from online import wire
+from online.control import LeaseLost, take_lease
+from online.wire import StoreError
+from sinks.fence import Fence
+from sinks.pace import Pace
+from sinks.rows import Outcome
+from sinks.updates import UPDATES_PER_PLACE, write
+from tests.online.proxy import Proxy
+from tests.sinks.leased import PUSH, rows, run_with_table, stored
+
+BRIEF = replace(PUSH, lease_seconds=30)
+
+
+@pytest.fixture
+def with_table(writer_url):
+    return lambda action: run_with_table(writer_url, action, "updates")
+
+
+def operations(asked):
+    return Counter(operation for operation, _ in asked)
+
+
+def test_each_row_is_one_request_and_the_lease_is_looked_at_once(with_table):
+    async def action(table):
+        return await table.write_through(None, rows(200)), await table.items()
+
+    (outcome, asked), items = with_table(action)
+
+    assert outcome == Outcome(written=200)
+    assert operations(asked) == {"GetItem": 1, "UpdateItem": 200}
+    assert items == stored(rows(200))
+
+
+def test_the_lease_is_read_consistently(with_table):
+    _, asked = with_table(lambda table: table.write_through(None, rows(1)))
+
+    [look] = [body for operation, body in asked if operation == "GetItem"]
+    assert look["ConsistentRead"] is True
+
+
+def test_more_updates_are_under_way_than_transactions_would_be(with_table):
+    under_way: Counter[str] = Counter()
+    most = []
+
+    async def action(table):
+        async def watch(request, operation, body):
+            under_way["now"] += 1
+            most.append(under_way["now"])
+            await asyncio.sleep(0.02)
+            under_way["now"] -= 1
+
+        return await table.write_through(watch, rows(300))
+
+    outcome, _ = with_table(action)
+
+    assert outcome == Outcome(written=300)
+    assert 3 < max(most) <= 3 * UPDATES_PER_PLACE
+
+
+@pytest.mark.parametrize(("times", "looks"), [([0, 10, 10], 1), ([0, 10.1, 20], 2), ([0, 10.1, 20.3], 3)])
+def test_the_lease_is_looked_at_again_after_a_third_of_its_time(with_table, times, looks):
+    async def action(table):
+        now = [0.0]
+        async with (
+            Proxy(table.address.url) as proxy,
+            wire.open_store(url=proxy.url, region="us-east-1", table=table.address.table) as client,
+        ):
+            fence = Fence(client, BRIEF, clock=lambda: now[0])
+            for now[0] in times:
+                await fence.pass_through()
+            return proxy.counts
+
+    assert with_table(action) == {"GetItem": looks}
+
+
+def test_a_look_counts_from_when_it_was_asked_for(with_table):
+    async def action(table):
+        clock = itertools.count(0, 11)  # each reading is later than a look may be old
+        fence = Fence(table.client, BRIEF, clock=lambda: float(next(clock)))
+        await fence.pass_through()
+        return fence._is_fresh()
+
+    assert with_table(action) is False
+
+
+def test_many_writers_share_one_look_at_the_lease(with_table):
+    async def action(table):
+        async with (
+            Proxy(table.address.url) as proxy,
+            wire.open_store(url=proxy.url, region="us-east-1", table=table.address.table) as client,
+        ):
+            fence = Fence(client, BRIEF, clock=lambda: 0.0)
+            await asyncio.gather(*(fence.pass_through() for _ in range(20)))
+            return proxy.counts
+
+    assert with_table(action) == {"GetItem": 1}
+
+
+def test_a_writer_that_lost_its_lease_stops_at_its_next_send(with_table):
+    async def action(table):
+        now = [0.0]
+        fence, pace, outcome = Fence(table.client, BRIEF, clock=lambda: now[0]), Pace(1), Outcome()
+        await write(table.client, ("k1", b"mine"), BRIEF, outcome, fence=fence, pace=pace)
+        await take_lease(table.client, PUSH.view, owner="me", seconds=60)
+        now[0] = 3_600.0  # an hour of sleep
+        with pytest.raises(LeaseLost, match=r"^view visits: another push took over from sequence 5$"):
+            await write(table.client, ("k2", b"mine"), BRIEF, outcome, fence=fence, pace=pace)
+        return outcome, await table.items()
+
+    assert with_table(action) == (Outcome(written=1), stored([("k1", b"mine")]))
+
+
+def test_a_lease_lost_between_two_attempts_stops_the_second(with_table):
+    async def action(table):
+        now = [0.0]
+
+        async def throttle_while_another_takes_over(request, operation, body):
+            if operation != "UpdateItem":
+                return None
+            await take_lease(table.client, PUSH.view, owner="me", seconds=60)
+            now[0] += 11
+            return web.json_response({"__type": "ThrottlingException", "message": "slow down"}, status=400)
+
+        async with (
+            Proxy(table.address.url, throttle_while_another_takes_over) as proxy,
+            wire.open_store(url=proxy.url, region="us-east-1", table=table.address.table, patience=60) as client,
+        ):
+            fence = Fence(client, BRIEF, clock=lambda: now[0])
+            with pytest.raises(LeaseLost):
+                await write(client, ("k1", b"mine"), BRIEF, Outcome(), fence=fence, pace=Pace(1))
+            return proxy.counts["UpdateItem"], await table.items()
+
+    assert with_table(action) == (1, {})
+
+
+@pytest.mark.parametrize("name", ["TransactionConflictException", "ReplicatedWriteConflictException"])
+def test_an_update_in_conflict_with_another_write_is_tried_again(with_table, name):
+    left = itertools.count()
+
+    async def conflict(request, operation, body):
+        if operation != "UpdateItem" or next(left) >= 2:
+            return None
+        return web.json_response({"__type": name, "message": "busy"}, status=400)
+
+    outcome, asked = with_table(lambda table: table.write_through(conflict, rows(1)))
+
+    assert (outcome, operations(asked)["UpdateItem"]) == (Outcome(written=1), 3)
+
+
+def test_a_refusal_that_is_not_a_rows_own_stops_the_push_and_names_the_key(with_table):
+    async def deny(request, operation, body):
+        if operation != "UpdateItem":
+            return None
+        return web.json_response({"__type": "AccessDeniedException", "message": "no"}, status=400)
+
+    error, asked = with_table(lambda table: table.write_through(deny, rows(5_000)))
+
+    assert isinstance(error, StoreError)
+    assert (error.code, "view visits: 'document|" in str(error)) == ("AccessDeniedException", True)
+    assert operations(asked)["UpdateItem"] <= 3 * UPDATES_PER_PLACE
