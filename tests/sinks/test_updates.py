@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -11,10 +12,10 @@ from aiohttp import web
 from online import wire
 from online.control import LeaseLost, take_lease
 from online.wire import StoreError
-from sinks.fence import Fence
+from sinks.fence import Fence, seconds_since_boot
 from sinks.pace import Pace
 from sinks.rows import Outcome
-from sinks.updates import UPDATES_PER_PLACE, write
+from sinks.updates import UPDATES_PER_PLACE, send, write
 from tests.online.proxy import Proxy
 from tests.sinks.leased import PUSH, rows, run_with_table, stored
 
@@ -85,12 +86,42 @@ def test_the_lease_is_looked_at_again_after_a_third_of_its_time(with_table, time
 
 def test_a_look_counts_from_when_it_was_asked_for(with_table):
     async def action(table):
-        clock = itertools.count(0, 11)  # each reading is later than a look may be old
+        clock = iter([0, 11, 12])  # asked for, and answered when it was too old already
         fence = Fence(table.client, BRIEF, clock=lambda: float(next(clock)))
         await fence.pass_through()
         return fence._is_fresh()
 
     assert with_table(action) is False
+
+
+def test_the_age_of_a_look_counts_the_time_that_the_machine_slept(monkeypatch):
+    monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: 7_200.0, time.CLOCK_MONOTONIC: 60.0}.get)
+
+    assert seconds_since_boot() == 7_200.0
+
+
+def test_throttling_slows_the_pace_and_success_quickens_it(with_table):
+    left = itertools.count()
+
+    async def throttle_once(request, operation, body):
+        if operation != "UpdateItem" or next(left):
+            return None
+        return web.json_response({"__type": "ThrottlingException", "message": "slow down"}, status=400)
+
+    async def action(table):
+        limits = []
+        async with (
+            Proxy(table.address.url, throttle_once) as proxy,
+            wire.open_store(url=proxy.url, region="us-east-1", table=table.address.table) as client,
+        ):
+            fence, pace = Fence(client, BRIEF, clock=lambda: 0.0), Pace(8)
+            with pytest.raises(StoreError, match="slow down"):
+                await send(client, ("k1", b"mine"), BRIEF, fence=fence, pace=pace)
+            limits.append(pace.limit)
+            await send(client, ("k1", b"mine"), BRIEF, fence=fence, pace=pace)
+            return [*limits, pace.limit]
+
+    assert with_table(action) == [4, 4.25]
 
 
 def test_many_writers_share_one_look_at_the_lease(with_table):
