@@ -42,6 +42,7 @@ class Control:
     open: bool = False
     cursor: Cursor | None = None
     watermark: int | None = None
+    closed: int | None = None
     features: tuple[Column, ...] = ()
     lease_owner: str = ""
     lease_until: float = 0.0

@@ -1,0 +1,27 @@
+"""The steps of a push against random histories: crashes between any two, late writers, lost stores, tables put back."""
+
+import os
+import random
+from dataclasses import fields
+
+import pytest
+
+from tests.sinks.publisher_model import Broken, World
+
+HISTORIES = 100_000
+SEED = int(os.environ.get("PUBLISHER_SEED") or random.randrange(10**9))
+
+
+def diverged(seeds, broken):
+    return [seed for seed in seeds if not World(seed, broken).run()]
+
+
+def test_the_store_holds_what_gold_holds_whatever_happened():
+    seeds = range(SEED, SEED + HISTORIES)
+
+    assert diverged(seeds, Broken()) == [], f"run again with PUBLISHER_SEED={SEED}"
+
+
+@pytest.mark.parametrize("guard", [field.name for field in fields(Broken)])
+def test_the_model_finds_each_guard_that_is_broken(guard):
+    assert diverged(range(2_000), Broken(**{guard: True}))
