@@ -1,14 +1,34 @@
-"""The batches that loads claimed, read from `bronze.FILES`."""
+"""What loads have claimed, as `bronze.FILES` tells it: the files of a batch, and which landed files are not among them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from datetime import datetime
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts import bronze
-from jobs.bronze.landing import LandedFile
+from lake.session import small_frame
+from lake.storage import StoredFile
 from lake.tables import Lake
+
+STORED = "file string, bytes bigint, delivered_at timestamp"
+
+
+class LandingError(Exception):
+    """A landed file that a load needs and cannot have; the message names it and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandedFile:
+    """A file not taken before; `refusal` says why it cannot be read, None where it can."""
+
+    feed: str
+    file: str
+    sha256: str
+    bytes: int
+    delivered_at: datetime
+    refusal: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,19 +37,40 @@ class Batch:
 
     number: int
     ingested_at: datetime
-    files: list[LandedFile] = field(default_factory=list)
+    files: list[LandedFile]
 
 
-def read_batches(lake: Lake, *, number: int | None = None) -> Mapping[int, Batch]:
-    """All batches, or one, by number, as they were claimed, which may have been by another process."""
-    batches: dict[int, Batch] = {}
-    if lake.exists(bronze.FILES):
-        names = [column.name for column in fields(LandedFile)]
-        rows = lake.read(bronze.FILES)
-        if number is not None:
-            rows = rows.where(F.col("batch") == number)
-        for row in rows.select(*names, "batch", "ingested_at").collect():
-            batch = Batch(number=row.batch, ingested_at=row.ingested_at.astimezone())
-            values = {name: row[name] for name in names} | {"delivered_at": row.delivered_at.astimezone()}
-            batches.setdefault(row.batch, batch).files.append(LandedFile(**values))
-    return batches
+def read_batch(lake: Lake, number: int) -> Batch:
+    """A batch as it was claimed, which may have been by another process."""
+    names = [column.name for column in fields(LandedFile)]
+    rows = lake.read(bronze.FILES).where(F.col("batch") == number).select(*names, "ingested_at").collect()
+    if not rows:
+        raise LandingError(f"batch {number} claims no file in {bronze.FILES.full_name}")
+    files = [
+        LandedFile(**{name: row[name] for name in names} | {"delivered_at": row.delivered_at.astimezone()})
+        for row in rows
+    ]
+    return Batch(number=number, ingested_at=rows[0].ingested_at.astimezone(), files=files)
+
+
+def not_taken(lake: Lake, feed: str, stored: Iterable[StoredFile]) -> list[tuple[StoredFile, set[str]]]:
+    """The stored files that no load took under this name, size and time, each with the digests taken under its name.
+
+    Looked up by Spark: what was ever taken grows without end, and is not brought to the driver.
+    """
+    by_name = {file.name: file for file in stored}
+    if not by_name or not lake.exists(bronze.FILES):
+        return [(file, set()) for file in by_name.values()]
+    rows = [(file.name, file.bytes, file.modified_at) for file in by_name.values()]
+    found = digests_of_unknown(
+        small_frame(lake.spark, rows, STORED), lake.read(bronze.FILES).where(F.col("feed") == feed)
+    )
+    return [(by_name[row.file], set(row.digests)) for row in found.collect()]
+
+
+def digests_of_unknown(stored: DataFrame, taken: DataFrame) -> DataFrame:
+    """`file, digests` of the stored files that are not among those taken."""
+    is_known = F.max(F.expr("stored.bytes = taken.bytes and stored.delivered_at = taken.delivered_at"))
+    pairs = F.broadcast(stored).alias("stored").join(taken.alias("taken"), on="file", how="left")
+    files = pairs.groupBy("file").agg(is_known.alias("is_known"), F.collect_set("taken.sha256").alias("digests"))
+    return files.where(~F.coalesce("is_known", F.lit(False))).select("file", "digests")

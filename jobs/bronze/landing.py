@@ -1,8 +1,6 @@
 """What lies in a landing folder: which files are new, and which are refused as a whole."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,44 +10,24 @@ from pyspark.sql import SparkSession
 
 from contracts import landing
 from contracts.landing import Feed
+from jobs.bronze.batches import LandedFile, not_taken
 from lake import storage
 from lake.storage import StoredFile
+from lake.tables import Lake
 
 
-@dataclass(frozen=True, kw_only=True)
-class LandedFile:
-    """A file not taken before; `refusal` says why it cannot be read, None where it can."""
-
-    feed: str
-    file: str
-    sha256: str
-    bytes: int
-    delivered_at: datetime
-    refusal: str | None
-
-
-def new_files(
-    spark: SparkSession, landing_folder: str, feed: Feed, *, taken: Iterable[LandedFile]
-) -> Iterator[LandedFile]:
-    """The files of a feed that no load has taken yet, by name and content; `taken` has what loads took.
+def new_files(lake: Lake, landing_folder: str, feed: Feed) -> Iterator[LandedFile]:
+    """The files of a feed that no load has taken yet, by name and content.
 
     A file whose name, size and time are known is not read again; only where one of them changed is its
     content compared.
     """
-    by_name: dict[str, dict[str, tuple[int, datetime]]] = {}
-    for one in taken:
-        if one.feed == feed.name:
-            by_name.setdefault(one.file, {})[one.sha256] = (one.bytes, one.delivered_at)
     folder = feed.folder(landing_folder)
-    for file in sorted(storage.list_files(spark, folder), key=lambda file: file.name):
-        if is_temporary(file.name):
-            continue
-        known = by_name.get(file.name, {})
-        if (file.bytes, file.modified_at) in known.values():
-            continue
+    stored = [file for file in storage.list_files(lake.spark, folder) if not is_temporary(file.name)]
+    for file, digests in sorted(not_taken(lake, feed.name, stored), key=lambda found: found[0].name):
         refusal = why_out_of_reach(file, folder)
-        digest = "" if refusal else storage.sha256(spark, file.path)
-        if digest in known:
+        digest = "" if refusal else storage.sha256(lake.spark, file.path)
+        if digest in digests:
             continue
         yield LandedFile(
             feed=feed.name,
@@ -57,7 +35,7 @@ def new_files(
             sha256=digest,
             bytes=file.bytes,
             delivered_at=file.modified_at,
-            refusal=refusal or why_unreadable(spark, file),
+            refusal=refusal or why_unreadable(lake.spark, file),
         )
 
 

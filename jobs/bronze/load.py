@@ -4,7 +4,7 @@ A load first claims its files under the next batch number, in one commit. Its ro
 number, which Delta accepts once per table. The next load finishes a batch that was cut off before it claims one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime
@@ -15,9 +15,9 @@ from pyspark.sql import functions as F
 from contracts import bronze, landing
 from contracts.landing import Feed
 from contracts.tables import Table
-from jobs.bronze.batches import Batch, read_batches
+from jobs.bronze.batches import Batch, LandedFile, LandingError, read_batch
 from jobs.bronze.judge import judge
-from jobs.bronze.landing import LandedFile, new_files
+from jobs.bronze.landing import new_files
 from jobs.bronze.lines import read_lines
 from lake import storage
 from lake.held import ROWS, Held, held
@@ -41,23 +41,19 @@ class Loaded:
 REFUSED = "feed string, file string, line bigint, reason string, raw string"
 
 
-class LandingError(Exception):
-    """A landed file that a load needs and cannot have; the message names it and what to do."""
-
-
 def run(lake: Lake, landing_folder: str, *, now: datetime) -> Loaded:
     """Take every new file of both feeds; `now` is the wall clock."""
     loaded = Loaded()
     last = last_claimed(lake)
-    batches = read_batches(lake)  # after the number: what another process claims meanwhile does no harm
-    if last > 0 and not is_finished(lake, batch_of(batches, last)):
-        loaded += load_batch(lake, landing_folder, batches[last])
-    taken = [file for batch in batches.values() for file in batch.files]
-    files = [file for feed in landing.FEEDS for file in new_files(lake.spark, landing_folder, feed, taken=taken)]
+    if last > 0:
+        batch = read_batch(lake, last)
+        if not is_finished(lake, batch):
+            loaded += load_batch(lake, landing_folder, batch)
+    files = [file for feed in landing.FEEDS for file in new_files(lake, landing_folder, feed)]
     if files:
         claim(lake, files, batch=last + 1, now=now)
-        claimed = read_batches(lake, number=last + 1)  # perhaps another process was faster, and claimed other files
-        loaded += load_batch(lake, landing_folder, batch_of(claimed, last + 1))
+        claimed = read_batch(lake, last + 1)  # perhaps another process was faster, and claimed other files
+        loaded += load_batch(lake, landing_folder, claimed)
     return loaded
 
 
@@ -68,12 +64,6 @@ def last_claimed(lake: Lake) -> int:
 def claim(lake: Lake, files: Iterable[LandedFile], *, batch: int, now: datetime) -> None:
     rows = [(*astuple(file), batch, now) for file in files]
     lake.append_once(bronze.FILES, small_frame(lake.spark, rows, bronze.FILES.ddl), number=batch)
-
-
-def batch_of(batches: Mapping[int, Batch], number: int) -> Batch:
-    if number not in batches:
-        raise LandingError(f"batch {number} claims no file in {bronze.FILES.full_name}")
-    return batches[number]
 
 
 def is_finished(lake: Lake, batch: Batch) -> bool:

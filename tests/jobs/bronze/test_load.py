@@ -11,8 +11,9 @@ import pytest
 from contracts import bronze
 from contracts.landing import EVENTS
 from jobs.bronze import load
-from jobs.bronze.landing import LandedFile, new_files
-from jobs.bronze.load import LandingError, Loaded
+from jobs.bronze.batches import LandedFile, LandingError, not_taken
+from jobs.bronze.landing import new_files
+from jobs.bronze.load import Loaded
 from lake import storage
 from lake.tables import Lake
 
@@ -195,9 +196,27 @@ def test_a_taken_file_may_be_moved_away_and_come_back(lake, tmp_path):
     assert rows(lake, bronze.EVENTS, "event_id", "batch") == [("e1", 1), ("e2", 2)]
 
 
+def test_of_landed_files_only_those_come_to_the_driver_that_no_load_took(lake, tmp_path):
+    for name in ("same", "rewritten", "touched"):
+        land(tmp_path / "events" / f"{name}.jsonl", event(name))
+    load.run(lake, str(tmp_path), now=NOW)
+    land(tmp_path / "events" / "rewritten.jsonl", event("other"))
+    land(tmp_path / "events" / "touched.jsonl", event("touched"), at=NOW)
+    land(tmp_path / "events" / "new.jsonl", event("new"))
+
+    found = not_taken(lake, "events", storage.list_files(lake.spark, f"{tmp_path}/events"))
+
+    assert {file.name: len(digests) for file, digests in found} == {
+        "rewritten.jsonl": 1,
+        "touched.jsonl": 1,
+        "new.jsonl": 0,
+    }
+    assert [file.name for file, _ in not_taken(lake, "documents", [found[0][0]])] == [found[0][0].name]
+
+
 def claim_everything(lake, folder, *, batch):
     """What a load does first, and nothing after it: the process is gone."""
-    files = list(new_files(lake.spark, str(folder), EVENTS, taken=()))
+    files = list(new_files(lake, str(folder), EVENTS))
     load.claim(lake, files, batch=batch, now=NOW)
     return files
 
