@@ -22,6 +22,7 @@ LAYOUT = 1
 HEADER = np.dtype(
     [("magic", "S2"), ("layout", "u1"), ("reserved", "u1"), ("bytes", "<u4"), ("fingerprint", "<u8"), ("as_of", "<i8")]
 )
+AS_OF_AT = HEADER.itemsize - HEADER["as_of"].itemsize  # it comes last
 SLOTS = {Type.INT64: "<i8", Type.FLOAT64: "<f8", Type.BOOL: "u1", Type.TIMESTAMP: "<i8", Type.STRING: "<u4"}
 
 Array = npt.NDArray[Any]
@@ -152,8 +153,8 @@ def payload(value: bytes) -> bytes:
 
 
 def meaning(value: bytes) -> bytes:
-    """Schema and payload: equal where two values tell a reader the same, whenever they were written."""
-    return value[8:16] + payload(value)
+    """All but the as-of: equal where two values tell a reader the same, whenever they were written."""
+    return value[:AS_OF_AT] + payload(value)
 
 
 def canonical(type_: Type, values: Array) -> Array:

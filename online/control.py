@@ -14,7 +14,9 @@ from online.items import KEY, Item, read_items
 from online.keys import control_key
 from online.wire import StoreClient, StoreError
 
-ATTRIBUTES = ("sequence", "open", "cursor", "watermark", "lease_owner", "lease_until", "features")
+ATTRIBUTES = (
+    "sequence", "open", "closed", "declared", "swept", "cursor", "watermark", "lease_owner", "lease_until", "features"
+)  # fmt: skip
 
 
 class LeaseLost(Exception):
@@ -35,7 +37,8 @@ class Cursor:
 class Control:
     """A control item as it was read; `watermark` is the as-of that the store's values hold for, in microseconds.
 
-    `open` says that a push began and none since has ended. `features` is the schema of the values.
+    `open` says that a push began to write and none since has ended: then `declared` is its sequence. `closed` is that of
+    the last that ended. `swept` is one up to which tombstones have been removed. `features` is the schema of the values.
     """
 
     sequence: int = 0
@@ -43,6 +46,8 @@ class Control:
     cursor: Cursor | None = None
     watermark: int | None = None
     closed: int | None = None
+    declared: int | None = None
+    swept: int | None = None
     features: tuple[Column, ...] = ()
     lease_owner: str = ""
     lease_until: float = 0.0
@@ -55,11 +60,18 @@ def control_of(item: Item) -> Control:
         sequence=int(item["sequence"]["N"]),
         open=item["open"]["BOOL"],
         cursor=Cursor(**cursor) if cursor else None,
-        watermark=int(item["watermark"]["N"]) if "watermark" in item else None,
+        watermark=number_in(item, "watermark"),
+        closed=number_in(item, "closed"),
+        declared=number_in(item, "declared"),
+        swept=number_in(item, "swept"),
         features=tuple(Column(name, Type(type_), "") for name, type_ in features),
         lease_owner=item["lease_owner"]["S"],
         lease_until=float(item["lease_until"]["N"]),
     )
+
+
+def number_in(item: Item, name: str) -> int | None:
+    return int(item[name]["N"]) if name in item else None
 
 
 async def read_controls(client: StoreClient, views: Iterable[str]) -> dict[str, Control]:
@@ -79,19 +91,20 @@ async def read_sequence(client: StoreClient, view: str) -> int | None:
 
 
 async def take_lease(client: StoreClient, view: str, *, owner: str, seconds: float) -> Control | None:
-    """Take the view's lease, raising its sequence and setting its open mark in one conditional write.
+    """Take the view's lease and raise its sequence in one conditional write.
 
-    `owner` is unique to this push: it may take its own lease again where an answer was lost. Returns the
-    control item as it was before, with the sequence this lease writes under; None while another holds it.
+    `owner` is unique to this push: it may take its own lease again where an
+    answer was lost. Returns the control item as it was before, with the sequence this lease writes under; None while
+    another holds it.
     """
-    now = time.time()
-    action = "SET #sequence = if_not_exists(#sequence, :zero) + :one, #open = :true, "
+    now, before_first = time.time(), sequence_before_first()
+    action = "SET #sequence = if_not_exists(#sequence, :before) + :one, #open = if_not_exists(#open, :false), "
     free = "attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_owner = :owner"
     request = _update(client, view, action + "#lease_owner = :owner, #lease_until = :until", free)
     request["ExpressionAttributeValues"] = {
-        ":zero": {"N": "0"},
+        ":before": {"N": str(before_first)},
         ":one": {"N": "1"},
-        ":true": {"BOOL": True},
+        ":false": {"BOOL": False},
         ":owner": {"S": owner},
         ":until": {"N": f"{now + seconds:.3f}"},
         ":now": {"N": f"{now:.3f}"},
@@ -104,17 +117,46 @@ async def take_lease(client: StoreClient, view: str, *, owner: str, seconds: flo
             return None
         raise
     before = answer.get("Attributes")
-    control = control_of(before) if before and "sequence" in before else Control()
+    control = control_of(before) if before and "sequence" in before else Control(sequence=before_first)
     return replace(control, sequence=control.sequence + 1)
 
 
+def sequence_before_first() -> int:
+    """Where a new control item's sequence starts: the clock's milliseconds.
+
+    One that was lost with its store had less, and so has everything that was sent under it.
+    """
+    return int(time.time() * 1000)
+
+
 async def renew_lease(client: StoreClient, view: str, *, sequence: int, seconds: float) -> None:
-    """Hold the lease of a push that is still open for `seconds` more; 0 gives it up and leaves the open mark set."""
+    """Hold the lease of a push for `seconds` more; 0 gives it up and leaves the open mark as it is."""
     until = time.time() + seconds if seconds else 0.0
-    values = {":until": {"N": f"{until:.3f}"}, ":true": {"BOOL": True}}
+    values = {":until": {"N": f"{until:.3f}"}, ":given_up": {"N": "0"}}
     # A renewal that crosses the end of its own push must not take the lease back.
-    condition = "#sequence = :sequence AND #open = :true"
+    condition = "#sequence = :sequence AND #lease_until > :given_up"
     await _update_under(client, view, sequence, "SET #lease_until = :until", values, condition=condition)
+
+
+async def declare_push(client: StoreClient, view: str, *, sequence: int) -> None:
+    """Set the open mark of a push that is about to write, if the lease is still this one's."""
+    values = {":true": {"BOOL": True}, ":given_up": {"N": "0"}}
+    # A declaration that is sent twice and crosses the end of its own push must not set the mark again.
+    condition = "#sequence = :sequence AND #lease_until > :given_up"
+    await _update_under(client, view, sequence, "SET #open = :true, #declared = :sequence", values, condition=condition)
+
+
+async def raise_sequence(client: StoreClient, view: str, *, sequence: int, to: int) -> None:
+    """Have the next push write under a higher sequence than `to`, and give this one's lease up, if it still stands."""
+    values = {":to": {"N": str(max(sequence, to))}, ":until": {"N": "0"}}
+    await _update_under(client, view, sequence, "SET #sequence = :to, #lease_until = :until", values)
+
+
+async def mark_swept(client: StoreClient, view: str, *, sequence: int) -> None:
+    """Note up to which sequence tombstones are gone; needs no lease."""
+    request = _update(client, view, "SET #swept = :swept", "attribute_exists(#sequence)")
+    request["ExpressionAttributeValues"] = {":swept": {"N": str(sequence)}}
+    await client.call("UpdateItem", request)
 
 
 async def close_push(
@@ -126,10 +168,12 @@ async def close_push(
         ":cursor": {"S": json.dumps(asdict(cursor))},
         ":watermark": {"N": str(watermark)},
         ":features": {"S": json.dumps(schema)},
+        ":closed": {"N": str(sequence)},
         ":false": {"BOOL": False},
         ":until": {"N": "0"},
     }
-    action = "SET #cursor = :cursor, #watermark = :watermark, #features = :features, #open = :false, "
+    action = "SET #cursor = :cursor, #watermark = :watermark, #features = :features, #closed = :closed, "
+    action += "#open = :false, "
     await _update_under(client, view, sequence, action + "#lease_until = :until", values)
 
 

@@ -1,24 +1,43 @@
 """How a push goes: its steps in order, and what it makes of what it finds. Plain Python, with neither Spark nor a store.
 
-`push` yields one step after the other and is sent each one's answer. `sinks/push.py` does the steps for real; the model
+`push` yields one step after the other and is sent each one's answer. `sinks/deeds.py` does the steps for real; the model
 in `tests/sinks/publisher_model.py` does them in memory, with crashes and late awakenings between any two.
 
 Why no write of an old push can spoil the store, however late it arrives: a push records the keys that it is about to
-write, then has the store confirm that its lease still stands (`Declare`), and only then writes. So every write that may
-be under way belongs to recorded keys, and the next push writes all of those anew, under its higher sequence.
+write, then has the store set its open mark if its lease still stands (`Declare`), and only then writes. So every write
+that may be under way belongs to recorded keys behind an open mark, and the next push writes all of those anew, under its
+higher sequence.
 """
 
 from collections.abc import Collection, Generator
-from dataclasses import dataclass
 from typing import Any
 
 from online.codec import meaning
 from online.control import Control, Cursor
+from sinks.steps import (
+    CheckFeed,
+    Close,
+    Confirm,
+    Declare,
+    FindChanges,
+    FindRepairs,
+    LookForRecord,
+    LookForValues,
+    Plan,
+    RaiseSequence,
+    ReadOpenKeys,
+    ReadTarget,
+    Record,
+    Step,
+    TakeLease,
+    Write,
+)
 
 NOTHING_NEW = "nothing new"
 CHANGES = "changes"
 FIRST_LOAD = "first load"
 SNAPSHOT = "snapshot"
+REPAIR = "repair"
 
 # What becomes of a key.
 WRITE = "write"
@@ -26,6 +45,7 @@ REMOVE = "remove"
 SUPPRESS = "suppress"
 
 LEFT_OPEN = "the first load was left open"
+HISTORY_LOST = "a push was left open, and the history that says what it wrote is gone"
 CONTROL_LOST = "the store holds values, but its control item is gone"
 NEW_FEATURES = "the published features changed"
 
@@ -33,123 +53,61 @@ NEW_FEATURES = "the published features changed"
 Image = tuple[int, bool, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a push goes about it, why not by changes, and which keys of earlier pushes it writes in any case."""
-
-    how: str
-    suppress: bool
-    why: str | None = None
-    open_keys: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class TakeLease:
-    """Answer: the control item as it was found, with the sequence that this push writes under."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadTarget:
-    """Answer: gold's newest version as a cursor. Read under the lease, or a push that waited would take gold back."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckFeed:
-    """Answer: why gold's change feed does not lead from one cursor to the other; None where it does."""
-
-    since: Cursor
-    until: Cursor
-
-
-@dataclass(frozen=True, slots=True)
-class LookForValues:
-    """Answer: whether the store holds values of this view."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadOpenKeys:
-    """Answer: the keys recorded under sequences after one, or where that is None, under those never confirmed."""
-
-    after: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class FindChanges:
-    """Answer: one decision per key, to be recorded and written; an error where the breaker holds it back."""
-
-    plan: Plan
-    since: Cursor | None
-    until: Cursor
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Append what is about to be written to the history."""
-
-    sequence: int
-    changes: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Declare:
-    """Have the store confirm, after the record and before the first write, that the lease still stands."""
-
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Write; every write carries the sequence. Answer: what became of it, once every write was acknowledged."""
-
-    sequence: int
-    changes: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Confirm:
-    """Close the history of this sequence."""
-
-    sequence: int
-    outcome: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Move cursor and watermark, clear the open mark and give up the lease, if it still stands."""
-
-    sequence: int
-    cursor: Cursor
-
-
-Step = (
-    TakeLease
-    | ReadTarget
-    | CheckFeed
-    | LookForValues
-    | ReadOpenKeys
-    | FindChanges
-    | Record
-    | Declare
-    | Write
-    | Confirm
-    | Close
+STORE_AHEAD = (
+    "the store has newer sequences than its control item in {count} rows, as after it was put back from a copy or lost its "
+    "control item; the sequence was raised, and the next push writes these rows; push again"
 )
 
 
+CLOCK_BEHIND = "its control item is new, but its history has later sequences than the clock gave it; the sequence was raised, push again"
+
+
+class StoreAhead(Exception):
+    """A write under a lease that stands was refused as older than what is there."""
+
+
+class PushFirst(Exception):
+    """A repair has to wait for a push: the last one was left open, or there was none."""
+
+
 def push() -> Generator[Step, Any, tuple[Plan, Any]]:
-    """One push of one view; returns its plan and what became of it, None where there was nothing to write."""
+    """One push of one view; returns its plan and what became of the writes, None where there was none."""
     found: Control = yield TakeLease()
     target: Cursor = yield ReadTarget()
     plan = yield from planned(found, target)
     outcome = None
     if plan.how != NOTHING_NEW:
-        changes = yield FindChanges(plan, found.cursor, target)
-        yield Record(found.sequence, changes)
-        yield Declare(found.sequence)
-        outcome = yield Write(found.sequence, changes)
-        yield Confirm(found.sequence, outcome)
+        changes, count = yield FindChanges(plan, found.cursor, target)
+        if count:
+            outcome = yield from recorded_and_written(found.sequence, changes)
     yield Close(found.sequence, target)
     return plan, outcome
+
+
+def repair(keys: Any) -> Generator[Step, Any, Any]:
+    """Write some keys of one view as gold holds them at the cursor, which stays where it is.
+
+    Returns what became of them; raises `PushFirst` where a push was left open or there was none.
+    """
+    found: Control = yield TakeLease()
+    if found.open or found.cursor is None:
+        raise PushFirst("a push was left open, or there was none; run `tailrace run publish`, then repair again")
+    changes = yield FindRepairs(keys, found.cursor)
+    outcome = yield from recorded_and_written(found.sequence, changes)
+    yield Close(found.sequence, found.cursor)
+    return outcome
+
+
+def recorded_and_written(sequence: int, changes: Any) -> Generator[Step, Any, Any]:
+    """The order that makes writes safe: recorded, declared, written, confirmed."""
+    yield Record(sequence, changes)
+    yield Declare(sequence)
+    outcome = yield Write(sequence, changes)
+    if outcome.stale:
+        yield RaiseSequence(sequence)
+        raise StoreAhead(STORE_AHEAD.format(count=outcome.stale))
+    yield Confirm(sequence, outcome)
+    return outcome
 
 
 def planned(found: Control, target: Cursor) -> Generator[Step, Any, Plan]:
@@ -158,20 +116,36 @@ def planned(found: Control, target: Cursor) -> Generator[Step, Any, Plan]:
     An open mark that was found set belongs to a push that may still have writes under way: then nothing is suppressed,
     and its keys are written with the rest.
     """
-    if found.cursor is None:
-        open_keys = yield ReadOpenKeys(found.closed)
-        if found.open or open_keys:
-            return Plan(SNAPSHOT, suppress=False, why=LEFT_OPEN, open_keys=open_keys)
-        if (yield LookForValues()):
-            return Plan(SNAPSHOT, suppress=False, why=CONTROL_LOST)
-        return Plan(FIRST_LOAD, suppress=False)
-    open_keys = (yield ReadOpenKeys(found.closed)) if found.open else None
-    lost = NEW_FEATURES if found.cursor.fingerprint != target.fingerprint else (yield CheckFeed(found.cursor, target))
+    if found.open and not (yield from has_record(found)):
+        return Plan(SNAPSHOT, suppress=False, why=HISTORY_LOST, open_keys=(yield ReadOpenKeys(found.closed)))
+    cursor = found.cursor
+    if cursor is None:
+        return (yield from first_planned(found))
+    open_keys = (yield ReadOpenKeys(found.closed or 0)) if found.open else None
+    lost = NEW_FEATURES if cursor.fingerprint != target.fingerprint else (yield CheckFeed(cursor, target))
     if lost:
         return Plan(SNAPSHOT, suppress=not found.open, why=lost, open_keys=open_keys)
-    if found.cursor == target and not open_keys:
+    if cursor == target and open_keys is None:
         return Plan(NOTHING_NEW, suppress=True)
     return Plan(CHANGES, suppress=not found.open, open_keys=open_keys)
+
+
+def has_record(found: Control) -> Generator[Step, Any, bool]:
+    """Whether the history tells what an open push wrote. A mark that no declaration set tells nothing."""
+    if found.declared is None or found.declared <= (found.closed or 0):
+        return False
+    recorded: bool = yield LookForRecord(found.declared)
+    return recorded
+
+
+def first_planned(found: Control) -> Generator[Step, Any, Plan]:
+    """Plan where the store has no cursor: nothing was pushed to its end, or the control item is a new one."""
+    open_keys = yield ReadOpenKeys(found.closed)
+    if found.open or open_keys is not None:
+        return Plan(SNAPSHOT, suppress=False, why=LEFT_OPEN, open_keys=open_keys)
+    if (yield LookForValues()):
+        return Plan(SNAPSHOT, suppress=False, why=CONTROL_LOST)
+    return Plan(FIRST_LOAD, suppress=False)
 
 
 def fold(images: Collection[Image]) -> tuple[bytes | None, bytes | None]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from online import embedded
+from online import control, embedded
 from online.items import ensure_table
 from online.wire import StoreClient, open_store
 from settings import read_settings
@@ -47,3 +47,9 @@ def store(running: embedded.Running) -> Store:
     store = Store(running.url, f"online-{next(TABLE_NUMBERS)}")
     store.run(ensure_table)
     return store
+
+
+@pytest.fixture(autouse=True)
+def sequences_from_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first sequence of a view is 1, not what the clock says."""
+    monkeypatch.setattr(control, "sequence_before_first", lambda: 0)

@@ -6,7 +6,17 @@ import time
 import pytest
 
 from contracts.tables import Column, Type
-from online.control import Control, Cursor, LeaseLost, close_push, read_controls, read_sequence, renew_lease, take_lease
+from online.control import (
+    Control,
+    Cursor,
+    LeaseLost,
+    close_push,
+    declare_push,
+    read_controls,
+    read_sequence,
+    renew_lease,
+    take_lease,
+)
 from online.items import KEY, read_items
 from online.keys import control_key
 from online.wire import StoreError
@@ -36,20 +46,35 @@ def test_a_view_that_was_never_pushed_has_no_control_item(store):
     assert store.run(lambda client: read_controls(client, ["visits", "profile"])) == {}
 
 
-def test_the_first_lease_finds_nothing_and_has_sequence_one(store):
+def test_the_first_lease_finds_nothing(store):
     taken = store.run(lambda client: take_lease(client, "visits", owner="ada", seconds=5))
 
     assert taken == Control(sequence=1)
 
 
-def test_taking_the_lease_sets_owner_end_and_open_mark(store):
+def test_sequences_of_a_new_control_item_come_after_those_of_a_lost_one(store, monkeypatch):
+    monkeypatch.undo()
+
+    async def lose_and_take(client):
+        lost = await take(client, owner="ada")
+        await client.call("DeleteItem", {"TableName": client.table, "Key": {KEY: {"S": control_key("visits")}}})
+        await asyncio.sleep(0.01)
+        return lost.sequence, (await take(client, owner="bob")).sequence
+
+    lost, new = store.run(lose_and_take)
+
+    assert 0 < time.time() * 1000 - lost < 60_000
+    assert new > lost
+
+
+def test_taking_the_lease_sets_owner_and_end_and_no_open_mark(store):
     async def take_and_read(client):
         await take_lease(client, "visits", owner="ada", seconds=50)
         return await control(client)
 
     found = store.run(take_and_read)
 
-    assert (found.sequence, found.open, found.lease_owner, found.cursor) == (1, True, "ada", None)
+    assert (found.sequence, found.open, found.lease_owner, found.cursor) == (1, False, "ada", None)
     assert 45 < found.lease_until - time.time() <= 50
 
 
@@ -84,7 +109,7 @@ def test_a_lease_is_taken_after_it_ended_and_the_sequence_rises(store):
     early, taken = store.run(take_after_expiry)
 
     assert early is None
-    assert (taken.sequence, taken.open, taken.lease_owner) == (2, True, "ada")
+    assert (taken.sequence, taken.open, taken.lease_owner) == (2, False, "ada")
 
 
 def test_of_many_who_ask_at_once_one_gets_the_lease(store):
@@ -110,20 +135,21 @@ def test_ones_own_lease_is_taken_again_under_a_new_sequence(store):
         await take_lease(client, "visits", owner="ada", seconds=50)
         return await take_lease(client, "visits", owner="ada", seconds=50)
 
-    again = store.run(take_again)
-
-    assert (again.sequence, again.open) == (2, True)
+    assert store.run(take_again).sequence == 2
 
 
 def test_closing_moves_cursor_and_watermark_and_gives_the_lease_up(store):
     async def push_and_read(client):
         taken = await take(client, owner="ada", seconds=50)
+        await declare_push(client, "visits", sequence=taken.sequence)
         await close(client, sequence=taken.sequence)
         return await control(client)
 
     assert store.run(push_and_read) == Control(
         sequence=1,
         open=False,
+        declared=1,
+        closed=1,
         cursor=CURSOR,
         watermark=WATERMARK,
         features=FEATURES,
@@ -145,20 +171,27 @@ def test_the_next_lease_finds_what_the_last_push_closed_with(store):
 
 
 def test_the_open_mark_of_a_push_that_died_is_found_with_the_older_cursor(store):
-    async def die_after_taking(client):
+    async def die_after_declaring(client):
         taken = await take(client, owner="ada", seconds=50)
         await close(client, sequence=taken.sequence)
-        await take_lease(client, "visits", owner="bob", seconds=0.01)
+        dying = await take(client, owner="bob", seconds=0.01)
+        await declare_push(client, "visits", sequence=dying.sequence)
         await asyncio.sleep(0.05)
         return await take_lease(client, "visits", owner="cyd", seconds=50)
 
-    found = store.run(die_after_taking)
+    found = store.run(die_after_declaring)
 
-    assert (found.sequence, found.open, found.cursor) == (3, True, CURSOR)
+    assert (found.sequence, found.open, found.declared, found.closed, found.cursor) == (3, True, 2, 1, CURSOR)
 
 
 @pytest.mark.parametrize(
-    "late", [close, lambda client, sequence: renew_lease(client, "visits", sequence=sequence, seconds=9)]
+    "late",
+    [
+        close,
+        lambda client, sequence: renew_lease(client, "visits", sequence=sequence, seconds=9),
+        lambda client, sequence: declare_push(client, "visits", sequence=sequence),
+    ],
+    ids=["close", "renew", "declare"],
 )
 def test_who_lost_the_lease_changes_nothing_any_more(store, late):
     async def lose(client):
@@ -187,6 +220,7 @@ def test_a_lease_of_a_lost_store_cannot_be_closed(store):
 def test_renewing_puts_the_end_off_and_zero_gives_up_with_the_mark_left_open(store):
     async def renew(client):
         taken = await take(client, owner="ada", seconds=1)
+        await declare_push(client, "visits", sequence=taken.sequence)
         await renew_lease(client, "visits", sequence=taken.sequence, seconds=100)
         renewed = await control(client)
         await renew_lease(client, "visits", sequence=taken.sequence, seconds=0)
@@ -201,6 +235,7 @@ def test_renewing_puts_the_end_off_and_zero_gives_up_with_the_mark_left_open(sto
 def test_a_control_item_holds_nothing_but_its_key_and_what_it_says(store):
     async def push(client):
         await take_lease(client, "visits", owner="ada", seconds=1)
+        await declare_push(client, "visits", sequence=1)
         await close(client, sequence=1)
         answer = await client.call("Scan", {"TableName": client.table})
         return answer["Items"], await read_items(client, [control_key("visits")], ["open"])
@@ -209,7 +244,18 @@ def test_a_control_item_holds_nothing_but_its_key_and_what_it_says(store):
 
     assert item[KEY] == {"S": "#control|visits"}
     assert set(item) == {
-        *(KEY, "sequence", "open", "cursor", "watermark", "lease_owner", "lease_until", "features"),
+        *(
+            KEY,
+            "sequence",
+            "open",
+            "declared",
+            "closed",
+            "cursor",
+            "watermark",
+            "lease_owner",
+            "lease_until",
+            "features",
+        ),
     }
     assert found["#control|visits"]["open"] == {"BOOL": False}
 

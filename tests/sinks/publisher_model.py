@@ -1,22 +1,33 @@
 """Random histories of pushes over a gold table and a store in memory, run by the steps of `sinks.protocol`.
 
-Gold changes, is restored, re-created, put back from a copy, or gets other features. Pushes die between any two steps,
-wake up when others have taken over, and their writes arrive late, in any order and more than once. The store is lost, or
-only its control item is; tombstones are swept; another lane writes to the same items. In the end the store must hold
-what gold holds.
+Pushes and repairs die between any two steps, wake up when others have taken over, and their writes arrive late, in any
+order and more than once. The store is lost, or only its control item or the history is; items are damaged and repaired;
+tombstones are swept; another lane writes to the same items. In the end the store must hold what gold holds.
 """
 
+import copy
 import random
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any
 
-from online.codec import HEADER
-from online.control import Control, Cursor
-from sinks import protocol
+from online.control import Control
+from sinks import protocol, steps
 from sinks.protocol import REMOVE, SUPPRESS, decide, fold
+from sinks.steps import Step
+from tests.sinks.model_gold import KEYS, VALUES, Gold
 
-KEYS = "abcd"
-VALUES = (b"1", b"2")
-FINGERPRINTS = ("0" * 15 + "1", "0" * 15 + "2")
+Decisions = list[tuple[str, bytes | None]]
+
+
+@dataclass
+class Outcome:
+    """What became of writes."""
+
+    stale: int = 0
+
+
+Write = tuple[int, str, bytes | None]  # sequence, key, value
 
 
 class LeaseLost(Exception):
@@ -39,269 +50,277 @@ class Broken:
     item_expiry: bool = False
     undeclared: bool = False
     unrecorded: bool = False
+    history_unwatched: bool = False
 
 
-NOTHING_BROKEN = Broken()
+class Running:
+    """A push or a repair that can be stopped between any two steps, and between any two writes."""
 
+    def __init__(self, world: "World", asked: Generator[Step, Any, Any]) -> None:
+        self.world = world
+        self.asked = asked
+        self.step = next(asked)
+        self.to_write: Decisions | None = None
+        self.outcome = Outcome()
+        self.result: Any = None
 
-@dataclass
-class Version:
-    commit: int
-    content: dict
-    touched: frozenset
+    def advance(self, moves: int = 10**6) -> bool:
+        """Make so many moves; True where it came to its end."""
+        for _ in range(moves):
+            try:
+                if isinstance(self.step, steps.Write):
+                    if not self.write_one(self.step):
+                        continue
+                    answer = self.outcome
+                else:
+                    answer = DEEDS[type(self.step)](self.world, self.step)
+                self.step = self.asked.send(answer)
+            except (LeaseLost, TargetGone, protocol.PushFirst, protocol.StoreAhead):
+                return True
+            except StopIteration as end:
+                self.result = end.value
+                return True
+        return False
 
-
-@dataclass
-class Gold:
-    """A table's commits; a commit's id is never used again."""
-
-    table: int = 0
-    fingerprint: str = FINGERPRINTS[0]
-    log: list = field(default_factory=lambda: [Version(0, {}, frozenset())])
-    kept_from: int = 0
-    commits: int = 0
-
-    def cursor(self):
-        return Cursor(
-            table_id=self.table, version=len(self.log) - 1, fingerprint=self.fingerprint, commit=self.log[-1].commit
-        )
-
-    def commit(self, content, touched):
-        self.commits += 1
-        self.log.append(Version(self.commits, content, touched))
-
-    def has(self, cursor):
-        if cursor.table_id != self.table or cursor.fingerprint != self.fingerprint:
-            return False
-        return cursor.version < len(self.log) and self.log[cursor.version].commit == cursor.commit
-
-    def feed_is_lost(self, since, until):
-        """Told by ids and numbers alone, as `lake.history` does."""
-        if since.table_id != until.table_id or not self.kept_from <= since.version <= until.version:
+    def write_one(self, step: steps.Write) -> bool:
+        """Write one row more; True when all are acknowledged. A request sent twice may arrive again, or first later."""
+        world = self.world
+        if self.to_write is None:
+            self.to_write = list(step.changes)
+            world.random.shuffle(self.to_write)
+            if world.broken.cursor_first:
+                world.close(steps.Close(step.sequence, world.gold.cursor()))
+        if not self.to_write:
             return True
-        return self.log[since.version].commit != since.commit
-
-    def packed(self, version, key):
-        value = self.log[version].content.get(key)
-        return None if value is None else pack(value, self.fingerprint)
-
-
-def pack(value, fingerprint):
-    return b"TR......" + fingerprint[-8:].encode() + b"asof...." + value
-
-
-assert HEADER.itemsize == len(pack(b"", FINGERPRINTS[0]))
+        write = (step.sequence, *self.to_write.pop())
+        if world.random.random() < 0.2:
+            world.in_flight.append(write)
+        self.outcome.stale += not world.store(*write)
+        return False
 
 
 class World:
     """Gold, store, history, and the pushes that are neither done nor dead."""
 
-    def __init__(self, seed, broken=NOTHING_BROKEN):
+    def __init__(self, seed: int, broken: Broken | None = None) -> None:
         self.random = random.Random(seed)
-        self.broken = broken
-        self.gold = Gold()
-        self.items = {}  # key: (value, or None for a tombstone, and its sequence)
-        self.other_lane = {}  # what another lane wrote to the same items
-        self.written_by_other = {}
-        self.control = None
-        self.clock = 0
-        self.recorded = []  # (sequence, keys)
-        self.confirmed = set()
-        self.in_flight = []  # (sequence, key, value)
-        self.pushes = []
-        self.life = 0  # of the store
+        self.broken = broken or Broken()
+        self.gold = Gold(self.random)
+        self.items: dict[str, tuple[bytes | None, int]] = {}  # key: value, or None for a tombstone, and its sequence
+        self.other_lane: dict[str, bytes] = {}  # what another lane wrote to the same items
+        self.written_by_other: dict[str, bytes] = {}
+        self.control: Control | None = None
+        self.clock = 1_000
+        self.history: list[tuple[int, frozenset[str]]] = []  # sequence, keys
+        self.confirmed: set[int] = set()
+        self.in_flight: list[Write] = []
+        self.running: list[Running] = []
+        self.copy: Any = None
 
     # What the steps do.
 
-    def do(self, step):
-        return DEEDS[type(step)](self, step)
+    def take_lease(self, _: steps.TakeLease) -> Control:
+        found = self.control or self.new_control()
+        self.control = replace(found, sequence=found.sequence + 1)
+        return self.control
 
-    def take_lease(self, _):
+    def new_control(self) -> Control:
+        """Sequences begin at the clock, and where that was set back, after those of the history."""
         self.clock += 1
-        found = self.control or Control(sequence=self.clock * 1000)
-        found = replace(found, sequence=found.sequence + 1)
-        self.control = replace(found, open=True)
-        return found
+        return Control(sequence=max([self.clock * 1_000, *(sequence for sequence, _ in self.history)]))
 
-    def read_target(self, _):
-        return self.gold.cursor()
-
-    def check_feed(self, step):
+    def check_feed(self, step: steps.CheckFeed) -> str | None:
         self.check_target(step.until)
         return "lost" if self.gold.feed_is_lost(step.since, step.until) else None
 
-    def look_for_values(self, _):
-        return bool(self.items)
+    def look_for_record(self, step: steps.LookForRecord) -> bool:
+        return self.broken.history_unwatched or step.sequence in {sequence for sequence, _ in self.history}
 
-    def read_open_keys(self, step):
-        if step.after is None:
-            return {key for sequence, keys in self.recorded if sequence not in self.confirmed for key in keys}
-        return {key for sequence, keys in self.recorded if sequence > step.after for key in keys}
+    def read_open_keys(self, step: steps.ReadOpenKeys) -> set[str] | None:
+        after = step.after
+        open_ones = [
+            keys
+            for sequence, keys in self.history
+            if (sequence not in self.confirmed if after is None else sequence > after)
+        ]
+        return set().union(*open_ones) or None
 
-    def find_changes(self, step):
+    def find_changes(self, step: steps.FindChanges) -> tuple[Decisions, int]:
         plan, target = step.plan, step.until
         self.check_target(target)
-        now = {key: pack(value, target.fingerprint) for key, value in self.gold.log[target.version].content.items()}
+        now: dict[str, bytes | None] = {**self.gold.rows(target.version)}
         suppress = plan.suppress
         if plan.how == protocol.CHANGES:
+            assert step.since is not None
             suppress = suppress or self.broken.suppress_after_failure
-            folded = {key: fold(images) for key, images in self.images(step.since.version, target.version).items()}
+            images = self.gold.images(step.since.version, target.version)
+            folded = {key: fold(of_key) for key, of_key in images.items()}
             keys = set(folded)
             was = {key: first for key, (first, _) in folded.items()}
             now |= {key: last for key, (_, last) in folded.items()}
         else:
             suppress = suppress or (self.broken.suppress_in_snapshot and plan.how == protocol.SNAPSHOT)
-            keys = {*now, *(key for key, (value, _) in self.items.items() if value is not None)}
             was = {key: value for key, (value, _) in self.items.items()}
+            keys = {*now, *(key for key, value in was.items() if value is not None)}
         keys |= plan.open_keys or set()
-        decisions = [(key, now.get(key), decide(was.get(key), now.get(key), suppress=suppress)) for key in keys]
-        decisions.sort()
-        return [(key, None if action == REMOVE else value) for key, value, action in decisions if action != SUPPRESS]
+        decisions = [(key, now.get(key), decide(was.get(key), now.get(key), suppress=suppress)) for key in sorted(keys)]
+        writes = [(key, None if action == REMOVE else value) for key, value, action in decisions if action != SUPPRESS]
+        return writes, len(writes)
 
-    def images(self, since, until):
-        """The change feed per key, in any order: (version, whether it is the image before, packed value)."""
-        feed = {}
-        for version in range(since + 1, until + 1):
-            for key in self.gold.log[version].touched:
-                before, after = self.gold.packed(version - 1, key), self.gold.packed(version, key)
-                images = feed.setdefault(key, [])
-                images += [(version, True, before)] if before is not None else []
-                images += [(version, False, after)] if after is not None else []
-        for images in feed.values():
-            self.random.shuffle(images)
-        return {key: images for key, images in feed.items() if images}
+    def find_repairs(self, step: steps.FindRepairs) -> Decisions:
+        self.check_target(step.at)
+        rows = self.gold.rows(step.at.version)
+        return [(key, rows.get(key)) for key in step.keys]
 
-    def record(self, step):
+    def record(self, step: steps.Record) -> None:
         if not self.broken.unrecorded:
-            self.recorded.append((step.sequence, frozenset(key for key, _ in step.changes)))
+            self.history.append((step.sequence, frozenset(key for key, _ in step.changes)))
 
-    def declare(self, step):
-        if not self.broken.undeclared:
-            self.check_lease(step.sequence)
+    def declare(self, step: steps.Declare) -> None:
+        if self.broken.undeclared and (self.control is None or self.control.sequence != step.sequence):
+            return
+        self.control = replace(self.held(step.sequence), open=True, declared=step.sequence)
 
-    def confirm(self, step):
+    def confirm(self, step: steps.Confirm) -> None:
         self.confirmed.add(step.sequence)
 
-    def close(self, step):
-        self.check_lease(step.sequence)
-        self.control = replace(self.control, open=False, cursor=step.cursor, closed=step.sequence)
+    def close(self, step: steps.Close) -> None:
+        self.control = replace(self.held(step.sequence), open=False, cursor=step.cursor, closed=step.sequence)
 
-    def check_target(self, target):
+    def check_target(self, target: Any) -> None:
         """Gold may have been put back since the target was read; a version that is gone stops the push."""
         if not self.gold.has(target):
             raise TargetGone
 
-    def check_lease(self, sequence):
+    def held(self, sequence: int) -> Control:
         if self.control is None or self.control.sequence != sequence:
             raise LeaseLost
+        return self.control
 
-    def store(self, sequence, key, value):
+    def store(self, sequence: int, key: str, value: bytes | None) -> bool:
+        """Write unless the store has a higher sequence; whether it did."""
         if not self.broken.unguarded and self.items.get(key, (None, 0))[1] > sequence:
-            return
+            return False
         if value is None and self.broken.hard_delete:
             self.items.pop(key, None)
         else:
             self.items[key] = (value, sequence)
+        return True
+
+    def raise_sequence(self, step: steps.RaiseSequence) -> None:
+        held = self.held(step.sequence)
+        self.control = replace(held, sequence=max([step.sequence, *(one for _, one in self.items.values())]))
 
     # What happens.
 
-    def run(self):
+    def run(self) -> bool:
         for _ in range(self.random.randint(4, 16)):
             self.random.choice(EVENTS)(self)
-        for _ in range(2):
+        for _ in range(4):  # one to find that the store is ahead, one to mend that, and again after late writes
             self.push_through()
             self.wake_all()
-        self.push_through()
-        self.wake_all()
         return self.agrees()
 
-    def agrees(self):
-        gold = {key: pack(value, self.gold.fingerprint) for key, value in self.gold.log[-1].content.items()}
+    def agrees(self) -> bool:
         stored = {key: value for key, (value, _) in self.items.items() if value is not None}
-        return stored == gold and self.other_lane == self.written_by_other
+        return stored == self.gold.rows() and self.other_lane == self.written_by_other
 
-    def change_gold(self):
-        content = dict(self.gold.log[-1].content)
-        touched = set()
-        for _ in range(self.random.randint(1, 2)):
-            key = self.random.choice(KEYS)
-            touched.add(key)
-            content.pop(key, None)
-            if self.random.random() < 0.65:
-                content[key] = self.random.choice(VALUES)
-        self.gold.commit(content, frozenset(touched))
+    def start(self, asked: Generator[Step, Any, Any]) -> None:
+        one = Running(self, asked)
+        if not one.advance(self.random.randint(0, 14)):
+            self.running.append(one)
 
-    def restore_gold(self):
-        """RESTORE and overwrite: a new version of other content, every key touched, its feed not to be read."""
-        old = self.random.choice(self.gold.log).content
-        self.gold.commit(dict(old), frozenset(KEYS))
-        if self.random.random() < 0.5:
-            self.gold.kept_from = len(self.gold.log) - 1
+    def start_push(self) -> None:
+        self.start(protocol.push())
 
-    def recreate_gold(self):
-        self.gold.table += 1
-        self.gold.log = []
-        self.gold.kept_from = 0
-        content = {key: self.random.choice(VALUES) for key in KEYS if self.random.random() < 0.5}
-        self.gold.commit(content, frozenset(content))
+    def start_repair(self) -> None:
+        self.start(protocol.repair(self.random.sample(KEYS, 2)))
 
-    def put_gold_back(self):
-        """From a copy: later commits are undone, and their numbers will be taken by others."""
-        self.gold.log = self.gold.log[: self.random.randint(1, len(self.gold.log))]
-        self.gold.kept_from = min(self.gold.kept_from, len(self.gold.log) - 1)
+    def push_through(self) -> None:
+        Running(self, protocol.push()).advance()
 
-    def redefine(self):
-        self.gold.fingerprint = self.random.choice(FINGERPRINTS)
+    def damage_and_repair(self) -> None:
+        """Something else than a push changes or removes a value, and the repair of a reconciliation mends it."""
+        key = self.random.choice(KEYS)
+        repaired = Running(self, protocol.repair([key]))
+        self.push_through()
+        if key in self.items:
+            self.items[key] = (self.random.choice([None, b"other"]), self.items[key][1])
+        repaired.advance()
+        if repaired.result is None:  # the store was ahead
+            self.push_through()
+            self.damage_and_repair()
 
-    def start_push(self):
-        push = Running(self)
-        if not push.advance(self.random.randint(0, 14)):
-            self.pushes.append(push)
+    def wake_one(self) -> None:
+        if self.running:
+            one = self.random.choice(self.running)
+            if one.advance(self.random.randint(1, 8)):
+                self.running.remove(one)
 
-    def push_through(self):
-        Running(self).advance(10**6)
-
-    def wake_one(self):
-        if self.pushes:
-            push = self.random.choice(self.pushes)
-            if push.advance(self.random.randint(1, 8)):
-                self.pushes.remove(push)
-
-    def wake_all(self):
+    def wake_all(self) -> None:
         """Those that are still alive go on to their end, and all that was under way arrives."""
-        for push in self.pushes:
-            push.advance(10**6)
-        self.pushes.clear()
+        for one in self.running:
+            one.advance()
+        self.running.clear()
         self.random.shuffle(self.in_flight)
         for write in self.in_flight:
             self.store(*write)
         self.in_flight.clear()
 
-    def kill_one(self):
+    def kill_one(self) -> None:
         """A process ends; what it had sent may still arrive."""
-        if self.pushes:
-            self.pushes.remove(self.random.choice(self.pushes))
+        if self.running:
+            self.running.remove(self.random.choice(self.running))
 
-    def deliver(self):
+    def deliver(self) -> None:
         if self.in_flight:
             self.store(*self.in_flight.pop(self.random.randrange(len(self.in_flight))))
 
-    def write_by_other_lane(self):
+    def write_by_other_lane(self) -> None:
         key = self.random.choice(KEYS)
         self.other_lane[key] = self.written_by_other[key] = self.random.choice(VALUES)
 
-    def lose_store(self):
+    def lose_store(self) -> None:
         """Requests to the lost store are lost with it; processes are not."""
         self.items, self.other_lane, self.written_by_other = {}, {}, {}
         self.control = None
         self.in_flight.clear()
 
-    def lose_control_item(self):
+    def lose_control_item(self) -> None:
+        """With the clock that its sequences began at set back, or not."""
         self.control = None
+        self.clock -= self.random.choice([0, 0, 3])
 
-    def sweep(self):
+    def put_store_back(self) -> None:
+        """From a copy, when nothing runs; what was under way is older than a day."""
+        self.running.clear()
+        self.in_flight.clear()
+        if self.copy is not None:
+            self.items, self.control, self.other_lane, self.written_by_other = copy.deepcopy(self.copy)
+
+    def copy_store(self) -> None:
+        self.copy = copy.deepcopy((self.items, self.control, self.other_lane, self.written_by_other))
+
+    def push_by_older_code(self) -> None:
+        """It sets the mark with the lease, records and declares nothing, and dies or is there no more in the end."""
+        found = self.control or self.new_control()
+        self.control = replace(found, sequence=found.sequence + 1, open=True)
+        for key, value in self.gold.rows().items():
+            if self.random.random() < 0.5:
+                self.store(self.control.sequence, key, value)
+
+    def put_lake_back(self) -> None:
+        """From a copy, when nothing runs: what dead pushes left in the store stays there, their records are undone."""
+        Running(self, protocol.push()).advance(self.random.randint(0, 14))
+        self.running.clear()
+        self.in_flight.clear()
+        self.gold.put_back()
+        self.history = self.history[: self.random.randint(0, len(self.history))]
+        self.confirmed &= {sequence for sequence, _ in self.history}
+
+    def sweep(self) -> None:
         """A day later no process and no request of before is left, and tombstones are removed."""
-        self.pushes.clear()
+        self.running.clear()
         self.in_flight.clear()
         for key in [key for key, (value, _) in self.items.items() if value is None]:
             del self.items[key]
@@ -309,75 +328,41 @@ class World:
                 self.other_lane.pop(key, None)
 
 
-DEEDS = {
-    protocol.TakeLease: World.take_lease,
-    protocol.ReadTarget: World.read_target,
-    protocol.CheckFeed: World.check_feed,
-    protocol.LookForValues: World.look_for_values,
-    protocol.ReadOpenKeys: World.read_open_keys,
-    protocol.FindChanges: World.find_changes,
-    protocol.Record: World.record,
-    protocol.Declare: World.declare,
-    protocol.Confirm: World.confirm,
-    protocol.Close: World.close,
+DEEDS: dict[type, Callable[[World, Any], Any]] = {
+    steps.TakeLease: World.take_lease,
+    steps.ReadTarget: lambda world, _: world.gold.cursor(),
+    steps.CheckFeed: World.check_feed,
+    steps.LookForValues: lambda world, _: bool(world.items),
+    steps.LookForRecord: World.look_for_record,
+    steps.ReadOpenKeys: World.read_open_keys,
+    steps.FindChanges: World.find_changes,
+    steps.FindRepairs: World.find_repairs,
+    steps.Record: World.record,
+    steps.Declare: World.declare,
+    steps.RaiseSequence: World.raise_sequence,
+    steps.Confirm: World.confirm,
+    steps.Close: World.close,
 }
 
-EVENTS = (
-    *[World.change_gold] * 6,
+EVENTS: tuple[Callable[[World], None], ...] = (
+    *[lambda world: world.gold.change()] * 6,
     *[World.start_push] * 8,
     *[World.push_through] * 2,
     *[World.wake_one] * 4,
     *[World.deliver] * 3,
+    World.start_repair,
+    World.damage_and_repair,
     World.kill_one,
     *[World.write_by_other_lane] * 2,
-    World.restore_gold,
-    World.recreate_gold,
-    World.put_gold_back,
-    World.redefine,
+    lambda world: world.gold.restore(),
+    lambda world: world.gold.recreate(),
+    lambda world: world.gold.put_back(),
+    lambda world: world.gold.redefine(),
     World.lose_store,
     World.lose_control_item,
+    World.copy_store,
+    World.put_store_back,
+    World.push_by_older_code,
+    *[World.put_lake_back] * 3,
     *[World.sweep] * 2,
 )
-
-
-class Running:
-    """A push that can be stopped between any two steps, and between any two writes."""
-
-    def __init__(self, world):
-        self.world = world
-        self.steps = protocol.push()
-        self.step = next(self.steps)
-        self.to_write = None
-
-    def advance(self, moves):
-        """Make so many moves; True where the push came to its end."""
-        world = self.world
-        for _ in range(moves):
-            try:
-                if isinstance(self.step, protocol.Write) and not self.write_one():
-                    continue
-                answer = world.do(self.step) if not isinstance(self.step, protocol.Write) else self.step.changes
-                self.step = self.steps.send(answer)
-            except (LeaseLost, TargetGone, StopIteration):
-                return True
-        return False
-
-    def write_one(self):
-        """Write one row more; True when all are acknowledged. A request sent twice may arrive again, or first later."""
-        world, step = self.world, self.step
-        if self.to_write is None:
-            self.to_write = list(step.changes)
-            world.random.shuffle(self.to_write)
-            if world.broken.cursor_first:
-                self.close_early()
-        if not self.to_write:
-            return True
-        write = (step.sequence, *self.to_write.pop())
-        if world.random.random() < 0.2:
-            world.in_flight.append(write)
-        world.store(*write)
-        return False
-
-    def close_early(self):
-        cursor = self.world.gold.cursor()
-        self.world.close(protocol.Close(self.step.sequence, cursor))
