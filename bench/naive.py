@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -15,20 +16,19 @@ from features.language import Definitions, FeatureView
 from jobs.gold.compute import compute
 from lake import storage
 from lake.tables import AT_ONCE, Lake
-from online.control import Cursor
-from sinks.lease import leased
-from sinks.net_changes import WRITE, online_rows
-from sinks.push import FIRST_LOAD, Pushed, close_with, write
-from sinks.rows import Address, Sequenced
+from online.control import Cursor, close_push
+from sinks.decisions import decided
+from sinks.lease import leased, with_client
+from sinks.net_changes import first_load
+from sinks.rows import Address, Outcome, Sequenced
+from sinks.writer import write_changes
 
 FULLY_UP_TO = 1_500_000  # rows; of more, a share of `SAMPLE` is pushed and the time extrapolated, which the figures say
 SAMPLE = 1_000_000
 GRAIN = 1000
 
 
-def refresh_naively(
-    lake: Lake, store: Address, definitions: Definitions, *, as_of: datetime, lease_seconds: float
-) -> dict[str, Any]:
+def refresh_naively(lake: Lake, store: Address, definitions: Definitions, *, as_of: datetime) -> dict[str, Any]:
     """Compute, overwrite and push: into tables of its own, which go afterwards, and a store table of its own, which stays."""
     pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
     root = f"{lake.root}-naive"
@@ -44,14 +44,14 @@ def refresh_naively(
     own_store = replace(store, table=f"{store.table}-naive")
     share = share_pushed(sum(rows.count() for rows in gold.values()))
 
-    def push(view: FeatureView) -> Pushed:
-        return push_share(gold[view.name], view, own_store, as_of=as_of, share=share, lease_seconds=lease_seconds)
+    def push(view: FeatureView) -> Outcome:
+        return push_share(gold[view.name], view, own_store, as_of=as_of, share=share)
 
     began = time.monotonic()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         pushes = list(pool.map(push, definitions.views.values()))
     seconds = time.monotonic() - began
-    pushed, store_bytes = (sum(getattr(push, name) for push in pushes) for name in ("pushed", "bytes"))
+    pushed, store_bytes = (sum(getattr(push, name) for push in pushes) for name in ("written", "bytes"))
     storage.delete(lake.spark, root)
     scale = GRAIN / share
     return {
@@ -77,20 +77,22 @@ def push_share(
     *,
     as_of: datetime,
     share: int,
-    lease_seconds: float,
     cursor: Cursor | None = None,
-) -> Pushed:
+) -> Outcome:
     """Push a share in `GRAIN` of a view's online rows, and leave the cursor, if given one, as if all had been."""
     chosen = rows.where(F.pmod(F.xxhash64(*view.keys), F.lit(GRAIN)) < share)
-    with leased(store, view.name, seconds=lease_seconds) as found:
-        push = Sequenced(
-            view=view.name,
-            features=view.features,
-            sequence=found.sequence,
-            as_of=to_micros(as_of),
-            lease_seconds=lease_seconds,
-        )
-        pushed = write(online_rows(chosen, view).withColumn("action", F.lit(WRITE)), FIRST_LOAD, store, push)
+    watermark = to_micros(as_of)
+    with leased(store, view.name, seconds=store.lease_seconds) as found:
+        push = Sequenced(view=view.name, sequence=found.sequence, lease_seconds=store.lease_seconds)
+        outcome = write_changes(decided(first_load(chosen, view), view, suppress=False, as_of=watermark), store, push)
         if cursor is not None:
-            close_with(store, push, cursor)
-    return pushed
+            close = partial(
+                close_push,
+                view=view.name,
+                sequence=found.sequence,
+                cursor=cursor,
+                watermark=watermark,
+                features=view.features,
+            )
+            with_client(store, close)
+    return outcome

@@ -22,8 +22,9 @@ from jobs.gold import refresh as gold
 from jobs.gold.refresh import as_of_in
 from lake import storage
 from lake.tables import Lake
-from sinks.push import newest, push_views
+from sinks.push import push_views
 from sinks.rows import Address
+from sinks.target import newest
 
 Figures = dict[str, Any]
 Told = Callable[[str], None]
@@ -39,7 +40,6 @@ class Bench:
     store: Address
     definitions: Definitions
     history: History
-    lease_seconds: float
     told: Told
 
     def run(self) -> Figures:
@@ -50,7 +50,7 @@ class Bench:
         scan = timed(self.scan)
         self.told("the naive way")
         as_of = START + (step + MEASURED) * SLOT
-        naive = refresh_naively(self.lake, self.store, self.definitions, as_of=as_of, lease_seconds=self.lease_seconds)
+        naive = refresh_naively(self.lake, self.store, self.definitions, as_of=as_of)
         rows = sum(view["gold_rows"] for view in run["views"].values())
         return {
             "documents": self.history.documents,
@@ -87,9 +87,7 @@ class Bench:
         share = share_pushed(sum(self.lake.read(view.table).count() for view in views))
         for view in views:
             rows, (cursor, _) = self.lake.read(view.table), newest(self.lake, view)
-            push_share(
-                rows, view, self.store, as_of=START, share=share, lease_seconds=self.lease_seconds, cursor=cursor
-            )
+            push_share(rows, view, self.store, as_of=START, share=share, cursor=cursor)
 
     def standing(self) -> int | None:
         """The step that every view has reached; None before the first, or where they differ."""
@@ -113,7 +111,7 @@ class Bench:
         refreshed = gold.run(self.lake, self.definitions, as_of=as_of)
         gold_seconds = time.monotonic() - began
         views = self.definitions.views.values()
-        pushed = push_views(self.lake, self.store, views, lease_seconds=self.lease_seconds)
+        pushed = push_views(self.lake, self.store, views)
         seconds = time.monotonic() - began
         return {
             "seconds": seconds,

@@ -43,6 +43,32 @@ def refresh(
 
 
 @app.command()
+def publish(
+    rows: Annotated[int, typer.Option(min=1, help="Rows of gold, all of them online.")] = 200_000,
+    changed: Annotated[int, typer.Option(min=1, help="How many of them change.")] = 100_000,
+    as_json: AsJson = False,
+) -> None:
+    """Push a first load and changed rows, beside the fastest loop there is and beside boto3's batch_writer."""
+    if changed > rows:
+        raise CommandError(f"--changed {changed} of --rows {rows}; give more rows or fewer changes")
+    with progress("bench") as told:
+        shown = run_publish(read_settings(), rows, changed, told)
+    columns = ("", "rows a second")
+    names = ("first_load", "changes", "limit", "batch_writer")
+    rates: list[tuple[Any, ...]] = [(name, round(shown[name]["rows_per_second"])) for name in names]
+    show(shown, report.plain_table("Pushes, the limit and boto3's batch_writer", columns, rates), as_json=as_json)
+
+
+def run_publish(settings: Settings, rows: int, changed: int, told: Any) -> dict[str, Any]:
+    from bench.publish import Bench
+    from tailrace.refresh import Home
+
+    store = replace(settings.store, table="bench-publish")
+    home = Home(replace(settings, lake=str(settings.home / "bench" / "publish"), store=store))
+    return Bench(lake=home.lake, store=home.store, rows=rows, changed=changed, told=told).run()
+
+
+@app.command()
 def week(
     refreshes: Annotated[int, typer.Option(min=25, help="Of 15 minutes each.")] = 672,
     retention_days: Annotated[
@@ -81,7 +107,6 @@ def run(settings: Settings, documents: int, rows: int, told: Any) -> dict[str, A
         store=home.store,
         definitions=home.definitions,
         history=History(documents=documents, changed_rows=rows),
-        lease_seconds=settings.store.lease_seconds,
         told=told,
     )
     return bench.run()
