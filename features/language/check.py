@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import sqlglot
 import sqlglot.errors
 import sqlglot.expressions
+from sqlglot import TokenType
 
 from contracts import silver
 from contracts.tables import Type
@@ -16,7 +17,33 @@ from features.language.service import FeatureService
 from features.language.view import FeatureView
 
 LANES = ("batch",)
+# Functions of Spark whose answer does not follow from what they are given.
+CHANGING = frozenset(
+    [
+        "curdate",
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "input_file_name",
+        "localtimestamp",
+        "monotonically_increasing_id",
+        "now",
+        "rand",
+        "randn",
+        "random",
+        "randstr",
+        "session_user",
+        "shuffle",
+        "spark_partition_id",
+        "uniform",
+        "unix_timestamp",
+        "user",
+        "uuid",
+    ]
+)
 RESERVED = "pk"  # what the store's items call their key
+NOT_OF_FEATURES = {Type.DECIMAL: "give it as FLOAT64", Type.BINARY: "give it as STRING"}
 
 
 def check_view(view: FeatureView, views: Mapping[str, FeatureView]) -> None:
@@ -96,8 +123,10 @@ def check_distinct(view: FeatureView, line: Distinct, views: Mapping[str, Featur
 def check_feature_names(view: FeatureView) -> None:
     seen = set(view.keys)
     for feature in view.features:
-        if feature.type is Type.DECIMAL:
-            raise DefinitionError(f"view {view.name!r}, feature {feature.name!r}: give it as FLOAT64, not as a decimal")
+        if feature.type in NOT_OF_FEATURES:
+            raise DefinitionError(
+                f"view {view.name!r}, feature {feature.name!r}: {NOT_OF_FEATURES[feature.type]}, not as {feature.type}"
+            )
         check_name(feature.name, of=f"view {view.name!r}, feature {feature.name!r}")
         if feature.name in seen:
             raise DefinitionError(f"view {view.name!r}, feature {feature.name!r}: that name is taken in this view")
@@ -136,6 +165,12 @@ def check_online_when(view: FeatureView) -> None:
         raise DefinitionError(f"{here}: {view.online_when!r} is not a SQL condition") from error
     if condition is None:
         raise DefinitionError(f"{here}: {view.online_when!r} is not a SQL condition")
+    for word in sqlglot.tokenize(view.online_when, dialect="spark"):
+        if word.token_type is not TokenType.STRING and word.text.lower() in CHANGING:
+            raise DefinitionError(
+                f"{here}: {word.text!r} gives another answer each time; a row is online by its features alone, "
+                "so that a push knows what it wrote before"
+            )
     for column in condition.find_all(sqlglot.expressions.Column):
         if column.sql() not in view.feature_names:
             raise DefinitionError(f"{here}: {column.sql()!r} is not a feature of this view")

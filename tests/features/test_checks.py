@@ -53,6 +53,8 @@ def test_a_refusal_names_the_file(folder):
         ({"aggregations": "(Count(name='v' * 60, over=('total',)),)"}, "_total' is not a usable name"),
         ({"online_when": "'view_3h > 0'"}, "view 'visits', field 'online_when': 'view_3h' is not a feature of this"),
         ({"online_when": "'document_id > 0'"}, "field 'online_when': 'document_id' is not a feature of this view"),
+        ({"online_when": "'seen_at > Now() - interval 1 day'"}, "field 'online_when': 'Now' gives another answer each"),
+        ({"online_when": "'seen_at > current_timestamp'"}, "'current_timestamp' gives another answer each time"),
         ({"online_when": "'views_3h >'"}, "view 'visits', field 'online_when': 'views_3h >' is not a SQL condition"),
         ({"online_when": "'views_3h > \"0'"}, "field 'online_when'"),
         ({"online_when": "''"}, "view 'visits', field 'online_when': '' is not a SQL condition"),
@@ -221,14 +223,18 @@ def test_changed_keys_go_with_a_transform_of_the_same_tables(folder, fields, sai
     assert f"view 'visits', field 'changed_keys': {said}" in refusal_of(folder)
 
 
-def test_a_feature_is_no_decimal(folder):
+@pytest.mark.parametrize(
+    ("type_", "said"),
+    [("DECIMAL", "give it as FLOAT64, not as decimal(38,6)"), ("BINARY", "give it as STRING, not as binary")],
+)
+def test_types_of_state_and_history_are_not_those_of_features(folder, type_, said):
     folder.write_view(
         aggregations="()",
         transform="lambda documents: None",
-        transform_features="(Feature('price', Type.DECIMAL, 'its price'),)",
+        transform_features=f"(Feature('price', Type.{type_}, 'its price'),)",
     )
 
-    assert "view 'visits', feature 'price': give it as FLOAT64, not as a decimal" in refusal_of(folder)
+    assert f"view 'visits', feature 'price': {said}" in refusal_of(folder)
 
 
 def test_what_a_sum_takes_is_a_name(folder):
