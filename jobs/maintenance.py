@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
-from contracts import bronze, silver
+from contracts import bronze, history, ledger, silver
 from contracts.tables import Table
 from features.language import Definitions
 from jobs.gold.refresh import pins_in
@@ -21,8 +21,9 @@ from online.control import Control, read_controls
 from online.items import ensure_table
 from online.wire import StoreClient, StoreError
 from sinks.lease import with_client
-from sinks.push import pin_of
 from sinks.rows import Address
+from sinks.sweep import sweep_view
+from sinks.target import pin_of
 
 # Versions from one vacuum of a table to the next: a day of refreshes.
 VACUUM_EVERY = 96
@@ -34,13 +35,15 @@ FAILURES = (PySparkException, Py4JJavaError, StoreError)
 @dataclass(frozen=True, kw_only=True)
 class Maintained:
     """One table: its data files before and after compaction, what a vacuum removed, who kept it from that, and why
-    maintenance stopped; the last two are None where nothing did.
+    maintenance stopped; the last two are None where nothing did. `swept` are tombstones of the view whose history this
+    is, removed from the store.
     """
 
     files_before: int = 0
     files_after: int = 0
     removed_files: int = 0
     removed_bytes: int = 0
+    swept: int = 0
     held_by: str | None = None
     failure: str | None = None
 
@@ -87,7 +90,8 @@ def versions(lake: Lake, definitions: Definitions) -> dict[str, int]:
 
 def existing(lake: Lake, definitions: Definitions) -> Iterator[Table]:
     views = (view.table for view in definitions.views.values())
-    return (table for table in (*bronze.TABLES, *silver.TABLES, *views) if lake.exists(table))
+    histories = (history.table(view) for view in definitions.views)
+    return (table for table in (*bronze.TABLES, *silver.TABLES, *views, *histories, ledger.RUNS) if lake.exists(table))
 
 
 def maintain(
@@ -108,7 +112,21 @@ def maintain(
             done |= {table: replace(done[table], failure=first_line(error)) for table in wanting}
         else:
             done |= {table: vacuumed(lake, table, needs.get(table.full_name, []), done[table]) for table in wanting}
+        done |= {table: swept(lake, definitions, store, table, done[table]) for table in wanting if is_history(table)}
     return {table.full_name: one for table, one in done.items()}
+
+
+def is_history(table: Table) -> bool:
+    return table.layer == history.LAYER
+
+
+def swept(lake: Lake, definitions: Definitions, store: Address, table: Table, done: Maintained) -> Maintained:
+    """Remove the tombstones that a view's history tells of and that nothing needs any more."""
+    try:
+        count = sweep_view(lake, store, definitions.views[table.name])
+    except FAILURES as error:
+        return replace(done, failure=first_line(error))
+    return replace(done, swept=count)
 
 
 def compacted(lake: Lake, table: Table) -> Maintained:
@@ -134,7 +152,7 @@ def vacuumed(lake: Lake, table: Table, needs: list[Need], done: Maintained) -> M
 
 
 def first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def is_vacuum_due(since: int, version: int) -> bool:

@@ -1,0 +1,92 @@
+"""Remove tombstones that nothing can need any more."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contracts import history
+from features.language import FeatureView
+from lake.tables import Lake
+from online import control
+from online.items import KEY, sequence_attribute
+from online.wire import PATIENCE_SECONDS, StoreClient, StoreError
+from sinks.lease import control_of, with_client
+from sinks.rows import Address
+
+# A tombstone stays for so long, and for so many lease times: until then an old push's write may still be under way, and
+# the tombstone is what refuses it.
+KEPT = timedelta(days=1)
+LEASES = 10
+AT_ONCE = 32  # removals under way
+PART = 1_000
+
+Tombstone = tuple[str, int]  # item key and sequence
+
+
+def sweep_view(lake: Lake, address: Address, view: FeatureView, *, now: datetime | None = None) -> int:
+    """Remove a view's old tombstones from the store; returns how many.
+
+    It takes no lease: an item that a push has written since carries another sequence, and is left alone.
+    """
+    found = control_of(address, view.name)
+    if found is None or not lake.exists(history.table(view.name)):
+        return 0
+    before = (now or datetime.now(UTC)) - max(KEPT, LEASES * timedelta(seconds=address.lease_seconds))
+    old = lake.read(history.table(view.name)).where(
+        (F.col("recorded_at") < F.lit(before)) & (F.col("sequence") > F.lit(found.swept or 0))
+    )
+    last = old.agg(F.max("sequence")).collect()[0][0]
+    if last is None:
+        return 0
+    swept = remove_tombstones(old, address, view.name)
+    with_client(address, lambda client: control.mark_swept(client, view.name, sequence=last))
+    return swept
+
+
+def remove_tombstones(old: DataFrame, address: Address, view: str) -> int:
+    """Remove the tombstones that these rows of the history tell of, where they are still there."""
+    removals = old.where("item_key IS NOT NULL AND value IS NULL").select("item_key", "sequence")
+    rows = removals.toLocalIterator()
+
+    async def remove_all(client: StoreClient) -> int:
+        removed, part = 0, []
+        for row in rows:
+            part.append((row.item_key, row.sequence))
+            if len(part) == PART:
+                removed += await remove_part(client, view, part)
+                part = []
+        return removed + await remove_part(client, view, part)
+
+    return with_client(address, remove_all, patience=PATIENCE_SECONDS)
+
+
+async def remove_part(client: StoreClient, view: str, tombstones: Iterable[Tombstone]) -> int:
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def remove(tombstone: Tombstone) -> bool:
+        async with places:
+            return await remove_tombstone(client, view, *tombstone)
+
+    return sum(await asyncio.gather(*map(remove, tombstones)))
+
+
+async def remove_tombstone(client: StoreClient, view: str, key: str, sequence: int) -> bool:
+    """Remove the view's two attributes from an item, if they are still this tombstone."""
+    request = {
+        "TableName": client.table,
+        "Key": {KEY: {"S": key}},
+        "UpdateExpression": "REMOVE #v, #s",
+        "ConditionExpression": "#s = :s AND size(#v) = :nothing",
+        "ExpressionAttributeNames": {"#v": view, "#s": sequence_attribute(view)},
+        "ExpressionAttributeValues": {":s": {"N": str(sequence)}, ":nothing": {"N": "0"}},
+    }
+    try:
+        await client.call("UpdateItem", request)
+    except StoreError as error:
+        if error.code == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True

@@ -1,0 +1,75 @@
+"""Tombstones are removed when nothing can need them any more, and nothing else is."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from online.items import KEY, to_binary
+from sinks import sweep
+from sinks.sweep import sweep_view
+from tests.sinks.publisher import VISITS
+
+LATER = timedelta(days=1, minutes=1)
+
+
+def swept(publisher, *, after=LATER):
+    return sweep_view(publisher.lake, publisher.address, VISITS, now=datetime.now(UTC) + after)
+
+
+@pytest.fixture
+def removed(publisher):
+    """Two documents are tombstones, one is not."""
+    publisher.become(a=1, b=2, c=3)
+    publisher.push()
+    publisher.become(c=3)
+    publisher.push()
+    return publisher
+
+
+@pytest.mark.parametrize("part", [1, 1_000])
+def test_old_tombstones_go_and_values_stay(removed, monkeypatch, part):
+    monkeypatch.setattr(sweep, "PART", part)
+
+    assert swept(removed) == 2
+
+    assert set(removed.sequences()) == {"c"}
+    assert removed.reconcile() == (0, 0, 0)
+    assert swept(removed) == 0
+
+
+def test_young_tombstones_stay(removed):
+    assert swept(removed, after=timedelta(hours=23)) == 0
+    assert set(removed.sequences()) == {"a", "b", "c"}
+
+
+def test_ten_lease_times_may_be_longer_than_a_day(removed):
+    removed.address = type(removed.address)(**vars(removed.address) | {"lease_seconds": 10_000})
+
+    assert swept(removed) == 0
+    assert swept(removed, after=timedelta(seconds=100_100)) == 2
+
+
+def test_a_key_that_came_back_is_left_alone(removed):
+    removed.become(a=7, c=3)
+    removed.push()
+
+    assert swept(removed) == 1
+    assert set(removed.sequences()) == {"a", "c"}
+    assert removed.reconcile() == (0, 0, 0)
+
+
+def test_what_other_views_and_lanes_have_of_the_item_stays(removed):
+    tombstone = {"visits": to_binary(b""), "visits#s": {"N": str(removed.sequences()["a"])}}
+    removed.damage("a", **tombstone, profile=to_binary(b"theirs"), **{"profile#s": {"N": "9"}})
+
+    swept(removed)
+
+    key = {KEY: {"S": "document|1:a"}}
+    item = removed.with_client(lambda c: c.call("GetItem", {"TableName": c.table, "Key": key}))["Item"]
+    assert item == key | {"profile": to_binary(b"theirs"), "profile#s": {"N": "9"}}
+
+
+def test_a_view_that_was_never_pushed_has_nothing_to_sweep(publisher):
+    publisher.become(a=1)
+
+    assert swept(publisher) == 0
