@@ -1,90 +1,170 @@
-"""Compare gold with the online store, key by key."""
+"""Compare gold with the online store, key by key, while pushes go on; and mend what differs.
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+A first look at everything finds suspects. What a push changed meanwhile is among them, so that suspects are looked at
+again, until the cursor stood still during a look at them.
+"""
 
-import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from features.language import FeatureView
+from lake.held import ROWS, Held, held
+from lake.session import small_frame
 from lake.tables import Lake
-from online.arrow import column_values
-from online.codec import HEADER, Codec
-from online.control import Control, read_controls
-from online.items import ensure_table
-from online.wire import StoreClient
-from sinks.lease import PushUnderWay, with_client
-from sinks.net_changes import online_rows
+from online.control import Control, Cursor
+from sinks import ledger
+from sinks.decisions import INSERT, REMOVAL, UPDATE, decided
+from sinks.lease import PushUnderWay, control_of
+from sinks.ledger import Pushed
+from sinks.net_changes import rows_of, snapshot
+from sinks.push import push_views, repair_keys
 from sinks.rows import Address
-from sinks.store_scan import stored_values
+from sinks.store_scan import stored_values, stored_values_of
+from sinks.target import has_version
 
-LONGEST = 2**31 - 1
-LOOKS = 3  # at a store that a push is changing meanwhile
+LOOKS = 20  # at suspects, while pushes come between
+PAUSE_SECONDS = 1.0
+KEYS_PER_LEASE = 1_000
+
+Told = Callable[[str], None]
+
+
+def say_nothing(_: str) -> None:
+    """Tell no progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciled:
     """How gold and store agree: rows of gold compared, online rows absent from the store, values in the store
-    that gold does not have online, and values that differ.
+    that gold does not have online, values that differ, and how many of these three kinds were mended.
     """
 
     compared: int
-    missing: int
-    ghost: int
-    different: int
+    missing: int = 0
+    ghost: int = 0
+    different: int = 0
+    repaired: int = 0
+
+    @property
+    def differing(self) -> int:
+        return self.missing + self.ghost + self.different
 
 
-def reconcile_view(lake: Lake, address: Address, view: FeatureView) -> Reconciled:
-    """Compare gold at the store's cursor with the store; a look during which the cursor moved is taken again."""
-    for _ in range(LOOKS):
-        before = control_of(address, view)
-        compared = compare(lake, address, view, before)
-        if control_of(address, view) == before:
-            return compared
-    raise PushUnderWay(f"view {view.name}: pushes moved its cursor during {LOOKS} looks; reconcile again")
+def reconcile_view(lake: Lake, address: Address, view: FeatureView, *, told: Told = say_nothing) -> Reconciled:
+    """Compare gold at the store's cursor with the store; raises `PushUnderWay` where the cursor never stands still."""
+    with Comparison(lake, address, view, told) as comparison:
+        return comparison.found
 
 
-def control_of(address: Address, view: FeatureView) -> Control | None:
-    async def read(client: StoreClient) -> Control | None:
-        await ensure_table(client)
-        return (await read_controls(client, [view.name])).get(view.name)
-
-    return with_client(address, read)
-
-
-def compare(lake: Lake, address: Address, view: FeatureView, control: Control | None) -> Reconciled:
-    cursor = control.cursor if control else None
-    known = cursor is not None and (cursor.table_id, cursor.fingerprint) == (
-        lake.table_id(view.table),
-        view.publication_fingerprint,
-    )
-    gold = lake.read(view.table, version=cursor.version if cursor and known else None)
-    expected = encoded(online_rows(gold, view), view).select("item_key", what_counts().alias("expected"))
-    stored = stored_values(lake.spark, address, view.name).select("item_key", what_counts().alias("stored"))
-    both = expected.join(stored, on="item_key", how="full_outer")  # unique per key on both sides
-    counts = both.agg(
-        F.count_if(F.col("stored").isNull()).alias("missing"),
-        F.count_if(F.col("expected").isNull()).alias("ghost"),
-        F.count_if(F.col("expected") != F.col("stored")).alias("different"),
-    ).collect()[0]
-    return Reconciled(compared=gold.count(), **counts.asDict())
+def repair_view(lake: Lake, address: Address, view: FeatureView, *, told: Told = say_nothing) -> Reconciled:
+    """Push, compare, and write what differs as gold has it, so many keys under each lease."""
+    told("pushing first")
+    push_views(lake, address, [view])
+    with Comparison(lake, address, view, told) as comparison:
+        found = comparison.found
+        if not found.differing:
+            return found
+        run = ledger.Run()
+        done: list[Pushed] = []
+        for keys in chunks(comparison.suspects.frame):
+            told(f"repairing, {len(done) * KEYS_PER_LEASE:,} of {found.differing:,} keys are done")
+            done.append(repair_keys(lake, address, view, small_frame(lake.spark, keys, "item_key string")))
+        ledger.append(lake, run, {view.name: ledger.total(done)})
+        comparison.look_again()
+        return replace(found, repaired=found.differing - comparison.found.differing)
 
 
-def what_counts() -> Column:
-    """Schema and payload of a packed value: the rest of its header tells only when it was written."""
-    return F.concat(F.substring("value", 9, 8), F.substring("value", HEADER.itemsize + 1, LONGEST))
+def chunks(suspects: DataFrame) -> Iterator[tuple[tuple[str], ...]]:
+    keys = ((row.item_key,) for row in suspects.select("item_key").toLocalIterator())
+    while chunk := tuple(islice(keys, KEYS_PER_LEASE)):
+        yield chunk
 
 
-def encoded(rows: DataFrame, view: FeatureView) -> DataFrame:
-    """The rows as `item_key, value`, packed as a push packs them."""
-    name, features = view.name, view.features
+class Comparison:
+    """What differs between gold and store for good; the keys are held until the end of the block."""
 
-    def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        codec = Codec(name, features)
-        for batch in batches:
-            columns = [column_values(batch.column(feature.name), feature) for feature in features]
-            values = pa.array(codec.encode(columns, as_of=0), pa.binary())
-            yield pa.RecordBatch.from_arrays([batch.column("item_key"), values], ["item_key", "value"])
+    def __init__(self, lake: Lake, address: Address, view: FeatureView, told: Told) -> None:
+        self.lake = lake
+        self.address = address
+        self.view = view
+        self.told = told
+        self.held = ExitStack()
 
-    return rows.mapInArrow(encode, "item_key string, value binary")
+    def __enter__(self) -> "Comparison":
+        with ExitStack() as if_it_fails:
+            if_it_fails.enter_context(self.held)
+            self.look()
+            if_it_fails.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.held.close()
+
+    @property
+    def found(self) -> Reconciled:
+        counts = self.suspects.counts
+        return Reconciled(
+            compared=self.compared, missing=counts[INSERT], ghost=counts[REMOVAL], different=counts[UPDATE]
+        )
+
+    def look(self) -> None:
+        """Compare everything, and then again what differs."""
+        self.told("comparing all")
+        gold = gold_at(self.lake, self.view, cursor_of(control_of(self.address, self.view.name)))
+        stored = stored_values(self.lake.spark, self.address, self.view.name)
+        self.suspects = self.held.enter_context(differing(snapshot(gold, stored, self.view), self.view))
+        if self.suspects.counts[ROWS]:
+            self.look_again()
+        self.compared = gold.count()
+
+    def look_again(self) -> None:
+        """Of the keys that differed, keep those that still do at a cursor that stands still."""
+        count, keys = self.suspects.counts[ROWS], self.suspects.frame.select("item_key")
+        for _ in range(LOOKS):
+            self.told(f"looking again at {count:,} keys")
+            before = control_of(self.address, self.view.name)
+            if before is None or not before.open:
+                found = self.held.enter_context(differing(self.pairs(keys, cursor_of(before)), self.view))
+                if standing(control_of(self.address, self.view.name)) == standing(before):
+                    self.suspects = found
+                    return
+            time.sleep(PAUSE_SECONDS)
+        raise PushUnderWay(
+            f"view {self.view.name}: pushes came between all of {LOOKS} looks at {count:,} keys, or one was left open; "
+            "run `tailrace run publish`, then reconcile again"
+        )
+
+    def pairs(self, keys: DataFrame, cursor: Cursor | None) -> DataFrame:
+        """What gold and the store have of some keys."""
+        now = rows_of(keys, gold_at(self.lake, self.view, cursor), self.view).select("item_key", "now")
+        was = stored_values_of(keys, self.address, self.view.name).withColumnRenamed("value", "was")
+        return now.join(was, on="item_key", how="left").withColumn("images", F.lit(1))
+
+
+def differing(rows: DataFrame, view: FeatureView) -> AbstractContextManager[Held]:
+    """Keys whose values differ, and in what."""
+    decisions = decided(rows, view, suppress=True, as_of=0).where("difference IS NOT NULL")
+    kinds = {kind: (F.col("difference") == kind).cast("int") for kind in (INSERT, UPDATE, REMOVAL)}
+    return held(decisions.select("item_key", "difference"), totals=kinds)
+
+
+def gold_at(lake: Lake, view: FeatureView, cursor: Cursor | None) -> DataFrame:
+    """Gold as the store should hold it: at the cursor, or as it is where that is of another definition or not in gold."""
+    if cursor is None or cursor.fingerprint != view.publication_fingerprint or not has_version(lake, view, cursor):
+        return lake.read(view.table)
+    return lake.read(view.table, version=cursor.version)
+
+
+def cursor_of(control: Control | None) -> Cursor | None:
+    return control.cursor if control else None
+
+
+def standing(control: Control | None) -> tuple[Cursor | None, int | None, bool] | None:
+    """What changes when a push writes: compared before and after a look."""
+    return (control.cursor, control.declared, control.open) if control else None

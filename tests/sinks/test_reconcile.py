@@ -1,0 +1,87 @@
+"""Reconciliation on a system that goes on, and repair."""
+
+from dataclasses import replace
+
+import pytest
+
+from online import control
+from online.items import to_binary
+from sinks import reconcile
+from sinks.lease import PushUnderWay, leased
+from sinks.protocol import PushFirst
+from sinks.push import repair_keys
+from sinks.reconcile import repair_view
+from tests.sinks.publisher import VISITS
+
+
+def test_planted_differences_are_found_and_repaired(publisher):
+    publisher.become(**{f"d{number}": number for number in range(1, 8)})
+    publisher.push()
+    publisher.lose("document|2:d1")
+    publisher.damage("d2", visits=to_binary(b""), **{"visits#s": {"N": "1"}})  # a tombstone
+    publisher.damage("d3", visits=to_binary(b"other"), **{"visits#s": {"N": "1"}})
+    publisher.damage("ghost", visits=to_binary(b"what"), **{"visits#s": {"N": "1"}}, profile=to_binary(b"theirs"))
+
+    assert publisher.reconcile() == (2, 1, 1)
+    done = repair_view(publisher.lake, publisher.address, VISITS)
+
+    assert (done.missing, done.ghost, done.different, done.repaired) == (2, 1, 1, 4)
+    assert publisher.reconcile() == (0, 0, 0)
+    assert publisher.history()[-5:] == [
+        *((publisher.sequences()["d1"], key, "") for key in ("d1", "d2", "d3")),
+        (publisher.sequences()["d1"], "ghost", "gone"),
+        (publisher.sequences()["d1"], "confirmed", ""),
+    ]
+
+
+def test_a_repair_takes_the_lease_for_so_many_keys_at_a_time(publisher, monkeypatch):
+    monkeypatch.setattr("sinks.reconcile.KEYS_PER_LEASE", 2)
+    publisher.become(a=1, b=2, c=3)
+    pushed = publisher.push()
+    for name in ("a", "b", "c"):
+        publisher.lose(f"document|1:{name}")
+
+    done = repair_view(publisher.lake, publisher.address, VISITS)
+
+    assert (done.missing, done.repaired) == (3, 3)
+    # One sequence for the push that goes first, then one per lease.
+    assert sorted(sequence - pushed.sequence for sequence in publisher.sequences().values()) == [2, 2, 3]
+
+
+def test_a_reconciliation_counts_nothing_that_a_push_changed_meanwhile(publisher, monkeypatch):
+    publisher.become(a=1, b=2)
+    publisher.push()
+    real, pushes = reconcile.gold_at, iter([{"a": 5, "b": 2}, {"a": 6}])
+
+    def after_a_push(lake, view, cursor):
+        if rows := next(pushes, None):
+            publisher.become(**rows)
+            publisher.push()
+        return real(lake, view, cursor)
+
+    monkeypatch.setattr(reconcile, "gold_at", after_a_push)
+
+    assert publisher.reconcile() == (0, 0, 0)
+    assert next(pushes, None) is None
+
+
+def test_a_reconciliation_does_not_judge_while_a_push_is_open(publisher, monkeypatch):
+    monkeypatch.setattr("sinks.reconcile.LOOKS", 2)
+    publisher.become(a=1)
+    publisher.push()
+    publisher.lose("document|1:a")
+    with leased(publisher.address, "visits", seconds=30) as taken:
+        publisher.with_client(lambda client: control.declare_push(client, "visits", sequence=taken.sequence))
+
+        with pytest.raises(PushUnderWay, match="run `tailrace run publish`, then reconcile again"):
+            publisher.reconcile()
+
+
+def test_a_repair_under_another_definition_waits_for_a_push(publisher):
+    publisher.become(a=1)
+    publisher.push()
+    keys = publisher.lake.spark.createDataFrame([("document|1:a",)], "item_key string")
+    redefined = replace(VISITS, online_when="views > 0")
+
+    with pytest.raises(PushFirst, match="its definition is not what it was at the cursor"):
+        repair_keys(publisher.lake, publisher.address, redefined, keys)
