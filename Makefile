@@ -29,8 +29,9 @@ test: setup ## run the quick tests
 test-slow: setup ## run the slow tests: kills, races, whole runs
 	@.venv/bin/pytest -m slow
 
-soak: setup ## run the long tests: random histories, many times over. ROUNDS=20
+soak: setup ## run the long tests: random histories, many times over, and killed pushes. ROUNDS=20 KILLS=200
 	@HISTORY_ROUNDS="$(ROUNDS)" .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
+	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py
 
 check: setup ## lint, check the format, the types and the direction of imports
 	@.venv/bin/ruff check

@@ -12,6 +12,8 @@ class Type(StrEnum):
     FLOAT64 = "double"
     BOOL = "boolean"
     TIMESTAMP = "timestamp"
+    # What a value is packed into; features are not.
+    BINARY = "binary"
     # Sums of decimals are exact in any order; only state is kept in it, features are not.
     DECIMAL = "decimal(38,6)"
 

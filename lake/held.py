@@ -1,8 +1,9 @@
 """Rows that are computed once, counted as they are, and then read several times."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pyspark import StorageLevel
@@ -25,14 +26,17 @@ class Held:
 
 
 @contextmanager
-def held(rows: DataFrame, **counted: Column) -> Iterator[Held]:
-    """Compute rows in one pass and keep them for the statements inside; `counted` has conditions to count by.
+def held(rows: DataFrame, *, totals: Mapping[str, Column] = MappingProxyType({}), **counted: Column) -> Iterator[Held]:
+    """Compute rows in one pass and keep them for the statements inside.
+
+    `counted` has conditions to count by, `totals` whole numbers to add up.
 
     Not `DataFrame.persist`: that keeps the plan, which is then analysed again with all that is built on it, and takes
     jobs of its own to count. Each block is kept by two executors where there are more than one.
     """
     seen = Observation()
     counts = [F.count_if(condition).alias(name) for name, condition in counted.items()]
+    counts += [F.sum(number).alias(name) for name, number in totals.items()]
     observed = rows.observe(seen, F.count(F.lit(1)).alias(ROWS), *counts)
     frame = observed.localCheckpoint(storageLevel=StorageLevel.MEMORY_AND_DISK_2)
     try:

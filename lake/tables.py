@@ -152,6 +152,11 @@ class Lake:
             else:
                 return
 
+    def append(self, table: Table, rows: DataFrame) -> None:
+        """Append rows; what is appended twice is there twice."""
+        self.create(table)
+        rows.select(*table.columns).write.format("delta").mode("append").save(self.path(table))
+
     def append_once(self, table: Table, rows: DataFrame, *, number: int) -> None:
         """Append rows under a rising number; an append under a number already reached does nothing."""
         self.create(table)

@@ -34,6 +34,11 @@ async def ensure_table(client: StoreClient) -> None:
         await asyncio.sleep(0.5)
 
 
+async def item_count(client: StoreClient) -> int:
+    """About how many items the table holds; DynamoDB counts them every six hours."""
+    return int((await client.call("DescribeTable", {"TableName": client.table}))["Table"].get("ItemCount", 0))
+
+
 async def _create_table(client: StoreClient) -> None:
     request = {
         "TableName": client.table,
@@ -80,13 +85,21 @@ async def _read_part(
 
 
 async def scan(
-    client: StoreClient, attributes: Sequence[str], *, segment: int = 0, segments: int = 1
+    client: StoreClient,
+    attributes: Sequence[str],
+    *,
+    segment: int = 0,
+    segments: int = 1,
+    having: str | None = None,
 ) -> AsyncIterator[list[Item]]:
-    """Read some attributes of every item of one segment of the table, page by page."""
+    """Read some attributes of every item of one segment of the table, or of those `having` one, page by page."""
     names, projection = projected(attributes)
     request: dict[str, Any] = {"TableName": client.table, "ConsistentRead": True}
     request |= {"ProjectionExpression": projection, "ExpressionAttributeNames": names}
     request |= {"Segment": segment, "TotalSegments": segments}
+    if having is not None:
+        names |= {"#having": having}
+        request |= {"FilterExpression": "attribute_exists(#having)"}
     while True:
         answer = await client.call("Scan", request)
         yield answer["Items"]

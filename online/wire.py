@@ -20,6 +20,8 @@ FIRST_DELAY_SECONDS = 0.05
 LONGEST_DELAY_SECONDS = 2.0
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
 
+# What the next attempt need not meet: no answer, half an answer, another write to the same item at the same moment.
+PASSING = frozenset({"Unreachable", "Unreadable", "TransactionConflictException", "ReplicatedWriteConflictException"})
 THROTTLED = frozenset(
     {
         "ThrottlingException",
@@ -52,6 +54,13 @@ class Patience:
         self._began = time.monotonic()
         self._made = 0
 
+    def begin_again(self, progress: float | None) -> None:
+        """Count from the first attempt, or from when something else last went through, on the monotonic clock."""
+        if self._made == 0:
+            self._began = time.monotonic()
+        elif progress is not None:
+            self._began = max(self._began, progress)
+
     async def wait_after(self, failure: StoreError) -> None:
         """Wait for the next attempt; raises the failure where there is none."""
         self._made += 1
@@ -65,12 +74,14 @@ class Patience:
 
 
 class StoreClient:
-    """Calls operations of one table; make it with `open_store`."""
+    """Calls operations of one table, and counts its requests and the bytes sent; make it with `open_store`."""
 
     def __init__(
         self, session: aiohttp.ClientSession, *, url: str, region: str, table: str, patience: float | None = None
     ) -> None:
         self.table = table
+        self.requests = 0
+        self.bytes_sent = 0
         self._patience = patience
         self._session = session
         self._url = url
@@ -86,13 +97,14 @@ class StoreClient:
         patience = self.be_patient() if attempts is None else Patience(attempts=attempts)
         while True:
             try:
-                return await self._send(operation, body)
+                return await self.send(operation, body)
             except StoreError as error:
                 if not is_transient(error):
                     raise
                 await patience.wait_after(error)
 
-    async def _send(self, operation: str, body: bytes) -> Json:
+    async def send(self, operation: str, body: bytes) -> Json:
+        """Send an encoded request once."""
         try:
             return await self._exchange(operation, body)
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -100,6 +112,8 @@ class StoreClient:
 
     async def _exchange(self, operation: str, body: bytes) -> Json:
         headers = self._signer.headers(operation, body)
+        self.requests += 1
+        self.bytes_sent += len(body)
         async with self._session.post(self._url, data=body, headers=headers) as response:
             raw = await response.read()
         answer = parse(raw)
@@ -123,7 +137,7 @@ def parse(raw: bytes) -> Json | None:
 
 def is_transient(error: StoreError) -> bool:
     """Whether the same request may succeed later."""
-    return is_throttling(error) or error.code in ("Unreachable", "Unreadable") or error.details.get("status", 0) >= 500
+    return is_throttling(error) or error.code in PASSING or error.details.get("status", 0) >= 500
 
 
 def is_throttling(error: StoreError) -> bool:

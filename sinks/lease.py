@@ -37,6 +37,16 @@ def with_client(address: Address, action: Callable[[StoreClient], Awaitable[T]],
     return asyncio.run(run())
 
 
+def control_of(address: Address, view: str) -> Control | None:
+    """A view's control item as it is; None for a view that was never pushed."""
+
+    async def read(client: StoreClient) -> Control | None:
+        await ensure_table(client)
+        return (await control.read_controls(client, [view])).get(view)
+
+    return with_client(address, read)
+
+
 @contextmanager
 def leased(address: Address, view: str, *, seconds: float) -> Iterator[Control]:
     """Take the view's lease and renew it until the block ends.

@@ -1,4 +1,8 @@
-"""What a push writes: gold's change feed folded to one decision per key."""
+"""What a push decides upon: per key, what the store has and what gold has, as Spark rows not yet packed.
+
+Every frame here has `item_key`; `was` and `now`, a struct of features or, from the store, a packed value, null where
+there is nothing; and `images`, how many rows that was found from, `UNKNOWN` where nothing tells what the store has.
+"""
 
 from collections.abc import Iterable
 
@@ -8,10 +12,7 @@ from pyspark.sql import functions as F
 from features.language import FeatureView
 from lake.history import BEFORE_IMAGES
 
-# What becomes of a key.
-WRITE = "write"
-REMOVE = "remove"
-SUPPRESS = "suppress"
+UNKNOWN = 0
 
 
 def item_key(entities: Iterable[tuple[str, str]]) -> Column:
@@ -25,42 +26,71 @@ def key_of(view: FeatureView) -> Column:
     return item_key((entity.name, entity.key) for entity in view.entities)
 
 
-def online_rows(gold: DataFrame, view: FeatureView) -> DataFrame:
-    """The rows of gold that the store holds, as `item_key` and features."""
-    return gold.where(is_online(view)).select(key_of(view).alias("item_key"), *view.feature_names)
-
-
 def is_online(view: FeatureView) -> Column:
     """`online_when`, a null counting as not met."""
     return F.coalesce(F.expr(view.online_when), F.lit(False)) if view.online_when else F.lit(True)
 
 
-def net_changes(changes: DataFrame, view: FeatureView, *, suppress: bool) -> DataFrame:
-    """Fold a change feed to `item_key, action` and features, one row per key that changed.
+def online_rows(gold: DataFrame, view: FeatureView) -> DataFrame:
+    """The rows of gold that the store holds, as `item_key, now`."""
+    features = F.struct(*view.feature_names).alias("now")
+    return gold.where(is_online(view)).select(key_of(view).alias("item_key"), features)
 
-    The last image decides whether the key is online; the first tells what the store held at the cursor.
-    Equal images are suppressed where `suppress` allows it, which it does only if no earlier push was left open.
+
+def first_load(gold: DataFrame, view: FeatureView) -> DataFrame:
+    """Every online row of gold, for a store that has nothing."""
+    nothing = F.when(F.lit(False), F.col("now")).alias("was")
+    return spread(online_rows(gold, view)).select("item_key", nothing, "now", F.lit(1).alias("images"))
+
+
+def net_changes(changes: DataFrame, view: FeatureView) -> DataFrame:
+    """Fold a change feed to one row per key that changed.
+
+    The last image tells what is online now; the first, what the store held at the cursor. `sinks.protocol.fold` says the
+    same for one key in plain Python.
     """
-    features = F.struct(*view.feature_names)
-    image = F.struct(
-        F.when(is_online(view), features).alias("row"), F.col("_change_type").isin(*BEFORE_IMAGES).alias("is_before")
-    )
+    is_before = F.col("_change_type").isin(*BEFORE_IMAGES)
+    image = F.struct(F.when(is_online(view), F.struct(*view.feature_names)).alias("row"), is_before.alias("is_before"))
     # Within a commit, what was there before comes before what is there after.
-    order = F.struct("_commit_version", ~F.col("_change_type").isin(*BEFORE_IMAGES))
-    folded = changes.groupBy(key_of(view).alias("item_key")).agg(
-        F.min_by(image, order).alias("first"), F.max_by(image, order).alias("last")
+    order = F.struct("_commit_version", ~is_before)
+    images = spread(changes.select(key_of(view).alias("item_key"), image.alias("image"), order.alias("order")))
+    folded = images.groupBy("item_key").agg(
+        F.min_by("image", "order").alias("first"),
+        F.max_by("image", "order").alias("last"),
+        F.count(F.lit(1)).alias("images"),
     )
     was = F.when(F.col("first.is_before"), F.col("first.row"))
     now = F.when(~F.col("last.is_before"), F.col("last.row"))
-    unchanged = F.lit(suppress) & was.eqNullSafe(now)
-    action = F.when(unchanged, SUPPRESS).when(now.isNotNull(), WRITE).otherwise(REMOVE)
-    values = [now[name].alias(name) for name in view.feature_names]
-    return folded.select("item_key", action.alias("action"), *values)
+    return folded.select("item_key", was.alias("was"), now.alias("now"), "images")
 
 
-def snapshot_changes(gold: DataFrame, stored: DataFrame, view: FeatureView) -> DataFrame:
-    """Every online row of gold as a write, and every other key that the store holds as a removal."""
-    rows = online_rows(gold, view)
-    writes = rows.withColumn("action", F.lit(WRITE))
-    ghosts = stored.select("item_key").join(rows.select("item_key"), on="item_key", how="left_anti")
-    return writes.unionByName(ghosts.withColumn("action", F.lit(REMOVE)), allowMissingColumns=True)
+def snapshot(gold: DataFrame, stored: DataFrame, view: FeatureView) -> DataFrame:
+    """Every online row of gold beside what the store holds, and every other key of the store."""
+    was = stored.select("item_key", F.col("value").alias("was"))
+    both = online_rows(gold, view).join(was, on="item_key", how="full_outer")  # unique per key on both sides
+    return spread(both.select("item_key", "was", "now", F.lit(1).alias("images")))
+
+
+def with_keys(rows: DataFrame, keys: DataFrame, gold: DataFrame, view: FeatureView) -> DataFrame:
+    """The rows, and those of further keys as gold has them now, what the store has of them being unknown.
+
+    In one pass over the rows: two reads of a store that late writes still reach would tell of two moments.
+    """
+    in_gold = online_rows(gold, view).withColumnRenamed("now", "in_gold")
+    found = rows.join(keys, on="item_key", how="full_outer").join(in_gold, on="item_key", how="left")
+    now = F.when(F.col("images").isNull(), F.col("in_gold")).otherwise(F.col("now"))
+    return spread(
+        found.select("item_key", "was", now.alias("now"), F.coalesce("images", F.lit(UNKNOWN)).alias("images"))
+    )
+
+
+def rows_of(keys: DataFrame, gold: DataFrame, view: FeatureView) -> DataFrame:
+    """Some keys as gold has them, what the store has of them being unknown."""
+    found = keys.join(online_rows(gold, view), on="item_key", how="left")
+    nothing = F.when(F.lit(False), F.col("now")).alias("was")
+    return found.select("item_key", nothing, "now", F.lit(UNKNOWN).alias("images"))
+
+
+def spread(rows: DataFrame) -> DataFrame:
+    """The rows by key over all cores: what comes next, packing and writing, costs more than the shuffle."""
+    return rows.repartition(rows.sparkSession.sparkContext.defaultParallelism, "item_key")

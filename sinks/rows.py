@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
-from contracts.tables import Column
 from online.wire import StoreError
 from settings import Writes
 
@@ -20,42 +20,44 @@ OWN_REFUSALS = frozenset(
 )
 
 OUTCOME = (
-    "written bigint, removed bigint, stale bigint, bytes bigint, refused bigint, "
+    "written bigint, removed bigint, stale bigint, bytes bigint, refused bigint, requests bigint, bytes_sent bigint, "
     "failed array<struct<key:string,reason:string>>"
 )
 FAILURE = pa.struct([("key", pa.string()), ("reason", pa.string())])
-COUNTS = ("written", "removed", "stale", "bytes", "refused")
+COUNTS = ("written", "removed", "stale", "bytes", "refused", "requests", "bytes_sent")
 OUTCOME_SCHEMA = pa.schema([*((name, pa.int64()) for name in COUNTS), ("failed", pa.list_(FAILURE))])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where the store is, how it is written, and how many requests one task keeps in flight."""
+    """Where the store is, how it is written, how many requests one task keeps in flight, and how long a push holds its
+    lease without renewing it.
+    """
 
     url: str
     region: str
     table: str
     in_flight: int
     writes: Writes
+    lease_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sequenced:
-    """What every write of one push carries: the view, its schema, the sequence and the as-of in microseconds.
+    """What every write of one push carries: the view and the sequence.
 
     `lease_seconds` is how long the push holds its lease without renewing it.
     """
 
     view: str
-    features: tuple[Column, ...]
     sequence: int
-    as_of: int
     lease_seconds: float
 
 
 @dataclass
 class Outcome:
-    """What became of rows: values written, tombstones written, refused as stale; bytes of the values.
+    """What became of rows: values written, tombstones written, refused as stale; bytes of the values, and the requests
+    and bytes that this took.
 
     `failed` has the first keys that the store refused for themselves, with its reasons; `refused` counts all.
     """
@@ -65,6 +67,8 @@ class Outcome:
     stale: int = 0
     bytes: int = field(default=0, compare=False)
     refused: int = 0
+    requests: int = field(default=0, compare=False)
+    bytes_sent: int = field(default=0, compare=False)
     failed: list[tuple[str, str]] = field(default_factory=list)
 
     def count(self, row: Row) -> None:
@@ -84,6 +88,11 @@ class Outcome:
         """One row of `OUTCOME`."""
         failed = [{"key": key, "reason": reason} for key, reason in self.failed]
         return pa.RecordBatch.from_pylist([vars(self) | {"failed": failed}], schema=OUTCOME_SCHEMA)
+
+
+def outcome_of(row: Any) -> Outcome:
+    """The outcome of one task from Spark's row of `OUTCOME`."""
+    return Outcome(**row.asDict() | {"failed": [(failure.key, failure.reason) for failure in row.failed]})
 
 
 def total(outcomes: Iterable[Outcome]) -> Outcome:

@@ -1,41 +1,97 @@
-"""Read what the store holds of one view, from Spark's executors, in parallel segments."""
+"""Read what the store holds of one view, from Spark's executors: all of it in parallel segments, or some keys."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from online.items import KEY, binary, scan, sequence_attribute
-from online.wire import open_store
+from online.items import KEY, Item, binary, item_count, read_items, scan, sequence_attribute
+from online.wire import StoreClient, open_store
+from sinks.lease import with_client
 from sinks.rows import TOMBSTONE, Address
 
-STORED = "item_key string, value binary, sequence bigint"
-PAGE = pa.schema([("item_key", pa.string()), ("value", pa.binary()), ("sequence", pa.int64())])
-SEGMENTS = 4
+STORED = "item_key string, value binary"
+PAGE = pa.schema([("item_key", pa.string()), ("value", pa.binary())])
+
+ITEMS_PER_SEGMENT = 25_000  # some pages: the parts whose end is told as progress
+SEGMENTS = range(4, 1_001)  # how few and how many there may be
 
 
 def stored_values(spark: SparkSession, address: Address, view: str) -> DataFrame:
-    """The values of a view as `item_key, value, sequence`, tombstones left out."""
-    segments = spark.range(0, SEGMENTS, 1, SEGMENTS)
+    """The values of a view as `item_key, value`, tombstones left out."""
+    count = with_client(address, item_count)
+    segments = min(max(count // ITEMS_PER_SEGMENT, SEGMENTS.start), SEGMENTS.stop - 1)
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for segment in batch.column("id").to_pylist():
-                yield from asyncio.run(read_segment(address, view, segment))
+                yield from one_by_one(read_segment(address, view, segment, segments))
 
-    return segments.mapInArrow(read, STORED)
+    return spark.range(0, segments, 1, segments).mapInArrow(read, STORED)
 
 
-async def read_segment(address: Address, view: str, segment: int) -> list[pa.RecordBatch]:
-    sequence = sequence_attribute(view)
-    pages = []
+def one_by_one(pages: AsyncIterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Pages as they come, for code that is not asynchronous: a task never holds a whole segment."""
+    with asyncio.Runner() as runner:
+        while True:
+            try:
+                yield runner.run(next_of(pages))
+            except StopAsyncIteration:
+                return
+
+
+async def next_of(pages: AsyncIterator[pa.RecordBatch]) -> pa.RecordBatch:
+    return await anext(pages)
+
+
+def stored_values_of(keys: DataFrame, address: Address, view: str) -> DataFrame:
+    """The values of a view for some keys, as `item_key, value`; a key without one is left out."""
+
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield asyncio.run(read_keys(address, view, batch.column("item_key").to_pylist()))
+
+    return keys.select("item_key").mapInArrow(read, STORED)
+
+
+async def read_segment(address: Address, view: str, segment: int, segments: int) -> AsyncIterator[pa.RecordBatch]:
     async with open_store(url=address.url, region=address.region, table=address.table) as client:
-        async for items in scan(client, (view, sequence), segment=segment, segments=SEGMENTS):
-            rows = [
-                {"item_key": item[KEY]["S"], "value": value, "sequence": int(item[sequence]["N"])}
-                for item in items
-                if (value := binary(item, view)) is not None and value != TOMBSTONE
-            ]
-            pages.append(pa.RecordBatch.from_pylist(rows, PAGE))
-    return pages
+        async for items in scan(client, (view,), segment=segment, segments=segments):
+            yield page_of(items, view)
+
+
+async def read_keys(address: Address, view: str, keys: list[str]) -> pa.RecordBatch:
+    async with open_store(url=address.url, region=address.region, table=address.table) as client:
+        return page_of((await read_items(client, keys, (view,))).values(), view)
+
+
+def page_of(items: Iterable[Item], view: str) -> pa.RecordBatch:
+    found = ((item[KEY]["S"], binary(item, view)) for item in items)
+    rows = [{"item_key": key, "value": value} for key, value in found if value is not None and value != TOMBSTONE]
+    return pa.RecordBatch.from_pylist(rows, PAGE)
+
+
+async def has_values(client: StoreClient, view: str) -> bool:
+    """Whether the store holds anything of a view, tombstones included."""
+    sequence = sequence_attribute(view)
+
+    async def is_in(segment: int) -> bool:
+        async for items in scan(client, (), segment=segment, segments=SEGMENTS.start, having=sequence):
+            if items:
+                return True
+        return False
+
+    return any(await asyncio.gather(*map(is_in, range(SEGMENTS.start))))
+
+
+async def highest_sequence(client: StoreClient, view: str) -> int | None:
+    """The highest sequence of a view in the store; None where it holds nothing of it."""
+    sequence = sequence_attribute(view)
+
+    async def of(segment: int) -> list[int]:
+        pages = scan(client, (sequence,), segment=segment, segments=SEGMENTS.start, having=sequence)
+        return [max(int(item[sequence]["N"]) for item in items) async for items in pages if items]
+
+    found = await asyncio.gather(*map(of, range(SEGMENTS.start)))
+    return max((highest for part in found for highest in part), default=None)

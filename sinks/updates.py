@@ -4,14 +4,12 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from online.items import KEY, sequence_attribute, to_binary
-from online.wire import StoreClient, StoreError, is_throttling, is_transient
+from online.wire import Patience, StoreClient, StoreError, is_throttling, is_transient
 from sinks.fence import Fence
 from sinks.pace import Pace
 from sinks.rows import OWN_REFUSALS, Outcome, Row, Sequenced, told_of
 
 UPDATES_PER_PLACE = 8  # under way where one transaction would be: an update carries one row, not 99
-
-CONFLICTS = frozenset({"TransactionConflictException", "ReplicatedWriteConflictException"})
 
 
 def writers(
@@ -35,7 +33,7 @@ async def write(client: StoreClient, row: Row, push: Sequenced, outcome: Outcome
     patience = client.be_patient()
     while True:
         try:
-            await send(client, row, push, fence=fence, pace=pace)
+            await send(client, row, push, fence=fence, pace=pace, patience=patience)
         except StoreError as error:
             if error.code == "ConditionalCheckFailedException":
                 outcome.stale += 1
@@ -43,7 +41,7 @@ async def write(client: StoreClient, row: Row, push: Sequenced, outcome: Outcome
             if error.code in OWN_REFUSALS:
                 outcome.refuse(row[0], f"{error.code}: {error.message}")
                 return
-            if not is_transient(error) and error.code not in CONFLICTS:
+            if not is_transient(error):
                 raise told_of(error, [row], push) from error
             try:
                 await patience.wait_after(error)
@@ -54,9 +52,11 @@ async def write(client: StoreClient, row: Row, push: Sequenced, outcome: Outcome
             return
 
 
-async def send(client: StoreClient, row: Row, push: Sequenced, *, fence: Fence, pace: Pace) -> None:
+async def send(client: StoreClient, row: Row, push: Sequenced, *, fence: Fence, pace: Pace, patience: Patience) -> None:
     """Send one row once, at the pace that the store takes and under a lease that was just seen."""
     async with pace.place() as entered:
+        # Waiting for a place is no failure, nor is a store that takes other rows meanwhile.
+        patience.begin_again(pace.last_success)
         await fence.pass_through()
         try:
             await client.call("UpdateItem", update(client, row, push), attempts=1)

@@ -5,34 +5,31 @@ from collections.abc import Iterable, Iterator
 
 import aiohttp
 import pyarrow as pa
+from pyspark.sql import DataFrame
 
-from online.arrow import column_values
-from online.codec import Codec
 from online.wire import PATIENCE_SECONDS, TIMEOUT, open_store
 from sinks import transactions, updates
-from sinks.net_changes import WRITE
-from sinks.rows import TOMBSTONE, Address, Outcome, Row, Sequenced
+from sinks.rows import OUTCOME, TOMBSTONE, Address, Outcome, Row, Sequenced, outcome_of, total
 
 WAYS = {"transactions": transactions.writers, "updates": updates.writers}
 
 
-def write_batches(batches: Iterable[pa.RecordBatch], address: Address, push: Sequenced) -> Iterator[pa.RecordBatch]:
-    """Write Arrow batches of `item_key, action` and features; yields one row of `OUTCOME`."""
-    yield asyncio.run(write_rows(encode(batches, push), address, push)).to_arrow()
+def write_changes(changes: DataFrame, address: Address, push: Sequenced) -> Outcome:
+    """Write rows `item_key, value`, a null value being a removal, from the executors; returns what became of all."""
+
+    def write_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield asyncio.run(write_rows(unpacked(batches), address, push)).to_arrow()
+
+    outcomes = changes.select("item_key", "value").mapInArrow(write_partition, OUTCOME).collect()
+    return total(map(outcome_of, outcomes))
 
 
-def encode(batches: Iterable[pa.RecordBatch], push: Sequenced) -> Iterator[Row]:
-    """Item keys with their packed values, a tombstone being empty."""
-    codec = Codec(push.view, push.features)
+def unpacked(batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
+    """Item keys with their values, a tombstone being empty."""
     for batch in batches:
-        if batch.num_rows == 0:
-            continue
-        columns = [column_values(batch.column(feature.name), feature) for feature in push.features]
-        values = codec.encode(columns, as_of=push.as_of)
-        actions = batch.column("action").to_pylist()
-        keys = batch.column("item_key").to_pylist()
-        for key, action, value in zip(keys, actions, values, strict=True):
-            yield key, value if action == WRITE else TOMBSTONE
+        values = batch.column("value").to_pylist()
+        for key, value in zip(batch.column("item_key").to_pylist(), values, strict=True):
+            yield key, TOMBSTONE if value is None else value
 
 
 async def write_rows(
@@ -58,4 +55,5 @@ async def write_rows(
         finally:
             for writer in writers:
                 writer.cancel()
+        outcome.requests, outcome.bytes_sent = client.requests, client.bytes_sent
     return outcome

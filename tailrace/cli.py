@@ -10,7 +10,7 @@ import typer
 from contracts.slots import parse_as_of
 from serving.catalogue import catalogue
 from settings import read_settings
-from tailrace import bench_commands, event_commands, report, store_commands
+from tailrace import bench_commands, check_commands, event_commands, report, store_commands
 from tailrace.errors import TOLD, CommandError
 from tailrace.output import AsJson, aside, progress, show
 from tailrace.refresh import Home
@@ -19,6 +19,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="A feature st
 app.add_typer(event_commands.app, name="events")
 app.add_typer(store_commands.app, name="store")
 app.add_typer(bench_commands.app, name="bench")
+app.add_typer(check_commands.app)
 features_app = typer.Typer(no_args_is_help=True, help="The feature definitions.")
 app.add_typer(features_app, name="features")
 
@@ -28,6 +29,15 @@ AsOf = Annotated[
     str | None, typer.Option(metavar="TIME", help="Event time on the 15-minute grid, UTC; the last tick by default.")
 ]
 Full = Annotated[bool, typer.Option("--full", help="Compute gold anew; the time may be an earlier one.")]
+
+Allowed = Annotated[
+    str | None,
+    typer.Option(
+        "--allow-large-change",
+        metavar="REASON",
+        help="Push even if most of a view changes; the ledger keeps the reason.",
+    ),
+]
 
 
 def main() -> None:
@@ -46,13 +56,13 @@ def home() -> Home:
 
 
 @app.command()
-def refresh(as_of: AsOf = None, full: Full = False, as_json: AsJson = False) -> None:
+def refresh(as_of: AsOf = None, full: Full = False, allowed: Allowed = None, as_json: AsJson = False) -> None:
     """Take in what landed, refresh every view, push what changed."""
     from tailrace.refresh import refresh as run_refresh
 
     with progress("refresh") as told:
         time = parse_as_of(as_of) if as_of is not None else None
-        done = run_refresh(home(), as_of=time, full=full, progress=told)
+        done = run_refresh(home(), as_of=time, full=full, allowed=allowed, progress=told)
     shown = report.refresh_json(done)
     maintained = report.maintained_lines(shown.get("maintained", {}))
     show(shown, report.refresh_table(shown), report.landed_line(shown["landed"]), *maintained, as_json=as_json)
@@ -63,6 +73,7 @@ def run(
     layer: Annotated[str, typer.Argument(metavar="|".join(LAYERS))],
     as_of: AsOf = None,
     full: Full = False,
+    allowed: Allowed = None,
     as_json: AsJson = False,
 ) -> None:
     """Run one layer alone."""
@@ -72,8 +83,11 @@ def run(
         raise CommandError(f"there is no layer {layer!r}; there are {', '.join(LAYERS)}")
     if (as_of or full) and layer != "gold":
         raise CommandError(f"--as-of and --full go with gold; {layer} takes what there is")
+    if allowed and layer != "publish":
+        raise CommandError(f"--allow-large-change goes with publish; {layer} pushes nothing")
+    time = parse_as_of(as_of) if as_of is not None else None
     with progress(layer):
-        shown = run_layer(home(), layer, as_of=parse_as_of(as_of) if as_of is not None else None, full=full)
+        shown = run_layer(home(), layer, as_of=time, full=full, allowed=allowed)
     show(shown, orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode(), as_json=as_json)
 
 
@@ -110,35 +124,6 @@ def export(
     rows.write.parquet(str(out.absolute()))
     shown = {"view": view, "rows": rows.count(), "out": str(out)}
     show(shown, f"{shown['rows']:,} rows of {view} in {out}", as_json=as_json)
-
-
-@app.command()
-def verify(as_json: AsJson = False) -> None:
-    """Compute every view in full beside gold and compare; fails unless they agree."""
-    from tailrace.layers import verify_all
-
-    with progress("verify") as told:
-        shown = verify_all(home(), told)
-    compared("Gold and the full computation", ("rows", "differing"), shown, as_json=as_json)
-
-
-@app.command()
-def reconcile(as_json: AsJson = False) -> None:
-    """Compare every gold row with the online store; fails unless they agree."""
-    from tailrace.layers import reconcile_all
-
-    with progress("reconcile") as told:
-        shown = reconcile_all(home(), told)
-    compared("Gold and the online store", ("compared", "missing", "ghost", "different"), shown, as_json=as_json)
-
-
-def compared(title: str, columns: tuple[str, ...], shown: dict[str, Any], *, as_json: bool) -> None:
-    """Show a comparison, per view and in total; every figure but the first counts what disagrees."""
-    rows: list[tuple[Any, ...]] = [(name, *(view[c] for c in columns)) for name, view in shown["views"].items()]
-    rows.append(("total", *(shown[column] for column in columns)))
-    show(shown, report.plain_table(title, ("view", *columns), rows), as_json=as_json)
-    if any(shown[column] for column in columns[1:]):
-        raise typer.Exit(1)
 
 
 @app.command()

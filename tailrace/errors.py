@@ -2,7 +2,7 @@
 
 from contracts.slots import AsOfError
 from features.language import DefinitionError
-from jobs.bronze.load import LandingError
+from jobs.bronze.batches import LandingError
 from jobs.gold.refresh import ConcurrentRefreshError
 from jobs.gold.transform import TransformError
 from lake.session import SparkSetupError
@@ -15,8 +15,10 @@ from online.keys import ItemKeyError
 from online.wire import StoreError
 from serving import ServingError
 from settings import SettingsError
+from sinks.breaker import BreakerOpen
+from sinks.deeds import PushError
 from sinks.lease import PushUnderWay
-from sinks.push import PushError
+from sinks.protocol import PushFirst, StoreAhead
 from tailrace.events.errors import EventsError
 
 
@@ -26,6 +28,7 @@ class CommandError(Exception):
 
 TOLD = (
     AsOfError,
+    BreakerOpen,
     CodecError,
     CommandError,
     ConcurrentRefreshError,
@@ -39,10 +42,12 @@ TOLD = (
     LeaseLost,
     OSError,  # a file that is not there or may not be written: it names the file
     PushError,
+    PushFirst,
     PushUnderWay,
     ServingError,
     SettingsError,
     SparkSetupError,
+    StoreAhead,
     StoreError,
     TransformError,
 )

@@ -2,19 +2,21 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from contracts.slots import last_tick, to_text
 from jobs import maintenance
 from jobs.gold import refresh as gold
 from jobs.gold.verify import verify_view
-from sinks.reconcile import reconcile_view
+from lake.task_progress import telling_tasks
+from sinks.reconcile import reconcile_view, repair_view
 from tailrace.refresh import Home, Progress, run_bronze, run_publish, run_silver
 
 Json = dict[str, Any]
 
 
-def run_layer(home: Home, layer: str, *, as_of: datetime | None, full: bool) -> Json:
+def run_layer(home: Home, layer: str, *, as_of: datetime | None, full: bool, allowed: str | None) -> Json:
     """Run bronze, silver, gold or publish; returns its figures."""
     if layer == "bronze":
         return asdict(run_bronze(home))
@@ -25,7 +27,7 @@ def run_layer(home: Home, layer: str, *, as_of: datetime | None, full: bool) -> 
         as_of = as_of or last_tick(datetime.now(UTC))
         refreshed = gold.run(home.lake, home.definitions, as_of=as_of, full=full)
         return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}
-    return {"views": {name: asdict(one) for name, one in run_publish(home).items()}}
+    return {"views": {name: asdict(one) for name, one in run_publish(home, allowed=allowed).items()}}
 
 
 def verify_all(home: Home, progress: Progress) -> Json:
@@ -38,14 +40,23 @@ def verify_all(home: Home, progress: Progress) -> Json:
     return total | {"views": views}
 
 
-def reconcile_all(home: Home, progress: Progress) -> Json:
-    """Compare every view's gold with the store; figures per view and in total."""
+def reconcile_all(home: Home, progress: Progress, *, repair: bool = False) -> Json:
+    """Compare every view's gold with the store, and mend what differs if told to; figures per view and in total."""
     views = {}
     for view in home.definitions.views.values():
-        progress(view.name)
-        views[view.name] = asdict(reconcile_view(home.lake, home.store, view))
-    total = {name: sum(view[name] for view in views.values()) for name in ("compared", "missing", "ghost", "different")}
-    return total | {"views": views}
+        told = partial(tell_of_view, progress, view.name)
+        with telling_tasks(home.spark, told):
+            if repair:
+                done = repair_view(home.lake, home.store, view, told=told)
+            else:
+                done = reconcile_view(home.lake, home.store, view, told=told)
+        views[view.name] = asdict(done)
+    names = ("compared", "missing", "ghost", "different", "repaired")
+    return {name: sum(view[name] for view in views.values()) for name in names} | {"views": views}
+
+
+def tell_of_view(progress: Progress, view: str, what: str) -> None:
+    progress(f"{view}: {what}")
 
 
 def maintain_all(home: Home) -> Json:

@@ -21,7 +21,8 @@ from lake.session import open_session
 from lake.tables import Lake
 from online.embedded import store_url
 from settings import Settings
-from sinks.push import Pushed, push_views
+from sinks.ledger import Pushed
+from sinks.push import push_views
 from sinks.rows import Address
 
 # Is told what begins, such as "gold"; says nothing by default.
@@ -54,7 +55,14 @@ class Home:
     def store(self) -> Address:
         store = self.settings.store
         url = store_url(self.settings)
-        return Address(url=url, region=store.region, table=store.table, in_flight=store.in_flight, writes=store.writes)
+        return Address(
+            url=url,
+            region=store.region,
+            table=store.table,
+            in_flight=store.in_flight,
+            writes=store.writes,
+            lease_seconds=store.lease_seconds,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +78,17 @@ class Report:
 
 
 def refresh(
-    home: Home, *, as_of: datetime | None = None, full: bool = False, progress: Progress = say_nothing
+    home: Home,
+    *,
+    as_of: datetime | None = None,
+    full: bool = False,
+    allowed: str | None = None,
+    progress: Progress = say_nothing,
 ) -> Report:
     """Run every layer and the push; `as_of` is the last tick of the 15-minute grid if not given.
 
-    `full` computes gold anew, and allows an `as_of` before the one that it holds.
+    `full` computes gold anew, and allows an `as_of` before the one that it holds. `allowed` is the reason for which a
+    change may be larger than the breaker takes.
     """
     began = time.monotonic()
     as_of = as_of or last_tick(datetime.now(UTC))
@@ -89,7 +103,7 @@ def refresh(
     progress("gold")
     refreshed = gold.run(home.lake, home.definitions, as_of=as_of, full=full)
     progress("publish")
-    pushed = run_publish(home)
+    pushed = run_publish(home, allowed=allowed)
     progress("maintenance")
     maintained = maintenance.run_due(home.lake, home.definitions, home.store, since=before)
     return Report(
@@ -111,6 +125,6 @@ def run_silver(home: Home) -> None:
     documents.run(home.lake)
 
 
-def run_publish(home: Home) -> dict[str, Pushed]:
+def run_publish(home: Home, *, allowed: str | None = None) -> dict[str, Pushed]:
     views = home.definitions.views.values()
-    return push_views(home.lake, home.store, views, lease_seconds=home.settings.store.lease_seconds)
+    return push_views(home.lake, home.store, views, allowed=allowed)

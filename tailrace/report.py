@@ -54,12 +54,32 @@ def refresh_table(shown: Json) -> Table:
     return table
 
 
+def runs_table(run: Json) -> Table:
+    """One run of the publisher, a row per view."""
+    allowed = f", allowed: {run['allowed']}" if run["allowed"] else ""
+    table = Table(title=f"Run of {run['started_at']}{allowed}")
+    table.add_column("view")
+    table.add_column("how")
+    counts = ("change_rows", "net", "pushed", "suppressed", "stale", "removed")
+    for column in (*(name.replace("_", " ") for name in counts), "seconds"):
+        table.add_column(column, justify="right")
+    for name, view in run["views"].items():
+        if view["failure"]:
+            table.add_row(name, f"failed: {view['failure']}")
+        else:
+            how = f"{view['how']}: {view['why']}" if view["why"] else view["how"]
+            table.add_row(name, how, *(f"{view[count]:,}" for count in counts), f"{view['seconds']:.1f}")
+    return table
+
+
 def maintained_lines(maintained: Json) -> list[str]:
     """What became of each table, a line each."""
     return [f"{table}: {', '.join(done_to(one))}" for table, one in maintained.items()]
 
 
 def done_to(one: Json) -> Iterator[str]:
+    if one["swept"]:
+        yield f"{one['swept']:,} tombstones removed from the store"
     if one["files_after"] != one["files_before"]:
         yield f"{one['files_before']:,} data files rewritten as {one['files_after']:,}"
     elif not one["failure"]:

@@ -84,7 +84,7 @@ def add_changes(
         name: lake.changes_since(table, since=step.before[table.full_name], until=step.after[table.full_name])
         for name, table in finer.items()
     }
-    with held(increments(signed.of(step), view, columns, finer=feeds), **{LOST: F.col(LOST)}) as found:
+    with held(increments(signed.of(step), view, columns, finer=feeds), totals={LOST: F.col(LOST).cast("int")}) as found:
         rows = found.frame
         if found.counts[LOST]:
             interactions = lake.read(silver.INTERACTIONS, version=step.after[silver.INTERACTIONS.full_name].version)

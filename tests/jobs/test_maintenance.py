@@ -20,7 +20,8 @@ from jobs.maintenance import Maintained, is_vacuum_due
 from lake import maintenance as tables
 from lake.tables import Lake
 from online.embedded import store_url
-from sinks.push import CHANGES, SNAPSHOT, push_view
+from sinks.protocol import CHANGES, SNAPSHOT
+from sinks.push import push_view
 from sinks.reconcile import Reconciled, reconcile_view
 from sinks.rows import Address
 
@@ -64,12 +65,26 @@ def lake(spark, tmp_path):
 @pytest.fixture
 def store(make_settings):
     settings = make_settings()
-    return Address(url=store_url(settings), region="us-east-1", table="tailrace", in_flight=2, writes="transactions")
+    return Address(
+        url=store_url(settings),
+        region="us-east-1",
+        table="tailrace",
+        in_flight=2,
+        writes="transactions",
+        lease_seconds=30,
+    )
 
 
 @pytest.fixture
 def unreachable():
-    return Address(url="http://127.0.0.1:9", region="us-east-1", table="tailrace", in_flight=2, writes="transactions")
+    return Address(
+        url="http://127.0.0.1:9",
+        region="us-east-1",
+        table="tailrace",
+        in_flight=2,
+        writes="transactions",
+        lease_seconds=30,
+    )
 
 
 def deliver(lake, *changes):
@@ -88,7 +103,7 @@ def differing(lake):
 
 
 def push(lake, store):
-    return push_view(lake, store, PAIRS, lease_seconds=30).how
+    return push_view(lake, store, PAIRS).how
 
 
 def did(maintained):

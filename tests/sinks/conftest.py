@@ -1,10 +1,16 @@
 """A store that the tests of writing share."""
 
+import itertools
+
 import pytest
 
-from online import embedded
+from online import control, embedded
 from settings import read_settings
+from sinks.rows import Address
 from tests.sinks.leased import run_with_table
+from tests.sinks.publisher import Publisher
+
+TABLE_NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +24,18 @@ def writer_url(tmp_path_factory):
 def with_table(writer_url, request):
     """Run a test's coroutine with a table, once for each way of writing."""
     return lambda action: run_with_table(writer_url, action, request.param)
+
+
+@pytest.fixture(autouse=True)
+def sequences_from_one(monkeypatch):
+    """The first sequence of a view is 1, not what the clock says."""
+    monkeypatch.setattr(control, "sequence_before_first", lambda: 0)
+
+
+@pytest.fixture
+def publisher(lake, writer_url):
+    table = f"publisher-{next(TABLE_NUMBERS)}"
+    address = Address(
+        url=writer_url, region="us-east-1", table=table, in_flight=2, writes="transactions", lease_seconds=30
+    )
+    return Publisher(lake, address)

@@ -6,17 +6,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from contracts.tables import Column, Type
 from online.control import take_lease
 from online.items import KEY, ensure_table, to_binary
+from online.keys import control_key
 from online.wire import StoreClient, open_store
 from sinks.rows import Address, Sequenced
 from sinks.writer import write_rows
 from tests.online.proxy import Proxy
 
 TABLE_NUMBERS = itertools.count()
-FEATURES = (Column("views", Type.INT64, "how many"), Column("owner", Type.STRING, "whose"))
-PUSH = Sequenced(view="visits", features=FEATURES, sequence=5, as_of=1_772_355_600_000_000, lease_seconds=60)
+PUSH = Sequenced(view="visits", sequence=5, lease_seconds=60)
 WRITES = {"TransactWriteItems", "UpdateItem"}
 
 
@@ -53,11 +52,13 @@ class Table:
 @asynccontextmanager
 async def leased_table(url, writes="transactions"):
     table = f"writer-{next(TABLE_NUMBERS)}"
-    address = Address(url=url, region="us-east-1", table=table, in_flight=3, writes=writes)
+    address = Address(url=url, region="us-east-1", table=table, in_flight=3, writes=writes, lease_seconds=60)
     async with open_store(url=url, region=address.region, table=address.table) as client:
         await ensure_table(client)
-        for _ in range(PUSH.sequence):
-            await take_lease(client, PUSH.view, owner="me", seconds=60)
+        before = {"sequence": {"N": str(PUSH.sequence - 1)}, "open": {"BOOL": False}, "lease_owner": {"S": "me"}}
+        item = {KEY: {"S": control_key(PUSH.view)}, "lease_until": {"N": "0"}} | before
+        await client.call("PutItem", {"TableName": table, "Item": item})
+        await take_lease(client, PUSH.view, owner="me", seconds=60)
         yield Table(client, address)
 
 

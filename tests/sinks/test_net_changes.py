@@ -2,15 +2,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from chispa import assert_df_equality
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from pyspark.sql import functions as F
 
 from features.entities import ACTOR, DOCUMENT
 from features.language import Count, Feature, FeatureView, Last, NewestIs, Type
+from online.codec import Codec
 from online.keys import item_keys
-from sinks.net_changes import item_key, net_changes, snapshot_changes
+from sinks.decisions import decided
+from sinks.net_changes import first_load, item_key, net_changes, rows_of, snapshot, with_keys
 
 VIEW = FeatureView(
     name="affinity",
@@ -104,16 +104,27 @@ CASES: dict[str, tuple[list[tuple[Any, ...]], str, int | None]] = {
 }
 
 
+def decisions(rows, view=VIEW, *, suppress):
+    """What becomes of each key, and the first feature of the value that is written."""
+    found = decided(rows, view, suppress=suppress, as_of=7).collect()
+    assert len({row.item_key for row in found}) == len(found)
+    return {row.item_key: (row.action, None if row.value is None else first_feature(row.value, view)) for row in found}
+
+
+def first_feature(value, view):
+    [column, *_] = Codec(view.name, view.features).decode([bytes(value)]).columns
+    return column.values[0] if column.valid[0] else None
+
+
 @pytest.fixture(scope="module")
 def folded(spark):
     """What becomes of each case, with and without suppression."""
     images = [(case, "u1", events, None, gone, kind, v) for case in CASES for kind, v, events, gone in CASES[case][0]]
     feed = spark.createDataFrame(images[::-1], FEED)  # the feed comes in no order
-    both = [net_changes(feed, VIEW, suppress=suppress).withColumn("s", F.lit(suppress)) for suppress in (True, False)]
-    rows = both[0].unionByName(both[1]).collect()
-    values = {row: row.events_7d if row.action == "write" else None for row in rows}  # others are not read
-    found = {(row.s, row.item_key): (row.action, values[row]) for row in rows}
-    assert len(found) == len(rows) == 2 * len(CASES)
+    rows = net_changes(feed, VIEW)
+    assert sorted(row.images for row in rows.collect()) == sorted(len(case[0]) for case in CASES.values())
+    found = {suppress: decisions(rows, suppress=suppress) for suppress in (True, False)}
+    assert {len(of_keys) for of_keys in found.values()} == {len(CASES)}
     return found
 
 
@@ -125,7 +136,7 @@ def key(case):
 def test_the_change_feed_folds_to_one_decision_per_key(folded, case):
     _, action, value = CASES[case]
 
-    assert folded[True, key(case)] == (action, value)
+    assert folded[True][key(case)] == (action, value)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -133,7 +144,7 @@ def test_nothing_is_suppressed_where_a_push_was_left_open(folded, case):
     kind, _, value, gone = max(CASES[case][0], key=lambda image: (image[1], image[0] in ("insert", "update_postimage")))
     is_there = kind != "delete" and gone is ON
 
-    assert folded[False, key(case)] == (("write", value) if is_there else ("remove", None))
+    assert folded[False][key(case)] == (("write", value) if is_there else ("remove", None))
 
 
 def test_a_view_without_a_condition_has_every_row_online(spark):
@@ -146,30 +157,75 @@ def test_a_view_without_a_condition_has_every_row_online(spark):
         images, "document_id string, size bigint, rate double, _change_type string, _commit_version bigint"
     )
 
-    actual = net_changes(feed, ALWAYS, suppress=True).select("item_key", "action")
+    actual = decisions(net_changes(feed, ALWAYS), ALWAYS, suppress=True)
 
-    expected = [("document|2:d1", "suppress"), ("document|2:d2", "write")]
-    expected = spark.createDataFrame(expected, "item_key string, action string")
-    assert_df_equality(actual, expected, ignore_row_order=True, ignore_nullable=True)
+    assert actual == {"document|2:d1": ("suppress", None), "document|2:d2": ("write", None)}
 
 
-def test_a_snapshot_writes_every_online_row_and_removes_every_other_key_of_the_store(spark):
-    gold = [("d1", "u1", 1, None, ON), ("d2", "u1", 2, None, OFF), ("d3", "u1", 3, None, UNKNOWN)]
-    gold += [("d4", "u1", 4, None, ON)]
-    rows = spark.createDataFrame(gold, FEED.split(", _change")[0])
-    stored = spark.createDataFrame(
-        [(key(name), b"x") for name in ("d1", "d2", "d3", "d9")], "item_key string, value binary"
-    )
+GOLD = FEED.split(", _change", maxsplit=1)[0]
 
-    changes = snapshot_changes(rows, stored, VIEW).select("item_key", "action", "events_7d").collect()
 
-    assert sorted(map(tuple, changes)) == [
-        (key("d1"), "write", 1),
-        (key("d2"), "remove", None),
-        (key("d3"), "remove", None),
-        (key("d4"), "write", 4),
-        (key("d9"), "remove", None),
-    ]
+def gold_of(spark, **documents):
+    """Rows of gold by document, as (events, gone)."""
+    return spark.createDataFrame([(name, "u1", events, None, gone) for name, (events, gone) in documents.items()], GOLD)
+
+
+def keys_of(spark, *names):
+    return spark.createDataFrame([(key(name),) for name in names], "item_key string")
+
+
+def stored_as(spark, gold, names):
+    """What a store holds where these documents were pushed from gold, and some other key."""
+    first = decided(first_load(gold, VIEW), VIEW, suppress=False, as_of=1)
+    there = first.join(keys_of(spark, *names), on="item_key", how="left_semi").select("item_key", "value")
+    return there.unionByName(spark.createDataFrame([(key("ghost"), b"x")], "item_key string, value binary"))
+
+
+def test_a_first_load_writes_the_online_rows(spark):
+    gold = gold_of(spark, d1=(1, ON), d2=(2, OFF), d3=(None, ON))
+
+    assert decisions(first_load(gold, VIEW), suppress=True) == {key("d1"): ("write", 1), key("d3"): ("write", None)}
+
+
+@pytest.mark.parametrize("suppress", [True, False])
+def test_a_snapshot_writes_what_differs_and_removes_every_other_key_of_the_store(spark, suppress):
+    before = gold_of(spark, same=(1, ON), other=(2, ON), off=(3, ON))
+    gold = gold_of(spark, same=(1, ON), other=(5, ON), off=(3, OFF), unknown=(4, UNKNOWN), new=(6, ON))
+
+    changes = decisions(snapshot(gold, stored_as(spark, before, ["same", "other", "off"]), VIEW), suppress=suppress)
+
+    assert changes == {
+        key("same"): ("suppress", None) if suppress else ("write", 1),
+        key("other"): ("write", 5),
+        key("off"): ("remove", None),
+        key("new"): ("write", 6),
+        key("ghost"): ("remove", None),
+    }
+
+
+@pytest.mark.parametrize("is_snapshot", [True, False])
+def test_keys_of_an_open_push_are_written_as_gold_has_them(spark, is_snapshot):
+    gold = gold_of(spark, d1=(1, ON), d2=(2, ON), d3=(3, OFF))
+    feed = spark.createDataFrame([("d1", "u1", 1, None, ON, "insert", 3)], FEED)
+    rows = snapshot(gold, stored_as(spark, gold, []), VIEW) if is_snapshot else net_changes(feed, VIEW)
+
+    found = decisions(with_keys(rows, keys_of(spark, "d1", "d2", "d3", "gone"), gold, VIEW), suppress=False)
+
+    found.pop(key("ghost"), None)
+    assert found == {
+        key("d1"): ("write", 1),
+        key("d2"): ("write", 2),
+        key("d3"): ("remove", None),
+        key("gone"): ("remove", None),
+    }
+
+
+def test_single_keys_are_written_as_gold_has_them(spark):
+    gold = gold_of(spark, d1=(1, ON), d2=(2, ON))
+
+    found = decisions(rows_of(keys_of(spark, "d2", "gone"), gold, VIEW), suppress=False)
+
+    assert found == {key("d2"): ("write", 2), key("gone"): ("remove", None)}
 
 
 def odd_ids():

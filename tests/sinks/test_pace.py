@@ -76,3 +76,39 @@ def test_a_request_that_failed_or_was_cancelled_gives_its_place_back():
             return pace.under_way
 
     assert asyncio.run(go()) == 1
+
+
+def test_places_are_given_in_the_order_in_which_they_were_asked_for():
+    async def go():
+        pace, turns = Pace(4), []
+        for entered in range(3):
+            pace.fall(entered)
+
+        async def work(name):
+            for _ in range(3):
+                async with pace.place():
+                    turns.append(name)
+                    await asyncio.sleep(0)
+
+        await asyncio.gather(*(work(name) for name in "abc"))
+        return "".join(turns)
+
+    assert asyncio.run(go()) == "abcabcabc"
+
+
+def test_who_gives_up_waiting_takes_no_place_away():
+    async def go():
+        pace = Pace(1)
+
+        async def wait():
+            async with pace.place():
+                pass
+
+        async with pace.place():
+            given_up, patient = asyncio.create_task(wait()), asyncio.create_task(wait())
+            await asyncio.sleep(0)
+            given_up.cancel()
+        await patient
+        return pace.under_way
+
+    assert asyncio.run(go()) == 0

@@ -11,8 +11,11 @@ from lake.jvm import java_class
 from lake.state import to_metadata
 from lake.tables import LakeError
 from online.control import Control
-from sinks.push import SNAPSHOT, changes_after, newest, what_to_write
+from sinks.deeds import Push
+from sinks.protocol import CHANGES, HISTORY_LOST, NOTHING_NEW, SNAPSHOT, planned
 from sinks.rows import Address
+from sinks.steps import CheckFeed, LookForRecord, ReadOpenKeys
+from sinks.target import newest
 
 STATE: dict[str, Any] = {"as_of": "2026-03-02T10:15:00Z"}
 
@@ -61,32 +64,54 @@ def moved(gold):
     return gold, *cursors
 
 
-def test_gold_that_only_moved_has_no_changes_but_a_feed(moved):
+def plan_of(gold, found, target, *, open_keys=None):
+    """The plan of a push whose control item was found so; the history is there, with these keys."""
+    nowhere = Address(
+        url="http://127.0.0.1:1", region="r", table="t", in_flight=1, writes="transactions", lease_seconds=1
+    )
+    push = Push(gold, nowhere, actor_activity)
+    answers = {CheckFeed: push.check_feed, LookForRecord: lambda _: True, ReadOpenKeys: lambda _: open_keys}
+    steps = planned(found, target)
+    answer = None
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration as end:
+            return end.value
+        answer = answers[type(step)](step)
+
+
+def test_gold_that_only_moved_is_gone_through_and_gold_that_stands_is_not(moved):
     gold, before, after = moved
 
-    assert changes_after(gold, actor_activity, after, after) is None
-    feed = changes_after(gold, actor_activity, before, after)
-    assert feed is not None
-    assert feed.count() == 0
+    assert plan_of(gold, Control(cursor=after), after).how == NOTHING_NEW
+    assert plan_of(gold, Control(cursor=before), after).how == CHANGES
+
+
+def test_a_push_that_was_left_open_is_followed_by_one_that_suppresses_nothing(moved):
+    gold, before, after = moved
+
+    plan = plan_of(gold, Control(open=True, declared=1, cursor=before), after)
+
+    assert (plan.how, plan.suppress) == (CHANGES, False)
 
 
 @pytest.mark.parametrize(
     ("cursor", "why"),
     [
-        (lambda _: None, "the first load was left open"),
         (lambda cursor: replace(cursor, fingerprint="other"), "the published features changed"),
         (lambda cursor: replace(cursor, table_id="other"), "was created anew"),
         (lambda cursor: replace(cursor, commit="other"), "is not the commit that it was"),
         (lambda cursor: replace(cursor, version=99), "before version 99"),
     ],
 )
-def test_where_the_feed_does_not_lead_from_the_cursor_a_snapshot_is_planned_and_says_why(moved, cursor, why):
+@pytest.mark.parametrize("is_open", [True, False])
+def test_where_the_feed_does_not_lead_from_the_cursor_a_snapshot_is_planned_and_says_why(moved, cursor, why, is_open):
     gold, before, after = moved
-    nowhere = Address(url="http://127.0.0.1:1", region="r", table="t", in_flight=1, writes="transactions")
 
-    plan = what_to_write(gold, nowhere, actor_activity, Control(open=True, cursor=cursor(before)), after)
+    plan = plan_of(gold, Control(open=is_open, declared=1, cursor=cursor(before)), after)
 
-    assert (plan.how, plan.rows is not None) == (SNAPSHOT, True)
+    assert (plan.how, plan.suppress) == (SNAPSHOT, not is_open)
     assert why in (plan.why or "")
 
 
@@ -99,9 +124,16 @@ def test_a_feed_with_a_hole_is_answered_by_a_snapshot_too(moved):
     entry = Path(gold.path(actor_activity.table), "_delta_log", f"{gone.version:020}.json")
     entry.unlink()
     delta_log.clearCache()
-    nowhere = Address(url="http://127.0.0.1:1", region="r", table="t", in_flight=1, writes="transactions")
 
-    plan = what_to_write(gold, nowhere, actor_activity, Control(cursor=before), after)
+    plan = plan_of(gold, Control(cursor=before), after)
 
     assert plan.how == SNAPSHOT
     assert f"{entry} is gone" in (plan.why or "")
+
+
+def test_a_mark_that_no_declaration_set_says_nothing_of_what_was_written(moved):
+    gold, before, after = moved
+
+    plan = plan_of(gold, Control(open=True, declared=3, closed=3, cursor=before), after)
+
+    assert (plan.how, plan.suppress, plan.why) == (SNAPSHOT, False, HISTORY_LOST)

@@ -116,9 +116,9 @@ def test_throttling_slows_the_pace_and_success_quickens_it(with_table):
         ):
             fence, pace = Fence(client, BRIEF, clock=lambda: 0.0), Pace(8)
             with pytest.raises(StoreError, match="slow down"):
-                await send(client, ("k1", b"mine"), BRIEF, fence=fence, pace=pace)
+                await send(client, ("k1", b"mine"), BRIEF, fence=fence, pace=pace, patience=client.be_patient())
             limits.append(pace.limit)
-            await send(client, ("k1", b"mine"), BRIEF, fence=fence, pace=pace)
+            await send(client, ("k1", b"mine"), BRIEF, fence=fence, pace=pace, patience=client.be_patient())
             return [*limits, pace.limit]
 
     assert with_table(action) == [4, 4.25]

@@ -3,19 +3,15 @@
 import asyncio
 from dataclasses import replace
 
-import pyarrow as pa
 import pytest
 
-from online.codec import Codec, payload
 from online.control import LeaseLost, renew_lease, take_lease
-from online.items import binary, sequence_attribute, to_binary
+from online.items import sequence_attribute, to_binary
 from online.wire import open_store
-from sinks.net_changes import REMOVE, WRITE
-from sinks.rows import OUTCOME, Outcome
-from sinks.writer import encode, write_batches
-from tests.sinks.leased import FEATURES, PUSH, Table, leased_table, rows, stored, written
+from sinks.rows import TOMBSTONE, Outcome
+from sinks.writer import write_changes
+from tests.sinks.leased import PUSH, Table, leased_table, rows, stored, written
 
-SCHEMA = pa.schema([("item_key", pa.string()), ("action", pa.string()), ("views", pa.int64()), ("owner", pa.string())])
 TOO_LARGE = ("k-too-large", b"x" * 410_000)
 
 
@@ -155,47 +151,8 @@ def test_many_rows_that_can_never_be_written_are_counted_and_the_first_are_named
     assert items == stored(rows(10))
 
 
-ROW = {"item_key": "k1", "action": WRITE, "views": 7, "owner": "ada"}
-
-
-def batch_of(*changes):
-    return pa.RecordBatch.from_pylist([ROW | change for change in changes], schema=SCHEMA)
-
-
-def test_arrow_rows_become_keys_with_packed_values():
-    batches = [batch_of({}, {"item_key": "k2", "views": None}), batch_of(), batch_of({"item_key": "k3", "owner": "ß"})]
-
-    encoded = dict(encode(iter(batches), PUSH))
-
-    decoded = Codec("visits", FEATURES).decode(list(encoded.values()))
-    views, owner = decoded.columns
-    assert list(encoded) == ["k1", "k2", "k3"]
-    assert [v if ok else None for v, ok in zip(views.values, views.valid, strict=True)] == [7, None, 7]
-    assert owner.values.tolist() == ["ada", "ada", "ß"]
-    assert decoded.as_of.tolist() == [PUSH.as_of] * 3
-
-
-def test_columns_are_found_by_name_in_any_order():
-    batch = batch_of({})
-    turned = batch.select(SCHEMA.names[::-1])
-
-    assert list(encode([turned], PUSH)) == list(encode([batch], PUSH))
-
-
-def test_a_removal_becomes_a_tombstone_whatever_its_features():
-    removal = {"item_key": "k2", "action": REMOVE, "views": None, "owner": None}
-
-    assert [value == b"" for _, value in encode([batch_of({}, removal)], PUSH)] == [False, True]
-
-
-def test_a_row_of_nothing_but_nulls_is_a_value_and_no_tombstone():
-    [(_, value)] = encode([batch_of({"views": None, "owner": None})], PUSH)
-
-    assert payload(value)
-
-
 @pytest.mark.parametrize("writes", ["transactions", "updates"])
-def test_arrow_batches_are_written_and_answered_with_one_row_of_counts(writer_url, writes):
+def test_rows_of_spark_are_written_and_counted_together(spark, writer_url, writes):
     async def prepare():
         async with leased_table(writer_url, writes) as table:
             await table.put("k3", **written(b"newer", sequence=6))
@@ -206,16 +163,13 @@ def test_arrow_batches_are_written_and_answered_with_one_row_of_counts(writer_ur
             return await Table(client, address).items()
 
     address = asyncio.run(prepare())
-    batches = [batch_of({}, {"item_key": "k2", "action": REMOVE}), batch_of({"item_key": "k3"}, {"item_key": ""})]
+    changes = [("k1", b"one"), ("k2", None), ("k3", b"mine"), ("", b"no key")]
+    frame = spark.createDataFrame(changes, "item_key string, value binary").repartition(3)
 
-    [counts] = write_batches(iter(batches), address, PUSH)
+    outcome = write_changes(frame, address, PUSH)
 
-    items = asyncio.run(read(address))
-    size = len(binary(items["k1"], "visits") or b"")
-    [row] = counts.to_pylist()
-    [failure] = row.pop("failed")
-    assert row == {"written": 1, "removed": 1, "stale": 1, "bytes": size, "refused": 1}
-    assert (failure["key"], bool(failure["reason"])) == ("", True)
-    assert counts.schema.names == [part.split()[0] for part in OUTCOME.split(", ")]
-    [views, owner] = Codec("visits", FEATURES).decode([binary(items["k1"], "visits") or b""]).columns
-    assert (views.values.tolist(), owner.values.tolist()) == ([7], ["ada"])
+    [(key, reason)] = outcome.failed
+    counts = (outcome.written, outcome.removed, outcome.stale, outcome.bytes, outcome.refused)
+    assert (counts, key, bool(reason)) == ((1, 1, 1, 3, 1), "", True)
+    expected = {"k1": written(b"one"), "k2": written(TOMBSTONE), "k3": written(b"newer", sequence=6)}
+    assert asyncio.run(read(address)) == expected

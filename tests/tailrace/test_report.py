@@ -1,10 +1,13 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
 
 from jobs.bronze.load import Loaded
 from jobs.maintenance import Maintained
 from tailrace.refresh import Report
-from tailrace.report import maintained_lines, refresh_json
+from tailrace.report import maintained_lines, refresh_json, runs_table
 
 AT = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 DONE = Maintained(files_before=31, files_after=2, removed_files=1200, removed_bytes=3_400_000)
@@ -28,4 +31,36 @@ def test_people_are_told_what_was_done_to_a_table_what_holds_it_and_what_stopped
         "a: 31 data files rewritten as 2, 1,200 files removed (3,400,000 bytes)",
         "b: 2 data files, nothing removed: version 7 is older than the retention and needed by x",
         "c: maintenance stopped: online store: down",
+    ]
+
+
+def test_people_are_told_of_tombstones_that_went():
+    [told] = maintained_lines({"history.pairs": asdict(Maintained(files_before=1, files_after=1, swept=1_234))})
+
+    assert told == "history.pairs: 1,234 tombstones removed from the store, 1 data files"
+
+
+def test_a_run_is_shown_view_by_view_and_a_failure_with_its_reason():
+    pushed: dict[str, Any] = {
+        "how": "changes",
+        "why": None,
+        "failure": None,
+        "change_rows": 1_500,
+        "net": 900,
+        "pushed": 700,
+    }
+    pushed |= {"removed": 50, "suppressed": 149, "stale": 1, "seconds": 1.25}
+    snapshot = pushed | {"how": "snapshot", "why": "the table was created anew"}
+    views = {"a": pushed, "b": snapshot, "c": pushed | {"failure": "StoreError: down"}}
+    console = Console(width=200, record=True)
+
+    console.print(runs_table({"started_at": "2026-03-02T10:15:00Z", "allowed": "new quarter", "views": views}))
+
+    text = console.export_text()
+    assert "2026-03-02T10:15:00Z, allowed: new quarter" in text
+    assert "snapshot: the table was created anew" in text
+    assert "failed: StoreError: down" in text
+    [line] = [line for line in text.splitlines() if line.startswith("│ a")]
+    assert [cell.strip() for cell in line.strip("│").split("│")] == [
+        *("a", "changes", "1,500", "900", "700", "149", "1", "50", "1.2"),
     ]

@@ -1,0 +1,216 @@
+"""The steps of `sinks.protocol`, done with Spark, Delta and the online store."""
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.errors import PythonException
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from features.language import FeatureView
+from lake.held import ROWS
+from lake.history import HistoryLost
+from lake.tables import Lake
+from online import control
+from online.control import Control, Cursor
+from online.wire import PATIENCE_SECONDS
+from sinks import history, protocol, steps
+from sinks.breaker import check_share
+from sinks.decisions import decided, held_decisions
+from sinks.lease import leased, with_client
+from sinks.ledger import Pushed
+from sinks.net_changes import online_rows, rows_of
+from sinks.protocol import SUPPRESS
+from sinks.rows import Address, Outcome, Sequenced
+from sinks.steps import Step
+from sinks.store_scan import has_values, highest_sequence
+from sinks.target import has_version, newest, pin_of, rows_to_decide
+from sinks.writer import write_changes
+
+
+class PushError(Exception):
+    """A push that stopped or whose figures do not add up; the message names the view and what happened."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Decided rows, and what was counted among them."""
+
+    rows: DataFrame
+    counts: dict[str, int]
+
+    @property
+    def to_write(self) -> int:
+        return self.counts[ROWS] - self.counts["suppressed"]
+
+
+class Push:
+    """Does the steps of one push or repair; what it holds meanwhile, the lease first of all, it gives up at the end."""
+
+    def __init__(self, lake: Lake, address: Address, view: FeatureView, *, allowed: bool = False) -> None:
+        self.lake = lake
+        self.address = address
+        self.view = view
+        self.allowed = allowed
+        self.counts: dict[str, int] = {}
+        self.sequence = 0
+        self.as_of = 0
+        self.held = ExitStack()
+
+    def __enter__(self) -> "Push":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.held.__exit__(*error)
+
+    def run(self, steps: Generator[Step, Any, Any]) -> Any:
+        """Do one step after the other; returns what the steps return."""
+        answer = None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                return end.value
+            answer = DEEDS[type(step)](self, step)
+
+    def take_lease(self, _: steps.TakeLease) -> Control:
+        found = self.held.enter_context(leased(self.address, self.view.name, seconds=self.address.lease_seconds))
+        self.sequence, self.as_of = found.sequence, found.watermark or 0
+        if found.cursor is None and history.last_sequence(self.lake, self.view) >= found.sequence:
+            self.raise_sequence(steps.RaiseSequence(found.sequence))
+            raise protocol.StoreAhead(f"view {self.view.name}: {protocol.CLOCK_BEHIND}")
+        return found
+
+    def read_target(self, _: steps.ReadTarget) -> Cursor:
+        target, self.as_of = newest(self.lake, self.view)
+        return target
+
+    def check_feed(self, step: steps.CheckFeed) -> str | None:
+        try:
+            self.lake.changes_since(self.view.table, since=pin_of(step.since), until=pin_of(step.until))
+        except HistoryLost as lost:
+            return str(lost)
+        return None
+
+    def look_for_values(self, _: steps.LookForValues) -> bool:
+        return with_client(self.address, lambda client: has_values(client, self.view.name))
+
+    def look_for_record(self, step: steps.LookForRecord) -> bool:
+        return history.has_record(self.lake, self.view, step.sequence)
+
+    def read_open_keys(self, step: steps.ReadOpenKeys) -> DataFrame | None:
+        return history.open_keys(self.lake, self.view, after=step.after)
+
+    def find_changes(self, step: steps.FindChanges) -> tuple[Changes, int]:
+        rows = rows_to_decide(self.lake, self.address, self.view, step)
+        changes = self.decide(rows, suppress=step.plan.suppress)
+        if not self.allowed:
+            gold = self.lake.read(self.view.table, version=step.until.version)
+            check_share(self.view.name, step.plan, changes.counts, lambda: online_rows(gold, self.view).count())
+        return changes, changes.to_write
+
+    def find_repairs(self, step: steps.FindRepairs) -> Changes:
+        at = step.at
+        if at.fingerprint != self.view.publication_fingerprint or not has_version(self.lake, self.view, at):
+            raise protocol.PushFirst(f"view {self.view.name}: gold or its definition is not what it was at the cursor")
+        gold = self.lake.read(self.view.table, version=at.version)
+        return self.decide(rows_of(step.keys, gold, self.view), suppress=False)
+
+    def decide(self, rows: DataFrame, *, suppress: bool) -> Changes:
+        found = self.held.enter_context(held_decisions(decided(rows, self.view, suppress=suppress, as_of=self.as_of)))
+        self.counts = found.counts
+        return Changes(found.frame, found.counts)
+
+    def record(self, step: steps.Record) -> None:
+        history.record(self.lake, self.view, step.changes.rows, sequence=step.sequence, as_of=self.as_of)
+
+    def declare(self, step: steps.Declare) -> None:
+        name = self.view.name
+        with_client(self.address, lambda client: control.declare_push(client, name, sequence=step.sequence))
+
+    def raise_sequence(self, step: steps.RaiseSequence) -> None:
+        name = self.view.name
+        last = history.last_sequence(self.lake, self.view)
+        highest = max(last, with_client(self.address, lambda client: highest_sequence(client, name)) or 0)
+        with_client(
+            self.address, lambda client: control.raise_sequence(client, name, sequence=step.sequence, to=highest)
+        )
+
+    def confirm(self, step: steps.Confirm) -> None:
+        history.confirm(self.lake, self.view, sequence=step.sequence, as_of=self.as_of)
+
+    def write(self, step: steps.Write) -> Outcome:
+        changes: Changes = step.changes
+        push = Sequenced(view=self.view.name, sequence=self.sequence, lease_seconds=self.address.lease_seconds)
+        rows = changes.rows.where(F.col("action") != SUPPRESS)
+        try:
+            outcome = write_changes(rows, self.address, push)
+        except PythonException as error:
+            last = str(error).strip().splitlines()[-1]  # of an executor's traceback, the error itself
+            raise PushError(f"view {push.view}: the push stopped, its cursor has not moved: {last}") from error
+        refuse_failures(outcome, push.view)
+        if outcome.written + outcome.removed + outcome.stale != changes.to_write:
+            raise PushError(
+                f"view {push.view}: {changes.to_write} rows were to be written, but the store took {outcome}"
+            )
+        return outcome
+
+    def close(self, step: steps.Close) -> None:
+        name, features, watermark = self.view.name, self.view.features, self.as_of
+        with_client(
+            self.address,
+            lambda client: control.close_push(
+                client, name, sequence=step.sequence, cursor=step.cursor, watermark=watermark, features=features
+            ),
+            patience=PATIENCE_SECONDS,
+        )
+
+    def figures(self, outcome: Outcome, *, how: str, why: str | None = None) -> Pushed:
+        """What became of the push or repair."""
+        return Pushed(
+            how=how,
+            why=why,
+            sequence=self.sequence,
+            as_of=self.as_of,
+            change_rows=self.counts.get("images", 0),
+            net=self.counts.get(ROWS, 0),
+            pushed=outcome.written,
+            removed=outcome.removed,
+            suppressed=self.counts.get("suppressed", 0),
+            stale=outcome.stale,
+            bytes=outcome.bytes,
+            requests=outcome.requests,
+            bytes_sent=outcome.bytes_sent,
+        )
+
+
+DEEDS: dict[type, Callable[[Push, Any], Any]] = {
+    steps.TakeLease: Push.take_lease,
+    steps.ReadTarget: Push.read_target,
+    steps.CheckFeed: Push.check_feed,
+    steps.LookForValues: Push.look_for_values,
+    steps.LookForRecord: Push.look_for_record,
+    steps.ReadOpenKeys: Push.read_open_keys,
+    steps.FindChanges: Push.find_changes,
+    steps.FindRepairs: Push.find_repairs,
+    steps.Record: Push.record,
+    steps.Declare: Push.declare,
+    steps.Write: Push.write,
+    steps.RaiseSequence: Push.raise_sequence,
+    steps.Confirm: Push.confirm,
+    steps.Close: Push.close,
+}
+
+
+def refuse_failures(outcome: Outcome, view: str) -> None:
+    """Raise if the store refused rows for themselves: the others are written, and the next push writes them again."""
+    if not outcome.refused:
+        return
+    told = "; ".join(f"{key!r}: {reason}" for key, reason in outcome.failed)
+    more = outcome.refused - len(outcome.failed)
+    raise PushError(
+        f"view {view}: the store refused {outcome.refused} rows, the cursor has not moved: {told}"
+        + (f"; and {more} more" if more else "")
+    )

@@ -1,0 +1,66 @@
+"""The history of a view's values: recorded before they are written to the store, confirmed when they are."""
+
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contracts import history
+from contracts.slots import from_micros
+from features.language import FeatureView
+from lake.session import small_frame
+from lake.tables import Lake
+from sinks.protocol import SUPPRESS
+
+
+def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, as_of: int) -> None:
+    """Append what a push is about to write."""
+    table = history.table(view.name)
+    rows = changes.where(F.col("action") != SUPPRESS).select(
+        F.lit(sequence).cast("bigint").alias("sequence"),
+        "item_key",
+        "value",
+        F.lit(from_micros(as_of)).alias("as_of"),
+        F.lit(datetime.now(UTC)).alias("recorded_at"),
+        F.lit(None).cast("string").alias("outcome"),
+    )
+    lake.append(table, rows)
+
+
+def confirm(lake: Lake, view: FeatureView, *, sequence: int, as_of: int) -> None:
+    """Say that the store has acknowledged all of a push."""
+    table = history.table(view.name)
+    row = (sequence, None, None, from_micros(as_of), datetime.now(UTC), history.CONFIRMED)
+    lake.append(table, small_frame(lake.spark, [row], table.ddl))
+
+
+def last_sequence(lake: Lake, view: FeatureView) -> int:
+    """The highest sequence recorded; 0 where there is none."""
+    if not lake.exists(history.table(view.name)):
+        return 0
+    return int(lake.read(history.table(view.name)).agg(F.max("sequence")).collect()[0][0] or 0)
+
+
+def has_record(lake: Lake, view: FeatureView, sequence: int) -> bool:
+    """Whether a push's record is there; a history that was removed, or put back from a copy, may have lost it."""
+    if not lake.exists(history.table(view.name)):
+        return False
+    return not keys_of(lake, view).where(F.col("sequence") == sequence).isEmpty()
+
+
+def open_keys(lake: Lake, view: FeatureView, *, after: int | None) -> DataFrame | None:
+    """The keys recorded under sequences after one, or where that is None, under those never confirmed; None if none."""
+    if not lake.exists(history.table(view.name)):
+        return None
+    keys = keys_of(lake, view)
+    if after is None:
+        confirmed = lake.read(history.table(view.name)).where("outcome IS NOT NULL").select("sequence")
+        keys = keys.join(confirmed, on="sequence", how="left_anti")
+    else:
+        keys = keys.where(F.col("sequence") > after)
+    keys = keys.select("item_key").distinct()
+    return None if keys.isEmpty() else keys
+
+
+def keys_of(lake: Lake, view: FeatureView) -> DataFrame:
+    return lake.read(history.table(view.name)).where("item_key IS NOT NULL").select("sequence", "item_key")

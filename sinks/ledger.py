@@ -1,0 +1,88 @@
+"""The ledger of runs: every push with its figures, those that failed too."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import functions as F
+
+from contracts.ledger import RUNS
+from contracts.slots import from_micros, to_text
+from lake.session import small_frame
+from lake.tables import Lake
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """One view after a push: values written and their bytes, tombstones, keys unchanged or newer in the store, the
+    requests and bytes that the writes took, and how.
+
+    `why` tells what made a snapshot necessary, `change_rows` how many rows of the change feed or of a comparison came to
+    `net` keys. net = pushed + removed + suppressed + stale. `as_of` is in microseconds.
+    """
+
+    how: str
+    why: str | None = None
+    sequence: int = 0
+    as_of: int = 0
+    change_rows: int = 0
+    net: int = 0
+    pushed: int = 0
+    removed: int = 0
+    suppressed: int = 0
+    stale: int = 0
+    bytes: int = 0
+    requests: int = 0
+    bytes_sent: int = 0
+    seconds: float = 0.0
+
+
+# What adds up where one run has several leases of one view.
+SUMS = ("change_rows", "net", "pushed", "removed", "suppressed", "stale", "bytes", "requests", "bytes_sent", "seconds")
+
+
+def total(parts: Sequence[Pushed]) -> Pushed:
+    """The figures of several leases of one view as those of one push, of the last sequence."""
+    return replace(parts[-1], **{name: sum(getattr(part, name) for part in parts) for name in SUMS})
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the publisher over several views."""
+
+    allowed: str | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def append(lake: Lake, run: Run, results: Mapping[str, Pushed | Exception]) -> None:
+    """Add a run to the ledger: per view its figures, or why it stopped."""
+    common = {"run": run.id, "started_at": run.started_at, "allowed": run.allowed}
+    rows = [common | {"view": view} | columns_of(result) for view, result in results.items()]
+    ordered = [tuple(row.get(column) for column in RUNS.columns) for row in rows]
+    lake.append(RUNS, small_frame(lake.spark, ordered, RUNS.ddl))
+
+
+def columns_of(result: Pushed | Exception) -> dict[str, Any]:
+    if isinstance(result, Exception):
+        return {"failure": f"{type(result).__name__}: {next(iter(str(result).strip().splitlines()), '')}"}
+    return asdict(result) | {"as_of": from_micros(result.as_of)}
+
+
+def read_runs(lake: Lake, *, last: int) -> list[dict[str, Any]]:
+    """The newest runs, newest first, each with its views."""
+    if not lake.exists(RUNS):
+        return []
+    rows = lake.read(RUNS)
+    newest = rows.groupBy("run").agg(F.min("started_at").alias("began")).orderBy(F.desc("began"), "run").limit(last)
+    found = rows.join(F.broadcast(newest), on="run").orderBy(F.desc("began"), "run", "view").collect()
+    runs: dict[str, dict[str, Any]] = {}
+    for row in found:
+        view = {name: row[name] for name in RUNS.columns if name not in ("run", "started_at", "view", "allowed")}
+        view["as_of"] = to_text(row.as_of.replace(tzinfo=UTC)) if row.as_of else None
+        started = to_text(row.started_at.replace(tzinfo=UTC))
+        run = runs.setdefault(row.run, {"run": row.run, "started_at": started, "allowed": row.allowed, "views": {}})
+        run["views"][row.view] = view
+    return list(runs.values())

@@ -1,0 +1,188 @@
+"""Pushes, their history and their ledger: real Spark, Delta and store, one small view."""
+
+from dataclasses import replace
+
+import pytest
+
+from contracts import history
+from online.items import to_binary
+from online.keys import control_key
+from sinks import ledger, protocol, steps
+from sinks.breaker import BreakerOpen
+from sinks.protocol import CHANGES, CONTROL_LOST, FIRST_LOAD, LEFT_OPEN, NEW_FEATURES, NOTHING_NEW, SNAPSHOT, StoreAhead
+from sinks.push import push_views
+from tests.sinks.publisher import AS_OF, VISITS
+
+
+def test_the_life_of_a_view(publisher):
+    publisher.become(a=1, b=2, c=-3)
+    first = publisher.push()
+    assert (first.how, first.net, first.pushed, first.change_rows) == (FIRST_LOAD, 2, 2, 2)
+    assert publisher.push().how == NOTHING_NEW
+
+    publisher.become(a=1, b=5, c=3)
+    second = publisher.push()
+    assert (second.how, second.net, second.pushed, second.removed) == (CHANGES, 2, 2, 0)
+
+    publisher.become(a=1, b=-5, d=-4)
+    third = publisher.push()
+    assert (third.net, third.pushed, third.removed, third.suppressed, third.change_rows) == (3, 0, 2, 1, 4)
+
+    assert publisher.sequences() == {"a": first.sequence, "b": third.sequence, "c": third.sequence}
+    assert publisher.reconcile() == (0, 0, 0)
+    assert publisher.history() == [
+        *((first.sequence, key, "") for key in ("a", "b", "confirmed")),
+        *((second.sequence, key, "") for key in ("b", "c", "confirmed")),
+        *((third.sequence, key, "gone") for key in ("b", "c")),
+        (third.sequence, "confirmed", ""),
+    ]
+
+
+def test_what_changes_nothing_that_is_online_is_neither_recorded_nor_written(publisher):
+    publisher.become(a=1)
+    first = publisher.push()
+
+    publisher.become(a=1, b=-7)
+    done = publisher.push()
+
+    assert (done.how, done.net, done.suppressed) == (CHANGES, 1, 1)
+    assert publisher.history() == [(first.sequence, "a", ""), (first.sequence, "confirmed", "")]
+
+
+@pytest.mark.parametrize("step", [steps.Declare, steps.Write, steps.Confirm])
+def test_after_a_push_was_left_open_everything_touched_is_written_and_more_than_gold_tells(publisher, step):
+    publisher.become(a=1, b=2)
+    publisher.push()
+    publisher.become(a=9, b=2, c=3)
+    publisher.die_after(step)
+    publisher.lake.spark.sql(f"DELETE FROM delta.`{publisher.lake.path(VISITS.table)}` WHERE document_id = 'c'")
+    publisher.become(a=1, b=2)
+
+    done = publisher.push()
+
+    assert (done.how, done.pushed, done.removed, done.suppressed) == (CHANGES, 1, 1, 0)
+    assert publisher.reconcile() == (0, 0, 0)
+    assert publisher.push().how == NOTHING_NEW
+
+
+def test_a_push_that_died_before_it_declared_leaves_no_mark(publisher):
+    publisher.become(a=1, b=2)
+    publisher.push()
+    publisher.become(a=9, b=2)
+    publisher.die_after(steps.Record)
+    publisher.become(a=1, b=2)
+
+    done = publisher.push()
+
+    assert (done.pushed, done.suppressed) == (0, 1)
+
+
+def test_an_open_push_without_its_record_is_followed_by_a_snapshot_of_everything(publisher):
+    publisher.become(a=1, b=2)
+    publisher.push()
+    publisher.become(a=9, b=2)
+    publisher.die_after(steps.Write)
+    publisher.lake.spark.sql(f"DELETE FROM delta.`{publisher.lake.path(history.table('visits'))}`")
+
+    done = publisher.push()
+
+    assert (done.how, done.why, done.pushed) == (SNAPSHOT, protocol.HISTORY_LOST, 2)
+
+
+def test_a_first_load_that_was_left_open_is_finished_by_a_snapshot(publisher):
+    publisher.become(a=1, b=2)
+    publisher.die_after(steps.Write)
+    publisher.become(b=2)
+
+    done = publisher.push()
+
+    assert (done.how, done.why, done.pushed, done.removed) == (SNAPSHOT, LEFT_OPEN, 1, 1)
+    assert publisher.reconcile() == (0, 0, 0)
+
+
+def test_a_lost_control_item_is_noticed_by_the_values_that_are_there(publisher, monkeypatch):
+    publisher.become(a=1, b=2)
+    publisher.push()
+    publisher.lose(control_key("visits"))
+    publisher.become(b=2)
+    monkeypatch.undo()  # sequences begin at the clock
+
+    done = publisher.push()
+
+    assert (done.how, done.why, done.removed) == (SNAPSHOT, CONTROL_LOST, 1)
+    assert publisher.reconcile() == (0, 0, 0)
+
+
+def test_a_store_that_is_ahead_of_its_control_item_is_caught_up_with(publisher):
+    publisher.become(a=1, b=2)
+    publisher.push()
+    publisher.damage("a", visits=to_binary(b"late"), **{"visits#s": {"N": "900"}})
+    publisher.become(a=3, b=2)
+
+    with pytest.raises(StoreAhead, match="the next push writes these rows; push again"):
+        publisher.push()
+    done = publisher.push()
+
+    assert (done.sequence, done.pushed) == (901, 1)
+    assert publisher.reconcile() == (0, 0, 0)
+
+
+def test_a_new_control_item_whose_clock_is_behind_the_history_is_caught_up(publisher):
+    publisher.become(a=1)
+    for count in range(2, 5):
+        publisher.push()
+        publisher.become(a=count)
+    publisher.lose(control_key("visits"))
+
+    with pytest.raises(StoreAhead, match="later sequences than the clock"):
+        publisher.push()
+
+    assert publisher.push().why == CONTROL_LOST
+    assert publisher.reconcile() == (0, 0, 0)
+
+
+def test_a_snapshot_writes_only_what_differs(publisher):
+    publisher.become(a=1, b=2)
+    first = publisher.push()
+    renamed = replace(VISITS, online_when="views < 100 and not hidden")
+    publisher.become(a=1, b=3)
+
+    done = publisher.push(renamed)
+
+    assert (done.how, done.why) == (SNAPSHOT, NEW_FEATURES)
+    assert (done.net, done.suppressed, done.pushed) == (2, 1, 1)
+    assert publisher.sequences()["a"] == first.sequence
+
+
+def test_a_large_change_is_stopped_before_anything_is_recorded(publisher, monkeypatch):
+    monkeypatch.setattr("sinks.breaker.SMALLEST_VIEW", 2)
+    publisher.become(a=1, b=2)
+    first = publisher.push()
+    publisher.become(a=5, b=6)
+
+    with pytest.raises(BreakerOpen, match="2 of 2 online rows would change"):
+        publisher.push()
+
+    assert set(publisher.sequences().values()) == {first.sequence}
+    assert len(publisher.history()) == 3
+    assert publisher.push(allowed=True).pushed == 2
+
+
+def test_the_ledger_has_what_was_done_and_what_failed(publisher):
+    publisher.become(a=1, b=2, c=-3)
+    other = replace(VISITS, name="never_refreshed")
+    publisher.lake.create(other.table)
+
+    with pytest.raises(Exception, match="never_refreshed has no refresh state"):
+        push_views(publisher.lake, publisher.address, [VISITS, other], allowed="first run")
+    publisher.become(a=1, b=3)
+    push_views(publisher.lake, publisher.address, [VISITS])
+
+    newest, oldest = ledger.read_runs(publisher.lake, last=5)
+    assert (oldest["allowed"], newest["allowed"]) == ("first run", None)
+    assert "has no refresh state" in oldest["views"]["never_refreshed"]["failure"]
+    of_view = newest["views"]["visits"]
+    assert of_view["as_of"] == AS_OF
+    assert (of_view["change_rows"], of_view["net"]) == (3, 2)
+    assert of_view["net"] == sum(of_view[name] for name in ("pushed", "removed", "suppressed", "stale"))
+    assert [run["run"] for run in ledger.read_runs(publisher.lake, last=1)] == [newest["run"]]
