@@ -16,13 +16,13 @@ from lake.tables import Lake
 from online import control
 from online.control import Control, Cursor
 from online.wire import PATIENCE_SECONDS
-from sinks import history, protocol, steps
+from sinks import history, steps
 from sinks.breaker import check_share
 from sinks.decisions import decided, held_decisions
 from sinks.lease import leased, with_client
 from sinks.ledger import Pushed
 from sinks.net_changes import online_rows, rows_of
-from sinks.protocol import SUPPRESS
+from sinks.protocol import CLOCK_BEHIND, SUPPRESS, PushFirst, StoreAhead
 from sinks.rows import Address, Outcome, Sequenced
 from sinks.steps import Step
 from sinks.store_scan import has_values, highest_sequence
@@ -65,14 +65,16 @@ class Push:
     def __exit__(self, *error: Any) -> None:
         self.held.__exit__(*error)
 
-    def run(self, steps: Generator[Step, Any, Any]) -> Any:
-        """Do one step after the other; returns what the steps return."""
+    def run(self, asked: Generator[Step, Any, Any]) -> Any:
+        """Do one step after the other; returns what comes after the last."""
         answer = None
         while True:
             try:
-                step = steps.send(answer)
+                step = asked.send(answer)
             except StopIteration as end:
                 return end.value
+            except (PushFirst, StoreAhead) as error:
+                raise type(error)(f"view {self.view.name}: {error}") from error
             answer = DEEDS[type(step)](self, step)
 
     def take_lease(self, _: steps.TakeLease) -> Control:
@@ -80,7 +82,7 @@ class Push:
         self.sequence, self.as_of = found.sequence, found.watermark or 0
         if found.cursor is None and history.last_sequence(self.lake, self.view) >= found.sequence:
             self.raise_sequence(steps.RaiseSequence(found.sequence))
-            raise protocol.StoreAhead(f"view {self.view.name}: {protocol.CLOCK_BEHIND}")
+            raise StoreAhead(f"view {self.view.name}: {CLOCK_BEHIND}")
         return found
 
     def read_target(self, _: steps.ReadTarget) -> Cursor:
@@ -114,7 +116,7 @@ class Push:
     def find_repairs(self, step: steps.FindRepairs) -> Changes:
         at = step.at
         if at.fingerprint != self.view.publication_fingerprint or not has_version(self.lake, self.view, at):
-            raise protocol.PushFirst(f"view {self.view.name}: gold or its definition is not what it was at the cursor")
+            raise PushFirst(f"view {self.view.name}: gold or its definition is not what it was at the cursor")
         gold = self.lake.read(self.view.table, version=at.version)
         return self.decide(rows_of(step.keys, gold, self.view), suppress=False)
 
