@@ -145,7 +145,8 @@ def test_a_refresh_after_compaction_and_vacuum_goes_on_from_what_gold_holds(refr
     monkeypatch.setattr(tables, "SMALL_FILES", 99)
     second = maintenance.run(refreshed, VIEWS, store)
     assert {one.held_by for one in second.values()} == {None}
-    assert all(one.removed_files > 0 for name, one in second.items() if name != "silver.documents")
+    others = ("silver.documents", "history.pairs")  # nothing was replaced there, or nobody held it the first time
+    assert all(one.removed_files > 0 for name, one in second.items() if name not in others)
 
     deliver(refreshed, {"event_id": "e6", "actor_id": "u3"}, {"event_id": "e1", "occurred_at": T - SLOT})
     assert bring(refreshed, as_of=T + 3 * SLOT) == INCREMENTAL
