@@ -49,6 +49,7 @@ def test_what_changes_nothing_that_is_online_is_neither_recorded_nor_written(pub
     assert publisher.history() == [(first.sequence, "a", ""), (first.sequence, "confirmed", "")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [steps.Declare, steps.Write, steps.Confirm])
 def test_after_a_push_was_left_open_everything_touched_is_written_and_more_than_gold_tells(publisher, step):
     publisher.become(a=1, b=2)
@@ -65,6 +66,7 @@ def test_after_a_push_was_left_open_everything_touched_is_written_and_more_than_
     assert publisher.push().how == NOTHING_NEW
 
 
+@pytest.mark.slow
 def test_a_push_that_died_before_it_declared_leaves_no_mark(publisher):
     publisher.become(a=1, b=2)
     publisher.push()
@@ -77,6 +79,7 @@ def test_a_push_that_died_before_it_declared_leaves_no_mark(publisher):
     assert (done.pushed, done.suppressed) == (0, 1)
 
 
+@pytest.mark.slow
 def test_an_open_push_without_its_record_is_followed_by_a_snapshot_of_everything(publisher):
     publisher.become(a=1, b=2)
     publisher.push()
@@ -89,6 +92,7 @@ def test_an_open_push_without_its_record_is_followed_by_a_snapshot_of_everything
     assert (done.how, done.why, done.pushed) == (SNAPSHOT, protocol.HISTORY_LOST, 2)
 
 
+@pytest.mark.slow
 def test_a_first_load_that_was_left_open_is_finished_by_a_snapshot(publisher):
     publisher.become(a=1, b=2)
     publisher.die_after(steps.Write)
@@ -100,6 +104,7 @@ def test_a_first_load_that_was_left_open_is_finished_by_a_snapshot(publisher):
     assert publisher.reconcile() == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_lost_control_item_is_noticed_by_the_values_that_are_there(publisher, monkeypatch):
     publisher.become(a=1, b=2)
     publisher.push()
@@ -113,6 +118,7 @@ def test_a_lost_control_item_is_noticed_by_the_values_that_are_there(publisher, 
     assert publisher.reconcile() == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_ahead_of_its_control_item_is_caught_up_with(publisher):
     publisher.become(a=1, b=2)
     publisher.push()
@@ -127,6 +133,7 @@ def test_a_store_that_is_ahead_of_its_control_item_is_caught_up_with(publisher):
     assert publisher.reconcile() == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_new_control_item_whose_clock_is_behind_the_history_is_caught_up(publisher):
     publisher.become(a=1)
     for count in range(2, 5):

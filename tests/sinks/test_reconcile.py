@@ -34,6 +34,7 @@ def test_planted_differences_are_found_and_repaired(publisher):
     ]
 
 
+@pytest.mark.slow
 def test_a_repair_takes_the_lease_for_so_many_keys_at_a_time(publisher, monkeypatch):
     monkeypatch.setattr("sinks.reconcile.KEYS_PER_LEASE", 2)
     publisher.become(a=1, b=2, c=3)
@@ -48,6 +49,7 @@ def test_a_repair_takes_the_lease_for_so_many_keys_at_a_time(publisher, monkeypa
     assert sorted(sequence - pushed.sequence for sequence in publisher.sequences().values()) == [2, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_reconciliation_counts_nothing_that_a_push_changed_meanwhile(publisher, monkeypatch):
     publisher.become(a=1, b=2)
     publisher.push()
@@ -65,6 +67,7 @@ def test_a_reconciliation_counts_nothing_that_a_push_changed_meanwhile(publisher
     assert next(pushes, None) is None
 
 
+@pytest.mark.slow
 def test_a_reconciliation_does_not_judge_while_a_push_is_open(publisher, monkeypatch):
     monkeypatch.setattr("sinks.reconcile.LOOKS", 2)
     publisher.become(a=1)
@@ -77,6 +80,7 @@ def test_a_reconciliation_does_not_judge_while_a_push_is_open(publisher, monkeyp
             publisher.reconcile()
 
 
+@pytest.mark.slow
 def test_a_repair_under_another_definition_waits_for_a_push(publisher):
     publisher.become(a=1)
     publisher.push()

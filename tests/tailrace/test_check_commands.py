@@ -73,7 +73,7 @@ def test_what_was_lost_is_found_and_mended_and_the_runs_are_listed(home):
     assert len(run("runs", "--last", "1")["runs"]) == 1
 
 
-def test_a_large_change_is_let_through_where_something_is_pushed(home):
+def test_a_large_change_is_let_through_where_something_is_pushed():
     result = CliRunner().invoke(cli.app, ["run", "gold", "--allow-large-change", "why"])
 
     assert "--allow-large-change goes with publish" in str(result.exception)
