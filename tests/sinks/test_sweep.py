@@ -26,6 +26,7 @@ def removed(publisher):
     return publisher
 
 
+@pytest.mark.slow
 def test_old_tombstones_go_and_values_stay(removed, monkeypatch):
     monkeypatch.setattr(sweep, "PART", 1)
 

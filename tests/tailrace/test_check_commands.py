@@ -52,6 +52,7 @@ def run(*arguments, status=0):
     return json.loads(result.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_what_was_lost_is_found_and_mended_and_the_runs_are_listed(home):
     key = {KEY: {"S": "document|2:d1"}}
     with_client(home.store, lambda client: client.call("DeleteItem", {"TableName": client.table, "Key": key}))
