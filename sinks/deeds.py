@@ -22,10 +22,10 @@ from sinks.decisions import decided, held_decisions
 from sinks.lease import leased, with_client
 from sinks.ledger import Pushed
 from sinks.net_changes import online_rows, rows_of
-from sinks.protocol import CLOCK_BEHIND, SUPPRESS, PushFirst, StoreAhead
+from sinks.protocol import CLOCK_BEHIND, FIRST_LOAD, SUPPRESS, PushFirst, StoreAhead
 from sinks.rows import Address, Outcome, Sequenced
 from sinks.steps import Step
-from sinks.store_scan import has_values, highest_sequence
+from sinks.store_scan import has_items, has_values, highest_sequence
 from sinks.target import has_version, newest, pin_of, rows_to_decide
 from sinks.writer import write_changes
 
@@ -57,6 +57,7 @@ class Push:
         self.counts: dict[str, int] = {}
         self.sequence = 0
         self.as_of = 0
+        self.new_items = False
         self.held = ExitStack()
 
     def __enter__(self) -> "Push":
@@ -108,6 +109,7 @@ class Push:
     def find_changes(self, step: steps.FindChanges) -> tuple[Changes, int]:
         rows = rows_to_decide(self.lake, self.address, self.view, step)
         changes = self.decide(rows, suppress=step.plan.suppress)
+        self.new_items = step.plan.how == FIRST_LOAD and not with_client(self.address, has_items)
         if not self.allowed:
             gold = self.lake.read(self.view.table, version=step.until.version)
             check_share(self.view.name, step.plan, changes.counts, lambda: online_rows(gold, self.view).count())
@@ -145,8 +147,14 @@ class Push:
 
     def write(self, step: steps.Write) -> Outcome:
         changes: Changes = step.changes
-        push = Sequenced(view=self.view.name, sequence=self.sequence, lease_seconds=self.address.lease_seconds)
-        rows = changes.rows.where(F.col("action") != SUPPRESS)
+        push = Sequenced(
+            view=self.view.name,
+            sequence=self.sequence,
+            lease_seconds=self.address.lease_seconds,
+            new_items=self.new_items,
+        )
+        # Neighbours together: a store on a B-tree takes them a third quicker, one that hashes keys does not mind.
+        rows = changes.rows.where(F.col("action") != SUPPRESS).sortWithinPartitions("item_key")
         try:
             outcome = write_changes(rows, self.address, push)
         except PythonException as error:

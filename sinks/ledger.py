@@ -38,6 +38,16 @@ class Pushed:
     bytes_sent: int = 0
     seconds: float = 0.0
 
+    @property
+    def rows_per_second(self) -> int:
+        """Values and tombstones written per second of the whole push."""
+        return rate(self.pushed + self.removed, self.seconds)
+
+
+def rate(rows: int, seconds: float) -> int:
+    """Rows per second, 0 where no time passed."""
+    return round(rows / seconds) if seconds else 0
+
 
 # What adds up where one run has several leases of one view.
 SUMS = ("change_rows", "net", "pushed", "removed", "suppressed", "stale", "bytes", "requests", "bytes_sent", "seconds")
@@ -82,6 +92,7 @@ def read_runs(lake: Lake, *, last: int) -> list[dict[str, Any]]:
     for row in found:
         view = {name: row[name] for name in RUNS.columns if name not in ("run", "started_at", "view", "allowed")}
         view["as_of"] = to_text(row.as_of.replace(tzinfo=UTC)) if row.as_of else None
+        view["rows_per_second"] = None if row.failure else rate(row.pushed + row.removed, row.seconds)
         started = to_text(row.started_at.replace(tzinfo=UTC))
         run = runs.setdefault(row.run, {"run": row.run, "started_at": started, "allowed": row.allowed, "views": {}})
         run["views"][row.view] = view

@@ -7,6 +7,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from online.items import KEY, Item, binary, item_count, read_items, scan, sequence_attribute
+from online.keys import CONTROL_PREFIX
 from online.wire import StoreClient, open_store
 from sinks.lease import with_client
 from sinks.rows import TOMBSTONE, Address
@@ -83,6 +84,14 @@ async def has_values(client: StoreClient, view: str) -> bool:
         return False
 
     return any(await asyncio.gather(*map(is_in, range(SEGMENTS.start))))
+
+
+async def has_items(client: StoreClient) -> bool:
+    """Whether the store holds items of any entity."""
+    async for items in scan(client, ()):
+        if any(not item[KEY]["S"].startswith(CONTROL_PREFIX) for item in items):
+            return True
+    return False
 
 
 async def highest_sequence(client: StoreClient, view: str) -> int | None:

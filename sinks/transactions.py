@@ -3,12 +3,10 @@
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from online.items import KEY
-from online.keys import control_key
 from online.wire import Patience, StoreClient, StoreError, is_transient
+from sinks.actions import Action, lease_check, put_new, update
 from sinks.fence import lease_lost
 from sinks.rows import OWN_REFUSALS, Outcome, Row, Sequenced, told_of
-from sinks.updates import update
 
 ROWS_PER_TRANSACTION = 99  # TransactWriteItems takes 100 actions, and one checks the lease
 BYTES_PER_TRANSACTION = 3_000_000  # it takes 4 MB, of which one last row may be 400 KB
@@ -44,25 +42,38 @@ def next_batch(rows: Iterator[Row]) -> list[Row]:
 
 async def transact(client: StoreClient, batch: list[Row], push: Sequenced, outcome: Outcome) -> None:
     """Write one batch if the lease still stands, and count what became of each row."""
-    patience = client.be_patient()
+    patience, new = client.be_patient(), push.new_items
     while batch:
-        actions = [lease_check(client, push), *({"Update": update(client, row, push)} for row in batch)]
+        writes = [write_of(client, row, push, new=new) for row in batch]
+        actions = [{"ConditionCheck": lease_check(client, push)}, *writes]
         try:
             await client.call("TransactWriteItems", {"TransactItems": actions}, attempts=1)
         except StoreError as error:
-            if is_refused_whole(error):
+            if new and any(reason.get("Code") == CONDITION_FAILED for reason in reasons_of(error)):
+                new = False  # an item is there after all, or the lease is gone, which updates will tell
+            elif is_refused_whole(error):
                 await write_one_by_one(client, batch, push, outcome, error)
                 return
-            batch = await without_refused(batch, error, push, outcome, patience)
+            else:
+                batch = await without_refused(batch, error, push, outcome, patience)
         else:
             for row in batch:
                 outcome.count(row)
             return
 
 
+def write_of(client: StoreClient, row: Row, push: Sequenced, *, new: bool) -> dict[str, Action]:
+    return {"Put": put_new(client, row, push)} if new else {"Update": update(client, row, push)}
+
+
+def reasons_of(error: StoreError) -> list[dict[str, Any]]:
+    """Why a transaction was cancelled, an entry per action; empty where nothing tells."""
+    return (error.details.get("CancellationReasons") or []) if error.code == CANCELED else []
+
+
 def is_refused_whole(error: StoreError) -> bool:
     """Whether the store refused a transaction for good and told no reason per row."""
-    return error.code in OWN_REFUSALS or (error.code == CANCELED and not error.details.get("CancellationReasons"))
+    return error.code in OWN_REFUSALS or (error.code == CANCELED and not reasons_of(error))
 
 
 async def write_one_by_one(
@@ -95,7 +106,7 @@ async def without_refused(
 
 def sort_out(batch: list[Row], error: StoreError, push: Sequenced, outcome: Outcome) -> list[Row]:
     """Count the rows whose own reason cancelled the transaction, and keep the others; raises if the lease is gone."""
-    lease, *reasons = error.details["CancellationReasons"]
+    lease, *reasons = reasons_of(error)
     if lease.get("Code") == CONDITION_FAILED:
         raise lease_lost(push)
     left = []
@@ -108,11 +119,3 @@ def sort_out(batch: list[Row], error: StoreError, push: Sequenced, outcome: Outc
         else:
             outcome.refuse(row[0], f"{code}: {reason.get('Message', 'no message')}")
     return left
-
-
-def lease_check(client: StoreClient, push: Sequenced) -> dict[str, Any]:
-    check: dict[str, Any] = {"TableName": client.table, "Key": {KEY: {"S": control_key(push.view)}}}
-    check["ConditionExpression"] = "#sequence = :sequence"
-    check["ExpressionAttributeNames"] = {"#sequence": "sequence"}
-    check["ExpressionAttributeValues"] = {":sequence": {"N": str(push.sequence)}}
-    return {"ConditionCheck": check}

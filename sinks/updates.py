@@ -1,10 +1,10 @@
-"""Write each row by a conditional update of its own, which any DynamoDB-compatible store takes at half the price."""
+"""Write each row by a conditional write of its own, which any DynamoDB-compatible store takes at half the price."""
 
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from online.items import KEY, sequence_attribute, to_binary
 from online.wire import Patience, StoreClient, StoreError, is_throttling, is_transient
+from sinks.actions import Action, put_new, update
 from sinks.fence import Fence
 from sinks.pace import Pace
 from sinks.rows import OWN_REFUSALS, Outcome, Row, Sequenced, told_of
@@ -31,10 +31,14 @@ async def write_until_done(
 async def write(client: StoreClient, row: Row, push: Sequenced, outcome: Outcome, *, fence: Fence, pace: Pace) -> None:
     """Write one row and count what became of it; raises where more than this row is at stake."""
     patience = client.be_patient()
+    operation, action = ("PutItem", put_new) if push.new_items else ("UpdateItem", update)
     while True:
         try:
-            await send(client, row, push, fence=fence, pace=pace, patience=patience)
+            await send(client, operation, action(client, row, push), fence=fence, pace=pace, patience=patience)
         except StoreError as error:
+            if error.code == "ConditionalCheckFailedException" and action is put_new:
+                operation, action = "UpdateItem", update  # the item is there after all
+                continue
             if error.code == "ConditionalCheckFailedException":
                 outcome.stale += 1
                 return
@@ -52,27 +56,18 @@ async def write(client: StoreClient, row: Row, push: Sequenced, outcome: Outcome
             return
 
 
-async def send(client: StoreClient, row: Row, push: Sequenced, *, fence: Fence, pace: Pace, patience: Patience) -> None:
+async def send(
+    client: StoreClient, operation: str, action: Action, *, fence: Fence, pace: Pace, patience: Patience
+) -> None:
     """Send one row once, at the pace that the store takes and under a lease that was just seen."""
     async with pace.place() as entered:
         # Waiting for a place is no failure, nor is a store that takes other rows meanwhile.
         patience.begin_again(pace.last_success)
         await fence.pass_through()
         try:
-            await client.call("UpdateItem", update(client, row, push), attempts=1)
+            await client.call(operation, action, attempts=1)
         except StoreError as error:
             if is_throttling(error):
                 pace.fall(entered)
             raise
         pace.rise()
-
-
-def update(client: StoreClient, row: Row, push: Sequenced) -> dict[str, Any]:
-    """Set this view's two attributes, the rest of the item being other views' and other lanes'."""
-    key, value = row
-    change: dict[str, Any] = {"TableName": client.table, "Key": {KEY: {"S": key}}}
-    change["UpdateExpression"] = "SET #v = :v, #s = :s"
-    change["ConditionExpression"] = "attribute_not_exists(#s) OR #s <= :s"
-    change["ExpressionAttributeNames"] = {"#v": push.view, "#s": sequence_attribute(push.view)}
-    change["ExpressionAttributeValues"] = {":v": to_binary(value), ":s": {"N": str(push.sequence)}}
-    return change

@@ -54,7 +54,7 @@ def publish(
     with progress("bench") as told:
         shown = run_publish(read_settings(), rows, changed, told)
     columns = ("", "rows a second")
-    names = ("first_load", "changes", "limit", "batch_writer")
+    names = ("first_load", "first_load_limit", "changes", "limit", "batch_writer")
     rates: list[tuple[Any, ...]] = [(name, round(shown[name]["rows_per_second"])) for name in names]
     show(shown, report.plain_table("Pushes, the limit and boto3's batch_writer", columns, rates), as_json=as_json)
 

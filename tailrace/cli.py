@@ -65,7 +65,8 @@ def refresh(as_of: AsOf = None, full: Full = False, allowed: Allowed = None, as_
         done = run_refresh(home(), as_of=time, full=full, allowed=allowed, progress=told)
     shown = report.refresh_json(done)
     maintained = report.maintained_lines(shown.get("maintained", {}))
-    show(shown, report.refresh_table(shown), report.landed_line(shown["landed"]), *maintained, as_json=as_json)
+    loads = report.first_load_lines(done.pushed)
+    show(shown, report.refresh_table(shown), report.landed_line(shown["landed"]), *loads, *maintained, as_json=as_json)
 
 
 @app.command()

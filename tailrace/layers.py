@@ -27,7 +27,8 @@ def run_layer(home: Home, layer: str, *, as_of: datetime | None, full: bool, all
         as_of = as_of or last_tick(datetime.now(UTC))
         refreshed = gold.run(home.lake, home.definitions, as_of=as_of, full=full)
         return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}
-    return {"views": {name: asdict(one) for name, one in run_publish(home, allowed=allowed).items()}}
+    pushed = run_publish(home, allowed=allowed)
+    return {"views": {name: asdict(one) | {"rows_per_second": one.rows_per_second} for name, one in pushed.items()}}
 
 
 def verify_all(home: Home, progress: Progress) -> Json:

@@ -1,12 +1,14 @@
 """How results are shown: tables for people, one JSON object for programs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
 
 from contracts.slots import to_text
+from sinks.ledger import Pushed
+from sinks.protocol import FIRST_LOAD
 from tailrace.refresh import Report
 
 Json = dict[str, Any]
@@ -61,15 +63,30 @@ def runs_table(run: Json) -> Table:
     table.add_column("view")
     table.add_column("how")
     counts = ("change_rows", "net", "pushed", "suppressed", "stale", "removed")
-    for column in (*(name.replace("_", " ") for name in counts), "seconds"):
+    for column in (*(name.replace("_", " ") for name in counts), "seconds", "rows a second"):
         table.add_column(column, justify="right")
     for name, view in run["views"].items():
         if view["failure"]:
             table.add_row(name, f"failed: {view['failure']}")
         else:
             how = f"{view['how']}: {view['why']}" if view["why"] else view["how"]
-            table.add_row(name, how, *(f"{view[count]:,}" for count in counts), f"{view['seconds']:.1f}")
+            table.add_row(
+                name,
+                how,
+                *(f"{view[count]:,}" for count in counts),
+                f"{view['seconds']:.1f}",
+                f"{view['rows_per_second']:,}",
+            )
     return table
+
+
+def first_load_lines(pushed: Mapping[str, Pushed]) -> list[str]:
+    """The rate of each first load, a line each."""
+    return [
+        f"first load of {view}: {one.pushed:,} rows in {one.seconds:.1f} s, {one.rows_per_second:,} a second"
+        for view, one in pushed.items()
+        if one.how == FIRST_LOAD
+    ]
 
 
 def maintained_lines(maintained: Json) -> list[str]:

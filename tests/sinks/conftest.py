@@ -21,9 +21,21 @@ def writer_url(tmp_path_factory):
 
 
 @pytest.fixture(params=["transactions", "updates"])
-def with_table(writer_url, request):
+def writes(request):
+    """How rows are written."""
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["", "as new items"])
+def new_items(request):
+    """Whether rows are taken for the first of their items."""
+    return request.param
+
+
+@pytest.fixture
+def with_table(writer_url, writes, new_items):
     """Run a test's coroutine with a table, once for each way of writing."""
-    return lambda action: run_with_table(writer_url, action, request.param)
+    return lambda action: run_with_table(writer_url, action, writes, new_items=new_items)
 
 
 @pytest.fixture(autouse=True)

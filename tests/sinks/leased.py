@@ -16,7 +16,7 @@ from tests.online.proxy import Proxy
 
 TABLE_NUMBERS = itertools.count()
 PUSH = Sequenced(view="visits", sequence=5, lease_seconds=60)
-WRITES = {"TransactWriteItems", "UpdateItem"}
+WRITES = {"TransactWriteItems", "UpdateItem", "PutItem"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Table:
 
     client: StoreClient
     address: Address
+    push: Sequenced = PUSH
 
     async def put(self, key, **attributes):
         await self.client.call("PutItem", {"TableName": self.client.table, "Item": {KEY: {"S": key}} | attributes})
@@ -34,8 +35,8 @@ class Table:
         answer = await self.client.call("Scan", {"TableName": self.client.table})
         return {item.pop(KEY)["S"]: item for item in answer["Items"] if not item[KEY]["S"].startswith("#")}
 
-    async def write(self, changes, push=PUSH):
-        return await write_rows(iter(changes), self.address, push)
+    async def write(self, changes, push=None):
+        return await write_rows(iter(changes), self.address, push or self.push)
 
     async def write_through(self, misbehave, changes, **options):
         """Write through a proxy; the outcome or the error, and every request as (operation, body)."""
@@ -43,14 +44,14 @@ class Table:
             address = replace(self.address, url=proxy.url)
             result: Any
             try:
-                result = await write_rows(iter(changes), address, PUSH, **options)
+                result = await write_rows(iter(changes), address, self.push, **options)
             except Exception as error:  # noqa: BLE001 - whatever it is, a test compares it
                 result = error
             return result, proxy.asked
 
 
 @asynccontextmanager
-async def leased_table(url, writes="transactions"):
+async def leased_table(url, writes="transactions", *, new_items=False):
     table = f"writer-{next(TABLE_NUMBERS)}"
     address = Address(url=url, region="us-east-1", table=table, in_flight=3, writes=writes, lease_seconds=60)
     async with open_store(url=url, region=address.region, table=address.table) as client:
@@ -59,12 +60,12 @@ async def leased_table(url, writes="transactions"):
         item = {KEY: {"S": control_key(PUSH.view)}, "lease_until": {"N": "0"}} | before
         await client.call("PutItem", {"TableName": table, "Item": item})
         await take_lease(client, PUSH.view, owner="me", seconds=60)
-        yield Table(client, address)
+        yield Table(client, address, replace(PUSH, new_items=new_items))
 
 
-def run_with_table(url, action, writes):
+def run_with_table(url, action, writes, *, new_items=False):
     async def go():
-        async with leased_table(url, writes) as table:
+        async with leased_table(url, writes, new_items=new_items) as table:
             return await action(table)
 
     return asyncio.run(go())

@@ -94,6 +94,12 @@ class Publisher:
         items = self.with_client(read)
         return {item[KEY]["S"].split(":")[1]: int(item["visits#s"]["N"]) for item in items}
 
+    def attributes(self, key):
+        """The names of an item's attributes, its key left out."""
+        asked = {"Key": {KEY: {"S": f"document|{len(key)}:{key}"}}}
+        found = self.with_client(lambda client: client.call("GetItem", {"TableName": client.table, **asked}))
+        return set(found["Item"]) - {KEY}
+
     def history(self):
         rows = self.lake.read(history.table("visits")).orderBy("sequence", F.col("item_key").asc_nulls_last())
         keys = [

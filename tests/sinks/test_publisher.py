@@ -7,10 +7,11 @@ import pytest
 from contracts import history
 from online.items import to_binary
 from online.keys import control_key
-from sinks import ledger, protocol, steps
+from sinks import deeds, ledger, protocol, steps
 from sinks.breaker import BreakerOpen
 from sinks.protocol import CHANGES, CONTROL_LOST, FIRST_LOAD, LEFT_OPEN, NEW_FEATURES, NOTHING_NEW, SNAPSHOT, StoreAhead
 from sinks.push import push_views
+from sinks.writer import write_changes
 from tests.sinks.publisher import AS_OF, VISITS
 
 
@@ -193,3 +194,25 @@ def test_the_ledger_has_what_was_done_and_what_failed(publisher):
     assert (of_view["change_rows"], of_view["net"]) == (3, 2)
     assert of_view["net"] == sum(of_view[name] for name in ("pushed", "removed", "suppressed", "stale"))
     assert [run["run"] for run in ledger.read_runs(publisher.lake, last=1)] == [newest["run"]]
+
+
+@pytest.mark.parametrize(("others", "expected"), [({}, True), ({"profile": to_binary(b"theirs")}, False)])
+def test_a_first_load_makes_whole_items_only_where_the_table_has_none(publisher, monkeypatch, others, expected):
+    written = []
+
+    def watched(rows, address, push):
+        written.append(push.new_items)
+        return write_changes(rows, address, push)
+
+    monkeypatch.setattr(deeds, "write_changes", watched)
+    if others:
+        publisher.damage("b", **others)
+    publisher.become(a=1, b=2)
+    first = publisher.push()
+    publisher.become(a=1, b=3)
+    publisher.push()
+
+    assert (first.how, first.pushed) == (FIRST_LOAD, 2)
+    assert written == [expected, False]
+    assert publisher.reconcile() == (0, 0, 0)
+    assert publisher.attributes("b") == {"visits", "visits#s", *others}

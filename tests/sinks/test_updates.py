@@ -12,6 +12,7 @@ from aiohttp import web
 from online import wire
 from online.control import LeaseLost, take_lease
 from online.wire import StoreError
+from sinks.actions import update
 from sinks.fence import Fence, seconds_since_boot
 from sinks.pace import Pace
 from sinks.rows import Outcome
@@ -115,10 +116,11 @@ def test_throttling_slows_the_pace_and_success_quickens_it(with_table):
             wire.open_store(url=proxy.url, region="us-east-1", table=table.address.table) as client,
         ):
             fence, pace = Fence(client, BRIEF, clock=lambda: 0.0), Pace(8)
+            change = update(client, ("k1", b"mine"), BRIEF)
             with pytest.raises(StoreError, match="slow down"):
-                await send(client, ("k1", b"mine"), BRIEF, fence=fence, pace=pace, patience=client.be_patient())
+                await send(client, "UpdateItem", change, fence=fence, pace=pace, patience=client.be_patient())
             limits.append(pace.limit)
-            await send(client, ("k1", b"mine"), BRIEF, fence=fence, pace=pace, patience=client.be_patient())
+            await send(client, "UpdateItem", change, fence=fence, pace=pace, patience=client.be_patient())
             return [*limits, pace.limit]
 
     assert with_table(action) == [4, 4.25]

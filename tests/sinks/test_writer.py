@@ -151,7 +151,6 @@ def test_many_rows_that_can_never_be_written_are_counted_and_the_first_are_named
     assert items == stored(rows(10))
 
 
-@pytest.mark.parametrize("writes", ["transactions", "updates"])
 def test_rows_of_spark_are_written_and_counted_together(spark, writer_url, writes):
     async def prepare():
         async with leased_table(writer_url, writes) as table:

@@ -6,8 +6,9 @@ from rich.console import Console
 
 from jobs.bronze.load import Loaded
 from jobs.maintenance import Maintained
+from sinks.ledger import Pushed
 from tailrace.refresh import Report
-from tailrace.report import maintained_lines, refresh_json, runs_table
+from tailrace.report import first_load_lines, maintained_lines, refresh_json, runs_table
 
 AT = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 DONE = Maintained(files_before=31, files_after=2, removed_files=1200, removed_bytes=3_400_000)
@@ -40,6 +41,14 @@ def test_people_are_told_of_tombstones_that_went():
     assert told == "history.pairs: 1,234 tombstones removed from the store, 1 data files"
 
 
+def test_people_are_told_the_rate_of_a_first_load():
+    first = Pushed(how="first load", pushed=1_500, seconds=0.25)
+
+    told = first_load_lines({"a": first, "b": Pushed(how="changes", pushed=1_500, seconds=0.25)})
+
+    assert told == ["first load of a: 1,500 rows in 0.2 s, 6,000 a second"]
+
+
 def test_a_run_is_shown_view_by_view_and_a_failure_with_its_reason():
     pushed: dict[str, Any] = {
         "how": "changes",
@@ -49,7 +58,7 @@ def test_a_run_is_shown_view_by_view_and_a_failure_with_its_reason():
         "net": 900,
         "pushed": 700,
     }
-    pushed |= {"removed": 50, "suppressed": 149, "stale": 1, "seconds": 1.25}
+    pushed |= {"removed": 50, "suppressed": 149, "stale": 1, "seconds": 1.25, "rows_per_second": 1_600}
     snapshot = pushed | {"how": "snapshot", "why": "the table was created anew"}
     views = {"a": pushed, "b": snapshot, "c": pushed | {"failure": "StoreError: down"}}
     console = Console(width=200, record=True)
@@ -62,5 +71,5 @@ def test_a_run_is_shown_view_by_view_and_a_failure_with_its_reason():
     assert "failed: StoreError: down" in text
     [line] = [line for line in text.splitlines() if line.startswith("│ a")]
     assert [cell.strip() for cell in line.strip("│").split("│")] == [
-        *("a", "changes", "1,500", "900", "700", "149", "1", "50", "1.2"),
+        *("a", "changes", "1,500", "900", "700", "149", "1", "50", "1.2", "1,600"),
     ]
