@@ -34,7 +34,7 @@ def refresh_naively(lake: Lake, store: Address, definitions: Definitions, *, as_
     root = f"{lake.root}-naive"
     gold: dict[str, DataFrame] = {}
     began = time.monotonic()
-    for view in definitions.views.values():
+    for view in definitions.batch_views.values():
         rows = compute(lake, view, pins, as_of=as_of, finer=gold)
         path = f"{root}/{view.name}"
         rows.write.format("delta").mode("overwrite").save(path)
@@ -49,7 +49,7 @@ def refresh_naively(lake: Lake, store: Address, definitions: Definitions, *, as_
 
     began = time.monotonic()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        pushes = list(pool.map(push, definitions.views.values()))
+        pushes = list(pool.map(push, definitions.batch_views.values()))
     seconds = time.monotonic() - began
     pushed, store_bytes = (sum(getattr(push, name) for push in pushes) for name in ("written", "bytes"))
     storage.delete(lake.spark, root)

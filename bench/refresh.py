@@ -83,7 +83,7 @@ class Bench:
 
     def load(self) -> None:
         """The first push: of all rows, or of the share that the naive way is measured with."""
-        views = self.definitions.views.values()
+        views = self.definitions.batch_views.values()
         share = share_pushed(sum(self.lake.read(view.table).count() for view in views))
         for view in views:
             rows, (cursor, _) = self.lake.read(view.table), newest(self.lake, view)
@@ -91,7 +91,7 @@ class Bench:
 
     def standing(self) -> int | None:
         """The step that every view has reached; None before the first, or where they differ."""
-        states = [self.lake.state(view.table) for view in self.definitions.views.values()]
+        states = [self.lake.state(view.table) for view in self.definitions.batch_views.values()]
         reached = {as_of_in(state) if state else None for state in states}
         first = reached.pop()
         return None if reached or first is None else (first - START) // SLOT
@@ -110,7 +110,7 @@ class Bench:
         began = time.monotonic()
         refreshed = gold.run(self.lake, self.definitions, as_of=as_of)
         gold_seconds = time.monotonic() - began
-        views = self.definitions.views.values()
+        views = self.definitions.batch_views.values()
         pushed = push_views(self.lake, self.store, views)
         seconds = time.monotonic() - began
         return {
@@ -121,12 +121,12 @@ class Bench:
             "pushed": sum(view.pushed + view.removed for view in pushed.values()),
             "store_bytes": sum(view.bytes for view in pushed.values()),
             "views": {
-                name: asdict(refreshed[name]) | {"push": asdict(pushed[name])} for name in self.definitions.views
+                name: asdict(refreshed[name]) | {"push": asdict(pushed[name])} for name in self.definitions.batch_views
             },
         }
 
     def scan(self) -> None:
-        for view in self.definitions.views.values():
+        for view in self.definitions.batch_views.values():
             rows = self.lake.read(view.table)
             rows.agg(*(F.max(column) for column in rows.columns)).collect()
 

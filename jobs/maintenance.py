@@ -89,8 +89,8 @@ def versions(lake: Lake, definitions: Definitions) -> dict[str, int]:
 
 
 def existing(lake: Lake, definitions: Definitions) -> Iterator[Table]:
-    views = (view.table for view in definitions.views.values())
-    histories = (history.table(view) for view in definitions.views)
+    views = (view.table for view in definitions.batch_views.values())
+    histories = (history.table(view) for view in definitions.batch_views)
     return (table for table in (*bronze.TABLES, *silver.TABLES, *views, *histories, ledger.RUNS) if lake.exists(table))
 
 
@@ -167,7 +167,7 @@ def is_vacuum_due(since: int, version: int) -> bool:
 def needs_of(lake: Lake, definitions: Definitions, store: Address) -> Needs:
     """Who needs which version, by the full name of the table."""
     needs: dict[str, list[Need]] = {}
-    for view in definitions.views.values():
+    for view in definitions.batch_views.values():
         state = lake.state(view.table)
         for name, pin in pins_in(state).items() if state else ():
             needs.setdefault(name, []).append(Need(pin, f"the state of {view.table.full_name}"))
@@ -181,6 +181,6 @@ def needs_of(lake: Lake, definitions: Definitions, store: Address) -> Needs:
 def controls_of(store: Address, definitions: Definitions) -> dict[str, Control]:
     async def read(client: StoreClient) -> dict[str, Control]:
         await ensure_table(client)
-        return await read_controls(client, definitions.views)
+        return await read_controls(client, definitions.batch_views)
 
     return with_client(store, read)

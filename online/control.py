@@ -160,20 +160,24 @@ async def mark_swept(client: StoreClient, view: str, *, sequence: int) -> None:
 
 
 async def close_push(
-    client: StoreClient, view: str, *, sequence: int, cursor: Cursor, watermark: int, features: Iterable[Column]
+    client: StoreClient, view: str, *, sequence: int, cursor: Cursor | None, watermark: int, features: Iterable[Column]
 ) -> None:
-    """Move cursor and watermark, clear the open mark and give up the lease, if it is still this one's."""
+    """Move cursor and watermark, clear the open mark and give up the lease, if it is still this one's.
+
+    A view that is not pushed from gold has no cursor.
+    """
     schema = [(feature.name, feature.type.value) for feature in features]
     values = {
-        ":cursor": {"S": json.dumps(asdict(cursor))},
         ":watermark": {"N": str(watermark)},
         ":features": {"S": json.dumps(schema)},
         ":closed": {"N": str(sequence)},
         ":false": {"BOOL": False},
         ":until": {"N": "0"},
     }
-    action = "SET #cursor = :cursor, #watermark = :watermark, #features = :features, #closed = :closed, "
-    action += "#open = :false, "
+    action = "SET #watermark = :watermark, #features = :features, #closed = :closed, #open = :false, "
+    if cursor is not None:
+        values[":cursor"] = {"S": json.dumps(asdict(cursor))}
+        action += "#cursor = :cursor, "
     await _update_under(client, view, sequence, action + "#lease_until = :until", values)
 
 

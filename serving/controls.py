@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from contracts.slots import from_micros, to_text
-from features.language import Definitions, FeatureView
+from features.language import DIRECT, Definitions, FeatureView
 from online.codec import Codec
 from online.control import Control, read_controls
 from online.wire import StoreClient, StoreError
@@ -98,10 +98,11 @@ class Controls:
         if self.failure:
             return "not known while the online store cannot be read"
         if control is None or control.watermark is None:
-            return "never pushed; publish it first"
+            return "" if view.lane == DIRECT else "never pushed; publish it first"
         pushed = Codec(view.name, control.features).fingerprint
         if pushed != view.fingerprint:
-            return f"pushed under schema {pushed}, defined with {view.fingerprint}; publish it again"
+            again = "write all of it again" if view.lane == DIRECT else "publish it again"
+            return f"pushed under schema {pushed}, defined with {view.fingerprint}; {again}"
         return ""
 
     def _report_unreadable(self) -> None:

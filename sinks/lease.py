@@ -62,15 +62,17 @@ def leased(address: Address, view: str, *, seconds: float) -> Iterator[Control]:
         yield taken
     except BaseException:
         stop(renewing, done)
-        with contextlib.suppress(LeaseLost, StoreError):
-            with_client(address, lambda client: control.renew_lease(client, view, sequence=taken.sequence, seconds=0))
+        give_up(address, view, taken.sequence)
         raise
     stop(renewing, done)
 
 
-def take(address: Address, view: str, seconds: float) -> Control:
-    """Take the lease, waiting while a push that may be dead still holds it."""
-    owner = f"{socket.gethostname()}/{uuid.uuid4().hex}"
+def take(address: Address, view: str, seconds: float, *, owner: str | None = None) -> Control:
+    """Take the lease, waiting while a push that may be dead still holds it.
+
+    An owner that is given takes its own lease over at once; by default each taking has an owner of its own.
+    """
+    owner = owner or f"{socket.gethostname()}/{uuid.uuid4().hex}"
     deadline = time.monotonic() + PATIENCE * seconds
 
     async def try_once(client: StoreClient) -> Control | None:
@@ -96,6 +98,12 @@ def renew(address: Address, view: str, sequence: int, seconds: float, done: thre
             return  # every write of this push is refused from here on
         except StoreError:
             continue  # the store may come back before the lease ends
+
+
+def give_up(address: Address, view: str, sequence: int) -> None:
+    """Give a lease up, the open mark staying as it is; if the store does not hear it, the lease ends by itself."""
+    with contextlib.suppress(LeaseLost, StoreError):
+        with_client(address, lambda client: control.renew_lease(client, view, sequence=sequence, seconds=0))
 
 
 def stop(renewing: threading.Thread, done: threading.Event) -> None:

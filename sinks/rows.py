@@ -6,8 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from online.embedded import store_url
 from online.wire import StoreError
-from settings import Writes
+from settings import Settings, Writes
 
 Row = tuple[str, bytes]  # item key and packed value
 
@@ -40,6 +41,19 @@ class Address:
     in_flight: int
     writes: Writes
     lease_seconds: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Address":
+        """The address that settings tell of; an embedded store is started where none runs."""
+        store = settings.store
+        return cls(
+            url=store_url(settings),
+            region=store.region,
+            table=store.table,
+            in_flight=store.in_flight,
+            writes=store.writes,
+            lease_seconds=store.lease_seconds,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

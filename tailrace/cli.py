@@ -117,11 +117,13 @@ def export(
     view: str, out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")], as_json: AsJson = False
 ) -> None:
     """Write a view's gold table as plain Parquet."""
+    from tailrace.lookup import gold_of
+
     here = home()
     definition = here.definitions.view(view)
     if out.exists():
         raise CommandError(f"{out} exists; give a folder that does not")
-    rows = here.lake.read(definition.table).select(*definition.keys, *definition.feature_names)
+    rows = gold_of(here, definition).select(*definition.keys, *definition.feature_names)
     rows.write.parquet(str(out.absolute()))
     shown = {"view": view, "rows": rows.count(), "out": str(out)}
     show(shown, f"{shown['rows']:,} rows of {view} in {out}", as_json=as_json)

@@ -34,7 +34,7 @@ def run_layer(home: Home, layer: str, *, as_of: datetime | None, full: bool, all
 def verify_all(home: Home, progress: Progress) -> Json:
     """Compare every view's gold with the full computation; figures per view and in total."""
     views = {}
-    for view in home.definitions.views.values():
+    for view in home.definitions.batch_views.values():
         progress(view.name)
         views[view.name] = asdict(verify_view(home.lake, home.definitions, view))
     total = {name: sum(view[name] for view in views.values()) for name in ("rows", "differing")}
@@ -44,7 +44,7 @@ def verify_all(home: Home, progress: Progress) -> Json:
 def reconcile_all(home: Home, progress: Progress, *, repair: bool = False) -> Json:
     """Compare every view's gold with the store, and mend what differs if told to; figures per view and in total."""
     views = {}
-    for view in home.definitions.views.values():
+    for view in home.definitions.batch_views.values():
         told = partial(tell_of_view, progress, view.name)
         with telling_tasks(home.spark, told):
             if repair:

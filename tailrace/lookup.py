@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts.slots import to_text
-from features.language import FeatureView
+from features.language import BATCH, FeatureView
 from online.codec import Codec
 from online.items import binary, read_items
 from online.keys import item_keys
@@ -30,8 +31,17 @@ def look_up(home: Home, view: FeatureView, ids: list[str], *, source: str) -> Ro
     raise CommandError(f"--from {source} is not known; take gold or store")
 
 
+def gold_of(home: Home, view: FeatureView) -> DataFrame:
+    """A view's gold; raises for one that has none."""
+    if view.lane != BATCH:
+        raise CommandError(
+            f"view {view.name} is of the lane {view.lane}: it has no gold; `tailrace get` reads the store"
+        )
+    return home.lake.read(view.table)
+
+
 def from_gold(home: Home, view: FeatureView, key: dict[str, str]) -> Row | None:
-    rows = home.lake.read(view.table)
+    rows = gold_of(home, view)
     for name, value in key.items():
         rows = rows.where(F.col(name) == F.lit(value))
     row = rows.select(*view.feature_names).first()

@@ -19,7 +19,6 @@ from jobs.maintenance import Maintained
 from jobs.silver import documents, interactions
 from lake.session import open_session
 from lake.tables import Lake
-from online.embedded import store_url
 from settings import Settings
 from sinks.ledger import Pushed
 from sinks.push import push_views
@@ -53,16 +52,7 @@ class Home:
 
     @cached_property
     def store(self) -> Address:
-        store = self.settings.store
-        url = store_url(self.settings)
-        return Address(
-            url=url,
-            region=store.region,
-            table=store.table,
-            in_flight=store.in_flight,
-            writes=store.writes,
-            lease_seconds=store.lease_seconds,
-        )
+        return Address.of(self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +82,7 @@ def refresh(
     """
     began = time.monotonic()
     as_of = as_of or last_tick(datetime.now(UTC))
-    views = home.definitions.views.values()
+    views = home.definitions.batch_views.values()
     progress("starting Spark")
     gold.check_as_of(home.lake, () if full else views, as_of)  # before anything is taken in
     before = maintenance.versions(home.lake, home.definitions)
@@ -126,5 +116,5 @@ def run_silver(home: Home) -> None:
 
 
 def run_publish(home: Home, *, allowed: str | None = None) -> dict[str, Pushed]:
-    views = home.definitions.views.values()
+    views = home.definitions.batch_views.values()
     return push_views(home.lake, home.store, views, allowed=allowed)

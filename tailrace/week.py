@@ -92,7 +92,7 @@ def look_at(home: Home) -> Json:
     root = Path(home.settings.lake)
     files = [path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")]
     sorts = Counter(sort_of(path) for path in files)
-    views = (view.table for view in home.definitions.views.values())
+    views = (view.table for view in home.definitions.batch_views.values())
     live = [health(home.lake, table) for table in (*bronze.TABLES, *silver.TABLES, *views) if home.lake.exists(table)]
     return {
         "live_files": sum(one.files for one in live),

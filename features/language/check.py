@@ -14,9 +14,9 @@ from features.language.aggregation import Aggregation, Distinct, Sum
 from features.language.on_demand import OnDemandFeature
 from features.language.problem import DefinitionError, check_name
 from features.language.service import FeatureService
-from features.language.view import FeatureView
+from features.language.view import BATCH, DIRECT, FeatureView
 
-LANES = ("batch",)
+LANES = (BATCH, DIRECT)
 # Functions of Spark whose answer does not follow from what they are given.
 CHANGING = frozenset(
     [
@@ -57,8 +57,7 @@ def check_view(view: FeatureView, views: Mapping[str, FeatureView]) -> None:
         raise DefinitionError(f"{here}, field 'owner': say who answers for this view")
     if view.freshness.total_seconds() <= 0:
         raise DefinitionError(f"{here}, field 'freshness': must be above zero")
-    if (view.transform is None) == (not view.aggregations) or (view.transform is None) != (not view.transform_features):
-        raise DefinitionError(f"{here}: give either 'aggregations', or 'transform' with 'transform_features'")
+    check_source(view)
     check_keys(view)
     for line in view.aggregations:
         check_aggregation(view, line, views)
@@ -66,6 +65,23 @@ def check_view(view: FeatureView, views: Mapping[str, FeatureView]) -> None:
     check_inputs(view)
     check_changed_keys(view)
     check_online_when(view)
+
+
+def check_source(view: FeatureView) -> None:
+    """A view of the lane batch says how it is computed, one of the lane direct only what is written."""
+    here = f"view {view.name!r}"
+    if view.lane == DIRECT:
+        computed = ("aggregations", "transform", "transform_features", "changed_keys", "online_when")
+        given = [name for name in computed if getattr(view, name)]
+        if given:
+            raise DefinitionError(f"{here}, field {given[0]!r}: values of the lane {DIRECT} are written, not computed")
+        if not view.written_features:
+            raise DefinitionError(f"{here}, field 'written_features': say what is written")
+        return
+    if view.written_features:
+        raise DefinitionError(f"{here}, field 'written_features': goes with lane={DIRECT!r}")
+    if (view.transform is None) == (not view.aggregations) or (view.transform is None) != (not view.transform_features):
+        raise DefinitionError(f"{here}: give either 'aggregations', or 'transform' with 'transform_features'")
 
 
 def check_keys(view: FeatureView) -> None:
@@ -106,6 +122,8 @@ def check_distinct(view: FeatureView, line: Distinct, views: Mapping[str, Featur
         raise DefinitionError(f"{here}, field 'rows_of': there is no view {line.rows_of!r}")
     if not set(view.entities) < set(finer.entities):
         raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is not keyed finer than {view.name!r}")
+    if finer.lane != BATCH:
+        raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is of the lane {finer.lane}; it has no gold")
     if finer.transform is not None:
         # A transform may give rows of keys that no interaction has, which this view then has no row to count them in.
         raise DefinitionError(

@@ -16,7 +16,7 @@ from features.language import check
 from features.language.on_demand import OnDemandFeature
 from features.language.problem import DefinitionError
 from features.language.service import FeatureService
-from features.language.view import FeatureView
+from features.language.view import BATCH, FeatureView
 
 SHIPPED = "shipped"
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent
@@ -31,6 +31,11 @@ class Definitions:
     views: dict[str, FeatureView]
     on_demand: dict[str, OnDemandFeature]
     services: dict[str, FeatureService]
+
+    @property
+    def batch_views(self) -> dict[str, FeatureView]:
+        """The views that are refreshed: those of the lane batch."""
+        return {name: view for name, view in self.views.items() if view.lane == BATCH}
 
     def view(self, name: str) -> FeatureView:
         if name not in self.views:

@@ -14,6 +14,9 @@ from contracts.tables import Column, Table, Type
 from features.language.aggregation import Aggregation
 from features.language.entity import Entity
 
+BATCH = "batch"  # refreshed from silver, by way of gold
+DIRECT = "direct"  # written to the store by whoever has the values
+
 # A transform takes silver tables by name (and `as_of`, if it wants) and returns keys and features.
 Transform = Callable[..., Any]
 
@@ -23,7 +26,8 @@ INTERACTIONS = Column("_interactions", Type.INT64, "events that count in this ro
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureView:
-    """Features of one entity key, declared by `aggregations` over interactions or computed by `transform`.
+    """Features of one entity key, declared by `aggregations` over interactions, computed by `transform`, or, in the lane
+    `direct`, written to the online store by whoever has them, as `written_features`.
 
     A transform may come with `changed_keys`: given the change feed of each table that the transform takes, by the same
     names, it returns the keys whose rows may have changed, and only these are computed anew.
@@ -39,9 +43,10 @@ class FeatureView:
     aggregations: tuple[Aggregation, ...] = ()
     transform: Transform | None = None
     transform_features: tuple[Column, ...] = ()
+    written_features: tuple[Column, ...] = ()
     changed_keys: Transform | None = None
     online_when: str | None = None
-    lane: str = "batch"
+    lane: str = BATCH
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -50,7 +55,7 @@ class FeatureView:
     @cached_property
     def features(self) -> tuple[Column, ...]:
         declared = tuple(feature for line in self.aggregations for feature in line.features)
-        return declared or self.transform_features
+        return declared or self.transform_features or self.written_features
 
     @cached_property
     def state(self) -> tuple[Column, ...]:
@@ -72,6 +77,8 @@ class FeatureView:
     @cached_property
     def inputs(self) -> tuple[str, ...]:
         """The silver tables that this view reads, by name."""
+        if self.lane == DIRECT:
+            return ()
         if self.transform is None:
             return ("interactions",)
         return tuple(name for name in inspect.signature(self.transform).parameters if name != "as_of")

@@ -52,7 +52,7 @@ def run(lake: Lake, definitions: Definitions, *, as_of: datetime, full: bool = F
 
     `full` computes every view anew, and allows an `as_of` before the one that gold holds.
     """
-    views = definitions.views.values()
+    views = definitions.batch_views.values()
     for view in views:
         lake.create(view.table)
     # Every view goes on from what it is now: a refresh that another one passes from here on commits nothing more.
@@ -105,7 +105,7 @@ class Refresh:
 
     def bring_all(self) -> dict[str, Refreshed]:
         """Bring every view to the as-of, several at once, each after the finer views that it counts rows of."""
-        views = self.definitions.views
+        views = self.definitions.batch_views
         order = TopologicalSorter({name: view.finer_views for name, view in views.items()})
         order.prepare()
         done: dict[str, Refreshed] = {}

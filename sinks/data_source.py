@@ -1,0 +1,176 @@
+"""`df.write.format("tailrace")`: write the rows of any DataFrame or stream to the online store, as a view's values.
+
+Spark makes the writer in a process of its own, sends it to the executors and ends it in yet another process; what they
+share is in the writer itself and in the messages of its tasks.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceStreamArrowWriter, WriterCommitMessage
+from pyspark.sql.types import BooleanType, DataType, DoubleType, LongType, StringType, StructType, TimestampType
+
+from contracts.slots import to_micros
+from features.language import DIRECT, FeatureView, Type, load_definitions
+from settings import read_settings
+from sinks.direct import DirectError, Target
+from sinks.rows import Address, Outcome, total
+
+OPTIONS = ("view", "removed", "as_of")
+OF_SPARK = ("checkpointlocation", "path")  # which it hands over with the others
+SETTING = "tailrace_"
+
+# A schema of text would have to be read by Spark itself, which is not there where a writer is made.
+TYPES: dict[Type, DataType] = {
+    Type.STRING: StringType(),
+    Type.INT64: LongType(),
+    Type.FLOAT64: DoubleType(),
+    Type.BOOL: BooleanType(),
+    Type.TIMESTAMP: TimestampType(),
+}
+
+
+class TailraceDataSource(DataSource):
+    """The online store as a place to write to; register it with `spark.dataSource.register(TailraceDataSource)`.
+
+    Options: `view`; `removed`, the name of a boolean column that is true where a key is to go; `as_of`, when the values
+    hold, as in 2026-03-02T10:15:00Z, by default the time of the write; and any `TAILRACE_*` setting.
+    """
+
+    @classmethod
+    def name(cls) -> str:
+        return "tailrace"
+
+    def writer(self, schema: StructType, overwrite: bool) -> "BatchWriter":
+        """Take the lease: what is written from here on is newer than anything in the store."""
+        target = target_of(self.options, schema, overwrite=overwrite)
+        return BatchWriter(target, target.take_lease())
+
+    def streamWriter(self, schema: StructType, overwrite: bool) -> "StreamWriter":
+        """A writer for one micro-batch, which takes the lease when it is sent to the executors."""
+        checkpoint = self.options.get("checkpointLocation")
+        return StreamWriter(target_of(self.options, schema, overwrite=overwrite), checkpoint)
+
+
+@dataclass
+class Written(WriterCommitMessage):
+    """What one task wrote, and under which sequence."""
+
+    sequence: int
+    outcome: Outcome
+
+
+class BatchWriter(DataSourceArrowWriter):
+    """One write of a DataFrame."""
+
+    def __init__(self, target: Target, sequence: int) -> None:
+        self.target = target
+        self.sequence = sequence
+
+    def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
+        return Written(self.sequence, self.target.write(iterator, sequence=self.sequence))
+
+    def commit(self, messages: Sequence[Any]) -> None:
+        self.target.finish(self.sequence, total(message.outcome for message in messages))
+
+    def abort(self, messages: Sequence[Any]) -> None:
+        self.target.give_up(self.sequence)
+
+
+class StreamWriter(DataSourceStreamArrowWriter):
+    """One micro-batch of a stream. Spark makes it twice, to write and to commit, and tells neither from the other."""
+
+    def __init__(self, target: Target, checkpoint: str | None) -> None:
+        self.target = target
+        self.checkpoint = checkpoint
+        self.sequence: int | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Only the one that writes is sent anywhere. A micro-batch that was cut off is taken over by its repetition at
+        # once, since the checkpoint is the stream's own; what the first one still sends is refused.
+        if self.sequence is None:
+            owner = f"stream {self.checkpoint}" if self.checkpoint else None
+            self.sequence = self.target.take_lease(owner=owner)
+        return self.__dict__
+
+    def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
+        if self.sequence is None:
+            raise DirectError(
+                f"view {self.target.view}: Spark did not send this writer as it used to; tell us its version"
+            )
+        return Written(self.sequence, self.target.write(iterator, sequence=self.sequence))
+
+    def commit(self, messages: Sequence[Any], batchId: int) -> None:
+        if messages:
+            self.target.finish(messages[0].sequence, total(message.outcome for message in messages))
+
+    def abort(self, messages: Sequence[Any], batchId: int) -> None:
+        for message in messages:
+            if message is not None:
+                self.target.give_up(message.sequence)
+                return
+
+
+def target_of(options: Mapping[str, str], schema: StructType, *, overwrite: bool) -> Target:
+    """What the options name, the rows' schema being what the view says; raises `DirectError` where they do not fit."""
+    if overwrite:
+        raise DirectError("format tailrace replaces rows key by key and nothing else; write with mode('append')")
+    given = {name.lower(): value for name, value in options.items()}
+    unknown = [name for name in given if name not in (*OPTIONS, *OF_SPARK) and not name.startswith(SETTING)]
+    if unknown:
+        raise DirectError(
+            f"format tailrace has no option {unknown[0]!r}; there are {', '.join(OPTIONS)} and TAILRACE_*"
+        )
+    if "view" not in given:
+        raise DirectError("format tailrace needs the option 'view', the name of a feature view")
+    settings = read_settings(os.environ | {name.upper(): given[name] for name in given if name.startswith(SETTING)})
+    view = load_definitions(settings.features).view(given["view"])
+    if view.lane != DIRECT:
+        raise DirectError(
+            f"view {view.name} is of the lane {view.lane}: a refresh writes it; write to views that say lane={DIRECT!r}"
+        )
+    removed = given.get("removed")
+    check_columns(view, schema, removed)
+    return Target(
+        address=Address.of(settings),
+        view=view.name,
+        entities={entity.name: entity.key for entity in view.entities},
+        features=view.features,
+        as_of=to_micros(parse_as_of(given["as_of"]) if "as_of" in given else datetime.now(UTC)),
+        removed=removed,
+    )
+
+
+def parse_as_of(text: str) -> datetime:
+    try:
+        as_of = datetime.fromisoformat(text)
+    except ValueError:
+        raise DirectError(f"option 'as_of': {text!r} is no time such as 2026-03-02T10:15:00Z") from None
+    if as_of.tzinfo is None:
+        raise DirectError(f"option 'as_of': {text!r} has no time zone; write 2026-03-02T10:15:00Z")
+    return as_of
+
+
+def check_columns(view: FeatureView, schema: StructType, removed: str | None) -> None:
+    """Raise unless the rows have the view's keys and features, as they are typed, and nothing else."""
+    here = f"view {view.name}"
+    wanted = dict.fromkeys(view.keys, TYPES[Type.STRING])
+    wanted |= {feature.name: TYPES[feature.type] for feature in view.features}
+    if removed is not None:
+        if removed in wanted:
+            raise DirectError(f"{here}: option 'removed' names {removed!r}, which is a column of the view itself")
+        wanted[removed] = TYPES[Type.BOOL]
+    given = {field.name: field.dataType for field in schema}
+    for name, type_ in wanted.items():
+        if name not in given:
+            raise DirectError(f"{here}: the rows have no column {name!r}, {type_.simpleString()}")
+        if given[name] != type_:
+            has, wants = given[name].simpleString(), type_.simpleString()
+            raise DirectError(f"{here}: column {name!r} is {has} in the rows and {wants} in the view; cast it")
+    for name in given:
+        if name not in wanted:
+            raise DirectError(f"{here}: column {name!r} is no feature of the view; leave it out")
