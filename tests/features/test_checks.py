@@ -7,6 +7,10 @@ from features.language import DefinitionError
 PEOPLE = "Count(name='people', over=('7d',))"
 
 
+SCORE = "(Feature('score', Type.FLOAT64, 'from a model'),)"
+WRITTEN = {"lane": "'direct'", "aggregations": "()", "written_features": SCORE}
+
+
 def refusal_of(folder):
     with pytest.raises(DefinitionError) as refusal:
         folder.load()
@@ -17,6 +21,15 @@ def test_the_base_view_is_accepted(folder):
     folder.write_view()
 
     assert folder.load().view("visits").lane == "batch"
+
+
+def test_a_view_may_say_only_what_is_written(folder):
+    folder.write_view(**WRITTEN, entities="(Entity('team', 'team_id', 'a team'),)")
+    definitions = folder.load()
+
+    view = definitions.view("visits")
+    assert (view.feature_names, view.inputs, view.finer_views) == (("score",), (), ())
+    assert definitions.batch_views == {}
 
 
 def test_a_refusal_names_the_file(folder):
@@ -34,6 +47,11 @@ def test_a_refusal_names_the_file(folder):
         ({"name": "'v' * 64"}, "is not a usable name; write a lower-case letter, then at most 62 of a-z, 0-9 and _"),
         ({"name": "'visits\\n'"}, "is not a usable name"),
         ({"lane": "'stream'"}, "view 'visits', field 'lane': 'stream' is not a lane; there are batch"),
+        ({"lane": "'direct'"}, "view 'visits', field 'aggregations': values of the lane direct are written, not"),
+        ({"lane": "'direct'", "aggregations": "()"}, "view 'visits', field 'written_features': say what is written"),
+        ({"written_features": SCORE}, "view 'visits', field 'written_features': goes with lane='direct'"),
+        ({**WRITTEN, "online_when": "'score > 0'"}, "field 'online_when': values of the lane direct are written"),
+        ({**WRITTEN, "entities": "()"}, "view 'visits', field 'entities': a view describes at least one entity"),
         ({"owner": "''"}, "view 'visits', field 'owner'"),
         ({"freshness": "timedelta(0)"}, "view 'visits', field 'freshness': must be above zero"),
         ({"entities": "()"}, "view 'visits', field 'entities': a view describes at least one entity"),
@@ -127,6 +145,13 @@ def test_a_view_that_is_not_finer_is_refused(folder, finer):
     write_distinct(folder, finer=finer)
 
     assert "field 'rows_of': 'pairs' is not keyed finer than 'visits'" in refusal_of(folder)
+
+
+def test_rows_of_a_view_that_is_written_are_refused(folder):
+    write_distinct(folder)
+    folder.write_view("pairs.py", name="'pairs'", entities="(ACTOR, DOCUMENT)", **WRITTEN)
+
+    assert "field 'rows_of': 'pairs' is of the lane direct; it has no gold" in refusal_of(folder)
 
 
 def test_rows_of_a_transform_are_refused(folder):

@@ -2,11 +2,12 @@
 
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from features.language import Feature, Type
+from features.entities import DOCUMENT
+from features.language import Feature, FeatureView, Type
 from online import embedded
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -33,6 +34,26 @@ def test_not_ready_while_a_view_was_never_pushed(store, reader, definitions):
 
     assert (status, answer["ready"], list(answer["views"])) == (503, False, ["actor_activity"])
     assert "never pushed" in answer["views"]["actor_activity"]
+
+
+def test_ready_without_values_of_a_view_that_nobody_wrote_to_yet(all_pushed, store, start_reader, definitions):
+    written = (Feature("score", Type.FLOAT64, "from a model"),)
+    direct = FeatureView(
+        name="relevance",
+        entities=(DOCUMENT,),
+        owner="tests",
+        description="",
+        freshness=timedelta(hours=1),
+        lane="direct",
+        written_features=written,
+    )
+    reader = start_reader(
+        replace(definitions, views=definitions.views | {"relevance": direct}), embedded.store_url(store.settings)
+    )
+
+    assert reader.get("/ready") == (200, {"ready": True, "store": "answers", "views": {}})
+    _, answer = reader.get("/features")
+    assert answer["views"]["relevance"]["lane"] == "direct"
 
 
 def test_not_ready_while_a_view_is_pushed_under_another_schema(all_pushed, store, reader, definitions):

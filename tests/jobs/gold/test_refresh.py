@@ -243,3 +243,15 @@ def test_an_increment_that_another_refresh_overtook_is_not_added_twice(lake):
     assert held(lake, PAIRS) == {("u1", "d1", 3, 3)}
     assert bring(lake, PAIRS, as_of=T + 4 * SLOT) == (1, 1)
     assert held(lake, PAIRS) == {("u1", "d1", 1, 3)}
+
+
+def test_a_view_that_is_written_by_others_is_passed_by(lake):
+    hold(lake, silver.INTERACTIONS, EVENT, {})
+    hold_documents(lake, **FIRST)
+    written = replace(FACTS, name="written", lane="direct", transform=None, transform_features=())
+    written = replace(written, written_features=FACTS.transform_features)
+
+    done = refresh.run(lake, definitions(FACTS, written), as_of=T)
+
+    assert list(done) == ["facts"]
+    assert not lake.exists(written.table)
