@@ -1,0 +1,51 @@
+"""A real push whose store is killed under it and comes back after a minute."""
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from online import embedded
+from sinks.lease import control_of
+from sinks.rows import Address
+from tests.sinks.publisher import Publisher
+
+OUTAGE_SECONDS = 60
+DOCUMENTS = 60_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("writes", ["transactions", "updates"])
+def test_a_push_outlasts_a_store_that_is_away_for_a_minute(lake, make_settings, writes):
+    settings = make_settings("outage")
+    running = embedded.start(settings)
+    # The lease ends during the outage; nobody else takes it.
+    address = Address(url=running.url, region="us-east-1", table="outage", in_flight=2, writes=writes, lease_seconds=10)
+    publisher = Publisher(lake, address)
+    publisher.become(**{f"d{number}": number for number in range(1, DOCUMENTS + 1)})
+
+    def kill_while_it_writes():
+        wait_for(lambda: (found := control_of(address, "visits")) and found.open)
+        wait_for(publisher.sequences)
+        os.kill(running.pid, signal.SIGKILL)
+        time.sleep(OUTAGE_SECONDS)
+        assert embedded.start(settings).url == running.url
+
+    with ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(kill_while_it_writes)
+        pushed = publisher.push()
+        killing.result()
+
+    assert pushed.seconds > OUTAGE_SECONDS
+    assert (pushed.pushed, pushed.stale) == (DOCUMENTS, 0)
+    assert publisher.reconcile() == (0, 0, 0)
+    assert publisher.push().how == "nothing new"
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
