@@ -25,6 +25,7 @@ RUNS = Table(
         Column("requests", Type.INT64, "requests that carried the writes, those made again included"),
         Column("bytes_sent", Type.INT64, "bytes of these requests"),
         Column("seconds", Type.FLOAT64, "time of the push"),
+        Column("write_seconds", Type.FLOAT64, "of it, from the first write to the last"),
     ),
     key=("run", "view"),
     statistics=("started_at",),

@@ -153,9 +153,10 @@ class Lake:
                 return
 
     def append(self, table: Table, rows: DataFrame) -> None:
-        """Append rows; what is appended twice is there twice."""
+        """Append rows; what is appended twice is there twice. A table gets the columns that its contract gained."""
         self.create(table)
-        rows.select(*table.columns).write.format("delta").mode("append").save(self.path(table))
+        writer = rows.select(*table.columns).write.format("delta").mode("append")
+        writer.option("mergeSchema", value=True).save(self.path(table))
 
     def append_once(self, table: Table, rows: DataFrame, *, number: int) -> None:
         """Append rows under a rising number; an append under a number already reached does nothing."""

@@ -1,5 +1,6 @@
 """The steps of `sinks.protocol`, done with Spark, Delta and the online store."""
 
+import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class Push:
         self.sequence = 0
         self.as_of = 0
         self.new_items = False
+        self.write_seconds = 0.0
         self.held = ExitStack()
 
     def __enter__(self) -> "Push":
@@ -155,11 +157,13 @@ class Push:
         )
         # Neighbours together: a store on a B-tree takes them a third quicker, one that hashes keys does not mind.
         rows = changes.rows.where(F.col("action") != SUPPRESS).sortWithinPartitions("item_key")
+        began = time.monotonic()
         try:
             outcome = write_changes(rows, self.address, push)
         except PythonException as error:
             last = str(error).strip().splitlines()[-1]  # of an executor's traceback, the error itself
             raise PushError(f"view {push.view}: the push stopped, its cursor has not moved: {last}") from error
+        self.write_seconds = time.monotonic() - began
         refuse_failures(outcome, push.view)
         if outcome.written + outcome.removed + outcome.stale != changes.to_write:
             raise PushError(
@@ -193,6 +197,7 @@ class Push:
             bytes=outcome.bytes,
             requests=outcome.requests,
             bytes_sent=outcome.bytes_sent,
+            write_seconds=self.write_seconds,
         )
 
 

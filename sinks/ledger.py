@@ -37,20 +37,24 @@ class Pushed:
     requests: int = 0
     bytes_sent: int = 0
     seconds: float = 0.0
+    write_seconds: float = 0.0
 
     @property
     def rows_per_second(self) -> int:
-        """Values and tombstones written per second of the whole push."""
-        return rate(self.pushed + self.removed, self.seconds)
+        """Values and tombstones written, per second of writing."""
+        return rate(self.pushed + self.removed, self.write_seconds)
 
 
-def rate(rows: int, seconds: float) -> int:
-    """Rows per second, 0 where no time passed."""
+def rate(rows: int, seconds: float | None) -> int:
+    """Rows per second, 0 where no time passed or none is known."""
     return round(rows / seconds) if seconds else 0
 
 
 # What adds up where one run has several leases of one view.
-SUMS = ("change_rows", "net", "pushed", "removed", "suppressed", "stale", "bytes", "requests", "bytes_sent", "seconds")
+SUMS = (
+    "change_rows", "net", "pushed", "removed", "suppressed", "stale", "bytes", "requests", "bytes_sent", "seconds",
+    "write_seconds",
+)  # fmt: skip
 
 
 def total(parts: Sequence[Pushed]) -> Pushed:
@@ -90,9 +94,12 @@ def read_runs(lake: Lake, *, last: int) -> list[dict[str, Any]]:
     found = rows.join(F.broadcast(newest), on="run").orderBy(F.desc("began"), "run", "view").collect()
     runs: dict[str, dict[str, Any]] = {}
     for row in found:
-        view = {name: row[name] for name in RUNS.columns if name not in ("run", "started_at", "view", "allowed")}
+        entered = row.asDict()  # a ledger of before may lack the newest columns
+        view = {
+            name: entered.get(name) for name in RUNS.columns if name not in ("run", "started_at", "view", "allowed")
+        }
         view["as_of"] = to_text(row.as_of.replace(tzinfo=UTC)) if row.as_of else None
-        view["rows_per_second"] = None if row.failure else rate(row.pushed + row.removed, row.seconds)
+        view["rows_per_second"] = None if row.failure else rate(row.pushed + row.removed, view["write_seconds"])
         started = to_text(row.started_at.replace(tzinfo=UTC))
         run = runs.setdefault(row.run, {"run": row.run, "started_at": started, "allowed": row.allowed, "views": {}})
         run["views"][row.view] = view

@@ -83,7 +83,7 @@ def runs_table(run: Json) -> Table:
 def first_load_lines(pushed: Mapping[str, Pushed]) -> list[str]:
     """The rate of each first load, a line each."""
     return [
-        f"first load of {view}: {one.pushed:,} rows in {one.seconds:.1f} s, {one.rows_per_second:,} a second"
+        f"first load of {view}: {one.pushed:,} rows written in {one.write_seconds:.1f} s, {one.rows_per_second:,} a second"
         for view, one in pushed.items()
         if one.how == FIRST_LOAD
     ]

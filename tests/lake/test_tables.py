@@ -1,11 +1,13 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from py4j.protocol import Py4JJavaError
+from pyspark.sql import functions as F
 
 from contracts import bronze, silver
 from contracts.tables import Column, Table, Type
@@ -177,3 +179,12 @@ def test_a_table_that_several_create_at_once_is_created_once(lake):
         list(pool.map(lambda own: own.create(THINGS), [Lake(lake.spark, lake.root) for _ in range(4)]))
 
     assert properties(lake, THINGS)["delta.constraints.check_1"] == THINGS.checks[1]
+
+
+def test_an_append_adds_the_columns_that_a_contract_gained(lake, spark):
+    lake.append(THINGS, things(spark, 7))
+    grown = replace(THINGS, fields=(*THINGS.fields, Column("colour", Type.STRING, "its colour")))
+
+    lake.append(grown, things(spark, 8).withColumn("colour", F.lit("red")))
+
+    assert {(row.size, row.colour) for row in lake.read(grown).collect()} == {(7, None), (8, "red")}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from contracts import history
-from online.items import to_binary
+from online.items import ensure_table, to_binary
 from online.keys import control_key
 from sinks import deeds, ledger, protocol, steps
 from sinks.breaker import BreakerOpen
@@ -194,6 +194,8 @@ def test_the_ledger_has_what_was_done_and_what_failed(publisher):
     assert (of_view["change_rows"], of_view["net"]) == (3, 2)
     assert of_view["net"] == sum(of_view[name] for name in ("pushed", "removed", "suppressed", "stale"))
     assert [run["run"] for run in ledger.read_runs(publisher.lake, last=1)] == [newest["run"]]
+    assert 0 < of_view["write_seconds"] < of_view["seconds"]
+    assert of_view["rows_per_second"] == round(of_view["pushed"] / of_view["write_seconds"])
 
 
 @pytest.mark.parametrize(("others", "expected"), [({}, True), ({"profile": to_binary(b"theirs")}, False)])
@@ -205,6 +207,7 @@ def test_a_first_load_makes_whole_items_only_where_the_table_has_none(publisher,
         return write_changes(rows, address, push)
 
     monkeypatch.setattr(deeds, "write_changes", watched)
+    publisher.with_client(ensure_table)
     if others:
         publisher.damage("b", **others)
     publisher.become(a=1, b=2)

@@ -42,11 +42,11 @@ def test_people_are_told_of_tombstones_that_went():
 
 
 def test_people_are_told_the_rate_of_a_first_load():
-    first = Pushed(how="first load", pushed=1_500, seconds=0.25)
+    first = Pushed(how="first load", pushed=1_500, seconds=9.5, write_seconds=0.25)
 
-    told = first_load_lines({"a": first, "b": Pushed(how="changes", pushed=1_500, seconds=0.25)})
+    told = first_load_lines({"a": first, "b": Pushed(how="changes", pushed=1_500, write_seconds=0.25)})
 
-    assert told == ["first load of a: 1,500 rows in 0.2 s, 6,000 a second"]
+    assert told == ["first load of a: 1,500 rows written in 0.2 s, 6,000 a second"]
 
 
 def test_a_run_is_shown_view_by_view_and_a_failure_with_its_reason():
