@@ -164,7 +164,7 @@ async def close_push(
 ) -> None:
     """Move cursor and watermark, clear the open mark and give up the lease, if it is still this one's.
 
-    A view that is not pushed from gold has no cursor.
+    A view that is not pushed from gold has no cursor, and loses the one of a time when it was.
     """
     schema = [(feature.name, feature.type.value) for feature in features]
     values = {
@@ -175,10 +175,13 @@ async def close_push(
         ":until": {"N": "0"},
     }
     action = "SET #watermark = :watermark, #features = :features, #closed = :closed, #open = :false, "
-    if cursor is not None:
+    action += "#lease_until = :until"
+    if cursor is None:
+        action += " REMOVE #cursor"
+    else:
         values[":cursor"] = {"S": json.dumps(asdict(cursor))}
-        action += "#cursor = :cursor, "
-    await _update_under(client, view, sequence, action + "#lease_until = :until", values)
+        action += ", #cursor = :cursor"
+    await _update_under(client, view, sequence, action, values)
 
 
 async def _update_under(
