@@ -6,6 +6,7 @@ COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-vers
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 ROUNDS ?= 20
+KILLS ?= 200
 
 .PHONY: help setup demo test test-slow soak check format lock clean
 .DEFAULT_GOAL := help
