@@ -15,6 +15,8 @@ from sinks.data_source import TailraceDataSource
 from sinks.lease import control_of, with_client
 from sinks.rows import Address
 
+pytestmark = pytest.mark.slow
+
 TABLE_NUMBERS = itertools.count()
 COLUMNS = "document_id string, score double, model string"
 AS_OF = "2026-03-02T10:15:00Z"

@@ -198,6 +198,7 @@ def test_the_ledger_has_what_was_done_and_what_failed(publisher):
     assert of_view["rows_per_second"] == round(of_view["pushed"] / of_view["write_seconds"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("others", "expected"), [({}, True), ({"profile": to_binary(b"theirs")}, False)])
 def test_a_first_load_makes_whole_items_only_where_the_table_has_none(publisher, monkeypatch, others, expected):
     written = []
