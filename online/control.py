@@ -90,8 +90,13 @@ async def read_sequence(client: StoreClient, view: str) -> int | None:
     return None if sequence is None else int(sequence["N"])
 
 
-async def take_lease(client: StoreClient, view: str, *, owner: str, seconds: float) -> Control | None:
+async def take_lease(
+    client: StoreClient, view: str, *, owner: str, seconds: float, keep_cursor: bool = True
+) -> Control | None:
     """Take the view's lease and raise its sequence in one conditional write.
+
+    Whoever writes what gold does not have drops the cursor with it: it would tell the next push from gold that the store
+    holds gold's values.
 
     `owner` is unique to this push: it may take its own lease again where an
     answer was lost. Returns the control item as it was before, with the sequence this lease writes under; None while
@@ -100,7 +105,8 @@ async def take_lease(client: StoreClient, view: str, *, owner: str, seconds: flo
     now, before_first = time.time(), sequence_before_first()
     action = "SET #sequence = if_not_exists(#sequence, :before) + :one, #open = if_not_exists(#open, :false), "
     free = "attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_owner = :owner"
-    request = _update(client, view, action + "#lease_owner = :owner, #lease_until = :until", free)
+    action += "#lease_owner = :owner, #lease_until = :until" + ("" if keep_cursor else " REMOVE #cursor")
+    request = _update(client, view, action, free)
     request["ExpressionAttributeValues"] = {
         ":before": {"N": str(before_first)},
         ":one": {"N": "1"},
@@ -164,7 +170,7 @@ async def close_push(
 ) -> None:
     """Move cursor and watermark, clear the open mark and give up the lease, if it is still this one's.
 
-    A view that is not pushed from gold has no cursor, and loses the one of a time when it was.
+    A view that is not pushed from gold has no cursor.
     """
     schema = [(feature.name, feature.type.value) for feature in features]
     values = {
@@ -176,9 +182,7 @@ async def close_push(
     }
     action = "SET #watermark = :watermark, #features = :features, #closed = :closed, #open = :false, "
     action += "#lease_until = :until"
-    if cursor is None:
-        action += " REMOVE #cursor"
-    else:
+    if cursor is not None:
         values[":cursor"] = {"S": json.dumps(asdict(cursor))}
         action += ", #cursor = :cursor"
     await _update_under(client, view, sequence, action, values)

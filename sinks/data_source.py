@@ -5,9 +5,11 @@ share is in the writer itself and in the messages of its tasks.
 """
 
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -58,8 +60,9 @@ class TailraceDataSource(DataSource):
 
 @dataclass
 class Written(WriterCommitMessage):
-    """What one task wrote, and under which sequence."""
+    """What one task wrote, to what, and under which sequence."""
 
+    target: Target
     sequence: int
     outcome: Outcome
 
@@ -72,7 +75,7 @@ class BatchWriter(DataSourceArrowWriter):
         self.sequence = sequence
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
-        return Written(self.sequence, self.target.write(iterator, sequence=self.sequence))
+        return Written(self.target, self.sequence, self.target.write(iterator, sequence=self.sequence))
 
     def commit(self, messages: Sequence[Any]) -> None:
         self.target.finish(self.sequence, total(message.outcome for message in messages))
@@ -93,8 +96,7 @@ class StreamWriter(DataSourceStreamArrowWriter):
         # Only the one that writes is sent anywhere. A micro-batch that was cut off is taken over by its repetition at
         # once, since the checkpoint is the stream's own; what the first one still sends is refused.
         if self.sequence is None:
-            owner = f"stream {self.checkpoint}" if self.checkpoint else None
-            self.sequence = self.target.take_lease(owner=owner)
+            self.sequence = self.target.take_lease(owner=owner_of(self.checkpoint) if self.checkpoint else None)
         return self.__dict__
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
@@ -102,17 +104,24 @@ class StreamWriter(DataSourceStreamArrowWriter):
             raise DirectError(
                 f"view {self.target.view}: Spark did not send this writer as it used to; tell us its version"
             )
-        return Written(self.sequence, self.target.write(iterator, sequence=self.sequence))
+        return Written(self.target, self.sequence, self.target.write(iterator, sequence=self.sequence))
 
     def commit(self, messages: Sequence[Any], batchId: int) -> None:
+        # By the target of those who wrote: this writer's is of a later moment, and perhaps of other definitions.
         if messages:
-            self.target.finish(messages[0].sequence, total(message.outcome for message in messages))
+            messages[0].target.finish(messages[0].sequence, total(message.outcome for message in messages))
 
     def abort(self, messages: Sequence[Any], batchId: int) -> None:
         for message in messages:
             if message is not None:
-                self.target.give_up(message.sequence)
+                message.target.give_up(message.sequence)
                 return
+
+
+def owner_of(checkpoint: str) -> str:
+    """Who a stream is, whichever process runs it; a folder is that of its host."""
+    where = checkpoint if "://" in checkpoint else f"{socket.gethostname()}{Path(checkpoint).absolute()}"
+    return f"stream {where}"
 
 
 def target_of(options: Mapping[str, str], schema: StructType, *, overwrite: bool) -> Target:

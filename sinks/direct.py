@@ -14,7 +14,7 @@ from online.codec import Codec
 from online.keys import item_keys
 from online.wire import PATIENCE_SECONDS, StoreClient
 from sinks.lease import give_up, renew, stop, take, with_client
-from sinks.rows import TOMBSTONE, Address, Outcome, Row, Sequenced
+from sinks.rows import TOMBSTONE, Address, Outcome, Row, Sequenced, total
 from sinks.store_scan import highest_sequence
 from sinks.writer import write_rows
 
@@ -40,7 +40,7 @@ class Target:
 
     def take_lease(self, *, owner: str | None = None) -> int:
         """The sequence that all of one write carries; another write of this view waits until it ends."""
-        return take(self.address, self.view, self.address.lease_seconds, owner=owner).sequence
+        return take(self.address, self.view, self.address.lease_seconds, owner=owner, keep_cursor=False).sequence
 
     def write(self, batches: Iterable[pa.RecordBatch], *, sequence: int) -> Outcome:
         """Write one task's rows, the lease being renewed meanwhile; raises where the store refuses one for itself."""
@@ -51,7 +51,8 @@ class Target:
         )
         renewing.start()
         try:
-            outcome = asyncio.run(write_rows(self.rows(batches), self.address, push))
+            # Spark may take its time for the next batch: no request is under way meanwhile that would time out.
+            outcome = total(asyncio.run(write_rows(self.rows(batch), self.address, push)) for batch in batches)
         finally:
             stop(renewing, done)
         if outcome.refused:
@@ -59,18 +60,16 @@ class Target:
             raise DirectError(f"view {self.view}: the store refused {outcome.refused} rows: {told}")
         return outcome
 
-    def rows(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
+    def rows(self, batch: pa.RecordBatch) -> Iterator[Row]:
         """Item keys and packed values, a tombstone where a key is to go."""
-        codec = Codec(self.view, self.features)
-        for batch in batches:
-            if not batch.num_rows:
-                continue
-            ids = {key: self.ids_in(batch, key) for key in self.entities.values()}
-            columns = [column_values(batch.column(feature.name), feature) for feature in self.features]
-            values = codec.encode(columns, as_of=self.as_of)
-            gone = batch.column(self.removed).to_pylist() if self.removed else [False] * batch.num_rows
-            for key, value, removed in zip(item_keys(self.entities, ids), values, gone, strict=True):
-                yield key, TOMBSTONE if removed else value
+        if not batch.num_rows:
+            return
+        ids = {key: self.ids_in(batch, key) for key in self.entities.values()}
+        columns = [column_values(batch.column(feature.name), feature) for feature in self.features]
+        values = Codec(self.view, self.features).encode(columns, as_of=self.as_of)
+        gone = batch.column(self.removed).to_pylist() if self.removed else [False] * batch.num_rows
+        for key, value, removed in zip(item_keys(self.entities, ids), values, gone, strict=True):
+            yield key, TOMBSTONE if removed else value
 
     def ids_in(self, batch: pa.RecordBatch, key: str) -> list[str]:
         column = batch.column(key)

@@ -67,7 +67,7 @@ def leased(address: Address, view: str, *, seconds: float) -> Iterator[Control]:
     stop(renewing, done)
 
 
-def take(address: Address, view: str, seconds: float, *, owner: str | None = None) -> Control:
+def take(address: Address, view: str, seconds: float, *, owner: str | None = None, keep_cursor: bool = True) -> Control:
     """Take the lease, waiting while a push that may be dead still holds it.
 
     An owner that is given takes its own lease over at once; by default each taking has an owner of its own.
@@ -77,7 +77,7 @@ def take(address: Address, view: str, seconds: float, *, owner: str | None = Non
 
     async def try_once(client: StoreClient) -> Control | None:
         await ensure_table(client)
-        return await control.take_lease(client, view, owner=owner, seconds=seconds)
+        return await control.take_lease(client, view, owner=owner, seconds=seconds, keep_cursor=keep_cursor)
 
     while True:
         taken = with_client(address, try_once)

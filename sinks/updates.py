@@ -1,4 +1,4 @@
-"""Write each row by a conditional write of its own, which any DynamoDB-compatible store takes at half the price."""
+"""Write each row in a conditional request of its own, which any DynamoDB-compatible store takes at half the price."""
 
 from collections.abc import Coroutine, Iterator
 from typing import Any

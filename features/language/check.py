@@ -72,7 +72,7 @@ def check_source(view: FeatureView) -> None:
     here = f"view {view.name!r}"
     if view.lane == DIRECT:
         computed = ("aggregations", "transform", "transform_features", "changed_keys", "online_when")
-        given = [name for name in computed if getattr(view, name)]
+        given = [name for name in computed if getattr(view, name) not in {None, ()}]
         if given:
             raise DefinitionError(f"{here}, field {given[0]!r}: values of the lane {DIRECT} are written, not computed")
         if not view.written_features:

@@ -51,6 +51,7 @@ def test_a_refusal_names_the_file(folder):
         ({"lane": "'direct'", "aggregations": "()"}, "view 'visits', field 'written_features': say what is written"),
         ({"written_features": SCORE}, "view 'visits', field 'written_features': goes with lane='direct'"),
         ({**WRITTEN, "online_when": "'score > 0'"}, "field 'online_when': values of the lane direct are written"),
+        ({**WRITTEN, "online_when": "''"}, "field 'online_when': values of the lane direct are written"),
         ({**WRITTEN, "entities": "()"}, "view 'visits', field 'entities': a view describes at least one entity"),
         ({"owner": "''"}, "view 'visits', field 'owner'"),
         ({"freshness": "timedelta(0)"}, "view 'visits', field 'freshness': must be above zero"),

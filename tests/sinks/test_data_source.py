@@ -4,14 +4,18 @@ import itertools
 import textwrap
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 
 from contracts.slots import to_micros
+from features.language import Feature, Type
 from online import control
 from online.codec import Codec
+from online.control import Cursor
 from online.items import KEY, binary, ensure_table, scan
 from online.keys import control_key
-from sinks.data_source import TailraceDataSource
+from sinks.data_source import TailraceDataSource, owner_of
+from sinks.direct import Target
 from sinks.lease import control_of, with_client
 from sinks.rows import Address
 
@@ -171,6 +175,41 @@ def test_a_row_without_its_key_stops_the_write_and_the_next_need_not_wait(store)
     assert store.values() == {"d1": (0.75, "m1")}
 
 
+def test_a_view_that_was_pushed_from_gold_loses_its_cursor_with_the_lease(store):
+    cursor = Cursor(table_id="t1", version=3, fingerprint="f")
+    taken = store.take_over()
+    with_client(
+        store.address,
+        lambda client: control.close_push(
+            client, "relevance", sequence=taken.sequence, cursor=cursor, watermark=5, features=()
+        ),
+    )
+    before = store.control().cursor
+    with pytest.raises(Exception, match="'document_id' is null"):
+        store.write([(None, 0.25, "m1")])
+
+    assert (before, store.control().cursor) == (cursor, None)
+
+
+def test_no_row_is_under_way_while_spark_is_waited_for(store):
+    features = (Feature("score", Type.FLOAT64, ""),)
+    target = Target(
+        address=store.address, view="relevance", entities={"document": "document_id"}, features=features, as_of=5
+    )
+    waiting = []
+
+    def batches():
+        for number in range(2):
+            ids = [f"d{number}-{row}" for row in range(150)]
+            yield pa.RecordBatch.from_pydict({"document_id": ids, "score": [0.5] * 150})
+            waiting.append(len(store.items()))
+
+    outcome = target.write(batches(), sequence=target.take_lease())
+
+    assert outcome.written == 300
+    assert waiting == [150, 300]
+
+
 def test_values_newer_than_the_lease_are_passed(store):
     store.write([("d1", 0.5, "m1")])
     ahead = {"TableName": store.address.table, "Key": {KEY: {"S": "document|2:d1"}}}
@@ -253,7 +292,7 @@ def test_a_micro_batch_that_was_cut_off_is_repeated_at_once(stream, store):
     stream.land(("d1", 0.5, "m1"))
     stream.run()
     first = store.control()
-    owner = f"stream {stream.checkpoint}"
+    owner = owner_of(str(stream.checkpoint))
     with_client(store.address, lambda client: control.take_lease(client, "relevance", owner=owner, seconds=3_600))
     stream.land(("d2", 0.75, "m1"))
     stream.run()
