@@ -99,7 +99,7 @@ async def take_lease(
     holds gold's values.
 
     `owner` is unique to this push: it may take its own lease again where an
-    answer was lost. Returns the control item as it was before, with the sequence this lease writes under; None while
+    answer was lost. Returns the control item as it was before, with the sequence and the owner of this lease; None while
     another holds it.
     """
     now, before_first = time.time(), sequence_before_first()
@@ -124,7 +124,7 @@ async def take_lease(
         raise
     before = answer.get("Attributes")
     control = control_of(before) if before and "sequence" in before else Control(sequence=before_first)
-    return replace(control, sequence=control.sequence + 1)
+    return replace(control, sequence=control.sequence + 1, lease_owner=owner)
 
 
 def sequence_before_first() -> int:
@@ -144,18 +144,24 @@ async def renew_lease(client: StoreClient, view: str, *, sequence: int, seconds:
     await _update_under(client, view, sequence, "SET #lease_until = :until", values, condition=condition)
 
 
-async def declare_push(client: StoreClient, view: str, *, sequence: int) -> None:
-    """Set the open mark of a push that is about to write, if the lease is still this one's."""
+async def declare_push(
+    client: StoreClient, view: str, *, sequence: int, known: bool = True, owner: str | None = None
+) -> None:
+    """Set the open mark of a push that is about to write, if the lease is still this one's.
+
+    Unless `known`, what open pushes wrote is not all recorded: then the push is not named as the one that tells it.
+    """
     values = {":true": {"BOOL": True}, ":given_up": {"N": "0"}}
     # A declaration that is sent twice and crosses the end of its own push must not set the mark again.
     condition = "#sequence = :sequence AND #lease_until > :given_up"
-    await _update_under(client, view, sequence, "SET #open = :true, #declared = :sequence", values, condition=condition)
+    action = "SET #open = :true" + (", #declared = :sequence" if known else "")
+    await _update_under(client, view, sequence, action, values, condition=condition, owner=owner)
 
 
-async def raise_sequence(client: StoreClient, view: str, *, sequence: int, to: int) -> None:
+async def raise_sequence(client: StoreClient, view: str, *, sequence: int, to: int, owner: str | None = None) -> None:
     """Have the next push write under a higher sequence than `to`, and give this one's lease up, if it still stands."""
     values = {":to": {"N": str(max(sequence, to))}, ":until": {"N": "0"}}
-    await _update_under(client, view, sequence, "SET #sequence = :to, #lease_until = :until", values)
+    await _update_under(client, view, sequence, "SET #sequence = :to, #lease_until = :until", values, owner=owner)
 
 
 async def mark_swept(client: StoreClient, view: str, *, sequence: int) -> None:
@@ -166,7 +172,14 @@ async def mark_swept(client: StoreClient, view: str, *, sequence: int) -> None:
 
 
 async def close_push(
-    client: StoreClient, view: str, *, sequence: int, cursor: Cursor | None, watermark: int, features: Iterable[Column]
+    client: StoreClient,
+    view: str,
+    *,
+    sequence: int,
+    cursor: Cursor | None,
+    watermark: int,
+    features: Iterable[Column],
+    owner: str | None = None,
 ) -> None:
     """Move cursor and watermark, clear the open mark and give up the lease, if it is still this one's.
 
@@ -185,7 +198,7 @@ async def close_push(
     if cursor is not None:
         values[":cursor"] = {"S": json.dumps(asdict(cursor))}
         action += ", #cursor = :cursor"
-    await _update_under(client, view, sequence, action, values)
+    await _update_under(client, view, sequence, action, values, owner=owner)
 
 
 async def _update_under(
@@ -196,7 +209,14 @@ async def _update_under(
     values: dict[str, Any],
     *,
     condition: str = "#sequence = :sequence",
+    owner: str | None = None,
 ) -> None:
+    """Update under a lease by its sequence and, where given, its owner: two may have one sequence after the control item
+    was lost and the clock set back.
+    """
+    if owner is not None:
+        condition += " AND #lease_owner = :owner"
+        values = values | {":owner": {"S": owner}}
     request = _update(client, view, action, condition)
     request["ExpressionAttributeValues"] = values | {":sequence": {"N": str(sequence)}}
     try:

@@ -57,6 +57,7 @@ class Push:
         self.allowed = allowed
         self.counts: dict[str, int] = {}
         self.sequence = 0
+        self.owner = ""
         self.as_of = 0
         self.new_items = False
         self.write_seconds = 0.0
@@ -82,7 +83,7 @@ class Push:
 
     def take_lease(self, _: steps.TakeLease) -> Control:
         found = self.held.enter_context(leased(self.address, self.view.name, seconds=self.address.lease_seconds))
-        self.sequence, self.as_of = found.sequence, found.watermark or 0
+        self.sequence, self.owner, self.as_of = found.sequence, found.lease_owner, found.watermark or 0
         if found.cursor is None and history.last_sequence(self.lake, self.view) >= found.sequence:
             self.raise_sequence(steps.RaiseSequence(found.sequence))
             raise StoreAhead(f"view {self.view.name}: {CLOCK_BEHIND}")
@@ -133,15 +134,19 @@ class Push:
         history.record(self.lake, self.view, step.changes.rows, sequence=step.sequence, as_of=self.as_of)
 
     def declare(self, step: steps.Declare) -> None:
-        name = self.view.name
-        with_client(self.address, lambda client: control.declare_push(client, name, sequence=step.sequence))
+        name, owner = self.view.name, self.owner
+        with_client(
+            self.address,
+            lambda client: control.declare_push(client, name, sequence=step.sequence, known=step.known, owner=owner),
+        )
 
     def raise_sequence(self, step: steps.RaiseSequence) -> None:
-        name = self.view.name
+        name, owner = self.view.name, self.owner
         last = history.last_sequence(self.lake, self.view)
         highest = max(last, with_client(self.address, lambda client: highest_sequence(client, name)) or 0)
         with_client(
-            self.address, lambda client: control.raise_sequence(client, name, sequence=step.sequence, to=highest)
+            self.address,
+            lambda client: control.raise_sequence(client, name, sequence=step.sequence, to=highest, owner=owner),
         )
 
     def confirm(self, step: steps.Confirm) -> None:
@@ -172,11 +177,17 @@ class Push:
         return outcome
 
     def close(self, step: steps.Close) -> None:
-        name, features, watermark = self.view.name, self.view.features, self.as_of
+        name, features, watermark, owner = self.view.name, self.view.features, self.as_of, self.owner
         with_client(
             self.address,
             lambda client: control.close_push(
-                client, name, sequence=step.sequence, cursor=step.cursor, watermark=watermark, features=features
+                client,
+                name,
+                sequence=step.sequence,
+                cursor=step.cursor,
+                watermark=watermark,
+                features=features,
+                owner=owner,
             ),
             patience=PATIENCE_SECONDS,
         )

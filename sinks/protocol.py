@@ -79,7 +79,7 @@ def push() -> Generator[Step, Any, tuple[Plan, Any]]:
     if plan.how != NOTHING_NEW:
         changes, count = yield FindChanges(plan, found.cursor, target)
         if count:
-            outcome = yield from recorded_and_written(found.sequence, changes)
+            outcome = yield from recorded_and_written(found.sequence, changes, known=plan.why != HISTORY_LOST)
     yield Close(found.sequence, target)
     return plan, outcome
 
@@ -98,10 +98,10 @@ def repair(keys: Any) -> Generator[Step, Any, Any]:
     return outcome
 
 
-def recorded_and_written(sequence: int, changes: Any) -> Generator[Step, Any, Any]:
+def recorded_and_written(sequence: int, changes: Any, *, known: bool = True) -> Generator[Step, Any, Any]:
     """The order that makes writes safe: recorded, declared, written, confirmed."""
     yield Record(sequence, changes)
-    yield Declare(sequence)
+    yield Declare(sequence, known)
     outcome = yield Write(sequence, changes)
     if outcome.stale:
         yield RaiseSequence(sequence)
@@ -131,8 +131,11 @@ def planned(found: Control, target: Cursor) -> Generator[Step, Any, Plan]:
 
 
 def has_record(found: Control) -> Generator[Step, Any, bool]:
-    """Whether the history tells what an open push wrote. A mark that no declaration set tells nothing."""
-    if found.declared is None or found.declared <= (found.closed or 0):
+    """Whether the history tells all that pushes left open wrote.
+
+    It does where the last lease is the one that was declared. A later one may be of code that declares nothing.
+    """
+    if found.declared is None or found.declared <= (found.closed or 0) or found.declared != found.sequence - 1:
         return False
     recorded: bool = yield LookForRecord(found.declared)
     return recorded

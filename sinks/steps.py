@@ -82,9 +82,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Declare:
-    """Set the open mark, after the record and before the first write, if the lease still stands."""
+    """Set the open mark, after the record and before the first write, if the lease still stands.
+
+    Unless `known`, what earlier open pushes wrote is not all recorded, and stays unknown until a push has ended.
+    """
 
     sequence: int
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

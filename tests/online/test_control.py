@@ -12,6 +12,7 @@ from online.control import (
     LeaseLost,
     close_push,
     declare_push,
+    raise_sequence,
     read_controls,
     read_sequence,
     renew_lease,
@@ -49,7 +50,7 @@ def test_a_view_that_was_never_pushed_has_no_control_item(store):
 def test_the_first_lease_finds_nothing(store):
     taken = store.run(lambda client: take_lease(client, "visits", owner="ada", seconds=5))
 
-    assert taken == Control(sequence=1)
+    assert taken == Control(sequence=1, lease_owner="ada")
 
 
 def test_sequences_of_a_new_control_item_come_after_those_of_a_lost_one(store, monkeypatch):
@@ -109,7 +110,7 @@ def test_a_lease_is_taken_after_it_ended_and_the_sequence_rises(store):
     early, taken = store.run(take_after_expiry)
 
     assert early is None
-    assert (taken.sequence, taken.open, taken.lease_owner) == (2, False, "ada")
+    assert (taken.sequence, taken.open, taken.lease_owner) == (2, False, "bob")
 
 
 def test_of_many_who_ask_at_once_one_gets_the_lease(store):
@@ -119,7 +120,7 @@ def test_of_many_who_ask_at_once_one_gets_the_lease(store):
 
     taken = [one for one in store.run(race) if one is not None]
 
-    assert taken == [Control(sequence=1)]
+    assert [(one.sequence, one.open, one.cursor) for one in taken] == [(1, False, None)]
 
 
 def test_leases_of_two_views_do_not_touch_each_other(store):
@@ -127,7 +128,40 @@ def test_leases_of_two_views_do_not_touch_each_other(store):
         one = await take_lease(client, "visits", owner="ada", seconds=50)
         return one, await take_lease(client, "profile", owner="bob", seconds=50)
 
-    assert store.run(take_both) == (Control(sequence=1), Control(sequence=1))
+    assert store.run(take_both) == (Control(sequence=1, lease_owner="ada"), Control(sequence=1, lease_owner="bob"))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda client: declare_push(client, "visits", sequence=1, owner="bob"),
+        lambda client: raise_sequence(client, "visits", sequence=1, to=9, owner="bob"),
+        lambda client: close_push(client, "visits", sequence=1, cursor=None, watermark=5, features=(), owner="bob"),
+    ],
+    ids=["declare", "raise", "close"],
+)
+def test_one_sequence_in_two_hands_is_that_of_the_owner(store, step):
+    async def act(client):
+        await take_lease(client, "visits", owner="ada", seconds=50)
+        before = await control(client)
+        with pytest.raises(LeaseLost):
+            await step(client)
+        return before, await control(client)
+
+    before, after = store.run(act)
+
+    assert before == after
+
+
+def test_a_push_that_does_not_know_what_is_open_sets_the_mark_alone(store):
+    async def declare(client):
+        await take_lease(client, "visits", owner="ada", seconds=50)
+        await declare_push(client, "visits", sequence=1, known=False)
+        return await control(client)
+
+    found = store.run(declare)
+
+    assert (found.open, found.declared) == (True, None)
 
 
 def test_ones_own_lease_is_taken_again_under_a_new_sequence(store):

@@ -63,6 +63,7 @@ class Running:
         self.to_write: Decisions | None = None
         self.outcome = Outcome()
         self.result: Any = None
+        self.owner = ""
 
     def advance(self, moves: int = 10**6) -> bool:
         """Make so many moves; True where it came to its end."""
@@ -73,7 +74,10 @@ class Running:
                         continue
                     answer = self.outcome
                 else:
+                    self.world.acting = self.owner
                     answer = DEEDS[type(self.step)](self.world, self.step)
+                    if isinstance(self.step, steps.TakeLease):
+                        self.owner = answer.lease_owner
                 self.step = self.asked.send(answer)
             except (LeaseLost, TargetGone, protocol.PushFirst, protocol.StoreAhead):
                 return True
@@ -89,6 +93,7 @@ class Running:
             self.to_write = list(step.changes)
             world.random.shuffle(self.to_write)
             if world.broken.cursor_first:
+                world.acting = self.owner
                 world.close(steps.Close(step.sequence, world.gold.cursor()))
         if not self.to_write:
             return True
@@ -111,6 +116,8 @@ class World:
         self.written_by_other: dict[str, bytes] = {}
         self.control: Control | None = None
         self.clock = 1_000
+        self.leases = 0
+        self.acting = ""  # whose step is being done
         self.history: list[tuple[int, frozenset[str]]] = []  # sequence, keys
         self.confirmed: set[int] = set()
         self.in_flight: list[Write] = []
@@ -121,7 +128,12 @@ class World:
 
     def take_lease(self, _: steps.TakeLease) -> Control:
         found = self.control or self.new_control()
-        self.control = replace(found, sequence=found.sequence + 1)
+        self.leases += 1
+        self.acting = f"lease {self.leases}"
+        self.control = replace(found, sequence=found.sequence + 1, lease_owner=self.acting)
+        if found.cursor is None and any(sequence >= self.control.sequence for sequence, _ in self.history):
+            self.raise_sequence(steps.RaiseSequence(self.control.sequence))
+            raise protocol.StoreAhead
         return self.control
 
     def new_control(self) -> Control:
@@ -177,9 +189,10 @@ class World:
             self.history.append((step.sequence, frozenset(key for key, _ in step.changes)))
 
     def declare(self, step: steps.Declare) -> None:
-        if self.broken.undeclared and (self.control is None or self.control.sequence != step.sequence):
+        if self.broken.undeclared and not self.holds(step.sequence):
             return
-        self.control = replace(self.held(step.sequence), open=True, declared=step.sequence)
+        held = self.held(step.sequence)
+        self.control = replace(held, open=True, declared=step.sequence if step.known else held.declared)
 
     def confirm(self, step: steps.Confirm) -> None:
         self.confirmed.add(step.sequence)
@@ -192,8 +205,12 @@ class World:
         if not self.gold.has(target):
             raise TargetGone
 
+    def holds(self, sequence: int) -> bool:
+        found = self.control
+        return found is not None and (found.sequence, found.lease_owner) == (sequence, self.acting)
+
     def held(self, sequence: int) -> Control:
-        if self.control is None or self.control.sequence != sequence:
+        if self.control is None or not self.holds(sequence):
             raise LeaseLost
         return self.control
 
@@ -209,7 +226,8 @@ class World:
 
     def raise_sequence(self, step: steps.RaiseSequence) -> None:
         held = self.held(step.sequence)
-        self.control = replace(held, sequence=max([step.sequence, *(one for _, one in self.items.values())]))
+        seen = [*(one for _, one in self.items.values()), *(one for one, _ in self.history)]
+        self.control = replace(held, sequence=max([step.sequence, *seen]))
 
     # What happens.
 

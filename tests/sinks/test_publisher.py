@@ -9,7 +9,17 @@ from online.items import ensure_table, to_binary
 from online.keys import control_key
 from sinks import deeds, ledger, protocol, steps
 from sinks.breaker import BreakerOpen
-from sinks.protocol import CHANGES, CONTROL_LOST, FIRST_LOAD, LEFT_OPEN, NEW_FEATURES, NOTHING_NEW, SNAPSHOT, StoreAhead
+from sinks.protocol import (
+    CHANGES,
+    CONTROL_LOST,
+    FIRST_LOAD,
+    HISTORY_LOST,
+    LEFT_OPEN,
+    NEW_FEATURES,
+    NOTHING_NEW,
+    SNAPSHOT,
+    StoreAhead,
+)
 from sinks.push import push_views
 from sinks.writer import write_changes
 from tests.sinks.publisher import AS_OF, VISITS
@@ -130,7 +140,8 @@ def test_a_store_that_is_ahead_of_its_control_item_is_caught_up_with(publisher):
         publisher.push()
     done = publisher.push()
 
-    assert (done.sequence, done.pushed) == (901, 1)
+    # What was refused, and all else: the lease that the raised sequence stands for is not the one that was declared.
+    assert (done.sequence, done.why, done.pushed) == (901, HISTORY_LOST, 2)
     assert publisher.reconcile() == (0, 0, 0)
 
 
