@@ -91,9 +91,17 @@ def test_gold_that_only_moved_is_gone_through_and_gold_that_stands_is_not(moved)
 def test_a_push_that_was_left_open_is_followed_by_one_that_suppresses_nothing(moved):
     gold, before, after = moved
 
-    plan = plan_of(gold, Control(open=True, declared=1, cursor=before), after)
+    plan = plan_of(gold, Control(sequence=2, open=True, declared=1, cursor=before), after)
 
     assert (plan.how, plan.suppress) == (CHANGES, False)
+
+
+def test_a_lease_behind_the_declared_one_leaves_unknown_what_was_written(moved):
+    gold, before, after = moved
+
+    plan = plan_of(gold, Control(sequence=3, open=True, declared=1, cursor=before), after)
+
+    assert (plan.how, plan.suppress, plan.why) == (SNAPSHOT, False, HISTORY_LOST)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +117,7 @@ def test_a_push_that_was_left_open_is_followed_by_one_that_suppresses_nothing(mo
 def test_where_the_feed_does_not_lead_from_the_cursor_a_snapshot_is_planned_and_says_why(moved, cursor, why, is_open):
     gold, before, after = moved
 
-    plan = plan_of(gold, Control(open=is_open, declared=1, cursor=cursor(before)), after)
+    plan = plan_of(gold, Control(sequence=2, open=is_open, declared=1, cursor=cursor(before)), after)
 
     assert (plan.how, plan.suppress) == (SNAPSHOT, not is_open)
     assert why in (plan.why or "")
