@@ -23,7 +23,7 @@ from sinks.direct import DirectError, Target
 from sinks.rows import Address, Outcome, total
 
 OPTIONS = ("view", "removed", "as_of")
-OF_SPARK = ("checkpointlocation", "path")  # which it hands over with the others
+OF_SPARK = ("checkpointlocation",)  # which it hands over with the others
 SETTING = "tailrace_"
 
 # A schema of text would have to be read by Spark itself, which is not there where a writer is made.
@@ -174,6 +174,9 @@ def check_columns(view: FeatureView, schema: StructType, removed: str | None) ->
             raise DirectError(f"{here}: option 'removed' names {removed!r}, which is a column of the view itself")
         wanted[removed] = TYPES[Type.BOOL]
     given = {field.name: field.dataType for field in schema}
+    if len(given) < len(schema):
+        [twice, *_] = [name for name in given if schema.names.count(name) > 1]
+        raise DirectError(f"{here}: the rows have {schema.names.count(twice)} columns {twice!r}; keep one")
     for name, type_ in wanted.items():
         if name not in given:
             raise DirectError(f"{here}: the rows have no column {name!r}, {type_.simpleString()}")

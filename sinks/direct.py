@@ -74,8 +74,7 @@ class Target:
     def ids_in(self, batch: pa.RecordBatch, key: str) -> list[str]:
         column = batch.column(key)
         if column.null_count:
-            [row, *_] = batch.filter(column.is_null()).to_pylist()
-            raise DirectError(f"view {self.view}: {key!r} is null in the row {row}; every row needs its key")
+            raise DirectError(f"view {self.view}: {key!r} is null in {column.null_count} rows; every row needs its key")
         ids: list[str] = column.to_pylist()
         return ids
 

@@ -91,7 +91,10 @@ def take(address: Address, view: str, seconds: float, *, owner: str | None = Non
 
 
 def renew(address: Address, view: str, sequence: int, seconds: float, done: threading.Event) -> None:
-    while not done.wait(seconds / RENEWALS):
+    """Renew a lease until told that all is done, at once for the first time: a task may have waited for its turn."""
+    left = 0.0
+    while not done.wait(left):
+        left = seconds / RENEWALS
         try:
             with_client(address, lambda client: control.renew_lease(client, view, sequence=sequence, seconds=seconds))
         except LeaseLost:

@@ -146,6 +146,8 @@ def test_what_other_views_have_of_the_item_stays(store):
         ({}, "document_id string, score int, model string", "column 'score' is int in the rows and double in the view"),
         ({}, "id string, score double, model string", "the rows have no column 'document_id', string"),
         ({}, COLUMNS + ", note string", "column 'note' is no feature of the view; leave it out"),
+        ({}, COLUMNS + ", score double", "the rows have 2 columns 'score'; keep one"),
+        ({"path": "somewhere"}, COLUMNS, "has no option 'path'"),
         ({"TAILRACE_STORE": "x"}, COLUMNS, "TAILRACE_STORE"),
     ],
 )
@@ -166,7 +168,7 @@ def test_overwriting_is_refused(store):
 
 
 def test_a_row_without_its_key_stops_the_write_and_the_next_need_not_wait(store):
-    with pytest.raises(Exception, match=r"'document_id' is null in the row .*'score': 0.25"):
+    with pytest.raises(Exception, match=r"'document_id' is null in 1 rows; every row needs its key"):
         store.write([("d1", 0.5, "m1"), (None, 0.25, "m1")])
     left = store.control()
     store.write([("d1", 0.75, "m1")])
