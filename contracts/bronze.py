@@ -1,5 +1,6 @@
 """Bronze: what landed, as it landed, each delivery once."""
 
+from contracts.expectations import HOLDS, expect
 from contracts.tables import Column, Table, Type
 
 DELIVERY = (
@@ -13,6 +14,16 @@ DELIVERY = (
 # A later delivery replaces an earlier one: files in the order they were written, then lines in theirs. The batch
 # only settles a file that was rewritten under its own name within the same millisecond.
 DELIVERY_ORDER = ("delivered_at", "file", "line", "batch")
+
+# What a batch as a whole is held to, beside each of its rows. Small batches tell nothing of the kind.
+OF_EVENTS = (
+    # Deliveries come again now and then; a producer that sends one event for ever is broken.
+    expect(
+        "expect_column_proportion_of_unique_values_to_be_between", column="event_id", min_value=0.1, least_rows=1_000
+    ),
+    # A clock that was lost says 1970.
+    expect(HOLDS, column="occurred_at >= '1990-01-01'", value_set=[True], mostly=0.5, least_rows=100),
+)
 
 EVENTS = Table(
     layer="bronze",
@@ -29,6 +40,7 @@ EVENTS = Table(
     ),
     key=("file", "line", "batch"),
     statistics=("batch",),
+    expectations=OF_EVENTS,
 )
 
 DOCUMENTS = Table(
@@ -81,4 +93,18 @@ FILES = Table(
     statistics=("batch",),
 )
 
-TABLES = (EVENTS, DOCUMENTS, QUARANTINE, FILES)
+SET_ASIDE = Table(
+    layer="bronze",
+    name="set_aside",
+    fields=(
+        Column("feed", Type.STRING, "events or documents", nullable=False),
+        Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False),
+        Column("batch", Type.INT64, "number of the load that claimed it", nullable=False),
+        Column("why", Type.STRING, "why somebody left it out", nullable=False),
+        Column("set_aside_at", Type.TIMESTAMP, "when", nullable=False),
+    ),
+    key=("feed", "file", "batch"),
+    statistics=("batch",),
+)
+
+TABLES = (EVENTS, DOCUMENTS, QUARANTINE, FILES, SET_ASIDE)

@@ -2,10 +2,18 @@
 
 from collections.abc import Iterable
 
+from contracts.expectations import Expectation
 from contracts.tables import Column, Table
 
 
-def table(view: str, *, keys: Iterable[Column], features: Iterable[Column], state: Iterable[Column] = ()) -> Table:
+def table(
+    view: str,
+    *,
+    keys: Iterable[Column],
+    features: Iterable[Column],
+    state: Iterable[Column] = (),
+    expectations: Iterable[Expectation] = (),
+) -> Table:
     """The contract of a view's gold table: its keys, its features in the order they are declared, its state."""
     keys = tuple(keys)
     return Table(
@@ -14,4 +22,5 @@ def table(view: str, *, keys: Iterable[Column], features: Iterable[Column], stat
         fields=(*keys, *features, *state),
         key=tuple(key.name for key in keys),
         change_feed=True,
+        expectations=tuple(expectations),
     )

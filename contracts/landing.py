@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from contracts import bronze
-from contracts.tables import Table
+from contracts.expectations import expect
+from contracts.tables import Column, Table, Type
 
 MAXIMUM_ID_BYTES = 1_000  # of UTF-8; ids seen in practice reach 917 characters
 EVENT_TYPE = "[a-z][a-z0-9_]{0,62}"
@@ -14,6 +15,14 @@ LINE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json
 PARQUET_SUFFIX = ".parquet"
 TEMPORARY_PREFIXES = (".", "_")
 TEMPORARY_SUFFIXES = (".tmp", ".part", ".partial", ".inprogress", ".crdownload", ".filepart")
+
+LINES = (
+    Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False),
+    Column("line", Type.INT64, "line or row within the file, from 1", nullable=False),
+    Column("reason", Type.STRING, "why it was refused; null for a usable line"),
+)
+# Bad lines go to quarantine one by one; where most are bad, the feed itself changed.
+OF_LINES = (expect("expect_column_values_to_be_null", column="reason", mostly=0.5, least_rows=100),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +36,11 @@ class Feed:
 
     def folder(self, landing_folder: str) -> str:
         return f"{landing_folder}/{self.name}"
+
+    @property
+    def lines(self) -> Table:
+        """What is expected of the lines of a load, usable or not; a table by its looks only."""
+        return Table(layer="landing", name=self.name, fields=LINES, key=("file", "line"), expectations=OF_LINES)
 
 
 EVENTS = Feed(

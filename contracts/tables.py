@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from contracts.expectations import Expectation, holds, is_never_null, is_unique
+
 
 class Type(StrEnum):
     """A column's type, spelled as Spark SQL spells it. Timestamps are microseconds UTC."""
@@ -32,7 +34,8 @@ class Table:
 
     `key` columns are unique together and never null. `checks` are SQL conditions that hold for every row.
     `statistics` are the columns whose minimum and maximum are kept per file; identifying columns stay
-    out of it, because a vacuumed table still holds the statistics of what was deleted.
+    out of it, because a vacuumed table still holds the statistics of what was deleted. `expectations` is what the quality
+    gate holds new rows to beside what follows from the contract.
     """
 
     layer: str
@@ -42,6 +45,14 @@ class Table:
     checks: tuple[str, ...] = ()
     statistics: tuple[str, ...] = ()
     change_feed: bool = False
+    expectations: tuple[Expectation, ...] = ()
+
+    @property
+    def promises(self) -> tuple[Expectation, ...]:
+        """Everything that the quality gate holds new rows to: what follows from the contract, then what is added to it."""
+        promised = dict.fromkeys((*self.key, *(field.name for field in self.fields if not field.nullable)))
+        of_rows = (*map(is_never_null, promised), is_unique(self.key), *map(holds, self.checks))
+        return (*of_rows, *self.expectations)
 
     @property
     def full_name(self) -> str:

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame
 
 from contracts.tables import Table
 from lake.conflicts import CONFLICTS
+from lake.held import held
 from lake.rewrite import Change, rewrite
 from lake.state import committing, to_metadata
 from lake.tables import Lake, same_key
@@ -30,10 +31,25 @@ def become(lake: Lake, table: Table, rows: DataFrame, *, state: State) -> None:
     """
     if lake.version(table) != state["started_from"]:
         raise overtaken(table)
-    rows = rows.select(*table.columns)
-    held = rows_held(lake, table)
+    with audited(lake, table, rows.select(*table.columns)) as good:
+        replace_rows(lake, table, good, state=state)
+
+
+@contextmanager
+def audited(lake: Lake, table: Table, rows: DataFrame) -> Iterator[DataFrame]:
+    """Rows that passed the gate, computed once; where there is no gate, as they are."""
+    if lake.gate is None:
+        yield rows
+        return
+    with held(rows) as computed:
+        lake.audit(table, computed)
+        yield computed.frame
+
+
+def replace_rows(lake: Lake, table: Table, rows: DataFrame, *, state: State) -> None:
+    before = rows_held(lake, table)
     same_columns = lake.read(table).dtypes == [(field.name, str(field.type)) for field in table.fields]
-    if not held or not same_columns:
+    if not before or not same_columns:
         # Not an append: of two first fills at once, Delta refuses one overwrite, but would take both appends.
         state = state | {"rows_before": 0}
         with alone(table):
@@ -44,7 +60,7 @@ def become(lake: Lake, table: Table, rows: DataFrame, *, state: State) -> None:
     builder = DeltaTable.forPath(lake.spark, lake.path(table)).alias("old").merge(rows.alias("new"), same_key(table))
     # Delta writes change rows for every matched row, equal or not, so the comparison stands in the clause.
     builder = builder.whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll().whenNotMatchedBySourceDelete()
-    with alone(table), committing(lake.spark, state | {"rows_before": held}, table=table.full_name):
+    with alone(table), committing(lake.spark, state | {"rows_before": before}, table=table.full_name):
         builder.execute()
 
 

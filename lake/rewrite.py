@@ -56,6 +56,8 @@ def rewrite(lake: Lake, table: Table, change: Change, *, state: dict[str, Any]) 
         updates, deletes, inserts = matched.counts["updated"], matched.counts["deleted"], inserted.counts[ROWS]
         if updates or deletes or inserts:
             decided = matched.frame.unionByName(inserted.frame, allowMissingColumns=True)
+            after = decided.where(is_one_of(UPDATE, INSERT)).select("after.*")
+            lake.audit(table, Held(after, {ROWS: updates + inserts}))
             transaction.write(to_written(decided).coalesce(1 + (updates + deletes + inserts) // ROWS_PER_TASK))
         if updates or deletes:
             transaction.delete(matched.frame.where(is_one_of(UPDATE, DELETE)).select(*POSITION))

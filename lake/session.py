@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from settings import SparkSettings
+from settings import SparkSettings, submit_options
 
 DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -37,44 +37,22 @@ DELTA = {
     "spark.sql.codegen.cache.maxEntries": "2000",
 }
 
-LOCAL = {
-    "spark.ui.enabled": "false",
-    # Without these the driver announces a host name that its own executor may not reach.
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.host": "127.0.0.1",
-    # Memory is taken by the page, 64 MB each by default: every broadcast of a few rows would fill one with zeros, and a
-    # full collection would come every few refreshes.
-    "spark.buffer.pageSize": "4m",
-    # What was run is kept for a page that nobody looks at here, by default a thousand plans with all their texts.
-    "spark.ui.retainedJobs": "50",
-    "spark.ui.retainedStages": "50",
-    "spark.ui.retainedTasks": "1000",
-    "spark.sql.ui.retainedExecutions": "20",
-}
-
-
-class SparkSetupError(Exception):
-    """Spark cannot be started as it is set up; the message says what is missing."""
+# Set by spark-submit, whose JVM runs before the application does.
+SUBMITTED = "PYSPARK_GATEWAY_PORT"
 
 
 def open_session(settings: SparkSettings, *, name: str = "tailrace") -> SparkSession:
     """Start Spark, or return the session that runs already in this process."""
-    jars = sorted(settings.jars.glob("*.jar"))
-    if not jars:
-        raise SparkSetupError(f"no JARs in {settings.jars}; run `make setup`, or point TAILRACE_JARS at Delta's JARs")
     # PySpark hands timestamps over in the process's zone; in any but UTC an hour of each autumn comes twice.
     os.environ["TZ"] = "UTC"
     time.tzset()
-    builder = SparkSession.builder.appName(name).master(settings.master)
-    options = DELTA | {
-        "spark.jars": ",".join(str(jar) for jar in jars),
-        "spark.driver.extraJavaOptions": settings.java_options,
-        "spark.driver.memory": settings.driver_memory,
-        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
-    }
-    if settings.master.startswith("local"):
-        options |= LOCAL
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = SparkSession.builder.appName(name)
+    options = DELTA | {"spark.sql.shuffle.partitions": str(settings.shuffle_partitions)}
+    if SUBMITTED not in os.environ:  # else whoever submitted it has said where it runs, and with what
+        options |= submit_options(settings)
+        builder = builder.master(settings.master)
+        if settings.master.startswith("local"):
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     for key, value in options.items():
         builder = builder.config(key, value)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

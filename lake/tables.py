@@ -12,6 +12,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contracts.tables import Table
 from lake.conflicts import CONFLICTS
+from lake.gate import Gate
+from lake.held import Held
 from lake.history import Pin, check_history, rows_written
 from lake.jvm import java_class
 from lake.log import commit_id, read_entry
@@ -42,19 +44,33 @@ class LakeError(Exception):
 class Lake:
     """All tables below one root, a local folder or any URI that Spark's file systems take.
 
-    `retention` is how long tables keep what their newest version no longer reads.
+    `retention` is how long tables keep what their newest version no longer reads. `gate` is what new rows pass before
+    they are committed, if anything.
     """
 
-    def __init__(self, spark: SparkSession, root: str, *, retention: timedelta = RETENTION) -> None:
+    def __init__(
+        self, spark: SparkSession, root: str, *, retention: timedelta = RETENTION, gate: Gate | None = None
+    ) -> None:
         self.spark = spark
         self.root = root
         self.retention = retention
+        self.gate = gate
 
     def in_own_session(self) -> "Lake":
         """The same tables in a new Spark session, active in this thread: a commit's state goes through the session's settings."""
         session = self.spark.newSession()
         java_class(session, "org.apache.spark.sql.classic.SparkSession").setActiveSession(session._jsparkSession)
-        return Lake(session, self.root, retention=self.retention)
+        return Lake(session, self.root, retention=self.retention, gate=self.gate)
+
+    def expect_rows(self) -> None:
+        """Say that rows will be committed soon, so that the gate gets ready meanwhile."""
+        if self.gate is not None:
+            self.gate.prepare()
+
+    def audit(self, table: Table, rows: Held, *, feed: str | None = None) -> None:
+        """Have the gate judge rows that are about to be committed to a table; raises `GateFailed`."""
+        if self.gate is not None:
+            self.gate.audit(table, rows, feed=feed)
 
     def path(self, table: Table) -> str:
         return f"{self.root}/{table.layer}/{table.name}"

@@ -2,5 +2,6 @@
 
 from settings.environment import SettingsError, read_settings
 from settings.model import Settings, SparkSettings, StoreSettings, Writes
+from settings.submit import submit_options
 
-__all__ = ["Settings", "SettingsError", "SparkSettings", "StoreSettings", "Writes", "read_settings"]
+__all__ = ["Settings", "SettingsError", "SparkSettings", "StoreSettings", "Writes", "read_settings", "submit_options"]

@@ -94,9 +94,9 @@ def uv_version(uv: Path) -> str | None:
 
 def install_packages(checkout: Path, *, python: Path, uv: Path) -> None:
     print("Installing the packages of requirements.lock (a minute or two with an empty cache)", flush=True)
-    # pyspark is published as source only. What its build needs is held to the same lock.
+    # pyspark and its client are published as source only. What their build needs is held to the same lock.
     locked = ["--require-hashes", "--build-constraints", str(LOCK)]
-    wheels_only = ["--only-binary", ":all:", "--no-binary", "pyspark"]
+    wheels_only = ["--only-binary", ":all:", "--no-binary", "pyspark", "--no-binary", "pyspark-client"]
     run([uv, "pip", "sync", "--python", python, *locked, *wheels_only, LOCK], cwd=checkout)
     from_here = ["--no-index", "--no-deps", "--no-build-isolation", "--editable", "."]
     run([uv, "pip", "install", "--quiet", "--python", python, *from_here], cwd=checkout)

@@ -7,37 +7,21 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from contracts.slots import parse_as_of
 from serving.catalogue import catalogue
 from settings import read_settings
-from tailrace import bench_commands, check_commands, event_commands, report, store_commands
+from tailrace import bench_commands, check_commands, event_commands, refresh_commands, report, store_commands
 from tailrace.errors import TOLD, CommandError
 from tailrace.output import AsJson, aside, progress, show
 from tailrace.refresh import Home
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A feature store that ships only what changed.")
+app.add_typer(refresh_commands.app)
 app.add_typer(event_commands.app, name="events")
 app.add_typer(store_commands.app, name="store")
 app.add_typer(bench_commands.app, name="bench")
 app.add_typer(check_commands.app)
 features_app = typer.Typer(no_args_is_help=True, help="The feature definitions.")
 app.add_typer(features_app, name="features")
-
-LAYERS = ("bronze", "silver", "gold", "publish")
-
-AsOf = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Event time on the 15-minute grid, UTC; the last tick by default.")
-]
-Full = Annotated[bool, typer.Option("--full", help="Compute gold anew; the time may be an earlier one.")]
-
-Allowed = Annotated[
-    str | None,
-    typer.Option(
-        "--allow-large-change",
-        metavar="REASON",
-        help="Push even if most of a view changes; the ledger keeps the reason.",
-    ),
-]
 
 
 def main() -> None:
@@ -53,43 +37,6 @@ def main() -> None:
 
 def home() -> Home:
     return Home(read_settings())
-
-
-@app.command()
-def refresh(as_of: AsOf = None, full: Full = False, allowed: Allowed = None, as_json: AsJson = False) -> None:
-    """Take in what landed, refresh every view, push what changed."""
-    from tailrace.refresh import refresh as run_refresh
-
-    with progress("refresh") as told:
-        time = parse_as_of(as_of) if as_of is not None else None
-        done = run_refresh(home(), as_of=time, full=full, allowed=allowed, progress=told)
-    shown = report.refresh_json(done)
-    maintained = report.maintained_lines(shown.get("maintained", {}))
-    loads = report.first_load_lines(done.pushed)
-    show(shown, report.refresh_table(shown), report.landed_line(shown["landed"]), *loads, *maintained, as_json=as_json)
-
-
-@app.command()
-def run(
-    layer: Annotated[str, typer.Argument(metavar="|".join(LAYERS))],
-    as_of: AsOf = None,
-    full: Full = False,
-    allowed: Allowed = None,
-    as_json: AsJson = False,
-) -> None:
-    """Run one layer alone."""
-    from tailrace.layers import run_layer
-
-    if layer not in LAYERS:
-        raise CommandError(f"there is no layer {layer!r}; there are {', '.join(LAYERS)}")
-    if (as_of or full) and layer != "gold":
-        raise CommandError(f"--as-of and --full go with gold; {layer} takes what there is")
-    if allowed and layer != "publish":
-        raise CommandError(f"--allow-large-change goes with publish; {layer} pushes nothing")
-    time = parse_as_of(as_of) if as_of is not None else None
-    with progress(layer):
-        shown = run_layer(home(), layer, as_of=time, full=full, allowed=allowed)
-    show(shown, orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode(), as_json=as_json)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from features.language import DefinitionError
 from jobs.bronze.batches import LandingError
 from jobs.gold.refresh import ConcurrentRefreshError
 from jobs.gold.transform import TransformError
-from lake.session import SparkSetupError
+from lake.gate import GateFailed
 from lake.tables import LakeError
 from online.codec import CodecError
 from online.control import LeaseLost
@@ -36,6 +36,7 @@ TOLD = (
     DefinitionError,
     EmbeddedStoreError,
     EventsError,
+    GateFailed,
     ItemKeyError,
     LakeError,
     LandingError,
@@ -46,7 +47,6 @@ TOLD = (
     PushUnderWay,
     ServingError,
     SettingsError,
-    SparkSetupError,
     StoreAhead,
     StoreError,
     TransformError,

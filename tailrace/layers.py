@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from contracts import silver
 from contracts.slots import last_tick, to_text
 from jobs import maintenance
+from jobs.bronze.set_aside import SetAside, last_read, waiting_files
 from jobs.gold import refresh as gold
 from jobs.gold.verify import verify_view
 from lake.task_progress import telling_tasks
@@ -16,16 +18,25 @@ from tailrace.refresh import Home, Progress, run_bronze, run_publish, run_silver
 Json = dict[str, Any]
 
 
-def run_layer(home: Home, layer: str, *, as_of: datetime | None, full: bool, allowed: str | None) -> Json:
-    """Run bronze, silver, gold or publish; returns its figures."""
+def run_layer(
+    home: Home, layer: str, *, as_of: datetime | None, full: bool, allowed: str | None, aside: SetAside | None
+) -> Json:
+    """Run bronze, silver, gold or publish; returns its figures, those of its quality gate under `gates`."""
+    figures = figures_of(home, layer, as_of=as_of, full=full, allowed=allowed, aside=aside)
+    return figures | {"gates": {table: asdict(found) for table, found in home.gate.take_verdicts().items()}}
+
+
+def figures_of(
+    home: Home, layer: str, *, as_of: datetime | None, full: bool, allowed: str | None, aside: SetAside | None
+) -> Json:
     if layer == "bronze":
-        return asdict(run_bronze(home))
+        return asdict(run_bronze(home, aside=aside)) | {"unread": len(waiting_files(home.lake))}
     if layer == "silver":
         run_silver(home)
-        return {"layer": "silver"}
+        return {"load": last_read(home.lake, silver.INTERACTIONS)}
     if layer == "gold":
         as_of = as_of or last_tick(datetime.now(UTC))
-        refreshed = gold.run(home.lake, home.definitions, as_of=as_of, full=full)
+        refreshed = gold.run(home.lake, home.chosen, as_of=as_of, full=full)
         return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}
     pushed = run_publish(home, allowed=allowed)
     return {"views": {name: asdict(one) | {"rows_per_second": one.rows_per_second} for name, one in pushed.items()}}

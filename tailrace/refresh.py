@@ -1,7 +1,7 @@
 """One refresh: what landed goes to bronze, silver, gold and, where it changed, to the online store."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -13,10 +13,12 @@ from features.language import Definitions, load_definitions
 from jobs import maintenance
 from jobs.bronze import load
 from jobs.bronze.load import Loaded
+from jobs.bronze.set_aside import SetAside
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import Refreshed
 from jobs.maintenance import Maintained
 from jobs.silver import documents, interactions
+from lake.gate import Gate, Verdict
 from lake.session import open_session
 from lake.tables import Lake
 from settings import Settings
@@ -33,14 +35,23 @@ def say_nothing(stage: str) -> None:
 
 
 class Home:
-    """What the commands of one home work on; each part is opened when it is first needed."""
+    """What the commands of one home work on; each part is opened when it is first needed.
 
-    def __init__(self, settings: Settings) -> None:
+    `views` names the views that are refreshed; all of them if none is named.
+    """
+
+    def __init__(self, settings: Settings, *, views: Iterable[str] = ()) -> None:
         self.settings = settings
+        self.views = tuple(views)
 
     @cached_property
     def definitions(self) -> Definitions:
         return load_definitions(self.settings.features)
+
+    @cached_property
+    def chosen(self) -> Definitions:
+        """The definitions of the views that gold and the store are refreshed of; maintenance is of all."""
+        return self.definitions.only(self.views)
 
     @cached_property
     def spark(self) -> SparkSession:
@@ -48,7 +59,12 @@ class Home:
 
     @cached_property
     def lake(self) -> Lake:
-        return Lake(self.spark, self.settings.lake, retention=timedelta(hours=self.settings.retention_hours))
+        retention = timedelta(hours=self.settings.retention_hours)
+        return Lake(self.spark, self.settings.lake, retention=retention, gate=self.gate)
+
+    @cached_property
+    def gate(self) -> Gate:
+        return Gate(self.settings.home / "quality")
 
     @cached_property
     def store(self) -> Address:
@@ -57,7 +73,9 @@ class Home:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A whole refresh: what landed, per view what became of gold and of the store, and the maintenance that was due."""
+    """A whole refresh: what landed, per view what became of gold and of the store, the maintenance that was due, and what
+    the quality gate found per table.
+    """
 
     as_of: datetime
     seconds: float
@@ -65,6 +83,7 @@ class Report:
     refreshed: dict[str, Refreshed]
     pushed: dict[str, Pushed]
     maintained: dict[str, Maintained]
+    gates: dict[str, Verdict]
 
 
 def refresh(
@@ -73,25 +92,28 @@ def refresh(
     as_of: datetime | None = None,
     full: bool = False,
     allowed: str | None = None,
+    aside: SetAside | None = None,
     progress: Progress = say_nothing,
 ) -> Report:
     """Run every layer and the push; `as_of` is the last tick of the 15-minute grid if not given.
 
     `full` computes gold anew, and allows an `as_of` before the one that it holds. `allowed` is the reason for which a
-    change may be larger than the breaker takes.
+    change may be larger than the breaker takes. `aside` names landed files that the quality gate stopped and that are to
+    be left out.
     """
     began = time.monotonic()
     as_of = as_of or last_tick(datetime.now(UTC))
-    views = home.definitions.batch_views.values()
+    views = home.chosen.batch_views.values()
+    home.gate.prepare()
     progress("starting Spark")
     gold.check_as_of(home.lake, () if full else views, as_of)  # before anything is taken in
     before = maintenance.versions(home.lake, home.definitions)
     progress("bronze")
-    landed = run_bronze(home)
+    landed = run_bronze(home, aside=aside)
     progress("silver")
     run_silver(home)
     progress("gold")
-    refreshed = gold.run(home.lake, home.definitions, as_of=as_of, full=full)
+    refreshed = gold.run(home.lake, home.chosen, as_of=as_of, full=full)
     progress("publish")
     pushed = run_publish(home, allowed=allowed)
     progress("maintenance")
@@ -103,11 +125,12 @@ def refresh(
         refreshed=refreshed,
         pushed=pushed,
         maintained=maintained,
+        gates=home.gate.take_verdicts(),
     )
 
 
-def run_bronze(home: Home) -> Loaded:
-    return load.run(home.lake, home.settings.landing, now=datetime.now(UTC))
+def run_bronze(home: Home, *, aside: SetAside | None = None) -> Loaded:
+    return load.run(home.lake, home.settings.landing, now=datetime.now(UTC), aside=aside)
 
 
 def run_silver(home: Home) -> None:
@@ -116,5 +139,5 @@ def run_silver(home: Home) -> None:
 
 
 def run_publish(home: Home, *, allowed: str | None = None) -> dict[str, Pushed]:
-    views = home.definitions.batch_views.values()
+    views = home.chosen.batch_views.values()
     return push_views(home.lake, home.store, views, allowed=allowed)

@@ -21,6 +21,7 @@ def refresh_json(report: Report) -> Json:
         "seconds": round(report.seconds, 3),
         "landed": asdict(report.landed),
         "views": {view: view_json(report, view) for view in report.refreshed},
+        "gates": {table: asdict(found) for table, found in report.gates.items()},
     }
     maintained = {table: asdict(one) for table, one in report.maintained.items()}
     return shown | ({"maintained": maintained} if maintained else {})
@@ -124,3 +125,15 @@ def plain_table(title: str, columns: tuple[str, ...], rows: list[tuple[object, .
     for row in rows:
         table.add_row(*(f"{cell:,}" if isinstance(cell, int | float) else str(cell) for cell in row))
     return table
+
+
+def gate_lines(gates: dict[str, Json]) -> Iterator[str]:
+    """What the quality gate held new rows to; nothing where there were none."""
+    if gates:
+        rows, expectations, seconds = (
+            sum(found[name] for found in gates.values()) for name in ("rows", "expectations", "seconds")
+        )
+        yield (
+            f"Quality gate: {rows:,} new rows of {len(gates)} tables met all of {expectations} expectations, "
+            f"{seconds:.1f} s."
+        )

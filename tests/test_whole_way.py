@@ -17,6 +17,8 @@ from pyspark.sql import SparkSession
 
 from contracts import bronze
 from contracts.slots import SLOT
+from jobs.bronze.set_aside import SetAside
+from lake.gate import GateFailed
 from online.control import Control, read_controls
 from online.wire import StoreClient
 from settings import Settings
@@ -127,6 +129,36 @@ def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
         fourth = refresh(home, as_of=T0 + 2 * SLOT)
         assert fourth.pushed["document_activity"].removed == 0
         assert values(address, "d2", "document_activity:edits_1h")["edits_1h"] == (1, "PRESENT")
+
+
+@pytest.mark.timeout(900)
+def test_a_bad_file_reaches_neither_gold_nor_the_store_and_the_rest_does_without_it(
+    spark: SparkSession, make_settings: Callable[..., Settings]
+):
+    home = Home(make_settings())
+    land(home.settings, "good", event(1))
+    first = refresh(home, as_of=T0)
+    before = control(home, "document_activity")
+    land(home.settings, "bad", *(event(n, document_id="d2", occurred_at="1970-01-01T00:00:00Z") for n in range(2, 202)))
+    land(home.settings, "fine", event(300, document_id="d3"))
+
+    with pytest.raises(GateFailed, match=r"events/bad\.jsonl"):
+        refresh(home, as_of=T0 + SLOT)
+
+    assert control(home, "document_activity") == before
+    assert home.lake.read(home.definitions.view("document_activity").table).count() == 1
+
+    second = refresh(home, as_of=T0 + SLOT, aside=SetAside(("events/bad.jsonl",), "its clock was lost"))
+
+    assert [figures(done, "document_activity") for done in (first, second)] == [(1, 1, 1, 0), (2, 2, 2, 0)]
+    assert set(first.gates) == {
+        "bronze.events",
+        "silver.interactions",
+        "gold.actor_activity",
+        "gold.actor_document_affinity",
+        "gold.document_activity",
+    }
+    assert agreement(home) == AGREED
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """Checks on definitions, made when they are loaded, so that a mistake is found before any job runs."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import sqlglot
 import sqlglot.errors
@@ -65,13 +65,14 @@ def check_view(view: FeatureView, views: Mapping[str, FeatureView]) -> None:
     check_inputs(view)
     check_changed_keys(view)
     check_online_when(view)
+    check_expectations(view)
 
 
 def check_source(view: FeatureView) -> None:
     """A view of the lane batch says how it is computed, one of the lane direct only what is written."""
     here = f"view {view.name!r}"
     if view.lane == DIRECT:
-        computed = ("aggregations", "transform", "transform_features", "changed_keys", "online_when")
+        computed = ("aggregations", "transform", "transform_features", "changed_keys", "online_when", "expectations")
         given = [name for name in computed if getattr(view, name) not in {None, ()}]
         if given:
             raise DefinitionError(f"{here}, field {given[0]!r}: values of the lane {DIRECT} are written, not computed")
@@ -177,20 +178,37 @@ def check_online_when(view: FeatureView) -> None:
     if view.online_when is None:
         return
     here = f"view {view.name!r}, field 'online_when'"
+    check_condition(
+        view.online_when, known=view.feature_names, here=here, why="so that a push knows what it wrote before"
+    )
+
+
+def check_expectations(view: FeatureView) -> None:
+    here = f"view {view.name!r}, field 'expectations'"
+    known = (*view.keys, *view.feature_names)
+    for expectation in view.expectations:
+        if isinstance(expectation, str):
+            check_condition(expectation, known=known, here=here, why="so that a run that is repeated comes to the same")
+            continue
+        column = expectation.arguments.get("column")
+        if column is not None and column not in known:
+            raise DefinitionError(f"{here}: {column!r} is neither a key nor a feature of this view")
+
+
+def check_condition(condition: str, *, known: Iterable[str], here: str, why: str) -> None:
     try:
-        [condition] = sqlglot.parse(view.online_when, dialect="spark")
+        [parsed] = sqlglot.parse(condition, dialect="spark")
     except (sqlglot.errors.SqlglotError, ValueError) as error:
-        raise DefinitionError(f"{here}: {view.online_when!r} is not a SQL condition") from error
-    if condition is None:
-        raise DefinitionError(f"{here}: {view.online_when!r} is not a SQL condition")
-    for word in sqlglot.tokenize(view.online_when, dialect="spark"):
+        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition") from error
+    if parsed is None:
+        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition")
+    for word in sqlglot.tokenize(condition, dialect="spark"):
         if word.token_type is not TokenType.STRING and word.text.lower() in CHANGING:
             raise DefinitionError(
-                f"{here}: {word.text!r} gives another answer each time; a row is online by its features alone, "
-                "so that a push knows what it wrote before"
+                f"{here}: {word.text!r} gives another answer each time; a row is judged by its features alone, {why}"
             )
-    for column in condition.find_all(sqlglot.expressions.Column):
-        if column.sql() not in view.feature_names:
+    for column in parsed.find_all(sqlglot.expressions.Column):
+        if column.sql() not in known:
             raise DefinitionError(f"{here}: {column.sql()!r} is not a feature of this view")
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
@@ -41,6 +41,17 @@ class Definitions:
         if name not in self.views:
             raise DefinitionError(f"there is no view {name!r}; there are {', '.join(sorted(self.views))}")
         return self.views[name]
+
+    def only(self, names: Iterable[str]) -> "Definitions":
+        """These views alone, with the finer ones that they count rows of; all of them where none is named."""
+        wanted = set()
+        left = [self.view(name) for name in names]
+        while left:
+            view = left.pop()
+            wanted.add(view.name)
+            left += [self.views[name] for name in view.finer_views]
+        views = {name: view for name, view in self.views.items() if name in wanted or not wanted}
+        return replace(self, views=views)
 
     def fingerprint(self, view: FeatureView) -> str:
         """Changes where gold would hold other rows for the same silver: a view depends on the finer ones it counts."""

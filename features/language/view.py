@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from contracts import gold
+from contracts.expectations import Expectation, holds
 from contracts.tables import Column, Table, Type
 from features.language.aggregation import Aggregation
 from features.language.entity import Entity
+from features.language.promises import conditions_of
 
 BATCH = "batch"  # refreshed from silver, by way of gold
 DIRECT = "direct"  # written to the store by whoever has the values
@@ -33,6 +35,8 @@ class FeatureView:
     names, it returns the keys whose rows may have changed, and only these are computed anew.
     `online_when` is a SQL condition over the features; rows that do not meet it stay in gold and are
     absent from the store. `freshness` is how old the view's watermark may be before it misses its purpose.
+    `expectations` stop a refresh before rows that do not meet them are committed: SQL conditions over keys and features
+    that every row meets, or `contracts.expectations.expect(...)`, beside what follows from the aggregations.
     """
 
     name: str
@@ -46,6 +50,7 @@ class FeatureView:
     written_features: tuple[Column, ...] = ()
     changed_keys: Transform | None = None
     online_when: str | None = None
+    expectations: tuple[Expectation | str, ...] = ()
     lane: str = BATCH
 
     @cached_property
@@ -72,7 +77,11 @@ class FeatureView:
     def table(self) -> Table:
         """The contract of this view's gold table."""
         keys = (Column(entity.key, Type.STRING, entity.description, nullable=False) for entity in self.entities)
-        return gold.table(self.name, keys=keys, features=self.features, state=self.state)
+        expectations = (
+            *map(holds, conditions_of(self.aggregations)),
+            *(holds(one) if isinstance(one, str) else one for one in self.expectations),
+        )
+        return gold.table(self.name, keys=keys, features=self.features, state=self.state, expectations=expectations)
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:

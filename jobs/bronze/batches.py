@@ -21,7 +21,7 @@ class LandingError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class LandedFile:
-    """A file not taken before; `refusal` says why it cannot be read, None where it can."""
+    """A file not taken before; `refusal` says why it is not read, None where it is."""
 
     feed: str
     file: str
@@ -46,11 +46,24 @@ def read_batch(lake: Lake, number: int) -> Batch:
     rows = lake.read(bronze.FILES).where(F.col("batch") == number).select(*names, "ingested_at").collect()
     if not rows:
         raise LandingError(f"batch {number} claims no file in {bronze.FILES.full_name}")
+    aside = reasons(lake, batch=number)
     files = [
-        LandedFile(**{name: row[name] for name in names} | {"delivered_at": row.delivered_at.astimezone()})
+        LandedFile(
+            **{name: row[name] for name in names}
+            | {"delivered_at": row.delivered_at.astimezone()}
+            | {"refusal": row.refusal or aside.get((row.feed, row.file))}
+        )
         for row in rows
     ]
     return Batch(number=number, ingested_at=rows[0].ingested_at.astimezone(), files=files)
+
+
+def reasons(lake: Lake, *, batch: int) -> dict[tuple[str, str], str]:
+    """Why files of a load were set aside, by feed and file."""
+    if not lake.exists(bronze.SET_ASIDE):
+        return {}
+    rows = lake.read(bronze.SET_ASIDE).where(F.col("batch") == batch).collect()
+    return {(row.feed, row.file): f"set aside: {row.why}" for row in rows}
 
 
 def not_taken(lake: Lake, feed: str, stored: Iterable[StoredFile]) -> list[tuple[StoredFile, set[str]]]:

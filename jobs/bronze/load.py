@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts import bronze, landing
@@ -19,6 +19,7 @@ from jobs.bronze.batches import Batch, LandedFile, LandingError, read_batch
 from jobs.bronze.judge import judge
 from jobs.bronze.landing import new_files
 from jobs.bronze.lines import read_lines
+from jobs.bronze.set_aside import SetAside, set_aside
 from lake import storage
 from lake.held import ROWS, Held, held
 from lake.session import small_frame
@@ -41,8 +42,13 @@ class Loaded:
 REFUSED = "feed string, file string, line bigint, reason string, raw string"
 
 
-def run(lake: Lake, landing_folder: str, *, now: datetime) -> Loaded:
-    """Take every new file of both feeds; `now` is the wall clock."""
+def run(lake: Lake, landing_folder: str, *, now: datetime, aside: SetAside | None = None) -> Loaded:
+    """Take every new file of both feeds; `now` is the wall clock.
+
+    `aside` names files that an earlier load took and the quality gate stopped; they are left out from now on.
+    """
+    if aside:
+        set_aside(lake, aside, now=now)
     loaded = Loaded()
     last = last_claimed(lake)
     if last > 0:
@@ -78,6 +84,7 @@ def tables_of(files: Iterable[LandedFile]) -> list[Table]:
 
 
 def load_batch(lake: Lake, landing_folder: str, batch: Batch) -> Loaded:
+    lake.expect_rows()
     files = batch.files
     whole = [(file.feed, file.file, None, file.refusal, None) for file in files if file.refusal]
     refused = small_frame(lake.spark, whole, REFUSED)
@@ -94,12 +101,25 @@ def load_batch(lake: Lake, landing_folder: str, batch: Batch) -> Loaded:
                 refused = refused.unionByName(refused_lines(judged[feed].frame, feed))
                 everything, usable = (judged[feed].counts[name] for name in (ROWS, "usable"))
                 loaded += Loaded(quarantined=everything - usable, **{feed.name: usable})
+        for feed, rows in judged.items():
+            audit(lake, feed, rows, stamp)
         if loaded.quarantined:
             lake.append_once(bronze.QUARANTINE, refused.withColumns(stamp), number=batch.number)
         for feed, rows in judged.items():
-            good = rows.frame.where("reason is null")
-            lake.append_once(feed.table, good.withColumns(stamp), number=batch.number)
+            lake.append_once(feed.table, usable_rows(rows, stamp), number=batch.number)
     return loaded
+
+
+def usable_rows(rows: Held, stamp: dict[str, Column]) -> DataFrame:
+    return rows.frame.where("reason is null").withColumns(stamp)
+
+
+def audit(lake: Lake, feed: Feed, rows: Held, stamp: dict[str, Column]) -> None:
+    """Have the quality gate look at a load: at its lines where some are refused, and at its usable rows."""
+    everything, good = rows.counts[ROWS], rows.counts["usable"]
+    if good < everything:
+        lake.audit(feed.lines, Held(rows.frame.select(*feed.lines.columns), {ROWS: everything}), feed=feed.name)
+    lake.audit(feed.table, Held(usable_rows(rows, stamp).select(*feed.table.columns), {ROWS: good}), feed=feed.name)
 
 
 def deliveries(lake: Lake, folder: str, files: list[LandedFile]) -> DataFrame:

@@ -7,19 +7,23 @@ from pyspark.sql import functions as F
 
 from contracts.bronze import DELIVERY_ORDER
 from contracts.tables import Table
+from jobs.bronze.set_aside import last_read, left_in
+from lake.held import held
 from lake.tables import Lake
 
 
 def merge_unread(lake: Lake, *, source: Table, target: Table, transform: Callable[[DataFrame], DataFrame]) -> None:
     """Merge the batches of a bronze table that silver has not read; the last batch read is silver's state."""
-    state = lake.state(target)
-    last_read = state.values["batch"] if state else 0
+    before = last_read(lake, target)
     newest = lake.last_appended(source)
-    if newest == last_read:
+    if newest == before:
         lake.create(target)
         return
-    unread = lake.read(source).where((F.col("batch") > last_read) & (F.col("batch") <= newest))
-    lake.upsert(target, transform(unread), newer=is_newer(), state={"batch": newest})
+    lake.expect_rows()
+    unread = lake.read(source).where((F.col("batch") > before) & (F.col("batch") <= newest))
+    with held(transform(left_in(lake, unread, feed=source.name))) as rows:
+        lake.audit(target, rows, feed=source.name)
+        lake.upsert(target, rows.frame, newer=is_newer(), state={"batch": newest})
 
 
 def keep_last_delivery(deliveries: DataFrame, *, of: str) -> DataFrame:

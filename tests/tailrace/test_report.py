@@ -17,7 +17,7 @@ FAILED = Maintained(files_before=31, files_after=31, failure="online store: down
 
 
 def report(**maintained):
-    return Report(as_of=AT, seconds=1.0, landed=Loaded(), refreshed={}, pushed={}, maintained=maintained)
+    return Report(as_of=AT, seconds=1.0, landed=Loaded(), refreshed={}, pushed={}, maintained=maintained, gates={})
 
 
 def test_a_refresh_tells_of_maintenance_only_where_something_was_done():

@@ -1,0 +1,51 @@
+"""What rows are expected to be like, in the words of Great Expectations, which this module does not need to be told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One of Great Expectations' expectations: its name there, and its arguments.
+
+    `least_rows` is how many rows there must be for it to tell anything; it is left out for fewer.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(hash=False)
+    least_rows: int = 0
+
+    @property
+    def condition(self) -> str | None:
+        """The SQL condition that this expectation is about; None for one about columns."""
+        column = self.arguments.get("column")
+        return column if self.name == HOLDS and self.arguments.get("value_set") == [True] else None
+
+    def __str__(self) -> str:
+        if self.condition is not None:
+            return f"expected every row to have {self.condition}"
+        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
+
+
+HOLDS = "expect_column_values_to_be_in_set"
+
+
+def expect(name: str, *, least_rows: int = 0, **arguments: Any) -> Expectation:
+    """An expectation as <https://greatexpectations.io/expectations> lists them, such as `expect_column_mean_to_be_between`."""
+    return Expectation(name, arguments, least_rows)
+
+
+def holds(condition: str) -> Expectation:
+    """Every row meets a SQL condition, or leaves it null; its truth is a column of that name where it is looked at."""
+    return expect(HOLDS, column=condition, value_set=[True])
+
+
+def is_never_null(column: str) -> Expectation:
+    return expect("expect_column_values_to_not_be_null", column=column)
+
+
+def is_unique(columns: tuple[str, ...]) -> Expectation:
+    if len(columns) == 1:
+        return expect("expect_column_values_to_be_unique", column=columns[0])
+    return expect("expect_compound_columns_to_be_unique", column_list=list(columns))

@@ -1,0 +1,67 @@
+"""Leave landed files out that the quality gate stopped, so that the rest goes on; who did it and why is kept."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contracts import bronze, silver
+from contracts.tables import Table
+from jobs.bronze.batches import LandingError
+from lake.session import small_frame
+from lake.tables import Lake
+
+SILVER = {"events": silver.INTERACTIONS, "documents": silver.DOCUMENTS}
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Files that are to be left out, each as `events/new.jsonl`, and why."""
+
+    files: tuple[str, ...]
+    why: str
+
+
+def set_aside(lake: Lake, aside: SetAside, *, now: datetime) -> None:
+    """Leave files out of loads that silver has not read; their rows stay in the files.
+
+    Raises `LandingError`, and leaves out nothing, where one of them is no such file.
+    """
+    waiting = waiting_files(lake)
+    for file in aside.files:
+        if file not in waiting:
+            told = ", ".join(sorted(waiting)) or "none"
+            raise LandingError(
+                f"{file} cannot be set aside: it was not taken yet, or went on to silver; files that wait are {told}"
+            )
+    rows = [(*file.split("/", 1), batch, aside.why, now) for file in aside.files for batch in waiting[file]]
+    lake.append(bronze.SET_ASIDE, small_frame(lake.spark, rows, bronze.SET_ASIDE.ddl))
+
+
+def waiting_files(lake: Lake) -> dict[str, list[int]]:
+    """The files that loads have taken and silver has not read, each with the numbers of these loads."""
+    if not lake.exists(bronze.FILES):
+        return {}
+    unread = [
+        F.col("feed").eqNullSafe(feed) & (F.col("batch") > last_read(lake, table)) for feed, table in SILVER.items()
+    ]
+    rows = lake.read(bronze.FILES).where(unread[0] | unread[1]).select("feed", "file", "batch").collect()
+    waiting: dict[str, list[int]] = {}
+    for row in rows:
+        waiting.setdefault(f"{row.feed}/{row.file}", []).append(row.batch)
+    return waiting
+
+
+def last_read(lake: Lake, table: Table) -> int:
+    """The last load that a silver table has read."""
+    state = lake.state(table)
+    return int(state.values["batch"]) if state else 0
+
+
+def left_in(lake: Lake, rows: DataFrame, *, feed: str) -> DataFrame:
+    """Rows of bronze without those of files that are set aside."""
+    if not lake.exists(bronze.SET_ASIDE):
+        return rows
+    aside = lake.read(bronze.SET_ASIDE).where(F.col("feed") == feed).select("file", "batch").distinct()
+    return rows.join(F.broadcast(aside), on=["file", "batch"], how="left_anti")

@@ -1,0 +1,129 @@
+"""Hold rows to expectations with Great Expectations."""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contracts.expectations import Expectation
+from lake.held import ROWS, Held
+
+# Up to so many rows are brought to the driver, where an expectation costs milliseconds; in Spark each is a job or more.
+IN_DRIVER = 200_000
+# Rows that are told as a sample of those that did not meet an expectation.
+SAMPLED = 3
+
+# Great Expectations counts as a whole: its registries and contexts are not made for threads.
+one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Miss:
+    """An expectation that was not met: what was observed, and some of the rows, where it is about rows."""
+
+    expectation: Expectation
+    observed: str
+    sample: tuple[dict[str, Any], ...]
+
+
+def great_expectations() -> Any:
+    """The library, which takes some six seconds to import; what it would tell its makers stays here."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+
+    return gx
+
+
+def import_ahead() -> None:
+    """Begin to import in the background, while Spark is at work."""
+    threading.Thread(target=great_expectations, daemon=True).start()
+
+
+def to_look_at(rows: Held, expectations: Sequence[Expectation]) -> Any:
+    """The rows with the truth of each condition beside them: a pandas frame if they are few enough, else Spark's."""
+    conditions = {one.condition: F.expr(one.condition) for one in expectations if one.condition is not None}
+    judged = rows.frame.select("*", *(truth.alias(column_of(text)) for text, truth in conditions.items()))
+    return judged.toArrow().to_pandas() if rows.counts[ROWS] <= IN_DRIVER else judged
+
+
+def validate(
+    name: str, rows: Any, expectations: Sequence[Expectation], *, told_by: Sequence[str]
+) -> tuple[Any, list[Miss]]:
+    """Great Expectations' result for rows from `to_look_at`, and what of the expectations was not met.
+
+    `told_by` are the columns that tell which rows.
+    """
+    with one_at_a_time:
+        result = batch_of(name, rows).validate(
+            suite_of(name, expectations),
+            result_format={
+                "result_format": "SUMMARY",
+                "partial_unexpected_count": SAMPLED,
+                "unexpected_index_column_names": list(told_by),
+            },
+        )
+    misses = [
+        Miss(
+            expectation=expectations[one.expectation_config.meta[NUMBER]],
+            observed=observed(one),
+            sample=tuple(keys_of(row, told_by) for row in one.result.get("partial_unexpected_index_list") or ()),
+        )
+        for one in result.results
+        if not one.success
+    ]
+    return result, misses
+
+
+NUMBER = "number"
+
+
+def batch_of(name: str, rows: Any) -> Any:
+    context = great_expectations().get_context(mode="ephemeral")
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    sources = context.data_sources
+    source = sources.add_spark("candidates") if isinstance(rows, DataFrame) else sources.add_pandas("candidates")
+    whole = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
+    return whole.get_batch({"dataframe": rows})
+
+
+def suite_of(name: str, expectations: Sequence[Expectation]) -> Any:
+    gx = great_expectations()
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    made = [
+        get_expectation_impl(one.name)(**arguments_of(one), meta={NUMBER: number})
+        for number, one in enumerate(expectations)
+    ]
+    return gx.ExpectationSuite(name=name, expectations=made)
+
+
+def arguments_of(expectation: Expectation) -> dict[str, Any]:
+    if expectation.condition is None:
+        return dict(expectation.arguments)
+    return {**expectation.arguments, "column": column_of(expectation.condition)}
+
+
+def column_of(condition: str) -> str:
+    """A condition as the name of a column; Spark takes a dot in a name for a field's."""
+    return condition.replace(".", "·").replace("`", "'")
+
+
+def keys_of(row: dict[str, Any], told_by: Sequence[str]) -> dict[str, Any]:
+    return {name: row[name] for name in told_by}
+
+
+def observed(one: Any) -> str:
+    """What was seen instead, in words; also that an expectation could not be worked out."""
+    if "unexpected_count" in one.result:
+        return f"observed {one.result['unexpected_count']:,} of {one.result['element_count']:,} rows that do not"
+    if "observed_value" in one.result:
+        return f"observed {one.result['observed_value']}"
+    told = one.exception_info if "exception_message" not in one.exception_info else {"": one.exception_info}
+    messages = sorted({info["exception_message"] or "no more is known" for info in told.values()})
+    return f"not so: {'; '.join(messages)}"

@@ -1,0 +1,122 @@
+"""The commands that take data in: `refresh`, and `run` for one layer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from contracts.slots import parse_as_of
+from jobs.bronze.set_aside import SetAside
+from settings import read_settings
+from tailrace import report
+from tailrace.errors import CommandError
+from tailrace.output import AsJson, progress, show
+from tailrace.refresh import Home
+
+app = typer.Typer()
+
+LAYERS = ("bronze", "silver", "gold", "publish")
+
+AsOf = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Event time on the 15-minute grid, UTC; the last tick by default.")
+]
+Full = Annotated[bool, typer.Option("--full", help="Compute gold anew; the time may be an earlier one.")]
+Views = Annotated[
+    list[str] | None,
+    typer.Option("--view", metavar="VIEW", help="Refresh this view and what it needs; all of them by default."),
+]
+Allowed = Annotated[
+    str | None,
+    typer.Option(
+        "--allow-large-change",
+        metavar="REASON",
+        help="Push even if most of a view changes; the ledger keeps the reason.",
+    ),
+]
+Aside = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set-aside", metavar="FILE", help="Leave out a file that the quality gate stopped, such as events/new.jsonl."
+    ),
+]
+Because = Annotated[
+    str | None, typer.Option("--because", metavar="REASON", help="Why files are set aside; it is kept.")
+]
+ReportTo = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Write the figures there, and what went wrong. What the quality gate stopped is told there alone.",
+    ),
+]
+
+
+@app.command()
+def refresh(
+    as_of: AsOf = None,
+    full: Full = False,
+    views: Views = None,
+    allowed: Allowed = None,
+    aside: Aside = None,
+    because: Because = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take in what landed, refresh every view, push what changed."""
+    from tailrace.refresh import refresh as run_refresh
+
+    files = files_aside(aside, because)
+    with progress("refresh") as told:
+        time = parse_as_of(as_of) if as_of is not None else None
+        home = Home(read_settings(), views=views or ())
+        done = run_refresh(home, as_of=time, full=full, allowed=allowed, aside=files, progress=told)
+    shown = report.refresh_json(done)
+    maintained = report.maintained_lines(shown.get("maintained", {}))
+    loads = report.first_load_lines(done.pushed)
+    gates = report.gate_lines(shown["gates"])
+    landed = report.landed_line(shown["landed"])
+    show(shown, report.refresh_table(shown), landed, *gates, *loads, *maintained, as_json=as_json)
+
+
+@app.command()
+def run(
+    layer: Annotated[str, typer.Argument(metavar="|".join(LAYERS))],
+    as_of: AsOf = None,
+    full: Full = False,
+    views: Views = None,
+    allowed: Allowed = None,
+    aside: Aside = None,
+    because: Because = None,
+    report_to: ReportTo = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run one layer alone."""
+    from tailrace.layers import run_layer
+    from tailrace.run_report import reported
+
+    if layer not in LAYERS:
+        raise CommandError(f"there is no layer {layer!r}; there are {', '.join(LAYERS)}")
+    if (as_of or full) and layer != "gold":
+        raise CommandError(f"--as-of and --full go with gold; {layer} takes what there is")
+    if views and layer not in {"gold", "publish"}:
+        raise CommandError(f"--view goes with gold and publish; {layer} is for all views")
+    if allowed and layer != "publish":
+        raise CommandError(f"--allow-large-change goes with publish; {layer} pushes nothing")
+    if aside and layer != "bronze":
+        raise CommandError(f"--set-aside goes with bronze, which takes files; {layer} takes none")
+    files = files_aside(aside, because)
+
+    def figures() -> report.Json:
+        time = parse_as_of(as_of) if as_of is not None else None
+        home = Home(read_settings(), views=views or ())
+        return run_layer(home, layer, as_of=time, full=full, allowed=allowed, aside=files)
+
+    with progress(layer):
+        shown = reported(layer, figures, report_to)
+    show(shown, *shown["words"], as_json=as_json)
+
+
+def files_aside(files: list[str] | None, why: str | None) -> SetAside | None:
+    if bool(files) != bool(why):
+        raise CommandError("--set-aside and --because go together: name the files, and say why they are left out")
+    return SetAside(tuple(files), why) if files and why else None

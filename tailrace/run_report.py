@@ -1,0 +1,71 @@
+"""What a run of one layer tells whoever scheduled it: figures, words, and what went wrong."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lake.gate import GateFailed
+from tailrace import report
+from tailrace.errors import TOLD
+
+Json = dict[str, Any]
+
+
+def reported(layer: str, run: Callable[[], Json], to: Path | None) -> Json:
+    """Run a layer; its figures with `words` for people, written to a file as well if one is given.
+
+    Where there is a file, rows that the quality gate stopped are told there under `stopped` rather than raised; other
+    errors are told there under `error` and raised.
+    """
+    try:
+        figures = run()
+    except GateFailed as failed:
+        if to is None:
+            raise
+        figures = {"stopped": {"table": failed.table, "rows": failed.rows, "files": failed.files, "told": str(failed)}}
+    except TOLD as error:
+        if to is not None:
+            write(to, {"error": {"kind": type(error).__name__, "told": str(error)}})
+        raise
+    figures = {"layer": layer, **figures}
+    figures["words"] = list(words_of(layer, figures))
+    if to is not None:
+        write(to, figures)
+    return figures
+
+
+def write(path: Path, figures: Json) -> None:
+    """Write a report so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(orjson.dumps(figures))
+    partial.replace(path)
+
+
+def words_of(layer: str, figures: Json) -> Iterator[str]:
+    if "stopped" in figures:
+        yield figures["stopped"]["told"]
+        return
+    if layer == "bronze":
+        yield report.landed_line(figures)
+    elif layer == "silver":
+        yield f"Silver is at load {figures['load']}."
+    else:
+        tell = gold_line if layer == "gold" else push_line
+        yield from (tell(name, view) for name, view in figures["views"].items())
+    yield from report.gate_lines(figures["gates"])
+
+
+def gold_line(name: str, view: Json) -> str:
+    why = f" ({view['why']})" if view["why"] else ""
+    return f"{name}: {view['changed']:,} of {view['gold_rows']:,} rows changed, {view['how']}{why}, {view['seconds']:.1f} s."
+
+
+def push_line(name: str, view: Json) -> str:
+    why = f", compared as a whole because {view['why']}" if view["why"] else ""
+    return (
+        f"{name}: {view['pushed']:,} values written, {view['removed']:,} removed, {view['suppressed']:,} equal"
+        f"{why}, {view['seconds']:.1f} s."
+    )

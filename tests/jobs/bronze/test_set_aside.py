@@ -1,0 +1,122 @@
+"""Files that the quality gate stops, and what becomes of the rest when they are set aside."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from contracts import bronze, silver
+from jobs.bronze import load
+from jobs.bronze.batches import LandingError
+from jobs.bronze.load import Loaded
+from jobs.bronze.set_aside import SetAside, waiting_files
+from jobs.silver import interactions
+from lake.gate import Gate, GateFailed
+from lake.tables import Lake
+
+NOW = datetime(2026, 3, 2, 10, 11, 12, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=15)
+
+
+def event(number, **changed):
+    base = {"event_id": str(number), "event_type": "edit", "actor_id": "u1", "document_id": "d1"}
+    return json.dumps(base | {"occurred_at": "2026-03-01T09:08:07Z"} | changed)
+
+
+@pytest.fixture
+def gated(lake, tmp_path):
+    return Lake(lake.spark, lake.root, gate=Gate(tmp_path / "quality"))
+
+
+@pytest.fixture
+def landing(tmp_path):
+    (tmp_path / "landing" / "events").mkdir(parents=True)
+    return tmp_path / "landing"
+
+
+def land(landing, name, *lines):
+    (landing / "events" / name).write_text("".join(line + "\n" for line in lines))
+
+
+def land_a_lost_clock(landing):
+    land(landing, "clock.jsonl", *(event(number, occurred_at="1970-01-01T00:00:00Z") for number in range(200)))
+
+
+def ids(lake, table):
+    return {row.event_id for row in lake.read(table).select("event_id").collect()} if lake.exists(table) else set()
+
+
+def test_a_bad_load_goes_no_further_and_names_its_file(gated, landing):
+    land(landing, "good.jsonl", event("good"))
+    land_a_lost_clock(landing)
+
+    for _ in range(2):  # and no later one passes it by
+        with pytest.raises(GateFailed, match=r"occurred_at >= '1990-01-01'.*observed 200 of 201 rows") as failed:
+            load.run(gated, str(landing), now=NOW)
+
+    assert failed.value.files == ("events/clock.jsonl",)
+    assert ids(gated, bronze.EVENTS) == set()
+
+
+def test_the_rest_goes_on_when_the_file_is_set_aside_and_the_file_never_does(gated, landing):
+    land(landing, "good.jsonl", event("good"))
+    land_a_lost_clock(landing)
+    with pytest.raises(GateFailed):
+        load.run(gated, str(landing), now=NOW)
+    land(landing, "later.jsonl", event("later"))
+
+    loaded = load.run(gated, str(landing), now=LATER, aside=SetAside(("events/clock.jsonl",), "its clock was lost"))
+    again = load.run(gated, str(landing), now=LATER)
+
+    assert (loaded, again) == (Loaded(files=3, events=2, quarantined=1), Loaded())
+    assert ids(gated, bronze.EVENTS) == {"good", "later"}
+    [refused] = gated.read(bronze.QUARANTINE).select("file", "line", "reason").collect()
+    assert tuple(refused) == ("clock.jsonl", None, "set aside: its clock was lost")
+
+
+def test_a_load_of_nothing_but_files_that_are_set_aside_ends(gated, landing):
+    land_a_lost_clock(landing)
+    with pytest.raises(GateFailed):
+        load.run(gated, str(landing), now=NOW)
+
+    loaded = load.run(gated, str(landing), now=LATER, aside=SetAside(("events/clock.jsonl",), "lost"))
+
+    assert (loaded, load.run(gated, str(landing), now=LATER)) == (Loaded(files=1, quarantined=1), Loaded())
+
+
+def test_a_file_that_is_mended_and_landed_again_is_taken(gated, landing):
+    land_a_lost_clock(landing)
+    with pytest.raises(GateFailed):
+        load.run(gated, str(landing), now=NOW)
+    land(landing, "clock.jsonl", event("mended"))
+
+    with pytest.raises(LandingError, match=r"events/nothing\.jsonl cannot be set aside.*wait are events/clock\.jsonl"):
+        load.run(gated, str(landing), now=LATER, aside=SetAside(("events/nothing.jsonl",), "?"))
+    load.run(gated, str(landing), now=LATER, aside=SetAside(("events/clock.jsonl",), "mended"))
+
+    assert ids(gated, bronze.EVENTS) == {"mended"}
+
+
+def test_a_file_in_bronze_is_kept_from_silver_and_one_in_silver_cannot_be_set_aside(gated, landing):
+    land(landing, "one.jsonl", event("one"))
+    land(landing, "two.jsonl", event("two"))
+    load.run(gated, str(landing), now=NOW)
+
+    load.run(gated, str(landing), now=LATER, aside=SetAside(("events/one.jsonl",), "not meant to be sent"))
+    interactions.run(gated)
+
+    assert ids(gated, silver.INTERACTIONS) == {"two"}
+    assert waiting_files(gated) == {}
+    with pytest.raises(LandingError, match="files that wait are none"):
+        load.run(gated, str(landing), now=LATER, aside=SetAside(("events/two.jsonl",), "too late"))
+
+
+def test_most_lines_being_refused_stops_a_load_and_a_few_do_not(gated, landing):
+    land(landing, "few.jsonl", event("a"), *["{"] * 98)
+    assert load.run(gated, str(landing), now=NOW) == Loaded(files=1, events=1, quarantined=98)
+
+    land(landing, "many.jsonl", event("b"), *["{"] * 150)
+    with pytest.raises(GateFailed, match=r"landing\.events.*\n.*column='reason'.*observed 150 of 151 rows") as failed:
+        load.run(gated, str(landing), now=LATER)
+
+    assert failed.value.files == ("events/many.jsonl",)
