@@ -174,12 +174,12 @@ class Lake:
         writer = rows.select(*table.columns).write.format("delta").mode("append")
         writer.option("mergeSchema", value=True).save(self.path(table))
 
-    def append_once(self, table: Table, rows: DataFrame, *, number: int) -> None:
-        """Append rows under a rising number; an append under a number already reached does nothing."""
+    def append_once(self, table: Table, rows: DataFrame, *, number: int, **state: Any) -> None:
+        """Append rows under a rising number, with further state; an append under a number already reached does nothing."""
         self.create(table)
         writer = rows.select(*table.columns).write.format("delta").mode("append")
         writer = writer.option("txnAppId", table.full_name).option("txnVersion", number)
-        writer = writer.option("userMetadata", to_metadata({"number": number}))
+        writer = writer.option("userMetadata", to_metadata({"number": number, **state}))
         # Another process that appends under the same number at this moment appends the same rows.
         with suppress(ConcurrentTransactionException):
             writer.save(self.path(table))

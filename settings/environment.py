@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from settings.model import WRITES, Settings, SparkSettings, StoreSettings, Writes
+from settings.model import WRITES, ScheduleSettings, Settings, SparkSettings, StoreSettings, Writes
 
 N = TypeVar("N", int, float)
 
@@ -31,6 +31,9 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_STORE_IN_FLIGHT": "4",
     "TAILRACE_STORE_WRITES": "",
     "TAILRACE_LEASE_SECONDS": "30",
+    "TAILRACE_REFRESH_MINUTES": "15",
+    "TAILRACE_DEADLINE_MINUTES": "15",
+    "TAILRACE_ALERTS": "",
 }
 
 
@@ -64,6 +67,11 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             lease_seconds=positive("TAILRACE_LEASE_SECONDS", value, number=float),
             in_flight=positive("TAILRACE_STORE_IN_FLIGHT", value, number=int),
             writes=writes(value["TAILRACE_STORE_WRITES"], url=value["TAILRACE_STORE_URL"]),
+        ),
+        schedule=ScheduleSettings(
+            refresh_minutes=positive("TAILRACE_REFRESH_MINUTES", value, number=int),
+            deadline_minutes=number_of("TAILRACE_DEADLINE_MINUTES", value),
+            alerts=function(value["TAILRACE_ALERTS"]),
         ),
     )
 
@@ -105,3 +113,15 @@ def positive(name: str, value: Mapping[str, str], *, number: type[N]) -> N:
     if not 0 < parsed < 1e9:
         raise SettingsError(f"{name}={value[name]} is not a positive number")
     return parsed
+
+
+def number_of(name: str, value: Mapping[str, str]) -> float:
+    """A number that may be 0, which then stands for never."""
+    return 0.0 if value[name] == "0" else positive(name, value, number=float)
+
+
+def function(text: str) -> str | None:
+    module, colon, name = text.partition(":")
+    if text and not (module and colon and name.isidentifier()):
+        raise SettingsError(f"TAILRACE_ALERTS={text} names no function; write it as module:function")
+    return text or None

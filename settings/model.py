@@ -36,6 +36,18 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """How Airflow runs refreshes: every so many minutes, late after so many (0: never), and whom it tells.
+
+    `alerts` is a function of one text, as `module:function`; None only logs.
+    """
+
+    refresh_minutes: int
+    deadline_minutes: float
+    alerts: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """One home: its landing folder, lake, online store and definitions.
 
@@ -49,3 +61,4 @@ class Settings:
     features: tuple[str, ...]
     spark: SparkSettings
     store: StoreSettings
+    schedule: ScheduleSettings

@@ -8,7 +8,7 @@ from typing import Any
 from contracts import silver
 from contracts.slots import last_tick, to_text
 from jobs import maintenance
-from jobs.bronze.set_aside import SetAside, last_read, waiting_files
+from jobs.bronze.set_aside import SetAside, is_all_read, last_read
 from jobs.gold import refresh as gold
 from jobs.gold.verify import verify_view
 from lake.task_progress import telling_tasks
@@ -30,7 +30,7 @@ def figures_of(
     home: Home, layer: str, *, as_of: datetime | None, full: bool, allowed: str | None, aside: SetAside | None
 ) -> Json:
     if layer == "bronze":
-        return asdict(run_bronze(home, aside=aside)) | {"unread": len(waiting_files(home.lake))}
+        return asdict(run_bronze(home, aside=aside)) | {"all_read": is_all_read(home.lake)}
     if layer == "silver":
         run_silver(home)
         return {"load": last_read(home.lake, silver.INTERACTIONS)}

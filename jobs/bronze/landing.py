@@ -1,6 +1,9 @@
 """What lies in a landing folder: which files are new, and which are refused as a whole."""
 
+import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,14 +19,37 @@ from lake.storage import StoredFile
 from lake.tables import Lake
 
 
-def new_files(lake: Lake, landing_folder: str, feed: Feed) -> Iterator[LandedFile]:
+@dataclass(frozen=True)
+class Listing:
+    """What lay in a landing folder at one moment, temporary files left out, by feed."""
+
+    folder: str
+    files: dict[str, list[StoredFile]]
+
+    @classmethod
+    def of(cls, lake: Lake, landing_folder: str) -> "Listing":
+        listed = {feed.name: storage.list_files(lake.spark, feed.folder(landing_folder)) for feed in landing.FEEDS}
+        return cls(
+            landing_folder,
+            {feed: [file for file in files if not is_temporary(file.name)] for feed, files in listed.items()},
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for equal names, sizes and times."""
+        known = [
+            (feed, file.name, file.bytes, file.modified_at) for feed, files in self.files.items() for file in files
+        ]
+        return hashlib.sha256(repr((self.folder, sorted(known))).encode()).hexdigest()
+
+
+def new_files(lake: Lake, listing: Listing, feed: Feed) -> Iterator[LandedFile]:
     """The files of a feed that no load has taken yet, by name and content.
 
     A file whose name, size and time are known is not read again; only where one of them changed is its
     content compared.
     """
-    folder = feed.folder(landing_folder)
-    stored = [file for file in storage.list_files(lake.spark, folder) if not is_temporary(file.name)]
+    folder, stored = feed.folder(listing.folder), listing.files[feed.name]
     for file, digests in sorted(not_taken(lake, feed.name, stored), key=lambda found: found[0].name):
         refusal = why_out_of_reach(file, folder)
         digest = "" if refusal else storage.sha256(lake.spark, file.path)

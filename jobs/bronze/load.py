@@ -4,7 +4,7 @@ A load first claims its files under the next batch number, in one commit. Its ro
 number, which Delta accepts once per table. The next load finishes a batch that was cut off before it claims one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime
@@ -17,7 +17,7 @@ from contracts.landing import Feed
 from contracts.tables import Table
 from jobs.bronze.batches import Batch, LandedFile, LandingError, read_batch
 from jobs.bronze.judge import judge
-from jobs.bronze.landing import new_files
+from jobs.bronze.landing import Listing, new_files
 from jobs.bronze.lines import read_lines
 from jobs.bronze.set_aside import SetAside, set_aside
 from lake import storage
@@ -50,31 +50,50 @@ def run(lake: Lake, landing_folder: str, *, now: datetime, aside: SetAside | Non
     if aside:
         set_aside(lake, aside, now=now)
     loaded = Loaded()
-    last = last_claimed(lake)
-    if last > 0:
-        batch = read_batch(lake, last)
-        if not is_finished(lake, batch):
-            loaded += load_batch(lake, landing_folder, batch)
-    files = [file for feed in landing.FEEDS for file in new_files(lake, landing_folder, feed)]
+    last = last_claim(lake)
+    if last.number and not is_finished(lake, last):
+        loaded += load_batch(lake, landing_folder, read_batch(lake, last.number))
+    listing = Listing.of(lake, landing_folder)
+    if listing.digest == last.listing:
+        return loaded
+    files = [file for feed in landing.FEEDS for file in new_files(lake, listing, feed)]
     if files:
-        claim(lake, files, batch=last + 1, now=now)
-        claimed = read_batch(lake, last + 1)  # perhaps another process was faster, and claimed other files
+        claim(lake, files, batch=last.number + 1, now=now, listing=listing)
+        claimed = read_batch(lake, last.number + 1)  # perhaps another process was faster, and claimed other files
         loaded += load_batch(lake, landing_folder, claimed)
     return loaded
 
 
-def last_claimed(lake: Lake) -> int:
-    return lake.last_appended(bronze.FILES)
+@dataclass(frozen=True)
+class Claim:
+    """The newest claim: its batch, 0 before the first, the table that the batch appends to last, and what lay there.
+
+    The latter two are None where the claim's log entry is gone.
+    """
+
+    number: int
+    ends_with: str | None
+    listing: str | None
 
 
-def claim(lake: Lake, files: Iterable[LandedFile], *, batch: int, now: datetime) -> None:
-    rows = [(*astuple(file), batch, now) for file in files]
-    lake.append_once(bronze.FILES, small_frame(lake.spark, rows, bronze.FILES.ddl), number=batch)
+def last_claim(lake: Lake) -> Claim:
+    state = lake.state(bronze.FILES)
+    told = state.values if state else {}
+    return Claim(lake.last_appended(bronze.FILES), told.get("ends_with"), told.get("listing"))
 
 
-def is_finished(lake: Lake, batch: Batch) -> bool:
-    """Whether the last append of a batch was made; which that is follows from the files it claimed."""
-    return lake.last_appended(tables_of(batch.files)[-1]) >= batch.number
+def claim(lake: Lake, files: Sequence[LandedFile], *, batch: int, now: datetime, listing: Listing) -> None:
+    rows = small_frame(lake.spark, [(*astuple(file), batch, now) for file in files], bronze.FILES.ddl)
+    ends_with = tables_of(files)[-1].full_name
+    lake.append_once(bronze.FILES, rows, number=batch, ends_with=ends_with, listing=listing.digest)
+
+
+def is_finished(lake: Lake, last: Claim) -> bool:
+    """Whether the last append of a batch was made; which that is follows from its files, those set aside left out."""
+    for table in bronze.TABLES:
+        if table.full_name == last.ends_with and lake.last_appended(table) >= last.number:
+            return True
+    return lake.last_appended(tables_of(read_batch(lake, last.number).files)[-1]) >= last.number
 
 
 def tables_of(files: Iterable[LandedFile]) -> list[Table]:

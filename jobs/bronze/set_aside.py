@@ -6,7 +6,7 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts import bronze, silver
+from contracts import bronze, landing, silver
 from contracts.tables import Table
 from jobs.bronze.batches import LandingError
 from lake.session import small_frame
@@ -51,6 +51,11 @@ def waiting_files(lake: Lake) -> dict[str, list[int]]:
     for row in rows:
         waiting.setdefault(f"{row.feed}/{row.file}", []).append(row.batch)
     return waiting
+
+
+def is_all_read(lake: Lake) -> bool:
+    """Whether silver has read every load of both feeds; asked of the logs alone."""
+    return all(lake.last_appended(feed.table) == last_read(lake, SILVER[feed.name]) for feed in landing.FEEDS)
 
 
 def last_read(lake: Lake, table: Table) -> int:

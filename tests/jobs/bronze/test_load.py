@@ -12,7 +12,7 @@ from contracts import bronze
 from contracts.landing import EVENTS
 from jobs.bronze import load
 from jobs.bronze.batches import LandedFile, LandingError, not_taken
-from jobs.bronze.landing import new_files
+from jobs.bronze.landing import Listing, new_files
 from jobs.bronze.load import Loaded
 from lake import storage
 from lake.tables import Lake
@@ -174,6 +174,17 @@ def test_rows_carry_the_time_of_their_file_and_of_their_load(story):
     assert times == {(1, written, now), (2, written, later)}
 
 
+@pytest.mark.parametrize("bad", [(), ("{",)])
+def test_where_nothing_changed_in_the_landing_folder_a_load_is_no_job_for_spark(lake, tmp_path, bad):
+    land(tmp_path / "events" / "a.jsonl", *(bad or [event("e1")]))
+    load.run(lake, str(tmp_path), now=NOW)
+
+    jobs = lake.spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs
+    before = jobs()
+    assert load.run(lake, str(tmp_path), now=LATER) == EMPTY
+    assert jobs() == before
+
+
 @pytest.mark.parametrize("folders", [(), ("events", "documents")])
 def test_an_empty_landing_folder_loads_nothing(lake, tmp_path, folders):
     for folder in folders:
@@ -216,8 +227,9 @@ def test_of_landed_files_only_those_come_to_the_driver_that_no_load_took(lake, t
 
 def claim_everything(lake, folder, *, batch):
     """What a load does first, and nothing after it: the process is gone."""
-    files = list(new_files(lake, str(folder), EVENTS))
-    load.claim(lake, files, batch=batch, now=NOW)
+    listing = Listing.of(lake, str(folder))
+    files = list(new_files(lake, listing, EVENTS))
+    load.claim(lake, files, batch=batch, now=NOW, listing=listing)
     return files
 
 

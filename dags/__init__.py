@@ -1,0 +1,1 @@
+"""The DAGs: when what runs, in which order, with which parameters."""

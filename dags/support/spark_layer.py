@@ -1,0 +1,106 @@
+"""One layer as a Spark application of its own, and what it reports."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from settings import Settings, read_settings, submit_options
+
+Figures = dict[str, Any]
+
+# Errors that another try would only repeat: what landed, or what somebody wrote, is not as it has to be.
+NOT_TO_BE_RETRIED = frozenset(
+    {
+        "AsOfError",
+        "BreakerOpen",
+        "CommandError",
+        "DefinitionError",
+        "LandingError",
+        "SettingsError",
+        "TransformError",
+    }
+)
+
+
+class LayerOperator(SparkSubmitOperator):
+    """Run `tailrace run LAYER` by spark-submit; its figures are what the task returns.
+
+    `arguments` gives the command's further arguments for a run, `skipped_by` the reason not to run at all, if any.
+    """
+
+    def __init__(
+        self,
+        *,
+        layer: str,
+        arguments: Callable[[Context], list[str]],
+        skipped_by: Callable[[Context], str | None] = lambda _: None,
+        **kwargs: Any,
+    ) -> None:
+        spark = read_settings().spark
+        options = submit_options(spark)
+        super().__init__(
+            application=application(),
+            name=f"tailrace-{layer}",
+            jars=options.pop("spark.jars"),
+            driver_memory=options.pop("spark.driver.memory"),
+            conf=options,
+            env_vars={"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable},
+            **kwargs,
+        )
+        self.layer = layer
+        self.arguments = arguments
+        self.skipped_by = skipped_by
+
+    def execute(self, context: Context) -> Figures:  # type: ignore[override]  # theirs returns nothing
+        """Submit, and tell the figures in words at the end of the log."""
+        why = self.skipped_by(context)
+        if why:
+            raise AirflowSkipException(why)
+        report = report_file(read_settings(), context)
+        self.application_args = ["run", self.layer, *self.arguments(context), "--report", str(report)]
+        report.unlink(missing_ok=True)
+        try:
+            super().execute(context)
+        except (AirflowException, RuntimeError) as failure:
+            error = read_report(report).get("error")
+            if error is None:
+                raise
+            kind = AirflowFailException if error["kind"] in NOT_TO_BE_RETRIED else AirflowException
+            raise kind(error["told"]) from failure
+        figures = read_report(report)
+        for line in figures["words"]:
+            self.log.info(line)
+        return figures
+
+
+def application() -> str:
+    """The file that spark-submit runs."""
+    spec = find_spec("tailrace.__main__")
+    if spec is None or spec.origin is None:
+        raise AirflowException("Tailrace is not installed in Airflow's environment; see docs/airflow.md")
+    return spec.origin
+
+
+def report_file(settings: Settings, context: Context) -> Path:
+    """Where one try of a task writes its report."""
+    task = context["ti"]
+    words = (task.dag_id, task.run_id, task.task_id, task.map_index, task.try_number)
+    *folders, name = (re.sub(r"[^\w.-]", "_", str(word)) for word in words)
+    return settings.home.joinpath("reports", *folders, f"{name}.json")
+
+
+def read_report(path: Path) -> Figures:
+    """What an application wrote; empty where it ended before it could."""
+    try:
+        report: Figures = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    return report
