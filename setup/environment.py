@@ -97,7 +97,8 @@ def install_packages(checkout: Path, *, python: Path, uv: Path) -> None:
     # pyspark and its client are published as source only. What their build needs is held to the same lock.
     locked = ["--require-hashes", "--build-constraints", str(LOCK)]
     wheels_only = ["--only-binary", ":all:", "--no-binary", "pyspark", "--no-binary", "pyspark-client"]
-    run([uv, "pip", "sync", "--python", python, *locked, *wheels_only, LOCK], cwd=checkout)
+    # Compiled now, once: where nobody may write it later, each start of Python would compile what it imports.
+    run([uv, "pip", "sync", "--compile-bytecode", "--python", python, *locked, *wheels_only, LOCK], cwd=checkout)
     from_here = ["--no-index", "--no-deps", "--no-build-isolation", "--editable", "."]
     run([uv, "pip", "install", "--quiet", "--python", python, *from_here], cwd=checkout)
 

@@ -148,7 +148,6 @@ class Refresh:
 
     def write(self, view: FeatureView, before: State | None, state: dict[str, Any]) -> tuple[str, str | None]:
         """Commit the view at the as-of, by what changed where that can be told; returns how, and why in full."""
-        self.lake.expect_rows()
         why = self.why_full(view, before, state)
         if before and not why:
             state = state | {"rows_before": before.rows}
