@@ -89,6 +89,19 @@ def week(
     show(shown, report.plain_table("A simulated week", ("figure", "value"), told_rows), as_json=as_json)
 
 
+@app.command()
+def gates(
+    refreshes: Annotated[int, typer.Option(min=4, help="Half of them with the gate, half without.")] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """Refresh a small workspace by turns with and without the quality gate: what it costs."""
+    from tailrace.gate_bench import run_gates
+
+    with progress("bench") as told:
+        shown = run_gates(read_settings(), refreshes=refreshes, progress=told)
+    show(shown, report.plain_table("Quality gates", ("figure", "value"), list(shown.items())), as_json=as_json)
+
+
 def run(settings: Settings, documents: int, rows: int, told: Any) -> dict[str, Any]:
     from bench.history import History
     from bench.refresh import Bench

@@ -75,32 +75,29 @@ def land(home, name, *events):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_refreshes_run_by_airflow_stop_at_a_bad_file_and_go_on_without_it(airflow, make_settings, reconciled):
-    settings = make_settings(TAILRACE_DEADLINE_MINUTES="0")
-    variables = {"TAILRACE_HOME": str(settings.home), "TAILRACE_DEADLINE_MINUTES": "0"}
+    settings = make_settings()
+    # A short application is mostly the JVM warming up.
+    variables = {"TAILRACE_HOME": str(settings.home), "TAILRACE_SPARK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
+    in_airflow = airflow(TAILRACE_DEADLINE_MINUTES="0", **variables)
 
     def refresh(**form):
-        ended, log = airflow(**variables).run("run_dag.py", "feature_refresh", json.dumps(form))
+        ended, log = in_airflow.run("run_dag.py", "feature_refresh", json.dumps(form))
         return ended["tasks"], log
 
-    land(settings.home, "first.jsonl", event(1))
-    first, log = refresh(as_of="2026-03-10T12:00:00Z")
-    assert set(first.values()) == {"success"}
-    assert "document_activity: 1 of 1 rows changed" in log
-    assert "document_activity: 1 values written" in log
-
     land(settings.home, "bad.jsonl", *(event(n, occurred_at="1970-01-01T00:00:00Z") for n in range(2, 202)))
-    land(settings.home, "fine.jsonl", event(300, document_id="d3"))
-    stopped, log = refresh(as_of="2026-03-10T12:15:00Z")
+    land(settings.home, "fine.jsonl", event(1), event(300, document_id="d3"))
+    stopped, log = refresh(as_of="2026-03-10T12:00:00Z")
     assert stopped["bronze.quality_gate"] == "failed"
     assert {stopped[task] for task in stopped if not task.startswith(("as_of", "bronze"))} == {"upstream_failed"}
     assert "They came from events/bad.jsonl" in log
 
     going_on = {"set_aside": ["events/bad.jsonl"], "because": "its clock was lost"}
-    last, log = refresh(as_of="2026-03-10T12:15:00Z", **going_on)
-    assert set(last.values()) == {"success"}
+    done, log = refresh(as_of="2026-03-10T12:00:00Z", **going_on)
+    assert set(done.values()) == {"success"}
     assert "document_activity: 2 of 2 rows changed" in log
+    assert "document_activity: 2 values written" in log
 
-    quiet, log = refresh(as_of="2026-03-10T12:15:00Z")
+    quiet, log = refresh(as_of="2026-03-10T12:00:00Z")
     assert {task for task, state in quiet.items() if state == "skipped"} == {"silver.merge", "silver.quality_gate"}
     assert {quiet[task] for task in ("gold.refresh", "gold.quality_gate", "publish")} == {"success"}
     assert reconciled(settings) == {"missing": 0, "ghost": 0, "different": 0}

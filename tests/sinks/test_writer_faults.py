@@ -98,7 +98,8 @@ def test_a_fault_of_every_second_request_costs_no_row(with_table, fault):
 
 
 def test_requests_that_hang_are_given_up_and_made_again(with_table):
-    asked = all_written(with_table, at_first(hang, times=4), time_out=SOON)
+    # Long enough that no other request is given up on a machine that has more to do.
+    asked = all_written(with_table, at_first(hang, times=4), time_out=aiohttp.ClientTimeout(total=1.5))
 
     assert sum(asked.values()) in (7, 255)
 

@@ -14,6 +14,8 @@ from jobs.silver import interactions
 from lake.gate import Gate, GateFailed
 from lake.tables import Lake
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 3, 2, 10, 11, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=15)
 
