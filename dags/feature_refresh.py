@@ -8,10 +8,10 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from contracts.slots import AsOfError, last_tick, parse_as_of, to_text
-from dags.support import alerts
+from dags.support.application import TailraceOperator
 from dags.support.deadline import deadline
+from dags.support.defaults import TASKS
 from dags.support.gate import layer_asset, quality_gate
-from dags.support.spark_layer import LayerOperator
 from settings import read_settings
 
 MINUTES = read_settings().schedule.refresh_minutes
@@ -125,14 +125,7 @@ def no_news(context: Context) -> str | None:
     tags=["tailrace"],
     doc_md=DOC,
     deadline=deadline("feature_refresh"),
-    default_args={
-        "owner": "search-ranking",
-        "retries": 3,
-        "retry_delay": timedelta(seconds=10),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=5),
-        "on_failure_callback": alerts.failed,
-    },
+    default_args=TASKS,
 )
 def feature_refresh() -> None:
     @task(retries=0)
@@ -146,19 +139,23 @@ def feature_refresh() -> None:
             raise AirflowFailException(str(error)) from error
 
     with TaskGroup("bronze") as bronze:
-        load = LayerOperator(task_id="load", layer="bronze", arguments=of_bronze)
+        load = TailraceOperator(task_id="load", command="run bronze", arguments=of_bronze)
         quality_gate("bronze", load.output)
 
     with TaskGroup("silver") as silver:
-        merge = LayerOperator(task_id="merge", layer="silver", arguments=lambda _: [], skipped_by=no_news)
+        merge = TailraceOperator(task_id="merge", command="run silver", skipped_by=no_news)
         quality_gate("silver", merge.output)
 
     with TaskGroup("gold") as gold:
         # Time alone changes gold, so that it runs where silver was skipped.
-        maintain = LayerOperator(task_id="refresh", layer="gold", arguments=of_gold, trigger_rule="none_failed")
+        maintain = TailraceOperator(
+            task_id="refresh", command="run gold", arguments=of_gold, trigger_rule="none_failed"
+        )
         quality_gate("gold", maintain.output)
 
-    publish = LayerOperator(task_id="publish", layer="publish", arguments=of_publish, outlets=[layer_asset("store")])
+    publish = TailraceOperator(
+        task_id="publish", command="run publish", arguments=of_publish, outlets=[layer_asset("store")]
+    )
     as_of() >> bronze >> silver >> gold >> publish
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -101,6 +102,6 @@ def pages_of(folder: Path) -> list[Path]:
 def put(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{datetime.now(UTC).timestamp()}.partial")
+    partial = path.with_suffix(f".{uuid4().hex}.partial")
     partial.write_text(text)
     partial.replace(path)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyspark.sql import DataFrame
+
 from contracts.expectations import Expectation
 from contracts.tables import Table
 from lake import data_docs
@@ -99,5 +101,5 @@ def offenders(table: Table, rows: Any, missed: list[Expectation], *, by: list[st
 
 def files_in(rows: Any) -> set[str]:
     """The files of a pandas or of a Spark frame."""
-    column = rows[[FILE]].drop_duplicates() if hasattr(rows, "drop_duplicates") else rows.select(FILE).distinct()
-    return set(column.toPandas()[FILE] if hasattr(column, "toPandas") else column[FILE])
+    files = rows[[FILE]].drop_duplicates()
+    return set((files.toPandas() if isinstance(files, DataFrame) else files)[FILE])

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from settings import read_settings
-from tailrace.output import AsJson, progress, show
+from tailrace.output import AsJson, ReportTo, progress, show
 from tailrace.refresh import Home
 from tailrace.report import plain_table, runs_table
 
@@ -28,15 +28,18 @@ def verify(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def reconcile(repair: Repair = False, as_json: AsJson = False) -> None:
+def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJson = False) -> None:
     """Compare every gold row with the online store; fails unless they agree, or were mended."""
     from tailrace.layers import reconcile_all
+    from tailrace.run_report import compared_line, differing, reported, write
 
     with progress("reconcile") as told:
-        shown = reconcile_all(Home(read_settings()), told, repair=repair)
+        shown = reported("reconcile", lambda: reconcile_all(Home(read_settings()), told, repair=repair), report_to)
     columns = ("compared", "missing", "ghost", "different", *(("repaired",) if repair else ()))
     compared("Gold and the online store", columns, shown, as_json=as_json)
-    if shown["missing"] + shown["ghost"] + shown["different"] - shown["repaired"]:
+    if differing(shown):
+        if report_to is not None:
+            write(report_to, shown | {"error": {"kind": "Differs", "told": compared_line(shown)}})
         raise typer.Exit(1)
 
 

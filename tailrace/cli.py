@@ -11,7 +11,7 @@ from serving.catalogue import catalogue
 from settings import read_settings
 from tailrace import bench_commands, check_commands, event_commands, refresh_commands, report, store_commands
 from tailrace.errors import TOLD, CommandError
-from tailrace.output import AsJson, aside, progress, show
+from tailrace.output import AsJson, ReportTo, aside, progress, show
 from tailrace.refresh import Home
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A feature store that ships only what changed.")
@@ -77,13 +77,14 @@ def export(
 
 
 @app.command()
-def maintain(as_json: AsJson = False) -> None:
+def maintain(report_to: ReportTo = None, as_json: AsJson = False) -> None:
     """Rewrite small files and remove what nobody needs any more; a refresh does it too, where it is due."""
     from tailrace.layers import maintain_all
+    from tailrace.run_report import reported
 
     with progress("maintain"):
-        shown = maintain_all(home())
-    show(shown, *report.maintained_lines(shown["tables"]), as_json=as_json)
+        shown = reported("maintain", lambda: maintain_all(home()), report_to)
+    show(shown, *shown["words"], as_json=as_json)
     if any(table["failure"] for table in shown["tables"].values()):
         raise typer.Exit(1)
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -13,6 +14,14 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from tailrace.refresh import Progress as Told
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+ReportTo = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Write the figures there, and what went wrong. What the quality gate stopped is told there alone.",
+    ),
+]
 
 WIDTH = 118  # of tables in a file or a pipe; a terminal has its own
 

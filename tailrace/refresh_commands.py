@@ -1,6 +1,5 @@
 """The commands that take data in: `refresh`, and `run` for one layer."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ from jobs.bronze.set_aside import SetAside
 from settings import read_settings
 from tailrace import report
 from tailrace.errors import CommandError
-from tailrace.output import AsJson, progress, show
+from tailrace.output import AsJson, ReportTo, progress, show
 from tailrace.refresh import Home
 
 app = typer.Typer()
@@ -41,14 +40,6 @@ Aside = Annotated[
 ]
 Because = Annotated[
     str | None, typer.Option("--because", metavar="REASON", help="Why files are set aside; it is kept.")
-]
-ReportTo = Annotated[
-    Path | None,
-    typer.Option(
-        "--report",
-        metavar="FILE",
-        help="Write the figures there, and what went wrong. What the quality gate stopped is told there alone.",
-    ),
 ]
 
 

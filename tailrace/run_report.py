@@ -1,4 +1,4 @@
-"""What a run of one layer tells whoever scheduled it: figures, words, and what went wrong."""
+"""What a command tells whoever scheduled it: figures, words, and what went wrong."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +13,8 @@ from tailrace.errors import TOLD
 Json = dict[str, Any]
 
 
-def reported(layer: str, run: Callable[[], Json], to: Path | None) -> Json:
-    """Run a layer; its figures with `words` for people, written to a file as well if one is given.
+def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
+    """Run a layer or a command; its figures with `words` for people, written to a file as well if one is given.
 
     Where there is a file, rows that the quality gate stopped are told there under `stopped` rather than raised; other
     errors are told there under `error` and raised.
@@ -29,8 +29,8 @@ def reported(layer: str, run: Callable[[], Json], to: Path | None) -> Json:
         if to is not None:
             write(to, {"error": {"kind": type(error).__name__, "told": str(error)}})
         raise
-    figures = {"layer": layer, **figures}
-    figures["words"] = list(words_of(layer, figures))
+    figures = {"of": what, **figures}
+    figures["words"] = list(words_of(what, figures))
     if to is not None:
         write(to, figures)
     return figures
@@ -44,18 +44,37 @@ def write(path: Path, figures: Json) -> None:
     partial.replace(path)
 
 
-def words_of(layer: str, figures: Json) -> Iterator[str]:
+def words_of(what: str, figures: Json) -> Iterator[str]:
     if "stopped" in figures:
         yield figures["stopped"]["told"]
         return
-    if layer == "bronze":
+    if what == "maintain":
+        yield from report.maintained_lines(figures["tables"])
+        return
+    if what == "reconcile":
+        yield compared_line(figures)
+        return
+    if what == "bronze":
         yield report.landed_line(figures)
-    elif layer == "silver":
+    elif what == "silver":
         yield f"Silver is at load {figures['load']}."
     else:
-        tell = gold_line if layer == "gold" else push_line
+        tell = gold_line if what == "gold" else push_line
         yield from (tell(name, view) for name, view in figures["views"].items())
     yield from report.gate_lines(figures["gates"])
+
+
+def compared_line(found: Json) -> str:
+    """What a comparison of gold and the store came to."""
+    named = ("missing", "ghost", "different", "repaired")
+    counts = ", ".join(f"{found[name]:,} {name}" for name in named)
+    views = ", ".join(name for name, view in found["views"].items() if differing(view))
+    return f"{found['compared']:,} rows compared: {counts}" + (f"; views that differ: {views}" if views else "")
+
+
+def differing(found: Json) -> int:
+    """Rows that differ and were not mended."""
+    return int(found["missing"] + found["ghost"] + found["different"] - found["repaired"])
 
 
 def gold_line(name: str, view: Json) -> str:

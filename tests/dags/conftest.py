@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.layers import reconcile_all
-from tailrace.refresh import Home, say_nothing
-
 HERE = Path(__file__).parent
 SPARK = {"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client", "spark-binary": "spark-submit"}}
 
@@ -42,14 +39,3 @@ class Airflow:
 def airflow(tmp_path_factory):
     """Make an Airflow whose processes have these environment variables as well."""
     return lambda **variables: Airflow(tmp_path_factory.mktemp("airflow"), **variables)
-
-
-@pytest.fixture
-def reconciled(spark):
-    """How gold and the store of a home differ."""
-
-    def compare(settings):
-        found = reconcile_all(Home(settings), say_nothing)
-        return {name: found[name] for name in ("missing", "ghost", "different")}
-
-    return compare

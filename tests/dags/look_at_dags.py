@@ -21,7 +21,7 @@ print(
             "heavy": [name for name in HEAVY if name in sys.modules],
             "dags": {
                 name: {
-                    "schedule": getattr(dag.timetable, "summary", None),
+                    "schedule": getattr(dag.timetable, "summary", dag.schedule),
                     "catchup": dag.catchup,
                     "max_active_runs": dag.max_active_runs,
                     "doc": dag.doc_md or "",

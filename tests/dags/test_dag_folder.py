@@ -13,7 +13,7 @@ def found(airflow):
 def test_the_folder_loads_without_error_and_without_spark(found):
     assert found["errors"] == {}
     assert found["heavy"] == []
-    assert set(found["dags"]) == {"feature_refresh"}
+    assert set(found["dags"]) == {"feature_refresh", "feature_reconcile", "feature_maintenance"}
 
 
 def test_each_dag_says_what_it_does_whose_it_is_and_what_to_do_when_it_fails(found):
@@ -21,6 +21,13 @@ def test_each_dag_says_what_it_does_whose_it_is_and_what_to_do_when_it_fails(fou
         assert "Owner: `search-ranking`" in dag["doc"]
         assert "red" in dag["doc"]
         assert dag["owners"] == ["search-ranking"]
+
+
+def test_reconciliation_and_maintenance_run_once_a_day_and_never_beside_themselves(found):
+    for name in ("feature_reconcile", "feature_maintenance"):
+        dag = found["dags"][name]
+        assert dag["schedule"].count("*") == 3
+        assert (dag["catchup"], dag["max_active_runs"], len(dag["tasks"])) == (False, 1, 1)
 
 
 def test_a_refresh_runs_every_quarter_of_an_hour_one_at_a_time_each_layer_behind_the_gate_of_the_one_before(found):
@@ -74,15 +81,18 @@ def land(home, name, *events):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_refreshes_run_by_airflow_stop_at_a_bad_file_and_go_on_without_it(airflow, make_settings, reconciled):
+def test_refreshes_run_by_airflow_stop_at_a_bad_file_and_go_on_without_it(airflow, make_settings):
     settings = make_settings()
     # A short application is mostly the JVM warming up.
     variables = {"TAILRACE_HOME": str(settings.home), "TAILRACE_SPARK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
     in_airflow = airflow(TAILRACE_DEADLINE_MINUTES="0", **variables)
 
-    def refresh(**form):
-        ended, log = in_airflow.run("run_dag.py", "feature_refresh", json.dumps(form))
+    def run(dag, **form):
+        ended, log = in_airflow.run("run_dag.py", dag, json.dumps(form))
         return ended["tasks"], log
+
+    def refresh(**form):
+        return run("feature_refresh", **form)
 
     land(settings.home, "bad.jsonl", *(event(n, occurred_at="1970-01-01T00:00:00Z") for n in range(2, 202)))
     land(settings.home, "fine.jsonl", event(1), event(300, document_id="d3"))
@@ -100,4 +110,10 @@ def test_refreshes_run_by_airflow_stop_at_a_bad_file_and_go_on_without_it(airflo
     quiet, log = refresh(as_of="2026-03-10T12:00:00Z")
     assert {task for task, state in quiet.items() if state == "skipped"} == {"silver.merge", "silver.quality_gate"}
     assert {quiet[task] for task in ("gold.refresh", "gold.quality_gate", "publish")} == {"success"}
-    assert reconciled(settings) == {"missing": 0, "ghost": 0, "different": 0}
+    compared, log = run("feature_reconcile")
+    assert compared == {"reconcile": "success"}
+    assert "rows compared: 0 missing, 0 ghost, 0 different, 0 repaired" in log
+
+    maintained, log = run("feature_maintenance")
+    assert maintained == {"maintain": "success"}
+    assert "silver.interactions: 1 data files" in log

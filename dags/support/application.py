@@ -1,4 +1,4 @@
-"""One layer as a Spark application of its own, and what it reports."""
+"""A command of Tailrace as a Spark application of its own, and what it reports."""
 
 import json
 import re
@@ -23,6 +23,7 @@ NOT_TO_BE_RETRIED = frozenset(
         "BreakerOpen",
         "CommandError",
         "DefinitionError",
+        "Differs",
         "LandingError",
         "SettingsError",
         "TransformError",
@@ -30,17 +31,21 @@ NOT_TO_BE_RETRIED = frozenset(
 )
 
 
-class LayerOperator(SparkSubmitOperator):
-    """Run `tailrace run LAYER` by spark-submit; its figures are what the task returns.
+def no_arguments(_: Context) -> list[str]:
+    return []
 
-    `arguments` gives the command's further arguments for a run, `skipped_by` the reason not to run at all, if any.
+
+class TailraceOperator(SparkSubmitOperator):
+    """Run a command such as `run gold` by spark-submit; its figures are what the task returns.
+
+    `arguments` gives further arguments for a run, `skipped_by` the reason not to run at all, if any.
     """
 
     def __init__(
         self,
         *,
-        layer: str,
-        arguments: Callable[[Context], list[str]],
+        command: str,
+        arguments: Callable[[Context], list[str]] = no_arguments,
         skipped_by: Callable[[Context], str | None] = lambda _: None,
         **kwargs: Any,
     ) -> None:
@@ -48,14 +53,14 @@ class LayerOperator(SparkSubmitOperator):
         options = submit_options(spark)
         super().__init__(
             application=application(),
-            name=f"tailrace-{layer}",
+            name=f"tailrace-{command.replace(' ', '-')}",
             jars=options.pop("spark.jars"),
             driver_memory=options.pop("spark.driver.memory"),
             conf=options,
             env_vars={"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable},
             **kwargs,
         )
-        self.layer = layer
+        self.command = command
         self.arguments = arguments
         self.skipped_by = skipped_by
 
@@ -65,7 +70,7 @@ class LayerOperator(SparkSubmitOperator):
         if why:
             raise AirflowSkipException(why)
         report = report_file(read_settings(), context)
-        self.application_args = ["run", self.layer, *self.arguments(context), "--report", str(report)]
+        self.application_args = [*self.command.split(), *self.arguments(context), "--report", str(report)]
         report.unlink(missing_ok=True)
         try:
             super().execute(context)
