@@ -20,6 +20,7 @@ VIEW = {
 PROLOGUE = """
 from datetime import timedelta
 from features.language import *
+from contracts.expectations import expect
 DOCUMENT = Entity('document', 'document_id', 'a document')
 ACTOR = Entity('actor', 'actor_id', 'a person')
 """

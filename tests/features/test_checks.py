@@ -77,6 +77,9 @@ def test_a_refusal_names_the_file(folder):
         ({"online_when": "'views_3h >'"}, "view 'visits', field 'online_when': 'views_3h >' is not a SQL condition"),
         ({"online_when": "'views_3h > \"0'"}, "field 'online_when'"),
         ({"online_when": "''"}, "view 'visits', field 'online_when': '' is not a SQL condition"),
+        ({"expectations": "('view_3h > 0',)"}, "view 'visits', field 'expectations': 'view_3h' is not a feature of"),
+        ({"expectations": "('seen_at < now()',)"}, "'expectations': 'now' gives another answer each time"),
+        ({"expectations": "(expect('x', column='nope'),)"}, "'nope' is neither a key nor a feature of this view"),
     ],
 )
 def test_a_mistake_in_a_view_is_refused_naming_view_and_field(folder, fields, said):
@@ -89,6 +92,26 @@ def test_an_online_condition_on_features_is_accepted(folder):
     folder.write_view(online_when="'views_3h > 0 or seen_at is not null'")
 
     assert folder.load().view("visits").online_when == "views_3h > 0 or seen_at is not null"
+
+
+def test_a_view_promises_what_follows_from_its_aggregations_and_what_its_author_adds(folder):
+    folder.write_view(
+        aggregations="(Count(name='n', over=('total', '24h', '90m')), First(name='first'), Last(name='last'))",
+        expectations="('n_24h < 1000000', expect('expect_column_mean_to_be_between', column='n_24h', least_rows=9))",
+    )
+
+    promises = folder.load().view("visits").table.promises
+
+    assert [one.condition for one in promises if one.condition] == [
+        "n_90m >= 0 AND n_90m <= n_24h AND n_24h <= n_total",
+        "first <= last",
+        "n_24h < 1000000",
+    ]
+    assert [(one.name, one.least_rows) for one in promises if not one.condition] == [
+        ("expect_column_values_to_not_be_null", 0),
+        ("expect_column_values_to_be_unique", 0),
+        ("expect_column_mean_to_be_between", 9),
+    ]
 
 
 @pytest.mark.parametrize("condition", ["other.views_3h > 0", "views_3h > 0; select 1", "views_3h > 0, 1"])

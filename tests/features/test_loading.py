@@ -182,3 +182,13 @@ def test_an_unknown_view_is_refused_with_those_there_are(folder):
 
     with pytest.raises(DefinitionError, match=r"^there is no view 'vists'; there are visits$"):
         folder.load().view("vists")
+
+
+def test_some_views_come_with_the_finer_ones_that_they_count_and_all_where_none_is_named():
+    definitions = load_definitions()
+
+    assert list(definitions.only(["document_activity"]).views) == ["actor_document_affinity", "document_activity"]
+    assert list(definitions.only(["document_profile"]).views) == ["document_profile"]
+    assert definitions.only(()).views == definitions.views
+    with pytest.raises(DefinitionError, match="there is no view 'nothing'"):
+        definitions.only(["nothing"])

@@ -1,0 +1,62 @@
+"""What a command leaves for whoever scheduled it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from contracts import bronze
+from lake.gate import GateFailed
+from tailrace.errors import CommandError
+from tailrace.run_report import compared_line, differing, reported
+
+STOPPED = GateFailed(bronze.EVENTS, rows=3, misses=(), files=("events/a.jsonl",), page=Path("page.html"))
+NOTHING = {"files": 0, "events": 0, "documents": 0, "quarantined": 0, "gates": {}}
+
+
+def stop():
+    raise STOPPED
+
+
+def refuse():
+    raise CommandError("no such thing")
+
+
+def test_figures_are_written_with_words_for_people(tmp_path):
+    told = reported("bronze", lambda: NOTHING, tmp_path / "runs" / "bronze.json")
+
+    assert told["words"] == ["0 files landed: 0 events, 0 documents"]
+    assert json.loads((tmp_path / "runs" / "bronze.json").read_bytes()) == told
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["bronze.json"]
+
+
+def test_what_the_gate_stopped_is_told_in_the_report_or_raised_where_there_is_none(tmp_path):
+    told = reported("bronze", stop, tmp_path / "report.json")
+
+    assert (told["stopped"]["table"], told["stopped"]["rows"], told["stopped"]["files"]) == (
+        "bronze.events",
+        3,
+        ("events/a.jsonl",),
+    )
+    assert told["words"] == [str(STOPPED)]
+    with pytest.raises(GateFailed, match="--set-aside events/a"):
+        reported("bronze", stop, None)
+
+
+def test_other_errors_are_told_in_the_report_and_raised(tmp_path):
+    with pytest.raises(CommandError):
+        reported("gold", refuse, tmp_path / "report.json")
+
+    error = json.loads((tmp_path / "report.json").read_bytes())["error"]
+    assert error == {"kind": "CommandError", "told": "no such thing"}
+
+
+def test_a_comparison_names_the_views_that_differ_and_counts_what_was_mended():
+    same = {"missing": 0, "ghost": 0, "different": 0, "repaired": 0}
+    views = {"a": same, "b": same | {"missing": 2, "repaired": 2}, "c": same | {"different": 1}}
+    found = {"compared": 9, "missing": 2, "ghost": 0, "different": 1, "repaired": 2, "views": views}
+
+    assert differing(found) == 1
+    assert compared_line(found) == (
+        "9 rows compared: 2 missing, 0 ghost, 1 different, 2 repaired; views that differ: c"
+    )
