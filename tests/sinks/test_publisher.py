@@ -173,6 +173,7 @@ def test_a_snapshot_writes_only_what_differs(publisher):
     assert publisher.sequences()["a"] == first.sequence
 
 
+@pytest.mark.slow
 def test_a_large_change_is_stopped_before_anything_is_recorded(publisher, monkeypatch):
     monkeypatch.setattr("sinks.breaker.SMALLEST_VIEW", 2)
     publisher.become(a=1, b=2)
@@ -187,6 +188,7 @@ def test_a_large_change_is_stopped_before_anything_is_recorded(publisher, monkey
     assert publisher.push(allowed=True).pushed == 2
 
 
+@pytest.mark.slow
 def test_the_ledger_has_what_was_done_and_what_failed(publisher):
     publisher.become(a=1, b=2, c=-3)
     other = replace(VISITS, name="never_refreshed")

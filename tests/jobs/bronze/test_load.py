@@ -194,6 +194,7 @@ def test_an_empty_landing_folder_loads_nothing(lake, tmp_path, folders):
     assert not lake.exists(bronze.FILES)
 
 
+@pytest.mark.slow
 def test_a_taken_file_may_be_moved_away_and_come_back(lake, tmp_path):
     taken, aside = tmp_path / "landing" / "events" / "a.jsonl", tmp_path / "a.jsonl"
     land(taken, event("e1"))

@@ -78,6 +78,7 @@ def test_a_row_that_the_transform_no_longer_gives_goes(documents):
     assert owners(documents) == {"d1": "u3", "d3": None}
 
 
+@pytest.mark.slow
 def test_a_hint_that_leaves_out_what_changed_is_caught_and_gold_stays(documents, monkeypatch):
     monkeypatch.setattr(hinted, "SAMPLED", 1)
     bring(documents, SIBLINGS)

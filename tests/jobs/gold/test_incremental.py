@@ -110,6 +110,7 @@ def test_a_missed_run_is_made_up_for_in_one_step(silvers):
     assert held(silvers, PAIRS) == {("u1", "d1", 0, 2)}
 
 
+@pytest.mark.slow
 def test_a_redelivery_that_says_the_same_touches_no_row(silvers):
     deliver(silvers, {})
     bring(silvers, PAIRS)
@@ -144,6 +145,7 @@ def test_a_changed_definition_rebuilds_its_view_and_those_that_depend_on_it(silv
     }
 
 
+@pytest.mark.slow
 def test_lost_history_means_a_full_computation_that_says_why(silvers):
     deliver(silvers, {})
     bring(silvers, PAIRS)
@@ -160,6 +162,7 @@ def test_lost_history_means_a_full_computation_that_says_why(silvers):
     assert held(silvers, PAIRS) == {("u1", "d1", 0, 1)}
 
 
+@pytest.mark.slow
 def test_verify_finds_a_row_that_someone_edited(silvers):
     deliver(silvers, {}, {"event_id": "e2", "document_id": "d2"})
     bring(silvers, PAIRS)

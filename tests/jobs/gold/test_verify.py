@@ -62,6 +62,7 @@ def test_a_version_of_silver_that_is_gone_is_named_with_what_to_do(verified):
         verify_view(verified, VIEWS, document_profile)
 
 
+@pytest.mark.slow
 def test_silver_that_was_put_back_from_a_copy_is_not_what_gold_was_computed_from(lake, tmp_path):
     lake.create(silver.INTERACTIONS)
     hold_documents(lake, d1="u1")

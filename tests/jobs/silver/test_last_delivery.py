@@ -57,6 +57,7 @@ def test_the_last_delivery_wins_in_whatever_order_they_are_read(spark, feed):
     assert_df_equality(actual, expected, ignore_row_order=True, ignore_nullable=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("feed", ["events", pytest.param("documents", marks=pytest.mark.slow)])
 def test_an_older_delivery_that_is_processed_later_does_not_win(spark, lake, feed):
     run, _, source, target, make, told = FEEDS[feed]
@@ -84,6 +85,7 @@ def test_an_older_delivery_that_is_processed_later_does_not_win(spark, lake, fee
     assert lake.state(target).values == {"batch": 2}
 
 
+@pytest.mark.slow
 def test_only_batches_not_read_yet_are_read_and_nothing_new_commits_nothing(spark, lake):
     seen = []
 
