@@ -19,8 +19,9 @@ class Expectation:
     @property
     def condition(self) -> str | None:
         """The SQL condition that this expectation is about; None for one about columns."""
-        column = self.arguments.get("column")
-        return column if self.name == HOLDS and self.arguments.get("value_set") == [True] else None
+        column, values = self.arguments.get("column"), self.arguments.get("value_set")
+        is_truth = self.name == HOLDS and values == [True] and values[0] is True
+        return column if is_truth else None
 
     def __str__(self) -> str:
         if self.condition is not None:

@@ -128,7 +128,7 @@ def no_news(context: Context) -> str | None:
     default_args=TASKS,
 )
 def feature_refresh() -> None:
-    @task(retries=0)
+    @task
     def as_of() -> str:
         """Settle on the time that all of this run is for, retries included."""
         context = get_current_context()

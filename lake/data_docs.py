@@ -28,7 +28,7 @@ a[data-toggle] { display: none } a[href*="/expectations/"] { color: inherit; poi
 """
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="UTF-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><title>{title}</title><style>{style}</style></head>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"><title>{title}</title><style>{style}</style></head>
 <body>{body}</body></html>
 """
 # What needs a script or an image of theirs.
@@ -57,7 +57,7 @@ def body_of(result: Any) -> str:
 
     shown = deepcopy(result)
     for one in shown.results:
-        one.result = to_show(one.result)
+        one.result, one.exception_info = to_show(one.result), to_show(one.exception_info)
     document = ValidationResultsPageRenderer().render(shown)
     view: Any = DefaultJinjaSectionView()
     parts = [

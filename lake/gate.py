@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -50,7 +51,7 @@ class GateFailed(Exception):
             such = f", such as {'; '.join(map(told, miss.sample))}" if miss.sample else ""
             yield f"- {miss.expectation}: {miss.observed}{such}"
         if self.files:
-            given = " ".join(f"--set-aside {file}" for file in self.files)
+            given = " ".join(f"--set-aside {quote(file)}" for file in self.files)
             yield f"They came from {', '.join(self.files)}. To go on without: tailrace refresh {given} --because REASON"
         yield f"All of it: {self.page}"
 
@@ -93,13 +94,18 @@ class Gate:
 
 
 def offenders(table: Table, rows: Any, missed: list[Expectation], *, by: list[str]) -> list[str]:
-    """The files that miss one of these expectations by themselves; all of them where none does."""
-    files = sorted(files_in(rows))
-    alone = [file for file in files if validate(table.full_name, rows[rows[FILE] == file], missed, told_by=by)[1]]
-    return alone or files
+    """The files that miss one of these expectations by themselves; all of them where none has rows enough to tell."""
+    counts = rows_by_file(rows)
+    alone = []
+    for file, count in sorted(counts.items()):
+        told = [one for one in missed if count >= one.least_rows]
+        if told and validate(table.full_name, rows[rows[FILE] == file], told, told_by=by)[1]:
+            alone.append(file)
+    return alone or sorted(counts)
 
 
-def files_in(rows: Any) -> set[str]:
-    """The files of a pandas or of a Spark frame."""
-    files = rows[[FILE]].drop_duplicates()
-    return set((files.toPandas() if isinstance(files, DataFrame) else files)[FILE])
+def rows_by_file(rows: Any) -> dict[str, int]:
+    """The files of a pandas or of a Spark frame, each with its number of rows."""
+    if isinstance(rows, DataFrame):
+        return {row[FILE]: row["count"] for row in rows.groupBy(FILE).count().collect()}
+    return dict(rows[FILE].value_counts())

@@ -21,6 +21,10 @@ SAMPLED = 3
 one_at_a_time = threading.Lock()
 
 
+class ExpectationError(Exception):
+    """An expectation that Great Expectations does not know, or not with such arguments; the message names it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Miss:
     """An expectation that was not met: what was observed, and some of the rows, where it is about rows."""
@@ -87,7 +91,11 @@ def batch_of(name: str, rows: Any) -> Any:
 
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     sources = context.data_sources
-    source = sources.add_spark("candidates") if isinstance(rows, DataFrame) else sources.add_pandas("candidates")
+    source = (
+        sources.add_spark("candidates", persist=False)
+        if isinstance(rows, DataFrame)
+        else sources.add_pandas("candidates")
+    )
     whole = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
     return whole.get_batch({"dataframe": rows})
 
@@ -96,10 +104,12 @@ def suite_of(name: str, expectations: Sequence[Expectation]) -> Any:
     gx = great_expectations()
     from great_expectations.expectations.registry import get_expectation_impl
 
-    made = [
-        get_expectation_impl(one.name)(**arguments_of(one), meta={NUMBER: number})
-        for number, one in enumerate(expectations)
-    ]
+    made = []
+    for number, one in enumerate(expectations):
+        try:
+            made.append(get_expectation_impl(one.name)(**arguments_of(one), meta={NUMBER: number}))
+        except (gx.exceptions.ExpectationNotFoundError, ValueError) as error:
+            raise ExpectationError(f"{name}: {one} is no expectation of Great Expectations: {error}") from error
     return gx.ExpectationSuite(name=name, expectations=made)
 
 
@@ -110,8 +120,8 @@ def arguments_of(expectation: Expectation) -> dict[str, Any]:
 
 
 def column_of(condition: str) -> str:
-    """A condition as the name of a column; Spark takes a dot in a name for a field's."""
-    return condition.replace(".", "·").replace("`", "'")
+    """A condition as the name of a column that no table has; Spark takes a dot in a name for a field's."""
+    return f"({condition})".replace(".", "·").replace("`", "'")
 
 
 def keys_of(row: dict[str, Any], told_by: Sequence[str]) -> dict[str, Any]:
@@ -120,10 +130,13 @@ def keys_of(row: dict[str, Any], told_by: Sequence[str]) -> dict[str, Any]:
 
 def observed(one: Any) -> str:
     """What was seen instead, in words; also that an expectation could not be worked out."""
-    if "unexpected_count" in one.result:
-        return f"observed {one.result['unexpected_count']:,} of {one.result['element_count']:,} rows that do not"
-    if "observed_value" in one.result:
-        return f"observed {one.result['observed_value']}"
+    found = one.result
+    if {"unexpected_count", "element_count"} <= set(found):
+        return f"observed {found['unexpected_count']:,} of {found['element_count']:,} rows that do not"
+    if found.get("observed_value") is not None:
+        return f"observed {found['observed_value']}"
+    if "unexpected_count" in found:
+        return f"observed {found['unexpected_count']:,} values that are not"
     told = one.exception_info if "exception_message" not in one.exception_info else {"": one.exception_info}
     messages = sorted({info["exception_message"] or "no more is known" for info in told.values()})
     return f"not so: {'; '.join(messages)}"

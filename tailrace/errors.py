@@ -7,6 +7,7 @@ from jobs.gold.refresh import ConcurrentRefreshError
 from jobs.gold.transform import TransformError
 from lake.gate import GateFailed
 from lake.tables import LakeError
+from lake.validation import ExpectationError
 from online.codec import CodecError
 from online.control import LeaseLost
 from online.credentials import CredentialsError
@@ -36,6 +37,7 @@ TOLD = (
     DefinitionError,
     EmbeddedStoreError,
     EventsError,
+    ExpectationError,
     GateFailed,
     ItemKeyError,
     LakeError,

@@ -24,6 +24,7 @@ NOT_TO_BE_RETRIED = frozenset(
         "CommandError",
         "DefinitionError",
         "Differs",
+        "ExpectationError",
         "LandingError",
         "SettingsError",
         "TransformError",
@@ -57,6 +58,7 @@ class TailraceOperator(SparkSubmitOperator):
             jars=options.pop("spark.jars"),
             driver_memory=options.pop("spark.driver.memory"),
             conf=options,
+            durable=False,  # a retry runs again; the report of a try is its own
             env_vars={"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable},
             **kwargs,
         )
@@ -81,6 +83,8 @@ class TailraceOperator(SparkSubmitOperator):
             kind = AirflowFailException if error["kind"] in NOT_TO_BE_RETRIED else AirflowException
             raise kind(error["told"]) from failure
         figures = read_report(report)
+        if not figures:
+            raise AirflowException(f"{self.command} ended well and left no report in {report}; see docs/airflow.md")
         for line in figures["words"]:
             self.log.info(line)
         return figures

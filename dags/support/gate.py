@@ -25,7 +25,7 @@ def quality_gate(layer: str, figures: Any) -> Any:
     """A task that fails with the gate's reason, or else tells the figures and marks what was brought forward."""
     asset = layer_asset(layer)
 
-    @task(task_id="quality_gate", outlets=[asset, VIEWS], retries=0)
+    @task(task_id="quality_gate", outlets=[asset, VIEWS])
     def tell(figures: dict[str, Any]) -> dict[str, Any]:
         if "stopped" in figures:
             raise AirflowFailException(figures["stopped"]["told"])

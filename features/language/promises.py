@@ -11,15 +11,17 @@ def conditions_of(aggregations: Iterable[Aggregation]) -> Iterator[str]:
     """SQL conditions: what is counted in a window is counted in every longer one, and the first is not after the last."""
     lines = tuple(aggregations)
     for line in lines:
-        if isinstance(line, Count | Distinct):
+        if isinstance(line, Count):
             yield " AND ".join(rising(line))
+        elif isinstance(line, Distinct):  # of rows whose number may be a sum, which may fall in a longer window
+            yield " AND ".join(f"{feature.name} >= 0" for feature in line.features)
     for first in lines:
         for last in lines:
             if isinstance(first, First) and isinstance(last, Last) and first.types == last.types:
                 yield f"{first.name} <= {last.name}"
 
 
-def rising(line: Count | Distinct) -> Iterator[str]:
+def rising(line: Count) -> Iterator[str]:
     by_length = sorted(line.windows, key=length_of)
     names = [f"{line.name}_{window.name}" for window in by_length]
     yield f"{names[0]} >= 0"

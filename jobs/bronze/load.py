@@ -78,8 +78,10 @@ class Claim:
 
 def last_claim(lake: Lake) -> Claim:
     state = lake.state(bronze.FILES)
-    told = state.values if state else {}
-    return Claim(lake.last_appended(bronze.FILES), told.get("ends_with"), told.get("listing"))
+    if state is None:
+        return Claim(lake.last_appended(bronze.FILES), None, None)
+    told = state.values  # all of one commit: another load may claim at this moment
+    return Claim(int(told["number"]), told.get("ends_with"), told.get("listing"))
 
 
 def claim(lake: Lake, files: Sequence[LandedFile], *, batch: int, now: datetime, listing: Listing) -> None:

@@ -1,9 +1,10 @@
 """Leave landed files out that the quality gate stopped, so that the rest goes on; who did it and why is kept."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from contracts import bronze, landing, silver
@@ -17,7 +18,7 @@ SILVER = {"events": silver.INTERACTIONS, "documents": silver.DOCUMENTS}
 
 @dataclass(frozen=True)
 class SetAside:
-    """Files that are to be left out, each as `events/new.jsonl`, and why."""
+    """Files that are to be left out, each as `events/new.jsonl`, or `events/new.jsonl@7` of load 7, and why."""
 
     files: tuple[str, ...]
     why: str
@@ -28,15 +29,22 @@ def set_aside(lake: Lake, aside: SetAside, *, now: datetime) -> None:
 
     Raises `LandingError`, and leaves out nothing, where one of them is no such file.
     """
-    waiting = waiting_files(lake)
+    waiting, done = waiting_files(lake), files_aside(lake)
+    rows = []
     for file in aside.files:
-        if file not in waiting:
+        name, _, number = file.partition("@")
+        batches = [batch for batch in waiting.get(name, ()) if number in {"", str(batch)}]
+        if not batches and name not in done:
             told = ", ".join(sorted(waiting)) or "none"
             raise LandingError(
                 f"{file} cannot be set aside: it was not taken yet, or went on to silver; files that wait are {told}"
             )
-    rows = [(*file.split("/", 1), batch, aside.why, now) for file in aside.files for batch in waiting[file]]
-    lake.append(bronze.SET_ASIDE, small_frame(lake.spark, rows, bronze.SET_ASIDE.ddl))
+        if len(batches) > 1:
+            told = ", ".join(f"{name}@{batch}" for batch in sorted(batches))
+            raise LandingError(f"{file} was taken by several loads; say which is to be set aside: {told}")
+        rows += [(*name.split("/", 1), batch, aside.why, now) for batch in batches if batch not in done.get(name, ())]
+    if rows:
+        lake.append(bronze.SET_ASIDE, small_frame(lake.spark, rows, bronze.SET_ASIDE.ddl))
 
 
 def waiting_files(lake: Lake) -> dict[str, list[int]]:
@@ -47,15 +55,29 @@ def waiting_files(lake: Lake) -> dict[str, list[int]]:
         F.col("feed").eqNullSafe(feed) & (F.col("batch") > last_read(lake, table)) for feed, table in SILVER.items()
     ]
     rows = lake.read(bronze.FILES).where(unread[0] | unread[1]).select("feed", "file", "batch").collect()
-    waiting: dict[str, list[int]] = {}
+    return by_name(rows)
+
+
+def files_aside(lake: Lake) -> dict[str, list[int]]:
+    """The files that were ever set aside, each with the numbers of its loads."""
+    if not lake.exists(bronze.SET_ASIDE):
+        return {}
+    return by_name(lake.read(bronze.SET_ASIDE).select("feed", "file", "batch").collect())
+
+
+def by_name(rows: Iterable[Row]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
     for row in rows:
-        waiting.setdefault(f"{row.feed}/{row.file}", []).append(row.batch)
-    return waiting
+        found.setdefault(f"{row.feed}/{row.file}", []).append(row.batch)
+    return found
 
 
 def is_all_read(lake: Lake) -> bool:
     """Whether silver has read every load of both feeds; asked of the logs alone."""
-    return all(lake.last_appended(feed.table) == last_read(lake, SILVER[feed.name]) for feed in landing.FEEDS)
+    return all(
+        lake.exists(SILVER[feed.name]) and lake.last_appended(feed.table) == last_read(lake, SILVER[feed.name])
+        for feed in landing.FEEDS
+    )
 
 
 def last_read(lake: Lake, table: Table) -> int:

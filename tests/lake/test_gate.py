@@ -11,6 +11,7 @@ from lake import commit, data_docs, validation
 from lake.gate import Gate, GateFailed
 from lake.held import ROWS, Held
 from lake.tables import Lake
+from lake.validation import ExpectationError
 
 AT = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 PEOPLE = Table(
@@ -80,6 +81,31 @@ def test_an_expectation_that_cannot_be_worked_out_stops_rows_as_well(spark, gate
         layer="gold", name="odd", fields=PEOPLE.fields, key=PEOPLE.key, expectations=(expect(name, column="nope"),)
     )
     with pytest.raises(GateFailed, match="column='nope'"):
+        gate.audit(table, frame(spark, GOOD))
+
+
+def test_a_condition_may_be_a_column_by_itself(spark, gate, engine):
+    flags = (Column("person", Type.STRING, "who", nullable=False), Column("is_here", Type.BOOL, "a flag"))
+    table = Table(layer="gold", name="flags", fields=flags, key=("person",), expectations=(holds("is_here"),))
+    rows = Held(spark.createDataFrame([("ada", True), ("eve", False)], "person string, is_here boolean"), {ROWS: 2})
+
+    with pytest.raises(GateFailed, match=r"every row to have is_here: observed 1 of 2 rows .* such as person eve"):
+        gate.audit(table, rows)
+
+
+def test_an_expectation_of_values_as_a_whole_tells_what_was_observed(spark, gate, engine):
+    distinct = expect("expect_column_distinct_values_to_be_in_set", column="file", value_set=["b.jsonl"])
+    table = Table(layer="gold", name="odd", fields=PEOPLE.fields, key=PEOPLE.key, expectations=(distinct,))
+
+    with pytest.raises(GateFailed, match="observed 1 values that are not"):
+        gate.audit(table, frame(spark, GOOD))
+
+
+def test_an_expectation_that_does_not_exist_is_named(spark, gate):
+    table = Table(
+        layer="gold", name="odd", fields=PEOPLE.fields, key=PEOPLE.key, expectations=(expect("expect_nonsense"),)
+    )
+    with pytest.raises(ExpectationError, match=r"gold\.odd: expect_nonsense\(\) is no expectation"):
         gate.audit(table, frame(spark, GOOD))
 
 

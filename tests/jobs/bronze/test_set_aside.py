@@ -9,8 +9,8 @@ from contracts import bronze, silver
 from jobs.bronze import load
 from jobs.bronze.batches import LandingError
 from jobs.bronze.load import Loaded
-from jobs.bronze.set_aside import SetAside, waiting_files
-from jobs.silver import interactions
+from jobs.bronze.set_aside import SetAside, is_all_read, waiting_files
+from jobs.silver import documents, interactions
 from lake.gate import Gate, GateFailed
 from lake.tables import Lake
 
@@ -74,6 +74,42 @@ def test_the_rest_goes_on_when_the_file_is_set_aside_and_the_file_never_does(gat
     assert ids(gated, bronze.EVENTS) == {"good", "later"}
     [refused] = gated.read(bronze.QUARANTINE).select("file", "line", "reason").collect()
     assert tuple(refused) == ("clock.jsonl", None, "set aside: its clock was lost")
+
+
+def test_setting_aside_once_more_changes_nothing(gated, landing):
+    aside = SetAside(("events/clock.jsonl",), "its clock was lost")
+    land(landing, "good.jsonl", event("good"))
+    land_a_lost_clock(landing)
+    with pytest.raises(GateFailed):
+        load.run(gated, str(landing), now=NOW)
+    load.run(gated, str(landing), now=LATER, aside=aside)
+    interactions.run(gated)
+
+    assert load.run(gated, str(landing), now=LATER, aside=aside) == Loaded()
+    assert gated.read(bronze.SET_ASIDE).count() == 1
+
+
+def test_of_several_deliveries_of_one_name_the_one_to_set_aside_has_to_be_said(gated, landing):
+    land(landing, "latest.jsonl", event("one"))
+    load.run(gated, str(landing), now=NOW)
+    land(landing, "latest.jsonl", event("two"), event("three"))
+    load.run(gated, str(landing), now=NOW)
+
+    with pytest.raises(LandingError, match=r"events/latest\.jsonl@1, events/latest\.jsonl@2"):
+        load.run(gated, str(landing), now=LATER, aside=SetAside(("events/latest.jsonl",), "bad"))
+    load.run(gated, str(landing), now=LATER, aside=SetAside(("events/latest.jsonl@2",), "bad"))
+    interactions.run(gated)
+
+    assert ids(gated, silver.INTERACTIONS) == {"one"}
+
+
+def test_silver_has_not_read_all_before_it_is_there(gated, landing):
+    load.run(gated, str(landing), now=NOW)
+    before = is_all_read(gated)
+    interactions.run(gated)
+    documents.run(gated)
+
+    assert (before, is_all_read(gated)) == (False, True)
 
 
 def test_a_load_of_nothing_but_files_that_are_set_aside_ends(gated, landing):
