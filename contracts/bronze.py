@@ -3,9 +3,12 @@
 from contracts.expectations import HOLDS, expect
 from contracts.tables import Column, Table, Type
 
+FEED = Column("feed", Type.STRING, "events or documents", nullable=False)
+FILE = Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False)
+
 DELIVERY = (
     Column("delivered_at", Type.TIMESTAMP, "when the file was written: its modification time", nullable=False),
-    Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False),
+    FILE,
     Column("line", Type.INT64, "line (JSON) or row (Parquet) within the file, from 1", nullable=False),
     Column("batch", Type.INT64, "number of the load that took the file, rising", nullable=False),
     Column("ingested_at", Type.TIMESTAMP, "when that load began", nullable=False),
@@ -64,8 +67,8 @@ QUARANTINE = Table(
     layer="bronze",
     name="quarantine",
     fields=(
-        Column("feed", Type.STRING, "events or documents", nullable=False),
-        Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False),
+        FEED,
+        FILE,
         Column("line", Type.INT64, "line or row within the file, from 1; null for a file refused as a whole"),
         Column("reason", Type.STRING, "why it was refused", nullable=False),
         Column("raw", Type.STRING, "the text as it landed; null for a file refused as a whole"),
@@ -80,8 +83,8 @@ FILES = Table(
     layer="bronze",
     name="files",
     fields=(
-        Column("feed", Type.STRING, "events or documents", nullable=False),
-        Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False),
+        FEED,
+        FILE,
         Column("sha256", Type.STRING, "digest of its bytes", nullable=False),
         Column("bytes", Type.INT64, "its size", nullable=False),
         Column("delivered_at", Type.TIMESTAMP, "its modification time", nullable=False),
@@ -97,8 +100,8 @@ SET_ASIDE = Table(
     layer="bronze",
     name="set_aside",
     fields=(
-        Column("feed", Type.STRING, "events or documents", nullable=False),
-        Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False),
+        FEED,
+        FILE,
         Column("batch", Type.INT64, "number of the load that claimed it", nullable=False),
         Column("why", Type.STRING, "why somebody left it out", nullable=False),
         Column("set_aside_at", Type.TIMESTAMP, "when", nullable=False),

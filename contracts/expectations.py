@@ -25,7 +25,9 @@ class Expectation:
 
     def __str__(self) -> str:
         if self.condition is not None:
-            return f"expected every row to have {self.condition}"
+            share = self.arguments.get("mostly", 1)
+            rows = "every row" if share == 1 else f"{share:.0%} of the rows"
+            return f"expected {rows} to have {self.condition}"
         return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
 
 

@@ -17,7 +17,7 @@ TEMPORARY_PREFIXES = (".", "_")
 TEMPORARY_SUFFIXES = (".tmp", ".part", ".partial", ".inprogress", ".crdownload", ".filepart")
 
 LINES = (
-    Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False),
+    bronze.FILE,
     Column("line", Type.INT64, "line or row within the file, from 1", nullable=False),
     Column("reason", Type.STRING, "why it was refused; null for a usable line"),
 )

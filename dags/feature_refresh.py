@@ -148,10 +148,8 @@ def feature_refresh() -> None:
 
     with TaskGroup("gold") as gold:
         # Time alone changes gold, so that it runs where silver was skipped.
-        maintain = TailraceOperator(
-            task_id="refresh", command="run gold", arguments=of_gold, trigger_rule="none_failed"
-        )
-        quality_gate("gold", maintain.output)
+        refresh = TailraceOperator(task_id="refresh", command="run gold", arguments=of_gold, trigger_rule="none_failed")
+        quality_gate("gold", refresh.output)
 
     publish = TailraceOperator(
         task_id="publish", command="run publish", arguments=of_publish, outlets=[layer_asset("store")]

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
+
+from lake.files import put
 
 # So many pages are kept of each table.
 KEPT = 20
@@ -38,8 +39,8 @@ EXTERNAL = re.compile(r"<script\b.*?</script>|<(?:link|img)\b[^>]*>", re.DOTALL 
 def write(folder: Path, table: str, result: Any) -> Path:
     """Write the page of one result and the index of all; returns the page."""
     now = datetime.now(UTC)
-    name = f"{now:%Y%m%dT%H%M%S%f}Z-{'passed' if result.success else 'stopped'}.html"
     verdict = "passed" if result.success else "stopped"
+    name = f"{now:%Y%m%dT%H%M%S%f}Z-{verdict}.html"
     title = f"{table}, {now:%Y-%m-%d %H:%M:%S} UTC"
     head = f'<p><a href="../index.html">All tables</a></p><h1>{escape(title)}: <span class="{verdict}">{verdict}</span></h1>'
     page = folder / table / name
@@ -97,11 +98,3 @@ def link(page: Path) -> str:
 def pages_of(folder: Path) -> list[Path]:
     """Newest first."""
     return sorted(folder.glob("*.html"), reverse=True)
-
-
-def put(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{uuid4().hex}.partial")
-    partial.write_text(text)
-    partial.replace(path)

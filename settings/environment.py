@@ -69,8 +69,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             writes=writes(value["TAILRACE_STORE_WRITES"], url=value["TAILRACE_STORE_URL"]),
         ),
         schedule=ScheduleSettings(
-            refresh_minutes=positive("TAILRACE_REFRESH_MINUTES", value, number=int),
-            deadline_minutes=number_of("TAILRACE_DEADLINE_MINUTES", value),
+            refresh_minutes=part_of_an_hour("TAILRACE_REFRESH_MINUTES", value),
+            deadline_minutes=positive_or_never("TAILRACE_DEADLINE_MINUTES", value),
             alerts=function(value["TAILRACE_ALERTS"]),
         ),
     )
@@ -115,7 +115,14 @@ def positive(name: str, value: Mapping[str, str], *, number: type[N]) -> N:
     return parsed
 
 
-def number_of(name: str, value: Mapping[str, str]) -> float:
+def part_of_an_hour(name: str, value: Mapping[str, str]) -> int:
+    minutes = positive(name, value, number=int)
+    if 60 % minutes:
+        raise SettingsError(f"{name}={minutes} does not divide an hour; take 5, 10, 15, 20, 30 or the like")
+    return minutes
+
+
+def positive_or_never(name: str, value: Mapping[str, str]) -> float:
     """A number that may be 0, which then stands for never."""
     return 0.0 if value[name] == "0" else positive(name, value, number=float)
 

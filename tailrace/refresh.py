@@ -104,7 +104,6 @@ def refresh(
     began = time.monotonic()
     as_of = as_of or last_tick(datetime.now(UTC))
     views = home.chosen.batch_views.values()
-    home.gate.prepare()
     progress("starting Spark")
     gold.check_as_of(home.lake, () if full else views, as_of)  # before anything is taken in
     before = maintenance.versions(home.lake, home.definitions)

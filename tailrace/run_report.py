@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from lake.files import put
 from lake.gate import GateFailed
 from tailrace import report
 from tailrace.errors import TOLD
@@ -37,31 +38,27 @@ def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
 
 
 def write(path: Path, figures: Json) -> None:
-    """Write a report so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(orjson.dumps(figures))
-    partial.replace(path)
+    put(path, orjson.dumps(figures).decode())
 
 
 def words_of(what: str, figures: Json) -> Iterator[str]:
     if "stopped" in figures:
         yield figures["stopped"]["told"]
         return
-    if what == "maintain":
-        yield from report.maintained_lines(figures["tables"])
-        return
-    if what == "reconcile":
-        yield compared_line(figures)
-        return
-    if what == "bronze":
-        yield report.landed_line(figures)
-    elif what == "silver":
-        yield f"Silver is at load {figures['load']}."
-    else:
-        tell = gold_line if what == "gold" else push_line
-        yield from (tell(name, view) for name, view in figures["views"].items())
-    yield from report.gate_lines(figures["gates"])
+    match what:
+        case "bronze":
+            yield report.landed_line(figures)
+        case "silver":
+            yield f"Silver is at load {figures['load']}."
+        case "gold":
+            yield from (gold_line(name, view) for name, view in figures["views"].items())
+        case "publish":
+            yield from (push_line(name, view) for name, view in figures["views"].items())
+        case "maintain":
+            yield from report.maintained_lines(figures["tables"])
+        case "reconcile":
+            yield compared_line(figures)
+    yield from report.gate_lines(figures.get("gates", {}))
 
 
 def compared_line(found: Json) -> str:

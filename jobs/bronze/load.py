@@ -51,8 +51,9 @@ def run(lake: Lake, landing_folder: str, *, now: datetime, aside: SetAside | Non
         set_aside(lake, aside, now=now)
     loaded = Loaded()
     last = last_claim(lake)
-    if last.number and not is_finished(lake, last):
-        loaded += load_batch(lake, landing_folder, read_batch(lake, last.number))
+    cut_off = unfinished(lake, last)
+    if cut_off:
+        loaded += load_batch(lake, landing_folder, cut_off)
     listing = Listing.of(lake, landing_folder)
     if listing.digest == last.listing:
         return loaded
@@ -90,12 +91,15 @@ def claim(lake: Lake, files: Sequence[LandedFile], *, batch: int, now: datetime,
     lake.append_once(bronze.FILES, rows, number=batch, ends_with=ends_with, listing=listing.digest)
 
 
-def is_finished(lake: Lake, last: Claim) -> bool:
-    """Whether the last append of a batch was made; which that is follows from its files, those set aside left out."""
-    for table in bronze.TABLES:
-        if table.full_name == last.ends_with and lake.last_appended(table) >= last.number:
-            return True
-    return lake.last_appended(tables_of(read_batch(lake, last.number).files)[-1]) >= last.number
+def unfinished(lake: Lake, last: Claim) -> Batch | None:
+    """The batch of the newest claim if its last append was not made; which that is follows from the files left in it."""
+    if not last.number:
+        return None
+    ends_with = [table for table in bronze.TABLES if table.full_name == last.ends_with]
+    if any(lake.last_appended(table) >= last.number for table in ends_with):
+        return None
+    batch = read_batch(lake, last.number)  # some of its files may have been set aside since
+    return None if lake.last_appended(tables_of(batch.files)[-1]) >= last.number else batch
 
 
 def tables_of(files: Iterable[LandedFile]) -> list[Table]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
@@ -13,7 +15,7 @@ from jobs.bronze.batches import LandingError
 from lake.session import small_frame
 from lake.tables import Lake
 
-SILVER = {"events": silver.INTERACTIONS, "documents": silver.DOCUMENTS}
+SILVER = {landing.EVENTS.name: silver.INTERACTIONS, landing.DOCUMENTS.name: silver.DOCUMENTS}
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,9 @@ def waiting_files(lake: Lake) -> dict[str, list[int]]:
     """The files that loads have taken and silver has not read, each with the numbers of these loads."""
     if not lake.exists(bronze.FILES):
         return {}
-    unread = [
-        F.col("feed").eqNullSafe(feed) & (F.col("batch") > last_read(lake, table)) for feed, table in SILVER.items()
-    ]
-    rows = lake.read(bronze.FILES).where(unread[0] | unread[1]).select("feed", "file", "batch").collect()
-    return by_name(rows)
+    unread = [(F.col("feed") == feed) & (F.col("batch") > last_read(lake, table)) for feed, table in SILVER.items()]
+    waiting = lake.read(bronze.FILES).where(reduce(or_, unread))
+    return by_name(waiting.select("feed", "file", "batch").collect())
 
 
 def files_aside(lake: Lake) -> dict[str, list[int]]:
@@ -75,7 +75,7 @@ def by_name(rows: Iterable[Row]) -> dict[str, list[int]]:
 def is_all_read(lake: Lake) -> bool:
     """Whether silver has read every load of both feeds; asked of the logs alone."""
     return all(
-        lake.exists(SILVER[feed.name]) and lake.last_appended(feed.table) == last_read(lake, SILVER[feed.name])
+        lake.exists(SILVER[feed.name]) and last_read(lake, SILVER[feed.name]) == lake.last_appended(feed.table)
         for feed in landing.FEEDS
     )
 

@@ -163,6 +163,33 @@ def test_what_is_no_positive_number_is_refused(name, text):
         read_settings({name: text})
 
 
+def test_refreshes_come_at_even_intervals_are_late_or_never_and_tell_a_function_that_is_named():
+    schedule = read_settings(
+        {"TAILRACE_REFRESH_MINUTES": "5", "TAILRACE_DEADLINE_MINUTES": "0", "TAILRACE_ALERTS": "ours.paging:page"}
+    ).schedule
+
+    assert (schedule.refresh_minutes, schedule.deadline_minutes, schedule.alerts) == (5, 0, "ours.paging:page")
+    assert read_settings({"TAILRACE_DEADLINE_MINUTES": "7.5"}).schedule.deadline_minutes == 7.5
+    assert read_settings({}).schedule.alerts is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("TAILRACE_REFRESH_MINUTES", "7", "does not divide an hour"),
+        ("TAILRACE_REFRESH_MINUTES", "90", "does not divide an hour"),
+        ("TAILRACE_REFRESH_MINUTES", "0", "is not a positive number"),
+        ("TAILRACE_DEADLINE_MINUTES", "-1", "is not a positive number"),
+        ("TAILRACE_ALERTS", "ours.paging", "names no function"),
+        ("TAILRACE_ALERTS", ":page", "names no function"),
+        ("TAILRACE_ALERTS", "ours:pa ge", "names no function"),
+    ],
+)
+def test_a_schedule_that_airflow_could_not_keep_is_refused(name, text, said):
+    with pytest.raises(SettingsError, match=f"{name}={text} {said}"):
+        read_settings({name: text})
+
+
 @pytest.mark.parametrize("name", ["TAILRACE_SHUFFLE_PARTITIONS", "TAILRACE_STORE_IN_FLIGHT"])
 def test_what_counts_things_takes_whole_numbers_only(name):
     with pytest.raises(SettingsError, match=name):

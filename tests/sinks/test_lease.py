@@ -75,6 +75,21 @@ def test_renewals_keep_a_lease_past_its_time(address):
         assert try_to_take(address) is None
 
 
+def test_a_lease_is_renewed_at_once(address):
+    taken = lease.take(address, "visits", SECONDS)
+    before = found(address).lease_until
+    done = threading.Event()
+    renewing = threading.Thread(target=lease.renew, args=(address, "visits", taken.sequence, 600, done))
+    renewing.start()
+    for _ in range(100):
+        if found(address).lease_until > before:
+            break
+        time.sleep(0.05)
+    lease.stop(renewing, done)
+
+    assert found(address).lease_until > before
+
+
 def test_renewing_ends_with_the_block(address):
     before = threading.active_count()
     with leased(address, "visits", seconds=SECONDS):

@@ -30,6 +30,23 @@ def test_figures_are_written_with_words_for_people(tmp_path):
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["bronze.json"]
 
 
+def test_what_a_layer_did_is_told_view_by_view():
+    gold = {"changed": 1, "gold_rows": 2_000, "how": "full", "why": "asked for", "seconds": 1.26}
+    pushed = {"pushed": 3, "removed": 2, "suppressed": 1, "why": "the log has a hole", "seconds": 0.5}
+    gates = {"gold.a": {"rows": 1, "expectations": 4, "seconds": 0.2}}
+
+    of_gold = reported("gold", lambda: {"views": {"a": gold}, "gates": gates}, None)
+    of_publish = reported("publish", lambda: {"views": {"a": pushed}, "gates": {}}, None)
+
+    assert of_gold["words"] == [
+        "a: 1 of 2,000 rows changed, full (asked for), 1.3 s.",
+        "Quality gate: 1 new rows of 1 tables met all of 4 expectations, 0.2 s.",
+    ]
+    assert of_publish["words"] == [
+        "a: 3 values written, 2 removed, 1 equal, compared as a whole because the log has a hole, 0.5 s."
+    ]
+
+
 def test_what_the_gate_stopped_is_told_in_the_report_or_raised_where_there_is_none(tmp_path):
     told = reported("bronze", stop, tmp_path / "report.json")
 

@@ -185,6 +185,20 @@ def test_where_nothing_changed_in_the_landing_folder_a_load_is_no_job_for_spark(
     assert jobs() == before
 
 
+def test_a_claim_is_read_whole_from_one_commit_as_another_load_may_claim_meanwhile(lake, tmp_path, monkeypatch):
+    land(tmp_path / "events" / "a.jsonl", event("e1"))
+    load.run(lake, str(tmp_path), now=NOW)
+    monkeypatch.setattr(lake, "last_appended", lambda _: pytest.fail("the log was read again"))
+
+    claim = load.last_claim(lake)
+
+    assert (claim.number, claim.ends_with, claim.listing) == (
+        1,
+        "bronze.events",
+        Listing.of(lake, str(tmp_path)).digest,
+    )
+
+
 @pytest.mark.parametrize("folders", [(), ("events", "documents")])
 def test_an_empty_landing_folder_loads_nothing(lake, tmp_path, folders):
     for folder in folders:
