@@ -8,7 +8,7 @@ COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-vers
 ROUNDS ?= 20
 KILLS ?= 200
 
-.PHONY: help setup demo test test-slow soak check format lock clean
+.PHONY: help setup demo up down status test test-slow soak check format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -23,6 +23,15 @@ setup: ## make .venv and .tools ready; quick when they are. PYTHON=python3.12 pi
 # GIT and EVENTS reach the shell as environment variables: any character is safe in a path.
 demo: setup ## show it all at work. GIT=path takes a repository's history, EVENTS=path a file of events, TAILRACE_HOME=path keeps the state there
 	@.venv/bin/tailrace demo $${GIT:+--git "$$GIT"} $${EVENTS:+--events "$$EVENTS"}
+
+up: setup ## start Airflow, the store and the reader in the background. TAILRACE_HOME=path keeps the state there
+	@.venv/bin/tailrace up
+
+down: setup ## stop them, once running tasks have ended
+	@.venv/bin/tailrace down
+
+status: setup ## say what runs, whether it is healthy, and where
+	@.venv/bin/tailrace status
 
 test: setup ## run the quick tests
 	@.venv/bin/pytest -m "not slow"

@@ -1,11 +1,9 @@
 """Every night: small files are rewritten, and what no table, view or cursor needs any more is removed."""
 
-from datetime import UTC, datetime
-
 from airflow.sdk import dag
 
 from dags.support.application import TailraceOperator
-from dags.support.defaults import TASKS
+from dags.support.defaults import TASKS, daily
 
 DOC = """
 ### Maintain the tables
@@ -21,8 +19,7 @@ Owner: `search-ranking`
 
 
 @dag(
-    schedule="17 3 * * *",
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    schedule=daily("17 3 * * *"),
     catchup=False,
     max_active_runs=1,
     tags=["tailrace"],

@@ -1,11 +1,9 @@
 """Every day: gold and the online store are compared key by key."""
 
-from datetime import UTC, datetime
-
 from airflow.sdk import Context, Param, dag
 
 from dags.support.application import TailraceOperator
-from dags.support.defaults import TASKS
+from dags.support.defaults import TASKS, daily
 
 DOC = """
 ### Compare gold and the online store
@@ -25,8 +23,7 @@ def repair(context: Context) -> list[str]:
 
 
 @dag(
-    schedule="47 4 * * *",
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    schedule=daily("47 4 * * *"),
     catchup=False,
     max_active_runs=1,
     params={

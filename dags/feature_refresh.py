@@ -49,8 +49,8 @@ PARAMS = {
         description="A quarter of an hour, UTC. Left empty: the last one.",
     ),
     "views": Param(
-        [],
-        type="array",
+        None,
+        type=["null", "array"],
         items={"type": "string"},
         title="Views",
         description="Left empty: all of them.",
@@ -69,8 +69,8 @@ PARAMS = {
         section="When something was stopped",
     ),
     "set_aside": Param(
-        [],
-        type="array",
+        None,
+        type=["null", "array"],
         items={"type": "string"},
         title="Set files aside",
         description="Files that the quality gate stopped, one a line, such as events/new.jsonl.",
@@ -93,11 +93,11 @@ def planned(context: Context) -> str:
 
 
 def of_views(context: Context) -> list[str]:
-    return [word for view in context["params"]["views"] for word in ("--view", view)]
+    return [word for view in context["params"]["views"] or () for word in ("--view", view)]
 
 
 def of_bronze(context: Context) -> list[str]:
-    files = [word for file in context["params"]["set_aside"] for word in ("--set-aside", file)]
+    files = [word for file in context["params"]["set_aside"] or () for word in ("--set-aside", file)]
     return [*files, "--because", context["params"]["because"] or "no reason given"] if files else []
 
 

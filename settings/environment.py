@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from settings.model import WRITES, ScheduleSettings, Settings, SparkSettings, StoreSettings, Writes
+from settings.model import WRITES, LocalSettings, ScheduleSettings, Settings, SparkSettings, StoreSettings, Writes
 
 N = TypeVar("N", int, float)
 
@@ -34,6 +34,9 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_REFRESH_MINUTES": "15",
     "TAILRACE_DEADLINE_MINUTES": "15",
     "TAILRACE_ALERTS": "",
+    "TAILRACE_AIRFLOW_PORT": "8080",
+    "TAILRACE_READER_PORT": "6566",
+    "TAILRACE_READER_WORKERS": "1",
 }
 
 
@@ -72,6 +75,11 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             refresh_minutes=part_of_an_hour("TAILRACE_REFRESH_MINUTES", value),
             deadline_minutes=positive_or_never("TAILRACE_DEADLINE_MINUTES", value),
             alerts=function(value["TAILRACE_ALERTS"]),
+        ),
+        local=LocalSettings(
+            airflow_port=port("TAILRACE_AIRFLOW_PORT", value),
+            reader_port=port("TAILRACE_READER_PORT", value),
+            reader_workers=positive("TAILRACE_READER_WORKERS", value, number=int),
         ),
     )
 
@@ -113,6 +121,13 @@ def positive(name: str, value: Mapping[str, str], *, number: type[N]) -> N:
     if not 0 < parsed < 1e9:
         raise SettingsError(f"{name}={value[name]} is not a positive number")
     return parsed
+
+
+def port(name: str, value: Mapping[str, str]) -> int:
+    number = positive(name, value, number=int)
+    if number > 65535:
+        raise SettingsError(f"{name}={number} is no port; take one up to 65535")
+    return number
 
 
 def part_of_an_hour(name: str, value: Mapping[str, str]) -> int:

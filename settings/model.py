@@ -48,6 +48,15 @@ class ScheduleSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LocalSettings:
+    """What `tailrace up` starts on this machine, and on which ports of loopback."""
+
+    airflow_port: int
+    reader_port: int
+    reader_workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """One home: its landing folder, lake, online store and definitions.
 
@@ -62,3 +71,4 @@ class Settings:
     spark: SparkSettings
     store: StoreSettings
     schedule: ScheduleSettings
+    local: LocalSettings

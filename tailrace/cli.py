@@ -9,7 +9,15 @@ import typer
 
 from serving.catalogue import catalogue
 from settings import read_settings
-from tailrace import bench_commands, check_commands, event_commands, refresh_commands, report, store_commands
+from tailrace import (
+    bench_commands,
+    check_commands,
+    event_commands,
+    local_commands,
+    refresh_commands,
+    report,
+    store_commands,
+)
 from tailrace.errors import TOLD, CommandError
 from tailrace.output import AsJson, ReportTo, aside, progress, show
 from tailrace.refresh import Home
@@ -18,6 +26,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="A feature st
 app.add_typer(refresh_commands.app)
 app.add_typer(event_commands.app, name="events")
 app.add_typer(store_commands.app, name="store")
+app.add_typer(local_commands.app)
 app.add_typer(bench_commands.app, name="bench")
 app.add_typer(check_commands.app)
 features_app = typer.Typer(no_args_is_help=True, help="The feature definitions.")

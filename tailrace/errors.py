@@ -21,6 +21,7 @@ from sinks.deeds import PushError
 from sinks.lease import PushUnderWay
 from sinks.protocol import PushFirst, StoreAhead
 from tailrace.events.errors import EventsError
+from tailrace.local.service import LocalError
 
 
 class CommandError(Exception):
@@ -43,6 +44,7 @@ TOLD = (
     LakeError,
     LandingError,
     LeaseLost,
+    LocalError,
     OSError,  # a file that is not there or may not be written: it names the file
     PushError,
     PushFirst,

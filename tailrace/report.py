@@ -1,6 +1,6 @@
 """How results are shown: tables for people, one JSON object for programs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -116,7 +116,7 @@ def landed_line(landed: Json) -> str:
     return f"{line}, {refused:,} to quarantine (table bronze.quarantine says why)" if refused else line
 
 
-def plain_table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> Table:
+def plain_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> Table:
     """A table whose numbers stand to the right."""
     table = Table(title=title)
     numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]

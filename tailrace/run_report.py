@@ -1,5 +1,6 @@
 """What a command tells whoever scheduled it: figures, words, and what went wrong."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ Json = dict[str, Any]
 
 
 def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
-    """Run a layer or a command; its figures with `words` for people, written to a file as well if one is given.
+    """Run a layer or a command; its figures with its `seconds` and with `words` for people, written to a file as well if
+    one is given.
 
     Where there is a file, rows that the quality gate stopped are told there under `stopped` rather than raised; other
     errors are told there under `error` and raised.
     """
+    began = time.monotonic()
     try:
         figures = run()
     except GateFailed as failed:
@@ -30,7 +33,7 @@ def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
         if to is not None:
             write(to, {"error": {"kind": type(error).__name__, "told": str(error)}})
         raise
-    figures = {"of": what, **figures}
+    figures = {"of": what, "seconds": time.monotonic() - began, **figures}
     figures["words"] = list(words_of(what, figures))
     if to is not None:
         write(to, figures)

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,7 +58,7 @@ class TailraceOperator(SparkSubmitOperator):
             name=f"tailrace-{command.replace(' ', '-')}",
             jars=options.pop("spark.jars"),
             driver_memory=options.pop("spark.driver.memory"),
-            conf=options,
+            conf=options | {"spark.log.level": "WARN"},  # of Spark's own lines; those of the application stay
             durable=False,  # a retry runs again; the report of a try is its own
             env_vars={"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable},
             **kwargs,
@@ -74,6 +75,7 @@ class TailraceOperator(SparkSubmitOperator):
         report = report_file(read_settings(), context)
         self.application_args = [*self.command.split(), *self.arguments(context), "--report", str(report)]
         report.unlink(missing_ok=True)
+        began = time.monotonic()
         try:
             super().execute(context)
         except (AirflowException, RuntimeError) as failure:
@@ -85,8 +87,12 @@ class TailraceOperator(SparkSubmitOperator):
         figures = read_report(report)
         if not figures:
             raise AirflowException(f"{self.command} ended well and left no report in {report}; see docs/airflow.md")
+        seconds = time.monotonic() - began
         for line in figures["words"]:
             self.log.info(line)
+        self.log.info(
+            "%.1f s, of which the start of the application took %.1f s", seconds, seconds - figures["seconds"]
+        )
         return figures
 
 

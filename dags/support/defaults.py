@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from airflow.timetables.trigger import CronTriggerTimetable
+
 from dags.support import alerts
 
 # Retries are for outages; what another try would only repeat fails at once (dags/support/application.py).
@@ -13,3 +15,8 @@ TASKS = {
     "max_retry_delay": timedelta(minutes=5),
     "on_failure_callback": alerts.failed,
 }
+
+
+def daily(cron: str) -> CronTriggerTimetable:
+    """A schedule whose first run comes at its next time, rather than when the DAG is first seen."""
+    return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.dags.landed import event, land
+
 
 @pytest.fixture(scope="module")
 def found(airflow):
@@ -51,10 +53,10 @@ def test_the_form_of_a_refresh_has_typed_fields_that_may_be_left_empty(found):
 
     assert {name: schema["type"] for name, schema in params.items()} == {
         "as_of": ["null", "string"],
-        "views": "array",
+        "views": ["null", "array"],
         "full": "boolean",
         "allow": ["null", "string"],
-        "set_aside": "array",
+        "set_aside": ["null", "array"],
         "because": ["null", "string"],
     }
     assert params["as_of"]["format"] == "date-time"
@@ -66,17 +68,6 @@ def test_the_interval_and_the_deadline_are_settings(airflow):
     dag = found["dags"]["feature_refresh"]
 
     assert (dag["schedule"], dag["late"]) == ("*/5 * * * *", False)
-
-
-def event(number, **changed):
-    base = {"event_id": f"e{number}", "event_type": "view", "actor_id": "u1", "document_id": "d1"}
-    return base | {"occurred_at": "2026-03-10T11:50:00Z"} | changed
-
-
-def land(home, name, *events):
-    folder = home / "landing" / "events"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text("".join(json.dumps(one) + "\n" for one in events))
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""Everything on one machine: Airflow, the store and the reader, in the background."""

@@ -1,0 +1,120 @@
+"""One process that goes on in the background: started, found again, and stopped with all that it started."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from lake.files import put
+
+# Two processes of one id never began so close together.
+SAME_SECONDS = 1.0
+
+
+class LocalError(Exception):
+    """Something cannot be started or stopped here; the message names it, its log or its setting, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A command, the environment it gets, and the folder of its log and of the record by which it is found again.
+
+    `stop_seconds` is how long it may take to end what is under way.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    folder: Path
+    stop_seconds: float
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / f"{self.name}.json"
+
+
+def start(service: Service) -> None:
+    """Start a process that does not end with its terminal; the log of the one before stays beside its own."""
+    service.folder.mkdir(parents=True, exist_ok=True)
+    if service.log.exists():
+        service.log.replace(service.log.with_suffix(".log.before"))
+    with service.log.open("ab") as output:
+        process = subprocess.Popen(
+            service.command,
+            env=service.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    put(service.record, json.dumps({"pid": process.pid, "since_boot": since_boot(psutil.Process(process.pid))}))
+
+
+def find(service: Service) -> psutil.Process | None:
+    """The running process; None where it was never started, or has ended."""
+    try:
+        recorded = json.loads(service.record.read_text())
+        process = psutil.Process(recorded["pid"])
+        ended = process.status() == psutil.STATUS_ZOMBIE
+        another = abs(since_boot(process) - recorded["since_boot"]) > SAME_SECONDS
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return None
+    return None if ended or another else process
+
+
+def since_boot(process: psutil.Process) -> float:
+    """When a process began, by a clock that nobody sets."""
+    return float(process.create_time() - psutil.boot_time())
+
+
+def stop(service: Service) -> bool:
+    """End a process, and then whatever it left behind; False where nothing ran."""
+    process = find(service)
+    if process is not None:
+        process.terminate()
+        try:
+            process.wait(service.stop_seconds)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for straggler in left_behind(service):
+        straggler.kill()
+    service.record.unlink(missing_ok=True)
+    return process is not None
+
+
+def left_behind(service: Service) -> Iterator[psutil.Process]:
+    """What is left of the session that a service began, once it has ended itself."""
+    try:
+        session = json.loads(service.record.read_text())["pid"]
+    except FileNotFoundError:
+        return
+    if runs(session):
+        return  # the id went to another process: a session keeps it from that while anything of it is left
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == session:
+                yield process
+        except ProcessLookupError:
+            continue
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def last_lines(service: Service, *, count: int = 5) -> str:
+    """The end of a service's log."""
+    lines = service.log.read_text(errors="replace").splitlines() if service.log.exists() else []
+    return "\n".join(lines[-count:])

@@ -1,0 +1,198 @@
+"""Start, look at and stop everything of one home: store, reader, Airflow."""
+
+import fcntl
+import os
+import socket
+import sys
+import time
+import urllib.error
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from online import embedded
+from online.embedded import DIRECT, HOST
+from settings import Settings
+from tailrace.local import airflow
+from tailrace.local.service import LocalError, Service, find, last_lines, start, stop
+
+READER = "reader"
+STORE = "store"
+STOP_SECONDS = 20.0
+START_SECONDS = 180.0
+LOOK_SECONDS = 0.3
+
+# A reader that ends tells at once of a definition that cannot be used; a scheduler that finds no API fails its first tasks.
+WAITED_FOR = {READER, airflow.API_SERVER}
+
+STOPPED, STARTING, HEALTHY, UNHEALTHY = "stopped", "starting", "healthy", "unhealthy"
+
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One service: its state, its process and address where it has them, and the log that tells more."""
+
+    state: str
+    pid: int | None
+    address: str | None
+    log: str | None
+
+
+def up(settings: Settings, told: Told) -> dict[str, Found]:
+    """Start what does not run, in order, and wait until all is healthy.
+
+    Raises `LocalError` where a port is taken or a service ends or does not get healthy; what was started is stopped then.
+    """
+    with alone(settings):
+        missing = [service for service in services(settings) if find(service) is None]
+        refuse_taken_ports(settings, missing)
+        try:
+            bring_up(settings, missing, told)
+        except BaseException:
+            for service in reversed(missing):
+                stop(service)
+            raise
+    return status(settings)
+
+
+def bring_up(settings: Settings, missing: list[Service], told: Told) -> None:
+    told(STORE)
+    embedded.store_url(settings)
+    for service in missing:
+        if service.name == airflow.API_SERVER:
+            told("Airflow's database")
+            airflow.migrate(settings)
+        told(service.name)
+        start(service)
+        if service.name in WAITED_FOR:
+            wait_for(settings, service.name)
+    for service in services(settings):
+        told(f"{service.name}, until it is healthy")
+        wait_for(settings, service.name)
+
+
+def down(settings: Settings, told: Told) -> list[str]:
+    """Stop all of it, the scheduler first and once its running tasks have ended; the names of what ran."""
+    with alone(settings):
+        stopped = []
+        for service in reversed(services(settings)):
+            drains = service.name == airflow.SCHEDULER
+            told(f"{service.name}, which waits for its running tasks" if drains else service.name)
+            if stop(service):
+                stopped.append(service.name)
+        told(STORE)
+        if settings.store.url is None and embedded.stop(settings):
+            stopped.append(STORE)
+    return stopped
+
+
+def status(settings: Settings) -> dict[str, Found]:
+    """How each service is, in the order in which they start."""
+    health = airflow.health(settings)
+    found = {STORE: store_status(settings)}
+    for service in services(settings):
+        process = find(service)
+        found[service.name] = Found(
+            state=state_of(settings, service.name, health) if process else STOPPED,
+            pid=process.pid if process else None,
+            address=addresses(settings).get(service.name),
+            log=str(service.log),
+        )
+    return found
+
+
+def services(settings: Settings) -> list[Service]:
+    port, workers = settings.local.reader_port, settings.local.reader_workers
+    reader = Service(
+        name=READER,
+        command=(sys.executable, "-m", "serving", "--port", str(port), "--workers", str(workers)),
+        environment=os.environ | {"TAILRACE_HOME": str(settings.home)},
+        folder=folder(settings),
+        stop_seconds=STOP_SECONDS,
+    )
+    return [reader, *airflow.services(settings, folder(settings))]
+
+
+def folder(settings: Settings) -> Path:
+    """Where logs are, and the records by which the processes are found again."""
+    return settings.home / "run"
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    return {READER: f"http://{HOST}:{settings.local.reader_port}", airflow.API_SERVER: airflow.url(settings)}
+
+
+def state_of(settings: Settings, name: str, health: dict[str, str]) -> str:
+    """The state of a service whose process runs."""
+    if name == READER:
+        return HEALTHY if answers(f"{addresses(settings)[READER]}/health") else STARTING
+    told = health.get(name, "unknown")
+    return told if told in {HEALTHY, UNHEALTHY} else STARTING
+
+
+def store_status(settings: Settings) -> Found:
+    if settings.store.url:
+        state = HEALTHY if answers(settings.store.url) else UNHEALTHY
+        return Found(state=state, pid=None, address=settings.store.url, log=None)
+    running = embedded.status(settings)
+    if running is None:
+        return Found(state=STOPPED, pid=None, address=None, log=None)
+    state = HEALTHY if answers(running.url) else UNHEALTHY
+    return Found(state=state, pid=running.pid, address=running.url, log=str(settings.home / "store" / "store.log"))
+
+
+def answers(url: str) -> bool:
+    try:
+        with DIRECT.open(url, timeout=3):
+            return True
+    except urllib.error.HTTPError:
+        return True  # it speaks HTTP
+    except OSError:
+        return False
+
+
+def wait_for(settings: Settings, name: str) -> None:
+    """Wait until a service is healthy; `LocalError` where it ends, or takes too long."""
+    service = next(one for one in services(settings) if one.name == name)
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        if find(service) is None:
+            raise LocalError(f"{name} has ended; the end of its log, {service.log}:\n{last_lines(service)}")
+        if state_of(settings, name, airflow.health(settings)) == HEALTHY:
+            return
+        if time.monotonic() > deadline:
+            raise LocalError(f"{name} is not healthy after {START_SECONDS:g} s; its log is {service.log}")
+        time.sleep(LOOK_SECONDS)
+
+
+def refuse_taken_ports(settings: Settings, missing: list[Service]) -> None:
+    ports = {
+        READER: ("TAILRACE_READER_PORT", settings.local.reader_port),
+        airflow.API_SERVER: ("TAILRACE_AIRFLOW_PORT", settings.local.airflow_port),
+    }
+    for service in missing:
+        if service.name in ports and is_taken(ports[service.name][1]):
+            setting, port = ports[service.name]
+            raise LocalError(f"port {port} is taken by another program; set {setting} to a free one for {service.name}")
+
+
+def is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+@contextmanager
+def alone(settings: Settings) -> Iterator[None]:
+    """Let a second `up` or `down` of the same home wait for the first."""
+    folder(settings).mkdir(parents=True, exist_ok=True)
+    with (folder(settings) / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

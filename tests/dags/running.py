@@ -1,0 +1,110 @@
+"""An Airflow that `tailrace up` started, talked to by its REST interface."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import psutil
+
+TAILRACE = Path(sys.executable).parent / "tailrace"
+ENDED = {"success", "failed"}
+
+
+def at_a_terminal(command, environment):
+    """Run a command at a terminal of its own, which closes when the command ends; returns what it showed."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(command[0], [str(word) for word in command], environment)
+    shown = b""
+    while True:
+        try:
+            some = os.read(terminal, 4096)
+        except OSError:  # how a terminal ends on Linux
+            break
+        shown += some
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), shown.decode(errors="replace")
+
+
+class Running:
+    """One home with everything running in it."""
+
+    def __init__(self, home, *, airflow_port, reader_port, **variables):
+        self.home = home
+        self.url = f"http://127.0.0.1:{airflow_port}"
+        ports = {"TAILRACE_AIRFLOW_PORT": str(airflow_port), "TAILRACE_READER_PORT": str(reader_port)}
+        self.environment = os.environ | {"TAILRACE_HOME": str(home)} | ports | variables
+        self.token: str | None = None
+        self.shown = ""
+
+    def up(self):
+        """Start everything from a terminal that closes then; `shown` is what it told."""
+        code, self.shown = at_a_terminal([str(TAILRACE), "up"], self.environment)
+        assert code == 0, self.shown
+
+    def tailrace(self, *arguments):
+        """The last line of a command, as JSON."""
+        command = [TAILRACE, *arguments, "--json"]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout.splitlines()[-1])
+
+    @property
+    def password(self):
+        return json.loads((self.home / "airflow" / "passwords.json").read_text())["admin"]
+
+    def ask(self, method, path, body=None):
+        if self.token is None and path != "/auth/token":
+            log_in = {"username": "admin", "password": self.password}
+            self.token = self.ask("POST", "/auth/token", log_in)["access_token"]
+        headers = {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, method=method, data=data, headers=headers)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def runs(self, kind):
+        """The runs of the refresh that were started in one way, oldest first."""
+        told = self.ask("GET", f"/api/v2/dags/feature_refresh/dagRuns?run_type={kind}&order_by=run_after")
+        return told["dag_runs"]
+
+    def pause(self):
+        self.ask("PATCH", "/api/v2/dags/feature_refresh", {"is_paused": True})
+
+    def tasks(self, run):
+        """The tasks of a run, by id."""
+        name = urllib.parse.quote(run)
+        told = self.ask("GET", f"/api/v2/dags/feature_refresh/dagRuns/{name}/taskInstances")
+        return {task["task_id"]: task for task in told["task_instances"]}
+
+
+def until(told, *, seconds, every=0.5):
+    """Ask again and again until the answer is not empty; returns it, and fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (answer := told()):
+        assert time.monotonic() < deadline, f"nothing in {seconds} s from {told}"
+        time.sleep(every)
+    return answer
+
+
+def application(name, home):
+    """The JVM of a running application of this home, once Python works beside it; None where there is none."""
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            if (
+                f"tailrace-{name}" in words
+                and process.environ().get("TAILRACE_HOME") == str(home)
+                and process.children()
+            ):
+                return process
+        except psutil.Error:
+            continue
+    return None

@@ -1,0 +1,173 @@
+"""Everything running as `make up` starts it: the scheduler, a person at the browser, tasks that are killed.
+
+The tests go through the life of one Airflow, in their order.
+"""
+
+import random
+import socket
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+
+import psutil
+import pytest
+
+from settings import CHECKOUT
+from tests.dags.browser import at_the_browser
+from tests.dags.landed import event, land
+from tests.dags.running import ENDED, TAILRACE, Running, application, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+PICTURES = CHECKOUT / "var" / "pictures"
+MINUTES = 2
+REFRESH = 400  # seconds that a refresh may take on a busy machine
+
+# What is killed of each stage: the task alone, whose application goes on beside the retry, or the application.
+KILLS = {
+    "run-bronze": ("bronze.load", "task"),
+    "run-silver": ("silver.merge", "application"),
+    "run-gold": ("gold.refresh", "task"),
+    "run-publish": ("publish", "task"),
+}
+
+HOOK = """
+def tell(text):
+    with open({path!r}, "a") as file:
+        file.write(text + "\\n")
+"""
+
+
+def recent(number, **changed):
+    return event(number, occurred_at=(datetime.now(UTC) - timedelta(hours=1)).isoformat(), **changed)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    home = tmp_path_factory.mktemp("running")
+    (home / "hooks").mkdir()
+    (home / "hooks" / "told.py").write_text(HOOK.format(path=str(home / "alerts")))
+    here = Running(
+        home,
+        airflow_port=free_port(),
+        reader_port=free_port(),
+        PYTHONPATH=str(home / "hooks"),
+        TAILRACE_ALERTS="told:tell",
+        TAILRACE_DEADLINE_MINUTES="0.2",
+        TAILRACE_REFRESH_MINUTES=str(MINUTES),
+        TAILRACE_SPARK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1",
+        TAILRACE_SPARK_MEMORY="1g",
+    )
+    land(home, "first.jsonl", *(recent(n, actor_id=f"u{n % 5}", document_id=f"d{n % 9}") for n in range(40)))
+    try:
+        here.up()
+        yield here
+    finally:
+        subprocess.run([TAILRACE, "down"], env=here.environment, check=True)
+
+
+@pytest.fixture(scope="module")
+def person(running):
+    with at_the_browser(running.url, PICTURES) as at_the_page:
+        at_the_page.log_in(running.password)
+        yield at_the_page
+
+
+def test_up_tells_addresses_and_login_and_goes_on_without_its_terminal(running):
+    assert running.url in running.shown
+    assert running.password in running.shown
+    found = running.tailrace("status")["services"]
+    assert {name: one["state"] for name, one in found.items()} == dict.fromkeys(
+        ("store", "reader", "api-server", "dag-processor", "triggerer", "scheduler"), "healthy"
+    )
+    before = {name: one["pid"] for name, one in found.items()}
+    running.up()
+    assert {name: one["pid"] for name, one in running.tailrace("status")["services"].items()} == before
+
+
+def test_a_person_triggers_a_refresh_from_the_form_and_sees_it_turn_green(running, person):
+    person.open_dag("feature_refresh")
+    run = person.trigger(full=True, allow="the first of all", picture="form")
+    ended = person.watch("feature_refresh", run, seconds=2 * REFRESH, picture="green-run")
+    person.read_log("feature_refresh", run, "publish", words="document_activity: ", picture="log")
+
+    assert ended == "success"
+    assert running.runs("manual")[0]["conf"]["full"] is True
+    assert running.tailrace("reconcile")["compared"] > 0
+
+
+def test_the_scheduler_runs_two_slots_in_a_row_unattended(running):
+    def two_done():
+        done = [run for run in running.runs("scheduled") if run["state"] in ENDED]
+        return done if len(done) >= 2 else None
+
+    first, second = until(two_done, seconds=2 * REFRESH, every=2)[:2]
+    running.pause()
+
+    assert (first["state"], second["state"]) == ("success", "success")
+    slots = [datetime.fromisoformat(run["data_interval_end"]) for run in (first, second)]
+    # The next slot, or where a run took longer than that, the last of those that were missed.
+    assert slots[1] > slots[0]
+    assert all(slot.minute % MINUTES == 0 and slot.second == 0 for slot in slots)
+    began = datetime.fromisoformat(second["start_date"])
+    assert began - slots[1] < timedelta(seconds=REFRESH)
+    assert "feature_refresh is late: a run was not done after 0.2 minutes" in (running.home / "alerts").read_text()
+
+
+def test_a_bad_file_turns_its_gate_red_and_the_refresh_goes_on_without_it_whatever_is_killed(running, person):
+    until(lambda: all(run["state"] in ENDED for run in running.runs("scheduled")), seconds=REFRESH, every=2)
+    land(running.home, "bad.jsonl", *(event(n, occurred_at="1970-01-01T00:00:00Z") for n in range(1000, 1200)))
+    land(running.home, "second.jsonl", *(recent(n, document_id=f"d{n}") for n in range(100, 140)))
+
+    person.open_dag("feature_refresh")
+    run = person.trigger(picture="form-left-empty")
+    assert person.watch("feature_refresh", run, seconds=REFRESH, picture="red-run") == "failed"
+    person.read_log(
+        "feature_refresh", run, "bronze.quality_gate", words="They came from events/bad.jsonl", picture="red-log"
+    )
+    assert running.tasks(run)["bronze.quality_gate"]["try_number"] == 1
+    assert "feature_refresh.bronze.quality_gate failed" in (running.home / "alerts").read_text()
+
+    person.open_dag("feature_refresh")
+    run = person.trigger(set_aside="events/bad.jsonl", because="its clock was lost", picture="form-set-aside")
+    kill_each_stage(running.home)
+    assert person.watch("feature_refresh", run, seconds=2 * REFRESH, picture="green-after-kills") == "success"
+
+    tries = {task: running.tasks(run)[task]["try_number"] for task, _ in KILLS.values()}
+    assert all(number >= 2 for number in tries.values()), tries
+    compared = running.tailrace("reconcile")
+    assert compared["compared"] > 40
+    assert {compared[name] for name in ("missing", "ghost", "different")} == {0}
+    assert running.tailrace("verify")["differing"] == 0
+
+
+def kill_each_stage(home):
+    chance = random.Random(6)
+    for name, (_, what) in KILLS.items():
+        jvm = until(lambda name=name: application(name, home), seconds=REFRESH)
+        task = jvm.parent()
+        time.sleep(chance.uniform(2, 6))
+        assert jvm.is_running(), f"{name} was quicker than its killer"
+        (task if what == "task" else jvm).kill()
+
+
+def test_down_leaves_no_process(running):
+    running.tailrace("down")
+
+    assert {one["state"] for one in running.tailrace("status")["services"].values()} == {"stopped"}
+    assert list(processes_of(running.home)) == []
+
+
+def processes_of(home):
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("TAILRACE_HOME") == str(home):
+                yield process
+        except psutil.Error:
+            continue
