@@ -2,7 +2,7 @@
 
 from airflow.sdk import dag
 
-from dags.support.application import TailraceOperator
+from dags.support.application import run
 from dags.support.defaults import TASKS, daily
 
 DOC = """
@@ -27,7 +27,7 @@ Owner: `search-ranking`
     default_args=TASKS,
 )
 def feature_maintenance() -> None:
-    TailraceOperator(task_id="maintain", command="maintain")
+    run(task_id="maintain", command="maintain")
 
 
 feature_maintenance()

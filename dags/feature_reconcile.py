@@ -2,7 +2,7 @@
 
 from airflow.sdk import Context, Param, dag
 
-from dags.support.application import TailraceOperator
+from dags.support.application import run
 from dags.support.defaults import TASKS, daily
 
 DOC = """
@@ -36,7 +36,7 @@ def repair(context: Context) -> list[str]:
     default_args=TASKS,
 )
 def feature_reconcile() -> None:
-    TailraceOperator(task_id="reconcile", command="reconcile", arguments=repair)
+    run(task_id="reconcile", command="reconcile", arguments=repair)
 
 
 feature_reconcile()

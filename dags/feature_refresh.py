@@ -1,20 +1,22 @@
 """Every 15 minutes: what landed goes through bronze, silver and gold, and what changed goes to the online store."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from airflow.sdk import Context, Param, TaskGroup, dag, get_current_context, task
+from airflow.sdk import TaskGroup, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from contracts.slots import AsOfError, last_tick, parse_as_of, to_text
-from dags.support.application import TailraceOperator
+from dags.support.application import run
 from dags.support.deadline import deadline
 from dags.support.defaults import TASKS
 from dags.support.gate import layer_asset, quality_gate
+from dags.support.per_view import WHERE_SILVER_WAS_SKIPPED_TOO, views_apart, views_to_push
+from dags.support.refresh_form import PARAMS, no_news, of_bronze, of_gold, of_publish
 from settings import read_settings
 
 MINUTES = read_settings().schedule.refresh_minutes
+PER_VIEW = read_settings().schedule.application_per == "view"
 
 DOC = """
 ### Refresh the features
@@ -40,81 +42,6 @@ killed, at any time: the result is the same.
 Owner: `search-ranking`
 """
 
-PARAMS = {
-    "as_of": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="As-of time",
-        description="A quarter of an hour, UTC. Left empty: the last one.",
-    ),
-    "views": Param(
-        None,
-        type=["null", "array"],
-        items={"type": "string"},
-        title="Views",
-        description="Left empty: all of them.",
-    ),
-    "full": Param(
-        False,
-        type="boolean",
-        title="Full refresh",
-        description="Compute gold anew; the time may be an earlier one.",
-    ),
-    "allow": Param(
-        None,
-        type=["null", "string"],
-        title="Let a large change through",
-        description="The reason why more of a view may change than the breaker takes. The ledger keeps it.",
-        section="When something was stopped",
-    ),
-    "set_aside": Param(
-        None,
-        type=["null", "array"],
-        items={"type": "string"},
-        title="Set files aside",
-        description="Files that the quality gate stopped, one a line, such as events/new.jsonl.",
-        section="When something was stopped",
-    ),
-    "because": Param(
-        None,
-        type=["null", "string"],
-        title="Why they are set aside",
-        description="Kept with the files.",
-        section="When something was stopped",
-    ),
-}
-
-
-def planned(context: Context) -> str:
-    """The as-of time that the run has settled on."""
-    as_of: str = context["ti"].xcom_pull(task_ids="as_of")
-    return as_of
-
-
-def of_views(context: Context) -> list[str]:
-    return [word for view in context["params"]["views"] or () for word in ("--view", view)]
-
-
-def of_bronze(context: Context) -> list[str]:
-    files = [word for file in context["params"]["set_aside"] or () for word in ("--set-aside", file)]
-    return [*files, "--because", context["params"]["because"] or "no reason given"] if files else []
-
-
-def of_gold(context: Context) -> list[str]:
-    full = ["--full"] if context["params"]["full"] else []
-    return ["--as-of", planned(context), *full, *of_views(context)]
-
-
-def of_publish(context: Context) -> list[str]:
-    reason = context["params"]["allow"]
-    return [*(["--allow-large-change", reason] if reason else []), *of_views(context)]
-
-
-def no_news(context: Context) -> str | None:
-    loaded: dict[str, Any] = context["ti"].xcom_pull(task_ids="bronze.quality_gate")
-    return "nothing landed that silver has not read" if loaded["all_read"] else None
-
 
 @dag(
     schedule=CronTriggerTimetable(f"*/{MINUTES} * * * *", timezone="UTC", interval=timedelta(minutes=MINUTES)),
@@ -139,20 +66,29 @@ def feature_refresh() -> None:
             raise AirflowFailException(str(error)) from error
 
     with TaskGroup("bronze") as bronze:
-        load = TailraceOperator(task_id="load", command="run bronze", arguments=of_bronze)
+        load = run(task_id="load", command="run bronze", arguments=of_bronze)
         quality_gate("bronze", load.output)
 
     with TaskGroup("silver") as silver:
-        merge = TailraceOperator(task_id="merge", command="run silver", skipped_by=no_news)
+        merge = run(task_id="merge", command="run silver", skipped_by=no_news)
         quality_gate("silver", merge.output)
 
     with TaskGroup("gold") as gold:
-        # Time alone changes gold, so that it runs where silver was skipped.
-        refresh = TailraceOperator(task_id="refresh", command="run gold", arguments=of_gold, trigger_rule="none_failed")
-        quality_gate("gold", refresh.output)
+        refresh = run(
+            task_id="refresh",
+            command="run gold",
+            arguments=of_gold,
+            trigger_rule=WHERE_SILVER_WAS_SKIPPED_TOO,  # time alone changes gold
+            over=views_apart() if PER_VIEW else None,
+        )
+        brought = quality_gate("gold", refresh.output)
 
-    publish = TailraceOperator(
-        task_id="publish", command="run publish", arguments=of_publish, outlets=[layer_asset("store")]
+    publish = run(
+        task_id="publish",
+        command="run publish",
+        arguments=of_publish,
+        outlets=[layer_asset("store")],
+        over=views_to_push(brought) if PER_VIEW else None,
     )
     as_of() >> bronze >> silver >> gold >> publish
 

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from settings.model import WRITES, LocalSettings, ScheduleSettings, Settings, SparkSettings, StoreSettings, Writes
+from settings.model import (
+    SCOPES,
+    WRITES,
+    LocalSettings,
+    ScheduleSettings,
+    Scope,
+    Settings,
+    SparkSettings,
+    StoreSettings,
+    Writes,
+)
 
 N = TypeVar("N", int, float)
 
@@ -34,6 +44,7 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_REFRESH_MINUTES": "15",
     "TAILRACE_DEADLINE_MINUTES": "15",
     "TAILRACE_ALERTS": "",
+    "TAILRACE_APPLICATION_PER": "layer",
     "TAILRACE_AIRFLOW_PORT": "8080",
     "TAILRACE_READER_PORT": "6566",
     "TAILRACE_READER_WORKERS": "1",
@@ -75,6 +86,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             refresh_minutes=part_of_an_hour("TAILRACE_REFRESH_MINUTES", value),
             deadline_minutes=positive_or_never("TAILRACE_DEADLINE_MINUTES", value),
             alerts=function(value["TAILRACE_ALERTS"]),
+            application_per=scope(value["TAILRACE_APPLICATION_PER"]),
         ),
         local=LocalSettings(
             airflow_port=port("TAILRACE_AIRFLOW_PORT", value),
@@ -111,6 +123,13 @@ def writes(text: str, *, url: str) -> Writes:
         if text == known:
             return known
     raise SettingsError(f"TAILRACE_STORE_WRITES={text} is no way to write; it takes {' or '.join(WRITES)}, or nothing")
+
+
+def scope(text: str) -> Scope:
+    for known in SCOPES:
+        if text == known:
+            return known
+    raise SettingsError(f"TAILRACE_APPLICATION_PER={text} is no part of a refresh; it takes {' or '.join(SCOPES)}")
 
 
 def positive(name: str, value: Mapping[str, str], *, number: type[N]) -> N:

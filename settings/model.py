@@ -7,6 +7,9 @@ from typing import Literal, get_args
 Writes = Literal["transactions", "updates"]
 WRITES: tuple[Writes, ...] = get_args(Writes)
 
+Scope = Literal["layer", "view"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SparkSettings:
@@ -39,12 +42,14 @@ class StoreSettings:
 class ScheduleSettings:
     """How Airflow runs refreshes: every so many minutes, late after so many (0: never), and whom it tells.
 
-    `alerts` is a function of one text, as `module:function`; None only logs.
+    `alerts` is a function of one text, as `module:function`; None only logs. `application_per` is what one Spark
+    application of gold and of the push does: a layer, or the views that go together.
     """
 
     refresh_minutes: int
     deadline_minutes: float
     alerts: str | None
+    application_per: Scope
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from tailrace import (
     store_commands,
 )
 from tailrace.errors import TOLD, CommandError
-from tailrace.output import AsJson, ReportTo, aside, progress, show
+from tailrace.output import AsJson, ReportTo, ViewNames, aside, progress, show
 from tailrace.refresh import Home
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A feature store that ships only what changed.")
@@ -152,6 +152,13 @@ def show_feature(name: str, as_json: AsJson = False) -> None:
     shown = found[0]
     people_see = orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode()
     show(shown, people_see, as_json=as_json)
+
+
+@features_app.command("independent")
+def independent_views(views: ViewNames = None, as_json: AsJson = False) -> None:
+    """List the batch views in groups of which none needs another, so that each can be refreshed by itself."""
+    groups = home().definitions.only(views or ()).independent
+    show({"groups": groups}, *(", ".join(group) for group in groups), as_json=as_json)
 
 
 if __name__ == "__main__":

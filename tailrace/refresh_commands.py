@@ -9,7 +9,7 @@ from jobs.bronze.set_aside import SetAside
 from settings import read_settings
 from tailrace import report
 from tailrace.errors import CommandError
-from tailrace.output import AsJson, ReportTo, progress, show
+from tailrace.output import AsJson, ReportTo, ViewNames, progress, show
 from tailrace.refresh import Home
 
 app = typer.Typer()
@@ -20,10 +20,6 @@ AsOf = Annotated[
     str | None, typer.Option(metavar="TIME", help="Event time on the 15-minute grid, UTC; the last tick by default.")
 ]
 Full = Annotated[bool, typer.Option("--full", help="Compute gold anew; the time may be an earlier one.")]
-Views = Annotated[
-    list[str] | None,
-    typer.Option("--view", metavar="VIEW", help="Refresh this view and what it needs; all of them by default."),
-]
 Allowed = Annotated[
     str | None,
     typer.Option(
@@ -47,7 +43,7 @@ Because = Annotated[
 def refresh(
     as_of: AsOf = None,
     full: Full = False,
-    views: Views = None,
+    views: ViewNames = None,
     allowed: Allowed = None,
     aside: Aside = None,
     because: Because = None,
@@ -74,7 +70,7 @@ def run(
     layer: Annotated[str, typer.Argument(metavar="|".join(LAYERS))],
     as_of: AsOf = None,
     full: Full = False,
-    views: Views = None,
+    views: ViewNames = None,
     allowed: Allowed = None,
     aside: Aside = None,
     because: Because = None,

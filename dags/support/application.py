@@ -4,13 +4,14 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import Context
+from airflow.sdk import Context, XComArg
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from settings import Settings, read_settings, submit_options
@@ -40,7 +41,8 @@ def no_arguments(_: Context) -> list[str]:
 class TailraceOperator(SparkSubmitOperator):
     """Run a command such as `run gold` by spark-submit; its figures are what the task returns.
 
-    `arguments` gives further arguments for a run, `skipped_by` the reason not to run at all, if any.
+    `arguments` gives further arguments for a run, `skipped_by` the reason not to run at all, if any; `views` is for a
+    task that is mapped over views.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class TailraceOperator(SparkSubmitOperator):
         command: str,
         arguments: Callable[[Context], list[str]] = no_arguments,
         skipped_by: Callable[[Context], str | None] = lambda _: None,
+        views: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         spark = read_settings().spark
@@ -66,6 +69,7 @@ class TailraceOperator(SparkSubmitOperator):
         self.command = command
         self.arguments = arguments
         self.skipped_by = skipped_by
+        self.views = views
 
     def execute(self, context: Context) -> Figures:  # type: ignore[override]  # theirs returns nothing
         """Submit, and tell the figures in words at the end of the log."""
@@ -94,6 +98,11 @@ class TailraceOperator(SparkSubmitOperator):
             "%.1f s, of which the start of the application took %.1f s", seconds, seconds - figures["seconds"]
         )
         return figures
+
+
+def run(*, over: XComArg | None = None, **task: Any) -> TailraceOperator | MappedOperator:
+    """A `TailraceOperator`, or one for each list of views that `over` returns."""
+    return TailraceOperator(**task) if over is None else TailraceOperator.partial(**task).expand(views=over)
 
 
 def application() -> str:

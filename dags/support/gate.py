@@ -6,6 +6,9 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from dags.support.application import Figures
+from dags.support.per_view import together
+
 log = logging.getLogger(__name__)
 
 # Each gold view is an asset by itself, made known by the first refresh that brings it forward.
@@ -22,11 +25,15 @@ def view_asset(view: str) -> Asset:
 
 
 def quality_gate(layer: str, figures: Any) -> Any:
-    """A task that fails with the gate's reason, or else tells the figures and marks what was brought forward."""
+    """A task that fails with the gate's reason, or else tells the figures and marks what was brought forward.
+
+    `figures` is what the layer's task returns, or its mapped tasks.
+    """
     asset = layer_asset(layer)
 
     @task(task_id="quality_gate", outlets=[asset, VIEWS])
-    def tell(figures: dict[str, Any]) -> dict[str, Any]:
+    def tell(told: Any) -> Figures:
+        figures: Figures = told if isinstance(told, dict) else together(told)
         if "stopped" in figures:
             raise AirflowFailException(figures["stopped"]["told"])
         outlet_events = get_current_context()["outlet_events"]

@@ -53,6 +53,16 @@ class Definitions:
         views = {name: view for name, view in self.views.items() if name in wanted or not wanted}
         return replace(self, views=views)
 
+    @property
+    def independent(self) -> tuple[tuple[str, ...], ...]:
+        """The batch views in groups, of which none counts rows of another's."""
+        groups: list[set[str]] = []
+        for view in self.batch_views.values():
+            needs = {view.name, *view.finer_views}
+            groups, joined = [one for one in groups if not one & needs], [one for one in groups if one & needs]
+            groups.append(needs.union(*joined))
+        return tuple(tuple(name for name in self.batch_views if name in group) for group in groups)
+
     def fingerprint(self, view: FeatureView) -> str:
         """Changes where gold would hold other rows for the same silver: a view depends on the finer ones it counts."""
         finer = [self.fingerprint(self.views[name]) for name in view.finer_views]

@@ -28,6 +28,7 @@ print(
                     "params": {key: shown(dag.params.get_param(key)) for key in dag.params},
                     "late": dag.deadline is not None,
                     "tasks": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
+                    "mapped": [task.task_id for task in dag.tasks if task.is_mapped],
                     "owners": sorted({task.owner for task in dag.tasks}),
                 }
                 for name, dag in bag.dags.items()

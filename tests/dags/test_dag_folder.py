@@ -70,41 +70,73 @@ def test_the_interval_and_the_deadline_are_settings(airflow):
     assert (dag["schedule"], dag["late"]) == ("*/5 * * * *", False)
 
 
+def test_where_it_is_set_gold_and_the_push_are_mapped_over_views(airflow):
+    found, _ = airflow(TAILRACE_APPLICATION_PER="view").run("look_at_dags.py")
+    dag = found["dags"]["feature_refresh"]
+
+    assert dag["mapped"] == ["gold.refresh", "publish"]
+    assert dag["tasks"]["gold.refresh"] == ["gold.views_apart"]
+    assert dag["tasks"]["publish"] == ["gold.quality_gate", "views_to_push"]
+
+
+VIEWS = """
+from datetime import timedelta
+
+from features.entities import ACTOR, DOCUMENT
+from features.language import Count, FeatureView
+
+
+def view(name, entity):
+    return FeatureView(
+        name=name,
+        entities=(entity,),
+        owner="tests",
+        description="Counts.",
+        freshness=timedelta(hours=1),
+        aggregations=(Count(name="events", over=("total",)),),
+    )
+
+
+by_document, by_actor = view("by_document", DOCUMENT), view("by_actor", ACTOR)
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_refreshes_run_by_airflow_stop_at_a_bad_file_and_go_on_without_it(airflow, make_settings):
+def test_dags_run_as_a_whole_each_view_by_itself_where_that_is_set(airflow, make_settings):
     settings = make_settings()
-    # A short application is mostly the JVM warming up.
-    variables = {"TAILRACE_HOME": str(settings.home), "TAILRACE_SPARK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
-    in_airflow = airflow(TAILRACE_DEADLINE_MINUTES="0", **variables)
+    folder = settings.home / "views"
+    folder.mkdir(parents=True)
+    (folder / "views.py").write_text(VIEWS)
+    in_airflow = airflow(
+        TAILRACE_HOME=str(settings.home),
+        TAILRACE_FEATURES=str(folder),
+        TAILRACE_APPLICATION_PER="view",
+        TAILRACE_DEADLINE_MINUTES="0",
+        # A short application is mostly the JVM warming up.
+        TAILRACE_SPARK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1",
+    )
 
     def run(dag, **form):
         ended, log = in_airflow.run("run_dag.py", dag, json.dumps(form))
         return ended["tasks"], log
 
-    def refresh(**form):
-        return run("feature_refresh", **form)
+    land(settings.home, "one.jsonl", event(1), event(2, document_id="d2"))
+    done, log = run("feature_refresh", as_of="2026-03-10T12:00:00Z")
+    assert {state for states in done.values() for state in states} == {"success"}
+    assert (len(done["gold.refresh"]), len(done["publish"])) == (2, 2)
+    assert "by_document: 2 of 2 rows changed" in log
+    assert "by_actor: 1 values written" in log
 
-    land(settings.home, "bad.jsonl", *(event(n, occurred_at="1970-01-01T00:00:00Z") for n in range(2, 202)))
-    land(settings.home, "fine.jsonl", event(1), event(300, document_id="d3"))
-    stopped, log = refresh(as_of="2026-03-10T12:00:00Z")
-    assert stopped["bronze.quality_gate"] == "failed"
-    assert {stopped[task] for task in stopped if not task.startswith(("as_of", "bronze"))} == {"upstream_failed"}
-    assert "They came from events/bad.jsonl" in log
+    # Nothing landed: silver is left out, gold is looked at, and the watermarks move in one push.
+    quiet, log = run("feature_refresh", as_of="2026-03-10T12:15:00Z")
+    assert {task for task, states in quiet.items() if states == ["skipped"]} == {"silver.merge", "silver.quality_gate"}
+    assert (len(quiet["gold.refresh"]), quiet["publish"]) == (2, ["success"])
 
-    going_on = {"set_aside": ["events/bad.jsonl"], "because": "its clock was lost"}
-    done, log = refresh(as_of="2026-03-10T12:00:00Z", **going_on)
-    assert set(done.values()) == {"success"}
-    assert "document_activity: 2 of 2 rows changed" in log
-    assert "document_activity: 2 values written" in log
-
-    quiet, log = refresh(as_of="2026-03-10T12:00:00Z")
-    assert {task for task, state in quiet.items() if state == "skipped"} == {"silver.merge", "silver.quality_gate"}
-    assert {quiet[task] for task in ("gold.refresh", "gold.quality_gate", "publish")} == {"success"}
     compared, log = run("feature_reconcile")
-    assert compared == {"reconcile": "success"}
-    assert "rows compared: 0 missing, 0 ghost, 0 different, 0 repaired" in log
+    assert compared == {"reconcile": ["success"]}
+    assert "3 rows compared: 0 missing, 0 ghost, 0 different, 0 repaired" in log
 
     maintained, log = run("feature_maintenance")
-    assert maintained == {"maintain": "success"}
+    assert maintained == {"maintain": ["success"]}
     assert "silver.interactions: 1 data files" in log

@@ -3,6 +3,7 @@
 The tests go through the life of one Airflow, in their order.
 """
 
+import os
 import random
 import socket
 import subprocess
@@ -57,7 +58,7 @@ def running(tmp_path_factory):
         home,
         airflow_port=free_port(),
         reader_port=free_port(),
-        PYTHONPATH=str(home / "hooks"),
+        PYTHONPATH=os.pathsep.join(filter(None, (str(home / "hooks"), os.environ.get("PYTHONPATH")))),
         TAILRACE_ALERTS="told:tell",
         TAILRACE_DEADLINE_MINUTES="0.2",
         TAILRACE_REFRESH_MINUTES=str(MINUTES),
