@@ -102,6 +102,24 @@ def gates(
     show(shown, report.plain_table("Quality gates", ("figure", "value"), list(shown.items())), as_json=as_json)
 
 
+@app.command("airflow")
+def through_airflow(
+    refreshes: Annotated[int, typer.Option(min=1, help="As many through Airflow as by one command.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Refresh a small workspace for which nothing landed, through Airflow and as one command by turns."""
+    from tailrace.airflow_bench import run_airflow
+
+    with progress("bench") as told:
+        shown = run_airflow(read_settings(), refreshes=refreshes, progress=told)
+    rows = [*((name, value) for name, value in shown.items() if name != "task_seconds"), *shown["task_seconds"].items()]
+    show(
+        shown,
+        report.plain_table("A quiet refresh through Airflow, seconds", ("figure", "value"), rows),
+        as_json=as_json,
+    )
+
+
 def run(settings: Settings, documents: int, rows: int, told: Any) -> dict[str, Any]:
     from bench.history import History
     from bench.refresh import Bench

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from online.embedded import DIRECT, HOST
 from settings import CHECKOUT, Settings
-from tailrace.local.service import LocalError, Service
+from tailrace.local.service import LocalError, Service, places_of
 
 SPARK = {"conn_type": "spark", "host": "local[*]", "extra": {"deploy-mode": "client", "spark-binary": "spark-submit"}}
 USER = "admin"
@@ -58,9 +58,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), HOST))),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
-        "TAILRACE_HOME": str(settings.home),
     }
-    return {"AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(SPARK)} | os.environ | ours
+    return {"AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(SPARK)} | os.environ | places_of(settings) | ours
 
 
 def services(settings: Settings, run_folder: Path) -> list[Service]:

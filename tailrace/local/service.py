@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from lake.files import put
+from settings import Settings
 
 # Two processes of one id never began so close together.
 SAME_SECONDS = 1.0
@@ -39,6 +40,15 @@ class Service:
     @property
     def record(self) -> Path:
         return self.folder / f"{self.name}.json"
+
+
+def places_of(settings: Settings) -> dict[str, str]:
+    """The variables by which another process works on the same home, wherever it was started."""
+    return {
+        "TAILRACE_HOME": str(settings.home),
+        "TAILRACE_LANDING": settings.landing,
+        "TAILRACE_LAKE": settings.lake,
+    }
 
 
 def start(service: Service) -> None:

@@ -1,4 +1,4 @@
-"""An Airflow that `tailrace up` started, talked to by its REST interface."""
+"""An Airflow that `tailrace up` started, its commands and its applications."""
 
 import json
 import os
@@ -6,14 +6,14 @@ import pty
 import subprocess
 import sys
 import time
-import urllib.parse
-import urllib.request
+from functools import cached_property
 from pathlib import Path
 
 import psutil
 
+from tailrace.local.api import AirflowApi
+
 TAILRACE = Path(sys.executable).parent / "tailrace"
-ENDED = {"success", "failed"}
 
 
 def at_a_terminal(command, environment):
@@ -41,7 +41,6 @@ class Running:
         self.url = f"http://127.0.0.1:{airflow_port}"
         ports = {"TAILRACE_AIRFLOW_PORT": str(airflow_port), "TAILRACE_READER_PORT": str(reader_port)}
         self.environment = os.environ | {"TAILRACE_HOME": str(home)} | ports | variables
-        self.token: str | None = None
         self.shown = ""
 
     def up(self):
@@ -60,29 +59,9 @@ class Running:
     def password(self):
         return json.loads((self.home / "airflow" / "passwords.json").read_text())["admin"]
 
-    def ask(self, method, path, body=None):
-        if self.token is None and path != "/auth/token":
-            log_in = {"username": "admin", "password": self.password}
-            self.token = self.ask("POST", "/auth/token", log_in)["access_token"]
-        headers = {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, method=method, data=data, headers=headers)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-            return json.load(answer)
-
-    def runs(self, kind):
-        """The runs of the refresh that were started in one way, oldest first."""
-        told = self.ask("GET", f"/api/v2/dags/feature_refresh/dagRuns?run_type={kind}&order_by=run_after")
-        return told["dag_runs"]
-
-    def pause(self):
-        self.ask("PATCH", "/api/v2/dags/feature_refresh", {"is_paused": True})
-
-    def tasks(self, run):
-        """The tasks of a run, by id."""
-        name = urllib.parse.quote(run)
-        told = self.ask("GET", f"/api/v2/dags/feature_refresh/dagRuns/{name}/taskInstances")
-        return {task["task_id"]: task for task in told["task_instances"]}
+    @cached_property
+    def airflow(self):
+        return AirflowApi(self.url, user="admin", password=self.password)
 
 
 def until(told, *, seconds, every=0.5):

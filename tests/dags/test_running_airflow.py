@@ -14,9 +14,10 @@ import psutil
 import pytest
 
 from settings import CHECKOUT
+from tailrace.local.api import ENDED
 from tests.dags.browser import at_the_browser
 from tests.dags.landed import event, land
-from tests.dags.running import ENDED, TAILRACE, Running, application, until
+from tests.dags.running import TAILRACE, Running, application, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -99,17 +100,17 @@ def test_a_person_triggers_a_refresh_from_the_form_and_sees_it_turn_green(runnin
     person.read_log("feature_refresh", run, "publish", words="document_activity: ", picture="log")
 
     assert ended == "success"
-    assert running.runs("manual")[0]["conf"]["full"] is True
+    assert running.airflow.runs("feature_refresh", "manual")[0]["conf"]["full"] is True
     assert running.tailrace("reconcile")["compared"] > 0
 
 
 def test_the_scheduler_runs_two_slots_in_a_row_unattended(running):
     def two_done():
-        done = [run for run in running.runs("scheduled") if run["state"] in ENDED]
+        done = [run for run in running.airflow.runs("feature_refresh", "scheduled") if run["state"] in ENDED]
         return done if len(done) >= 2 else None
 
     first, second = until(two_done, seconds=2 * REFRESH, every=2)[:2]
-    running.pause()
+    running.airflow.pause("feature_refresh")
 
     assert (first["state"], second["state"]) == ("success", "success")
     slots = [datetime.fromisoformat(run["data_interval_end"]) for run in (first, second)]
@@ -122,7 +123,11 @@ def test_the_scheduler_runs_two_slots_in_a_row_unattended(running):
 
 
 def test_a_bad_file_turns_its_gate_red_and_the_refresh_goes_on_without_it_whatever_is_killed(running, person):
-    until(lambda: all(run["state"] in ENDED for run in running.runs("scheduled")), seconds=REFRESH, every=2)
+    until(
+        lambda: all(run["state"] in ENDED for run in running.airflow.runs("feature_refresh", "scheduled")),
+        seconds=REFRESH,
+        every=2,
+    )
     land(running.home, "bad.jsonl", *(event(n, occurred_at="1970-01-01T00:00:00Z") for n in range(1000, 1200)))
     land(running.home, "second.jsonl", *(recent(n, document_id=f"d{n}") for n in range(100, 140)))
 
@@ -132,7 +137,7 @@ def test_a_bad_file_turns_its_gate_red_and_the_refresh_goes_on_without_it_whatev
     person.read_log(
         "feature_refresh", run, "bronze.quality_gate", words="They came from events/bad.jsonl", picture="red-log"
     )
-    assert running.tasks(run)["bronze.quality_gate"]["try_number"] == 1
+    assert running.airflow.tasks("feature_refresh", run)["bronze.quality_gate"]["try_number"] == 1
     assert "feature_refresh.bronze.quality_gate failed" in (running.home / "alerts").read_text()
 
     person.open_dag("feature_refresh")
@@ -140,7 +145,7 @@ def test_a_bad_file_turns_its_gate_red_and_the_refresh_goes_on_without_it_whatev
     kill_each_stage(running.home)
     assert person.watch("feature_refresh", run, seconds=2 * REFRESH, picture="green-after-kills") == "success"
 
-    tries = {task: running.tasks(run)[task]["try_number"] for task, _ in KILLS.values()}
+    tries = {task: running.airflow.tasks("feature_refresh", run)[task]["try_number"] for task, _ in KILLS.values()}
     assert all(number >= 2 for number in tries.values()), tries
     compared = running.tailrace("reconcile")
     assert compared["compared"] > 40
