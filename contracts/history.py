@@ -1,17 +1,22 @@
-"""History: what each push was about to write to the online store, and which pushes came to their end."""
+"""History: what each push was about to write to the online store, and which came to their end; and what backfills computed."""
 
 from contracts.tables import Column, Table, Type
 
 LAYER = "history"
 
-# What the row that closes a push says of it.
+# What the row that closes a push, or one time of a backfill, says of it.
 CONFIRMED = "confirmed"
+
+# The sequence of rows that no push has written.
+NO_PUSH = 0
 
 
 def table(view: str) -> Table:
     """The history of one view: rows of values, and one row without a key for each push whose writes were acknowledged.
 
-    Rows of a push that has no such row may or may not have reached the store.
+    Rows of a push that has no such row may or may not have reached the store. A backfill's rows were never in the store:
+    they are what it would have held, each time's committed together with the row that closes it. A backfill is complete by
+    itself: what it says of a key at a time is in its newest row up to then.
     """
     return Table(
         layer=LAYER,
@@ -23,7 +28,8 @@ def table(view: str) -> Table:
             Column("as_of", Type.TIMESTAMP, "the time that the features hold for", nullable=False),
             Column("recorded_at", Type.TIMESTAMP, "when the row was made", nullable=False),
             Column("outcome", Type.STRING, "confirmed in the row that closes a push; null in the others"),
+            Column("backfill", Type.STRING, "the backfill that computed the row; null where a push recorded it"),
         ),
-        key=("sequence", "item_key"),
+        key=("sequence", "backfill", "as_of", "item_key"),
         statistics=("sequence",),
     )

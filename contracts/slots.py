@@ -35,6 +35,17 @@ def check_on_grid(as_of: datetime) -> None:
         )
 
 
+def times_between(first: datetime, last: datetime, *, every: timedelta) -> list[datetime]:
+    """The grid times from one to another, both included; raises `AsOfError` where there are none."""
+    if every <= timedelta(0) or every % SLOT:
+        raise AsOfError(
+            f"every {every // timedelta(minutes=1)} minutes is not on the 15-minute grid; take a multiple of 15"
+        )
+    if first > last:
+        raise AsOfError(f"the range from {to_text(first)} to {to_text(last)} is empty; give the earlier time first")
+    return [first + number * every for number in range((last - first) // every + 1)]
+
+
 def to_text(time: datetime) -> str:
     """A time as it stands in every JSON of Tailrace: UTC, `Z`, microseconds only where there are some."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

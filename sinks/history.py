@@ -23,6 +23,7 @@ def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, 
         F.lit(from_micros(as_of)).alias("as_of"),
         F.lit(datetime.now(UTC)).alias("recorded_at"),
         F.lit(None).cast("string").alias("outcome"),
+        F.lit(None).cast("string").alias("backfill"),
     )
     lake.append(table, rows)
 
@@ -30,7 +31,7 @@ def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, 
 def confirm(lake: Lake, view: FeatureView, *, sequence: int, as_of: int) -> None:
     """Say that the store has acknowledged all of a push."""
     table = history.table(view.name)
-    row = (sequence, None, None, from_micros(as_of), datetime.now(UTC), history.CONFIRMED)
+    row = (sequence, None, None, from_micros(as_of), datetime.now(UTC), history.CONFIRMED, None)
     lake.append(table, small_frame(lake.spark, [row], table.ddl))
 
 
@@ -38,7 +39,7 @@ def last_sequence(lake: Lake, view: FeatureView) -> int:
     """The highest sequence recorded; 0 where there is none."""
     if not lake.exists(history.table(view.name)):
         return 0
-    return int(lake.read(history.table(view.name)).agg(F.max("sequence")).collect()[0][0] or 0)
+    return int(of_pushes(lake, view).agg(F.max("sequence")).collect()[0][0] or 0)
 
 
 def has_record(lake: Lake, view: FeatureView, sequence: int) -> bool:
@@ -54,7 +55,7 @@ def open_keys(lake: Lake, view: FeatureView, *, after: int | None) -> DataFrame 
         return None
     keys = keys_of(lake, view)
     if after is None:
-        confirmed = lake.read(history.table(view.name)).where("outcome IS NOT NULL").select("sequence")
+        confirmed = of_pushes(lake, view).where("outcome IS NOT NULL").select("sequence")
         keys = keys.join(confirmed, on="sequence", how="left_anti")
     else:
         keys = keys.where(F.col("sequence") > after)
@@ -63,4 +64,10 @@ def open_keys(lake: Lake, view: FeatureView, *, after: int | None) -> DataFrame 
 
 
 def keys_of(lake: Lake, view: FeatureView) -> DataFrame:
-    return lake.read(history.table(view.name)).where("item_key IS NOT NULL").select("sequence", "item_key")
+    return of_pushes(lake, view).where("item_key IS NOT NULL").select("sequence", "item_key")
+
+
+def of_pushes(lake: Lake, view: FeatureView) -> DataFrame:
+    """What pushes recorded; a history that knows of no backfill yet has no column for it."""
+    rows = lake.read(history.table(view.name))
+    return rows.where("backfill IS NULL") if "backfill" in rows.columns else rows

@@ -10,6 +10,7 @@ import typer
 from serving.catalogue import catalogue
 from settings import read_settings
 from tailrace import (
+    backfill_command,
     bench_commands,
     check_commands,
     event_commands,
@@ -27,6 +28,7 @@ app.add_typer(refresh_commands.app)
 app.add_typer(event_commands.app, name="events")
 app.add_typer(store_commands.app, name="store")
 app.add_typer(local_commands.app)
+app.add_typer(backfill_command.app)
 app.add_typer(bench_commands.app, name="bench")
 app.add_typer(check_commands.app)
 features_app = typer.Typer(no_args_is_help=True, help="The feature definitions.")

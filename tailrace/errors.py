@@ -2,6 +2,7 @@
 
 from contracts.slots import AsOfError
 from features.language import DefinitionError
+from jobs.backfill import BackfillError
 from jobs.bronze.batches import LandingError
 from jobs.gold.refresh import ConcurrentRefreshError
 from jobs.gold.transform import TransformError
@@ -30,6 +31,7 @@ class CommandError(Exception):
 
 TOLD = (
     AsOfError,
+    BackfillError,
     BreakerOpen,
     CodecError,
     CommandError,

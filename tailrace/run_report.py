@@ -59,9 +59,23 @@ def words_of(what: str, figures: Json) -> Iterator[str]:
             yield from (push_line(name, view) for name, view in figures["views"].items())
         case "maintain":
             yield from report.maintained_lines(figures["tables"])
+        case "backfill":
+            yield from backfill_lines(figures)
         case "reconcile":
             yield compared_line(figures)
     yield from report.gate_lines(figures.get("gates", {}))
+
+
+def backfill_lines(figures: Json) -> Iterator[str]:
+    for name, view in figures["views"].items():
+        before = f", {view['done_before']:,} were done before" if view["done_before"] else ""
+        yield (
+            f"{name}: {view['times']:,} times computed{before}; {view['recorded']:,} rows recorded, of which "
+            f"{view['removed']:,} removals, {view['seconds']:.1f} s."
+        )
+    if figures["left_out"]:
+        yield f"Left out, as they have no past values: {', '.join(figures['left_out'])}."
+    yield f"In the history the rows are marked as of backfill {figures['id']!r}."
 
 
 def compared_line(found: Json) -> str:

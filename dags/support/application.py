@@ -22,6 +22,7 @@ Figures = dict[str, Any]
 NOT_TO_BE_RETRIED = frozenset(
     {
         "AsOfError",
+        "BackfillError",
         "BreakerOpen",
         "CommandError",
         "DefinitionError",

@@ -15,7 +15,7 @@ def found(airflow):
 def test_the_folder_loads_without_error_and_without_spark(found):
     assert found["errors"] == {}
     assert found["heavy"] == []
-    assert set(found["dags"]) == {"feature_refresh", "feature_reconcile", "feature_maintenance"}
+    assert set(found["dags"]) == {"feature_refresh", "feature_backfill", "feature_reconcile", "feature_maintenance"}
 
 
 def test_each_dag_says_what_it_does_whose_it_is_and_what_to_do_when_it_fails(found):
@@ -61,6 +61,20 @@ def test_the_form_of_a_refresh_has_typed_fields_that_may_be_left_empty(found):
     }
     assert params["as_of"]["format"] == "date-time"
     assert all(schema["title"] and schema["description"] for schema in params.values())
+
+
+def test_the_form_of_a_backfill_asks_for_a_range(found):
+    dag = found["dags"]["feature_backfill"]
+
+    assert (dag["schedule"], dag["max_active_runs"], dag["late"]) == (None, 1, False)
+    types = {name: (schema["type"], schema.get("format")) for name, schema in dag["params"].items()}
+    assert types == {
+        "from": ("string", "date-time"),
+        "to": ("string", "date-time"),
+        "every": ("integer", None),
+        "views": (["null", "array"], None),
+    }
+    assert (dag["params"]["every"]["minimum"], dag["params"]["every"]["multipleOf"]) == (15, 15)
 
 
 def test_the_interval_and_the_deadline_are_settings(airflow):
@@ -128,14 +142,13 @@ def test_dags_run_as_a_whole_each_view_by_itself_where_that_is_set(airflow, make
     assert "by_document: 2 of 2 rows changed" in log
     assert "by_actor: 1 values written" in log
 
-    # Nothing landed: silver is left out, gold is looked at, and the watermarks move in one push.
-    quiet, log = run("feature_refresh", as_of="2026-03-10T12:15:00Z")
-    assert {task for task, states in quiet.items() if states == ["skipped"]} == {"silver.merge", "silver.quality_gate"}
-    assert (len(quiet["gold.refresh"]), quiet["publish"]) == (2, ["success"])
-
     compared, log = run("feature_reconcile")
     assert compared == {"reconcile": ["success"]}
     assert "3 rows compared: 0 missing, 0 ghost, 0 different, 0 repaired" in log
+
+    computed, log = run("feature_backfill", **{"from": "2026-03-10T11:45:00Z", "to": "2026-03-10T12:00:00Z"})
+    assert computed == {"backfill": ["success"]}
+    assert "by_document: 2 times computed; 2 rows recorded, of which 0 removals" in log
 
     maintained, log = run("feature_maintenance")
     assert maintained == {"maintain": ["success"]}

@@ -1,0 +1,185 @@
+"""Values that views would have had at past times, computed into their history; gold and the store are not touched."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contracts import history, silver
+from contracts.slots import from_micros, to_micros, to_text
+from features.language import Definitions, FeatureView
+from jobs.gold.compute import compute
+from lake.appends import append_numbered, number_reached
+from lake.held import ROWS, Held, held
+from lake.history import Pin
+from lake.session import small_frame
+from lake.tables import Lake
+from sinks.decisions import decided, held_decisions
+from sinks.net_changes import snapshot
+from sinks.protocol import SUPPRESS
+
+Told = Callable[[str], None]
+
+
+class BackfillError(Exception):
+    """A backfill that cannot be done or gone on with; the message names the view or the id, and what to do."""
+
+
+@dataclass(kw_only=True)
+class Backfilled:
+    """One view: the times computed and those done before, the rows recorded, how many of them removals, and the seconds."""
+
+    times: int = 0
+    done_before: int = 0
+    recorded: int = 0
+    removed: int = 0
+    seconds: float = 0.0
+
+
+def views_to_backfill(definitions: Definitions, named: Sequence[str]) -> dict[str, FeatureView]:
+    """The views that have past values: all of them, or those that are named."""
+    views = definitions.batch_views
+    for name in named:
+        if name not in views:
+            raise BackfillError(f"view {name} is written directly: it has the values that were written, and no others")
+        if not views[name].wants_as_of:
+            raise BackfillError(
+                f"view {name} has no past values: its transform takes no as_of, so that it tells of silver as it is now"
+            )
+    return {name: view for name, view in views.items() if view.wants_as_of and (name in named or not named)}
+
+
+def run(
+    lake: Lake,
+    definitions: Definitions,
+    views: Mapping[str, FeatureView],
+    times: Sequence[datetime],
+    *,
+    id_: str,
+    told: Told,
+) -> dict[str, Backfilled]:
+    """Compute views at each time, and record what changed from one to the next; all of it at the first.
+
+    A backfill that was killed goes on under its `id_`; one that runs twice at once records everything once. Raises
+    `BackfillError` where the id is that of another backfill.
+    """
+    pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
+    left = {name: times_left(lake, definitions, view, times, id_=id_) for name, view in views.items()}
+    figures = {name: Backfilled(done_before=len(times) - len(left[name])) for name in views}
+    for as_of in times:
+        due = [name for name in views if as_of in left[name]]
+        if not due:
+            continue
+        with computed(lake, definitions.only(due), pins, as_of) as frames:
+            for name in due:
+                told(f"{name} at {to_text(as_of)}")
+                record(lake, definitions, views[name], frames[name], as_of=as_of, id_=id_, figures=figures[name])
+    return figures
+
+
+def name_of(definitions: Definitions, view: FeatureView, *, id_: str) -> str:
+    """Under which a backfill's commits are numbered; another definition is another backfill."""
+    return f"{history.table(view.name).full_name} backfill {id_} {definitions.fingerprint(view)}"
+
+
+def times_left(
+    lake: Lake, definitions: Definitions, view: FeatureView, times: Sequence[datetime], *, id_: str
+) -> list[datetime]:
+    """The times of a view that a backfill has not recorded yet."""
+    recorded = closed_times(lake, view, id_=id_)  # first: the same backfill may run beside this one
+    reached = number_reached(lake, history.table(view.name), name=name_of(definitions, view, id_=id_))
+    if recorded != list(times[: len(recorded)]) or (recorded and reached is None):
+        raise BackfillError(
+            f"view {view.name}: backfill {id_!r} has recorded other times, or those of another definition; "
+            "give the same ones to go on with it, or another id"
+        )
+    return [as_of for as_of in times if reached is None or to_micros(as_of) > reached]
+
+
+def closed_times(lake: Lake, view: FeatureView, *, id_: str) -> list[datetime]:
+    rows = of_backfill(lake, view, id_=id_)
+    if rows is None:
+        return []
+    micros = rows.where("item_key IS NULL").select(F.unix_micros("as_of").alias("micros")).collect()
+    return sorted(from_micros(row.micros) for row in micros)
+
+
+def of_backfill(lake: Lake, view: FeatureView, *, id_: str) -> DataFrame | None:
+    """What a backfill has recorded of a view; None where the history has not seen any."""
+    table = history.table(view.name)
+    if not lake.exists(table):
+        return None
+    rows = lake.read(table)
+    return rows.where(F.col("backfill") == id_) if "backfill" in rows.columns else None
+
+
+@contextmanager
+def computed(
+    lake: Lake, definitions: Definitions, pins: Mapping[str, Pin], as_of: datetime
+) -> Iterator[dict[str, DataFrame]]:
+    """Every view in full at a time; those that others count rows of are computed once."""
+    with ExitStack() as kept:
+        frames: dict[str, DataFrame] = {}
+        counted = {name for view in definitions.views.values() for name in view.finer_views}
+        for name, view in definitions.batch_views.items():
+            rows = compute(lake, view, pins, as_of=as_of, finer=frames)
+            frames[name] = kept.enter_context(held(rows)).frame if name in counted else rows
+        yield frames
+
+
+def record(
+    lake: Lake,
+    definitions: Definitions,
+    view: FeatureView,
+    rows: DataFrame,
+    *,
+    as_of: datetime,
+    id_: str,
+    figures: Backfilled,
+) -> None:
+    """Commit what differs from what this backfill recorded before, with the row that closes the time."""
+    began = time.monotonic()
+    before = recorded_before(lake, view, as_of=as_of, id_=id_)
+    changes = decided(snapshot(rows, before, view), view, suppress=True, as_of=to_micros(as_of))
+    with held_decisions(changes) as found:
+        append_numbered(
+            lake,
+            history.table(view.name),
+            to_history(lake, view, found, as_of=as_of, id_=id_),
+            name=name_of(definitions, view, id_=id_),
+            number=to_micros(as_of),
+        )
+    figures.times += 1
+    figures.recorded += found.counts[ROWS] - found.counts["suppressed"]
+    figures.removed += found.counts["removals"]
+    figures.seconds += time.monotonic() - began
+
+
+def recorded_before(lake: Lake, view: FeatureView, *, as_of: datetime, id_: str) -> DataFrame:
+    """The newest value of each key that a backfill recorded before a time, as `item_key, value`."""
+    rows = of_backfill(lake, view, id_=id_)
+    if rows is None:
+        return small_frame(lake.spark, [], "item_key string, value binary")
+    earlier = rows.where(F.col("item_key").isNotNull() & (F.col("as_of") < F.lit(as_of)))
+    newest = earlier.groupBy("item_key").agg(F.max_by("value", "as_of").alias("value"))
+    return newest.where("value IS NOT NULL")
+
+
+def to_history(lake: Lake, view: FeatureView, changes: Held, *, as_of: datetime, id_: str) -> DataFrame:
+    table = history.table(view.name)
+    now = datetime.now(UTC)
+    values = changes.frame.where(F.col("action") != SUPPRESS).select(
+        F.lit(history.NO_PUSH).cast("bigint").alias("sequence"),
+        "item_key",
+        "value",
+        F.lit(as_of).alias("as_of"),
+        F.lit(now).alias("recorded_at"),
+        F.lit(None).cast("string").alias("outcome"),
+        F.lit(id_).alias("backfill"),
+    )
+    closing = (history.NO_PUSH, None, None, as_of, now, history.CONFIRMED, id_)
+    return values.unionByName(small_frame(lake.spark, [closing], table.ddl))
