@@ -44,7 +44,7 @@ def views_to_backfill(definitions: Definitions, named: Sequence[str]) -> dict[st
     """The views that have past values: all of them, or those that are named."""
     views = definitions.batch_views
     for name in named:
-        if name not in views:
+        if definitions.view(name).name not in views:
             raise BackfillError(f"view {name} is written directly: it has the values that were written, and no others")
         if not views[name].wants_as_of:
             raise BackfillError(

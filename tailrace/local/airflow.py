@@ -23,6 +23,7 @@ COMMANDS = {
 }
 
 STOP_SECONDS = 20.0
+HEALTH_SECONDS = 20.0  # a machine that starts Spark is slow to answer
 DRAIN_SECONDS = 300.0  # a scheduler ends when its running tasks have
 
 
@@ -86,7 +87,7 @@ def migrate(settings: Settings) -> None:
 def health(settings: Settings) -> dict[str, str]:
     """What Airflow says of itself, by service; empty where it does not answer."""
     try:
-        with DIRECT.open(f"{url(settings)}/api/v2/monitor/health", timeout=3) as answer:
+        with DIRECT.open(f"{url(settings)}/api/v2/monitor/health", timeout=HEALTH_SECONDS) as answer:
             told = json.load(answer)
     except (OSError, ValueError):
         return {}

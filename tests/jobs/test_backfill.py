@@ -1,0 +1,196 @@
+"""Past values go to the history as they would have been pushed, once, and nowhere else."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+from contracts import history, silver
+from contracts.slots import times_between, to_micros
+from features.entities import ACTOR, DOCUMENT
+from features.language import DIRECT, Count, DefinitionError, Definitions, Distinct, FeatureView, Last
+from jobs import backfill
+from jobs.backfill import BackfillError
+from jobs.gold.compute import compute
+from lake.session import small_frame
+from online.codec import meaning
+from sinks import history as pushes
+from sinks.decisions import decided
+from sinks.net_changes import first_load
+from tests.jobs.gold.test_refresh import EVENT, FACTS, hold
+
+T = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+SLOT = timedelta(minutes=15)
+
+PAIRS = FeatureView(
+    name="pairs",
+    entities=(ACTOR, DOCUMENT),
+    owner="tests",
+    description="",
+    freshness=timedelta(hours=1),
+    aggregations=(Count(name="events", over=("1h",)), Last(name="last_at")),
+    online_when="events_1h > 0",
+)
+READERS = replace(
+    PAIRS,
+    name="readers",
+    entities=(DOCUMENT,),
+    aggregations=(Distinct(name="readers", rows_of="pairs", active="events", over=("1h",)), Last(name="last_at")),
+    online_when=None,
+)
+VIEWS = Definitions(views={"pairs": PAIRS, "readers": READERS}, on_demand={}, services={})
+
+
+THREE = (
+    {"event_id": "e1", "actor_id": "u1", "occurred_at": T},
+    {"event_id": "e2", "actor_id": "u2", "occurred_at": T + timedelta(minutes=20)},
+    {"event_id": "e3", "actor_id": "u1", "occurred_at": T + timedelta(minutes=70)},
+)
+SAME_AGAIN = tuple(event | {"delivered_at": T + 2 * SLOT} for event in THREE)
+
+
+@pytest.fixture
+def told(lake):
+    """A silver of three interactions: two of one pair, an hour apart, and one of another."""
+    lake.create(silver.DOCUMENTS)
+    hold(lake, silver.INTERACTIONS, EVENT, *THREE)
+    return lake
+
+
+def run(lake, times, *, id_="b1", views=VIEWS, told=lambda _: None):
+    chosen = backfill.views_to_backfill(views, [])
+    return backfill.run(lake, views, chosen, times, id_=id_, told=told)
+
+
+def recorded(lake, view, *, id_="b1"):
+    """Every value that a backfill recorded, as (key, time, what the value means), None standing for a removal."""
+    rows = lake.read(history.table(view.name)).where((F.col("backfill") == id_) & F.col("item_key").isNotNull())
+    rows = rows.select("item_key", "value", F.unix_micros("as_of").alias("at")).collect()
+    return {(row.item_key, row.at): row.value and meaning(bytes(row.value)) for row in rows}
+
+
+def state_at(found, as_of):
+    """What recorded values say at a time."""
+    state = {}
+    for (key, at), value in sorted(found.items(), key=lambda one: one[0][1]):
+        if at <= to_micros(as_of):
+            state[key] = value
+    return {key: value for key, value in state.items() if value is not None}
+
+
+def pushed_at(lake, view, as_of):
+    """What a first push at a time would write."""
+    pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
+    finer = {name: compute(lake, VIEWS.views[name], pins, as_of=as_of, finer={}) for name in view.finer_views}
+    rows = compute(lake, view, pins, as_of=as_of, finer=finer)
+    written = decided(first_load(rows, view), view, suppress=False, as_of=to_micros(as_of)).collect()
+    return {row.item_key: meaning(bytes(row.value)) for row in written}
+
+
+def open_keys(lake):
+    keys = pushes.open_keys(lake, PAIRS, after=None)
+    return [] if keys is None else [row.item_key for row in keys.collect()]
+
+
+TIMES = times_between(T, T + 10 * SLOT, every=2 * SLOT)
+
+
+@pytest.mark.slow
+def test_each_time_is_recorded_as_a_push_would_have_written_it_and_nothing_else_is_touched(told):
+    done = run(told, TIMES)
+
+    for view in VIEWS.views.values():
+        found = recorded(told, view)
+        assert [state_at(found, as_of) for as_of in TIMES] == [pushed_at(told, view, as_of) for as_of in TIMES]
+    pairs = recorded(told, PAIRS)
+    # Each comes and goes; the first one's second event is another last time, and keeps it an hour longer.
+    assert len(pairs) == done["pairs"].recorded == 6
+    assert done["pairs"].removed == list(pairs.values()).count(None) == 3
+    assert (done["pairs"].times, done["pairs"].done_before) == (6, 0)
+    assert sorted(path.name for path in Path(told.root).iterdir()) == ["history", "silver"]
+
+
+@pytest.mark.slow
+def test_a_backfill_that_was_killed_goes_on_and_a_finished_one_does_nothing(told):
+    times = TIMES[:4]
+    run(told, times, id_="whole")
+    seen = []
+
+    def die(what):
+        seen.append(what)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(told, times, told=die)
+    hold(told, silver.INTERACTIONS, EVENT, *SAME_AGAIN)  # silver moves meanwhile
+    done = run(told, times)
+
+    assert (done["pairs"].done_before, done["readers"].done_before) == (2, 1)
+    for view in VIEWS.views.values():
+        assert recorded(told, view) == recorded(told, view, id_="whole")
+    before = told.version(history.table("pairs"))
+    again = run(told, times)
+    assert (again["pairs"].times, again["pairs"].done_before) == (0, 4)
+    assert told.version(history.table("pairs")) == before
+
+
+@pytest.mark.slow
+def test_of_one_backfill_that_runs_twice_at_once_everything_is_recorded_once(told):
+    times = TIMES[:3]
+    run(told, times, id_="whole")
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(lambda: run(told.in_own_session(), times)) for _ in range(2)]
+        assert all(one.result() for one in both)
+
+    for view in VIEWS.views.values():
+        assert recorded(told, view) == recorded(told, view, id_="whole")
+        rows = told.read(history.table(view.name)).where("backfill = 'b1' AND item_key IS NULL")
+        assert rows.count() == len(times)
+
+
+@pytest.mark.slow
+def test_an_id_is_of_one_range_and_one_definition(told):
+    run(told, TIMES[:2])
+
+    with pytest.raises(BackfillError, match="view pairs: backfill 'b1' has recorded other times"):
+        run(told, TIMES[1:3])
+    changed = Definitions(
+        views={"pairs": replace(PAIRS, aggregations=(*PAIRS.aggregations, Count(name="all", over=("total",))))},
+        on_demand={},
+        services={},
+    )
+    with pytest.raises(BackfillError, match="or those of another definition"):
+        run(told, TIMES[:2], views=changed)
+
+
+@pytest.mark.slow
+def test_pushes_see_nothing_of_backfills_also_in_a_history_from_before_there_were_any(told):
+    table = history.table("pairs")
+    old = replace(table, fields=tuple(field for field in table.fields if field.name != "backfill"))
+    told.append(old, small_frame(told.spark, [(7, "k", b"v", T, T, None)], old.ddl))
+    assert (pushes.last_sequence(told, PAIRS), open_keys(told)) == (7, ["k"])
+
+    run(told, TIMES[:2])
+
+    assert told.read(table).where("backfill = 'b1'").count() > 0
+    assert pushes.last_sequence(told, PAIRS) == 7
+    assert open_keys(told) == ["k"]
+    assert not pushes.has_record(told, PAIRS, history.NO_PUSH)
+    assert pushes.has_record(told, PAIRS, 7)
+
+
+def test_only_views_that_have_past_values_are_backfilled():
+    written = replace(PAIRS, name="scores", lane=DIRECT, aggregations=(), written_features=(), online_when=None)
+    views = Definitions(views={"pairs": PAIRS, "facts": FACTS, "scores": written}, on_demand={}, services={})
+
+    assert list(backfill.views_to_backfill(views, [])) == ["pairs"]
+    with pytest.raises(BackfillError, match="view facts has no past values: its transform takes no as_of"):
+        backfill.views_to_backfill(views, ["facts"])
+    with pytest.raises(BackfillError, match="view scores is written directly"):
+        backfill.views_to_backfill(views, ["scores"])
+    with pytest.raises(DefinitionError, match="there is no view 'none'"):
+        backfill.views_to_backfill(views, ["none"])
