@@ -96,7 +96,7 @@ def test_up_tells_addresses_and_login_and_goes_on_without_its_terminal(running):
 def test_a_person_triggers_a_refresh_from_the_form_and_sees_it_turn_green(running, person):
     person.open_dag("feature_refresh")
     run = person.trigger(full=True, allow="the first of all", picture="form")
-    ended = person.watch("feature_refresh", run, seconds=2 * REFRESH, picture="green-run")
+    ended = watch(running, person, run, picture="green-run")
     person.read_log("feature_refresh", run, "publish", words="document_activity: ", picture="log")
 
     assert ended == "success"
@@ -104,11 +104,12 @@ def test_a_person_triggers_a_refresh_from_the_form_and_sees_it_turn_green(runnin
     assert running.tailrace("reconcile")["compared"] > 0
 
 
-def test_the_scheduler_runs_two_slots_in_a_row_unattended(running):
+def test_the_scheduler_runs_two_slots_in_a_row_unattended(running, person):
     def two_done():
         done = [run for run in running.airflow.runs("feature_refresh", "scheduled") if run["state"] in ENDED]
         return done if len(done) >= 2 else None
 
+    person.look_away()
     first, second = until(two_done, seconds=2 * REFRESH, every=2)[:2]
     running.airflow.pause("feature_refresh")
 
@@ -139,7 +140,7 @@ def test_a_bad_file_turns_its_gate_red_and_the_refresh_goes_on_without_it_whatev
 
     person.open_dag("feature_refresh")
     run = person.trigger(picture="form-left-empty")
-    assert person.watch("feature_refresh", run, seconds=REFRESH, picture="red-run") == "failed"
+    assert watch(running, person, run, picture="red-run") == "failed"
     person.read_log(
         "feature_refresh", run, "bronze.quality_gate", words="They came from events/bad.jsonl", picture="red-log"
     )
@@ -148,8 +149,9 @@ def test_a_bad_file_turns_its_gate_red_and_the_refresh_goes_on_without_it_whatev
 
     person.open_dag("feature_refresh")
     run = person.trigger(set_aside="events/bad.jsonl", because="its clock was lost", picture="form-set-aside")
+    person.look_away()
     kill_each_stage(running.home)
-    assert person.watch("feature_refresh", run, seconds=2 * REFRESH, picture="green-after-kills") == "success"
+    assert watch(running, person, run, picture="green-after-kills") == "success"
 
     tries = {task: running.airflow.tasks("feature_refresh", run)[task]["try_number"] for task, _ in KILLS.values()}
     assert all(number >= 2 for number in tries.values()), tries
@@ -157,6 +159,12 @@ def test_a_bad_file_turns_its_gate_red_and_the_refresh_goes_on_without_it_whatev
     assert compared["compared"] > 40
     assert {compared[name] for name in ("missing", "ghost", "different")} == {0}
     assert running.tailrace("verify")["differing"] == 0
+
+
+def watch(running, person, run, *, picture):
+    person.look_away()
+    running.airflow.wait("feature_refresh", run, seconds=2 * REFRESH)
+    return person.see_how_it_ended("feature_refresh", run, picture=picture)
 
 
 def kill_each_stage(home):
