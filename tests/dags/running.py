@@ -73,14 +73,16 @@ def until(told, *, seconds, every=0.5):
     return answer
 
 
-def application(name, home):
-    """The JVM of a running application of this home, once Python works beside it; None where there is none."""
+def application(name, home, run):
+    """The JVM of a run's application in this home, once Python works beside it; None where there is none."""
     for process in psutil.process_iter():
         try:
-            words = process.cmdline()
+            if f"tailrace-{name}" not in process.cmdline():
+                continue
+            variables = process.environ()
             if (
-                f"tailrace-{name}" in words
-                and process.environ().get("TAILRACE_HOME") == str(home)
+                variables.get("TAILRACE_HOME") == str(home)
+                and variables.get("AIRFLOW_CTX_DAG_RUN_ID") == run
                 and process.children()
             ):
                 return process
