@@ -94,7 +94,7 @@ class Person:
         badge = self.page.get_by_test_id("header-card").get_by_test_id("state-badge").first
         badge.filter(has_text=re.compile("success|failed", re.IGNORECASE)).wait_for()
         expand = self.page.get_by_test_id("expand-all-button")
-        if expand.count():
+        if expand.count() and expand.is_enabled():  # it is not where all are unfolded, which the page remembers
             expand.click()
         self.page.wait_for_timeout(2000)  # for the grid to unfold
         self.picture(picture)
