@@ -8,6 +8,9 @@ COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-vers
 ROUNDS ?= 20
 KILLS ?= 200
 
+# Spark's classes as its JVM keeps them; older than what it was made of, it is made anew.
+ARCHIVE = .tools/spark-classes.jsa
+
 .PHONY: help setup demo up down status test test-slow soak check format lock clean
 .DEFAULT_GOAL := help
 
@@ -24,7 +27,7 @@ setup: ## make .venv and .tools ready; quick when they are. PYTHON=python3.12 pi
 demo: setup ## show it all at work. GIT=path takes a repository's history, EVENTS=path a file of events, TAILRACE_HOME=path keeps the state there
 	@.venv/bin/tailrace demo $${GIT:+--git "$$GIT"} $${EVENTS:+--events "$$EVENTS"}
 
-up: setup ## start Airflow, the store and the reader in the background. TAILRACE_HOME=path keeps the state there
+up: setup $(ARCHIVE) ## start Airflow, the store and the reader in the background. TAILRACE_HOME=path keeps the state there
 	@.venv/bin/tailrace up
 
 down: setup ## stop them, once running tasks have ended
@@ -36,12 +39,16 @@ status: setup ## say what runs, whether it is healthy, and where
 test: setup ## run the quick tests
 	@.venv/bin/pytest -m "not slow"
 
-test-slow: setup ## run the slow tests: kills, races, whole runs
+test-slow: setup $(ARCHIVE) ## run the slow tests: kills, races, whole runs
 	@.venv/bin/pytest -m slow
 
 soak: setup ## run the long tests: random histories, many times over, and killed pushes. ROUNDS=20 KILLS=200
 	@HISTORY_ROUNDS="$(ROUNDS)" .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
 	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py
+
+$(ARCHIVE): requirements.lock setup/jars.lock | setup
+	@rm -f $@
+	@.venv/bin/python -m tailrace.class_archive
 
 check: setup ## lint, check the format, the types and the direction of imports
 	@.venv/bin/ruff check

@@ -13,13 +13,17 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 @dataclass(frozen=True, kw_only=True)
 class SparkSettings:
-    """How the Spark session is built; ignored where a cluster manager already decided."""
+    """How the Spark session is built; ignored where a cluster manager already decided.
+
+    `class_archive` is a file of `python -m tailrace.class_archive`, used where it is there.
+    """
 
     master: str
     driver_memory: str
     java_options: str
     shuffle_partitions: int
     jars: Path
+    class_archive: Path
 
 
 @dataclass(frozen=True, kw_only=True)

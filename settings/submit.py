@@ -18,6 +18,9 @@ LOCAL = {
     "spark.sql.ui.retainedExecutions": "20",
 }
 
+# A JVM tells on its standard output of classes that it cannot keep, or of an archive that is not its own.
+QUIET = "-Xlog:cds*=error"
+
 
 def submit_options(settings: SparkSettings) -> dict[str, str]:
     """Spark properties by name; raises `SettingsError` where Delta's JARs are not there."""
@@ -26,7 +29,14 @@ def submit_options(settings: SparkSettings) -> dict[str, str]:
         raise SettingsError(f"no JARs in {settings.jars}; run `make setup`, or point TAILRACE_JARS at Delta's JARs")
     options = {
         "spark.jars": ",".join(str(jar) for jar in jars),
-        "spark.driver.extraJavaOptions": settings.java_options,
+        "spark.driver.extraJavaOptions": " ".join((settings.java_options, *of_class_archive(settings))),
         "spark.driver.memory": settings.driver_memory,
     }
     return options | (LOCAL if settings.master.startswith("local") else {})
+
+
+def of_class_archive(settings: SparkSettings) -> tuple[str, ...]:
+    """Java options that take Spark's classes from the archive; another JVM than its maker leaves it aside by itself."""
+    if not settings.class_archive.exists():
+        return ()
+    return (f'"-XX:SharedArchiveFile={settings.class_archive}"', QUIET)

@@ -37,9 +37,6 @@ class AirflowApi:
             told: Json = json.load(answer)
         return told
 
-    def pause(self, dag: str) -> None:
-        self.ask("PATCH", dag, {"is_paused": True})
-
     def runs(self, dag: str, kind: str) -> list[Json]:
         """The runs that were started in one way, `scheduled` or `manual`, oldest first."""
         runs: list[Json] = self.ask("GET", f"{dag}/dagRuns?run_type={kind}&order_by=run_after")["dag_runs"]

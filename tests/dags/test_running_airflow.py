@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import psutil
 import pytest
 
-from settings import CHECKOUT
+from settings import CHECKOUT, read_settings
 from tailrace.local.api import ENDED
 from tests.dags.browser import at_the_browser
 from tests.dags.landed import event, land
@@ -184,6 +184,9 @@ def kill_each_stage(home, run):
     chance = random.Random(6)
     for name, (_, what) in KILLS.items():
         jvm = until(lambda name=name: application(name, home, run), seconds=REFRESH)
+        archive = read_settings().spark.class_archive
+        if archive.exists():
+            assert str(archive) in {mapped.path for mapped in jvm.memory_maps()}
         task = jvm.parent()
         time.sleep(chance.uniform(2, 6))
         assert jvm.is_running(), f"{name} was quicker than its killer"

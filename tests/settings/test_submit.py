@@ -1,0 +1,38 @@
+"""What a JVM is started with."""
+
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from settings import read_settings, submit_options
+from settings.submit import of_class_archive
+
+
+@pytest.fixture
+def spark_settings(tmp_path):
+    (tmp_path / "delta.jar").touch()
+    archive = tmp_path / "my classes.jsa"
+    return replace(read_settings({}).spark, jars=tmp_path, class_archive=archive, java_options="-Xss4m")
+
+
+def test_without_an_archive_of_classes_the_java_options_are_those_that_are_set(spark_settings):
+    assert submit_options(spark_settings)["spark.driver.extraJavaOptions"] == "-Xss4m"
+
+
+def test_an_archive_of_classes_is_used_where_it_is_there(spark_settings):
+    spark_settings.class_archive.touch()
+
+    options = submit_options(spark_settings)["spark.driver.extraJavaOptions"]
+
+    assert options == f'-Xss4m "-XX:SharedArchiveFile={spark_settings.class_archive}" -Xlog:cds*=error'
+
+
+def test_an_archive_that_is_not_this_jvms_is_left_aside_without_a_word(spark_settings):
+    spark_settings.class_archive.write_bytes(b"of another java")
+
+    options = [option.strip('"') for option in of_class_archive(spark_settings)]
+    started = subprocess.run(["java", *options, "-version"], capture_output=True, text=True, check=True)
+
+    assert started.stdout == ""
+    assert "Java" in started.stderr or "openjdk" in started.stderr
