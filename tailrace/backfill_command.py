@@ -8,7 +8,7 @@ import typer
 
 from contracts.slots import AsOfError, parse_as_of, times_between, to_text
 from settings import read_settings
-from tailrace.output import AsJson, ReportTo, ViewNames, progress, show
+from tailrace.output import AsJson, ReportTo, ViewNames, progress
 from tailrace.refresh import Home, Progress
 from tailrace.report import Json
 
@@ -33,7 +33,7 @@ def backfill(
     as_json: AsJson = False,
 ) -> None:
     """Compute past values of views into their history; gold and the online store stay as they are."""
-    from tailrace.run_report import reported
+    from tailrace.run_report import reported, show_words
 
     with progress("backfill") as told:
         shown = reported(
@@ -41,7 +41,7 @@ def backfill(
             lambda: figures(from_, to, every=every, views=views or [], id_=id_, told=told),
             report_to,
         )
-    show(shown, *shown["words"], as_json=as_json)
+    show_words(shown, report_to, as_json=as_json)
 
 
 def figures(from_: str, to: str, *, every: int, views: list[str], id_: str | None, told: Progress) -> Json:

@@ -91,11 +91,11 @@ def export(
 def maintain(report_to: ReportTo = None, as_json: AsJson = False) -> None:
     """Rewrite small files and remove what nobody needs any more; a refresh does it too, where it is due."""
     from tailrace.layers import maintain_all
-    from tailrace.run_report import reported
+    from tailrace.run_report import reported, show_words
 
     with progress("maintain"):
         shown = reported("maintain", lambda: maintain_all(home()), report_to)
-    show(shown, *shown["words"], as_json=as_json)
+    show_words(shown, report_to, as_json=as_json)
     if any(table["failure"] for table in shown["tables"].values()):
         raise typer.Exit(1)
 

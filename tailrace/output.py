@@ -19,7 +19,7 @@ ReportTo = Annotated[
     typer.Option(
         "--report",
         metavar="FILE",
-        help="Write the figures there, and what went wrong. What the quality gate stopped is told there alone.",
+        help="Write the figures there rather than print them, and what went wrong. What the quality gate stopped is told there alone.",
     ),
 ]
 

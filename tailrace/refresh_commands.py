@@ -79,7 +79,7 @@ def run(
 ) -> None:
     """Run one layer alone."""
     from tailrace.layers import run_layer
-    from tailrace.run_report import reported
+    from tailrace.run_report import reported, show_words
 
     if layer not in LAYERS:
         raise CommandError(f"there is no layer {layer!r}; there are {', '.join(LAYERS)}")
@@ -100,7 +100,7 @@ def run(
 
     with progress(layer):
         shown = reported(layer, figures, report_to)
-    show(shown, *shown["words"], as_json=as_json)
+    show_words(shown, report_to, as_json=as_json)
 
 
 def files_aside(files: list[str] | None, why: str | None) -> SetAside | None:

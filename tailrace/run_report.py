@@ -11,6 +11,7 @@ from lake.files import put
 from lake.gate import GateFailed
 from tailrace import report
 from tailrace.errors import TOLD
+from tailrace.output import show
 
 Json = dict[str, Any]
 
@@ -38,6 +39,11 @@ def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
     if to is not None:
         write(to, figures)
     return figures
+
+
+def show_words(figures: Json, to: Path | None, *, as_json: bool) -> None:
+    """Print figures in words, unless whoever asked for a file of them has them there."""
+    show(figures, *(figures["words"] if to is None else ()), as_json=as_json)
 
 
 def write(path: Path, figures: Json) -> None:
