@@ -186,7 +186,7 @@ def kill_each_stage(home, run):
         jvm = until(lambda name=name: application(name, home, run), seconds=REFRESH)
         archive = read_settings().spark.class_archive
         if archive.exists():
-            assert str(archive) in {mapped.path for mapped in jvm.memory_maps()}
+            assert str(archive.resolve()) in {mapped.path for mapped in jvm.memory_maps()}
         task = jvm.parent()
         time.sleep(chance.uniform(2, 6))
         assert jvm.is_running(), f"{name} was quicker than its killer"
