@@ -7,6 +7,7 @@ COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-vers
 
 ROUNDS ?= 20
 KILLS ?= 200
+STEPS ?= 20
 
 # Spark's classes as its JVM keeps them; older than what it was made of, it is made anew.
 ARCHIVE = .tools/spark-classes.jsa
@@ -42,8 +43,9 @@ test: setup ## run the quick tests
 test-slow: setup $(ARCHIVE) ## run the slow tests: kills, races, whole runs
 	@.venv/bin/pytest -m slow
 
-soak: setup ## run the long tests: random histories, many times over, and killed pushes. ROUNDS=20 KILLS=200
+soak: setup $(ARCHIVE) ## run the long tests: random histories, a replay, killed pushes. ROUNDS=20 STEPS=20 KILLS=200
 	@HISTORY_ROUNDS="$(ROUNDS)" .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
+	@REPLAY_STEPS="$(STEPS)" .venv/bin/pytest -m slow tests/test_replay.py
 	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py
 
 $(ARCHIVE): requirements.lock setup/jars.lock | setup

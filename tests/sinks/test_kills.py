@@ -14,7 +14,7 @@ import pytest
 from settings import read_settings
 from tests.conftest import SPARK
 
-KILLS = int(os.environ.get("PUSH_KILLS", "10"))
+KILLS = int(os.environ.get("PUSH_KILLS", "6"))
 SEED = int(os.environ.get("PUSH_SEED") or random.randrange(10**9))
 DOCUMENTS = 20_000
 CHANGED = 8_000
