@@ -77,7 +77,7 @@ def application(name, home, run):
     """The JVM of a run's application in this home, once Python works beside it; None where there is none."""
     for process in psutil.process_iter():
         try:
-            if f"tailrace-{name}" not in process.cmdline():
+            if process.name() != "java" or f"tailrace-{name}" not in process.cmdline():
                 continue
             variables = process.environ()
             if (
