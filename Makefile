@@ -44,7 +44,7 @@ test-slow: setup $(ARCHIVE) ## run the slow tests: kills, races, whole runs
 	@.venv/bin/pytest -m slow
 
 soak: setup $(ARCHIVE) ## run the long tests: random histories, a replay, killed pushes. ROUNDS=20 STEPS=20 KILLS=200
-	@HISTORY_ROUNDS="$(ROUNDS)" .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
+	@HISTORY_ROUNDS="$(ROUNDS)" HISTORY_REFRESHES=12 .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
 	@REPLAY_STEPS="$(STEPS)" .venv/bin/pytest -m slow tests/test_replay.py
 	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py
 
