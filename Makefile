@@ -7,9 +7,8 @@ COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-vers
 
 ROUNDS ?= 20
 KILLS ?= 200
-STEPS ?= 20
 
-# Spark's classes as its JVM keeps them; older than what it was made of, it is made anew.
+# Spark's classes as its JVM keeps them, made anew when the versions change.
 ARCHIVE = .tools/spark-classes.jsa
 
 .PHONY: help setup demo up down status test test-slow soak check format lock clean
@@ -43,14 +42,12 @@ test: setup ## run the quick tests
 test-slow: setup $(ARCHIVE) ## run the slow tests: kills, races, whole runs
 	@.venv/bin/pytest -m slow
 
-soak: setup $(ARCHIVE) ## run the long tests: random histories, a replay, killed pushes. ROUNDS=20 STEPS=20 KILLS=200
-	@HISTORY_ROUNDS="$(ROUNDS)" HISTORY_REFRESHES=12 .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
-	@REPLAY_STEPS="$(STEPS)" .venv/bin/pytest -m slow tests/test_replay.py
+soak: setup $(ARCHIVE) ## run the long tests: random histories, many times over, and killed pushes. ROUNDS=20 KILLS=200
+	@HISTORY_ROUNDS="$(ROUNDS)" .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
 	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py
 
 $(ARCHIVE): requirements.lock setup/jars.lock | setup
-	@rm -f $@
-	@.venv/bin/python -m tailrace.class_archive
+	@.venv/bin/python -m tailrace.class_archive || echo "Spark starts without an archive of its classes; the next make tries again." >&2
 
 check: setup ## lint, check the format, the types and the direction of imports
 	@.venv/bin/ruff check

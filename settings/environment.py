@@ -34,7 +34,6 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_SPARK_JAVA_OPTIONS": "-XX:+UseParallelGC -XX:MetaspaceSize=512m -XX:ReservedCodeCacheSize=512m",
     "TAILRACE_SHUFFLE_PARTITIONS": "4",
     "TAILRACE_JARS": "",
-    "TAILRACE_CLASS_ARCHIVE": "",
     "TAILRACE_STORE_URL": "",
     "TAILRACE_STORE_TABLE": "tailrace",
     "TAILRACE_STORE_REGION": "us-east-1",
@@ -73,9 +72,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             java_options=value["TAILRACE_SPARK_JAVA_OPTIONS"],
             shuffle_partitions=positive("TAILRACE_SHUFFLE_PARTITIONS", value, number=int),
             jars=local_path(value["TAILRACE_JARS"], default=CHECKOUT / ".tools" / "jars"),
-            class_archive=local_path(
-                value["TAILRACE_CLASS_ARCHIVE"], default=CHECKOUT / ".tools" / "spark-classes.jsa"
-            ),
+            class_archive=CHECKOUT / ".tools" / "spark-classes.jsa",
         ),
         store=StoreSettings(
             url=value["TAILRACE_STORE_URL"] or None,

@@ -15,7 +15,7 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 class SparkSettings:
     """How the Spark session is built; ignored where a cluster manager already decided.
 
-    `class_archive` is a file of `python -m tailrace.class_archive`, used where it is there.
+    `class_archive` is made by `tailrace/class_archive.py`, and used where it is there.
     """
 
     master: str

@@ -23,6 +23,7 @@ from tailrace.week import places
 
 DAG = "feature_refresh"
 RUN_SECONDS = 900.0
+PARSE_SECONDS = 120.0
 
 Json = dict[str, Any]
 
@@ -45,6 +46,7 @@ def run_airflow(settings: Settings, *, refreshes: int, progress: Progress) -> Js
 
 def measured(home: Settings, *, refreshes: int, progress: Progress) -> Json:
     api = AirflowApi(airflow.url(home), user=airflow.USER, password=airflow.password(home) or "")
+    api.wait_until_known(DAG, seconds=PARSE_SECONDS)
     progress("first load")
     lasted(api.wait(DAG, api.trigger(DAG, {}), seconds=RUN_SECONDS))
     seconds: dict[str, list[float]] = {"airflow": [], "command": []}

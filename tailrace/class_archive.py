@@ -1,11 +1,9 @@
-"""`python -m tailrace.class_archive` makes an archive of the classes that a refresh loads, unless there is one.
+"""`python -m tailrace.class_archive` makes an archive of the classes that a refresh loads.
 
 A JVM that starts with the archive takes its classes from there, read and verified already (class-data sharing, JEP 350).
 The archive is that of one Java and one set of JARs; others leave it aside.
 """
 
-import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,14 +26,13 @@ WORKSPACE = {"documents": 20, "actors": 5, "days": 3, "seed": 1}
 def make(settings: Settings) -> None:
     """Refresh a small workspace of a home that is thrown away, and keep what its JVM has loaded.
 
-    The archive gets its name when it is whole. Raises `subprocess.TimeoutExpired` where the JVM does not end.
+    The archive gets its name when it is whole; one that was there before serves until then.
     """
     archive = settings.spark.class_archive
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent, prefix="unfinished-") as folder:
         written = Path(folder) / archive.name
-        options = f'{settings.spark.java_options} {QUIET} "-XX:ArchiveClassesAtExit={written}"'
-        home = thrown_away(settings, Path(folder), java_options=options)
+        home = thrown_away(settings, Path(folder), archive=written)
         try:
             refresh_and_end(home)
         finally:
@@ -43,14 +40,16 @@ def make(settings: Settings) -> None:
         written.replace(archive)
 
 
-def thrown_away(settings: Settings, home: Path, *, java_options: str) -> Settings:
+def thrown_away(settings: Settings, home: Path, *, archive: Path) -> Settings:
+    options = f'{settings.spark.java_options} {QUIET} "-XX:ArchiveClassesAtExit={archive}"'
+    spark = replace(settings.spark, master="local[*]", java_options=options, class_archive=archive)
     return replace(
         settings,
         home=home,
         landing=str(home / "landing"),
         lake=str(home / "lake"),
         features=("shipped",),
-        spark=replace(settings.spark, master="local[*]", java_options=java_options),
+        spark=spark,
         store=replace(settings.store, url=None),
     )
 
@@ -59,24 +58,13 @@ def refresh_and_end(settings: Settings) -> None:
     """Refresh, and wait until the JVM has ended, which writes the archive then."""
     land_workspace(Workspace(**WORKSPACE, end=last_tick(datetime.now(UTC))), Path(settings.landing))
     home = Home(settings)
-    refresh(home, allowed="the first of all")
+    refresh(home)
     jvm = home.spark.sparkContext._gateway.proc  # type: ignore[union-attr]
     home.spark.stop()
     jvm.stdin.close()  # at which the JVM ends
     jvm.wait(JVM_SECONDS)
 
 
-def main() -> int:
-    settings = read_settings()
-    if settings.spark.class_archive.exists():
-        return 0
-    aside.print("Making an archive of Spark's classes, once: its JVM starts faster with it.")
-    try:
-        make(settings)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        aside.print(f"No archive of Spark's classes, it starts without one: {error}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    aside.print("Making an archive of Spark's classes, once: its JVM starts faster with it.")
+    make(read_settings())

@@ -21,7 +21,7 @@ from tailrace.refresh import Home, refresh, say_nothing
 END = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LENGTHS = {"15m": 15, "1h": 60, "24h": 24 * 60, "7d": 7 * 24 * 60, "30d": 30 * 24 * 60, "total": None}
 EDITS = ("create", "edit")
-STEPS = int(os.environ.get("REPLAY_STEPS", "5"))
+STEPS = int(os.environ.get("REPLAY_STEPS", "20"))
 
 Event = dict[str, Any]
 Row = dict[str, Any]

@@ -3,7 +3,9 @@
 import json
 import time
 import urllib.request
+from http import HTTPStatus
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 
 from online.embedded import DIRECT
@@ -36,6 +38,23 @@ class AirflowApi:
         with DIRECT.open(request, timeout=ASK_SECONDS) as answer:
             told: Json = json.load(answer)
         return told
+
+    def wait_until_known(self, dag: str, *, seconds: float) -> None:
+        """Wait for an Airflow that has just started to read a DAG; raises `LocalError` where it has not by then."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self.ask("GET", dag)
+            except HTTPError as error:
+                if error.code != HTTPStatus.NOT_FOUND:
+                    raise
+            else:
+                return
+            if time.monotonic() > deadline:
+                raise LocalError(
+                    f"Airflow at {self.url} knows no DAG {dag} after {seconds:g} s; see its dag-processor.log"
+                )
+            time.sleep(LOOK_SECONDS)
 
     def runs(self, dag: str, kind: str) -> list[Json]:
         """The runs that were started in one way, `scheduled` or `manual`, oldest first."""

@@ -1,6 +1,9 @@
-"""Events in a landing folder."""
+"""Events in a landing folder, and the views that are made of them."""
 
 import json
+from pathlib import Path
+
+TWO_VIEWS = Path(__file__).parent / "two_views"
 
 
 def event(number, **changed):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.dags.landed import event, land
+from tests.dags.landed import TWO_VIEWS, event, land
 
 
 @pytest.fixture(scope="module")
@@ -93,38 +93,13 @@ def test_where_it_is_set_gold_and_the_push_are_mapped_over_views(airflow):
     assert dag["tasks"]["publish"] == ["gold.quality_gate", "views_to_push"]
 
 
-VIEWS = """
-from datetime import timedelta
-
-from features.entities import ACTOR, DOCUMENT
-from features.language import Count, FeatureView
-
-
-def view(name, entity):
-    return FeatureView(
-        name=name,
-        entities=(entity,),
-        owner="tests",
-        description="Counts.",
-        freshness=timedelta(hours=1),
-        aggregations=(Count(name="events", over=("total",)),),
-    )
-
-
-by_document, by_actor = view("by_document", DOCUMENT), view("by_actor", ACTOR)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_dags_run_as_a_whole_each_view_by_itself_where_that_is_set(airflow, make_settings):
     settings = make_settings()
-    folder = settings.home / "views"
-    folder.mkdir(parents=True)
-    (folder / "views.py").write_text(VIEWS)
     in_airflow = airflow(
         TAILRACE_HOME=str(settings.home),
-        TAILRACE_FEATURES=str(folder),
+        TAILRACE_FEATURES=str(TWO_VIEWS),
         TAILRACE_APPLICATION_PER="view",
         TAILRACE_DEADLINE_MINUTES="0",
         # A short application is mostly the JVM warming up.

@@ -16,7 +16,7 @@ import pytest
 from settings import CHECKOUT, read_settings
 from tailrace.local.api import ENDED
 from tests.dags.browser import at_the_browser
-from tests.dags.landed import event, land
+from tests.dags.landed import TWO_VIEWS, event, land
 from tests.dags.running import TAILRACE, Running, application, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -62,6 +62,7 @@ def running(tmp_path_factory):
         PYTHONPATH=os.pathsep.join(filter(None, (str(home / "hooks"), os.environ.get("PYTHONPATH")))),
         TAILRACE_ALERTS="told:tell",
         TAILRACE_DEADLINE_MINUTES="0.2",
+        TAILRACE_FEATURES=str(TWO_VIEWS),
         TAILRACE_REFRESH_MINUTES=str(MINUTES),
         TAILRACE_SPARK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1",
         TAILRACE_SPARK_MEMORY="1g",
@@ -97,7 +98,7 @@ def test_a_person_triggers_a_refresh_from_the_form_and_sees_it_turn_green(runnin
     person.open_dag("feature_refresh")
     run = person.trigger(full=True, allow="the first of all", picture="form")
     ended = watch(running, person, run, picture="green-run")
-    person.read_log("feature_refresh", run, "publish", words="document_activity: ", picture="log")
+    person.read_log("feature_refresh", run, "publish", words="by_document: ", picture="log")
 
     assert ended == "success"
     assert running.airflow.runs("feature_refresh", "manual")[0]["conf"]["full"] is True

@@ -48,7 +48,6 @@ def test_every_variable_reaches_its_setting():
             "TAILRACE_SPARK_JAVA_OPTIONS": "-Xss4m",
             "TAILRACE_SHUFFLE_PARTITIONS": "17",
             "TAILRACE_JARS": "/jars",
-            "TAILRACE_CLASS_ARCHIVE": "/classes.jsa",
             "TAILRACE_STORE_URL": "http://store:8000",
             "TAILRACE_STORE_TABLE": "other",
             "TAILRACE_STORE_REGION": "eu-central-1",
@@ -68,7 +67,7 @@ def test_every_variable_reaches_its_setting():
         java_options="-Xss4m",
         shuffle_partitions=17,
         jars=Path("/jars"),
-        class_archive=Path("/classes.jsa"),
+        class_archive=CHECKOUT / ".tools" / "spark-classes.jsa",
     )
     assert settings.store == StoreSettings(
         url="http://store:8000",

@@ -14,7 +14,7 @@ import pytest
 from settings import read_settings
 from tests.conftest import SPARK
 
-KILLS = int(os.environ.get("PUSH_KILLS", "6"))
+KILLS = int(os.environ.get("PUSH_KILLS", "20"))
 SEED = int(os.environ.get("PUSH_SEED") or random.randrange(10**9))
 DOCUMENTS = 20_000
 CHANGED = 8_000
@@ -67,7 +67,9 @@ def change(choose, views):
 
 def start(publisher, log: Path) -> subprocess.Popen[bytes]:
     """A push in a process group of its own, at the moment when Spark is up."""
-    environment = os.environ | SPARK | {"TAILRACE_SPARK_JAVA_OPTIONS": read_settings().spark.java_options}
+    # Each process lives for one push, most of which is the JVM warming up.
+    options = f"{read_settings().spark.java_options} -XX:TieredStopAtLevel=1"
+    environment = os.environ | SPARK | {"TAILRACE_SPARK_JAVA_OPTIONS": options}
     arguments = [publisher.lake.root, publisher.address.url, publisher.address.table]
     command = [sys.executable, "-m", "tests.sinks.push_process", *arguments]
     with log.open("wb") as output:

@@ -8,7 +8,7 @@ import pytest
 from contracts import bronze
 from lake.gate import GateFailed
 from tailrace.errors import CommandError
-from tailrace.run_report import compared_line, differing, reported
+from tailrace.run_report import compared_line, differing, reported, show_words
 
 STOPPED = GateFailed(bronze.EVENTS, rows=3, misses=(), files=("events/a.jsonl",), page=Path("page.html"))
 NOTHING = {"files": 0, "events": 0, "documents": 0, "quarantined": 0, "gates": {}}
@@ -28,6 +28,20 @@ def test_figures_are_written_with_words_for_people(tmp_path):
     assert told["words"] == ["0 files landed: 0 events, 0 documents"]
     assert json.loads((tmp_path / "runs" / "bronze.json").read_bytes()) == told
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["bronze.json"]
+
+
+@pytest.mark.parametrize(
+    ("to", "as_json", "printed"),
+    [
+        (None, False, "0 files landed\n"),
+        (Path("report.json"), False, ""),
+        (Path("report.json"), True, '{"words":["0 files landed"]}\n'),
+    ],
+)
+def test_words_are_printed_unless_a_report_has_them(capsys, to, as_json, printed):
+    show_words({"words": ["0 files landed"]}, to, as_json=as_json)
+
+    assert capsys.readouterr().out == printed
 
 
 def test_what_a_layer_did_is_told_view_by_view():
