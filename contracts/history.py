@@ -29,6 +29,7 @@ def table(view: str) -> Table:
             Column("recorded_at", Type.TIMESTAMP, "when the row was made", nullable=False),
             Column("outcome", Type.STRING, "confirmed in the row that closes a push; null in the others"),
             Column("backfill", Type.STRING, "the backfill that computed the row; null where a push recorded it"),
+            Column("push", Type.STRING, "the push by itself: a store put back from a copy gives sequences once more"),
         ),
         key=("sequence", "backfill", "as_of", "item_key"),
         statistics=("sequence",),

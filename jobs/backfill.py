@@ -180,6 +180,7 @@ def to_history(lake: Lake, view: FeatureView, changes: Held, *, as_of: datetime,
         F.lit(now).alias("recorded_at"),
         F.lit(None).cast("string").alias("outcome"),
         F.lit(id_).alias("backfill"),
+        F.lit(None).cast("string").alias("push"),
     )
-    closing = (history.NO_PUSH, None, None, as_of, now, history.CONFIRMED, id_)
+    closing = (history.NO_PUSH, None, None, as_of, now, history.CONFIRMED, id_, None)
     return values.unionByName(small_frame(lake.spark, [closing], table.ddl))

@@ -15,7 +15,7 @@ from online.keys import control_key
 from online.wire import StoreClient, StoreError
 
 ATTRIBUTES = (
-    "sequence", "open", "closed", "declared", "swept", "cursor", "watermark", "lease_owner", "lease_until", "features"
+    "sequence", "open", "closed", "declared", "declared_by", "swept", "cursor", "watermark", "lease_owner", "lease_until", "features"
 )  # fmt: skip
 
 
@@ -37,7 +37,8 @@ class Cursor:
 class Control:
     """A control item as it was read; `watermark` is the as-of that the store's values hold for, in microseconds.
 
-    `open` says that a push began to write and none since has ended: then `declared` is its sequence. `closed` is that of
+    `open` says that a push began to write and none since has ended: then `declared` is its sequence, and `declared_by` the
+    owner of its lease. `closed` is that of
     the last that ended. `swept` is one up to which tombstones have been removed. `features` is the schema of the values.
     """
 
@@ -47,6 +48,7 @@ class Control:
     watermark: int | None = None
     closed: int | None = None
     declared: int | None = None
+    declared_by: str | None = None
     swept: int | None = None
     features: tuple[Column, ...] = ()
     lease_owner: str = ""
@@ -63,6 +65,7 @@ def control_of(item: Item) -> Control:
         watermark=number_in(item, "watermark"),
         closed=number_in(item, "closed"),
         declared=number_in(item, "declared"),
+        declared_by=item["declared_by"]["S"] if "declared_by" in item else None,
         swept=number_in(item, "swept"),
         features=tuple(Column(name, Type(type_), "") for name, type_ in features),
         lease_owner=item["lease_owner"]["S"],
@@ -144,9 +147,7 @@ async def renew_lease(client: StoreClient, view: str, *, sequence: int, seconds:
     await _update_under(client, view, sequence, "SET #lease_until = :until", values, condition=condition)
 
 
-async def declare_push(
-    client: StoreClient, view: str, *, sequence: int, known: bool = True, owner: str | None = None
-) -> None:
+async def declare_push(client: StoreClient, view: str, *, sequence: int, owner: str, known: bool = True) -> None:
     """Set the open mark of a push that is about to write, if the lease is still this one's.
 
     Unless `known`, what open pushes wrote is not all recorded: then the push is not named as the one that tells it.
@@ -154,7 +155,7 @@ async def declare_push(
     values = {":true": {"BOOL": True}, ":given_up": {"N": "0"}}
     # A declaration that is sent twice and crosses the end of its own push must not set the mark again.
     condition = "#sequence = :sequence AND #lease_until > :given_up"
-    action = "SET #open = :true" + (", #declared = :sequence" if known else "")
+    action = "SET #open = :true" + (", #declared = :sequence, #declared_by = :owner" if known else "")
     await _update_under(client, view, sequence, action, values, condition=condition, owner=owner)
 
 

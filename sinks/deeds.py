@@ -104,7 +104,7 @@ class Push:
         return with_client(self.address, lambda client: has_values(client, self.view.name))
 
     def look_for_record(self, step: steps.LookForRecord) -> bool:
-        return history.has_record(self.lake, self.view, step.sequence)
+        return step.push is not None and history.has_record(self.lake, self.view, step.sequence, push=step.push)
 
     def read_open_keys(self, step: steps.ReadOpenKeys) -> DataFrame | None:
         return history.open_keys(self.lake, self.view, after=step.after)
@@ -131,7 +131,8 @@ class Push:
         return Changes(found.frame, found.counts)
 
     def record(self, step: steps.Record) -> None:
-        history.record(self.lake, self.view, step.changes.rows, sequence=step.sequence, as_of=self.as_of)
+        rows = step.changes.rows
+        history.record(self.lake, self.view, rows, sequence=step.sequence, push=self.owner, as_of=self.as_of)
 
     def declare(self, step: steps.Declare) -> None:
         name, owner = self.view.name, self.owner
@@ -150,7 +151,7 @@ class Push:
         )
 
     def confirm(self, step: steps.Confirm) -> None:
-        history.confirm(self.lake, self.view, sequence=step.sequence, as_of=self.as_of)
+        history.confirm(self.lake, self.view, sequence=step.sequence, push=self.owner, as_of=self.as_of)
 
     def write(self, step: steps.Write) -> Outcome:
         changes: Changes = step.changes

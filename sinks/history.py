@@ -13,8 +13,8 @@ from lake.tables import Lake
 from sinks.protocol import SUPPRESS
 
 
-def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, as_of: int) -> None:
-    """Append what a push is about to write."""
+def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, push: str, as_of: int) -> None:
+    """Append what a push, which `push` names, is about to write."""
     table = history.table(view.name)
     rows = changes.where(F.col("action") != SUPPRESS).select(
         F.lit(sequence).cast("bigint").alias("sequence"),
@@ -24,14 +24,15 @@ def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, 
         F.lit(datetime.now(UTC)).alias("recorded_at"),
         F.lit(None).cast("string").alias("outcome"),
         F.lit(None).cast("string").alias("backfill"),
+        F.lit(push).alias("push"),
     )
     lake.append(table, rows)
 
 
-def confirm(lake: Lake, view: FeatureView, *, sequence: int, as_of: int) -> None:
+def confirm(lake: Lake, view: FeatureView, *, sequence: int, push: str, as_of: int) -> None:
     """Say that the store has acknowledged all of a push."""
     table = history.table(view.name)
-    row = (sequence, None, None, from_micros(as_of), datetime.now(UTC), history.CONFIRMED, None)
+    row = (sequence, None, None, from_micros(as_of), datetime.now(UTC), history.CONFIRMED, None, push)
     lake.append(table, small_frame(lake.spark, [row], table.ddl))
 
 
@@ -42,11 +43,11 @@ def last_sequence(lake: Lake, view: FeatureView) -> int:
     return int(of_pushes(lake, view).agg(F.max("sequence")).collect()[0][0] or 0)
 
 
-def has_record(lake: Lake, view: FeatureView, sequence: int) -> bool:
+def has_record(lake: Lake, view: FeatureView, sequence: int, *, push: str) -> bool:
     """Whether a push's record is there; a history that was removed, or put back from a copy, may have lost it."""
     if not lake.exists(history.table(view.name)):
         return False
-    return not keys_of(lake, view).where(F.col("sequence") == sequence).isEmpty()
+    return not keys_of(lake, view).where((F.col("sequence") == sequence) & (F.col("push") == push)).isEmpty()
 
 
 def open_keys(lake: Lake, view: FeatureView, *, after: int | None) -> DataFrame | None:
@@ -55,8 +56,9 @@ def open_keys(lake: Lake, view: FeatureView, *, after: int | None) -> DataFrame 
         return None
     keys = keys_of(lake, view)
     if after is None:
-        confirmed = of_pushes(lake, view).where("outcome IS NOT NULL").select("sequence")
-        keys = keys.join(confirmed, on="sequence", how="left_anti")
+        confirmed = of_pushes(lake, view).where("outcome IS NOT NULL").select("sequence", "push").alias("confirmed")
+        same = F.expr("recorded.sequence = confirmed.sequence AND recorded.push <=> confirmed.push")
+        keys = keys.alias("recorded").join(confirmed, on=same, how="left_anti")
     else:
         keys = keys.where(F.col("sequence") > after)
     keys = keys.select("item_key").distinct()
@@ -64,10 +66,12 @@ def open_keys(lake: Lake, view: FeatureView, *, after: int | None) -> DataFrame 
 
 
 def keys_of(lake: Lake, view: FeatureView) -> DataFrame:
-    return of_pushes(lake, view).where("item_key IS NOT NULL").select("sequence", "item_key")
+    return of_pushes(lake, view).where("item_key IS NOT NULL").select("sequence", "push", "item_key")
 
 
 def of_pushes(lake: Lake, view: FeatureView) -> DataFrame:
-    """What pushes recorded; a history that knows of no backfill yet has no column for it."""
+    """What pushes recorded; a history from before a column was has none of it."""
     rows = lake.read(history.table(view.name))
-    return rows.where("backfill IS NULL") if "backfill" in rows.columns else rows
+    for column in {"backfill", "push"} - set(rows.columns):
+        rows = rows.withColumn(column, F.lit(None).cast("string"))
+    return rows.where("backfill IS NULL")

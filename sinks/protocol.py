@@ -137,7 +137,7 @@ def has_record(found: Control) -> Generator[Step, Any, bool]:
     """
     if found.declared is None or found.declared <= (found.closed or 0) or found.declared != found.sequence - 1:
         return False
-    recorded: bool = yield LookForRecord(found.declared)
+    recorded: bool = yield LookForRecord(found.declared, found.declared_by)
     return recorded
 
 

@@ -41,9 +41,10 @@ class LookForValues:
 
 @dataclass(frozen=True, slots=True)
 class LookForRecord:
-    """Answer: whether the history still has what an open push recorded under this sequence."""
+    """Answer: whether the history still has what an open push recorded; `push` names it where its mark does."""
 
     sequence: int
+    push: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from online import embedded
 from settings import Settings, read_settings
 
 SPARK = {
+    # A JVM here lives for minutes at most, much of which would go into optimising what never runs again.
+    "TAILRACE_SPARK_JAVA_OPTIONS": f"{read_settings({}).spark.java_options} -XX:TieredStopAtLevel=1",
     "TAILRACE_SPARK_MASTER": "local[2]",
     "TAILRACE_SPARK_MEMORY": "2g",
     "TAILRACE_SHUFFLE_PARTITIONS": "2",

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,14 +90,16 @@ def stop(service: Service) -> bool:
     """End a process, and then whatever it left behind; False where nothing ran."""
     process = find(service)
     if process is not None:
-        process.terminate()
+        with suppress(psutil.NoSuchProcess):  # it may end by itself at any moment
+            process.terminate()
         try:
             process.wait(service.stop_seconds)
         except psutil.TimeoutExpired:
             process.kill()
             process.wait()
     for straggler in left_behind(service):
-        straggler.kill()
+        with suppress(psutil.NoSuchProcess):
+            straggler.kill()
     service.record.unlink(missing_ok=True)
     return process is not None
 

@@ -170,7 +170,7 @@ def test_an_id_is_of_one_range_and_one_definition(told):
 @pytest.mark.slow
 def test_pushes_see_nothing_of_backfills_also_in_a_history_from_before_there_were_any(told):
     table = history.table("pairs")
-    old = replace(table, fields=tuple(field for field in table.fields if field.name != "backfill"))
+    old = replace(table, fields=tuple(field for field in table.fields if field.name not in {"backfill", "push"}))
     told.append(old, small_frame(told.spark, [(7, "k", b"v", T, T, None)], old.ddl))
     assert (pushes.last_sequence(told, PAIRS), open_keys(told)) == (7, ["k"])
 
@@ -179,8 +179,11 @@ def test_pushes_see_nothing_of_backfills_also_in_a_history_from_before_there_wer
     assert told.read(table).where("backfill = 'b1'").count() > 0
     assert pushes.last_sequence(told, PAIRS) == 7
     assert open_keys(told) == ["k"]
-    assert not pushes.has_record(told, PAIRS, history.NO_PUSH)
-    assert pushes.has_record(told, PAIRS, 7)
+    pushes.record(
+        told, PAIRS, told.spark.sql("SELECT 'k' item_key, x'00' value, 'write' action"), sequence=8, push="me", as_of=0
+    )
+    asked = [(7, "me"), (8, "me"), (8, "another"), (history.NO_PUSH, "me")]
+    assert [pushes.has_record(told, PAIRS, number, push=push) for number, push in asked] == [False, True, False, False]
 
 
 def test_only_views_that_have_past_values_are_backfilled():

@@ -156,7 +156,7 @@ def test_one_sequence_in_two_hands_is_that_of_the_owner(store, step):
 def test_a_push_that_does_not_know_what_is_open_sets_the_mark_alone(store):
     async def declare(client):
         await take_lease(client, "visits", owner="ada", seconds=50)
-        await declare_push(client, "visits", sequence=1, known=False)
+        await declare_push(client, "visits", sequence=1, owner="ada", known=False)
         return await control(client)
 
     found = store.run(declare)
@@ -175,7 +175,7 @@ def test_ones_own_lease_is_taken_again_under_a_new_sequence(store):
 def test_closing_moves_cursor_and_watermark_and_gives_the_lease_up(store):
     async def push_and_read(client):
         taken = await take(client, owner="ada", seconds=50)
-        await declare_push(client, "visits", sequence=taken.sequence)
+        await declare_push(client, "visits", sequence=taken.sequence, owner="ada")
         await close(client, sequence=taken.sequence)
         return await control(client)
 
@@ -183,6 +183,7 @@ def test_closing_moves_cursor_and_watermark_and_gives_the_lease_up(store):
         sequence=1,
         open=False,
         declared=1,
+        declared_by="ada",
         closed=1,
         cursor=CURSOR,
         watermark=WATERMARK,
@@ -209,13 +210,14 @@ def test_the_open_mark_of_a_push_that_died_is_found_with_the_older_cursor(store)
         taken = await take(client, owner="ada", seconds=50)
         await close(client, sequence=taken.sequence)
         dying = await take(client, owner="bob", seconds=0.01)
-        await declare_push(client, "visits", sequence=dying.sequence)
+        await declare_push(client, "visits", sequence=dying.sequence, owner="bob")
         await asyncio.sleep(0.05)
         return await take_lease(client, "visits", owner="cyd", seconds=50)
 
     found = store.run(die_after_declaring)
 
-    assert (found.sequence, found.open, found.declared, found.closed, found.cursor) == (3, True, 2, 1, CURSOR)
+    assert (found.sequence, found.open, found.closed, found.cursor) == (3, True, 1, CURSOR)
+    assert (found.declared, found.declared_by) == (2, "bob")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,7 @@ def test_the_open_mark_of_a_push_that_died_is_found_with_the_older_cursor(store)
     [
         close,
         lambda client, sequence: renew_lease(client, "visits", sequence=sequence, seconds=9),
-        lambda client, sequence: declare_push(client, "visits", sequence=sequence),
+        lambda client, sequence: declare_push(client, "visits", sequence=sequence, owner="ada"),
     ],
     ids=["close", "renew", "declare"],
 )
@@ -254,7 +256,7 @@ def test_a_lease_of_a_lost_store_cannot_be_closed(store):
 def test_renewing_puts_the_end_off_and_zero_gives_up_with_the_mark_left_open(store):
     async def renew(client):
         taken = await take(client, owner="ada", seconds=1)
-        await declare_push(client, "visits", sequence=taken.sequence)
+        await declare_push(client, "visits", sequence=taken.sequence, owner="ada")
         await renew_lease(client, "visits", sequence=taken.sequence, seconds=100)
         renewed = await control(client)
         await renew_lease(client, "visits", sequence=taken.sequence, seconds=0)
@@ -269,7 +271,7 @@ def test_renewing_puts_the_end_off_and_zero_gives_up_with_the_mark_left_open(sto
 def test_a_control_item_holds_nothing_but_its_key_and_what_it_says(store):
     async def push(client):
         await take_lease(client, "visits", owner="ada", seconds=1)
-        await declare_push(client, "visits", sequence=1)
+        await declare_push(client, "visits", sequence=1, owner="ada")
         await close(client, sequence=1)
         answer = await client.call("Scan", {"TableName": client.table})
         return answer["Items"], await read_items(client, [control_key("visits")], ["open"])
@@ -283,6 +285,7 @@ def test_a_control_item_holds_nothing_but_its_key_and_what_it_says(store):
             "sequence",
             "open",
             "declared",
+            "declared_by",
             "closed",
             "cursor",
             "watermark",

@@ -118,8 +118,8 @@ class World:
         self.clock = 1_000
         self.leases = 0
         self.acting = ""  # whose step is being done
-        self.history: list[tuple[int, frozenset[str]]] = []  # sequence, keys
-        self.confirmed: set[int] = set()
+        self.history: list[tuple[tuple[int, str], frozenset[str]]] = []  # sequence and owner, keys
+        self.confirmed: set[tuple[int, str]] = set()
         self.in_flight: list[Write] = []
         self.running: list[Running] = []
         self.copy: Any = None
@@ -131,7 +131,7 @@ class World:
         self.leases += 1
         self.acting = f"lease {self.leases}"
         self.control = replace(found, sequence=found.sequence + 1, lease_owner=self.acting)
-        if found.cursor is None and any(sequence >= self.control.sequence for sequence, _ in self.history):
+        if found.cursor is None and max(self.recorded(), default=0) >= self.control.sequence:
             self.raise_sequence(steps.RaiseSequence(self.control.sequence))
             raise protocol.StoreAhead
         return self.control
@@ -139,21 +139,22 @@ class World:
     def new_control(self) -> Control:
         """Sequences begin at the clock, and where that was set back, after those of the history."""
         self.clock += 1
-        return Control(sequence=max([self.clock * 1_000, *(sequence for sequence, _ in self.history)]))
+        return Control(sequence=max([self.clock * 1_000, *self.recorded()]))
+
+    def recorded(self) -> list[int]:
+        return [sequence for (sequence, _), _ in self.history]
 
     def check_feed(self, step: steps.CheckFeed) -> str | None:
         self.check_target(step.until)
         return "lost" if self.gold.feed_is_lost(step.since, step.until) else None
 
     def look_for_record(self, step: steps.LookForRecord) -> bool:
-        return self.broken.history_unwatched or step.sequence in {sequence for sequence, _ in self.history}
+        return self.broken.history_unwatched or (step.sequence, step.push) in dict(self.history)
 
     def read_open_keys(self, step: steps.ReadOpenKeys) -> set[str] | None:
         after = step.after
         open_ones = [
-            keys
-            for sequence, keys in self.history
-            if (sequence not in self.confirmed if after is None else sequence > after)
+            keys for push, keys in self.history if (push not in self.confirmed if after is None else push[0] > after)
         ]
         return set().union(*open_ones) or None
 
@@ -186,16 +187,18 @@ class World:
 
     def record(self, step: steps.Record) -> None:
         if not self.broken.unrecorded:
-            self.history.append((step.sequence, frozenset(key for key, _ in step.changes)))
+            self.history.append(((step.sequence, self.acting), frozenset(key for key, _ in step.changes)))
 
     def declare(self, step: steps.Declare) -> None:
         if self.broken.undeclared and not self.holds(step.sequence):
             return
         held = self.held(step.sequence)
-        self.control = replace(held, open=True, declared=step.sequence if step.known else held.declared)
+        self.control = replace(held, open=True)
+        if step.known:
+            self.control = replace(self.control, declared=step.sequence, declared_by=self.acting)
 
     def confirm(self, step: steps.Confirm) -> None:
-        self.confirmed.add(step.sequence)
+        self.confirmed.add((step.sequence, self.acting))
 
     def close(self, step: steps.Close) -> None:
         self.control = replace(self.held(step.sequence), open=False, cursor=step.cursor, closed=step.sequence)
@@ -226,7 +229,7 @@ class World:
 
     def raise_sequence(self, step: steps.RaiseSequence) -> None:
         held = self.held(step.sequence)
-        seen = [*(one for _, one in self.items.values()), *(one for one, _ in self.history)]
+        seen = [*(one for _, one in self.items.values()), *self.recorded()]
         self.control = replace(held, sequence=max([step.sequence, *seen]))
 
     # What happens.
@@ -334,7 +337,7 @@ class World:
         self.in_flight.clear()
         self.gold.put_back()
         self.history = self.history[: self.random.randint(0, len(self.history))]
-        self.confirmed &= {sequence for sequence, _ in self.history}
+        self.confirmed &= {push for push, _ in self.history}
 
     def sweep(self) -> None:
         """A day later no process and no request of before is left, and tombstones are removed."""

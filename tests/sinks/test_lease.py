@@ -121,7 +121,8 @@ def test_a_renewal_after_closing_does_not_take_the_lease_back(address):
 def test_an_error_inside_gives_the_lease_up_at_once_and_leaves_the_open_mark(address, error):
     def declare_and_fail():
         with leased(address, "visits", seconds=60) as taken:
-            with_client(address, lambda client: control.declare_push(client, "visits", sequence=taken.sequence))
+            sequence, owner = taken.sequence, taken.lease_owner
+            with_client(address, lambda client: control.declare_push(client, "visits", sequence=sequence, owner=owner))
             raise error
 
     with pytest.raises(type(error)):

@@ -74,7 +74,8 @@ def test_a_reconciliation_does_not_judge_while_a_push_is_open(publisher, monkeyp
     publisher.push()
     publisher.lose("document|1:a")
     with leased(publisher.address, "visits", seconds=30) as taken:
-        publisher.with_client(lambda client: control.declare_push(client, "visits", sequence=taken.sequence))
+        sequence, owner = taken.sequence, taken.lease_owner
+        publisher.with_client(lambda client: control.declare_push(client, "visits", sequence=sequence, owner=owner))
 
         with pytest.raises(PushUnderWay, match="run `tailrace run publish`, then reconcile again"):
             publisher.reconcile()

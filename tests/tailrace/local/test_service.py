@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -54,11 +55,12 @@ def process_of(service):
 
 
 def members(session):
-    return [
-        one.pid
-        for one in psutil.process_iter()
-        if one.status() != psutil.STATUS_ZOMBIE and os.getsid(one.pid) == session
-    ]
+    found = []
+    for one in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):  # others come and go
+            if one.status() != psutil.STATUS_ZOMBIE and os.getsid(one.pid) == session:
+                found.append(one.pid)
+    return found
 
 
 def test_a_service_has_a_session_of_its_own_and_is_found_again(make_service):
