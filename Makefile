@@ -5,6 +5,9 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
+# Tests run in two processes, a file's together. More would need more cores: each has a Spark of its own.
+PYTEST = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 ROUNDS ?= 20
 KILLS ?= 200
 
@@ -37,10 +40,10 @@ status: setup ## say what runs, whether it is healthy, and where
 	@.venv/bin/tailrace status
 
 test: setup ## run the quick tests
-	@.venv/bin/pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-slow: setup $(ARCHIVE) ## run the slow tests: kills, races, whole runs
-	@.venv/bin/pytest -m slow
+	@$(PYTEST) -m slow
 
 soak: setup $(ARCHIVE) ## run the long tests: random histories, many times over, and killed pushes. ROUNDS=20 KILLS=200
 	@HISTORY_ROUNDS="$(ROUNDS)" .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py

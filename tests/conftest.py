@@ -1,5 +1,6 @@
 """One Spark session for all tests, and homes of their own."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,17 @@ SPARK = {
     "TAILRACE_SPARK_MEMORY": "2g",
     "TAILRACE_SHUFFLE_PARTITIONS": "2",
 }
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the longest tests first, so that none is left to run alone at the end."""
+    longest: dict[Path, float] = defaultdict(float)
+    for item in items:
+        limit = item.get_closest_marker("timeout")
+        if limit is not None:
+            longest[item.path] = max(longest[item.path], limit.args[0])
+    items.sort(key=lambda item: longest[item.path], reverse=True)
 
 
 @pytest.fixture(scope="session")

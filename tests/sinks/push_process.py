@@ -1,4 +1,4 @@
-"""A process that pushes the tests' view once: what is killed, and what is stopped and wakes up late."""
+"""A process that pushes the tests' view once, when it is told to: what is killed, and what is stopped and wakes up late."""
 
 import sys
 
@@ -15,6 +15,8 @@ def main(root: str, url: str, table: str) -> None:
     address = Address(url=url, region="us-east-1", table=table, in_flight=2, writes="transactions", lease_seconds=3)
     lake = Lake(spark, root)
     lake.version(VISITS.table)
+    if not sys.stdin.readline():
+        return  # the test is over
     tell("pushing")
     tell(push_view(lake, address, VISITS))
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from settings import read_settings
 from tests.conftest import SPARK
 
 KILLS = int(os.environ.get("PUSH_KILLS", "20"))
@@ -36,13 +35,16 @@ def test_pushes_killed_at_any_moment_leave_the_store_as_gold_is(brief, tmp_path,
     choose = random.Random(SEED)
     views = {f"d{number}": choose.randint(1, 9) for number in range(DOCUMENTS)}
     ended_by = []
+    next_one = start(brief, tmp_path / "push-0.log")
     for number in range(KILLS):
         change(choose, views)
         brief.become(**views)
-        process = start(brief, tmp_path / f"push-{number}.log")
+        process, log = next_one, tmp_path / f"push-{number}.log"
+        let_push(process, log)
         time.sleep(choose.uniform(0, LONGEST))
         is_zombie = number % ZOMBIE_EVERY == ZOMBIE_EVERY - 1
         os.killpg(process.pid, signal.SIGSTOP if is_zombie else signal.SIGKILL)
+        next_one = start(brief, tmp_path / f"push-{number + 1}.log")  # comes up while this one's damage is looked at
         if choose.random() < 0.5:
             change(choose, views)
             brief.become(**views)
@@ -53,6 +55,7 @@ def test_pushes_killed_at_any_moment_leave_the_store_as_gold_is(brief, tmp_path,
         told = f"kill {number} of PUSH_SEED={SEED}, pushes {ended_by}"
         assert brief.reconcile() == (0, 0, 0), told
         assert brief.push().net == 0, told
+    next_one.communicate()
 
 
 def change(choose, views):
@@ -66,15 +69,25 @@ def change(choose, views):
 
 
 def start(publisher, log: Path) -> subprocess.Popen[bytes]:
-    """A push in a process group of its own, at the moment when Spark is up."""
-    # Each process lives for one push, most of which is the JVM warming up.
-    options = f"{read_settings().spark.java_options} -XX:TieredStopAtLevel=1"
-    environment = os.environ | SPARK | {"TAILRACE_SPARK_JAVA_OPTIONS": options}
+    """A process, in a group of its own, that starts Spark and waits; without the test, it ends."""
     arguments = [publisher.lake.root, publisher.address.url, publisher.address.table]
     command = [sys.executable, "-m", "tests.sinks.push_process", *arguments]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+        return subprocess.Popen(
+            command,
+            env=os.environ | SPARK,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def let_push(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Let it push, and wait for the moment when it begins to."""
+    assert process.stdin is not None
+    process.stdin.write(b"\n")
+    process.stdin.flush()
     while b"pushing" not in log.read_bytes():
         assert process.poll() is None, log.read_text()
         time.sleep(0.05)
-    return process
