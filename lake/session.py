@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
+from lake.jvm import keep_names
 from settings import SparkSettings, submit_options
 
 DELTA = {
@@ -58,6 +59,7 @@ def open_session(settings: SparkSettings, *, name: str = "tailrace") -> SparkSes
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    keep_names(session)
     return session
 
 

@@ -20,7 +20,7 @@ QUIET = (
     "--disable-sync",
 )
 SIZE = ViewportSize(width=1440, height=1000)
-STEP_MS = 60_000
+STEP_MS = 120_000
 
 
 def browser_program():

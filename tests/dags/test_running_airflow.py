@@ -19,11 +19,11 @@ from tests.dags.browser import at_the_browser
 from tests.dags.landed import TWO_VIEWS, event, land
 from tests.dags.running import TAILRACE, Running, application, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 PICTURES = CHECKOUT / "var" / "pictures"
 MINUTES = 2
-REFRESH = 400  # seconds that a refresh may take on a busy machine
+REFRESH = 800  # seconds that a refresh may take on a busy machine
 
 # What is killed of each stage: the task alone, whose application goes on beside the retry, or the application.
 KILLS = {
