@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -97,9 +98,12 @@ def stop(service: Service) -> bool:
         except psutil.TimeoutExpired:
             process.kill()
             process.wait()
-    for straggler in left_behind(service):
+    stragglers = list(left_behind(service))
+    for straggler in stragglers:
         with suppress(psutil.NoSuchProcess):
             straggler.kill()
+    while any(runs(straggler.pid) for straggler in stragglers):
+        time.sleep(0.01)
     service.record.unlink(missing_ok=True)
     return process is not None
 
