@@ -5,7 +5,7 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-# Tests run in two processes, a file's together. More would need more cores: each has a Spark of its own.
+# Tests run in two processes, a file's together, in the order of tests/conftest.py. More would need more cores: each has a Spark of its own.
 PYTEST = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 ROUNDS ?= 20

@@ -4,21 +4,23 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-# What is looked up thousands of times in a refresh, in one step or part by part.
+# What PySpark and Delta look up thousands of times in a refresh, in one step or part by part.
 KEPT_WHOLE = (
     "functions",
     "org.apache.spark.sql.functions",
     "org.apache.spark.sql.classic.SparkSession",
     "PythonUtils",
     "PythonSQLUtils",
-    "scala.Option",
 )
 KEPT_BY_PARTS = ("io.delta.tables.DeltaTable", "py4j.reflection.TypeUtil")
 
 
 def java_class(spark: SparkSession, name: str) -> Any:
-    """A class, asked for in one step: at every dot of `_jvm.org.apache` the JVM looks for a class in all its JARs."""
-    return getattr(spark._jvm, name)
+    """A class, asked for once and in one step: at every dot of `_jvm.org.apache` the JVM looks for a class in all its JARs."""
+    jvm = spark._jvm
+    found = getattr(jvm, name)
+    setattr(jvm, name, found)
+    return found
 
 
 def keep_names(spark: SparkSession) -> None:
@@ -26,11 +28,10 @@ def keep_names(spark: SparkSession) -> None:
 
     Py4J has the JVM look it up each time anew, in every package that is imported there, among hundreds of JARs.
     """
-    jvm = spark._jvm
     for name in KEPT_WHOLE:
-        setattr(jvm, name, getattr(jvm, name))
+        java_class(spark, name)
     for name in KEPT_BY_PARTS:
-        holder = jvm
+        holder = spark._jvm
         for part in name.split("."):
             found = getattr(holder, part)
             setattr(holder, part, found)

@@ -15,7 +15,8 @@ from online.keys import control_key
 from online.wire import StoreClient, StoreError
 
 ATTRIBUTES = (
-    "sequence", "open", "closed", "declared", "declared_by", "swept", "cursor", "watermark", "lease_owner", "lease_until", "features"
+    "sequence", "open", "closed", "declared", "declared_by", "swept",
+    "cursor", "watermark", "lease_owner", "lease_until", "features",
 )  # fmt: skip
 
 
@@ -38,8 +39,8 @@ class Control:
     """A control item as it was read; `watermark` is the as-of that the store's values hold for, in microseconds.
 
     `open` says that a push began to write and none since has ended: then `declared` is its sequence, and `declared_by` the
-    owner of its lease. `closed` is that of
-    the last that ended. `swept` is one up to which tombstones have been removed. `features` is the schema of the values.
+    owner of its lease. `closed` is the sequence of the last that ended. `swept` is one up to which tombstones have been
+    removed. `features` is the schema of the values.
     """
 
     sequence: int = 0

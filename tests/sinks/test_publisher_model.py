@@ -13,8 +13,8 @@ SEED = int(os.environ.get("PUBLISHER_SEED") or random.randrange(10**9))
 
 
 # Each once ended in a store that was not as gold is. A later lease of older code beside a declared push; one sequence in
-# two hands; a push left open that did not know itself what earlier ones had written; one whose
-# record was lost with the lake, where an older one under its sequence was left, from before the store was put back.
+# two hands; a push left open that did not know itself what earlier ones had written; one whose record was lost with the
+# lake, where an older one under its sequence was left, from before the store was put back.
 FOUND = (2_000_028_574, 2_000_086_215, 3_000_419_900, 3_000_452_626, 4_000_681_517, 410_482_883)
 
 
