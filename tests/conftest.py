@@ -21,6 +21,10 @@ SPARK = {
 }
 
 
+# Nor into generating code for plans that run once over a few rows. Whole refreshes, which tests start as processes, do.
+INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with the longest tests first, so that none is left to run alone at the end."""
@@ -34,7 +38,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def spark() -> SparkSession:
-    return open_session(read_settings(SPARK).spark)
+    session = open_session(read_settings(SPARK).spark)
+    for key, value in INTERPRETED.items():
+        session.conf.set(key, value)
+    return session
 
 
 @pytest.fixture
