@@ -6,7 +6,7 @@ from typing import Any
 
 import pybase64
 
-from online.wire import StoreClient, StoreError, delay_after
+from online.wire import Json, StoreClient, StoreError, delay_after
 
 KEY = "pk"
 KEYS_PER_READ = 100  # of BatchGetItem
@@ -69,19 +69,33 @@ async def read_items(
 async def _read_part(
     client: StoreClient, keys: list[str], attributes: Sequence[str], *, consistent: bool
 ) -> dict[str, Item]:
-    names, projection = projected(attributes)
-    asked: dict[str, Any] = {"Keys": [{KEY: {"S": key}} for key in keys]}
-    asked |= {"ProjectionExpression": projection, "ExpressionAttributeNames": names, "ConsistentRead": consistent}
     found: dict[str, Item] = {}
     for attempt in range(1, READ_ROUNDS + 1):
-        answer = await client.call("BatchGetItem", {"RequestItems": {client.table: asked}})
-        found |= {item[KEY]["S"]: item for item in answer["Responses"].get(client.table, ())}
-        unprocessed = answer.get("UnprocessedKeys", {}).get(client.table)
-        if not unprocessed:
+        request = read_request(client.table, keys, attributes, consistent=consistent)
+        items, keys = told_by(await client.call("BatchGetItem", request), client.table)
+        found |= items
+        if not keys:
             return found
-        asked["Keys"] = unprocessed["Keys"]
         await asyncio.sleep(delay_after(attempt))
-    raise StoreError("Unprocessed", f"{len(asked['Keys'])} keys were still unprocessed after {READ_ROUNDS} rounds")
+    raise StoreError("Unprocessed", f"{len(keys)} keys were still unprocessed after {READ_ROUNDS} rounds")
+
+
+def read_request(table: str, keys: Iterable[str], attributes: Sequence[str], *, consistent: bool) -> Json:
+    """One BatchGetItem; of at most `KEYS_PER_READ` keys, none of them twice."""
+    names, projection = projected(attributes)
+    asked: Json = {"Keys": [{KEY: {"S": key}} for key in keys], "ConsistentRead": consistent}
+    asked |= {"ProjectionExpression": projection, "ExpressionAttributeNames": names}
+    return {"RequestItems": {table: asked}}
+
+
+def told_by(answer: Json, table: str) -> tuple[dict[str, Item], list[str]]:
+    """What a BatchGetItem answered: the items by key, and the keys that it left unprocessed."""
+    try:
+        items = {item[KEY]["S"]: item for item in answer["Responses"].get(table, ())}
+        unprocessed = answer.get("UnprocessedKeys", {}).get(table, {"Keys": ()})
+        return items, [key[KEY]["S"] for key in unprocessed["Keys"]]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise StoreError("Unreadable", f"BatchGetItem answered with {type(error).__name__}: {error}") from error
 
 
 async def scan(

@@ -12,7 +12,8 @@ from serving.plan import Plan
 from serving.times import to_json_times
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
-STATUSES = np.array(["NOT_FOUND", "NULL_VALUE", "PRESENT"], object)
+# By `Found`, one higher where there is a value.
+STATUSES = np.array(["NOT_FOUND", "TIMEOUT", "OUTSIDE_MAX_AGE", "NULL_VALUE", "PRESENT"], object)
 KEY_STATUS, KEY_TIME = "PRESENT", "1970-01-01T00:00:00Z"  # of entity keys, as Feast tells them
 
 
@@ -44,7 +45,7 @@ def told(columns: Iterable[Column]) -> list[dict[str, Any]]:
 
 
 def statuses_of(column: Column) -> list[str]:
-    told: list[str] = STATUSES[column.found.astype(int) + column.valid].tolist()
+    told: list[str] = STATUSES[column.found + column.valid].tolist()
     return told
 
 

@@ -10,26 +10,33 @@ from aiohttp import web
 from features.language import Definitions
 from online.keys import ItemKeyError
 from online.wire import StoreError, open_store
+from serving.admission import Admission, Overloaded
 from serving.answer import to_answer
+from serving.budget import deadline_of
 from serving.catalogue import catalogue
-from serving.controls import READ_SECONDS, Controls
+from serving.controls import Controls
 from serving.on_demand import OnDemandError, compute
 from serving.plan import Planner
 from serving.read import Reader
 from serving.request import BadRequest, parse_request
+from settings import ReaderSettings
 
 BODY_BYTES = 2**20
 BODY_SECONDS = 5.0  # for a body to arrive; a slow client holds nothing for longer
 
+RETRY_SECONDS = 1
+
+ADMISSION = web.AppKey("ADMISSION", Admission)
 CATALOGUE = web.AppKey("CATALOGUE", bytes)
 CONTROLS = web.AppKey("CONTROLS", Controls)
+LIMITS = web.AppKey("LIMITS", ReaderSettings)
 PLANNER = web.AppKey("PLANNER", Planner)
 READER = web.AppKey("READER", Reader)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(definitions: Definitions, *, url: str, region: str, table: str) -> web.Application:
+def make_app(definitions: Definitions, *, url: str, region: str, table: str, limits: ReaderSettings) -> web.Application:
     """The reader over the store at `url`; it starts whether or not the store can be read."""
 
     async def store(app: web.Application) -> AsyncIterator[None]:
@@ -43,6 +50,7 @@ def make_app(definitions: Definitions, *, url: str, region: str, table: str) -> 
             await asyncio.gather(refreshing, return_exceptions=True)
 
     app = web.Application(middlewares=[tell_errors], client_max_size=BODY_BYTES)
+    app[LIMITS], app[ADMISSION] = limits, Admission(limits.at_once)
     app[CATALOGUE] = orjson.dumps(catalogue(definitions))
     app[PLANNER] = Planner(definitions)
     app.cleanup_ctx.append(store)
@@ -54,16 +62,21 @@ def make_app(definitions: Definitions, *, url: str, region: str, table: str) -> 
 
 
 async def get_online_features(request: web.Request) -> web.Response:
+    deadline = deadline_of(request.headers, default_ms=request.app[LIMITS].budget_ms)
     body = await body_of(request)
-    app, now = request.app, time.time_ns() // 1000
+    async with request.app[ADMISSION].place():
+        return as_json(await answer(request.app, body, deadline=deadline))
+
+
+async def answer(app: web.Application, body: bytes, *, deadline: float) -> bytes:
+    now = time.time_ns() // 1000
     asked = parse_request(body)
     plan = app[PLANNER].plan(asked)
-    async with asyncio.timeout(READ_SECONDS):
-        columns = await app[READER].read(plan, asked.ids)
+    columns = await app[READER].read(plan, asked.ids, now=now, deadline=deadline)
     for feature in plan.on_demand:
         columns[feature.name] = compute(feature, columns, now=now)
     views = {view: app[CONTROLS].told(view, now=now) for view in plan.wanted}
-    return as_json(to_answer(plan, asked.ids, columns, views))
+    return to_answer(plan, asked.ids, columns, views)
 
 
 async def body_of(request: web.Request) -> bytes:
@@ -99,10 +112,10 @@ async def tell_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         return await handler(request)
     except (BadRequest, ItemKeyError) as error:
         return detail(400, str(error))
-    except StoreError as error:
-        return detail(503, str(error))
-    except TimeoutError:
-        return detail(503, f"the online store did not answer within {READ_SECONDS:g} s")
+    except (Overloaded, StoreError) as error:
+        refusal = detail(503, str(error))
+        refusal.headers["Retry-After"] = str(RETRY_SECONDS)
+        return refusal
     except OnDemandError as error:
         return detail(500, str(error))
     except web.HTTPException as error:

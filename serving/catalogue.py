@@ -25,6 +25,7 @@ def told_view(view: FeatureView) -> dict[str, Any]:
         "owner": view.owner,
         "description": view.description,
         "freshness_seconds": view.freshness.total_seconds(),
+        "max_age_seconds": None if view.max_age is None else view.max_age.total_seconds(),
         "online_when": view.online_when,
     }
 

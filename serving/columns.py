@@ -1,7 +1,8 @@
 """One feature of many rows, as numpy arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from contracts.tables import Type
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
+NOWHERE = -1  # the position of a row that has no value
+UNTOLD = -2  # and of one of which nothing was told in time
+
 DTYPES = {
     Type.INT64: np.dtype("i8"),
     Type.FLOAT64: np.dtype("f8"),
@@ -21,38 +25,49 @@ DTYPES = {
 }
 
 
+class Found(IntEnum):
+    """What became of looking a row up. Where several look-ups make one value, the least of them counts."""
+
+    NOT_FOUND = 0
+    TIMEOUT = 1  # nobody knows: the store did not tell in time
+    OUTSIDE_MAX_AGE = 2  # there is a value, of a view whose watermark is older than the view allows
+    FOUND = 3
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """Values of `DTYPES[type]`, meaningful where `valid`; a row is `valid` only where it was `found`.
+    """Values of `DTYPES[type]`, meaningful where `valid`; a row is `valid` only where it is `FOUND`.
 
-    `as_of` is what each value's header says, as datetime64[us], and 1970 where nothing was found.
+    `found` has a `Found` for each row, as uint8. `as_of` is what each value's header says, as datetime64[us], and 1970
+    where none was found.
     """
 
     type: Type
     values: Array
     valid: Mask
-    found: Mask
+    found: Array
     as_of: Array
 
 
 def nothing_found(type_: Type, rows: int) -> Column:
     values, as_of = np.zeros(rows, DTYPES[type_]), np.zeros(rows, DTYPES[Type.TIMESTAMP])
-    return Column(type=type_, values=values, valid=np.zeros(rows, bool), found=np.zeros(rows, bool), as_of=as_of)
+    return Column(type=type_, values=values, valid=np.zeros(rows, bool), found=np.zeros(rows, np.uint8), as_of=as_of)
 
 
 def fanned_out(columns: Sequence[Column], at: Array) -> list[Column]:
-    """Give each row the value `at` its position; -1 stands for no value.
+    """Give each row the value `at` its position; -1 stands for none found, -2 for none told in time.
 
     There is at least one value, none is left out, and they are in the order in which rows first ask for them.
     """
     if len(at) == len(columns[0].values):  # one value for each row, and so in the rows' order
         return list(columns)
     somewhere, position = at >= 0, np.maximum(at, 0)
+    elsewhere = without_value(at)
     shared: dict[int, Array] = {}  # columns of one view mostly have the same `found` and `as_of`
     fanned = []
     for column in columns:
         if id(column.found) not in shared:
-            shared[id(column.found)] = column.found[position] & somewhere
+            shared[id(column.found)] = np.where(somewhere, column.found[position], elsewhere)
             shared[id(column.as_of)] = np.where(somewhere, column.as_of[position], np.datetime64(0, "us"))
         fanned.append(
             Column(
@@ -64,3 +79,20 @@ def fanned_out(columns: Sequence[Column], at: Array) -> list[Column]:
             )
         )
     return fanned
+
+
+def not_valued(type_: Type, at: Array) -> Column:
+    """A column of a view that has no value for any row; `at` is -1 or -2 for each, as in `fanned_out`."""
+    column = nothing_found(type_, len(at))
+    column.found[:] = without_value(at)
+    return column
+
+
+def without_value(at: Array) -> Array:
+    return np.where(at == UNTOLD, Found.TIMEOUT, Found.NOT_FOUND).astype(np.uint8)
+
+
+def too_old(column: Column) -> Column:
+    """The column of a view that is older than it may be: no value is told."""
+    found = np.minimum(column.found, Found.OUTSIDE_MAX_AGE)
+    return replace(column, valid=np.zeros(len(found), bool), found=found)

@@ -88,6 +88,15 @@ class Controls:
             "age_seconds": None if watermark is None else round((now - watermark) / 1e6, 3),
         }
 
+    def is_outdated(self, view: str, *, now: int) -> bool:
+        """Whether the view's watermark is older than the view allows, or unknown where it does not allow any age."""
+        limit = self._views[view].max_age
+        if limit is None:
+            return False
+        control = self._controls.get(view)
+        watermark = control.watermark if control else None
+        return watermark is None or now - watermark > limit.total_seconds() * 1e6
+
     def unready(self) -> dict[str, str]:
         """Why views cannot be served as they are defined, by view; empty when all can."""
         reasons = {name: self._unready(view) for name, view in self._views.items()}

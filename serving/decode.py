@@ -7,13 +7,13 @@ import numpy as np
 from contracts.tables import Column as Feature
 from contracts.tables import Type
 from online.codec import Codec, CodecError, fingerprints
-from serving.columns import DTYPES, Column, nothing_found
+from serving.columns import DTYPES, Column, Found, nothing_found
 
 
 def decoded(codec: Codec, values: Sequence[bytes], features: Sequence[Feature]) -> list[Column]:
     """Decode values of one schema, which has these features; raises `CodecError` unless all values are of it."""
     rows = codec.decode(values)
-    as_of, everywhere = rows.as_of.astype(DTYPES[Type.TIMESTAMP]), np.ones(len(values), dtype=bool)
+    as_of, everywhere = rows.as_of.astype(DTYPES[Type.TIMESTAMP]), np.full(len(values), Found.FOUND, np.uint8)
     by_name = {feature.name: column for feature, column in zip(codec.features, rows.columns, strict=True)}
     columns = []
     for feature in features:

@@ -7,7 +7,7 @@ import numpy as np
 
 from contracts.tables import Type
 from features.language import OnDemandFeature
-from serving.columns import DTYPES, Array, Column, Mask, nothing_found
+from serving.columns import DTYPES, Array, Column, Found, Mask, nothing_found
 
 
 class OnDemandError(Exception):
@@ -18,12 +18,14 @@ def compute(feature: OnDemandFeature, columns: Mapping[str, Column], *, now: int
     """One on-demand feature of every row; `now` is microseconds since 1970.
 
     The function sees the rows whose inputs all have values. The others are null, as is a row whose result is
-    NaN or NaT. A row was found if all of its inputs were; it is as new as the newest of them.
+    NaN or NaT. A row was found if all of its inputs were, and is else what the least of them is; it is as new as the
+    newest of them.
     """
     inputs = [columns[reference] for reference in feature.inputs]
     column = nothing_found(feature.type, len(inputs[0].values))
-    column.found[:] = np.logical_and.reduce([one.found for one in inputs])
-    column.as_of[column.found] = np.maximum.reduce([one.as_of for one in inputs])[column.found]
+    column.found[:] = np.minimum.reduce([one.found for one in inputs])
+    found = column.found == Found.FOUND
+    column.as_of[found] = np.maximum.reduce([one.as_of for one in inputs])[found]
     complete = np.logical_and.reduce([one.valid for one in inputs])
     if complete.any():
         values, known = results(feature, [one.values[complete] for one in inputs], now=now)

@@ -43,7 +43,8 @@ async def serve(job: Job, listening: Connection) -> None:
     if parent is not None:
         loop.add_reader(parent.sentinel, stopped.set)
     store = job.settings.store
-    app = make_app(load_definitions(job.settings.features), url=job.url, region=store.region, table=store.table)
+    definitions, limits = load_definitions(job.settings.features), job.settings.reader
+    app = make_app(definitions, url=job.url, region=store.region, table=store.table, limits=limits)
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
     await web.TCPSite(runner, job.host, job.port, reuse_port=True).start()

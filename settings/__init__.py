@@ -1,12 +1,21 @@
 """Every `TAILRACE_*` variable, read once into frozen dataclasses and passed down."""
 
 from settings.environment import CHECKOUT, SettingsError, read_settings
-from settings.model import LocalSettings, ScheduleSettings, Settings, SparkSettings, StoreSettings, Writes
+from settings.model import (
+    LocalSettings,
+    ReaderSettings,
+    ScheduleSettings,
+    Settings,
+    SparkSettings,
+    StoreSettings,
+    Writes,
+)
 from settings.submit import submit_options
 
 __all__ = [
     "CHECKOUT",
     "LocalSettings",
+    "ReaderSettings",
     "ScheduleSettings",
     "Settings",
     "SettingsError",

@@ -10,6 +10,7 @@ from settings.model import (
     SCOPES,
     WRITES,
     LocalSettings,
+    ReaderSettings,
     ScheduleSettings,
     Scope,
     Settings,
@@ -45,6 +46,8 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_DEADLINE_MINUTES": "15",
     "TAILRACE_ALERTS": "",
     "TAILRACE_APPLICATION_PER": "layer",
+    "TAILRACE_READER_BUDGET_MS": "500",
+    "TAILRACE_READER_AT_ONCE": "64",
     "TAILRACE_AIRFLOW_PORT": "8080",
     "TAILRACE_READER_PORT": "6566",
     "TAILRACE_READER_WORKERS": "1",
@@ -88,6 +91,10 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             deadline_minutes=positive_or_never("TAILRACE_DEADLINE_MINUTES", value),
             alerts=function(value["TAILRACE_ALERTS"]),
             application_per=scope(value["TAILRACE_APPLICATION_PER"]),
+        ),
+        reader=ReaderSettings(
+            budget_ms=positive("TAILRACE_READER_BUDGET_MS", value, number=float),
+            at_once=positive("TAILRACE_READER_AT_ONCE", value, number=int),
         ),
         local=LocalSettings(
             airflow_port=port("TAILRACE_AIRFLOW_PORT", value),

@@ -57,6 +57,14 @@ class ScheduleSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReaderSettings:
+    """What one process of the reader allows: milliseconds for a request that names none, and requests at once."""
+
+    budget_ms: float
+    at_once: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class LocalSettings:
     """What `tailrace up` starts on this machine, and on which ports of loopback."""
 
@@ -80,4 +88,5 @@ class Settings:
     spark: SparkSettings
     store: StoreSettings
     schedule: ScheduleSettings
+    reader: ReaderSettings
     local: LocalSettings

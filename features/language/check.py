@@ -57,6 +57,8 @@ def check_view(view: FeatureView, views: Mapping[str, FeatureView]) -> None:
         raise DefinitionError(f"{here}, field 'owner': say who answers for this view")
     if view.freshness.total_seconds() <= 0:
         raise DefinitionError(f"{here}, field 'freshness': must be above zero")
+    if view.max_age is not None and view.max_age < view.freshness:
+        raise DefinitionError(f"{here}, field 'max_age': must not be below 'freshness', {view.freshness}")
     check_source(view)
     check_keys(view)
     for line in view.aggregations:

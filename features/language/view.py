@@ -34,7 +34,8 @@ class FeatureView:
     A transform may come with `changed_keys`: given the change feed of each table that the transform takes, by the same
     names, it returns the keys whose rows may have changed, and only these are computed anew.
     `online_when` is a SQL condition over the features; rows that do not meet it stay in gold and are
-    absent from the store. `freshness` is how old the view's watermark may be before it misses its purpose.
+    absent from the store. `freshness` is how old the view's watermark may be before it misses its purpose, and `max_age`
+    how old before the reader withholds the values: rankers get `OUTSIDE_MAX_AGE` instead.
     `expectations` stop a refresh before rows that do not meet them are committed: SQL conditions over keys and features
     that every row meets, or `contracts.expectations.expect(...)`, beside what follows from the aggregations.
     """
@@ -44,6 +45,7 @@ class FeatureView:
     owner: str
     description: str
     freshness: timedelta
+    max_age: timedelta | None = None
     aggregations: tuple[Aggregation, ...] = ()
     transform: Transform | None = None
     transform_features: tuple[Column, ...] = ()

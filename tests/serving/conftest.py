@@ -18,10 +18,11 @@ from online import embedded
 from online.codec import Codec, ColumnValues
 from online.control import Cursor, close_push, take_lease
 from online.items import KEY, ensure_table, to_binary
-from online.keys import item_keys
+from online.keys import CONTROL_PREFIX, item_keys
 from online.wire import StoreClient, open_store
 from serving.app import make_app
 from settings import Settings, read_settings
+from tests.online.proxy import Misbehaviour, Proxy
 
 DTYPES = {Type.INT64: "i8", Type.FLOAT64: "f8", Type.BOOL: "?", Type.TIMESTAMP: "M8[us]", Type.STRING: "O"}
 TABLE_NUMBERS = itertools.count()
@@ -89,11 +90,11 @@ class Http:
     client: TestClient[Any, Any]
 
     def send(self, method: str, path: str, **request: Any) -> tuple[int, Any]:
-        async def exchange() -> tuple[int, Any]:
-            async with self.client.request(method, path, **request) as response:
-                return response.status, await response.json()
+        return self.runner.run(self.exchange(method, path, **request))
 
-        return self.runner.run(exchange())
+    async def exchange(self, method: str, path: str, **request: Any) -> tuple[int, Any]:
+        async with self.client.request(method, path, **request) as response:
+            return response.status, await response.json()
 
     def get(self, path: str) -> tuple[int, Any]:
         return self.send("GET", path)
@@ -103,6 +104,15 @@ class Http:
         status, answer = self.send("POST", "/get-online-features", json=body)
         assert status == 200, answer
         return dict(answer)
+
+    def statuses(self, **request: Any) -> list[str]:
+        """The statuses of the last feature, in an answer to a request that must succeed."""
+        status, answer = self.send("POST", "/get-online-features", **request)
+        assert status == 200, answer
+        last = answer["results"][-1]
+        nulls = [value is None for value in last["values"]]
+        assert nulls == [one != "PRESENT" for one in last["statuses"]]
+        return list(last["statuses"])
 
     def refusal(self, **body: Any) -> str:
         """Why a request is refused, which it must be."""
@@ -154,10 +164,11 @@ def start_reader(settings: Settings, runner: asyncio.Runner) -> Iterator[Callabl
     """Start a reader over some definitions, at the embedded store or another address."""
     clients: list[TestClient[Any, Any]] = []
 
-    def start(definitions: Definitions, url: str = "") -> Http:
+    def start(definitions: Definitions, url: str = "", **allowed: Any) -> Http:
         async def listen() -> TestClient[Any, Any]:
             address = {"region": settings.store.region, "table": settings.store.table}
-            app = make_app(definitions, url=url or embedded.store_url(settings), **address)
+            limits = replace(settings.reader, **allowed)
+            app = make_app(definitions, url=url or embedded.store_url(settings), limits=limits, **address)
             client: TestClient[Any, Any] = TestClient(TestServer(app))
             await client.start_server()
             return client
@@ -178,3 +189,25 @@ def definitions() -> Definitions:
 @pytest.fixture
 def reader(store: Store, start_reader: Callable[..., Http], definitions: Definitions) -> Http:
     return start_reader(definitions)
+
+
+@pytest.fixture
+def behind(store: Store, runner: asyncio.Runner) -> Iterator[Callable[[Misbehaviour], Proxy]]:
+    """Put a proxy that misbehaves in front of the store."""
+    proxies: list[Proxy] = []
+
+    def start(misbehave: Misbehaviour) -> Proxy:
+        proxy = Proxy(embedded.store_url(store.settings), misbehave)
+        proxies.append(runner.run(proxy.__aenter__()))
+        return proxy
+
+    yield start
+    for proxy in proxies:
+        runner.run(proxy.__aexit__(None, None, None))
+
+
+def entity_keys(body: Any) -> list[str]:
+    """The keys that a BatchGetItem asks for; none for one that reads the control items."""
+    [asked] = body["RequestItems"].values()
+    keys = [key[KEY]["S"] for key in asked["Keys"]]
+    return [] if keys[0].startswith(CONTROL_PREFIX) else keys

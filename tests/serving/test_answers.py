@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
+import orjson
 import pytest
 
 from features.actor_activity import actor_activity
@@ -140,13 +141,13 @@ def test_keys_may_come_in_any_order(store, reader):
 
 def test_views_of_the_same_entities_are_read_as_one_item_per_key(store, reader, monkeypatch):
     asked = []
-    call = StoreClient.call
+    send = StoreClient.send
 
-    async def observed(client, operation, request, **options):
-        asked.append(request["RequestItems"][client.table])
-        return await call(client, operation, request, **options)
+    async def observed(client, operation, body):
+        asked.append(orjson.loads(body)["RequestItems"][client.table])
+        return await send(client, operation, body)
 
-    monkeypatch.setattr(StoreClient, "call", observed)
+    monkeypatch.setattr(StoreClient, "send", observed)
     reader.ask(features=["document_activity", "document_profile"], entities={"document_id": ["d1", "d2", "d1"]})
 
     reads = [one for one in asked if "|" in one["Keys"][0]["pk"]["S"] and not one["Keys"][0]["pk"]["S"].startswith("#")]

@@ -1,0 +1,131 @@
+"""Items read in parallel and within a deadline; a key that several requests want at the same time is read once."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from online.items import KEYS_PER_READ, Item, read_request, told_by
+from online.wire import StoreClient, StoreError, delay_after, is_transient
+from serving.calls import Calls
+
+Views = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What is known of some keys: one that is neither in `items` nor `untold` is not in the store."""
+
+    items: dict[str, Item]
+    untold: set[str]
+
+
+class Fetch:
+    """Keys on their way from the store; `items` and `untold` change as it answers.
+
+    `failure` is what came of the last attempt, None while the first one is under way. `under_way` tells by key which fetch brings it, this one too until it has ended.
+    """
+
+    def __init__(self, keys: list[str], under_way: dict[str, "Fetch"]) -> None:
+        self.keys = keys
+        self.untold = set(keys)
+        self.items: dict[str, Item] = {}
+        self.failure: StoreError | None = None
+        self.waiting = 0  # requests
+        self.task: asyncio.Task[None]
+        self._under_way = under_way
+        under_way.update(dict.fromkeys(keys, self))
+
+    def forget(self, _: object = None) -> None:
+        for key in self.keys:
+            if self._under_way.get(key) is self:
+                del self._under_way[key]
+
+    def leave(self) -> None:
+        """One request less waits; what nobody waits for is given up."""
+        self.waiting -= 1
+        if not self.waiting and self.task.cancel():
+            self.forget()
+
+
+class Fetches:
+    """Reads items for all requests of one process."""
+
+    def __init__(self, client: StoreClient) -> None:
+        self.calls = Calls(client)
+        self._table = client.table
+        self._under_way: dict[Views, dict[str, Fetch]] = {}
+
+    async def fetch(self, wanted: Mapping[Views, Collection[str]], *, deadline: float) -> dict[Views, Fetched]:
+        """The views' values of each of the keys, as far as the store tells them by the deadline, in the loop's time.
+
+        Raises `StoreError` where the store refuses a read, or where all that came of any was a failure.
+        """
+        parts = {views: self._join(views, keys) for views, keys in wanted.items()}
+        fetches = {one for part in parts.values() for one in part}
+        for one in fetches:
+            one.waiting += 1
+        try:
+            if fetches:
+                left = deadline - asyncio.get_running_loop().time()
+                await asyncio.wait([one.task for one in fetches], timeout=max(0.0, left))
+        finally:
+            for one in fetches:
+                one.leave()
+        raise_failures(fetches)
+        return {views: merged(part) for views, part in parts.items()}
+
+    def _join(self, views: Views, keys: Collection[str]) -> set[Fetch]:
+        """The fetches that bring these keys: those that are under way, and new ones for the rest."""
+        under_way = self._under_way.setdefault(views, {})
+        fetches = {under_way[key] for key in keys if key in under_way}
+        rest = [key for key in keys if key not in under_way]
+        for i in range(0, len(rest), KEYS_PER_READ):
+            fetches.add(self._begin(views, rest[i : i + KEYS_PER_READ]))
+        return fetches
+
+    def _begin(self, views: Views, keys: list[str]) -> Fetch:
+        fetch = Fetch(keys, self._under_way[views])
+        fetch.task = asyncio.ensure_future(self._read(views, fetch))
+        fetch.task.add_done_callback(fetch.forget)
+        return fetch
+
+    async def _read(self, views: Views, fetch: Fetch) -> None:
+        self.calls.extra.earn()
+        asked, attempt = fetch.keys, 1
+        while True:
+            try:
+                answer = await self.calls.call(
+                    "BatchGetItem", read_request(self._table, asked, views, consistent=False)
+                )
+                items, unprocessed = told_by(answer, self._table)
+            except StoreError as error:
+                fetch.failure = error
+                if not (is_transient(error) and self.calls.extra.spend()):
+                    return
+            else:
+                fetch.failure = None
+                fetch.items |= items
+                fetch.untold = set(unprocessed)
+                # A store that makes progress is asked on; one that does not is asked again as after a failure.
+                if not unprocessed or not (len(unprocessed) < len(asked) or self.calls.extra.spend()):
+                    return
+                asked = unprocessed
+            await asyncio.sleep(delay_after(attempt))
+            attempt += 1
+
+
+def raise_failures(fetches: Iterable[Fetch]) -> None:
+    failures = [one.failure for one in fetches]
+    for failure in failures:
+        if failure is not None and (not is_transient(failure) or None not in failures):
+            raise failure
+
+
+def merged(fetches: Iterable[Fetch]) -> Fetched:
+    """Everything that the fetches brought, other requests' keys among them."""
+    items: dict[str, Item] = {}
+    untold: set[str] = set()
+    for one in fetches:
+        items |= one.items
+        untold |= one.untold
+    return Fetched(items, untold)
