@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from delta.tables import DeltaTable
@@ -53,13 +54,22 @@ INCREMENTAL = {"pairs": "incremental", "readers": "incremental"}
 NOTHING = {"removed_files": 0, "held_by": None, "failure": None}
 
 
-@pytest.fixture
-def lake(spark, tmp_path):
-    """Keeps nothing that its newest versions do not read, unless someone needs it; its silver tables are empty."""
-    lake = Lake(spark, str(tmp_path / "lake"), retention=timedelta(0))
+def open_lake(spark, root):
+    """Keeps nothing that its newest versions do not read, unless someone needs it."""
+    return Lake(spark, str(root), retention=timedelta(0))
+
+
+def make_lake(spark, root):
+    """Its silver tables are empty."""
+    lake = open_lake(spark, root)
     for table in silver.TABLES:
         lake.create(table)
     return lake
+
+
+@pytest.fixture
+def lake(spark, tmp_path):
+    return make_lake(spark, tmp_path / "lake")
 
 
 @pytest.fixture
@@ -118,14 +128,20 @@ def jobs(lake):
     return lake.spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs()
 
 
-@pytest.fixture
-def refreshed(lake):
-    """Gold after two refreshes, the second of which changed rows of the first."""
+@pytest.fixture(scope="module")
+def refreshed_once(spark, tmp_path_factory):
+    lake = make_lake(spark, tmp_path_factory.mktemp("refreshed") / "lake")
     deliver(lake, {}, {"event_id": "e2", "actor_id": "u2"})
     bring(lake)
     deliver(lake, {"event_id": "e3"}, {"event_id": "e4", "actor_id": "u2", "document_id": "d2"})
     assert bring(lake, as_of=T + SLOT) == INCREMENTAL
-    return lake
+    return lake.root
+
+
+@pytest.fixture
+def refreshed(spark, tmp_path, refreshed_once):
+    """Gold after two refreshes, the second of which changed rows of the first."""
+    return open_lake(spark, copytree(refreshed_once, tmp_path / "lake"))
 
 
 @pytest.mark.slow
