@@ -212,7 +212,9 @@ def test_missing_file_is_refused_before_the_first_row(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"not gzip", gzip.compress(b"{}\n" * 100)[:-10], gzip.compress(b"{}")[:10] + b"\xff" * 9]
+    "content",
+    [b"not gzip", gzip.compress(b"{}\n" * 100)[:-10], gzip.compress(b"{}")[:10] + b"\xff" * 9],
+    ids=["not gzip", "cut off", "no deflate"],
 )
 def test_broken_gzip_names_the_file(tmp_path, content):
     (tmp_path / "rows.jsonl.gz").write_bytes(content)
