@@ -93,7 +93,7 @@ class StoreClient:
 
     async def call(self, operation: str, request: Json, *, attempts: int | None = None) -> Json:
         """Make one call; throttling, server errors and lost connections are tried again with growing, random delays."""
-        body = encoded(request)
+        body = orjson.dumps(request)
         patience = self.be_patient() if attempts is None else Patience(attempts=attempts)
         while True:
             try:
@@ -125,10 +125,6 @@ class StoreClient:
         code = str(answer.get("__type", response.status)).rpartition("#")[2]
         message = answer.get("message") or answer.get("Message") or f"HTTP {response.status}"
         raise StoreError(code, f"{operation}: {message}", answer | {"status": response.status})
-
-
-def encoded(request: Json) -> bytes:
-    return orjson.dumps(request)
 
 
 def parse(raw: bytes) -> Json | None:

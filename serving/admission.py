@@ -15,27 +15,19 @@ class Admission:
     """Places for `at_once` requests; the others wait, not for long, in the order in which they came."""
 
     def __init__(self, at_once: int) -> None:
-        self.refused = 0
         self._at_once = at_once
         self._places = asyncio.Semaphore(at_once)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold a place; raises `Overloaded` where none gets free in time."""
-        if self._places.locked():
-            await self._wait()
-        else:
-            await self._places.acquire()
-        try:
-            yield
-        finally:
-            self._places.release()
-
-    async def _wait(self) -> None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._places.acquire()
         except TimeoutError as error:
-            self.refused += 1
             reason = f"{self._at_once} requests are being answered; try again, or start more workers"
             raise Overloaded(reason) from error
+        try:
+            yield
+        finally:
+            self._places.release()

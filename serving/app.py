@@ -65,10 +65,10 @@ async def get_online_features(request: web.Request) -> web.Response:
     deadline = deadline_of(request.headers, default_ms=request.app[LIMITS].budget_ms)
     body = await body_of(request)
     async with request.app[ADMISSION].place():
-        return as_json(await answer(request.app, body, deadline=deadline))
+        return as_json(await answer_to(request.app, body, deadline=deadline))
 
 
-async def answer(app: web.Application, body: bytes, *, deadline: float) -> bytes:
+async def answer_to(app: web.Application, body: bytes, *, deadline: float) -> bytes:
     now = time.time_ns() // 1000
     asked = parse_request(body)
     plan = app[PLANNER].plan(asked)

@@ -3,7 +3,9 @@
 import asyncio
 from collections import deque
 
-from online.wire import Json, StoreClient, StoreError, encoded
+import orjson
+
+from online.wire import Json, StoreClient, StoreError
 
 SHARE = 0.1
 AT_FIRST = 5.0  # calls, so that a connection that broke while idle costs no answer
@@ -47,23 +49,21 @@ class CallTimes:
 
 
 class Calls:
-    """Calls one operation of the store at a time, and counts what it hedged."""
+    """Calls operations of the store."""
 
     def __init__(self, client: StoreClient) -> None:
         self.extra = ExtraCalls()
-        self.hedges = 0
         self._client = client
         self._times = CallTimes()
 
     async def call(self, operation: str, request: Json) -> Json:
         """The first answer of one call or, where it takes longer than 19 of 20 do, of two; raises `StoreError`."""
-        body, loop = encoded(request), asyncio.get_running_loop()
+        body, loop = orjson.dumps(request), asyncio.get_running_loop()
         begun = loop.time()
         tasks = [asyncio.ensure_future(self._client.send(operation, body))]
         try:
             await asyncio.wait(tasks, timeout=self._times.long)
             if not tasks[0].done() and self.extra.spend():
-                self.hedges += 1
                 tasks.append(asyncio.ensure_future(self._client.send(operation, body)))
             answer = await (first_success(tasks) if len(tasks) > 1 else tasks[0])
         finally:

@@ -55,7 +55,7 @@ def nothing_found(type_: Type, rows: int) -> Column:
 
 
 def fanned_out(columns: Sequence[Column], at: Array) -> list[Column]:
-    """Give each row the value `at` its position; -1 stands for none found, -2 for none told in time.
+    """Give each row the value `at` its position, which may be `NOWHERE` or `UNTOLD`.
 
     There is at least one value, none is left out, and they are in the order in which rows first ask for them.
     """
@@ -82,7 +82,7 @@ def fanned_out(columns: Sequence[Column], at: Array) -> list[Column]:
 
 
 def not_valued(type_: Type, at: Array) -> Column:
-    """A column of a view that has no value for any row; `at` is -1 or -2 for each, as in `fanned_out`."""
+    """A column of a view that has no value for any row; `at` is `NOWHERE` or `UNTOLD` for each."""
     column = nothing_found(type_, len(at))
     column.found[:] = without_value(at)
     return column

@@ -22,7 +22,8 @@ class Fetched:
 class Fetch:
     """Keys on their way from the store; `items` and `untold` change as it answers.
 
-    `failure` is what came of the last attempt, None while the first one is under way. `under_way` tells by key which fetch brings it, this one too until it has ended.
+    `failure` is what came of the last attempt, None while the first one is under way. `under_way` tells by key which
+    fetch brings it, this one too until it has ended.
     """
 
     def __init__(self, keys: list[str], under_way: dict[str, "Fetch"]) -> None:
@@ -34,6 +35,10 @@ class Fetch:
         self.task: asyncio.Task[None]
         self._under_way = under_way
         under_way.update(dict.fromkeys(keys, self))
+
+    @property
+    def told_nothing(self) -> bool:
+        return len(self.untold) == len(self.keys)
 
     def forget(self, _: object = None) -> None:
         for key in self.keys:
@@ -51,7 +56,7 @@ class Fetches:
     """Reads items for all requests of one process."""
 
     def __init__(self, client: StoreClient) -> None:
-        self.calls = Calls(client)
+        self._calls = Calls(client)
         self._table = client.table
         self._under_way: dict[Views, dict[str, Fetch]] = {}
 
@@ -90,24 +95,24 @@ class Fetches:
         return fetch
 
     async def _read(self, views: Views, fetch: Fetch) -> None:
-        self.calls.extra.earn()
+        self._calls.extra.earn()
         asked, attempt = fetch.keys, 1
         while True:
             try:
-                answer = await self.calls.call(
+                answer = await self._calls.call(
                     "BatchGetItem", read_request(self._table, asked, views, consistent=False)
                 )
                 items, unprocessed = told_by(answer, self._table)
             except StoreError as error:
                 fetch.failure = error
-                if not (is_transient(error) and self.calls.extra.spend()):
+                if not (is_transient(error) and self._calls.extra.spend()):
                     return
             else:
                 fetch.failure = None
                 fetch.items |= items
                 fetch.untold = set(unprocessed)
                 # A store that makes progress is asked on; one that does not is asked again as after a failure.
-                if not unprocessed or not (len(unprocessed) < len(asked) or self.calls.extra.spend()):
+                if not unprocessed or not (len(unprocessed) < len(asked) or self._calls.extra.spend()):
                     return
                 asked = unprocessed
             await asyncio.sleep(delay_after(attempt))
@@ -115,10 +120,11 @@ class Fetches:
 
 
 def raise_failures(fetches: Iterable[Fetch]) -> None:
-    failures = [one.failure for one in fetches]
-    for failure in failures:
-        if failure is not None and (not is_transient(failure) or None not in failures):
-            raise failure
+    """Raise a refusal wherever there is one, and a failure that may pass where there is nothing else to tell."""
+    only_failures = all(one.failure and one.told_nothing for one in fetches)
+    for one in fetches:
+        if one.failure and (only_failures or not is_transient(one.failure)):
+            raise one.failure
 
 
 def merged(fetches: Iterable[Fetch]) -> Fetched:

@@ -22,7 +22,7 @@ class Reader:
     """Reads the features of a plan."""
 
     def __init__(self, client: StoreClient, controls: Controls) -> None:
-        self.fetches = Fetches(client)
+        self._fetches = Fetches(client)
         self._controls = controls
 
     async def read(self, plan: Plan, ids: dict[str, list[str]], *, now: int, deadline: float) -> dict[str, Column]:
@@ -33,7 +33,7 @@ class Reader:
         """
         keys = {group.views: item_keys(group.entities, ids) for group in plan.groups}
         places = {views: places_of(own) for views, own in keys.items()}
-        fetched = await self.fetches.fetch(places, deadline=deadline)
+        fetched = await self._fetches.fetch(places, deadline=deadline)
         columns: dict[str, Column] = {}
         for views, own in keys.items():
             rows = np.fromiter(map(places[views].__getitem__, own), np.intp, len(own))

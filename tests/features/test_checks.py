@@ -56,6 +56,7 @@ def test_a_refusal_names_the_file(folder):
         ({**WRITTEN, "entities": "()"}, "view 'visits', field 'entities': a view describes at least one entity"),
         ({"owner": "''"}, "view 'visits', field 'owner'"),
         ({"freshness": "timedelta(0)"}, "view 'visits', field 'freshness': must be above zero"),
+        ({"max_age": "timedelta(minutes=6)"}, "field 'max_age': must not be below 'freshness', 0:07:00"),
         ({"entities": "()"}, "view 'visits', field 'entities': a view describes at least one entity"),
         ({"entities": "(DOCUMENT, DOCUMENT)"}, "field 'entities': document_id, document_id names a key twice"),
         (

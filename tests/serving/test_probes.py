@@ -120,6 +120,7 @@ def test_the_catalogue_tells_what_can_be_asked_for(reader):
     assert view["entities"][0]["name"] == "document"
     assert {"name": "views_24h", "type": "bigint", "meaning": "view events, in 24h"} in view["features"]
     assert (view["lane"], view["owner"], view["freshness_seconds"]) == ("batch", "search-ranking", 1800)
+    assert view["max_age_seconds"] is None
     assert (view["online_when"], view["description"][:5]) == ("not is_deleted", "Views")
     assert answer["on_demand"]["edit_trend"]["inputs"] == ["document_activity:edits_24h", "document_activity:edits_7d"]
     assert "document_profile" in answer["services"]["ranker"]["features"]

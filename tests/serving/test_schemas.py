@@ -11,6 +11,7 @@ from features.document_activity import document_activity
 from features.document_profile import document_profile
 from features.language import Feature, Type
 from online.codec import Codec, ColumnValues
+from tests.serving.conftest import entity_keys
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 TEN = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
@@ -97,6 +98,31 @@ def test_an_unknown_schema_is_looked_up_only_once(store, put, reader, monkeypatc
         reader.values("document_profile:size_bytes", entities=KEYS)
 
     assert len(read) == 1
+
+
+@pytest.mark.usefixtures("put")
+def test_a_schema_that_is_not_told_of_in_time_costs_no_more_than_the_budget(
+    store, start_reader, definitions, behind, monkeypatch
+):
+    monkeypatch.setattr("serving.controls.READ_SECONDS", 60)
+    hanging = asyncio.Event()
+
+    async def hang_at_the_control_items(request, operation, body):
+        if hanging.is_set() and not entity_keys(body):
+            await asyncio.sleep(60)
+
+    reader = start_reader(definitions, behind(hang_at_the_control_items).url)
+    hanging.set()
+
+    async def ask():
+        body = {"features": ["document_profile:size_bytes"], "entities": KEYS}
+        headers = {"Tailrace-Budget-Ms": "300"}
+        async with asyncio.timeout(20):  # far more than the budget, and less than the store takes
+            return await reader.exchange("POST", "/get-online-features", json=body, headers=headers)
+
+    status, answer = store.runner.run(ask())
+
+    assert (status, answer["results"][-1]["values"]) == (200, [None, 11, None, None])
 
 
 async def wait_for(condition):

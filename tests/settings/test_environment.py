@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import SettingsError, SparkSettings, StoreSettings, read_settings
+from settings import ReaderSettings, SettingsError, SparkSettings, StoreSettings, read_settings
 from settings.environment import CHECKOUT, DEFAULTS
 
 HOME = {"TAILRACE_HOME": "/srv/tailrace"}
@@ -55,9 +55,12 @@ def test_every_variable_reaches_its_setting():
             "TAILRACE_STORE_IN_FLIGHT": "9",
             "TAILRACE_STORE_WRITES": "transactions",
             "TAILRACE_LEASE_SECONDS": "2.5",
+            "TAILRACE_READER_BUDGET_MS": "62.5",
+            "TAILRACE_READER_AT_ONCE": "11",
         }
     )
 
+    assert settings.reader == ReaderSettings(budget_ms=62.5, at_once=11)
     assert (settings.home, settings.landing, settings.lake) == (Path("/home-of-it"), "/landed", "/the-lake")
     assert settings.features == ("shipped", "/more")
     assert settings.retention_hours == 1.5
@@ -157,7 +160,14 @@ def test_several_folders_of_definitions_are_told_apart():
 
 @pytest.mark.parametrize(
     "name",
-    ["TAILRACE_SHUFFLE_PARTITIONS", "TAILRACE_STORE_IN_FLIGHT", "TAILRACE_LEASE_SECONDS", "TAILRACE_RETENTION_HOURS"],
+    [
+        "TAILRACE_SHUFFLE_PARTITIONS",
+        "TAILRACE_STORE_IN_FLIGHT",
+        "TAILRACE_LEASE_SECONDS",
+        "TAILRACE_RETENTION_HOURS",
+        "TAILRACE_READER_BUDGET_MS",
+        "TAILRACE_READER_AT_ONCE",
+    ],
 )
 @pytest.mark.parametrize("text", ["0", "-1", "four", "1e9", "nan", "inf", "4 5"])
 def test_what_is_no_positive_number_is_refused(name, text):
