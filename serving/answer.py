@@ -1,6 +1,6 @@
 """The answer in Feast's JSON: names, and per name the values, statuses and event timestamps of all rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import orjson
 
 from contracts.tables import Type
 from serving.columns import Array, Column
-from serving.plan import Plan
+from serving.engine import Answer
 from serving.times import to_json_times
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
@@ -17,13 +17,13 @@ STATUSES = np.array(["NOT_FOUND", "TIMEOUT", "OUTSIDE_MAX_AGE", "NULL_VALUE", "P
 KEY_STATUS, KEY_TIME = "PRESENT", "1970-01-01T00:00:00Z"  # of entity keys, as Feast tells them
 
 
-def to_answer(plan: Plan, ids: Mapping[str, list[str]], columns: Mapping[str, Column], views: dict[str, Any]) -> bytes:
-    """`columns` has one for each of the plan's references, `views` what is told of each view that was read."""
+def to_answer(answer: Answer) -> bytes:
+    plan, ids = answer.plan, answer.ids
     rows = len(next(iter(ids.values())))
     key_statuses, key_times = fragment([KEY_STATUS] * rows), fragment([KEY_TIME] * rows)
     results = [{"values": one, "statuses": key_statuses, "event_timestamps": key_times} for one in ids.values()]
-    metadata = {"feature_names": [*ids, *plan.names], "views": views}
-    results += told(columns[reference] for reference in plan.references)
+    metadata = {"feature_names": [*ids, *plan.names], "views": answer.views}
+    results += told(answer.columns[reference] for reference in plan.references)
     return orjson.dumps({"metadata": metadata, "results": results}, option=OPTIONS)
 
 

@@ -10,7 +10,6 @@ import pybase64
 from contracts.tables import Column as Feature
 from online.codec import CodecError, fingerprints
 from online.keys import item_keys
-from online.wire import StoreClient
 from serving.columns import NOWHERE, UNTOLD, Array, Column, fanned_out, not_valued, too_old
 from serving.controls import Controls
 from serving.decode import decoded, decoded_apart
@@ -21,8 +20,8 @@ from serving.plan import Plan
 class Reader:
     """Reads the features of a plan."""
 
-    def __init__(self, client: StoreClient, controls: Controls) -> None:
-        self._fetches = Fetches(client)
+    def __init__(self, fetches: Fetches, controls: Controls) -> None:
+        self._fetches = fetches
         self._controls = controls
 
     async def read(self, plan: Plan, ids: dict[str, list[str]], *, now: int, deadline: float) -> dict[str, Column]:

@@ -8,6 +8,7 @@ import signal
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+import uvloop
 from aiohttp import web
 
 from features.language import load_definitions
@@ -33,7 +34,7 @@ def work(job: Job, listening: Connection) -> None:
     """Serve until SIGTERM, or until the parent is gone; sends a byte through `listening` once it listens."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on
     logging.basicConfig(format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
-    asyncio.run(serve(job, listening))
+    uvloop.run(serve(job, listening))
 
 
 async def serve(job: Job, listening: Connection) -> None:
