@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
 
+from online.connections import USUAL, Connections, Limits
 from online.credentials import credentials_for
 from online.signing import Signer
 
@@ -18,7 +18,6 @@ ATTEMPTS = 8  # of a reader, who has somebody waiting
 PATIENCE_SECONDS = 120  # of a writer, who had rather be slow than fail
 FIRST_DELAY_SECONDS = 0.05
 LONGEST_DELAY_SECONDS = 2.0
-TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
 
 # What the next attempt need not meet: no answer, half an answer, another write to the same item at the same moment.
 PASSING = frozenset({"Unreachable", "Unreadable", "TransactionConflictException", "ReplicatedWriteConflictException"})
@@ -77,13 +76,13 @@ class StoreClient:
     """Calls operations of one table, and counts its requests and the bytes sent; make it with `open_store`."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, *, url: str, region: str, table: str, patience: float | None = None
+        self, connections: Connections, *, url: str, region: str, table: str, patience: float | None = None
     ) -> None:
         self.table = table
         self.requests = 0
         self.bytes_sent = 0
         self._patience = patience
-        self._session = session
+        self._connections = connections
         self._url = url
         self._signer = Signer(host=urlsplit(url).netloc, region=region, credentials=credentials_for(url))
 
@@ -105,26 +104,21 @@ class StoreClient:
 
     async def send(self, operation: str, body: bytes) -> Json:
         """Send an encoded request once."""
-        try:
-            return await self._exchange(operation, body)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise StoreError("Unreachable", f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
-
-    async def _exchange(self, operation: str, body: bytes) -> Json:
-        headers = self._signer.headers(operation, body)
         self.requests += 1
         self.bytes_sent += len(body)
-        async with self._session.post(self._url, data=body, headers=headers) as response:
-            raw = await response.read()
-        answer = parse(raw)
+        try:
+            reply = await self._connections.post(self._signer.headers(operation, body), body)
+        except OSError as error:  # a time-out is one as well
+            raise StoreError("Unreachable", f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
+        answer = parse(reply.body)
         if answer is None:
-            message = f"{operation} answered {response.status} with {len(raw)} bytes that are not a JSON object"
+            message = f"{operation} answered {reply.status} with {len(reply.body)} bytes that are not a JSON object"
             raise StoreError("Unreadable", message)
-        if response.status == 200:
+        if reply.status == 200:
             return answer
-        code = str(answer.get("__type", response.status)).rpartition("#")[2]
-        message = answer.get("message") or answer.get("Message") or f"HTTP {response.status}"
-        raise StoreError(code, f"{operation}: {message}", answer | {"status": response.status})
+        code = str(answer.get("__type", reply.status)).rpartition("#")[2]
+        message = answer.get("message") or answer.get("Message") or f"HTTP {reply.status}"
+        raise StoreError(code, f"{operation}: {message}", answer | {"status": reply.status})
 
 
 def parse(raw: bytes) -> Json | None:
@@ -151,19 +145,11 @@ def delay_after(attempt: int) -> float:
 
 @asynccontextmanager
 async def open_store(
-    *,
-    url: str,
-    region: str,
-    table: str,
-    connections: int = 64,
-    patience: float | None = None,
-    time_out: aiohttp.ClientTimeout = TIMEOUT,
+    *, url: str, region: str, table: str, patience: float | None = None, limits: Limits = USUAL
 ) -> AsyncIterator[StoreClient]:
     """Open a client with its own pool of connections; `patience` is how many seconds a call is tried."""
-    connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=30)
-    # Answers are small and near; unpacking them would cost more than it saves.
-    headers = {"Accept-Encoding": "identity"}
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=time_out, headers=headers, auto_decompress=False
-    ) as session:
-        yield StoreClient(session, url=url, region=region, table=table, patience=patience)
+    connections = Connections(url, limits)
+    try:
+        yield StoreClient(connections, url=url, region=region, table=table, patience=patience)
+    finally:
+        await connections.close()

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 
-import aiohttp
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from online.wire import PATIENCE_SECONDS, TIMEOUT, open_store
+from online.connections import USUAL, Limits
+from online.wire import PATIENCE_SECONDS, open_store
 from sinks import transactions, updates
 from sinks.rows import OUTCOME, TOMBSTONE, Address, Outcome, Row, Sequenced, outcome_of, total
 
@@ -38,7 +38,7 @@ async def write_rows(
     push: Sequenced,
     *,
     patience: float = PATIENCE_SECONDS,
-    time_out: aiohttp.ClientTimeout = TIMEOUT,
+    limits: Limits = USUAL,
 ) -> Outcome:
     """Write rows, several requests at a time; a row refused for itself is counted, any other error stops the rest.
 
@@ -46,7 +46,7 @@ async def write_rows(
     """
     outcome = Outcome()
     async with open_store(
-        url=address.url, region=address.region, table=address.table, patience=patience, time_out=time_out
+        url=address.url, region=address.region, table=address.table, patience=patience, limits=limits
     ) as client:
         ways = WAYS[address.writes](client, rows, push, outcome, in_flight=address.in_flight)
         writers = [asyncio.create_task(way) for way in ways]

@@ -4,17 +4,17 @@ import asyncio
 import itertools
 from collections import Counter
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 from online import wire
+from online.connections import Limits
 from online.wire import StoreError
 from sinks.rows import Outcome
 from tests.sinks.leased import WRITES, rows, stored
 
 COUNT = 250
-SOON = aiohttp.ClientTimeout(total=0.3)
+SOON = Limits(exchange_seconds=0.3)
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ def test_a_fault_of_every_second_request_costs_no_row(with_table, fault):
 
 def test_requests_that_hang_are_given_up_and_made_again(with_table):
     # Long enough that no other request is given up on a machine that has more to do.
-    asked = all_written(with_table, at_first(hang, times=4), time_out=aiohttp.ClientTimeout(total=1.5))
+    asked = all_written(with_table, at_first(hang, times=4), limits=Limits(exchange_seconds=1.5))
 
     assert sum(asked.values()) in (7, 255)
 
@@ -123,7 +123,7 @@ def test_a_fault_that_does_not_pass_ends_in_an_error_that_names_keys_and_patienc
 
 
 def test_a_store_that_always_hangs_ends_in_an_error_that_names_keys(with_table):
-    error, _ = with_table(lambda table: table.write_through(always(hang), rows(COUNT), patience=0.5, time_out=SOON))
+    error, _ = with_table(lambda table: table.write_through(always(hang), rows(COUNT), patience=0.5, limits=SOON))
 
     assert isinstance(error, StoreError)
     assert (error.code, "view visits: 'document|0" in str(error)) == ("Unreachable", True)
