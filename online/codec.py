@@ -7,9 +7,10 @@ slot holds where it ends among those bytes, a null one's where it begins. Other 
 have equal bytes after the header.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ HEADER = np.dtype(
     [("magic", "S2"), ("layout", "u1"), ("reserved", "u1"), ("bytes", "<u4"), ("fingerprint", "<u8"), ("as_of", "<i8")]
 )
 AS_OF_AT = HEADER.itemsize - HEADER["as_of"].itemsize  # it comes last
+MICROSECONDS = np.dtype("M8[us]")
 SLOTS = {Type.INT64: "<i8", Type.FLOAT64: "<f8", Type.BOOL: "u1", Type.TIMESTAMP: "<i8", Type.STRING: "<u4"}
 
 Array = npt.NDArray[Any]
@@ -36,12 +38,20 @@ class SchemaMismatch(CodecError):
     """A value written under another schema than the one it is read with."""
 
 
-@dataclass(frozen=True)
-class ColumnValues:
+class ColumnValues(NamedTuple):
     """One feature of many rows: int64, float64, bool, datetime64[us] or str objects, and which of them are not null."""
 
     values: Array
     valid: npt.NDArray[np.bool_]
+
+
+class Run(NamedTuple):
+    """Features of one type one after another, how many, and where in a row the first of them lies."""
+
+    type: Type
+    features: int
+    slot: np.dtype[Any]
+    at: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,10 @@ class Codec:
         slots = [(f"f{i}", SLOTS[feature.type]) for i, feature in enumerate(self.features)]
         bitmap = ("null", "u1", (-(-len(slots) // 8),))
         self._row = np.dtype([("header", HEADER), *slots, bitmap])
+        self._runs = tuple(runs_of(self.features))
         self._strings = [i for i, feature in enumerate(self.features) if feature.type is Type.STRING]
+        # What every header begins with where the reserved byte is not in use, but for the length of the value.
+        self._begins = int.from_bytes(MAGIC + bytes([LAYOUT]), "little")
 
     def encode(self, columns: Sequence[ColumnValues], *, as_of: int) -> list[bytes]:
         """Encode rows given as one column per feature; `as_of` is microseconds since 1970."""
@@ -95,18 +108,38 @@ class Codec:
         """Decode values of this schema; raises `SchemaMismatch` for any other, `CodecError` for a damaged one."""
         size, count = self._row.itemsize, len(values)
         lengths = np.fromiter(map(len, values), np.int64, count)
-        self._check_headers(values, lengths)
         if (lengths < size).any():
+            self._check_headers(values, lengths)
             raise CodecError(f"view {self.view}: a value of {lengths.min()} bytes is shorter than its {size}-byte row")
-        raw = b"".join([value[:size] for value in values] if self._strings else values)
+        raw = b"".join([value[:size] for value in values] if self._strings else values) or bytes(size)
+        if not self._is_usual(raw, lengths):
+            self._check_headers(values, lengths)
         rows = np.frombuffer(raw, dtype=self._row, count=count)
-        null = np.unpackbits(rows["null"], axis=1, bitorder="little", count=len(self.features)).astype(bool)
-        tails = self._decode_strings(values, rows) if self._strings else {}
-        columns = []
-        for i, feature in enumerate(self.features):
-            values_of_feature = tails[i] if i in tails else as_numpy(feature.type, rows[f"f{i}"])
-            columns.append(ColumnValues(values_of_feature, ~null[:, i]))
-        return Rows(tuple(columns), rows["header"]["as_of"].astype(np.int64))
+        null = np.unpackbits(rows["null"], axis=1, bitorder="little", count=len(self.features))
+        columns = self._decode_slots(raw, count)
+        for i, texts in self._decode_strings(values, rows).items():
+            columns[i] = texts
+        valid = np.logical_not(null.T)
+        return Rows(tuple(map(ColumnValues, columns, valid)), rows["header"]["as_of"].astype(np.int64))
+
+    def _is_usual(self, raw: bytes, lengths: Array) -> bool:
+        """Whether all headers are as this codec writes them; where not, each part of them is looked at by itself."""
+        count, size = len(lengths), self._row.itemsize
+        if len(raw) != count * size:
+            return False
+        starts = np.ndarray((count, 2), "<u8", raw, 0, (size, 8))
+        return bool(
+            (starts[:, 0] == self._begins + (lengths << 32)).all() and (starts[:, 1] == self._fingerprint).all()
+        )
+
+    def _decode_slots(self, raw: bytes, count: int) -> list[Array]:
+        """The values of each feature; of a string, where it ends."""
+        columns: list[Array] = []
+        for run in self._runs:
+            shape, strides = (count, run.features), (self._row.itemsize, run.slot.itemsize)
+            slots = np.ndarray(shape, run.slot, raw, run.at, strides)
+            columns.extend(as_numpy(run.type, np.ascontiguousarray(slots.T)))
+        return columns
 
     def _check_headers(self, values: Sequence[bytes], lengths: Array) -> None:
         if (lengths < HEADER.itemsize).any():
@@ -165,9 +198,15 @@ def canonical(type_: Type, values: Array) -> Array:
     return values
 
 
+def runs_of(features: Sequence[Column]) -> Iterator[Run]:
+    at = HEADER.itemsize
+    for type_, alike in groupby(feature.type for feature in features):
+        run = Run(type_, len(list(alike)), np.dtype(SLOTS[type_]), at)
+        yield run
+        at += run.features * run.slot.itemsize
+
+
 def as_numpy(type_: Type, slots: Array) -> Array:
     if type_ is Type.TIMESTAMP:
-        return slots.astype("datetime64[us]")
-    if type_ is Type.BOOL:
-        return slots.astype(bool)
-    return np.ascontiguousarray(slots)
+        return slots.view(MICROSECONDS)
+    return slots.astype(bool) if type_ is Type.BOOL else slots

@@ -24,8 +24,10 @@ def item_keys(entities: Mapping[str, str], ids: Mapping[str, Sequence[str]]) -> 
         keys = [f"{prefix}{len(one)}:{one}" for one in columns[0]]
     else:
         keys = [prefix + "".join(f"{len(one)}:{one}" for one in row) for row in zip(*columns, strict=True)]
+    if 4 * max(map(len, keys), default=0) <= MAXIMUM_BYTES:  # of any characters
+        return keys
     for key in keys:
-        if len(key) * 4 > MAXIMUM_BYTES and len(key.encode()) > MAXIMUM_BYTES:
+        if len(key.encode()) > MAXIMUM_BYTES:
             raise ItemKeyError(
                 f"the {'+'.join(names)} key {key[len(prefix) :][:80]!r}… needs {len(key.encode())} bytes as an item key; "
                 f"the store takes at most {MAXIMUM_BYTES}: shorten the ids or describe fewer entities together"

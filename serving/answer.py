@@ -14,6 +14,7 @@ from serving.times import to_json_times
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 # By `Found`, one higher where there is a value.
 STATUSES = np.array(["NOT_FOUND", "TIMEOUT", "OUTSIDE_MAX_AGE", "NULL_VALUE", "PRESENT"], object)
+NOT_VALID = b"\0"
 KEY_STATUS, KEY_TIME = "PRESENT", "1970-01-01T00:00:00Z"  # of entity keys, as Feast tells them
 
 
@@ -29,18 +30,18 @@ def to_answer(answer: Answer) -> bytes:
 
 def told(columns: Iterable[Column]) -> list[dict[str, Any]]:
     """The features of a view mostly share statuses and timestamps: what is shared is written once."""
-    statuses: dict[tuple[int, bytes], tuple[orjson.Fragment, bool]] = {}
+    statuses: dict[tuple[int, bytes], orjson.Fragment] = {}
     times: dict[int, orjson.Fragment] = {}
     results = []
     for column in columns:
-        status, time = (id(column.found), column.valid.tobytes()), id(column.as_of)
+        valid, time = column.valid.tobytes(), id(column.as_of)
+        status = id(column.found), valid
         if status not in statuses:
-            statuses[status] = fragment(statuses_of(column)), bool(column.valid.all())
+            statuses[status] = fragment(statuses_of(column))
         if time not in times:
             times[time] = fragment(to_json_times(column.as_of))
-        shared, whole = statuses[status]
-        values = to_json(column.type, column.values) if whole else beside_nulls(column)
-        results.append({"values": values, "statuses": shared, "event_timestamps": times[time]})
+        values = beside_nulls(column) if NOT_VALID in valid else to_json(column.type, column.values)
+        results.append({"values": values, "statuses": statuses[status], "event_timestamps": times[time]})
     return results
 
 

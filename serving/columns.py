@@ -1,9 +1,8 @@
 """One feature of many rows, as numpy arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +33,7 @@ class Found(IntEnum):
     FOUND = 3
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """Values of `DTYPES[type]`, meaningful where `valid`; a row is `valid` only where it is `FOUND`.
 
     `found` has a `Found` for each row, as uint8. `as_of` is what each value's header says, as datetime64[us], and 1970
@@ -95,4 +93,4 @@ def without_value(at: Array) -> Array:
 def too_old(column: Column) -> Column:
     """The column of a view that is older than it may be: no value is told."""
     found = np.minimum(column.found, Found.OUTSIDE_MAX_AGE)
-    return replace(column, valid=np.zeros(len(found), bool), found=found)
+    return column._replace(valid=np.zeros(len(found), bool), found=found)

@@ -82,8 +82,11 @@ class Fetches:
     def _join(self, views: Views, keys: Collection[str]) -> set[Fetch]:
         """The fetches that bring these keys: those that are under way, and new ones for the rest."""
         under_way = self._under_way.setdefault(views, {})
-        fetches = {under_way[key] for key in keys if key in under_way}
-        rest = [key for key in keys if key not in under_way]
+        if under_way.keys().isdisjoint(keys):
+            fetches, rest = set(), list(keys)
+        else:
+            fetches = {under_way[key] for key in keys if key in under_way}
+            rest = [key for key in keys if key not in under_way]
         for i in range(0, len(rest), KEYS_PER_READ):
             fetches.add(self._begin(views, rest[i : i + KEYS_PER_READ]))
         return fetches
@@ -127,8 +130,11 @@ def raise_failures(fetches: Iterable[Fetch]) -> None:
             raise one.failure
 
 
-def merged(fetches: Iterable[Fetch]) -> Fetched:
+def merged(fetches: Collection[Fetch]) -> Fetched:
     """Everything that the fetches brought, other requests' keys among them."""
+    if len(fetches) == 1:
+        [one] = fetches
+        return Fetched(one.items, one.untold)
     items: dict[str, Item] = {}
     untold: set[str] = set()
     for one in fetches:

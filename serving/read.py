@@ -1,8 +1,9 @@
 """From entity keys to columns: one item per key is read, each view of it decoded once, and its values fanned out."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pybase64
@@ -15,6 +16,9 @@ from serving.controls import Controls
 from serving.decode import decoded, decoded_apart
 from serving.fetch import Fetched, Fetches
 from serving.plan import Plan
+
+NO_VALUE = {"B": ""}
+DAMAGED = "AA=="  # stands for an attribute that is no binary: a value that no codec can read
 
 
 class Reader:
@@ -35,7 +39,7 @@ class Reader:
         fetched = await self._fetches.fetch(places, deadline=deadline)
         columns: dict[str, Column] = {}
         for views, own in keys.items():
-            rows = np.fromiter(map(places[views].__getitem__, own), np.intp, len(own))
+            rows = rows_of(own, places[views])
             for view in views:
                 values, positions = values_of(view, places[views], fetched[views])
                 read = await self._columns_of(view, plan.wanted[view], values, positions[rows], deadline=deadline)
@@ -67,17 +71,35 @@ def places_of(keys: Sequence[str]) -> dict[str, int]:
     return {key: place for place, key in enumerate(dict.fromkeys(keys))}
 
 
-def values_of(view: str, keys: dict[str, int], fetched: Fetched) -> tuple[list[bytes], Array]:
+def rows_of(keys: Sequence[str], places: dict[str, int]) -> Array | slice:
+    """The place of each row's key, as an index; where no key comes twice, all places in their order."""
+    if len(places) == len(keys):
+        return slice(None)
+    return np.fromiter(map(places.__getitem__, keys), np.intp, len(keys))
+
+
+def values_of(view: str, keys: Collection[str], fetched: Fetched) -> tuple[list[bytes], Array]:
     """A view's values in the order of the keys, and where each key's is among them, as `fanned_out` takes it."""
-    values: list[bytes] = []
-    decode, items, untold = pybase64.b64decode, fetched.items, fetched.untold
-    positions = []
-    for key in keys:
-        attribute = items[key].get(view) if key in items else None
-        text = attribute["B"] if attribute else ""
-        if text:
-            positions.append(len(values))
-            values.append(decode(text))
-        else:  # an empty value is a tombstone
-            positions.append(UNTOLD if key in untold else NOWHERE)
-    return values, np.array(positions, np.intp)
+    item, none = fetched.items.get, {view: NO_VALUE}
+    attributes = [item(key, none).get(view, NO_VALUE) for key in keys]
+    try:
+        texts = [attribute["B"] for attribute in attributes]
+        values = [pybase64.b64decode(text) for text in texts if text]  # an empty value is a tombstone
+    except (KeyError, TypeError, ValueError):
+        texts = [attribute["B"] if is_binary(attribute) else DAMAGED for attribute in attributes]
+        values = [pybase64.b64decode(text) for text in texts if text]
+    if len(values) == len(texts):
+        return values, np.arange(len(values))
+    has_value = np.fromiter(map(bool, texts), bool, len(texts))
+    positions = np.where(has_value, np.cumsum(has_value) - 1, NOWHERE)
+    if fetched.untold:
+        positions[np.fromiter((key in fetched.untold for key in keys), bool, len(texts)) & ~has_value] = UNTOLD
+    return values, positions
+
+
+def is_binary(attribute: Any) -> bool:
+    try:
+        pybase64.b64decode(attribute["B"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True

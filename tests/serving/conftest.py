@@ -55,11 +55,14 @@ class Store:
         self.put_raw(view, ids, Codec(view.name, features).encode(columns, as_of=to_micros(as_of))[0])
 
     def put_raw(self, view: FeatureView, ids: Mapping[str, str], value: bytes) -> None:
+        self.put_attribute(view, ids, to_binary(value))
+
+    def put_attribute(self, view: FeatureView, ids: Mapping[str, str], attribute: dict[str, Any]) -> None:
         entities = {entity.name: entity.key for entity in view.entities}
         [key] = item_keys(entities, {name: [one] for name, one in ids.items()})
         request = {"TableName": self.client.table, "Key": {KEY: {"S": key}}}
         request |= {"UpdateExpression": "SET #view = :value", "ExpressionAttributeNames": {"#view": view.name}}
-        request |= {"ExpressionAttributeValues": {":value": to_binary(value)}}
+        request |= {"ExpressionAttributeValues": {":value": attribute}}
         self.runner.run(self.client.call("UpdateItem", request))
 
     def push(self, view: FeatureView, *, watermark: datetime, features: tuple[Feature, ...] = ()) -> None:

@@ -144,6 +144,15 @@ def test_a_damaged_value_is_not_found_and_spares_the_others(store, reader, start
     assert values == [(None, "NOT_FOUND"), (True, "PRESENT")]
 
 
+@pytest.mark.parametrize("attribute", [{"S": "text"}, {"N": "3"}, {"L": []}, {"NULL": True}])
+def test_an_attribute_that_is_no_binary_is_not_found_and_spares_the_others(store, put, reader, attribute):
+    store.put_attribute(document_profile, {"document_id": "foreign"}, attribute)
+
+    values = reader.values("document_profile:size_bytes", entities={"document_id": ["foreign", "none", "new"]})
+
+    assert values == [(None, "NOT_FOUND"), (None, "NOT_FOUND"), (11, "PRESENT")]
+
+
 def values_of_one_row():
     dtypes = {Type.INT64: "i8", Type.BOOL: "?", Type.TIMESTAMP: "M8[us]"}
     for feature in document_activity.features:
