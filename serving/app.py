@@ -9,7 +9,7 @@ from aiohttp import web
 from features.language import Definitions
 from online.wire import open_store
 from serving.admission import Admission
-from serving.answer import to_answer
+from serving.answers.negotiate import SMALLEST, WRITERS, encoding_of, form_of, packed
 from serving.budget import deadline_of
 from serving.engine import Engine
 from serving.errors import as_json, tell_errors
@@ -49,9 +49,15 @@ def make_app(definitions: Definitions, *, url: str, region: str, table: str, lim
 
 async def get_online_features(request: web.Request) -> web.Response:
     deadline = deadline_of(request.headers, default_ms=request.app[LIMITS].budget_ms)
+    form = form_of(request.headers.get("Accept", ""))
+    encoding = encoding_of(request.headers.get("Accept-Encoding", ""))
     body = await body_of(request)
     async with request.app[ADMISSION].place():
-        return as_json(to_answer(await request.app[ENGINE].answer(parse_request(body), deadline=deadline)))
+        answer = WRITERS[form](await request.app[ENGINE].answer(parse_request(body), deadline=deadline))
+        headers = {"Content-Type": form, "Vary": "Accept, Accept-Encoding"}
+        if encoding == "identity" or len(answer) < SMALLEST:
+            return web.Response(body=answer, headers=headers)
+        return web.Response(body=await packed(answer, encoding), headers=headers | {"Content-Encoding": encoding})
 
 
 async def body_of(request: web.Request) -> bytes:

@@ -33,6 +33,10 @@ class Found(IntEnum):
     FOUND = 3
 
 
+# By `Found`, one higher where there is a value.
+STATUSES = np.array(["NOT_FOUND", "TIMEOUT", "OUTSIDE_MAX_AGE", "NULL_VALUE", "PRESENT"], object)
+
+
 class Column(NamedTuple):
     """Values of `DTYPES[type]`, meaningful where `valid`; a row is `valid` only where it is `FOUND`.
 
@@ -45,6 +49,12 @@ class Column(NamedTuple):
     valid: Mask
     found: Array
     as_of: Array
+
+
+def status_codes(column: Column) -> Array:
+    """The status of each row, as its place in `STATUSES`."""
+    codes: Array = column.found + column.valid
+    return codes
 
 
 def nothing_found(type_: Type, rows: int) -> Column:

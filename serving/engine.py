@@ -1,7 +1,7 @@
 """What answers requests from one set of definitions: other definitions get an engine of their own."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,16 @@ from serving.request import FeatureRequest
 class Answer:
     """What was read for one request: a column for each of the plan's references, and what is told of each view."""
 
+    asked: FeatureRequest
     plan: Plan
-    ids: Mapping[str, list[str]]
     columns: Mapping[str, Column]
     views: Mapping[str, Any]
+
+    @property
+    def named(self) -> Iterator[tuple[str, Column]]:
+        """The features asked for, in their order and as they are called in the answer."""
+        for name, reference in zip(self.plan.names, self.plan.references, strict=True):
+            yield name, self.columns[reference]
 
 
 class Engine:
@@ -43,8 +49,8 @@ class Engine:
         """Raises `BadRequest`, `ItemKeyError`, `StoreError` and `OnDemandError`; `deadline` is in the loop's time."""
         now = time.time_ns() // 1000
         plan = self._planner.plan(asked)
-        columns = await self._reader.read(plan, asked.ids, now=now, deadline=deadline)
+        columns = await self._reader.read(plan, asked, now=now, deadline=deadline)
         for feature in plan.on_demand:
             columns[feature.name] = compute(feature, columns, now=now)
         views = {view: self.controls.told(view, now=now) for view in plan.wanted}
-        return Answer(plan=plan, ids=asked.ids, columns=columns, views=views)
+        return Answer(asked=asked, plan=plan, columns=columns, views=views)

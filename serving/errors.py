@@ -8,6 +8,7 @@ from aiohttp import web
 from online.keys import ItemKeyError
 from online.wire import StoreError
 from serving.admission import Overloaded
+from serving.answers.negotiate import NotAcceptable
 from serving.on_demand import OnDemandError
 from serving.request import BadRequest
 
@@ -22,6 +23,8 @@ async def tell_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         return await handler(request)
     except (BadRequest, ItemKeyError) as error:
         return detail(400, str(error))
+    except NotAcceptable as error:
+        return detail(406, str(error))
     except (Overloaded, StoreError) as error:
         refusal = detail(503, str(error))
         refusal.headers["Retry-After"] = str(RETRY_SECONDS)

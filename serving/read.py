@@ -15,7 +15,8 @@ from serving.columns import NOWHERE, UNTOLD, Array, Column, fanned_out, not_valu
 from serving.controls import Controls
 from serving.decode import decoded, decoded_apart
 from serving.fetch import Fetched, Fetches
-from serving.plan import Plan
+from serving.plan import ItemGroup, Plan
+from serving.request import FeatureRequest
 
 NO_VALUE = {"B": ""}
 DAMAGED = "AA=="  # stands for an attribute that is no binary: a value that no codec can read
@@ -28,18 +29,18 @@ class Reader:
         self._fetches = fetches
         self._controls = controls
 
-    async def read(self, plan: Plan, ids: dict[str, list[str]], *, now: int, deadline: float) -> dict[str, Column]:
+    async def read(self, plan: Plan, asked: FeatureRequest, *, now: int, deadline: float) -> dict[str, Column]:
         """The columns of a plan by `view:feature`, on-demand ones not among them.
 
         `now` is microseconds since 1970, `deadline` when the store has to have told, in the event loop's time.
         Raises `ItemKeyError` for a key the store cannot hold, `StoreError` where the store cannot be read.
         """
-        keys = {group.views: item_keys(group.entities, ids) for group in plan.groups}
+        keys = {group.views: keys_of(group, asked) for group in plan.groups}
         places = {views: places_of(own) for views, own in keys.items()}
         fetched = await self._fetches.fetch(places, deadline=deadline)
         columns: dict[str, Column] = {}
         for views, own in keys.items():
-            rows = rows_of(own, places[views])
+            rows = rows_of(own, places[views], count=asked.rows)
             for view in views:
                 values, positions = values_of(view, places[views], fetched[views])
                 read = await self._columns_of(view, plan.wanted[view], values, positions[rows], deadline=deadline)
@@ -66,16 +67,25 @@ class Reader:
         return fanned_out(columns, at)
 
 
+def keys_of(group: ItemGroup, asked: FeatureRequest) -> list[str]:
+    """The item key of each row, or the one of all rows where they share it."""
+    if asked.shared.issuperset(group.entities.values()):
+        return item_keys(group.entities, {key: asked.ids[key][:1] for key in asked.shared})
+    return item_keys(group.entities, asked.ids)
+
+
 def places_of(keys: Sequence[str]) -> dict[str, int]:
     """Each key once, and its place among them."""
     return {key: place for place, key in enumerate(dict.fromkeys(keys))}
 
 
-def rows_of(keys: Sequence[str], places: dict[str, int]) -> Array | slice:
-    """The place of each row's key, as an index; where no key comes twice, all places in their order."""
-    if len(places) == len(keys):
+def rows_of(keys: Sequence[str], places: dict[str, int], *, count: int) -> Array | slice:
+    """The place of each row's key, as an index; where each row has a key of its own, all places in their order."""
+    if len(places) == count:
         return slice(None)
-    return np.fromiter(map(places.__getitem__, keys), np.intp, len(keys))
+    if len(keys) == 1:
+        return np.zeros(count, np.intp)
+    return np.fromiter(map(places.__getitem__, keys), np.intp, count)
 
 
 def values_of(view: str, keys: Collection[str], fetched: Fetched) -> tuple[list[bytes], Array]:

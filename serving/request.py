@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 MAXIMUM_KEYS = 5_000
-FIELDS = ("features", "feature_service", "entities", "full_feature_names")
+FIELDS = ("features", "feature_service", "entities", "full_feature_names", "times")
 EXAMPLE = '{"features": ["view:feature"], "entities": {"document_id": ["d1", "d2"]}}'
 JSON_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
 
@@ -17,12 +17,17 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureRequest:
-    """Features by name, or those of a service, wanted for rows of entity keys; `ids` maps key column to one id per row."""
+    """Features by name, or those of a service, wanted for rows of entity keys.
+
+    `ids` maps key column to one id per row, also for the `shared` ones, which have the same id in every row.
+    """
 
     features: tuple[str, ...]
     service: str | None
     ids: dict[str, list[str]]
+    shared: frozenset[str]
     full_feature_names: bool
+    times: bool
 
     @property
     def rows(self) -> int:
@@ -45,15 +50,24 @@ def parse_request(body: bytes) -> FeatureRequest:
         raise BadRequest(
             "give either 'features' or 'feature_service', " + ("one is needed" if features is None else "not both")
         )
-    full = asked.get("full_feature_names", False)
-    if not isinstance(full, bool):
-        raise BadRequest(f"field 'full_feature_names' is {json_name(full)}; it is true or false")
     if service is not None and not isinstance(service, str):
         raise BadRequest(f"field 'feature_service' is {json_name(service)}; it is the name of a service")
-    names = () if features is None else names_of(features)
+    ids, shared = ids_of(asked.get("entities", {}))
     return FeatureRequest(
-        features=names, service=service, ids=ids_of(asked.get("entities", {})), full_feature_names=full
+        features=() if features is None else names_of(features),
+        service=service,
+        ids=ids,
+        shared=shared,
+        full_feature_names=flag_of(asked, "full_feature_names"),
+        times=flag_of(asked, "times"),
     )
+
+
+def flag_of(asked: dict[str, Any], field: str) -> bool:
+    value = asked.get(field, False)
+    if not isinstance(value, bool):
+        raise BadRequest(f"field {field!r} is {json_name(value)}; it is true or false")
+    return value
 
 
 def names_of(features: Any) -> tuple[str, ...]:
@@ -67,24 +81,29 @@ def names_of(features: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(features))
 
 
-def ids_of(entities: Any) -> dict[str, list[str]]:
+def ids_of(entities: Any) -> tuple[dict[str, list[str]], frozenset[str]]:
+    """One id per row of each key column, and the columns that were given as one id for all rows."""
     if not isinstance(entities, dict) or not entities:
         what = "is empty" if entities == {} else f"is {json_name(entities)}"
         raise BadRequest(f'field \'entities\' {what}; it maps key columns to ids, such as {{"document_id": ["d1"]}}')
-    ids = {key: texts(key, values) for key, values in entities.items()}
-    counts = {key: len(values) for key, values in ids.items()}
+    shared = frozenset(key for key, ids in entities.items() if isinstance(ids, str | int) and not isinstance(ids, bool))
+    ids = {key: texts(key, [own] if key in shared else own) for key, own in entities.items()}
+    counts = {key: len(own) for key, own in ids.items() if key not in shared}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{count} of {key}" for key, count in counts.items())
         raise BadRequest(f"field 'entities' has lists of unequal length, {told}; row i takes id i of every list")
-    if max(counts.values()) > MAXIMUM_KEYS:
-        raise BadRequest(f"field 'entities' has {max(counts.values())} rows; ask for at most {MAXIMUM_KEYS} at once")
-    return ids
+    rows = max(counts.values(), default=1)
+    if rows > MAXIMUM_KEYS:
+        raise BadRequest(f"field 'entities' has {rows} rows; ask for at most {MAXIMUM_KEYS} at once")
+    return {key: own * rows if key in shared else own for key, own in ids.items()}, shared
 
 
 def texts(key: str, ids: Any) -> list[str]:
     """The ids of one key column; an integer stands for its digits."""
     if not isinstance(ids, list):
-        raise BadRequest(f"field 'entities', key {key!r} is {json_name(ids)}; it is a list of ids")
+        raise BadRequest(
+            f"field 'entities', key {key!r} is {json_name(ids)}; it is a list of ids, or one id for all rows"
+        )
     types = set(map(type, ids))
     if types <= {str}:
         return ids

@@ -1,0 +1,76 @@
+"""The answer as an Arrow IPC stream of one batch: a column per feature, beside them what is known of the rows.
+
+The schema's metadata has under `tailrace` a JSON object: `views` as every answer tells them, and by feature in
+`found` and `times` the name of the column that has them. `#found.N` columns have `serving.columns.Found` codes, and
+are left out where everything was found; `#times.N` the times of last change, where asked. A null is
+`NULL_VALUE` where its row was found.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from contracts.tables import Type
+from serving.columns import Array, Column, Found
+from serving.engine import Answer
+
+METADATA = b"tailrace"
+TIME = pa.timestamp("us", "UTC")
+TYPES = {
+    Type.INT64: pa.int64(),
+    Type.FLOAT64: pa.float64(),
+    Type.BOOL: pa.bool_(),
+    Type.TIMESTAMP: TIME,
+    Type.STRING: pa.string(),
+}
+BESIDE = {"found": pa.uint8(), "times": TIME}
+
+
+def to_answer(answer: Answer) -> bytes:
+    beside, found, times = Beside(), {}, {}
+    for name, column in answer.named:
+        codes = column.found.tobytes()
+        if codes.count(Found.FOUND) < len(codes):
+            found[name] = beside.name_of("found", codes, column.found)
+        if answer.asked.times:
+            known = np.where(column.found >= Found.OUTSIDE_MAX_AGE, column.as_of, np.datetime64("NaT"))
+            times[name] = beside.name_of("times", known.tobytes(), known)
+    arrays = [to_arrow(column) for _, column in answer.named] + beside.arrays
+    types = tuple(column.type for _, column in answer.named)
+    told = orjson.dumps({"views": answer.views, "found": found, "times": times})
+    schema = schema_of(answer.plan.names, types, tuple(beside.names)).with_metadata({METADATA: told})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as stream:
+        stream.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
+
+
+class Beside:
+    """Columns beside the features, each once however many features share it."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.arrays: list[pa.Array] = []
+        self._known: dict[tuple[str, bytes], str] = {}
+
+    def name_of(self, kind: str, content: bytes, values: Array) -> str:
+        key = kind, content
+        if key not in self._known:
+            self._known[key] = f"#{kind}.{len(self.names)}"
+            self.names.append(self._known[key])
+            self.arrays.append(pa.array(values, type=BESIDE[kind]))
+        return self._known[key]
+
+
+@lru_cache(maxsize=256)
+def schema_of(names: tuple[str, ...], types: tuple[Type, ...], beside: tuple[str, ...]) -> pa.Schema:
+    features = [(name, TYPES[type_]) for name, type_ in zip(names, types, strict=True)]
+    return pa.schema(features + [(name, BESIDE[name[1:].partition(".")[0]]) for name in beside])
+
+
+def to_arrow(column: Column) -> pa.Array:
+    """The values, null where they are not valid."""
+    return pa.array(column.values, type=TYPES[column.type], mask=~column.valid)

@@ -1,0 +1,54 @@
+"""The answer as compact JSON: per feature its values, the statuses of rows that have none, and times where asked."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import orjson
+
+from serving.answers.times import to_json_times
+from serving.answers.values import OPTIONS, fragment, nullable
+from serving.columns import STATUSES, Column, Found, status_codes
+from serving.engine import Answer
+
+PRESENT = len(STATUSES) - 1
+
+
+def to_answer(answer: Answer) -> bytes:
+    names = [name for name, _ in answer.named]
+    told = features_of([column for _, column in answer.named], times=answer.asked.times)
+    whole = {"rows": answer.asked.rows, "views": answer.views, "features": dict(zip(names, told, strict=True))}
+    return orjson.dumps(whole, option=OPTIONS)
+
+
+def features_of(columns: list[Column], *, times: bool) -> Iterator[dict[str, Any]]:
+    """The features of a view mostly share statuses and times: what is shared is written once."""
+    written: dict[tuple[bytes, ...], orjson.Fragment] = {}
+
+    def once(key: tuple[bytes, ...], make: Any, column: Column) -> orjson.Fragment:
+        if key not in written:
+            written[key] = fragment(make(column))
+        return written[key]
+
+    for column in columns:
+        told: dict[str, Any] = {"values": nullable(column)}
+        found, valid = column.found.tobytes(), column.valid.tobytes()
+        if b"\0" in valid:
+            told["statuses"] = once((found, valid), absences_of, column)
+        if times:
+            told["times"] = once((b"times", found, column.as_of.tobytes()), times_of, column)
+        yield told
+
+
+def absences_of(column: Column) -> dict[str, list[int]]:
+    """The rows that have no value, by status."""
+    codes = status_codes(column)
+    return {STATUSES[code]: np.flatnonzero(codes == code).tolist() for code in np.unique(codes) if code != PRESENT}
+
+
+def times_of(column: Column) -> list[Any]:
+    told = np.full(len(column.found), None, object)
+    known = column.found >= Found.OUTSIDE_MAX_AGE
+    told[known] = to_json_times(column.as_of[known])
+    times: list[Any] = told.tolist()
+    return times

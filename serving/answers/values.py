@@ -1,0 +1,44 @@
+"""The values of a column as JSON has them."""
+
+from typing import Any
+
+import numpy as np
+import orjson
+
+from contracts.tables import Type
+from serving.answers.times import to_json_times
+from serving.columns import Array, Column
+
+OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
+NOT_VALID = b"\0"
+
+
+def nullable(column: Column) -> Array | list[Any]:
+    """What the serialiser writes as the column's values, null where it is not valid."""
+    if NOT_VALID not in column.valid.tobytes():
+        return to_json(column.type, column.values)
+    told = np.full(len(column.valid), None, object)
+    told[column.valid] = to_json(column.type, column.values[column.valid])
+    values: list[Any] = told.tolist()
+    return values
+
+
+def to_json(type_: Type, values: Array) -> Array | list[Any]:
+    """What the serialiser writes as a JSON list.
+
+    NaN and the infinities are strings (https://protobuf.dev/programming-guides/json/).
+    """
+    if type_ is Type.FLOAT64 and not np.isfinite(values).all():
+        return [one if np.isfinite(one) else in_words(one) for one in values.tolist()]
+    if type_ is Type.TIMESTAMP:
+        return to_json_times(values)
+    return values.tolist() if type_ is Type.STRING else values
+
+
+def in_words(value: float) -> str:
+    return "NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def fragment(values: Any) -> orjson.Fragment:
+    """JSON that is written once and put in at several places."""
+    return orjson.Fragment(orjson.dumps(values, option=OPTIONS))

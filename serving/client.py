@@ -1,0 +1,176 @@
+"""Ask a reader from Python, in a thread or in an event loop, and get columns back."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import urllib3
+
+from serving.answers.arrow import METADATA
+from serving.answers.negotiate import ARROW
+from serving.budget import HEADER as BUDGET
+from serving.columns import STATUSES, Array, Found
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PATH = "/get-online-features"
+PATIENCE_SECONDS = 10.0  # for an answer; what a reader takes is set by the budget
+
+Ids = Sequence[str] | Sequence[int] | str | int
+
+
+class ReaderError(Exception):
+    """A request that was not answered: the reader's status and why; `retry_after` in seconds where it told one."""
+
+    def __init__(self, status: int, detail: str, retry_after: float | None) -> None:
+        super().__init__(f"the reader answered {status}: {detail}")
+        self.status = status
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+class Features:
+    """An answer: a column per feature, a row per row of entity keys.
+
+    `table` has the values, null where there is none; `views` what is told of each view: lane, watermark and age.
+    """
+
+    def __init__(self, stream: bytes) -> None:
+        whole = pa.ipc.open_stream(stream).read_all()
+        told = orjson.loads(whole.schema.metadata[METADATA])
+        self.views: dict[str, Any] = told["views"]
+        self.table: pa.Table = whole.select([name for name in whole.column_names if not name.startswith("#")])
+        self._beside: pa.Table = whole
+        self._found: dict[str, str] = told["found"]
+        self._times: dict[str, str] = told["times"]
+
+    def numpy(self, name: str, *, missing: Any = None) -> Array:
+        """The values of one feature, `missing` where there is none; raises `ValueError` where that is needed and None."""
+        column = self.table[name]
+        if column.null_count:
+            if missing is None:
+                rows = np.flatnonzero(column.is_null().to_numpy()).tolist()
+                raise ValueError(
+                    f"feature {name!r} has no value in rows {rows[:10]}; say what stands for it: missing=…"
+                )
+            column = pc.fill_null(column, pa.scalar(missing, column.type))
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.timestamp("us"))  # numpy knows no time zones; these are UTC
+        values: Array = column.to_numpy()
+        return values
+
+    def statuses(self, name: str) -> Array:
+        """Per row `PRESENT`, or why there is no value."""
+        valid = self.table[name].is_valid().to_numpy()
+        found = self._beside[self._found[name]].to_numpy() if name in self._found else np.uint8(Found.FOUND)
+        statuses: Array = STATUSES[found + valid]
+        return statuses
+
+    def times(self, name: str) -> Array:
+        """Per row when the value last changed, NaT where there is none; raises `KeyError` unless asked for."""
+        times: Array = self._beside[self._times[name]].cast(pa.timestamp("us")).to_numpy()
+        return times
+
+    def pandas(self) -> "pd.DataFrame":
+        """A frame of Arrow-backed columns, so that integers with nulls stay integers."""
+        import pandas as pd
+
+        frame: pd.DataFrame = self.table.to_pandas(types_mapper=pd.ArrowDtype)
+        return frame
+
+
+class Client:
+    """Asks a reader over kept-alive connections; may be shared by threads."""
+
+    def __init__(self, url: str, *, key: str | None = None, patience: float = PATIENCE_SECONDS) -> None:
+        self._url = url.rstrip("/") + PATH
+        self._key = key
+        self._pool = urllib3.PoolManager(timeout=patience, retries=False, maxsize=16)
+
+    def features(
+        self,
+        names: Sequence[str] = (),
+        *,
+        service: str | None = None,
+        entities: Mapping[str, Ids],
+        budget_ms: float | None = None,
+        times: bool = False,
+    ) -> Features:
+        """Features by `names`, or those of a service. Raises `ReaderError`, and `urllib3.exceptions.HTTPError`."""
+        body = request_body(names, service, entities, times=times)
+        answer = self._pool.request("POST", self._url, body=body, headers=request_headers(self._key, budget_ms))
+        return told(answer.status, answer.data, answer.headers.get("Retry-After"))
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """The same in an event loop: `async with AsyncClient(url) as client: await client.features(…)`."""
+
+    def __init__(self, url: str, *, key: str | None = None, patience: float = PATIENCE_SECONDS) -> None:
+        self._url = url.rstrip("/") + PATH
+        self._key = key
+        self._patience = aiohttp.ClientTimeout(total=patience)
+
+    async def features(
+        self,
+        names: Sequence[str] = (),
+        *,
+        service: str | None = None,
+        entities: Mapping[str, Ids],
+        budget_ms: float | None = None,
+        times: bool = False,
+    ) -> Features:
+        """As `Client.features`; raises `ReaderError`, `aiohttp.ClientError` and `TimeoutError`."""
+        body, headers = request_body(names, service, entities, times=times), request_headers(self._key, budget_ms)
+        async with self._session.post(self._url, data=body, headers=headers) as answer:
+            return told(answer.status, await answer.read(), answer.headers.get("Retry-After"))
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=self._patience)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+
+def request_body(names: Sequence[str], service: str | None, entities: Mapping[str, Ids], *, times: bool) -> bytes:
+    body: dict[str, Any] = {"entities": {key: told_ids(ids) for key, ids in entities.items()}, "times": times}
+    body |= {"features": list(names)} if names else {}
+    body |= {} if service is None else {"feature_service": service}
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def told_ids(ids: Any) -> Any:
+    return ids if isinstance(ids, str | int) else list(ids)
+
+
+def request_headers(key: str | None, budget_ms: float | None) -> dict[str, str]:
+    headers = {"Accept": ARROW, "Accept-Encoding": "identity", "Content-Type": "application/json"}
+    headers |= {} if key is None else {"Authorization": f"Bearer {key}"}
+    return headers | ({} if budget_ms is None else {BUDGET: f"{budget_ms:g}"})
+
+
+def told(status: int, body: bytes, retry_after: str | None) -> Features:
+    if status == 200:
+        return Features(body)
+    try:
+        detail = str(orjson.loads(body)["detail"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        detail = body[:200].decode(errors="replace")
+    raise ReaderError(status, detail, None if retry_after is None else float(retry_after))
