@@ -146,7 +146,7 @@ class Bench:
     def batch_writer(self) -> Figures:
         """Write rows, pre-encoded, as boto3's documentation shows it."""
         store = self.limit_store
-        credentials = credentials_for(store.url)
+        credentials = credentials_for(store.url).current()
         resource = boto3.resource(
             "dynamodb",
             endpoint_url=store.url,

@@ -7,7 +7,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -29,10 +29,12 @@ class Limits:
 USUAL = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
+    """An answer; `date` is what its header says of the time, empty where there is none."""
+
     status: int
     body: bytes
+    date: str
 
 
 class Connection(asyncio.Protocol):
@@ -51,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
         self._room = ANSWER_BYTES
+        self._date = ""
         self._reply = reply = self._loop.create_future()
         self.transport.write(request)
         return reply
@@ -67,6 +70,10 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._fail(f"the answer is not HTTP: {error}")
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"date":
+            self._date = value.decode("latin-1")
+
     def on_body(self, part: bytes) -> None:
         self._parts.append(part)
         self._room -= len(part)
@@ -79,7 +86,7 @@ class Connection(asyncio.Protocol):
         if reply is None or not self._parser.should_keep_alive():
             self.close()
         if reply is not None and not reply.done():
-            reply.set_result(Reply(self._parser.get_status_code(), b"".join(self._parts)))
+            reply.set_result(Reply(self._parser.get_status_code(), b"".join(self._parts), self._date))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(f"closed before the answer was whole{'' if error is None else f': {error}'}")

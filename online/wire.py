@@ -19,8 +19,20 @@ PATIENCE_SECONDS = 120  # of a writer, who had rather be slow than fail
 FIRST_DELAY_SECONDS = 0.05
 LONGEST_DELAY_SECONDS = 2.0
 
-# What the next attempt need not meet: no answer, half an answer, another write to the same item at the same moment.
-PASSING = frozenset({"Unreachable", "Unreadable", "TransactionConflictException", "ReplicatedWriteConflictException"})
+# What the next attempt need not meet: no answer, half an answer, another write to the same item at the same moment,
+# a signature by a clock that was wrong or with credentials that are no longer good.
+PASSING = frozenset(
+    {
+        "ClockSet",
+        "CredentialsRenewed",
+        "ReplicatedWriteConflictException",
+        "TransactionConflictException",
+        "Unreachable",
+        "Unreadable",
+    }
+)
+EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException"})
+MISSIGNED = frozenset({"InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed"})
 THROTTLED = frozenset(
     {
         "ThrottlingException",
@@ -84,7 +96,8 @@ class StoreClient:
         self._patience = patience
         self._connections = connections
         self._url = url
-        self._signer = Signer(host=urlsplit(url).netloc, region=region, credentials=credentials_for(url))
+        self._credentials = credentials_for(url)
+        self._signer = Signer(host=urlsplit(url).netloc, region=region)
 
     def be_patient(self) -> Patience:
         """The bounds of one request: this client's seconds of patience, or the attempts of one that has none."""
@@ -107,7 +120,8 @@ class StoreClient:
         self.requests += 1
         self.bytes_sent += len(body)
         try:
-            reply = await self._connections.post(self._signer.headers(operation, body), body)
+            headers = self._signer.headers(operation, body, self._credentials.current())
+            reply = await self._connections.post(headers, body)
         except OSError as error:  # a time-out is one as well
             raise StoreError("Unreachable", f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
         answer = parse(reply.body)
@@ -118,6 +132,10 @@ class StoreClient:
             return answer
         code = str(answer.get("__type", reply.status)).rpartition("#")[2]
         message = answer.get("message") or answer.get("Message") or f"HTTP {reply.status}"
+        if code in EXPIRED and await self._credentials.renew():
+            code = "CredentialsRenewed"
+        elif code in MISSIGNED and self._signer.set_clock(reply.date):
+            code = "ClockSet"
         raise StoreError(code, f"{operation}: {message}", answer | {"status": reply.status})
 
 

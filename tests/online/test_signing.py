@@ -30,8 +30,8 @@ def signed_by_botocore(url, operation, body, *, region, credentials, moment):
     return {name.lower(): value for name, value in request.headers.items()}
 
 
-def signer_for(url, *, region, credentials):
-    return Signer(host=url.partition("://")[2], region=region, credentials=credentials)
+def signer_for(url, *, region):
+    return Signer(host=url.partition("://")[2], region=region)
 
 
 @pytest.mark.parametrize("url", URLS)
@@ -39,9 +39,9 @@ def signer_for(url, *, region, credentials):
 @pytest.mark.parametrize("moment", MOMENTS, ids=str)
 def test_headers_equal_botocores(url, token, moment):
     credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token)
-    signer = signer_for(url, region="eu-central-1", credentials=credentials)
+    signer = signer_for(url, region="eu-central-1")
 
-    headers = signer.headers("GetItem", BODY, now=moment.timestamp())
+    headers = signer.headers("GetItem", BODY, credentials, now=moment.timestamp())
 
     expected = signed_by_botocore(url, "GetItem", BODY, region="eu-central-1", credentials=credentials, moment=moment)
     actual = {name.lower(): value for name, value in headers.items()}
@@ -51,10 +51,10 @@ def test_headers_equal_botocores(url, token, moment):
 
 def test_a_signer_that_lives_past_midnight_signs_with_the_new_days_key():
     credentials = Credentials("key", "secret")
-    signer = signer_for(URLS[0], region="us-east-1", credentials=credentials)
+    signer = signer_for(URLS[0], region="us-east-1")
 
     for moment in (*MOMENTS, MOMENTS[0]):
-        headers = signer.headers("Scan", b"{}", now=moment.timestamp())
+        headers = signer.headers("Scan", b"{}", credentials, now=moment.timestamp())
 
         expected = signed_by_botocore(
             URLS[0], "Scan", b"{}", region="us-east-1", credentials=credentials, moment=moment
@@ -63,23 +63,21 @@ def test_a_signer_that_lives_past_midnight_signs_with_the_new_days_key():
 
 
 def test_operation_body_and_secret_all_change_the_signature():
-    credentials = Credentials("key", "secret")
-    signer = signer_for(URLS[0], region="us-east-1", credentials=credentials)
-    other = signer_for(URLS[0], region="us-east-1", credentials=Credentials("key", "other"))
-    now = MOMENTS[0].timestamp()
+    one, other = Credentials("key", "secret"), Credentials("key", "other")
+    signer, now = signer_for(URLS[0], region="us-east-1"), MOMENTS[0].timestamp()
 
     signatures = {
-        signer.headers("Scan", b"{}", now=now)["Authorization"],
-        signer.headers("Query", b"{}", now=now)["Authorization"],
-        signer.headers("Scan", b"{ }", now=now)["Authorization"],
-        other.headers("Scan", b"{}", now=now)["Authorization"],
+        signer.headers("Scan", b"{}", one, now=now)["Authorization"],
+        signer.headers("Query", b"{}", one, now=now)["Authorization"],
+        signer.headers("Scan", b"{ }", one, now=now)["Authorization"],
+        signer.headers("Scan", b"{}", other, now=now)["Authorization"],
     }
 
     assert len(signatures) == 4
 
 
 def test_the_present_is_signed_unless_a_time_is_given():
-    headers = signer_for(URLS[0], region="us-east-1", credentials=Credentials("key", "secret")).headers("Scan", b"{}")
+    headers = signer_for(URLS[0], region="us-east-1").headers("Scan", b"{}", Credentials("key", "secret"))
 
     signed_at = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     assert abs((datetime.now(UTC) - signed_at).total_seconds()) < 60

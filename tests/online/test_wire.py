@@ -185,11 +185,11 @@ def test_delays_are_random_below_a_bound_that_doubles_up_to_two_seconds():
 def test_a_store_that_is_not_aws_takes_a_stand_in_unless_names_are_given(monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    assert credentials_for("http://127.0.0.1:8000") == Credentials("tailrace", "tailrace")
+    assert credentials_for("http://127.0.0.1:8000").current() == Credentials("tailrace", "tailrace")
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    assert credentials_for("http://amazonaws.com.example:8000") == Credentials("tailrace", "tailrace")
+    assert credentials_for("http://amazonaws.com.example:8000").current() == Credentials("tailrace", "tailrace")
 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
-    assert credentials_for("http://127.0.0.1:8000") == Credentials("key", "secret", "token")
+    assert credentials_for("http://127.0.0.1:8000").current() == Credentials("key", "secret", "token")
