@@ -30,7 +30,7 @@ def make_app(definitions: Definitions, *, url: str, region: str, table: str, lim
 
     async def store(app: web.Application) -> AsyncIterator[None]:
         async with open_store(url=url, region=region, table=table) as client:
-            app[ENGINE] = engine = Engine(definitions, client, Fetches(client))
+            app[ENGINE] = engine = Engine(definitions, client, Fetches(client, cache_seconds=limits.cache_seconds))
             await engine.controls.refresh()
             refreshing = asyncio.create_task(engine.controls.keep_fresh())
             yield

@@ -1,11 +1,13 @@
 """Items read in parallel and within a deadline; a key that several requests want at the same time is read once."""
 
 import asyncio
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from online.items import KEYS_PER_READ, Item, read_request, told_by
 from online.wire import StoreClient, StoreError, delay_after, is_transient
+from serving.cache import Cache
 from serving.calls import Calls
 
 Views = tuple[str, ...]
@@ -13,7 +15,7 @@ Views = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Fetched:
-    """What is known of some keys: one that is neither in `items` nor `untold` is not in the store."""
+    """What is known of some keys: one that is empty or neither in `items` nor `untold` is not in the store."""
 
     items: dict[str, Item]
     untold: set[str]
@@ -55,7 +57,8 @@ class Fetch:
 class Fetches:
     """Reads items for all requests of one process."""
 
-    def __init__(self, client: StoreClient) -> None:
+    def __init__(self, client: StoreClient, *, cache_seconds: float = 0.0) -> None:
+        self._cache = Cache(cache_seconds)
         self._calls = Calls(client)
         self._table = client.table
         self._under_way: dict[Views, dict[str, Fetch]] = {}
@@ -65,7 +68,8 @@ class Fetches:
 
         Raises `StoreError` where the store refuses a read, or where all that came of any was a failure.
         """
-        parts = {views: self._join(views, keys) for views, keys in wanted.items()}
+        known = {views: self._cache.known(views, keys) for views, keys in wanted.items()}
+        parts = {views: self._join(views, without(keys, known[views])) for views, keys in wanted.items()}
         fetches = {one for part in parts.values() for one in part}
         for one in fetches:
             one.waiting += 1
@@ -77,7 +81,7 @@ class Fetches:
             for one in fetches:
                 one.leave()
         raise_failures(fetches)
-        return {views: merged(part) for views, part in parts.items()}
+        return {views: merged(part, known[views]) for views, part in parts.items()}
 
     def _join(self, views: Views, keys: Collection[str]) -> set[Fetch]:
         """The fetches that bring these keys: those that are under way, and new ones for the rest."""
@@ -101,6 +105,7 @@ class Fetches:
         self._calls.extra.earn()
         asked, attempt = fetch.keys, 1
         while True:
+            read_at = time.monotonic()
             try:
                 answer = await self._calls.call(
                     "BatchGetItem", read_request(self._table, asked, views, consistent=False)
@@ -114,6 +119,7 @@ class Fetches:
                 fetch.failure = None
                 fetch.items |= items
                 fetch.untold = set(unprocessed)
+                self._cache.keep(views, set(asked) - fetch.untold, items, read_at=read_at)
                 # A store that makes progress is asked on; one that does not is asked again as after a failure.
                 if not unprocessed or not (len(unprocessed) < len(asked) or self._calls.extra.spend()):
                     return
@@ -130,9 +136,13 @@ def raise_failures(fetches: Iterable[Fetch]) -> None:
             raise one.failure
 
 
-def merged(fetches: Collection[Fetch]) -> Fetched:
-    """Everything that the fetches brought, other requests' keys among them."""
-    if len(fetches) == 1:
+def without(keys: Collection[str], known: Mapping[str, Item]) -> Collection[str]:
+    return [key for key in keys if key not in known] if known else keys
+
+
+def merged(fetches: Collection[Fetch], known: dict[str, Item]) -> Fetched:
+    """Everything that the fetches brought, other requests' keys among them, and what was known before."""
+    if len(fetches) == 1 and not known:
         [one] = fetches
         return Fetched(one.items, one.untold)
     items: dict[str, Item] = {}
@@ -140,4 +150,4 @@ def merged(fetches: Collection[Fetch]) -> Fetched:
     for one in fetches:
         items |= one.items
         untold |= one.untold
-    return Fetched(items, untold)
+    return Fetched(items | known, untold)

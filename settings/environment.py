@@ -48,6 +48,7 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_APPLICATION_PER": "layer",
     "TAILRACE_READER_BUDGET_MS": "500",
     "TAILRACE_READER_AT_ONCE": "64",
+    "TAILRACE_READER_CACHE_SECONDS": "0",
     "TAILRACE_AIRFLOW_PORT": "8080",
     "TAILRACE_READER_PORT": "6566",
     "TAILRACE_READER_WORKERS": "1",
@@ -95,6 +96,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         reader=ReaderSettings(
             budget_ms=positive("TAILRACE_READER_BUDGET_MS", value, number=float),
             at_once=positive("TAILRACE_READER_AT_ONCE", value, number=int),
+            cache_seconds=positive_or_never("TAILRACE_READER_CACHE_SECONDS", value),
         ),
         local=LocalSettings(
             airflow_port=port("TAILRACE_AIRFLOW_PORT", value),

@@ -58,10 +58,14 @@ class ScheduleSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderSettings:
-    """What one process of the reader allows: milliseconds for a request that names none, and requests at once."""
+    """What one process of the reader allows: milliseconds for a request that names none, and requests at once.
+
+    `cache_seconds` is how old an item may be that is answered without asking the store; 0 asks always.
+    """
 
     budget_ms: float
     at_once: int
+    cache_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)

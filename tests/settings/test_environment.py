@@ -57,10 +57,11 @@ def test_every_variable_reaches_its_setting():
             "TAILRACE_LEASE_SECONDS": "2.5",
             "TAILRACE_READER_BUDGET_MS": "62.5",
             "TAILRACE_READER_AT_ONCE": "11",
+            "TAILRACE_READER_CACHE_SECONDS": "0.5",
         }
     )
 
-    assert settings.reader == ReaderSettings(budget_ms=62.5, at_once=11)
+    assert settings.reader == ReaderSettings(budget_ms=62.5, at_once=11, cache_seconds=0.5)
     assert (settings.home, settings.landing, settings.lake) == (Path("/home-of-it"), "/landed", "/the-lake")
     assert settings.features == ("shipped", "/more")
     assert settings.retention_hours == 1.5
@@ -192,6 +193,7 @@ def test_refreshes_come_at_even_intervals_are_late_or_never_and_tell_a_function_
         ("TAILRACE_REFRESH_MINUTES", "90", "does not divide an hour"),
         ("TAILRACE_REFRESH_MINUTES", "0", "is not a positive number"),
         ("TAILRACE_DEADLINE_MINUTES", "-1", "is not a positive number"),
+        ("TAILRACE_READER_CACHE_SECONDS", "-1", "is not a positive number"),
         ("TAILRACE_ALERTS", "ours.paging", "names no function"),
         ("TAILRACE_ALERTS", ":page", "names no function"),
         ("TAILRACE_ALERTS", "ours:pa ge", "names no function"),
