@@ -1,0 +1,182 @@
+"""What the reader's endpoints take and answer, as an OpenAPI 3.1 description with the names that are defined."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from features.language import Definitions
+from serving.answers.negotiate import ARROW, COMPACT, FEAST
+from serving.budget import HEADER, LONGEST_MS
+from serving.columns import STATUSES
+from serving.request import MAXIMUM_KEYS
+
+Schema = dict[str, Any]
+
+REFUSALS = {
+    "400": "The request cannot be answered; `detail` names the field and what would be right.",
+    "401": "The caller is not known.",
+    "403": "The caller may not read these features.",
+    "406": "None of the forms that the request accepts is there.",
+    "408": "The body did not arrive in time.",
+    "413": "The body is too long.",
+    "503": "The store cannot be read, or the process has too much to do; `Retry-After` says when to come again.",
+}
+STATUS: Schema = {"type": "string", "enum": STATUSES.tolist()}
+TIME: Schema = {"type": "string", "format": "date-time"}
+VALUE: Schema = {"type": ["null", "boolean", "number", "string"]}
+ID: Schema = {"oneOf": [{"type": "string"}, {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}]}
+VIEWS: Schema = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "properties": {
+            "lane": {"type": "string"},
+            "watermark": {"type": ["null", "string"], "format": "date-time"},
+            "age_seconds": {"type": ["null", "number"]},
+        },
+        "required": ["lane", "watermark", "age_seconds"],
+    },
+}
+
+
+def described(definitions: Definitions) -> Schema:
+    """The description of a reader that serves these definitions."""
+    paths = {
+        "/get-online-features": {"post": of_features(definitions)},
+        "/features": {"get": of_get("What can be asked for.", ["401"])},
+        "/health": {"get": of_get("Whether the process lives.", [], is_open=True)},
+        "/ready": {
+            "get": of_get("Whether the store can be read and holds every view as it is defined.", ["503"], is_open=True)
+        },
+        "/metrics": {"get": of_get("Counters and histograms for Prometheus.", ["401", "403"], form="text/plain")},
+        "/openapi.json": {"get": of_get("This description.", ["401"])},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tailrace reader",
+            "version": "1",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "security": [{"bearer": []}],
+        "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def of_features(definitions: Definitions) -> Schema:
+    budget = {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_MS}
+    return {
+        "summary": "Features of many entity keys.",
+        "operationId": "getOnlineFeatures",
+        "parameters": [{"name": HEADER, "in": "header", "schema": budget, "description": "Milliseconds to wait."}],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": request_of(definitions)}}},
+        "responses": {
+            "200": {
+                "description": "The features, in the form that `Accept` asks for.",
+                "content": {
+                    FEAST: {"schema": IN_FEASTS_JSON},
+                    COMPACT: {"schema": IN_COMPACT_JSON},
+                    ARROW: {"schema": {"type": "string", "format": "binary"}},
+                },
+            },
+            **refusals(REFUSALS),
+        },
+    }
+
+
+def request_of(definitions: Definitions) -> Schema:
+    features = [*definitions.on_demand, *definitions.views]
+    features += [f"{view.name}:{name}" for view in definitions.views.values() for name in view.feature_names]
+    keys = sorted({key for view in definitions.views.values() for key in view.keys})
+    ids = {"oneOf": [*ID["oneOf"], {"type": "array", "items": ID, "maxItems": MAXIMUM_KEYS}]}
+    return {
+        "type": "object",
+        "properties": {
+            "features": {"type": "array", "minItems": 1, "items": {"type": "string", "enum": features}},
+            "feature_service": {"type": "string", "enum": sorted(definitions.services)},
+            "entities": {
+                "type": "object",
+                "description": "By key column one id per row, in lists of equal length, or one id for all rows.",
+                "properties": dict.fromkeys(keys, ids),
+                "additionalProperties": False,
+                "minProperties": 1,
+            },
+            "full_feature_names": {"type": "boolean"},
+            "times": {
+                "type": "boolean",
+                "description": "Tell when each value last changed, also where that is optional.",
+            },
+        },
+        "required": ["entities"],
+        "oneOf": [{"required": ["features"]}, {"required": ["feature_service"]}],
+        "additionalProperties": False,
+    }
+
+
+def of_get(summary: str, refused: Iterable[str], *, form: str = "application/json", is_open: bool = False) -> Schema:
+    schema = {"type": "object"} if form == "application/json" else {"type": "string"}
+    operation = {
+        "summary": summary,
+        "responses": {
+            "200": {"description": summary, "content": {form: {"schema": schema}}},
+            **refusals(refused),
+        },
+    }
+    return operation | ({"security": []} if is_open else {})
+
+
+def refusals(statuses: Iterable[str]) -> Schema:
+    return {
+        status: {"description": REFUSALS[status], "content": {"application/json": {"schema": DETAIL}}}
+        for status in statuses
+    }
+
+
+DETAIL: Schema = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+IN_FEASTS_JSON: Schema = {
+    "type": "object",
+    "properties": {
+        "metadata": {
+            "type": "object",
+            "properties": {"feature_names": {"type": "array", "items": {"type": "string"}}, "views": VIEWS},
+            "required": ["feature_names", "views"],
+        },
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "values": {"type": "array", "items": VALUE},
+                    "statuses": {"type": "array", "items": STATUS},
+                    "event_timestamps": {"type": "array", "items": TIME},
+                },
+                "required": ["values", "statuses", "event_timestamps"],
+            },
+        },
+    },
+    "required": ["metadata", "results"],
+}
+IN_COMPACT_JSON: Schema = {
+    "type": "object",
+    "properties": {
+        "rows": {"type": "integer"},
+        "views": VIEWS,
+        "features": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {
+                    "values": {"type": "array", "items": VALUE},
+                    "statuses": {
+                        "type": "object",
+                        "propertyNames": STATUS,
+                        "additionalProperties": {"type": "array", "items": {"type": "integer"}},
+                    },
+                    "times": {"type": "array", "items": {"type": ["null", "string"], "format": "date-time"}},
+                },
+                "required": ["values"],
+            },
+        },
+    },
+    "required": ["rows", "views", "features"],
+}
