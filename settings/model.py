@@ -57,11 +57,41 @@ class ScheduleSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class IssuerSettings:
+    """Whose tokens the reader takes, and for which audience; `jwks` is where its keys are, None where it says so itself."""
+
+    url: str
+    audience: str
+    jwks: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessSettings:
+    """Who may ask the reader: holders of a key in the file `keys`, and of a token from the issuer."""
+
+    keys: Path | None
+    issuer: IssuerSettings | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsSettings:
+    """The files of the reader's certificate, with those that vouch for it, and of its private key; both in PEM."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReaderSettings:
-    """What one process of the reader allows: milliseconds for a request that names none, and requests at once."""
+    """What one process of the reader allows: milliseconds for a request that names none, and requests at once.
+
+    `access` says whom it answers, `tls` with which certificate; None is plain HTTP.
+    """
 
     budget_ms: float
     at_once: int
+    access: AccessSettings
+    tls: TlsSettings | None
 
 
 @dataclass(frozen=True, kw_only=True)
