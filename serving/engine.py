@@ -9,6 +9,7 @@ import orjson
 
 from features.language import Definitions
 from online.wire import StoreClient
+from serving.access.scopes import ReadRules
 from serving.catalogue import catalogue
 from serving.columns import Column
 from serving.controls import Controls
@@ -35,6 +36,7 @@ class Engine:
     def __init__(self, definitions: Definitions, client: StoreClient, fetches: Fetches) -> None:
         self.definitions = definitions
         self.controls = Controls(client, definitions)
+        self.readable = ReadRules(definitions)
         self.catalogue = orjson.dumps(catalogue(definitions))
         self._planner = Planner(definitions)
         self._reader = Reader(fetches, self.controls)

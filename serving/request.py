@@ -5,7 +5,10 @@ from typing import Any
 
 import orjson
 
+from serving.duplicates import Duplicate, check_duplicates
+
 MAXIMUM_KEYS = 5_000
+MAXIMUM_FEATURES = 500
 FIELDS = ("features", "feature_service", "entities", "full_feature_names")
 EXAMPLE = '{"features": ["view:feature"], "entities": {"document_id": ["d1", "d2"]}}'
 JSON_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
@@ -31,15 +34,7 @@ class FeatureRequest:
 
 def parse_request(body: bytes) -> FeatureRequest:
     """Read the JSON of a request; raises `BadRequest`."""
-    try:
-        asked = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}; send {EXAMPLE}") from error
-    if not isinstance(asked, dict):
-        raise BadRequest(f"the body is {json_name(asked)}, not an object; send {EXAMPLE}")
-    for field in asked:
-        if field not in FIELDS:
-            raise BadRequest(f"field {field!r} is not known; there are {', '.join(FIELDS)}")
+    asked = fields_of(body)
     features, service = asked.get("features"), asked.get("feature_service")
     if (features is None) == (service is None):
         raise BadRequest(
@@ -51,9 +46,35 @@ def parse_request(body: bytes) -> FeatureRequest:
     if service is not None and not isinstance(service, str):
         raise BadRequest(f"field 'feature_service' is {json_name(service)}; it is the name of a service")
     names = () if features is None else names_of(features)
-    return FeatureRequest(
-        features=names, service=service, ids=ids_of(asked.get("entities", {})), full_feature_names=full
-    )
+    ids = ids_of(asked.get("entities", {}))
+    refuse_duplicates(body, asked, ids)
+    return FeatureRequest(features=names, service=service, ids=ids, full_feature_names=full)
+
+
+def fields_of(body: bytes) -> dict[str, Any]:
+    try:
+        asked = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if error.msg.startswith("depth"):
+            raise BadRequest(f"the body is nested too deep; send {EXAMPLE}") from error
+        raise BadRequest(f"the body is not JSON: {error}; send {EXAMPLE}") from error
+    if not isinstance(asked, dict):
+        raise BadRequest(f"the body is {json_name(asked)}, not an object; send {EXAMPLE}")
+    for field in asked:
+        if field not in FIELDS:
+            raise BadRequest(f"field {field!r} is not known; there are {', '.join(FIELDS)}")
+    return asked
+
+
+def refuse_duplicates(body: bytes, asked: dict[str, Any], ids: dict[str, list[str]]) -> None:
+    """Of a field that is given twice nobody knows which one was meant; `ids` are the texts of the entities."""
+    texts = [asked.get("features") or (), [asked.get("feature_service") or ""], ids, *ids.values()]
+    try:
+        check_duplicates(body, fields=len(asked) + len(ids), texts=texts)
+    except Duplicate as error:
+        raise BadRequest(f"field {str(error)!r} is given twice; give it once") from error
+    except RecursionError as error:
+        raise BadRequest(f"a field is given twice, once nested too deep; send {EXAMPLE}") from error
 
 
 def names_of(features: Any) -> tuple[str, ...]:
@@ -61,6 +82,8 @@ def names_of(features: Any) -> tuple[str, ...]:
         raise BadRequest(f"field 'features' is {json_name(features)}; it is a list such as [\"view:feature\"]")
     if not features:
         raise BadRequest("field 'features' is empty; name at least one as view:feature")
+    if len(features) > MAXIMUM_FEATURES:
+        raise BadRequest(f"field 'features' names {len(features)}; name at most {MAXIMUM_FEATURES} at once")
     for name in features:
         if not isinstance(name, str):
             raise BadRequest(f"field 'features' holds {json_name(name)}; it is a list such as [\"view:feature\"]")

@@ -24,7 +24,7 @@ ASKED = 50  # times, for a latency that is not the first one's
 @contextmanager
 def reader(settings: Settings) -> Iterator[str]:
     """A reader of this home in a process of its own; yields its address and stops it at the end."""
-    command = [sys.executable, "-m", "serving", "--port", "0"]
+    command = [sys.executable, "-m", "serving", "--port", "0", "--local"]
     environment = os.environ | {"TAILRACE_HOME": str(settings.home)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:

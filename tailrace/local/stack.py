@@ -108,7 +108,7 @@ def services(settings: Settings) -> list[Service]:
     port, workers = settings.local.reader_port, settings.local.reader_workers
     reader = Service(
         name=READER,
-        command=(sys.executable, "-m", "serving", "--port", str(port), "--workers", str(workers)),
+        command=(sys.executable, "-m", "serving", "--port", str(port), "--workers", str(workers), "--local"),
         environment=os.environ | places_of(settings),
         folder=folder(settings),
         stop_seconds=STOP_SECONDS,

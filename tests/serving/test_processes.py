@@ -20,7 +20,7 @@ def served(settings, store):
     """A running reader of two workers, and its address."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
     environment |= {"TAILRACE_HOME": str(settings.home), "TAILRACE_STORE_TABLE": settings.store.table}
-    command = [sys.executable, "-m", "serving", "--port", "0", "--workers", "2"]
+    command = [sys.executable, "-m", "serving", "--port", "0", "--workers", "2", "--local"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -89,7 +89,7 @@ def test_a_port_that_is_taken_is_refused(settings, store):
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
         port = other.getsockname()[1]
         with pytest.raises(ServingError, match=f"port {port}.*choose another"):
-            run(settings, port=port, workers=1)
+            run(settings, port=port, workers=1, local=True)
 
 
 @pytest.mark.parametrize(
@@ -97,4 +97,4 @@ def test_a_port_that_is_taken_is_refused(settings, store):
 )
 def test_what_cannot_be_served_is_refused(settings, override, words):
     with pytest.raises(ServingError, match=words):
-        run(settings, **{"port": 0, "workers": 1} | override)
+        run(settings, **{"port": 0, "workers": 1, "local": True} | override)

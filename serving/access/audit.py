@@ -1,0 +1,36 @@
+"""A line for every request that is turned away, for those who watch the door."""
+
+import logging
+from datetime import UTC, datetime
+
+import orjson
+from aiohttp import web
+
+from serving.access.identity import Refused
+
+LONGEST = 200  # characters of what a caller chose
+
+log = logging.getLogger("serving.audit")
+
+
+def tell(request: web.Request, refusal: Refused) -> None:
+    """Log one line of JSON. The query of the address and the headers stay out of it: they may hold secrets."""
+    line = {
+        "time": datetime.now(UTC),
+        "remote": request.remote,
+        "identity": refusal.name,
+        "method": request.method[:LONGEST],
+        "path": request.rel_url.raw_path[:LONGEST],
+        "status": refusal.status,
+        "wanted": refusal.wanted[:LONGEST],
+        "why": str(refusal)[:LONGEST],
+    }
+    log.warning("%s", orjson.dumps(line, option=orjson.OPT_UTC_Z).decode())
+
+
+def write_lines() -> None:
+    """Write the lines to the error stream as they are, without what goes before those of other loggers."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    log.propagate = False
