@@ -58,7 +58,7 @@ class ScheduleSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class IssuerSettings:
-    """Whose tokens the reader takes, and for which audience; `jwks` is where its keys are, None where it says so itself."""
+    """Whose tokens the reader takes, for which audience, and where the keys are, unless the issuer says so itself."""
 
     url: str
     audience: str

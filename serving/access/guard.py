@@ -92,7 +92,7 @@ def check_access(access: AccessSettings, *, host: str, local: bool) -> None:
     """Raises `ServingError` for a reader that would answer everybody, or nobody, or whose keys cannot be read."""
     if local:
         if not is_loopback(host):
-            raise ServingError(f"--local answers everybody, and others reach {host}; listen on 127.0.0.1, or set keys")
+            raise ServingError(f"--local answers everybody, and others reach {host}; listen on 127.0.0.1")
         return
     if access.keys is None and access.issuer is None:
         raise ServingError(

@@ -1,4 +1,4 @@
-"""The public keys of the issuer of tokens: fetched beside the requests, kept, and fetched again when they may have changed."""
+"""The public keys of the issuer of tokens: fetched beside the requests, kept, and fetched again in time."""
 
 import asyncio
 import logging

@@ -7,7 +7,7 @@ from aiohttp import web
 
 
 class Rule(Enum):
-    """Who may use a route. `METRICS` takes the scope of that name; with `BY_BODY` the handler decides, by `check_read`."""
+    """Who may use a route. `METRICS` takes that scope; with `BY_BODY` the handler decides, by `check_read`."""
 
     OPEN = auto()
     IDENTIFIED = auto()

@@ -64,7 +64,8 @@ class Tokens:
             )
         except (jwt.PyJWTError, RecursionError, TypeError, ValueError) as error:
             raise BadCredential(f"the token is not valid: {error}") from error
-        identity = Identity(name=f"token:{claims['sub'][:NAME_LENGTH]}", scopes=scopes_of(claims))
+        name = claims["sub"][:NAME_LENGTH].encode(errors="replace").decode()  # JSON may hold what no text in UTF-8 can
+        identity = Identity(name=f"token:{name}", scopes=scopes_of(claims))
         return Verified(identity=identity, until=int(claims["exp"]) + LEEWAY_SECONDS, version=self._issuer.version)
 
     def _keep(self, digest: bytes, verified: Verified) -> None:
