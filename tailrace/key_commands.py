@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from contracts.slots import to_text
 from serving.access.key_file import add_key, remove_key
 from serving.access.keys import Key, read_keys
 from settings import read_settings
 from tailrace.errors import CommandError
-from tailrace.output import AsJson, show
+from tailrace.output import AsJson, people, show
 from tailrace.refresh import Home
 from tailrace.report import plain_table
 
@@ -32,9 +31,9 @@ def add(name: str, scope: Scopes, days: Days = None, as_json: AsJson = False) ->
     now = datetime.now(UTC).replace(microsecond=0)
     expires = None if days is None else now + timedelta(days=days)
     secret, key = add_key(keys_file(), name, scopes=scope, created=now, expires=expires)
-    told = f"The key of {name}, which is shown only now:"
-    # A terminal that is too narrow must not put a line break into it.
-    show({"key": secret} | shown(key), told, Text(secret, no_wrap=True, overflow="ignore"), as_json=as_json)
+    show({"key": secret} | shown(key), f"The key of {name}, which is shown only now:", as_json=as_json)
+    if not as_json:
+        people.print(secret, soft_wrap=True, highlight=False)  # in one line, also where that is narrow
 
 
 @app.command("list")
