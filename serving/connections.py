@@ -1,4 +1,4 @@
-"""Connections of clients that are slow on purpose: each has its time, and those that said nothing yet are few."""
+"""Connections of clients that are slow, on purpose or not: each has its time, and those that said nothing yet are few."""
 
 import asyncio
 from ssl import SSLContext
@@ -8,14 +8,15 @@ from aiohttp import web
 
 HEADER_SECONDS = 10.0  # for the headers of a request to arrive, and for the handshake of TLS before them
 IDLE_SECONDS = 75.0  # between two requests; aiohttp's own is an hour
+STALL_SECONDS = 30.0  # for an answer to be taken
 LINGER_SECONDS = 2.0  # in which the rest of a body that nobody reads may come, before the connection is closed
 SILENT_AT_MOST = 256  # connections of a process that have not sent a request yet
 
 
 class Careful(asyncio.Protocol):
-    """One connection: passes everything on to aiohttp's handler, and cuts it where headers do not end in time.
+    """One connection: passes everything on to aiohttp's handler, and cuts it where headers or answers take too long.
 
-    aiohttp has no time limit for headers. It says how many requests it has read by `_request_count`, and that it
+    aiohttp has no time limit for either. It says how many requests it has read by `_request_count`, and that it
     waits for the next one by `_waiter`.
     """
 
@@ -24,6 +25,7 @@ class Careful(asyncio.Protocol):
         self._silent = silent
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by descent
@@ -49,6 +51,7 @@ class Careful(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
+        self._go_on()
         self._transport = None
         self._inner.connection_lost(exc)
 
@@ -56,14 +59,21 @@ class Careful(asyncio.Protocol):
         self._inner.eof_received()
 
     def pause_writing(self) -> None:
+        self._stalled = asyncio.get_running_loop().call_later(STALL_SECONDS, self.cut)
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
+        self._go_on()
         self._inner.resume_writing()
 
     def _is_idle(self) -> bool:
         waiter = self._inner._waiter
         return waiter is not None and not waiter.done()
+
+    def _go_on(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _begin(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(HEADER_SECONDS, self.cut)

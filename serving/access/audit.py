@@ -5,6 +5,8 @@ import logging
 from datetime import UTC, datetime
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from aiohttp.log import server_logger
 
 from serving.access.identity import Refused
 
@@ -30,8 +32,18 @@ def tell(request: web.Request, refusal: Refused) -> None:
 
 
 def write_lines() -> None:
-    """Write the lines to the error stream as they are, without what goes before those of other loggers."""
+    """Write the lines to the error stream as they are, without what goes before those of other loggers.
+
+    And keep keys and tokens out of those: what aiohttp says of a request that is not HTTP holds a part of it.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
     log.propagate = False
+    server_logger.addFilter(without_what_was_sent)
+
+
+def without_what_was_sent(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        record.exc_info = None
+    return True

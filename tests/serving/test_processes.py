@@ -39,8 +39,9 @@ def serve(settings, store):
         if process.poll() is None:
             process.terminate()
             process.wait(20)
-        process.stdout.close()
-        process.stderr.close()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
 
 
 @pytest.fixture
@@ -88,10 +89,18 @@ def test_a_reader_with_keys_answers_their_holders_and_writes_a_line_for_others(s
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert "ranker" in json.load(answer)["services"]
 
+    host, port = line.split()[3].removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as garbled:
+        garbled.sendall(b"GET /health HTTP/1.1\r\nAuthorization: Bearer " + key.encode() + b"\x00\r\n\r\n")
+        assert b"400" in garbled.recv(100)
+
     process.terminate()
     assert process.wait(20) == 0
-    [audit] = process.stderr.read().splitlines()
-    assert json.loads(audit)["why"].startswith("nobody is named")
+    written = process.stderr.read()
+    assert "Error handling request" in written
+    assert key[-20:] not in written
+    [audit] = [json.loads(one) for one in written.splitlines() if one.startswith("{")]
+    assert audit["why"].startswith("nobody is named")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from serving.errors import tell_errors
 
 WHOLE = b"GET /quick HTTP/1.1\r\nHost: reader\r\n\r\n"
 PART = WHOLE[:30]
+MUCH = 2**25  # bytes, more than the kernel takes for a client
 LONG = 30  # seconds in which everything here has happened
 
 
@@ -35,6 +36,9 @@ def served(loop):
         await asyncio.sleep(1)
         return web.json_response({})
 
+    async def much(_):
+        return web.Response(body=b"x" * MUCH)
+
     async def body(request):
         return web.json_response(len(await body_of(request)))
 
@@ -42,6 +46,7 @@ def served(loop):
         app = web.Application(middlewares=[tell_errors])
         app.router.add_get("/quick", quick)
         app.router.add_get("/slow", slow)
+        app.router.add_get("/much", much)
         app.router.add_post("/quick", quick)
         app.router.add_post("/body", body)
         runner = web.AppRunner(
@@ -200,6 +205,41 @@ def test_a_body_that_comes_byte_by_byte_is_cut_whether_or_not_it_is_read(loop, s
 
     assert loop.run(ask()).split(b" ")[1] == status
     assert open_ones() == 0
+
+
+def test_an_answer_that_nobody_takes_is_cut(loop, served, monkeypatch):
+    monkeypatch.setattr(connections, "STALL_SECONDS", 0.3)
+    port, open_ones = served()
+
+    async def ask():
+        _incoming, outgoing = await asyncio.open_connection("127.0.0.1", port, limit=2**12)
+        outgoing.write(WHOLE.replace(b"quick", b"much"))
+        for _ in range(LONG * 100):
+            await asyncio.sleep(0.01)
+            if not open_ones():
+                break
+        outgoing.close()
+        return open_ones()
+
+    assert loop.run(ask()) == 0
+
+
+def test_an_answer_that_is_taken_slowly_and_in_time_comes_whole(loop, served, monkeypatch):
+    monkeypatch.setattr(connections, "STALL_SECONDS", LONG)
+    port, _ = served()
+
+    async def ask():
+        incoming, outgoing = await asyncio.open_connection("127.0.0.1", port, limit=2**12)
+        outgoing.write(WHOLE.replace(b"quick", b"much"))
+        await asyncio.sleep(0.3)
+        head = await incoming.readline()
+        while await incoming.readline() != b"\r\n":
+            pass
+        body = await incoming.readexactly(MUCH)
+        outgoing.close()
+        return head, len(body)
+
+    assert loop.run(ask()) == (b"HTTP/1.1 200 OK\r\n", MUCH)
 
 
 def test_a_body_in_many_parts_is_read(loop, served, monkeypatch):

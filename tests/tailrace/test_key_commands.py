@@ -57,9 +57,9 @@ def test_a_key_is_shown_once_and_its_hash_is_kept(path):
 
 
 def test_a_key_is_shown_to_people_on_a_line_of_its_own_however_narrow_that_is(monkeypatch, path):
-    monkeypatch.setattr("tailrace.output.people._width", 20)
-
-    told = CliRunner().invoke(cli.app, ["keys", "add", "ranker", "--scope", "read:*"]).stdout
+    with monkeypatch.context() as narrow:
+        narrow.setattr("tailrace.output.people._width", 20)
+        told = CliRunner().invoke(cli.app, ["keys", "add", "ranker", "--scope", "read:*"]).stdout
 
     [key] = [line for line in told.splitlines() if line.startswith("trk_")]
     assert read_keys(path)[0].sha256 == sha256(key)

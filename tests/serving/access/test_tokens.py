@@ -152,7 +152,12 @@ def test_what_is_no_token_is_refused(reader, token):
 def test_a_token_is_verified_once(guarded, issuer, monkeypatch):
     verified = []
     decode = tokens.DECODER.decode
-    monkeypatch.setattr(tokens.DECODER, "decode", lambda *given, **named: verified.append(1) or decode(*given, **named))
+
+    def counted(*given, **named):
+        verified.append(given)
+        return decode(*given, **named)
+
+    monkeypatch.setattr(tokens.DECODER, "decode", counted)
     reader = guarded(issuer=issuer.settings)
     token = issuer.token()
 
