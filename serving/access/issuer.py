@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -122,15 +122,20 @@ async def fetched(url: str) -> Any:
     return orjson.loads(body)
 
 
-def usable(told: Iterable[Any]) -> Iterable[tuple[str, IssuerKey]]:
-    """Those of a JSON Web Key Set that verify signatures and have an id."""
+def usable(told: Iterable[Any]) -> Iterator[tuple[str, IssuerKey]]:
+    """Those of a JSON Web Key Set that verify signatures and have an id; one that is broken spoils no other."""
     for one in told:
-        kind, use, name = one.get("kty"), one.get("use", "sig"), one.get("alg")
-        known = RSA if kind == "RSA" else ALGORITHMS.get((kind, one.get("crv")), ())
-        algorithms = tuple(algorithm for algorithm in known if name in {None, algorithm})
-        if use != "sig" or not algorithms or not isinstance(one.get("kid"), str):
-            continue
         try:
-            yield one["kid"], IssuerKey(public=jwt.PyJWK(one, algorithms[0]).key, algorithms=algorithms)
-        except jwt.PyJWTError as error:
-            log.warning("key %r of the issuer cannot be used: %s", one["kid"], error)
+            algorithms = algorithms_of(one)
+            if algorithms and isinstance(one.get("kid"), str):
+                yield one["kid"], IssuerKey(public=jwt.PyJWK(one, algorithms[0]).key, algorithms=algorithms)
+        except (AttributeError, TypeError, jwt.PyJWTError) as error:
+            log.warning("a key of the issuer cannot be used: %s: %s", type(error).__name__, error)
+
+
+def algorithms_of(told: Any) -> tuple[str, ...]:
+    """What a key may be used with, by its kind and by what it says itself."""
+    if told.get("use", "sig") != "sig":
+        return ()
+    known = RSA if told.get("kty") == "RSA" else ALGORITHMS.get((told.get("kty"), told.get("crv")), ())
+    return tuple(one for one in known if told.get("alg", one) == one)

@@ -62,7 +62,7 @@ class Tokens:
                 issuer=self._settings.url,
                 leeway=LEEWAY_SECONDS,
             )
-        except (jwt.PyJWTError, RecursionError, TypeError, ValueError) as error:
+        except jwt.PyJWTError as error:
             raise BadCredential(f"the token is not valid: {error}") from error
         name = claims["sub"][:NAME_LENGTH].encode(errors="replace").decode()  # JSON may hold what no text in UTF-8 can
         identity = Identity(name=f"token:{name}", scopes=scopes_of(claims))

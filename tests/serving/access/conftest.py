@@ -56,8 +56,8 @@ class Issuer:
         return IssuerSettings(url=self.url, audience=AUDIENCE, jwks=None)
 
 
-def told_key(kid: str, key: Any) -> dict[str, Any]:
-    if isinstance(key, dict):
+def told_key(kid: str, key: Any) -> Any:
+    if isinstance(key, (dict, list)):
         return key
     kind = jwt.algorithms.ECAlgorithm if isinstance(key, ec.EllipticCurvePrivateKey) else jwt.algorithms.RSAAlgorithm
     return dict(json.loads(kind.to_jwk(key.public_key()))) | {"kid": kid, "use": "sig"}

@@ -63,6 +63,7 @@ def test_what_is_no_bearer_credential_is_refused(reader, key, before):
     "headers",
     [
         [b"Authorization: Bearer \xff\xfe"],
+        [b"Authorization: Bearer trk_\xff"],
         ["Authorization: Bearer ключ".encode()],
         [b"Authorization: \xe2\x84\xaa"],
         [b"X-Api-Key: KEY"],
@@ -71,7 +72,7 @@ def test_what_is_no_bearer_credential_is_refused(reader, key, before):
         [b"Authorization: Bearer KEY, Bearer KEY"],
         [b"Authorization: Bearer KEY\xc2\xa0"],
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_a_key_anywhere_else_opens_nothing(reader, key, headers):
     sent = [header.replace(b"KEY", key.encode()) for header in headers]

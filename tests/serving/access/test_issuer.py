@@ -1,13 +1,15 @@
 """The keys of the issuer: when they are fetched, which of them count, and what happens while it fails."""
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from serving.access.issuer import DISCOVERY
-from tests.serving.access.conftest import bearer
+from tests.serving.access.conftest import bearer, told_key
 
 
 @pytest.fixture
@@ -76,18 +78,17 @@ def test_while_the_issuer_fails_known_keys_stay_and_others_open_nothing(reader, 
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "said"),
     [
-        {"status": 500},
-        {"status": 302},
-        {"named": "https://evil.example"},
-        {"jwks_uri": "http://evil.example/keys"},
-        {"jwks_uri": "file:///etc/passwd"},
-        {"jwks_uri": 7},
-        {"keys": {"k1": ["no", "key"]}},
+        ({"status": 500}, "answered 500"),
+        ({"status": 302}, "answered 302"),
+        ({"named": "https://evil.example"}, "it says that it is 'https://evil.example'"),
+        ({"jwks_uri": "http://evil.example/keys"}, "which is not HTTPS"),
+        ({"jwks_uri": "file:///etc/passwd"}, "which is not HTTPS"),
+        ({"jwks_uri": 7}, "Error"),
     ],
 )
-def test_an_issuer_that_cannot_be_used_opens_nothing(guarded, issuer, broken, caplog):
+def test_an_issuer_that_cannot_be_used_opens_nothing(guarded, issuer, broken, said, caplog):
     token = issuer.token()
     for name, value in broken.items():
         setattr(issuer, name, value)
@@ -97,22 +98,38 @@ def test_an_issuer_that_cannot_be_used_opens_nothing(guarded, issuer, broken, ca
 
     assert (code, list(answer)) == (503, ["detail"])
     assert issuer.url in caplog.text
+    assert said in caplog.text
 
 
 def test_keys_that_cannot_verify_are_left_aside(guarded, issuer):
-    token = issuer.token()
-    good = issuer.keys["k1"]
+    claims = jwt.decode(issuer.token(), options={"verify_signature": False})
     shared = {"kty": "oct", "kid": "shared", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA"}
-    broken = {"kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB"}
-    encrypts = {"kty": "RSA", "kid": "encrypts", "use": "enc", "n": "AQAB", "e": "AQAB"}
-    issuer.keys = {"a": shared, "b": broken, "c": encrypts, "d": {}, "k1": good}
+    encrypts = told_key("encrypts", issuer.keys["k1"]) | {"use": "enc"}
+    broken: list[Any] = [{"kty": "RSA", "kid": "b1", "n": "!", "e": "AQAB"}, {"kty": "RSA", "kid": "b2"}, {}, ["no"]]
+    broken += [{"kty": "EC", "crv": "P-256", "kid": "b3", "x": "AQAB", "y": "AQAB"}, {"kty": "EC", "crv": []}]
+    issuer.keys |= {str(i): one for i, one in enumerate([shared, encrypts, *broken])}
     reader = guarded(issuer=issuer.settings)
-    by_secret = jwt.encode(
-        jwt.decode(token, options={"verify_signature": False}), "secret" * 8, "HS256", headers={"kid": "shared"}
-    )
 
-    assert status(reader, token) == 200
-    assert "key that its issuer does not have" in refusal(reader, by_secret)
+    assert status(reader, issuer.token()) == 200
+    for token in (
+        jwt.encode(claims, "secret" * 8, "HS256", headers={"kid": "shared"}),
+        jwt.encode(claims, issuer.keys["k1"], "RS256", headers={"kid": "encrypts"}),
+    ):
+        assert "key that its issuer does not have" in refusal(reader, token)
+
+
+def test_an_issuer_that_answers_without_end_is_not_listened_to(guarded, issuer, caplog):
+    issuer.keys["k2"] = {"kty": "x" * 2**20}
+
+    assert guarded(issuer=issuer.settings).send("GET", "/features", headers=bearer(issuer.token()))[0] == 503
+    assert "answered more than 1048576 bytes" in caplog.text
+
+
+def test_keys_are_fetched_where_the_settings_say(guarded, issuer):
+    reader = guarded(issuer=replace(issuer.settings, jwks=f"{issuer.url}/keys"))
+
+    assert status(reader, issuer.token()) == 200
+    assert issuer.asked == ["/keys"]
 
 
 def test_a_short_key_of_the_issuer_verifies_nothing(guarded, issuer, recwarn):

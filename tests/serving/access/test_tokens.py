@@ -141,9 +141,11 @@ def test_a_token_that_names_no_key_or_asks_for_more_than_is_known_is_refused(rea
         "e30.e30.",
         f"{part({'alg': 'RS256', 'kid': 7})}.e30.",
         f"{part([1])}.e30.",
+        f"{part({'alg': 'RS256', 'kid': 'k1', 'crit': [[]]})}.e30.",
+        f"{part({'alg': ['RS256'], 'kid': 'k1'})}.e30.",
         base64.urlsafe_b64encode(b"[" * 5000).decode().rstrip("=") + ".e30.",
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_what_is_no_token_is_refused(reader, token):
     refusal(reader, token)
