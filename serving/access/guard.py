@@ -10,7 +10,7 @@ from serving.access import audit
 from serving.access.identity import LOCAL, BadCredential, Identity, NotAllowed, Refused, credential_of
 from serving.access.keys import PREFIX, KeyRing, KeysError, read_keys
 from serving.access.routes import Rule, rule_of
-from serving.access.scopes import METRICS, ReadRules, require
+from serving.access.scopes import METRICS, ReadRules, require, require_write
 from serving.access.tokens import Tokens
 from serving.errors import Handler, ServingError, detail
 from serving.request import FeatureRequest
@@ -85,6 +85,12 @@ def check_route(rule: Rule, identity: Identity) -> None:
 def check_read(request: web.Request, asked: FeatureRequest, rules: ReadRules) -> None:
     """Raises `NotAllowed` unless whoever sent the request may read what it asks for."""
     rules.check(request[IDENTITY], asked)
+    request[CHECKED] = True
+
+
+def check_write(request: web.Request, view: str) -> None:
+    """Raises `NotAllowed` unless whoever sent the request may write values of the view; call it before writing any."""
+    require_write(request[IDENTITY], view)
     request[CHECKED] = True
 
 

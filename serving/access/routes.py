@@ -1,13 +1,12 @@
 """What each route takes: nothing, an identity, or a scope. A route that is not named here is answered to nobody."""
 
-from collections.abc import Mapping
 from enum import Enum, auto
 
 from aiohttp import web
 
 
 class Rule(Enum):
-    """Who may use a route. `METRICS` takes that scope; with `BY_BODY` the handler decides, by `check_read`."""
+    """Who may use a route. `METRICS` takes that scope; with `BY_BODY` the handler decides, by `check_read` or `check_write`."""
 
     OPEN = auto()
     IDENTIFIED = auto()
@@ -16,7 +15,7 @@ class Rule(Enum):
     NOBODY = auto()
 
 
-RULES: Mapping[tuple[str, str], Rule] = {
+RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/get-online-features"): Rule.BY_BODY,
     ("GET", "/features"): Rule.IDENTIFIED,
     ("GET", "/health"): Rule.OPEN,

@@ -57,7 +57,7 @@ class ReadRules:
                 yield from (f"{reference}:{feature}" for feature in view.feature_names)
 
 
-def check_write(identity: Identity, view: str) -> None:
+def require_write(identity: Identity, view: str) -> None:
     """Raises `NotAllowed` unless the identity may write values of the view."""
     require(identity, f"write:{view}", WRITE_ALL)
 

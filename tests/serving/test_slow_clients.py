@@ -6,16 +6,13 @@ from contextlib import suppress
 
 import pytest
 import uvloop
-from aiohttp import web
 
 from serving import connections
-from serving.app import body_of
-from serving.connections import CarefulSite
-from serving.errors import tell_errors
+from tests.serving.site import MUCH, listen
 
 WHOLE = b"GET /quick HTTP/1.1\r\nHost: reader\r\n\r\n"
 PART = WHOLE[:30]
-MUCH = 2**25  # bytes, more than the kernel takes for a client
+FINE = (b"200", b"{}")  # status and body
 LONG = 30  # seconds in which everything here has happened
 
 
@@ -28,33 +25,6 @@ def loop(request):
 @pytest.fixture
 def served(loop):
     """A site of two routes; its port, and a function that tells how many connections it has."""
-
-    async def quick(_):
-        return web.json_response({})
-
-    async def slow(_):
-        await asyncio.sleep(1)
-        return web.json_response({})
-
-    async def much(_):
-        return web.Response(body=b"x" * MUCH)
-
-    async def body(request):
-        return web.json_response(len(await body_of(request)))
-
-    async def listen():
-        app = web.Application(middlewares=[tell_errors])
-        app.router.add_get("/quick", quick)
-        app.router.add_get("/slow", slow)
-        app.router.add_get("/much", much)
-        app.router.add_post("/quick", quick)
-        app.router.add_post("/body", body)
-        runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=connections.IDLE_SECONDS, lingering_time=connections.LINGER_SECONDS
-        )
-        await runner.setup()
-        await CarefulSite(runner, "127.0.0.1", 0, tls=None).start()
-        return runner
 
     runners = []
 
@@ -80,6 +50,19 @@ async def answer(incoming):
     return head.split(b" ")[1], await incoming.readexactly(int(length))
 
 
+def talk(loop, port, conversation):
+    """What a conversation over one connection results in."""
+
+    async def connect():
+        incoming, outgoing = await asyncio.open_connection("127.0.0.1", port, limit=2**12)
+        try:
+            return await conversation(incoming, outgoing)
+        finally:
+            outgoing.close()
+
+    return loop.run(connect())
+
+
 async def drip(outgoing, text, *, every=0.02):
     with suppress(ConnectionError):
         for i in range(len(text)):
@@ -93,14 +76,11 @@ def test_headers_that_do_not_end_are_cut(loop, served, monkeypatch, first):
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
     port, open_ones = served()
 
-    async def ask():
-        incoming, outgoing = await asyncio.open_connection("127.0.0.1", port)
+    async def ask(incoming, outgoing):
         outgoing.write(first)
-        told = await rest(incoming)
-        outgoing.close()
-        return told
+        return await rest(incoming)
 
-    assert loop.run(ask()) == b""
+    assert talk(loop, port, ask) == b""
     assert open_ones() == 0
 
 
@@ -108,15 +88,13 @@ def test_headers_that_come_byte_by_byte_are_cut(loop, served, monkeypatch):
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
     port, open_ones = served()
 
-    async def ask():
-        incoming, outgoing = await asyncio.open_connection("127.0.0.1", port)
+    async def ask(incoming, outgoing):
         dripping = asyncio.create_task(drip(outgoing, b"GET /quick HTTP/1.1\r\n" + b"A: b\r\n" * 1000))
         told = await rest(incoming)
         dripping.cancel()
-        outgoing.close()
         return told
 
-    assert loop.run(ask()) == b""
+    assert talk(loop, port, ask) == b""
     assert open_ones() == 0
 
 
@@ -124,19 +102,16 @@ def test_headers_of_a_later_request_are_cut_too(loop, served, monkeypatch):
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
     port, open_ones = served()
 
-    async def ask():
-        incoming, outgoing = await asyncio.open_connection("127.0.0.1", port)
+    async def ask(incoming, outgoing):
         outgoing.write(WHOLE)
         first = await answer(incoming)
         await asyncio.sleep(0.5)  # idle for longer than headers may take
         outgoing.write(WHOLE)
         second = await answer(incoming)
         outgoing.write(PART)
-        told = await rest(incoming)
-        outgoing.close()
-        return first, second, told
+        return first, second, await rest(incoming)
 
-    assert loop.run(ask()) == ((b"200", b"{}"), (b"200", b"{}"), b"")
+    assert talk(loop, port, ask) == (FINE, FINE, b"")
     assert open_ones() == 0
 
 
@@ -144,47 +119,37 @@ def test_headers_that_come_slowly_and_in_time_are_answered(loop, served, monkeyp
     monkeypatch.setattr(connections, "HEADER_SECONDS", LONG)
     port, _ = served()
 
-    async def ask():
-        incoming, outgoing = await asyncio.open_connection("127.0.0.1", port)
+    async def ask(incoming, outgoing):
         await drip(outgoing, WHOLE, every=0)
         first = await answer(incoming)
         await drip(outgoing, WHOLE, every=0)
-        second = await answer(incoming)
-        outgoing.close()
-        return first, second
+        return first, await answer(incoming)
 
-    assert loop.run(ask()) == ((b"200", b"{}"), (b"200", b"{}"))
+    assert talk(loop, port, ask) == (FINE, FINE)
 
 
 def test_a_request_that_takes_longer_than_headers_may_is_answered(loop, served, monkeypatch):
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
     port, _ = served()
 
-    async def ask():
-        incoming, outgoing = await asyncio.open_connection("127.0.0.1", port)
+    async def ask(incoming, outgoing):
         outgoing.write(WHOLE.replace(b"quick", b"slow") + WHOLE)
         await asyncio.sleep(0.1)
         outgoing.write(WHOLE)
-        answers = [await answer(incoming) for _ in range(3)]
-        outgoing.close()
-        return answers
+        return [await answer(incoming) for _ in range(3)]
 
-    assert loop.run(ask()) == [(b"200", b"{}")] * 3
+    assert talk(loop, port, ask) == [FINE] * 3
 
 
 def test_an_idle_connection_is_closed(loop, served, monkeypatch):
     monkeypatch.setattr(connections, "IDLE_SECONDS", 0.3)
     port, open_ones = served()
 
-    async def ask():
-        incoming, outgoing = await asyncio.open_connection("127.0.0.1", port)
+    async def ask(incoming, outgoing):
         outgoing.write(WHOLE)
-        first = await answer(incoming)
-        told = await rest(incoming)
-        outgoing.close()
-        return first, told
+        return await answer(incoming), await rest(incoming)
 
-    assert loop.run(ask()) == ((b"200", b"{}"), b"")
+    assert talk(loop, port, ask) == (FINE, b"")
     assert open_ones() == 0
 
 
@@ -194,16 +159,15 @@ def test_a_body_that_comes_byte_by_byte_is_cut_whether_or_not_it_is_read(loop, s
     monkeypatch.setattr(connections, "LINGER_SECONDS", 0.2)
     port, open_ones = served()
 
-    async def ask():
-        incoming, outgoing = await asyncio.open_connection("127.0.0.1", port)
+    async def ask(incoming, outgoing):
         outgoing.write(b"POST " + path + b" HTTP/1.1\r\nHost: reader\r\nContent-Length: 100000\r\n\r\n")
         dripping = asyncio.create_task(drip(outgoing, b"x" * 100_000))
-        told = await rest(incoming)
+        told, _ = await answer(incoming)  # before a reset of the connection takes it away
+        await rest(incoming)
         dripping.cancel()
-        outgoing.close()
         return told
 
-    assert loop.run(ask()).split(b" ")[1] == status
+    assert talk(loop, port, ask) == status
     assert open_ones() == 0
 
 
@@ -211,50 +175,43 @@ def test_an_answer_that_nobody_takes_is_cut(loop, served, monkeypatch):
     monkeypatch.setattr(connections, "STALL_SECONDS", 0.3)
     port, open_ones = served()
 
-    async def ask():
-        _incoming, outgoing = await asyncio.open_connection("127.0.0.1", port, limit=2**12)
+    async def ask(_, outgoing):
         outgoing.write(WHOLE.replace(b"quick", b"much"))
         for _ in range(LONG * 100):
             await asyncio.sleep(0.01)
             if not open_ones():
                 break
-        outgoing.close()
-        return open_ones()
 
-    assert loop.run(ask()) == 0
+    talk(loop, port, ask)
+    assert open_ones() == 0
 
 
 def test_an_answer_that_is_taken_slowly_and_in_time_comes_whole(loop, served, monkeypatch):
     monkeypatch.setattr(connections, "STALL_SECONDS", LONG)
     port, _ = served()
 
-    async def ask():
-        incoming, outgoing = await asyncio.open_connection("127.0.0.1", port, limit=2**12)
+    async def ask(incoming, outgoing):
         outgoing.write(WHOLE.replace(b"quick", b"much"))
         await asyncio.sleep(0.3)
-        head = await incoming.readline()
-        while await incoming.readline() != b"\r\n":
-            pass
-        body = await incoming.readexactly(MUCH)
-        outgoing.close()
-        return head, len(body)
+        status, body = await answer(incoming)
+        return status, len(body)
 
-    assert loop.run(ask()) == (b"HTTP/1.1 200 OK\r\n", MUCH)
+    assert talk(loop, port, ask) == (b"200", MUCH)
 
 
 def test_a_body_in_many_parts_is_read(loop, served, monkeypatch):
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
     port, _ = served()
 
-    async def ask():
-        incoming, outgoing = await asyncio.open_connection("127.0.0.1", port)
+    async def ask(incoming, outgoing):
+        answers = []
         for _ in range(2):
             outgoing.write(b"POST /body HTTP/1.1\r\nHost: reader\r\nContent-Length: 40\r\n\r\n")
             await drip(outgoing, b"x" * 40)  # longer than headers may take
-            assert await answer(incoming) == (b"200", b"40")
-        outgoing.close()
+            answers.append(await answer(incoming))
+        return answers
 
-    loop.run(ask())
+    assert talk(loop, port, ask) == [(b"200", b"40")] * 2
 
 
 def test_five_hundred_who_never_ask_do_not_keep_others_from_asking(loop, served, monkeypatch):
@@ -270,7 +227,7 @@ def test_five_hundred_who_never_ask_do_not_keep_others_from_asking(loop, served,
         for _ in range(50):
             incoming, outgoing = await asyncio.open_connection("127.0.0.1", port)
             outgoing.write(WHOLE)
-            assert await answer(incoming) == (b"200", b"{}")
+            assert await answer(incoming) == FINE
             outgoing.close()
             most.append(open_ones())
         told = await asyncio.gather(*(rest(incoming) for incoming, _ in slow))

@@ -3,13 +3,9 @@
 import asyncio
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from serving import ServingError, run
-from serving.access.guard import GUARD, Guard, admit
-from serving.errors import tell_errors
 from settings import AccessSettings, read_settings
 from tests.serving.access.conftest import bearer
 
@@ -143,57 +139,6 @@ def test_a_body_is_not_read_of_somebody_unknown(reader):
     body = b"{" * 2**19
 
     assert reader.send("POST", "/get-online-features", data=body)[0] == 401
-
-
-@pytest.fixture
-def others(keys):
-    return {role: keys.add(role, scope) for role, scope in (("all", "read:*"), ("metrics", "metrics"))}
-
-
-@pytest.fixture
-def small(runner, keys, key, others):
-    """A reader with routes of its own behind the same door."""
-
-    async def answer(_):
-        return web.json_response({})
-
-    async def listen():
-        app = web.Application(middlewares=[tell_errors, admit])
-        app[GUARD] = guard = Guard(AccessSettings(keys=keys.path, issuer=None), local=False)
-        app.cleanup_ctx.append(guard.keep_fresh)
-        app.router.add_get("/metrics", answer)
-        app.router.add_get("/forgotten", answer)
-        app.router.add_post("/get-online-features", answer)  # which does not check what is asked for
-        client = TestClient(TestServer(app))
-        await client.start_server()
-        return client
-
-    client = runner.run(listen())
-
-    def ask(method, path, **headers):
-        async def status():
-            async with client.request(method, path, **headers) as answer:
-                return answer.status
-
-        return runner.run(status())
-
-    yield ask
-    runner.run(client.close())
-
-
-def test_metrics_take_their_scope(small, others):
-    assert small("GET", "/metrics") == 401
-    assert small("GET", "/metrics", headers=bearer(others["all"])) == 403
-    assert small("GET", "/metrics", headers=bearer(others["metrics"])) == 200
-
-
-def test_a_route_without_a_rule_is_answered_to_nobody(small, key):
-    assert small("GET", "/forgotten") == 401
-    assert small("GET", "/forgotten", headers=bearer(key)) == 403
-
-
-def test_an_answer_that_its_handler_gives_without_a_look_at_the_scopes_is_withheld(small, key):
-    assert small("POST", "/get-online-features", headers=bearer(key)) == 403
 
 
 def test_keys_and_tokens_are_taken_side_by_side_and_neither_where_it_is_not_set(guarded, keys, key, issuer):

@@ -4,7 +4,7 @@ import pytest
 
 from features.language import Definitions, FeatureService, load_definitions
 from serving.access.identity import Identity, NotAllowed
-from serving.access.scopes import ReadRules, check_write
+from serving.access.scopes import ReadRules, require_write
 from serving.request import FeatureRequest
 
 SHIPPED = load_definitions()
@@ -129,7 +129,7 @@ def test_a_view_is_written_with_its_own_scope(scopes, allowed):
     identity = Identity(name="token:a", scopes=frozenset(scopes))
 
     if allowed:
-        check_write(identity, "relevance")
+        require_write(identity, "relevance")
     else:
         with pytest.raises(NotAllowed, match=r"lacks the scope write:relevance or write:\*"):
-            check_write(identity, "relevance")
+            require_write(identity, "relevance")
