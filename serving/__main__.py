@@ -5,7 +5,8 @@ import sys
 
 from features.language import DefinitionError
 from online.embedded import EmbeddedStoreError
-from serving.workers import ServingError, run
+from serving.errors import ServingError
+from serving.workers import run
 from settings import SettingsError, read_settings
 
 
@@ -14,9 +15,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=6566, help="port to listen on, 0 for any (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes that share the port (default: %(default)s)")
+    parser.add_argument("--local", action="store_true", help="answer everybody, which takes an address of loopback")
     options = parser.parse_args()
     try:
-        run(read_settings(), host=options.host, port=options.port, workers=options.workers)
+        run(read_settings(), host=options.host, port=options.port, workers=options.workers, local=options.local)
     except (DefinitionError, EmbeddedStoreError, ServingError, SettingsError) as error:
         sys.exit(f"serving: {error}")
 

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from features.language import Definitions
 from online.wire import open_store
+from serving.access.guard import GUARD, Guard, admit, check_read
 from serving.admission import Admission
 from serving.answers.negotiate import SMALLEST, WRITERS, encoding_of, form_of, packed
 from serving.budget import deadline_of
@@ -25,8 +26,13 @@ ENGINE = web.AppKey("ENGINE", Engine)
 LIMITS = web.AppKey("LIMITS", ReaderSettings)
 
 
-def make_app(definitions: Definitions, *, url: str, region: str, table: str, limits: ReaderSettings) -> web.Application:
-    """The reader over the store at `url`; it starts whether or not the store can be read."""
+def make_app(
+    definitions: Definitions, *, url: str, region: str, table: str, limits: ReaderSettings, local: bool
+) -> web.Application:
+    """The reader over the store at `url`; it starts whether or not the store can be read.
+
+    It answers those whom `limits.access` names or, where it is `local`, everybody.
+    """
 
     async def store(app: web.Application) -> AsyncIterator[None]:
         async with open_store(url=url, region=region, table=table) as client:
@@ -37,13 +43,16 @@ def make_app(definitions: Definitions, *, url: str, region: str, table: str, lim
             refreshing.cancel()
             await asyncio.gather(refreshing, return_exceptions=True)
 
-    app = web.Application(middlewares=[tell_errors], client_max_size=BODY_BYTES)
+    app = web.Application(middlewares=[tell_errors, admit], client_max_size=BODY_BYTES)
     app[LIMITS], app[ADMISSION] = limits, Admission(limits.at_once)
+    app[GUARD] = guard = Guard(limits.access, local=local)
+    app.cleanup_ctx.append(guard.keep_fresh)
     app.cleanup_ctx.append(store)
     app.router.add_post("/get-online-features", get_online_features)
     app.router.add_get("/health", health)
     app.router.add_get("/ready", ready)
     app.router.add_get("/features", features)
+    app.router.add_get("/openapi.json", openapi)
     return app
 
 
@@ -53,7 +62,9 @@ async def get_online_features(request: web.Request) -> web.Response:
     encoding = encoding_of(request.headers.get("Accept-Encoding", ""))
     body = await body_of(request)
     async with request.app[ADMISSION].place():
-        answer = WRITERS[form](await request.app[ENGINE].answer(parse_request(body), deadline=deadline))
+        asked, engine = parse_request(body), request.app[ENGINE]
+        check_read(request, asked, engine.readable)
+        answer = WRITERS[form](await engine.answer(asked, deadline=deadline))
         headers = {"Content-Type": form, "Vary": "Accept, Accept-Encoding"}
         if encoding == "identity" or len(answer) < SMALLEST:
             return web.Response(body=answer, headers=headers)
@@ -84,3 +95,7 @@ async def ready(request: web.Request) -> web.Response:
 
 async def features(request: web.Request) -> web.Response:
     return as_json(request.app[ENGINE].catalogue)
+
+
+async def openapi(request: web.Request) -> web.Response:
+    return as_json(request.app[ENGINE].openapi)

@@ -1,38 +1,21 @@
 """What answers requests from one set of definitions: other definitions get an engine of their own."""
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
 from features.language import Definitions
 from online.wire import StoreClient
+from serving.access.scopes import ReadRules
+from serving.answer import Answer
 from serving.catalogue import catalogue
-from serving.columns import Column
 from serving.controls import Controls
 from serving.fetch import Fetches
 from serving.on_demand import compute
-from serving.plan import Plan, Planner
+from serving.openapi import described
+from serving.plan import Planner
 from serving.read import Reader
 from serving.request import FeatureRequest
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What was read for one request: a column for each of the plan's references, and what is told of each view."""
-
-    asked: FeatureRequest
-    plan: Plan
-    columns: Mapping[str, Column]
-    views: Mapping[str, Any]
-
-    @property
-    def named(self) -> Iterator[tuple[str, Column]]:
-        """The features asked for, in their order and as they are called in the answer."""
-        for name, reference in zip(self.plan.names, self.plan.references, strict=True):
-            yield name, self.columns[reference]
 
 
 class Engine:
@@ -41,7 +24,9 @@ class Engine:
     def __init__(self, definitions: Definitions, client: StoreClient, fetches: Fetches) -> None:
         self.definitions = definitions
         self.controls = Controls(client, definitions)
+        self.readable = ReadRules(definitions)
         self.catalogue = orjson.dumps(catalogue(definitions))
+        self.openapi = orjson.dumps(described(definitions))
         self._planner = Planner(definitions)
         self._reader = Reader(fetches, self.controls)
 

@@ -17,6 +17,10 @@ RETRY_SECONDS = 1
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class ServingError(Exception):
+    """The reader cannot be started; the message says why."""
+
+
 @web.middleware
 async def tell_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:

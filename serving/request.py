@@ -5,7 +5,10 @@ from typing import Any
 
 import orjson
 
+from serving.duplicates import Duplicate, check_duplicates
+
 MAXIMUM_KEYS = 5_000
+MAXIMUM_FEATURES = 500
 FIELDS = ("features", "feature_service", "entities", "full_feature_names", "times")
 EXAMPLE = '{"features": ["view:feature"], "entities": {"document_id": ["d1", "d2"]}}'
 JSON_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
@@ -25,9 +28,9 @@ class FeatureRequest:
     features: tuple[str, ...]
     service: str | None
     ids: dict[str, list[str]]
-    shared: frozenset[str]
-    full_feature_names: bool
-    times: bool
+    shared: frozenset[str] = frozenset()
+    full_feature_names: bool = False
+    times: bool = False
 
     @property
     def rows(self) -> int:
@@ -36,15 +39,7 @@ class FeatureRequest:
 
 def parse_request(body: bytes) -> FeatureRequest:
     """Read the JSON of a request; raises `BadRequest`."""
-    try:
-        asked = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}; send {EXAMPLE}") from error
-    if not isinstance(asked, dict):
-        raise BadRequest(f"the body is {json_name(asked)}, not an object; send {EXAMPLE}")
-    for field in asked:
-        if field not in FIELDS:
-            raise BadRequest(f"field {field!r} is not known; there are {', '.join(FIELDS)}")
+    asked = fields_of(body)
     features, service = asked.get("features"), asked.get("feature_service")
     if (features is None) == (service is None):
         raise BadRequest(
@@ -52,15 +47,44 @@ def parse_request(body: bytes) -> FeatureRequest:
         )
     if service is not None and not isinstance(service, str):
         raise BadRequest(f"field 'feature_service' is {json_name(service)}; it is the name of a service")
+    names = () if features is None else names_of(features)
     ids, shared = ids_of(asked.get("entities", {}))
+    refuse_duplicates(body, asked, ids, shared)
     return FeatureRequest(
-        features=() if features is None else names_of(features),
+        features=names,
         service=service,
         ids=ids,
         shared=shared,
         full_feature_names=flag_of(asked, "full_feature_names"),
         times=flag_of(asked, "times"),
     )
+
+
+def fields_of(body: bytes) -> dict[str, Any]:
+    try:
+        asked = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if error.msg.startswith("depth"):
+            raise BadRequest(f"the body is nested too deep; send {EXAMPLE}") from error
+        raise BadRequest(f"the body is not JSON: {error}; send {EXAMPLE}") from error
+    if not isinstance(asked, dict):
+        raise BadRequest(f"the body is {json_name(asked)}, not an object; send {EXAMPLE}")
+    for field in asked:
+        if field not in FIELDS:
+            raise BadRequest(f"field {field!r} is not known; there are {', '.join(FIELDS)}")
+    return asked
+
+
+def refuse_duplicates(body: bytes, asked: dict[str, Any], ids: dict[str, list[str]], shared: frozenset[str]) -> None:
+    """Of a field that is given twice nobody knows which one was meant; `ids` and `shared` are what was read of it."""
+    texts = [asked.get("features") or (), [asked.get("feature_service") or ""], ids]
+    texts += ([str(own)] if key in shared else ids[key] for key, own in asked["entities"].items())
+    try:
+        check_duplicates(body, fields=len(asked) + len(ids), texts=texts)
+    except Duplicate as error:
+        raise BadRequest(f"field {str(error)!r} is given twice; give it once") from error
+    except RecursionError as error:
+        raise BadRequest(f"a field is given twice, once nested too deep; send {EXAMPLE}") from error
 
 
 def flag_of(asked: dict[str, Any], field: str) -> bool:
@@ -75,6 +99,8 @@ def names_of(features: Any) -> tuple[str, ...]:
         raise BadRequest(f"field 'features' is {json_name(features)}; it is a list such as [\"view:feature\"]")
     if not features:
         raise BadRequest("field 'features' is empty; name at least one as view:feature")
+    if len(features) > MAXIMUM_FEATURES:
+        raise BadRequest(f"field 'features' names {len(features)}; name at most {MAXIMUM_FEATURES} at once")
     for name in features:
         if not isinstance(name, str):
             raise BadRequest(f"field 'features' holds {json_name(name)}; it is a list such as [\"view:feature\"]")

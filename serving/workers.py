@@ -14,6 +14,9 @@ from multiprocessing.context import SpawnProcess
 
 from features.language import load_definitions
 from online.embedded import store_url
+from serving.access.guard import check_access
+from serving.errors import ServingError
+from serving.tls import check_tls
 from serving.worker import STOP_SECONDS, Job, work
 from settings import Settings
 
@@ -22,33 +25,32 @@ RESTART_SECONDS = 1.0  # so that a worker that cannot live does not take the mac
 log = logging.getLogger(__name__)
 
 
-class ServingError(Exception):
-    """The reader cannot be started; the message says why."""
-
-
 @dataclass(frozen=True)
 class Worker:
     process: SpawnProcess
     listening: Connection
 
 
-def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1") -> None:
+def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1", local: bool = False) -> None:
     """Serve until SIGTERM or SIGINT; prints one line with the address once all workers listen.
 
-    Port 0 takes a free one. A worker that dies is started again. Raises `DefinitionError`,
+    Port 0 takes a free one. `local` answers everybody, and only on loopback. A worker that dies is started again. Raises `DefinitionError`,
     `EmbeddedStoreError` or `ServingError` where it cannot start.
     """
     if workers < 1:
         raise ServingError(f"{workers} workers cannot serve; start at least 1")
+    check_access(settings.reader.access, host=host, local=local)
+    check_tls(settings.reader.tls)
     load_definitions(settings.features)  # a mistake in them is told here, once
     url = store_url(settings)
     with reserved(host, port) as taken, stop_signals() as stopped:
-        job = Job(settings=settings, url=url, host=host, port=taken)
+        job = Job(settings=settings, url=url, host=host, port=taken, local=local)
         crew: list[Worker] = []
         try:
             crew += [start(job) for _ in range(workers)]
             if all_listen(crew, stopped):
-                sys.stdout.write(f"serving features on http://{in_url(host)}:{taken} with {told(workers)}\n")
+                address = f"{'https' if settings.reader.tls else 'http'}://{in_url(host)}:{taken}"
+                sys.stdout.write(f"serving features on {address} with {told(workers)}\n")
                 sys.stdout.flush()
                 keep_alive(crew, job, stopped)
         finally:

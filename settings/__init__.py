@@ -2,18 +2,23 @@
 
 from settings.environment import CHECKOUT, SettingsError, read_settings
 from settings.model import (
+    AccessSettings,
+    IssuerSettings,
     LocalSettings,
     ReaderSettings,
     ScheduleSettings,
     Settings,
     SparkSettings,
     StoreSettings,
+    TlsSettings,
     Writes,
 )
 from settings.submit import submit_options
 
 __all__ = [
     "CHECKOUT",
+    "AccessSettings",
+    "IssuerSettings",
     "LocalSettings",
     "ReaderSettings",
     "ScheduleSettings",
@@ -21,6 +26,7 @@ __all__ = [
     "SettingsError",
     "SparkSettings",
     "StoreSettings",
+    "TlsSettings",
     "Writes",
     "read_settings",
     "submit_options",

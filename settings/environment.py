@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from settings.loopback import comes_unchanged
 from settings.model import (
     SCOPES,
     WRITES,
+    AccessSettings,
+    IssuerSettings,
     LocalSettings,
     ReaderSettings,
     ScheduleSettings,
@@ -16,6 +19,7 @@ from settings.model import (
     Settings,
     SparkSettings,
     StoreSettings,
+    TlsSettings,
     Writes,
 )
 
@@ -49,6 +53,12 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_READER_BUDGET_MS": "500",
     "TAILRACE_READER_AT_ONCE": "64",
     "TAILRACE_READER_CACHE_SECONDS": "0",
+    "TAILRACE_READER_KEYS": "",
+    "TAILRACE_READER_ISSUER": "",
+    "TAILRACE_READER_AUDIENCE": "",
+    "TAILRACE_READER_JWKS": "",
+    "TAILRACE_READER_TLS_CERT": "",
+    "TAILRACE_READER_TLS_KEY": "",
     "TAILRACE_AIRFLOW_PORT": "8080",
     "TAILRACE_READER_PORT": "6566",
     "TAILRACE_READER_WORKERS": "1",
@@ -97,6 +107,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             budget_ms=positive("TAILRACE_READER_BUDGET_MS", value, number=float),
             at_once=positive("TAILRACE_READER_AT_ONCE", value, number=int),
             cache_seconds=positive_or_never("TAILRACE_READER_CACHE_SECONDS", value),
+            access=access(value),
+            tls=tls(value),
         ),
         local=LocalSettings(
             airflow_port=port("TAILRACE_AIRFLOW_PORT", value),
@@ -104,6 +116,32 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             reader_workers=positive("TAILRACE_READER_WORKERS", value, number=int),
         ),
     )
+
+
+def access(value: Mapping[str, str]) -> AccessSettings:
+    issuer, audience = value["TAILRACE_READER_ISSUER"], value["TAILRACE_READER_AUDIENCE"]
+    jwks = value["TAILRACE_READER_JWKS"]
+    if bool(issuer) != bool(audience) or (jwks and not issuer):
+        raise SettingsError(
+            "TAILRACE_READER_ISSUER and TAILRACE_READER_AUDIENCE go together, TAILRACE_READER_JWKS with both"
+        )
+    for name in ("TAILRACE_READER_ISSUER", "TAILRACE_READER_JWKS"):
+        if value[name] and not comes_unchanged(value[name]):
+            raise SettingsError(f"{name}={value[name]} is no address that begins with https://, nor one of loopback")
+    keys = value["TAILRACE_READER_KEYS"]
+    return AccessSettings(
+        keys=local_path(keys, default=Path()) if keys else None,
+        issuer=IssuerSettings(url=issuer, audience=audience, jwks=jwks or None) if issuer else None,
+    )
+
+
+def tls(value: Mapping[str, str]) -> TlsSettings | None:
+    certificate, key = value["TAILRACE_READER_TLS_CERT"], value["TAILRACE_READER_TLS_KEY"]
+    if bool(certificate) != bool(key):
+        raise SettingsError("TAILRACE_READER_TLS_CERT and TAILRACE_READER_TLS_KEY go together; set both, or neither")
+    if not certificate:
+        return None
+    return TlsSettings(certificate=local_path(certificate, default=Path()), key=local_path(key, default=Path()))
 
 
 def refuse_unknown_names(environment: Mapping[str, str]) -> None:

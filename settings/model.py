@@ -57,15 +57,43 @@ class ScheduleSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class IssuerSettings:
+    """Whose tokens the reader takes, for which audience, and where the keys are, unless the issuer says so itself."""
+
+    url: str
+    audience: str
+    jwks: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessSettings:
+    """Who may ask the reader: holders of a key in the file `keys`, and of a token from the issuer."""
+
+    keys: Path | None
+    issuer: IssuerSettings | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsSettings:
+    """The files of the reader's certificate, with those that vouch for it, and of its private key; both in PEM."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReaderSettings:
     """What one process of the reader allows: milliseconds for a request that names none, and requests at once.
 
     `cache_seconds` is how old an item may be that is answered without asking the store; 0 asks always.
+    `access` says whom it answers, `tls` with which certificate; None is plain HTTP.
     """
 
     budget_ms: float
     at_once: int
     cache_seconds: float
+    access: AccessSettings
+    tls: TlsSettings | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from tailrace import (
     bench_commands,
     check_commands,
     event_commands,
+    key_commands,
     local_commands,
     refresh_commands,
     report,
@@ -27,6 +28,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="A feature st
 app.add_typer(refresh_commands.app)
 app.add_typer(event_commands.app, name="events")
 app.add_typer(store_commands.app, name="store")
+app.add_typer(key_commands.app, name="keys")
 app.add_typer(local_commands.app)
 app.add_typer(backfill_command.app)
 app.add_typer(bench_commands.app, name="bench")
@@ -105,12 +107,15 @@ def serve(
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 6566,
     workers: Annotated[int, typer.Option()] = 1,
     host: Annotated[str, typer.Option()] = "127.0.0.1",
+    local: Annotated[
+        bool, typer.Option("--local", help="Answer everybody, which takes an address of loopback.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve features to rankers until stopped."""
     import serving
 
-    serving.run(read_settings(), port=port, workers=workers, host=host)
+    serving.run(read_settings(), port=port, workers=workers, host=host, local=local)
     show({"stopped": True, "port": port}, "stopped", as_json=as_json)
 
 

@@ -16,6 +16,7 @@ from online.embedded import EmbeddedStoreError
 from online.keys import ItemKeyError
 from online.wire import StoreError
 from serving import ServingError
+from serving.access.keys import KeysError
 from settings import SettingsError
 from sinks.breaker import BreakerOpen
 from sinks.deeds import PushError
@@ -43,6 +44,7 @@ TOLD = (
     ExpectationError,
     GateFailed,
     ItemKeyError,
+    KeysError,
     LakeError,
     LandingError,
     LeaseLost,

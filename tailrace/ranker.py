@@ -14,6 +14,7 @@ from typing import Any
 
 from settings import Settings
 from tailrace.errors import CommandError
+from tailrace.local.service import PLAIN_HTTP
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is no matter for a proxy
 START_SECONDS = 30
@@ -24,8 +25,8 @@ ASKED = 50  # times, for a latency that is not the first one's
 @contextmanager
 def reader(settings: Settings) -> Iterator[str]:
     """A reader of this home in a process of its own; yields its address and stops it at the end."""
-    command = [sys.executable, "-m", "serving", "--port", "0"]
-    environment = os.environ | {"TAILRACE_HOME": str(settings.home)}
+    command = [sys.executable, "-m", "serving", "--port", "0", "--local"]
+    environment = os.environ | {"TAILRACE_HOME": str(settings.home)} | PLAIN_HTTP
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         line = process.stdout.readline() if process.stdout else ""

@@ -13,8 +13,8 @@ import orjson
 import pyarrow as pa
 
 from contracts.tables import Type
+from serving.answer import Answer
 from serving.columns import Array, Column, Found
-from serving.engine import Answer
 
 METADATA = b"tailrace"
 TIME = pa.timestamp("us", "UTC")

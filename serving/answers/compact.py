@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import orjson
 
+from serving.answer import Answer
 from serving.answers.times import to_json_times
 from serving.answers.values import OPTIONS, fragment, nullable
 from serving.columns import STATUSES, Column, Found, status_codes
-from serving.engine import Answer
 
 PRESENT = len(STATUSES) - 1
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import orjson
 
+from serving.answer import Answer
 from serving.answers.times import to_json_times
 from serving.answers.values import OPTIONS, fragment, nullable
 from serving.columns import STATUSES, Column, status_codes
-from serving.engine import Answer
 
 KEY_STATUS, KEY_TIME = "PRESENT", "1970-01-01T00:00:00Z"  # of entity keys, as Feast tells them
 

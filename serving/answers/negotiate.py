@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import zstandard
 
+from serving.answer import Answer
 from serving.answers import arrow, compact, feast
-from serving.engine import Answer
 
 FEAST, COMPACT = "application/json", "application/vnd.tailrace.columns+json"
 ARROW = "application/vnd.apache.arrow.stream"

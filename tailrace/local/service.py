@@ -53,6 +53,10 @@ def places_of(settings: Settings) -> dict[str, str]:
     }
 
 
+# What answers this machine alone needs no certificate, and is asked without one.
+PLAIN_HTTP = {"TAILRACE_READER_TLS_CERT": "", "TAILRACE_READER_TLS_KEY": ""}
+
+
 def start(service: Service) -> None:
     """Start a process that does not end with its terminal; the log of the one before stays beside its own."""
     service.folder.mkdir(parents=True, exist_ok=True)

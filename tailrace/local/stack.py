@@ -15,7 +15,7 @@ from online import embedded
 from online.embedded import DIRECT, HOST
 from settings import Settings
 from tailrace.local import airflow
-from tailrace.local.service import LocalError, Service, find, last_lines, places_of, start, stop
+from tailrace.local.service import PLAIN_HTTP, LocalError, Service, find, last_lines, places_of, start, stop
 
 READER = "reader"
 STORE = "store"
@@ -108,8 +108,8 @@ def services(settings: Settings) -> list[Service]:
     port, workers = settings.local.reader_port, settings.local.reader_workers
     reader = Service(
         name=READER,
-        command=(sys.executable, "-m", "serving", "--port", str(port), "--workers", str(workers)),
-        environment=os.environ | places_of(settings),
+        command=(sys.executable, "-m", "serving", "--port", str(port), "--workers", str(workers), "--local"),
+        environment=os.environ | places_of(settings) | PLAIN_HTTP,
         folder=folder(settings),
         stop_seconds=STOP_SECONDS,
     )

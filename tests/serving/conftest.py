@@ -167,11 +167,11 @@ def start_reader(settings: Settings, runner: asyncio.Runner) -> Iterator[Callabl
     """Start a reader over some definitions, at the embedded store or another address."""
     clients: list[TestClient[Any, Any]] = []
 
-    def start(definitions: Definitions, url: str = "", **allowed: Any) -> Http:
+    def start(definitions: Definitions, url: str = "", *, local: bool = True, **allowed: Any) -> Http:
         async def listen() -> TestClient[Any, Any]:
             address = {"region": settings.store.region, "table": settings.store.table}
             limits = replace(settings.reader, **allowed)
-            app = make_app(definitions, url=url or embedded.store_url(settings), limits=limits, **address)
+            app = make_app(definitions, url=url or embedded.store_url(settings), limits=limits, local=local, **address)
             client: TestClient[Any, Any] = TestClient(TestServer(app))
             await client.start_server()
             return client

@@ -4,34 +4,52 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 
 import psutil
 import pytest
 
 from serving import ServingError, run
+from serving.access.key_file import add_key
+from tests.serving.test_tls import make_certificate
 
 
 @pytest.fixture
-def served(settings, store):
+def serve(settings, store):
+    """Start readers of two workers; each with its first line. What still runs is stopped at the end."""
+    processes = []
+
+    def start(*options, **variables):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
+        environment |= {"TAILRACE_HOME": str(settings.home), "TAILRACE_STORE_TABLE": settings.store.table} | variables
+        command = [sys.executable, "-m", "serving", "--port", "0", "--workers", "2", *options]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        processes.append(process)
+        assert process.stdout is not None
+        return process, process.stdout.readline()
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(20)
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+@pytest.fixture
+def served(serve):
     """A running reader of two workers, and its address."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
-    environment |= {"TAILRACE_HOME": str(settings.home), "TAILRACE_STORE_TABLE": settings.store.table}
-    command = [sys.executable, "-m", "serving", "--port", "0", "--workers", "2"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    line = process.stdout.readline()
+    process, line = serve("--local")
     assert line.startswith("serving features on http://127.0.0.1:"), process.stderr.read()
-    yield process, line.split()[3]
-    if process.poll() is None:
-        process.terminate()
-        process.wait(20)
-    process.stdout.close()
-    process.stderr.close()
+    return process, line.split()[3]
 
 
 def workers_of(process):
@@ -57,6 +75,55 @@ def test_a_signal_to_the_parent_stops_all(served, stop):
     assert len(workers) == 2
     assert [worker for worker in workers if worker.is_running()] == []
     assert process.stderr.read() == ""
+
+
+def test_a_reader_with_keys_answers_their_holders_and_writes_a_line_for_others(serve, tmp_path):
+    path = tmp_path / "keys.json"
+    key, _ = add_key(path, "ranker", scopes=["read:ranker"], created=datetime.now(UTC), expires=None)
+    process, line = serve(TAILRACE_READER_KEYS=str(path))
+    request = urllib.request.Request(line.split()[3] + "/features")
+
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(request, timeout=10)
+    request.add_header("Authorization", f"Bearer {key}")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert "ranker" in json.load(answer)["services"]
+
+    host, port = line.split()[3].removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as garbled:
+        garbled.sendall(b"GET /health HTTP/1.1\r\nAuthorization: Bearer " + key.encode() + b"\x00\r\n\r\n")
+        assert b"400" in garbled.recv(100)
+
+    process.terminate()
+    assert process.wait(20) == 0
+    written = process.stderr.read()
+    assert "Error handling request" in written
+    assert key[-20:] not in written
+    [audit] = [json.loads(one) for one in written.splitlines() if one.startswith("{")]
+    assert audit["why"].startswith("nobody is named")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [([], "serving: nobody could ask this reader"), (["--local", "--host", "0.0.0.0"], "--local answ")],
+)
+def test_a_reader_that_everybody_could_ask_is_not_started(serve, options, said):
+    process, line = serve(*options)
+
+    assert line == ""
+    assert process.wait(20) == 1
+    [told] = process.stderr.read().splitlines()
+    assert said in told
+
+
+@pytest.mark.slow
+def test_headers_that_do_not_end_are_cut_after_ten_seconds(served):
+    _, address = served
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as slow:
+        slow.sendall(b"GET /health HTTP/1.1\r\n")
+
+        assert slow.recv(1) == b""
 
 
 @pytest.mark.slow
@@ -89,7 +156,7 @@ def test_a_port_that_is_taken_is_refused(settings, store):
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
         port = other.getsockname()[1]
         with pytest.raises(ServingError, match=f"port {port}.*choose another"):
-            run(settings, port=port, workers=1)
+            run(settings, port=port, workers=1, local=True)
 
 
 @pytest.mark.parametrize(
@@ -97,4 +164,17 @@ def test_a_port_that_is_taken_is_refused(settings, store):
 )
 def test_what_cannot_be_served_is_refused(settings, override, words):
     with pytest.raises(ServingError, match=words):
-        run(settings, **{"port": 0, "workers": 1} | override)
+        run(settings, **{"port": 0, "workers": 1, "local": True} | override)
+
+
+def test_a_reader_with_a_certificate_tells_an_address_of_https(serve, tmp_path):
+    files = make_certificate(tmp_path)
+    variables = {"TAILRACE_READER_TLS_CERT": str(files.certificate), "TAILRACE_READER_TLS_KEY": str(files.key)}
+
+    _, line = serve("--local", **variables)
+
+    address = line.split()[3]
+    assert address.startswith("https://127.0.0.1:")
+    trusting = ssl.create_default_context(cafile=files.certificate)
+    with urllib.request.urlopen(address + "/health", timeout=10, context=trusting) as answer:
+        assert json.load(answer) == {"status": "alive"}

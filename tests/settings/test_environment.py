@@ -3,7 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from settings import ReaderSettings, SettingsError, SparkSettings, StoreSettings, read_settings
+from settings import (
+    AccessSettings,
+    IssuerSettings,
+    ReaderSettings,
+    SettingsError,
+    SparkSettings,
+    StoreSettings,
+    TlsSettings,
+    read_settings,
+)
 from settings.environment import CHECKOUT, DEFAULTS
 
 HOME = {"TAILRACE_HOME": "/srv/tailrace"}
@@ -58,10 +67,23 @@ def test_every_variable_reaches_its_setting():
             "TAILRACE_READER_BUDGET_MS": "62.5",
             "TAILRACE_READER_AT_ONCE": "11",
             "TAILRACE_READER_CACHE_SECONDS": "0.5",
+            "TAILRACE_READER_KEYS": "/keys.json",
+            "TAILRACE_READER_ISSUER": "https://issuer.example/realm",
+            "TAILRACE_READER_AUDIENCE": "tailrace",
+            "TAILRACE_READER_JWKS": "https://issuer.example/jwks",
+            "TAILRACE_READER_TLS_CERT": "/tls.crt",
+            "TAILRACE_READER_TLS_KEY": "/tls.key",
         }
     )
 
-    assert settings.reader == ReaderSettings(budget_ms=62.5, at_once=11, cache_seconds=0.5)
+    issuer = IssuerSettings(url="https://issuer.example/realm", audience="tailrace", jwks="https://issuer.example/jwks")
+    assert settings.reader == ReaderSettings(
+        budget_ms=62.5,
+        at_once=11,
+        cache_seconds=0.5,
+        access=AccessSettings(keys=Path("/keys.json"), issuer=issuer),
+        tls=TlsSettings(certificate=Path("/tls.crt"), key=Path("/tls.key")),
+    )
     assert (settings.home, settings.landing, settings.lake) == (Path("/home-of-it"), "/landed", "/the-lake")
     assert settings.features == ("shipped", "/more")
     assert settings.retention_hours == 1.5

@@ -1,0 +1,112 @@
+"""The door of the reader: every request is let in by the rule of its route, or turned away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+from multidict import CIMultiDictProxy
+
+from serving.access import audit
+from serving.access.identity import LOCAL, BadCredential, Identity, NotAllowed, Refused, credential_of
+from serving.access.keys import PREFIX, KeyRing, KeysError, read_keys
+from serving.access.routes import Rule, rule_of
+from serving.access.scopes import METRICS, ReadRules, require, require_write
+from serving.access.tokens import Tokens
+from serving.errors import Handler, ServingError, detail
+from serving.request import FeatureRequest
+from settings import AccessSettings
+from settings.loopback import is_loopback
+
+IDENTITY = web.RequestKey("IDENTITY", Identity)
+CHECKED = web.RequestKey("CHECKED", bool)
+
+
+class Guard:
+    """Knows who asks. `local` is a reader that only its own machine reaches: everybody there may do everything."""
+
+    def __init__(self, access: AccessSettings, *, local: bool) -> None:
+        self._local = local
+        self._keys = KeyRing(access.keys) if access.keys and not local else None
+        self._tokens = Tokens(access.issuer) if access.issuer and not local else None
+
+    async def identify(self, headers: CIMultiDictProxy[str]) -> Identity:
+        """Whose request it is; raises `Refused`."""
+        if self._local:
+            return LOCAL
+        credential = credential_of(headers)
+        if credential.startswith(PREFIX):
+            if self._keys is not None:
+                return self._keys.identify(credential)
+            raise BadCredential("this reader takes no keys, only tokens")
+        if self._tokens is not None:
+            return await self._tokens.identify(credential)
+        raise BadCredential("this reader takes no tokens, only keys")
+
+    async def keep_fresh(self, _: web.Application) -> AsyncIterator[None]:
+        """Have the keys before the first request, and those of file and issuer as they change."""
+        if self._keys is not None:
+            await self._keys.refresh()
+        fresh = [asyncio.create_task(one.keep_fresh()) for one in (self._keys, self._tokens) if one is not None]
+        yield
+        for task in fresh:
+            task.cancel()
+        await asyncio.gather(*fresh, return_exceptions=True)
+
+
+GUARD = web.AppKey("GUARD", Guard)
+
+
+@web.middleware
+async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a request that its route's rule allows; tell and log why another is turned away."""
+    try:
+        rule = rule_of(request.match_info)
+        if rule is not Rule.OPEN:
+            request[IDENTITY] = identity = await request.app[GUARD].identify(request.headers)
+            check_route(rule, identity)
+        answer = await handler(request)
+        if rule is Rule.BY_BODY and CHECKED not in request:
+            raise NotAllowed("nothing says who may have this answer")
+    except Refused as refusal:
+        audit.tell(request, refusal)
+        answer = detail(refusal.status, str(refusal))
+        answer.headers.update(refusal.headers)
+    return answer
+
+
+def check_route(rule: Rule, identity: Identity) -> None:
+    """Raises `NotAllowed` where the identity alone decides against it."""
+    if rule is Rule.METRICS:
+        require(identity, METRICS)
+    elif rule is Rule.NOBODY:
+        raise NotAllowed("nothing says who may use this route", name=identity.name)
+
+
+def check_read(request: web.Request, asked: FeatureRequest, rules: ReadRules) -> None:
+    """Raises `NotAllowed` unless whoever sent the request may read what it asks for."""
+    rules.check(request[IDENTITY], asked)
+    request[CHECKED] = True
+
+
+def check_write(request: web.Request, view: str) -> None:
+    """Raises `NotAllowed` unless whoever sent the request may write values of the view; call it before writing any."""
+    require_write(request[IDENTITY], view)
+    request[CHECKED] = True
+
+
+def check_access(access: AccessSettings, *, host: str, local: bool) -> None:
+    """Raises `ServingError` for a reader that would answer everybody, or nobody, or whose keys cannot be read."""
+    if local:
+        if not is_loopback(host):
+            raise ServingError(f"--local answers everybody, and others reach {host}; listen on 127.0.0.1")
+        return
+    if access.keys is None and access.issuer is None:
+        raise ServingError(
+            "nobody could ask this reader: set TAILRACE_READER_KEYS to a file of keys (`tailrace keys add` makes it) or "
+            "TAILRACE_READER_ISSUER to an issuer of tokens; --local answers everybody, on this machine alone"
+        )
+    if access.keys is not None:
+        try:
+            read_keys(access.keys)
+        except KeysError as error:
+            raise ServingError(str(error)) from error

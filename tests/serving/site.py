@@ -1,0 +1,45 @@
+"""A small site on the reader's own connections, for tests of what they do."""
+
+import asyncio
+
+from aiohttp import web
+
+from serving import connections
+from serving.app import body_of
+from serving.connections import CarefulSite
+from serving.errors import tell_errors
+
+MUCH = 2**25  # bytes, more than the kernel takes for a client
+
+
+async def quick(_: web.Request) -> web.Response:
+    return web.json_response({})
+
+
+async def slow(_: web.Request) -> web.Response:
+    await asyncio.sleep(1)
+    return web.json_response({})
+
+
+async def much(_: web.Request) -> web.Response:
+    return web.Response(body=b"x" * MUCH)
+
+
+async def body(request: web.Request) -> web.Response:
+    return web.json_response(len(await body_of(request)))
+
+
+async def listen() -> web.AppRunner:
+    """Listen on a free port of loopback."""
+    app = web.Application(middlewares=[tell_errors])
+    app.router.add_get("/quick", quick)
+    app.router.add_get("/slow", slow)
+    app.router.add_get("/much", much)
+    app.router.add_post("/quick", quick)
+    app.router.add_post("/body", body)
+    runner = web.AppRunner(
+        app, access_log=None, keepalive_timeout=connections.IDLE_SECONDS, lingering_time=connections.LINGER_SECONDS
+    )
+    await runner.setup()
+    await CarefulSite(runner, "127.0.0.1", 0, tls=None).start()
+    return runner
