@@ -1,4 +1,4 @@
-"""Connections of clients that are slow, on purpose or not: each has its time, and those that said nothing yet are few."""
+"""Connections of clients that are slow: each has its time, and those that have not said anything yet are few."""
 
 import asyncio
 from ssl import SSLContext

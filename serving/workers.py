@@ -34,8 +34,8 @@ class Worker:
 def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1", local: bool = False) -> None:
     """Serve until SIGTERM or SIGINT; prints one line with the address once all workers listen.
 
-    Port 0 takes a free one. `local` answers everybody, and only on loopback. A worker that dies is started again. Raises `DefinitionError`,
-    `EmbeddedStoreError` or `ServingError` where it cannot start.
+    Port 0 takes a free one. `local` answers everybody, and takes a host of loopback. A worker that dies is started
+    again. Raises `DefinitionError`, `EmbeddedStoreError` or `ServingError` where it cannot start.
     """
     if workers < 1:
         raise ServingError(f"{workers} workers cannot serve; start at least 1")

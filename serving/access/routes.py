@@ -6,7 +6,10 @@ from aiohttp import web
 
 
 class Rule(Enum):
-    """Who may use a route. `METRICS` takes that scope; with `BY_BODY` the handler decides, by `check_read` or `check_write`."""
+    """Who may use a route. `METRICS` takes that scope; with `BY_BODY` the handler decides.
+
+    It calls `check_read` or `check_write` before it does anything.
+    """
 
     OPEN = auto()
     IDENTIFIED = auto()
