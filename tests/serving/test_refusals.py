@@ -104,7 +104,9 @@ def test_unknown_paths_and_methods_are_told_as_json(reader, method, path, status
     assert reader.send(method, path)[0] == status
 
 
-def test_the_most_keys_allowed_are_answered(reader):
+@pytest.mark.usefixtures("store")
+def test_the_most_keys_allowed_are_answered(start_reader, definitions):
+    reader = start_reader(definitions, budget_ms=60_000)
     keys = {"document_id": [f"d{i}" for i in range(5000)]}
 
     assert set(reader.values("document_activity:views_24h", entities=keys)) == {(None, "NOT_FOUND")}

@@ -42,6 +42,8 @@ ROUTES = {
     ("HEAD", "/ready"): (503, 503, 503),
     ("GET", "/features"): (401, 200, 200),
     ("HEAD", "/features"): (401, 200, 200),
+    ("GET", "/openapi.json"): (401, 200, 200),
+    ("HEAD", "/openapi.json"): (401, 200, 200),
     ("POST", "/get-online-features"): (401, 403, 403),
 }
 ROLES = {name: (f"read:{name}",) for name in READABLE} | {
