@@ -11,9 +11,13 @@ from online.wire import open_store
 from serving.admission import Admission
 from serving.answer import to_answer
 from serving.budget import deadline_of
-from serving.engine import Engine
+from serving.current import CURRENT, Current
 from serving.errors import as_json, tell_errors
-from serving.fetch import Fetches
+from serving.operations.access_log import AccessLog
+from serving.operations.board import Board, Cells
+from serving.operations.exposition import exposed
+from serving.operations.observe import TRIP, count_answer, observing
+from serving.operations.tracing import Tracing
 from serving.request import BadRequest, parse_request
 from settings import ReaderSettings
 
@@ -21,37 +25,62 @@ BODY_BYTES = 2**20
 BODY_SECONDS = 5.0  # for a body to arrive; a slow client holds nothing for longer
 
 ADMISSION = web.AppKey("ADMISSION", Admission)
-ENGINE = web.AppKey("ENGINE", Engine)
+CELLS = web.AppKey("CELLS", Cells)
 LIMITS = web.AppKey("LIMITS", ReaderSettings)
 
 
-def make_app(definitions: Definitions, *, url: str, region: str, table: str, limits: ReaderSettings) -> web.Application:
-    """The reader over the store at `url`; it starts whether or not the store can be read."""
+def make_app(
+    definitions: Definitions,
+    *,
+    url: str,
+    region: str,
+    table: str,
+    limits: ReaderSettings,
+    cells: Cells | None = None,
+    tracing: Tracing | None = None,
+) -> web.Application:
+    """The reader over the store at `url`; it starts whether or not the store can be read.
+
+    `cells` are where this process counts, on a board with the other ones'.
+    """
+    cells = cells or Cells(Board(1))
+    log = AccessLog(limits.access_log, cells)
 
     async def store(app: web.Application) -> AsyncIterator[None]:
-        async with open_store(url=url, region=region, table=table) as client:
-            app[ENGINE] = engine = Engine(definitions, client, Fetches(client))
-            await engine.controls.refresh()
-            refreshing = asyncio.create_task(engine.controls.keep_fresh())
+        async with (
+            open_store(url=url, region=region, table=table) as client,
+            Current(definitions, client, cells) as now,
+        ):
+            app[CURRENT] = now
             yield
-            refreshing.cancel()
-            await asyncio.gather(refreshing, return_exceptions=True)
 
-    app = web.Application(middlewares=[tell_errors], client_max_size=BODY_BYTES)
-    app[LIMITS], app[ADMISSION] = limits, Admission(limits.at_once)
-    app.cleanup_ctx.append(store)
+    async def written_log(_: web.Application) -> AsyncIterator[None]:
+        with log:
+            yield
+
+    app = web.Application(middlewares=[observing(cells, log, tracing), tell_errors], client_max_size=BODY_BYTES)
+    app[CELLS], app[LIMITS], app[ADMISSION] = cells, limits, Admission(limits.at_once, cells)
+    app.cleanup_ctx.extend([written_log, store])
     app.router.add_post("/get-online-features", get_online_features)
     app.router.add_get("/health", health)
     app.router.add_get("/ready", ready)
     app.router.add_get("/features", features)
+    app.router.add_get("/metrics", metrics)
     return app
 
 
 async def get_online_features(request: web.Request) -> web.Response:
-    deadline = deadline_of(request.headers, default_ms=request.app[LIMITS].budget_ms)
+    app, trip = request.app, request[TRIP]
+    deadline = deadline_of(request.headers, default_ms=app[LIMITS].budget_ms)
     body = await body_of(request)
-    async with request.app[ADMISSION].place():
-        return as_json(to_answer(await request.app[ENGINE].answer(parse_request(body), deadline=deadline)))
+    async with app[ADMISSION].place():
+        trip.end("receive")
+        trip.asked = parse_request(body)
+        answer = await app[CURRENT].engine.answer(trip.asked, deadline=deadline, trip=trip)
+        response = as_json(to_answer(answer))
+        trip.end("write")
+        count_answer(app[CELLS], trip, answer)
+        return response
 
 
 async def body_of(request: web.Request) -> bytes:
@@ -69,12 +98,27 @@ async def health(_: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    controls = request.app[ENGINE].controls
-    await controls.refresh()
+    current = request.app[CURRENT]
+    controls = current.engine.controls
+    await controls.be_fresh()
     unready = controls.unready()
-    answer = {"ready": not unready, "store": controls.failure or "answers", "views": unready}
-    return as_json(orjson.dumps(answer), status=503 if unready else 200)
+    is_ready = not unready and not current.leaving
+    answer = {
+        "ready": is_ready,
+        "store": controls.failure or "answers",
+        "views": unready,
+        "definitions": current.engine.definitions.files,
+        "stopping": current.leaving,
+    }
+    return as_json(orjson.dumps(answer), status=200 if is_ready else 503)
 
 
 async def features(request: web.Request) -> web.Response:
-    return as_json(request.app[ENGINE].catalogue)
+    return as_json(request.app[CURRENT].engine.catalogue)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    body, content_type = exposed(
+        request.app[CELLS].board, request.app[CURRENT].engine, accept=request.headers.get("Accept", "")
+    )
+    return web.Response(body=body, headers={"Content-Type": content_type})

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from online.items import KEYS_PER_READ, Item, read_request, told_by
 from online.wire import StoreClient, StoreError, delay_after, is_transient
 from serving.calls import Calls
+from serving.operations.board import Board, Cells
+from serving.operations.metrics import STORE_KEYS, STORE_READS
 
 Views = tuple[str, ...]
 
@@ -55,8 +57,9 @@ class Fetch:
 class Fetches:
     """Reads items for all requests of one process."""
 
-    def __init__(self, client: StoreClient) -> None:
-        self._calls = Calls(client)
+    def __init__(self, client: StoreClient, cells: Cells | None = None) -> None:
+        self._cells = cells or Cells(Board(1))
+        self._calls = Calls(client, self._cells)
         self._table = client.table
         self._under_way: dict[Views, dict[str, Fetch]] = {}
 
@@ -96,8 +99,10 @@ class Fetches:
 
     async def _read(self, views: Views, fetch: Fetch) -> None:
         self._calls.extra.earn()
+        self._cells.add((STORE_KEYS,), len(fetch.keys))
         asked, attempt = fetch.keys, 1
         while True:
+            self._cells.add((STORE_READS, "first" if attempt == 1 else "retry"))
             try:
                 answer = await self._calls.call(
                     "BatchGetItem", read_request(self._table, asked, views, consistent=False)

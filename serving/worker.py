@@ -1,23 +1,45 @@
-"""One reader process: an event loop that listens on the shared port until it is told to stop."""
+"""One reader process: an event loop that takes connections from the shared socket until it is told to stop."""
 
 import asyncio
 import gc
 import logging
 import multiprocessing
 import signal
+import socket
 from dataclasses import dataclass
+from enum import StrEnum
 from multiprocessing.connection import Connection
 
 import uvloop
 from aiohttp import web
 
-from features.language import load_definitions
+from features.language import DefinitionError, load_anew, load_definitions
 from serving.app import make_app
+from serving.current import CURRENT
+from serving.listening import WAITING
+from serving.operations.board import Board, Cells
+from serving.operations.metrics import WORKERS
+from serving.operations.tracing import start_tracing
 from settings import Settings
 
 # aiohttp closes nothing for an hour by itself. This holds for idle connections and for headers that do not end.
 IDLE_SECONDS = 75.0
+LAST_REQUEST_SECONDS = 2.0  # for each connection to send one more request, whose answer says that it is the last
 STOP_SECONDS = 5.0  # for requests under way
+LOOK_SECONDS = 0.02
+
+log = logging.getLogger(__name__)
+
+
+class Word(StrEnum):
+    """What the parent and a worker tell each other, with a text that says more."""
+
+    LISTENS = "listens"  # from the worker, with the fingerprint of its definitions
+    CLOSING = "closing"  # it takes no more connections
+    RELOADED = "reloaded"  # with the new fingerprint
+    KEPT = "kept"  # it could not reload, with the reason
+    RELOAD = "reload"  # from the parent
+    LEAVE = "leave"  # say that you are not ready
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,34 +48,100 @@ class Job:
 
     settings: Settings
     url: str
-    host: str
-    port: int
+    listening: socket.socket
+    board: Board
 
 
-def work(job: Job, listening: Connection) -> None:
-    """Serve until SIGTERM, or until the parent is gone; sends a byte through `listening` once it listens."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on
+def work(job: Job, slot: int, parent: Connection) -> None:
+    """Serve until SIGTERM, or until the parent is gone; `slot` is where on the board it counts."""
+    for one in (signal.SIGINT, signal.SIGHUP):  # these reach the whole group; the parent passes on what they ask for
+        signal.signal(one, signal.SIG_IGN)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
-    uvloop.run(serve(job, listening))
+    uvloop.run(serve(job, slot, parent))
 
 
-async def serve(job: Job, listening: Connection) -> None:
+async def serve(job: Job, slot: int, parent: Connection) -> None:
     stopped = asyncio.Event()
-    loop, parent = asyncio.get_running_loop(), multiprocessing.parent_process()
+    loop, process = asyncio.get_running_loop(), multiprocessing.parent_process()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    if parent is not None:
-        loop.add_reader(parent.sentinel, stopped.set)
-    store = job.settings.store
-    definitions, limits = load_definitions(job.settings.features), job.settings.reader
-    app = make_app(definitions, url=job.url, region=store.region, table=store.table, limits=limits)
+    if process is not None:
+        loop.add_reader(process.sentinel, stopped.set)
+    cells, limits, store = Cells(job.board, slot), job.settings.reader, job.settings.store
+    definitions = load_definitions(job.settings.features)
+    tracing = start_tracing() if limits.traces else None
+    address = {"url": job.url, "region": store.region, "table": store.table}
+    app = make_app(definitions, **address, limits=limits, cells=cells, tracing=tracing)
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
-    await web.TCPSite(runner, job.host, job.port, reuse_port=True).start()
+    site = web.SockSite(runner, job.listening, backlog=WAITING)
+    await site.start()
     gc.collect()
     gc.freeze()  # what is loaded by now stays: the collector need not walk through it during requests
-    listening.send_bytes(b".")
-    listening.close()
+    cells.add((WORKERS,))
+    listener = Listener(app, job.settings.features, parent)
+    loop.add_reader(parent.fileno(), listener.hear)
+    listener.tell(Word.LISTENS, definitions.files)
     await stopped.wait()
-    if parent is not None:
-        loop.remove_reader(parent.sentinel)
+    if process is not None:
+        loop.remove_reader(process.sentinel)
+    loop.remove_reader(parent.fileno())
+    await site.stop()
+    listener.tell(Word.CLOSING)
+    await close(app, runner)
+    cells.add((WORKERS,), -1)
+    if tracing is not None:
+        tracing.close()
+
+
+async def close(app: web.Application, runner: web.AppRunner) -> None:
+    """Answer what is asked on open connections, and end each with its next answer.
+
+    A client learns from that answer that the connection ends. One that sends nothing for a while finds it closed.
+    """
+    app[CURRENT].closing = True
+    assert runner.server is not None
+    deadline = asyncio.get_running_loop().time() + LAST_REQUEST_SECONDS
+    while runner.server.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - aiohttp tells of none that ends
+        await asyncio.sleep(LOOK_SECONDS)
     await runner.cleanup()
+
+
+class Listener:
+    """Does what the parent tells this worker."""
+
+    def __init__(self, app: web.Application, folders: tuple[str, ...], parent: Connection) -> None:
+        self._app = app
+        self._folders = folders
+        self._parent = parent
+        self._one_at_a_time = asyncio.Lock()
+        self._reloading: set[asyncio.Task[None]] = set()
+
+    def hear(self) -> None:
+        try:
+            word = self._parent.recv()
+        except EOFError:  # the parent is gone, which ends this worker by another way
+            asyncio.get_running_loop().remove_reader(self._parent.fileno())
+            return
+        if word == Word.LEAVE:
+            self._app[CURRENT].leaving = True
+        elif word == Word.RELOAD:
+            task = asyncio.create_task(self._reload())
+            self._reloading.add(task)
+            task.add_done_callback(self._reloading.discard)
+
+    async def _reload(self) -> None:
+        try:
+            async with self._one_at_a_time:
+                # In a thread, because files are read and compiled: requests go on meanwhile.
+                definitions = await asyncio.to_thread(load_anew, self._folders)
+                await self._app[CURRENT].use(definitions)
+        except DefinitionError as error:
+            self.tell(Word.KEPT, str(error))
+        else:
+            self.tell(Word.RELOADED, definitions.files)
+
+    def tell(self, word: Word, text: str = "") -> None:
+        try:
+            self._parent.send((word, text))
+        except OSError:
+            log.debug("the parent is gone and does not hear %s", word)

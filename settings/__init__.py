@@ -2,6 +2,7 @@
 
 from settings.environment import CHECKOUT, SettingsError, read_settings
 from settings.model import (
+    AccessLogging,
     LocalSettings,
     ReaderSettings,
     ScheduleSettings,
@@ -14,6 +15,7 @@ from settings.submit import submit_options
 
 __all__ = [
     "CHECKOUT",
+    "AccessLogging",
     "LocalSettings",
     "ReaderSettings",
     "ScheduleSettings",

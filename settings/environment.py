@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from settings.model import (
+    ACCESS_LOGGING,
     SCOPES,
     WRITES,
+    AccessLogging,
     LocalSettings,
     ReaderSettings,
     ScheduleSettings,
@@ -48,6 +50,9 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_APPLICATION_PER": "layer",
     "TAILRACE_READER_BUDGET_MS": "500",
     "TAILRACE_READER_AT_ONCE": "64",
+    "TAILRACE_READER_ACCESS_LOG": "refused",
+    "TAILRACE_READER_DRAIN_SECONDS": "0",
+    "TAILRACE_READER_OTEL": "0",
     "TAILRACE_AIRFLOW_PORT": "8080",
     "TAILRACE_READER_PORT": "6566",
     "TAILRACE_READER_WORKERS": "1",
@@ -95,6 +100,9 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         reader=ReaderSettings(
             budget_ms=positive("TAILRACE_READER_BUDGET_MS", value, number=float),
             at_once=positive("TAILRACE_READER_AT_ONCE", value, number=int),
+            access_log=access_logging(value["TAILRACE_READER_ACCESS_LOG"]),
+            drain_seconds=positive_or_never("TAILRACE_READER_DRAIN_SECONDS", value),
+            traces=switch("TAILRACE_READER_OTEL", value),
         ),
         local=LocalSettings(
             airflow_port=port("TAILRACE_AIRFLOW_PORT", value),
@@ -138,6 +146,20 @@ def scope(text: str) -> Scope:
         if text == known:
             return known
     raise SettingsError(f"TAILRACE_APPLICATION_PER={text} is no part of a refresh; it takes {' or '.join(SCOPES)}")
+
+
+def access_logging(text: str) -> AccessLogging:
+    for known in ACCESS_LOGGING:
+        if text == known:
+            return known
+    told = " or ".join(ACCESS_LOGGING)
+    raise SettingsError(f"TAILRACE_READER_ACCESS_LOG={text} is no choice of requests; it takes {told}")
+
+
+def switch(name: str, value: Mapping[str, str]) -> bool:
+    if value[name] not in {"0", "1"}:
+        raise SettingsError(f"{name}={value[name]} is neither on nor off; it takes 1 or 0")
+    return value[name] == "1"
 
 
 def positive(name: str, value: Mapping[str, str], *, number: type[N]) -> N:

@@ -10,6 +10,9 @@ WRITES: tuple[Writes, ...] = get_args(Writes)
 Scope = Literal["layer", "view"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
+AccessLogging = Literal["off", "refused", "all"]
+ACCESS_LOGGING: tuple[AccessLogging, ...] = get_args(AccessLogging)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SparkSettings:
@@ -58,10 +61,17 @@ class ScheduleSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderSettings:
-    """What one process of the reader allows: milliseconds for a request that names none, and requests at once."""
+    """What one process of the reader allows: milliseconds for a request that names none, and requests at once.
+
+    `access_log` says which requests are logged, `drain_seconds` how long the reader says that it is not ready before it
+    stops, `traces` whether OpenTelemetry is told of requests.
+    """
 
     budget_ms: float
     at_once: int
+    access_log: AccessLogging
+    drain_seconds: float
+    traces: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from online.control import Cursor, close_push, take_lease
 from online.items import KEY, ensure_table, to_binary
 from online.keys import CONTROL_PREFIX, item_keys
 from online.wire import StoreClient, open_store
+from serving import controls
 from serving.app import make_app
 from settings import Settings, read_settings
 from tests.online.proxy import Misbehaviour, Proxy
@@ -184,6 +185,12 @@ def start_reader(settings: Settings, runner: asyncio.Runner) -> Iterator[Callabl
 @pytest.fixture
 def definitions() -> Definitions:
     return load_definitions()
+
+
+@pytest.fixture(autouse=True)
+def fresh_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes see what a test wrote a moment ago, and `/ready` has the control items read again."""
+    monkeypatch.setattr(controls, "FRESH_SECONDS", 0.0)
 
 
 @pytest.fixture

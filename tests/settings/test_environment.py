@@ -57,10 +57,15 @@ def test_every_variable_reaches_its_setting():
             "TAILRACE_LEASE_SECONDS": "2.5",
             "TAILRACE_READER_BUDGET_MS": "62.5",
             "TAILRACE_READER_AT_ONCE": "11",
+            "TAILRACE_READER_ACCESS_LOG": "all",
+            "TAILRACE_READER_DRAIN_SECONDS": "4.5",
+            "TAILRACE_READER_OTEL": "1",
         }
     )
 
-    assert settings.reader == ReaderSettings(budget_ms=62.5, at_once=11)
+    assert settings.reader == ReaderSettings(
+        budget_ms=62.5, at_once=11, access_log="all", drain_seconds=4.5, traces=True
+    )
     assert (settings.home, settings.landing, settings.lake) == (Path("/home-of-it"), "/landed", "/the-lake")
     assert settings.features == ("shipped", "/more")
     assert settings.retention_hours == 1.5
@@ -228,6 +233,19 @@ def test_a_way_to_write_that_does_not_exist_is_refused():
 
     with pytest.raises(SettingsError, match=told):
         read_settings({"TAILRACE_STORE_WRITES": "Updates"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("TAILRACE_READER_ACCESS_LOG", "errors", "is no choice of requests; it takes off or refused or all"),
+        ("TAILRACE_READER_DRAIN_SECONDS", "-1", "is not a positive number"),
+        ("TAILRACE_READER_OTEL", "yes", "is neither on nor off; it takes 1 or 0"),
+    ],
+)
+def test_what_the_reader_cannot_take_is_refused(name, text, said):
+    with pytest.raises(SettingsError, match=f"^{name}={text} {said}$"):
+        read_settings({name: text})
 
 
 def test_settings_cannot_be_changed():

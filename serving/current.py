@@ -1,0 +1,60 @@
+"""What a reader process answers with just now: an engine that other definitions replace, and whether it is on its way out."""
+
+import asyncio
+from types import TracebackType
+
+from aiohttp import web
+
+from features.language import Definitions
+from online.wire import StoreClient
+from serving.engine import Engine
+from serving.fetch import Fetches
+from serving.operations.board import Cells
+
+
+class Current:
+    """The engine that new requests take; those under way finish with the one that they took.
+
+    `leaving` says that the reader is about to stop and wants no more traffic, `closing` that this process answers the
+    last request of each connection.
+    """
+
+    def __init__(self, definitions: Definitions, client: StoreClient, cells: Cells) -> None:
+        self.leaving = False
+        self.closing = False
+        self._client, self._cells = client, cells
+        self._fetches = Fetches(client, cells)
+        self.engine = self._make(definitions)
+        self._refreshing: asyncio.Task[None] | None = None
+
+    def _make(self, definitions: Definitions) -> Engine:
+        return Engine(definitions, self._client, self._fetches, self._cells)
+
+    async def __aenter__(self) -> "Current":
+        await self._begin(self.engine)
+        return self
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        await self._stop_refreshing()
+
+    async def use(self, definitions: Definitions) -> None:
+        """Answer from other definitions, once what the store says of their views is known."""
+        engine = self._make(definitions)
+        engine.controls.go_on_from(self.engine.controls)
+        await self._stop_refreshing()
+        await self._begin(engine)
+
+    async def _begin(self, engine: Engine) -> None:
+        await engine.controls.refresh()
+        self.engine = engine
+        self._refreshing = asyncio.create_task(engine.controls.keep_fresh())
+
+    async def _stop_refreshing(self) -> None:
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+
+
+CURRENT = web.AppKey("CURRENT", Current)
