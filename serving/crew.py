@@ -25,11 +25,12 @@ class CrewError(Exception):
 
 @dataclass
 class Worker:
-    """`definitions` is the fingerprint of what it serves, empty until it listens."""
+    """`slot` is where it counts, `place` its socket, `definitions` the fingerprint of what it serves once it listens."""
 
     process: SpawnProcess
     line: Connection
     slot: int
+    place: int
     definitions: str = ""
     closing: bool = False
 
@@ -67,20 +68,22 @@ class Crew:
     def fill(self) -> None:
         """Start the workers that are missing, if it is time."""
         while self.patience == 0:
-            self._start(self._free_slots()[0])
+            taken = {worker.place for worker in self.serving}
+            place = next(one for one in range(self._workers) if one not in taken)
+            self._start(self._free_slots()[0], place)
 
     def _free_slots(self) -> list[int]:
         taken = {PARENT_SLOT, *(worker.slot for worker in self._all)}
         return [slot for slot in range(self._job.board.slots) if slot not in taken]
 
-    def _start(self, slot: int) -> None:
+    def _start(self, slot: int, place: int) -> None:
         # Spawned, not forked: numpy and the event loop's parts do not like to wake up in a copy.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(self._job, slot, theirs), name="tailrace-reader")
+        process = context.Process(target=work, args=(self._job, slot, place, theirs), name="tailrace-reader")
         process.start()
         theirs.close()
-        self._all.append(Worker(process, ours, slot))
+        self._all.append(Worker(process, ours, slot, place))
 
     def attend(self) -> None:
         """Hear what workers say, and clear up after those that ended."""

@@ -1,4 +1,4 @@
-"""The socket that all workers listen on: while any process has it, a connection that waits in it is not lost."""
+"""The sockets that workers listen on, which are the parent's: what waits in them outlives a worker."""
 
 import ctypes
 import select
@@ -6,10 +6,9 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
-WAITING = 1024  # connections that no worker has taken yet
 HANDSHAKE_SECONDS = 0.1
 EMPTYING_SECONDS = 5.0
 
@@ -30,34 +29,42 @@ class AddressError(Exception):
 
 
 @contextmanager
-def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
-    """A bound socket, which refuses connections until a worker listens on it; port 0 takes a free one."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def bound_sockets(host: str, port: int, *, count: int) -> Iterator[tuple[socket.socket, ...]]:
+    """Sockets of one port, 0 for any that is free; each gets its part of the connections once somebody listens on it.
+
+    A first one, bound without SO_REUSEPORT, fails where another server listens, with whom requests would be shared
+    silently.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with ExitStack() as stack:
+        alone, *shared = (stack.enter_context(socket.socket(family)) for _ in range(count + 1))
+        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            bound.bind((host, port))
+            alone.bind((host, port))
+            taken = int(alone.getsockname()[1])
+            alone.close()
+            for one in shared:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                one.bind((host, taken))
         except (OSError, OverflowError) as error:
             raise AddressError(f"cannot listen on {host} port {port}: {error}; choose another, or 0 for any") from error
-        yield bound
+        yield tuple(shared)
 
 
-def take_no_more(listening: socket.socket) -> None:
+def take_no_more(sockets: Sequence[socket.socket]) -> None:
     """Let no new connection in, and wait until the workers have taken those that are.
 
     A socket that is closed resets what waits in it, so that it has to be empty before. Where the kernel is not Linux's,
-    one that comes in the last moment is reset.
+    a connection that comes in the last moment is reset.
     """
     if sys.platform == "linux":
         program = b"".join(struct.pack("HBBI", *instruction) for instruction in ONLY_OPEN_CONNECTIONS)
         buffer = ctypes.create_string_buffer(program)
         # struct sock_fprog: the number of instructions, and where they are.
         fprog = struct.pack("HL", len(ONLY_OPEN_CONNECTIONS), ctypes.addressof(buffer))
-        listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+        for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
     time.sleep(HANDSHAKE_SECONDS)  # for connections that are half open
     deadline = time.monotonic() + EMPTYING_SECONDS
-    while has_waiting(listening) and time.monotonic() < deadline:
+    while select.select(sockets, [], [], 0)[0] and time.monotonic() < deadline:
         time.sleep(0.01)
-
-
-def has_waiting(listening: socket.socket) -> bool:
-    return bool(select.select([listening], [], [], 0)[0])

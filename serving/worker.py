@@ -1,4 +1,4 @@
-"""One reader process: an event loop that takes connections from the shared socket until it is told to stop."""
+"""One reader process: an event loop that answers requests until it is told to stop."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ from aiohttp import web
 from features.language import DefinitionError, load_anew, load_definitions
 from serving.app import make_app
 from serving.current import CURRENT
-from serving.listening import WAITING
+from serving.door import Door
 from serving.operations.board import Board, Cells
 from serving.operations.metrics import WORKERS
 from serving.operations.tracing import start_tracing
@@ -48,19 +48,22 @@ class Job:
 
     settings: Settings
     url: str
-    listening: socket.socket
+    sockets: tuple[socket.socket, ...]
     board: Board
 
 
-def work(job: Job, slot: int, parent: Connection) -> None:
-    """Serve until SIGTERM, or until the parent is gone; `slot` is where on the board it counts."""
+def work(job: Job, slot: int, place: int, parent: Connection) -> None:
+    """Serve until SIGTERM, or until the parent is gone.
+
+    `slot` is where on the board this worker counts, `place` which of the sockets is its own.
+    """
     for one in (signal.SIGINT, signal.SIGHUP):  # these reach the whole group; the parent passes on what they ask for
         signal.signal(one, signal.SIG_IGN)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
-    uvloop.run(serve(job, slot, parent))
+    uvloop.run(serve(job, slot, place, parent))
 
 
-async def serve(job: Job, slot: int, parent: Connection) -> None:
+async def serve(job: Job, slot: int, place: int, parent: Connection) -> None:
     stopped = asyncio.Event()
     loop, process = asyncio.get_running_loop(), multiprocessing.parent_process()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
@@ -73,8 +76,8 @@ async def serve(job: Job, slot: int, parent: Connection) -> None:
     app = make_app(definitions, **address, limits=limits, cells=cells, tracing=tracing)
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
-    site = web.SockSite(runner, job.listening, backlog=WAITING)
-    await site.start()
+    door = Door(runner, job.sockets, own=place)
+    await door.open()
     gc.collect()
     gc.freeze()  # what is loaded by now stays: the collector need not walk through it during requests
     cells.add((WORKERS,))
@@ -85,7 +88,7 @@ async def serve(job: Job, slot: int, parent: Connection) -> None:
     if process is not None:
         loop.remove_reader(process.sentinel)
     loop.remove_reader(parent.fileno())
-    await site.stop()
+    await door.close()
     listener.tell(Word.CLOSING)
     await close(app, runner)
     cells.add((WORKERS,), -1)

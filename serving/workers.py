@@ -11,7 +11,7 @@ from typing import NamedTuple
 from features.language import load_definitions
 from online.embedded import store_url
 from serving.crew import PARENT_SLOT, Crew, CrewError, board_for, say
-from serving.listening import AddressError, listening_socket, take_no_more
+from serving.listening import AddressError, bound_sockets, take_no_more
 from serving.operations.board import Cells
 from serving.operations.metrics import RELOADS
 from serving.operations.tracing import TracingError, start_tracing
@@ -46,19 +46,19 @@ def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1")
     try:
         if settings.reader.traces:
             start_tracing().close()  # as is what is missing for traces
-        with listening_socket(host, port) as listening, signals() as told:
+        with bound_sockets(host, port, count=workers) as sockets, signals() as told:
             board = board_for(workers)
             cells = Cells(board, PARENT_SLOT)
-            crew = Crew(Job(settings=settings, url=url, listening=listening, board=board), workers, cells)
+            crew = Crew(Job(settings=settings, url=url, sockets=sockets, board=board), workers, cells)
             try:
                 crew.fill()
                 if crew.await_listening(told.stop):
-                    address = f"http://{in_url(host)}:{listening.getsockname()[1]}"
+                    address = f"http://{in_url(host)}:{sockets[0].getsockname()[1]}"
                     say(f"serving features on {address} with {counted(workers)}")
                     attend(crew, told, cells, settings)
                     crew.tell(Word.LEAVE)
                     wait([told.stop], timeout=settings.reader.drain_seconds)  # a second signal ends it
-                    take_no_more(listening)
+                    take_no_more(sockets)
             finally:
                 crew.stop()
     except (AddressError, CrewError, TracingError) as error:

@@ -1,0 +1,57 @@
+"""Where a worker takes its connections."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+
+from aiohttp import web
+
+WAITING = 1024  # connections that nobody has taken yet
+LOOK_SECONDS = 0.02
+
+
+class Door:
+    """Takes connections from one of the sockets, and from the others what is left waiting there.
+
+    That is where the worker of a socket is busy, or has ended: no connection is lost with a worker, and none waits for
+    the next one to start.
+    """
+
+    def __init__(self, runner: web.AppRunner, sockets: Sequence[socket.socket], *, own: int) -> None:
+        self._runner = runner
+        self._site = web.SockSite(runner, sockets[own], backlog=WAITING)
+        self._others = [one for place, one in enumerate(sockets) if place != own]
+        self._is_open = True
+        self._looking: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        await self._site.start()
+        for one in self._others:
+            one.setblocking(False)
+        self._looking = asyncio.create_task(self._look())
+
+    async def close(self) -> None:
+        """Take no more connections; what waits is left to other workers."""
+        self._is_open = False
+        await self._site.stop()
+        if self._looking is not None:
+            await self._looking  # and not cancelled, which would lose a connection that it has just taken
+
+    async def _look(self) -> None:
+        loop, server = asyncio.get_running_loop(), self._runner.server
+        assert server is not None
+        while self._is_open:
+            await asyncio.sleep(LOOK_SECONDS)
+            for one in self._others:
+                while self._is_open and (connection := taken_from(one)):
+                    await loop.connect_accepted_socket(server, connection)
+
+
+def taken_from(listening: socket.socket) -> socket.socket | None:
+    """A connection that waits there; None where there is none, or nobody has listened there yet."""
+    try:
+        connection, _ = listening.accept()
+    except OSError:
+        return None
+    connection.setblocking(False)
+    return connection
