@@ -33,6 +33,7 @@ class AccessLog:
         self._cells = cells
         self._descriptor = descriptor
         self._lines: deque[bytes] = deque()
+        self._unwritten = 0  # lines that the output refused, until they are counted
         self._stopped = Event()
         self._writer = Thread(target=self._write, name="access-log", daemon=True)
 
@@ -49,6 +50,9 @@ class AccessLog:
     def tell(self, request: web.Request, answer: web.StreamResponse | None, trip: Trip, *, status: int) -> None:
         if self._which == "off" or (self._which == "refused" and status < 400):
             return
+        if self._unwritten:
+            lost, self._unwritten = self._unwritten, 0
+            self._cells.add((LINES_LOST,), lost)
         if len(self._lines) >= LINES_KEPT:
             self._cells.add((LINES_LOST,))
             return
@@ -78,8 +82,11 @@ class AccessLog:
             together = self._lines.popleft()
             while self._lines and len(together) + len(self._lines[0]) <= WHOLE_BYTES:
                 together += self._lines.popleft()
-            while together:
-                together = together[os.write(self._descriptor, together) :]
+            try:
+                while together:
+                    together = together[os.write(self._descriptor, together) :]
+            except OSError:  # nobody reads any more, or a disk is full
+                self._unwritten += together.count(b"\n")
 
 
 def milliseconds(seconds: float) -> float:

@@ -22,6 +22,7 @@ from online.keys import CONTROL_PREFIX, item_keys
 from online.wire import StoreClient, open_store
 from serving import controls
 from serving.app import make_app
+from serving.operations.tracing import Tracing
 from settings import Settings, read_settings
 from tests.online.proxy import Misbehaviour, Proxy
 
@@ -165,11 +166,12 @@ def start_reader(settings: Settings, runner: asyncio.Runner) -> Iterator[Callabl
     """Start a reader over some definitions, at the embedded store or another address."""
     clients: list[TestClient[Any, Any]] = []
 
-    def start(definitions: Definitions, url: str = "", **allowed: Any) -> Http:
+    def start(definitions: Definitions, url: str = "", tracing: Tracing | None = None, **allowed: Any) -> Http:
         async def listen() -> TestClient[Any, Any]:
             address = {"region": settings.store.region, "table": settings.store.table}
             limits = replace(settings.reader, **allowed)
-            app = make_app(definitions, url=url or embedded.store_url(settings), limits=limits, **address)
+            url_or_own = url or embedded.store_url(settings)
+            app = make_app(definitions, url=url_or_own, limits=limits, tracing=tracing, **address)
             client: TestClient[Any, Any] = TestClient(TestServer(app))
             await client.start_server()
             return client
