@@ -1,6 +1,7 @@
 """The reader's worker processes: started, started again when they end, told what to do, and stopped."""
 
 import logging
+import math
 import multiprocessing
 import sys
 import time
@@ -25,19 +26,21 @@ class CrewError(Exception):
 
 @dataclass
 class Worker:
-    """`slot` is where it counts, `place` its socket, `definitions` the fingerprint of what it serves once it listens."""
+    """`slot` is where it counts, `place` its socket, `definitions` the fingerprint of what it serves once it listens.
+
+    `ends_by` is when one that is closing has to have ended, on the monotonic clock.
+    """
 
     process: SpawnProcess
     line: Connection
     slot: int
     place: int
     definitions: str = ""
-    closing: bool = False
+    ends_by: float = math.inf
 
-
-def slots_for(workers: int) -> int:
-    """Places on the board: for the parent, the workers, and those that still close while others are in their stead."""
-    return 1 + 2 * workers
+    @property
+    def closing(self) -> bool:
+        return self.ends_by < math.inf
 
 
 class Crew:
@@ -62,15 +65,18 @@ class Crew:
     @property
     def patience(self) -> float | None:
         """Seconds until there is something to attend to anyway; None where there is not."""
-        missing = len(self.serving) < self._workers and self._free_slots()
-        return max(0.0, self._next_start - time.monotonic()) if missing else None
+        due = min((self._next_start if self._has_room() else math.inf, *(worker.ends_by for worker in self._all)))
+        return None if due == math.inf else max(0.0, due - time.monotonic())
 
     def fill(self) -> None:
         """Start the workers that are missing, if it is time."""
-        while self.patience == 0:
+        while self._has_room() and time.monotonic() >= self._next_start:
             taken = {worker.place for worker in self.serving}
             place = next(one for one in range(self._workers) if one not in taken)
             self._start(self._free_slots()[0], place)
+
+    def _has_room(self) -> bool:
+        return len(self.serving) < self._workers and bool(self._free_slots())
 
     def _free_slots(self) -> list[int]:
         taken = {PARENT_SLOT, *(worker.slot for worker in self._all)}
@@ -92,6 +98,8 @@ class Crew:
             if not worker.process.is_alive():
                 self._hear(worker)  # what it said before it ended
                 self._forget(worker)
+            elif time.monotonic() > worker.ends_by:
+                self._kill(worker)
 
     def _hear(self, worker: Worker) -> None:
         try:
@@ -102,13 +110,20 @@ class Crew:
 
     def _heard(self, worker: Worker, word: Word, text: str) -> None:
         if word == Word.CLOSING:
-            worker.closing = True
+            worker.ends_by = time.monotonic() + END_SECONDS
         elif word == Word.KEPT:
-            log.error("worker %d goes on with its definitions: %s", worker.process.pid, text)
+            log.error("worker %d goes on with definitions %s: %s", worker.process.pid, worker.definitions, text)
         else:
             worker.definitions = text
-        if word == Word.RELOADED and {one.definitions for one in self.serving} == {text}:
-            say(f"serving definitions {text}")
+            self._compare(worker, told=word == Word.RELOADED)
+
+    def _compare(self, worker: Worker, *, told: bool) -> None:
+        """Say which definitions serve, where that is news, or that a worker that just started has others."""
+        all_serve = {one.definitions for one in self.serving}
+        if told and len(all_serve) == 1:
+            say(f"serving definitions {worker.definitions}")
+        if not told and len(all_serve - {""}) > 1:
+            log.warning("worker %d found other definitions than those that serve; send SIGHUP", worker.process.pid)
 
     def _forget(self, worker: Worker) -> None:
         worker.process.join()
@@ -148,11 +163,15 @@ class Crew:
         for worker in self._all:
             worker.process.join(max(0.0, deadline - time.monotonic()))
             if worker.process.is_alive():
-                log.warning("worker %d did not stop; killing it", worker.process.pid)
-                worker.process.kill()
-                worker.process.join()
+                self._kill(worker)
             worker.line.close()
         self._all.clear()
+
+    @staticmethod
+    def _kill(worker: Worker) -> None:
+        log.warning("worker %d did not stop; killing it", worker.process.pid)
+        worker.process.kill()
+        worker.process.join()
 
 
 def say(line: str) -> None:
@@ -161,4 +180,5 @@ def say(line: str) -> None:
 
 
 def board_for(workers: int) -> Board:
-    return Board(slots_for(workers))
+    """One with slots for the parent, the workers, and those that still close while others are in their stead."""
+    return Board(1 + 2 * workers)

@@ -28,7 +28,8 @@ class Door:
         await self._site.start()
         for one in self._others:
             one.setblocking(False)
-        self._looking = asyncio.create_task(self._look())
+        if self._others:
+            self._looking = asyncio.create_task(self._look())
 
     async def close(self) -> None:
         """Take no more connections; what waits is left to other workers."""
@@ -43,7 +44,7 @@ class Door:
         while self._is_open:
             await asyncio.sleep(LOOK_SECONDS)
             for one in self._others:
-                while self._is_open and (connection := taken_from(one)):
+                while connection := taken_from(one):
                     await loop.connect_accepted_socket(server, connection)
 
 

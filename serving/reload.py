@@ -5,7 +5,7 @@ from multiprocessing.connection import Connection, wait
 
 from features.language import DefinitionError, load_definitions
 
-TRY_SECONDS = 60.0
+TRY_SECONDS = 30.0
 
 
 def failure_of(folders: tuple[str, ...], *, unless: int) -> str:

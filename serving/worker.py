@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 import uvloop
 from aiohttp import web
 
-from features.language import DefinitionError, load_anew, load_definitions
+from features.language import DefinitionError, Definitions, load_anew, load_definitions
 from serving.app import make_app
 from serving.current import CURRENT
 from serving.door import Door
@@ -64,16 +64,9 @@ def work(job: Job, slot: int, place: int, parent: Connection) -> None:
 
 
 async def serve(job: Job, slot: int, place: int, parent: Connection) -> None:
-    stopped = asyncio.Event()
-    loop, process = asyncio.get_running_loop(), multiprocessing.parent_process()
-    loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    if process is not None:
-        loop.add_reader(process.sentinel, stopped.set)
-    cells, limits, store = Cells(job.board, slot), job.settings.reader, job.settings.store
-    definitions = load_definitions(job.settings.features)
-    tracing = start_tracing() if limits.traces else None
-    address = {"url": job.url, "region": store.region, "table": store.table}
-    app = make_app(definitions, **address, limits=limits, cells=cells, tracing=tracing)
+    stopped = stop_event()
+    cells, folders = Cells(job.board, slot), job.settings.features
+    app = app_for(job, definitions := load_definitions(folders), cells)
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
     door = Door(runner, job.sockets, own=place)
@@ -81,19 +74,42 @@ async def serve(job: Job, slot: int, place: int, parent: Connection) -> None:
     gc.collect()
     gc.freeze()  # what is loaded by now stays: the collector need not walk through it during requests
     cells.add((WORKERS,))
-    listener = Listener(app, job.settings.features, parent)
-    loop.add_reader(parent.fileno(), listener.hear)
+    listener = Listener(app, folders, parent)
+    listener.begin()
     listener.tell(Word.LISTENS, definitions.files)
     await stopped.wait()
-    if process is not None:
-        loop.remove_reader(process.sentinel)
-    loop.remove_reader(parent.fileno())
     await door.close()
     listener.tell(Word.CLOSING)
     await close(app, runner)
+    listener.end()
     cells.add((WORKERS,), -1)
-    if tracing is not None:
-        tracing.close()
+
+
+def stop_event() -> asyncio.Event:
+    """Set by SIGTERM, and by the end of the parent."""
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    if (parent := multiprocessing.parent_process()) is not None:
+
+        def stop() -> None:
+            loop.remove_reader(parent.sentinel)  # it stays readable
+            stopped.set()
+
+        loop.add_reader(parent.sentinel, stop)
+    return stopped
+
+
+def app_for(job: Job, definitions: Definitions, cells: Cells) -> web.Application:
+    store, limits = job.settings.store, job.settings.reader
+    return make_app(
+        definitions,
+        url=job.url,
+        region=store.region,
+        table=store.table,
+        limits=limits,
+        cells=cells,
+        tracing=start_tracing() if limits.traces else None,
+    )
 
 
 async def close(app: web.Application, runner: web.AppRunner) -> None:
@@ -103,8 +119,9 @@ async def close(app: web.Application, runner: web.AppRunner) -> None:
     """
     app[CURRENT].closing = True
     assert runner.server is not None
-    deadline = asyncio.get_running_loop().time() + LAST_REQUEST_SECONDS
-    while runner.server.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - aiohttp tells of none that ends
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LAST_REQUEST_SECONDS
+    while runner.server.connections and loop.time() < deadline:  # noqa: ASYNC110 - no event tells of one that ends
         await asyncio.sleep(LOOK_SECONDS)
     await runner.cleanup()
 
@@ -119,11 +136,17 @@ class Listener:
         self._one_at_a_time = asyncio.Lock()
         self._reloading: set[asyncio.Task[None]] = set()
 
-    def hear(self) -> None:
+    def begin(self) -> None:
+        asyncio.get_running_loop().add_reader(self._parent.fileno(), self._hear)
+
+    def end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._parent.fileno())
+
+    def _hear(self) -> None:
         try:
             word = self._parent.recv()
-        except EOFError:  # the parent is gone, which ends this worker by another way
-            asyncio.get_running_loop().remove_reader(self._parent.fileno())
+        except (EOFError, OSError):  # the parent is gone, which ends this worker too
+            self.end()
             return
         if word == Word.LEAVE:
             self._app[CURRENT].leaving = True

@@ -168,10 +168,14 @@ def start_reader(settings: Settings, runner: asyncio.Runner) -> Iterator[Callabl
 
     def start(definitions: Definitions, url: str = "", tracing: Tracing | None = None, **allowed: Any) -> Http:
         async def listen() -> TestClient[Any, Any]:
-            address = {"region": settings.store.region, "table": settings.store.table}
-            limits = replace(settings.reader, **allowed)
-            url_or_own = url or embedded.store_url(settings)
-            app = make_app(definitions, url=url_or_own, limits=limits, tracing=tracing, **address)
+            app = make_app(
+                definitions,
+                url=url or embedded.store_url(settings),
+                region=settings.store.region,
+                table=settings.store.table,
+                limits=replace(settings.reader, **allowed),
+                tracing=tracing,
+            )
             client: TestClient[Any, Any] = TestClient(TestServer(app))
             await client.start_server()
             return client

@@ -38,7 +38,7 @@ class Rankers:
         """Wait until so many more requests were answered, or one failed."""
         enough = self.answers.total() + more
         async with asyncio.timeout(60):
-            while self.answers.total() < enough and not self.failures:
+            while self.answers.total() < enough and not self.failures:  # noqa: ASYNC110 - rankers tell nobody
                 await asyncio.sleep(BETWEEN_SECONDS)
 
     async def _ask(self, *, forget: bool) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import multiprocessing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from aiohttp import web
@@ -15,14 +16,14 @@ from serving.operations.metrics import GAUGES
 from tests.serving.conftest import entity_keys
 from tests.serving.processes import served, until
 
-NOW = datetime.now(UTC).replace(microsecond=0)
+NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 ASKED = {"features": ["actor_activity:events_7d"], "entities": {"actor_id": ["a0", "a1", "a2"]}}
 STAGES = {"receive", "parse", "store", "decode", "on_demand", "write"}
 
 
 @pytest.fixture(autouse=True)
 def one_of_the_actors(store):
-    store.put(actor_activity, {"actor_id": "a0"}, {"events_7d": 7}, as_of=NOW)
+    store.put(actor_activity, {"actor_id": "a0"}, {"events_7d": 7}, as_of=NINE)
 
 
 @pytest.fixture
@@ -153,11 +154,12 @@ def test_refusals_for_want_of_a_place_are_counted_and_requests_at_once_end(store
 
 
 def test_watermarks_and_ages_of_views_are_told(store, start_reader, definitions):
-    store.push(actor_activity, watermark=NOW - timedelta(hours=1))
+    hour_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    store.push(actor_activity, watermark=hour_ago)
 
     told = samples_of(start_reader(definitions))
 
-    assert told["view_watermark_seconds", "actor_activity"] == (NOW - timedelta(hours=1)).timestamp()
+    assert told["view_watermark_seconds", "actor_activity"] == hour_ago.timestamp()
     assert told["view_age_seconds", "actor_activity"] == pytest.approx(3600, abs=60)
     assert told["store_readable",] == 1
     assert told["build_info", definitions.files, "0.1.0"] == 1
@@ -222,18 +224,17 @@ def test_no_count_is_lost_when_workers_are_killed(settings, store, tmp_path):
     health = 'tailrace_reader_requests_total{path="/health",status="200"}'
     with served(settings, tmp_path) as running:
         counts = []
-        for number in range(1, 4):
+        for killed in range(1, 4):
             for _ in range(10):
                 running.get("/health")
             counts.append(running.metric(health))
-            victim = running.workers()[0]
-            victim.kill()
-            until(lambda number=number: f"{number}.0" in ends_of(running) and len(running.workers()) == 2)
+            running.workers()[0].kill()
+            until(partial(has_lost, running, killed))
             counts.append(running.metric(health))
         until(lambda: running.metric("tailrace_reader_workers") == 2)
 
     assert counts == [10, 10, 20, 20, 30, 30]
 
 
-def ends_of(running):
-    return str(running.metric('tailrace_reader_worker_ends_total{exit_code="-9"}'))
+def has_lost(running, killed):
+    return running.metric('tailrace_reader_worker_ends_total{exit_code="-9"}') == killed and len(running.workers()) == 2

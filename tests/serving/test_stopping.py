@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.serving.processes import served, until
+from tests.serving.processes import PATIENCE_SECONDS, served, until
 from tests.serving.rankers import Rankers
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -19,7 +19,7 @@ def test_no_request_fails_while_workers_are_stopped_one_after_another(settings, 
                 await rankers.answered(100)
                 stopped = running.workers()[0]
                 stopped.terminate()
-                await asyncio.to_thread(until, lambda stopped=stopped: not stopped.is_running())
+                await asyncio.to_thread(stopped.wait, PATIENCE_SECONDS)
                 await asyncio.to_thread(until, lambda: running.metric("tailrace_reader_workers") == 2)
             await rankers.answered(100)
         return rankers
@@ -35,8 +35,8 @@ def test_no_request_fails_while_workers_are_stopped_one_after_another(settings, 
     assert running.errors == ""
 
 
-@pytest.mark.parametrize("times", range(3))
-def test_no_request_that_was_taken_fails_while_the_reader_is_stopped(settings, store, tmp_path, times):
+@pytest.mark.parametrize("again", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+def test_no_request_that_was_taken_fails_while_the_reader_is_stopped(settings, store, tmp_path, again):
     async def stop_all(running):
         async with Rankers(running.address).asking(kept=6) as rankers:
             await rankers.answered(200)
