@@ -65,8 +65,9 @@ def work(job: Job, slot: int, place: int, parent: Connection) -> None:
 
 async def serve(job: Job, slot: int, place: int, parent: Connection) -> None:
     stopped = stop_event()
-    cells, folders = Cells(job.board, slot), job.settings.features
-    app = app_for(job, definitions := load_definitions(folders), cells)
+    cells = Cells(job.board, slot)
+    definitions = load_definitions(job.settings.features)
+    app = app_for(job, definitions, cells)
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
     door = Door(runner, job.sockets, own=place)
@@ -74,7 +75,7 @@ async def serve(job: Job, slot: int, place: int, parent: Connection) -> None:
     gc.collect()
     gc.freeze()  # what is loaded by now stays: the collector need not walk through it during requests
     cells.add((WORKERS,))
-    listener = Listener(app, folders, parent)
+    listener = Listener(app, job.settings.features, parent)
     listener.begin()
     listener.tell(Word.LISTENS, definitions.files)
     await stopped.wait()

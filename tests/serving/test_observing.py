@@ -1,7 +1,13 @@
 """What is noted of each request: its id, its line in the log, its span, and whether its connection ends."""
 
+import http.server
+import json
 import os
 import re
+import sys
+import threading
+import urllib.request
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -9,11 +15,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from serving import ServingError, run
 from serving.current import CURRENT
 from serving.operations.access_log import LINES_KEPT, AccessLog
 from serving.operations.board import Board, Cells
 from serving.operations.tracing import Tracing
 from serving.trip import Trip
+from tests.serving.processes import served
 
 ASKED = {"features": ["actor_activity:events_7d"], "entities": {"actor_id": ["a0", "a1"]}}
 SERVICE = {"feature_service": "ranker", "entities": {"document_id": ["d0"], "actor_id": ["a0"]}}
@@ -136,3 +144,47 @@ def test_a_request_is_a_span_of_its_callers_trace_with_one_for_each_stage(store,
 
 def test_a_request_that_its_caller_does_not_sample_is_not_traced(store, spans):
     assert spans(SERVICE, traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00") == {}
+
+
+@pytest.fixture
+def collector():
+    """An address that takes spans, and what was sent there."""
+    received = []
+
+    class Collector(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", received
+        server.shutdown()
+
+
+def test_a_reader_sends_its_spans_where_the_environment_says(settings, store, tmp_path, collector, monkeypatch):
+    endpoint, received = collector
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "ranking-features")
+
+    with served(settings, tmp_path, workers=1, READER_OTEL="1") as running:
+        urllib.request.urlopen(
+            f"{running.address}/get-online-features", json.dumps(SERVICE).encode(), timeout=20
+        ).close()
+
+    [(path, body)] = received
+    assert path == "/v1/traces"
+    assert b"POST /get-online-features" in body
+    assert b"ranking-features" in body
+
+
+def test_traces_without_what_makes_them_are_refused_with_its_name(settings, store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    traced = replace(settings, reader=replace(settings.reader, traces=True))
+
+    with pytest.raises(ServingError, match="needs opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"):
+        run(traced, port=0, workers=1)
