@@ -31,7 +31,8 @@ class Current:
         return Engine(definitions, self._client, self._fetches, self._cells)
 
     async def __aenter__(self) -> "Current":
-        await self._begin(self.engine)
+        await self.engine.controls.refresh()
+        self._keep_fresh()
         return self
 
     async def __aexit__(
@@ -43,13 +44,13 @@ class Current:
         """Answer from other definitions, once what the store says of their views is known."""
         engine = self._make(definitions)
         engine.controls.go_on_from(self.engine.controls)
-        await self._stop_refreshing()
-        await self._begin(engine)
-
-    async def _begin(self, engine: Engine) -> None:
         await engine.controls.refresh()
+        await self._stop_refreshing()
         self.engine = engine
-        self._refreshing = asyncio.create_task(engine.controls.keep_fresh())
+        self._keep_fresh()
+
+    def _keep_fresh(self) -> None:
+        self._refreshing = asyncio.create_task(self.engine.controls.keep_fresh())
 
     async def _stop_refreshing(self) -> None:
         if self._refreshing is not None:

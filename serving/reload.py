@@ -33,7 +33,7 @@ def failure_of(folders: tuple[str, ...], *, unless: int) -> str:
 def try_out(folders: tuple[str, ...], told: Connection) -> None:
     try:
         load_definitions(folders)
-    except (DefinitionError, OSError) as error:
-        told.send(str(error) or type(error).__name__)
+    except DefinitionError as error:
+        told.send(str(error))
     else:
         told.send("")

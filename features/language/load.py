@@ -128,7 +128,8 @@ def fingerprint_of(folders: Iterable[str]) -> str:
     """16 hex digits that change when a file does, or its name."""
     digest = hashlib.sha256()
     for file in (file for folder in folders for file in files_of(folder)):
-        content = file.read_bytes()
+        with importing(file):
+            content = file.read_bytes()
         digest.update(f"{file.name} {len(content)} ".encode() + content)
     return digest.hexdigest()[:16]
 

@@ -29,6 +29,17 @@ def test_a_signal_to_the_parent_stops_all(reader_of_two, stop):
     assert reader_of_two.errors == ""
 
 
+def test_a_worker_that_hangs_keeps_no_new_connection_waiting(reader_of_two):
+    hanging, _ = reader_of_two.workers()
+    hanging.suspend()
+    try:
+        answers = [reader_of_two.get("/health") for _ in range(20)]  # each on a connection of its own
+    finally:
+        hanging.resume()
+
+    assert answers == [(200, {"status": "alive"})] * 20
+
+
 @pytest.mark.slow
 def test_a_dead_worker_is_started_again(reader_of_two):
     first, second = reader_of_two.workers()

@@ -1,7 +1,9 @@
 """New definitions are served after SIGHUP while rankers ask, and broken ones are not."""
 
 import asyncio
+import itertools
 import json
+import shutil
 import signal
 import urllib.error
 import urllib.request
@@ -10,7 +12,8 @@ from functools import partial
 
 import pytest
 
-from features.language import load_anew
+from features.language import load_definitions
+from serving.current import CURRENT
 from tests.serving.processes import served, until
 from tests.serving.rankers import Rankers
 
@@ -47,12 +50,15 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def define(folder):
+def define(folder, tmp_path):
     """Write the definitions, and give the view as it is defined then."""
+    numbers = itertools.count()
 
     def write(*, features=SCORE, more=1):
         (folder / "scores.py").write_text(DEFINED.format(features=features, more=more))
-        return load_anew(["shipped", str(folder)]).views["scores"]
+        copy = tmp_path / f"copy-{next(numbers)}"  # in a folder that is new to this process
+        shutil.copytree(folder, copy)
+        return load_definitions([str(copy)]).views["scores"]
 
     return write
 
@@ -148,3 +154,24 @@ def test_a_definition_that_never_loads_does_not_keep_the_reader_from_stopping(ru
     running.process.terminate()
 
     assert running.process.wait(20) == 0
+
+
+def test_what_is_known_of_a_view_stays_known_where_the_store_is_gone_during_a_reload(
+    store, behind, start_reader, definitions
+):
+    gone = False
+
+    async def hang_once_gone(*_):
+        if gone:
+            await asyncio.sleep(30)
+
+    store.push(definitions.views["actor_activity"], watermark=NINE)
+    reader = start_reader(definitions, behind(hang_once_gone).url)
+    current = reader.client.app[CURRENT]
+    before, gone = current.engine, True
+
+    reader.runner.run(current.use(definitions))
+
+    assert current.engine is not before
+    assert "did not answer" in current.engine.controls.failure
+    assert list(current.engine.controls.watermarks()) == ["actor_activity"]
