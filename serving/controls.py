@@ -64,6 +64,12 @@ class Controls:
             self._reading = asyncio.ensure_future(self.refresh())
         await asyncio.shield(self._reading)
 
+    async def close(self) -> None:
+        """Give up a reading that is under way."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
     def go_on_from(self, before: "Controls") -> None:
         """Take over what controls of other definitions know of the views that are in both."""
         self._controls = {view: control for view, control in before._controls.items() if view in self._views}

@@ -3,7 +3,6 @@
 import logging
 import math
 import multiprocessing
-import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -115,15 +114,11 @@ class Crew:
             log.error("worker %d goes on with definitions %s: %s", worker.process.pid, worker.definitions, text)
         else:
             worker.definitions = text
-            self._compare(worker, told=word == Word.RELOADED)
-
-    def _compare(self, worker: Worker, *, told: bool) -> None:
-        """Say which definitions serve, where that is news, or that a worker that just started has others."""
-        all_serve = {one.definitions for one in self.serving}
-        if told and len(all_serve) == 1:
-            say(f"serving definitions {worker.definitions}")
-        if not told and len(all_serve - {""}) > 1:
-            log.warning("worker %d found other definitions than those that serve; send SIGHUP", worker.process.pid)
+            served = {one.definitions for one in self.serving if one.definitions}
+            if word == Word.RELOADED and len(served) == 1:
+                log.info("all workers serve definitions %s", text)
+            if word == Word.LISTENS and len(served) > 1:
+                log.warning("worker %d found other definitions than those that serve; send SIGHUP", worker.process.pid)
 
     def _forget(self, worker: Worker) -> None:
         worker.process.join()
@@ -172,11 +167,6 @@ class Crew:
         log.warning("worker %d did not stop; killing it", worker.process.pid)
         worker.process.kill()
         worker.process.join()
-
-
-def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def board_for(workers: int) -> Board:

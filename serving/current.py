@@ -1,7 +1,6 @@
 """What a reader process answers with just now: an engine that other definitions replace, and whether it is on its way out."""
 
 import asyncio
-from types import TracebackType
 
 from aiohttp import web
 
@@ -35,10 +34,9 @@ class Current:
         self._keep_fresh()
         return self
 
-    async def __aexit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._stop_refreshing()
+        await self.engine.controls.close()
 
     async def use(self, definitions: Definitions) -> None:
         """Answer from other definitions, once what the store says of their views is known."""

@@ -8,6 +8,7 @@ from aiohttp import web
 
 WAITING = 1024  # connections that nobody has taken yet
 LOOK_SECONDS = 0.02
+TAKING_SECONDS = 1.0
 
 
 class Door:
@@ -22,6 +23,7 @@ class Door:
         self._site = web.SockSite(runner, sockets[own], backlog=WAITING)
         self._others = [one for place, one in enumerate(sockets) if place != own]
         self._is_open = True
+        self._taking: set[asyncio.Task[None]] = set()
         self._looking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -36,16 +38,25 @@ class Door:
         self._is_open = False
         await self._site.stop()
         if self._looking is not None:
-            await self._looking  # and not cancelled, which would lose a connection that it has just taken
+            await self._looking
+        if self._taking:
+            await asyncio.wait(self._taking, timeout=TAKING_SECONDS)
 
     async def _look(self) -> None:
-        loop, server = asyncio.get_running_loop(), self._runner.server
-        assert server is not None
         while self._is_open:
             await asyncio.sleep(LOOK_SECONDS)
             for one in self._others:
                 while connection := taken_from(one):
-                    await loop.connect_accepted_socket(server, connection)
+                    task = asyncio.create_task(self._take(connection))
+                    self._taking.add(task)
+                    task.add_done_callback(self._taking.discard)
+
+    async def _take(self, connection: socket.socket) -> None:
+        assert self._runner.server is not None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._runner.server, connection)
+        except OSError:  # the other side has gone meanwhile
+            connection.close()
 
 
 def taken_from(listening: socket.socket) -> socket.socket | None:

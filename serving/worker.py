@@ -27,6 +27,7 @@ IDLE_SECONDS = 75.0
 LAST_REQUEST_SECONDS = 2.0  # for each connection to send one more request, whose answer says that it is the last
 STOP_SECONDS = 5.0  # for requests under way
 LOOK_SECONDS = 0.02
+LOG_FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def work(job: Job, slot: int, place: int, parent: Connection) -> None:
     """
     for one in (signal.SIGINT, signal.SIGHUP):  # these reach the whole group; the parent passes on what they ask for
         signal.signal(one, signal.SIG_IGN)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
+    logging.basicConfig(format=LOG_FORMAT)
     uvloop.run(serve(job, slot, place, parent))
 
 

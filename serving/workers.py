@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -10,13 +11,13 @@ from typing import NamedTuple
 
 from features.language import load_definitions
 from online.embedded import store_url
-from serving.crew import PARENT_SLOT, Crew, CrewError, board_for, say
+from serving.crew import PARENT_SLOT, Crew, CrewError, board_for
 from serving.listening import AddressError, bound_sockets, take_no_more
 from serving.operations.board import Cells
 from serving.operations.metrics import RELOADS
 from serving.operations.tracing import TracingError, start_tracing
 from serving.reload import failure_of
-from serving.worker import Job, Word
+from serving.worker import LOG_FORMAT, Job, Word
 from settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1")
     """
     if workers < 1:
         raise ServingError(f"{workers} workers cannot serve; start at least 1")
+    logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)
     load_definitions(settings.features)  # a mistake in them is told here, once
     url = store_url(settings)
     try:
@@ -54,7 +56,8 @@ def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1")
                 crew.fill()
                 if crew.await_listening(told.stop):
                     address = f"http://{in_url(host)}:{sockets[0].getsockname()[1]}"
-                    say(f"serving features on {address} with {counted(workers)}")
+                    sys.stdout.write(f"serving features on {address} with {counted(workers)}\n")
+                    sys.stdout.flush()
                     attend(crew, told, cells, settings)
                     crew.tell(Word.LEAVE)
                     wait([told.stop], timeout=settings.reader.drain_seconds)  # a second signal ends it
