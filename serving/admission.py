@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from serving.operations.board import Cells
+from serving.operations.metrics import AT_ONCE, SHEDS
+
 PATIENCE_SECONDS = 0.01
 
 
@@ -14,8 +17,9 @@ class Overloaded(Exception):
 class Admission:
     """Places for `at_once` requests; the others wait, not for long, in the order in which they came."""
 
-    def __init__(self, at_once: int) -> None:
+    def __init__(self, at_once: int, cells: Cells) -> None:
         self._at_once = at_once
+        self._cells = cells
         self._places = asyncio.Semaphore(at_once)
 
     @asynccontextmanager
@@ -25,9 +29,12 @@ class Admission:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._places.acquire()
         except TimeoutError as error:
+            self._cells.add((SHEDS,))
             reason = f"{self._at_once} requests are being answered; try again, or start more workers"
             raise Overloaded(reason) from error
+        self._cells.add((AT_ONCE,))
         try:
             yield
         finally:
+            self._cells.add((AT_ONCE,), -1)
             self._places.release()

@@ -12,9 +12,13 @@ from serving.access.guard import GUARD, Guard, admit, check_read
 from serving.admission import Admission
 from serving.answers.negotiate import SMALLEST, WRITERS, encoding_of, form_of, packed
 from serving.budget import deadline_of
-from serving.engine import Engine
+from serving.current import CURRENT, Current
 from serving.errors import as_json, tell_errors
-from serving.fetch import Fetches
+from serving.operations.access_log import AccessLog
+from serving.operations.board import Board, Cells
+from serving.operations.exposition import exposed
+from serving.operations.observe import TRIP, count_answer, observing
+from serving.operations.tracing import Tracing
 from serving.request import BadRequest, parse_request
 from settings import ReaderSettings
 
@@ -22,53 +26,75 @@ BODY_BYTES = 2**20
 BODY_SECONDS = 5.0  # for a body to arrive; a slow client holds nothing for longer
 
 ADMISSION = web.AppKey("ADMISSION", Admission)
-ENGINE = web.AppKey("ENGINE", Engine)
+CELLS = web.AppKey("CELLS", Cells)
 LIMITS = web.AppKey("LIMITS", ReaderSettings)
 
 
 def make_app(
-    definitions: Definitions, *, url: str, region: str, table: str, limits: ReaderSettings, local: bool
+    definitions: Definitions,
+    *,
+    url: str,
+    region: str,
+    table: str,
+    limits: ReaderSettings,
+    local: bool,
+    cells: Cells | None = None,
+    tracing: Tracing | None = None,
 ) -> web.Application:
     """The reader over the store at `url`; it starts whether or not the store can be read.
 
     It answers those whom `limits.access` names or, where it is `local`, everybody.
+    `cells` are where this process counts, on a board with the other ones'; `tracing` is closed with the reader.
     """
+    cells = cells or Cells(Board(1))
+    log = AccessLog(limits.access_log, cells)
 
     async def store(app: web.Application) -> AsyncIterator[None]:
-        async with open_store(url=url, region=region, table=table) as client:
-            app[ENGINE] = engine = Engine(definitions, client, Fetches(client, cache_seconds=limits.cache_seconds))
-            await engine.controls.refresh()
-            refreshing = asyncio.create_task(engine.controls.keep_fresh())
+        async with (
+            open_store(url=url, region=region, table=table) as client,
+            Current(definitions, client, cells, cache_seconds=limits.cache_seconds) as now,
+        ):
+            app[CURRENT] = now
             yield
-            refreshing.cancel()
-            await asyncio.gather(refreshing, return_exceptions=True)
 
-    app = web.Application(middlewares=[tell_errors, admit], client_max_size=BODY_BYTES)
-    app[LIMITS], app[ADMISSION] = limits, Admission(limits.at_once)
+    async def told(_: web.Application) -> AsyncIterator[None]:
+        with log:
+            yield
+        if tracing is not None:
+            tracing.close()
+
+    app = web.Application(middlewares=[observing(cells, log, tracing), tell_errors, admit], client_max_size=BODY_BYTES)
+    app[CELLS], app[LIMITS], app[ADMISSION] = cells, limits, Admission(limits.at_once, cells)
     app[GUARD] = guard = Guard(limits.access, local=local)
-    app.cleanup_ctx.append(guard.keep_fresh)
-    app.cleanup_ctx.append(store)
+    app.cleanup_ctx.extend([told, guard.keep_fresh, store])
     app.router.add_post("/get-online-features", get_online_features)
     app.router.add_get("/health", health)
     app.router.add_get("/ready", ready)
     app.router.add_get("/features", features)
     app.router.add_get("/openapi.json", openapi)
+    app.router.add_get("/metrics", metrics)
     return app
 
 
 async def get_online_features(request: web.Request) -> web.Response:
-    deadline = deadline_of(request.headers, default_ms=request.app[LIMITS].budget_ms)
+    app, trip = request.app, request[TRIP]
+    deadline = deadline_of(request.headers, default_ms=app[LIMITS].budget_ms)
     form = form_of(request.headers.get("Accept", ""))
     encoding = encoding_of(request.headers.get("Accept-Encoding", ""))
     body = await body_of(request)
-    async with request.app[ADMISSION].place():
-        asked, engine = parse_request(body), request.app[ENGINE]
-        check_read(request, asked, engine.readable)
-        answer = WRITERS[form](await engine.answer(asked, deadline=deadline))
+    async with app[ADMISSION].place():
+        trip.end("receive")
+        engine, trip.asked = app[CURRENT].engine, parse_request(body)
+        check_read(request, trip.asked, engine.readable)
+        answer = await engine.answer(trip.asked, deadline=deadline, trip=trip)
+        written = WRITERS[form](answer)
         headers = {"Content-Type": form, "Vary": "Accept, Accept-Encoding"}
-        if encoding == "identity" or len(answer) < SMALLEST:
-            return web.Response(body=answer, headers=headers)
-        return web.Response(body=await packed(answer, encoding), headers=headers | {"Content-Encoding": encoding})
+        if encoding != "identity" and len(written) >= SMALLEST:
+            written = await packed(written, encoding)
+            headers["Content-Encoding"] = encoding
+        trip.end("write")
+        count_answer(app[CELLS], trip, answer)
+        return web.Response(body=written, headers=headers)
 
 
 async def body_of(request: web.Request) -> bytes:
@@ -86,16 +112,30 @@ async def health(_: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    controls = request.app[ENGINE].controls
-    await controls.refresh()
+    current = request.app[CURRENT]
+    controls = current.engine.controls
+    await controls.be_fresh()
     unready = controls.unready()
-    answer = {"ready": not unready, "store": controls.failure or "answers", "views": unready}
-    return as_json(orjson.dumps(answer), status=503 if unready else 200)
+    is_ready = not unready and not current.leaving
+    answer = {
+        "ready": is_ready,
+        "store": controls.failure or "answers",
+        "views": unready,
+        "definitions": current.engine.definitions.files,
+        "stopping": current.leaving,
+    }
+    return as_json(orjson.dumps(answer), status=200 if is_ready else 503)
 
 
 async def features(request: web.Request) -> web.Response:
-    return as_json(request.app[ENGINE].catalogue)
+    return as_json(request.app[CURRENT].engine.catalogue)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    board, engine, accept = request.app[CELLS].board, request.app[CURRENT].engine, request.headers.get("Accept", "")
+    body, content_type = await asyncio.to_thread(exposed, board, engine, accept=accept)  # milliseconds, with many views
+    return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 async def openapi(request: web.Request) -> web.Response:
-    return as_json(request.app[ENGINE].openapi)
+    return as_json(request.app[CURRENT].engine.openapi)

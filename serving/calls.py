@@ -6,6 +6,8 @@ from collections import deque
 import orjson
 
 from online.wire import Json, StoreClient, StoreError
+from serving.operations.board import Cells
+from serving.operations.metrics import STORE_READS
 
 SHARE = 0.1
 AT_FIRST = 5.0  # calls, so that a connection that broke while idle costs no answer
@@ -51,8 +53,9 @@ class CallTimes:
 class Calls:
     """Calls operations of the store."""
 
-    def __init__(self, client: StoreClient) -> None:
+    def __init__(self, client: StoreClient, cells: Cells) -> None:
         self.extra = ExtraCalls()
+        self._cells = cells
         self._client = client
         self._times = CallTimes()
 
@@ -64,6 +67,7 @@ class Calls:
         try:
             await asyncio.wait(tasks, timeout=self._times.long)
             if not tasks[0].done() and self.extra.spend():
+                self._cells.add((STORE_READS, "hedge"))
                 tasks.append(asyncio.ensure_future(self._client.send(operation, body)))
             answer = await (first_success(tasks) if len(tasks) > 1 else tasks[0])
         finally:

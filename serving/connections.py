@@ -1,6 +1,7 @@
 """Connections of clients that are slow: each has its time, and those that have not said anything yet are few."""
 
 import asyncio
+import socket
 from ssl import SSLContext
 from typing import cast
 
@@ -86,30 +87,36 @@ class Careful(asyncio.Protocol):
 
 
 class CarefulSite(web.BaseSite):
-    """Listens on a shared port, with such connections."""
+    """Listens on a socket, with such connections; those that were accepted elsewhere it takes as well."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int, *, tls: SSLContext | None) -> None:
-        super().__init__(runner, ssl_context=tls)
+    def __init__(
+        self, runner: web.AppRunner, listening: socket.socket, *, tls: SSLContext | None, backlog: int = 128
+    ) -> None:
+        super().__init__(runner, ssl_context=tls, backlog=backlog)
         self._app_runner = runner
-        self._address = host, port
+        self._listening = listening
+        self._handshake_seconds = HEADER_SECONDS if tls else None
         self._silent: dict[Careful, None] = {}
 
     @property
     def name(self) -> str:
-        host, port = self._address
+        host, port, *_ = self._listening.getsockname()
         return f"{host} port {port}"
 
     async def start(self) -> None:
         await super().start()
-        host, port = self._address
         self._server = await asyncio.get_running_loop().create_server(
             self._connection,
-            host,
-            port,
+            sock=self._listening,
             ssl=self._ssl_context,
-            ssl_handshake_timeout=HEADER_SECONDS if self._ssl_context else None,
+            ssl_handshake_timeout=self._handshake_seconds,
             backlog=self._backlog,
-            reuse_port=True,
+        )
+
+    async def take(self, accepted: socket.socket) -> None:
+        """Raises `OSError` where the other side has gone, or does not speak TLS where it should."""
+        await asyncio.get_running_loop().connect_accepted_socket(
+            self._connection, accepted, ssl=self._ssl_context, ssl_handshake_timeout=self._handshake_seconds
         )
 
     def _connection(self) -> Careful:

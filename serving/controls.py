@@ -11,9 +11,12 @@ from features.language import DIRECT, Definitions, FeatureView
 from online.codec import Codec
 from online.control import Control, read_controls
 from online.wire import StoreClient, StoreError
+from serving.operations.board import Cells
+from serving.operations.metrics import UNREADABLE
 
 REFRESH_SECONDS = 1.0
 READ_SECONDS = 2.0
+FRESH_SECONDS = 1.0  # for which a probe takes what is known
 
 log = logging.getLogger(__name__)
 
@@ -21,14 +24,15 @@ log = logging.getLogger(__name__)
 class Controls:
     """The control items of all views, read again every second, and the codecs for the schemas they told of.
 
-    `failure` says why the last reading failed, and is empty where it did not. `unreadable` counts, by view, values
-    that were answered as not found because their schema is unknown or they are damaged.
+    `failure` says why the last reading failed, and is empty where it did not.
     """
 
-    def __init__(self, client: StoreClient, definitions: Definitions) -> None:
+    def __init__(self, client: StoreClient, definitions: Definitions, cells: Cells) -> None:
         self.failure = "the control items have not been read yet"
-        self.unreadable: Counter[str] = Counter()
-        self._reported: Counter[str] = Counter()
+        self._unreported: Counter[str] = Counter()
+        self._reading: asyncio.Task[None] | None = None
+        self._read_at = -REFRESH_SECONDS  # in the event loop's time
+        self._cells = cells
         self._client = client
         self._views = definitions.views
         self._controls: dict[str, Control] = {}
@@ -47,8 +51,30 @@ class Controls:
         """Read the control items again and again, until cancelled."""
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            await self.refresh()
+            await self._share_reading()
             self._report_unreadable()
+
+    async def be_fresh(self) -> None:
+        """Have what is known at most a second old; however many ask, the store is read once."""
+        if asyncio.get_running_loop().time() - self._read_at >= FRESH_SECONDS:
+            await self._share_reading()
+
+    async def _share_reading(self) -> None:
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.ensure_future(self.refresh())
+        await asyncio.shield(self._reading)
+
+    async def close(self) -> None:
+        """Give up a reading that is under way."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
+    def go_on_from(self, before: "Controls") -> None:
+        """Take over what controls of other definitions know of the views that are in both."""
+        self._controls = {view: control for view, control in before._controls.items() if view in self._views}
+        for view in self._views.keys() & before._views.keys():
+            self._codecs[view] = before._codecs[view] | self._codecs[view]
 
     async def refresh(self) -> None:
         """Read the control items; where the store cannot be read, keep those read last and say so in `failure`."""
@@ -67,6 +93,7 @@ class Controls:
             self.failure = f"the online store did not answer within {READ_SECONDS:g} s"
         except (KeyError, TypeError, ValueError) as error:
             self.failure = f"a control item cannot be understood, {type(error).__name__}: {error}; upgrade this reader"
+        self._read_at = asyncio.get_running_loop().time()
         if self.failure and self.failure != before:
             log.warning("control items: %s", self.failure)
 
@@ -77,6 +104,10 @@ class Controls:
             await self.refresh()
             if not self.failure:
                 self._unknown |= {(view, one) for _, one in new if one not in self._codecs[view]}
+
+    def watermarks(self) -> dict[str, int]:
+        """Of the views that have one, in microseconds since 1970."""
+        return {view: one.watermark for view, one in self._controls.items() if one.watermark is not None}
 
     def told(self, view: str, *, now: int) -> dict[str, Any]:
         """What an answer says of a view; `now` is microseconds since 1970."""
@@ -114,7 +145,13 @@ class Controls:
             return f"pushed under schema {pushed}, defined with {view.fingerprint}; {again}"
         return ""
 
+    def count_unreadable(self, view: str, values: int) -> None:
+        """Count values that were answered as not found: their schema is unknown, or they are damaged."""
+        if values:
+            self._unreported[view] += values
+            self._cells.add((UNREADABLE, view), values)
+
     def _report_unreadable(self) -> None:
-        for view, count in (self.unreadable - self._reported).items():
+        for view, count in self._unreported.items():
             log.warning("view %s: %d more values were unreadable and answered as not found", view, count)
-        self._reported = self.unreadable.copy()
+        self._unreported.clear()

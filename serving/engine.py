@@ -13,29 +13,32 @@ from serving.controls import Controls
 from serving.fetch import Fetches
 from serving.on_demand import compute
 from serving.openapi import described
+from serving.operations.board import Cells
 from serving.plan import Planner
 from serving.read import Reader
 from serving.request import FeatureRequest
+from serving.trip import Trip
 
 
 class Engine:
     """Plans requests, reads what they need and computes what is on demand."""
 
-    def __init__(self, definitions: Definitions, client: StoreClient, fetches: Fetches) -> None:
+    def __init__(self, definitions: Definitions, client: StoreClient, fetches: Fetches, cells: Cells) -> None:
         self.definitions = definitions
-        self.controls = Controls(client, definitions)
+        self.controls = Controls(client, definitions, cells)
         self.readable = ReadRules(definitions)
-        self.catalogue = orjson.dumps(catalogue(definitions))
+        self.catalogue = orjson.dumps({"definitions": definitions.files} | catalogue(definitions))
         self.openapi = orjson.dumps(described(definitions))
         self._planner = Planner(definitions)
         self._reader = Reader(fetches, self.controls)
 
-    async def answer(self, asked: FeatureRequest, *, deadline: float) -> Answer:
+    async def answer(self, asked: FeatureRequest, *, deadline: float, trip: Trip) -> Answer:
         """Raises `BadRequest`, `ItemKeyError`, `StoreError` and `OnDemandError`; `deadline` is in the loop's time."""
         now = time.time_ns() // 1000
         plan = self._planner.plan(asked)
-        columns = await self._reader.read(plan, asked, now=now, deadline=deadline)
+        columns = await self._reader.read(plan, asked, now=now, deadline=deadline, trip=trip)
         for feature in plan.on_demand:
             columns[feature.name] = compute(feature, columns, now=now)
+        trip.end("on_demand")
         views = {view: self.controls.told(view, now=now) for view in plan.wanted}
         return Answer(asked=asked, plan=plan, columns=columns, views=views)

@@ -9,6 +9,8 @@ from online.items import KEYS_PER_READ, Item, read_request, told_by
 from online.wire import StoreClient, StoreError, delay_after, is_transient
 from serving.cache import Cache
 from serving.calls import Calls
+from serving.operations.board import Board, Cells
+from serving.operations.metrics import STORE_KEYS, STORE_READS
 
 Views = tuple[str, ...]
 
@@ -57,9 +59,10 @@ class Fetch:
 class Fetches:
     """Reads items for all requests of one process."""
 
-    def __init__(self, client: StoreClient, *, cache_seconds: float = 0.0) -> None:
+    def __init__(self, client: StoreClient, cells: Cells | None = None, *, cache_seconds: float = 0.0) -> None:
         self._cache = Cache(cache_seconds)
-        self._calls = Calls(client)
+        self._cells = cells or Cells(Board(1))
+        self._calls = Calls(client, self._cells)
         self._table = client.table
         self._under_way: dict[Views, dict[str, Fetch]] = {}
 
@@ -103,9 +106,11 @@ class Fetches:
 
     async def _read(self, views: Views, fetch: Fetch) -> None:
         self._calls.extra.earn()
+        self._cells.add((STORE_KEYS,), len(fetch.keys))
         asked, attempt = fetch.keys, 1
         while True:
             read_at = time.monotonic()
+            self._cells.add((STORE_READS, "first" if attempt == 1 else "retry"))
             try:
                 answer = await self._calls.call(
                     "BatchGetItem", read_request(self._table, asked, views, consistent=False)

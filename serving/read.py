@@ -17,6 +17,7 @@ from serving.decode import decoded, decoded_apart
 from serving.fetch import Fetched, Fetches
 from serving.plan import ItemGroup, Plan
 from serving.request import FeatureRequest
+from serving.trip import Trip
 
 NO_VALUE = {"B": ""}
 DAMAGED = "AA=="  # stands for an attribute that is no binary: a value that no codec can read
@@ -29,7 +30,9 @@ class Reader:
         self._fetches = fetches
         self._controls = controls
 
-    async def read(self, plan: Plan, asked: FeatureRequest, *, now: int, deadline: float) -> dict[str, Column]:
+    async def read(
+        self, plan: Plan, asked: FeatureRequest, *, now: int, deadline: float, trip: Trip
+    ) -> dict[str, Column]:
         """The columns of a plan by `view:feature`, on-demand ones not among them.
 
         `now` is microseconds since 1970, `deadline` when the store has to have told, in the event loop's time.
@@ -37,7 +40,9 @@ class Reader:
         """
         keys = {group.views: keys_of(group, asked) for group in plan.groups}
         places = {views: places_of(own) for views, own in keys.items()}
+        trip.end("parse")
         fetched = await self._fetches.fetch(places, deadline=deadline)
+        trip.end("store")
         columns: dict[str, Column] = {}
         for views, own in keys.items():
             rows = rows_of(own, places[views], count=asked.rows)
@@ -47,6 +52,7 @@ class Reader:
                 outdated = self._controls.is_outdated(view, now=now)
                 for feature, column in zip(plan.wanted[view], read, strict=True):
                     columns[f"{view}:{feature.name}"] = too_old(column) if outdated else column
+        trip.end("decode")
         return columns
 
     async def _columns_of(
@@ -63,7 +69,7 @@ class Reader:
                 async with asyncio.timeout_at(deadline):
                     await self._controls.learn(view, fingerprints(values))
             columns, unreadable = decoded_apart(self._controls.known_codecs(view), values, features)
-            self._controls.unreadable[view] += unreadable
+            self._controls.count_unreadable(view, unreadable)
         return fanned_out(columns, at)
 
 

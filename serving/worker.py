@@ -1,24 +1,47 @@
-"""One reader process: an event loop that listens on the shared port until it is told to stop."""
+"""One reader process: an event loop that answers requests until it is told to stop."""
 
 import asyncio
 import gc
 import logging
 import multiprocessing
 import signal
+import socket
 from dataclasses import dataclass
+from enum import StrEnum
 from multiprocessing.connection import Connection
 
 import uvloop
 from aiohttp import web
 
-from features.language import load_definitions
+from features.language import DefinitionError, Definitions, load_anew, load_definitions
 from serving.access import audit
 from serving.app import make_app
-from serving.connections import IDLE_SECONDS, LINGER_SECONDS, CarefulSite
+from serving.connections import IDLE_SECONDS, LINGER_SECONDS
+from serving.current import CURRENT
+from serving.door import Door
+from serving.operations.board import Board, Cells
+from serving.operations.metrics import WORKERS
+from serving.operations.tracing import start_tracing
 from serving.tls import tls_context
 from settings import Settings
 
+LAST_REQUEST_SECONDS = 2.0  # for each connection to send one more request, whose answer says that it is the last
 STOP_SECONDS = 5.0  # for requests under way
+LOOK_SECONDS = 0.02
+LOG_FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
+
+log = logging.getLogger(__name__)
+
+
+class Word(StrEnum):
+    """What the parent and a worker tell each other, with a text that says more."""
+
+    LISTENS = "listens"  # from the worker, with the fingerprint of its definitions
+    CLOSING = "closing"  # it takes no more connections
+    RELOADED = "reloaded"  # with the new fingerprint
+    KEPT = "kept"  # it could not reload, with the reason
+    RELOAD = "reload"  # from the parent
+    LEAVE = "leave"  # say that you are not ready
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,28 +50,28 @@ class Job:
 
     settings: Settings
     url: str
-    host: str
-    port: int
     local: bool
+    sockets: tuple[socket.socket, ...]
+    board: Board
 
 
-def work(job: Job, listening: Connection) -> None:
-    """Serve until SIGTERM, or until the parent is gone; sends a byte through `listening` once it listens."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
+def work(job: Job, slot: int, place: int, parent: Connection) -> None:
+    """Serve until SIGTERM, or until the parent is gone.
+
+    `slot` is where on the board this worker counts, `place` which of the sockets is its own.
+    """
+    for one in (signal.SIGINT, signal.SIGHUP):  # these reach the whole group; the parent passes on what they ask for
+        signal.signal(one, signal.SIG_IGN)
+    logging.basicConfig(format=LOG_FORMAT)
     audit.write_lines()
-    uvloop.run(serve(job, listening))
+    uvloop.run(serve(job, slot, place, parent))
 
 
-async def serve(job: Job, listening: Connection) -> None:
-    stopped = asyncio.Event()
-    loop, parent = asyncio.get_running_loop(), multiprocessing.parent_process()
-    loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    if parent is not None:
-        loop.add_reader(parent.sentinel, stopped.set)
-    store = job.settings.store
-    definitions, limits = load_definitions(job.settings.features), job.settings.reader
-    app = make_app(definitions, url=job.url, region=store.region, table=store.table, limits=limits, local=job.local)
+async def serve(job: Job, slot: int, place: int, parent: Connection) -> None:
+    stopped = stop_event()
+    cells = Cells(job.board, slot)
+    definitions = load_definitions(job.settings.features)
+    app = app_for(job, definitions, cells)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -57,12 +80,106 @@ async def serve(job: Job, listening: Connection) -> None:
         shutdown_timeout=STOP_SECONDS,
     )
     await runner.setup()
-    await CarefulSite(runner, job.host, job.port, tls=tls_context(limits.tls)).start()
+    door = Door(runner, job.sockets, own=place, tls=tls_context(job.settings.reader.tls))
+    await door.open()
     gc.collect()
     gc.freeze()  # what is loaded by now stays: the collector need not walk through it during requests
-    listening.send_bytes(b".")
-    listening.close()
+    cells.add((WORKERS,))
+    listener = Listener(app, job.settings.features, parent)
+    listener.begin()
+    listener.tell(Word.LISTENS, definitions.files)
     await stopped.wait()
-    if parent is not None:
-        loop.remove_reader(parent.sentinel)
+    await door.close()
+    listener.tell(Word.CLOSING)
+    await close(app, runner)
+    listener.end()
+    cells.add((WORKERS,), -1)
+
+
+def stop_event() -> asyncio.Event:
+    """Set by SIGTERM, and by the end of the parent."""
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    if (parent := multiprocessing.parent_process()) is not None:
+
+        def stop() -> None:
+            loop.remove_reader(parent.sentinel)  # it stays readable
+            stopped.set()
+
+        loop.add_reader(parent.sentinel, stop)
+    return stopped
+
+
+def app_for(job: Job, definitions: Definitions, cells: Cells) -> web.Application:
+    store, limits = job.settings.store, job.settings.reader
+    return make_app(
+        definitions,
+        url=job.url,
+        region=store.region,
+        table=store.table,
+        limits=limits,
+        local=job.local,
+        cells=cells,
+        tracing=start_tracing() if limits.traces else None,
+    )
+
+
+async def close(app: web.Application, runner: web.AppRunner) -> None:
+    """Answer what is asked on open connections, and end each with its next answer.
+
+    A client learns from that answer that the connection ends. One that sends nothing for a while finds it closed.
+    """
+    app[CURRENT].closing = True
+    assert runner.server is not None
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LAST_REQUEST_SECONDS
+    while runner.server.connections and loop.time() < deadline:  # noqa: ASYNC110 - no event tells of one that ends
+        await asyncio.sleep(LOOK_SECONDS)
     await runner.cleanup()
+
+
+class Listener:
+    """Does what the parent tells this worker."""
+
+    def __init__(self, app: web.Application, folders: tuple[str, ...], parent: Connection) -> None:
+        self._app = app
+        self._folders = folders
+        self._parent = parent
+        self._one_at_a_time = asyncio.Lock()
+        self._reloading: set[asyncio.Task[None]] = set()
+
+    def begin(self) -> None:
+        asyncio.get_running_loop().add_reader(self._parent.fileno(), self._hear)
+
+    def end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._parent.fileno())
+
+    def _hear(self) -> None:
+        try:
+            word = self._parent.recv()
+        except (EOFError, OSError):  # the parent is gone, which ends this worker too
+            self.end()
+            return
+        if word == Word.LEAVE:
+            self._app[CURRENT].leaving = True
+        elif word == Word.RELOAD:
+            task = asyncio.create_task(self._reload())
+            self._reloading.add(task)
+            task.add_done_callback(self._reloading.discard)
+
+    async def _reload(self) -> None:
+        try:
+            async with self._one_at_a_time:
+                # In a thread, because files are read and compiled: requests go on meanwhile.
+                definitions = await asyncio.to_thread(load_anew, self._folders)
+                await self._app[CURRENT].use(definitions)
+        except DefinitionError as error:
+            self.tell(Word.KEPT, str(error))
+        else:
+            self.tell(Word.RELOADED, definitions.files)
+
+    def tell(self, word: Word, text: str = "") -> None:
+        try:
+            self._parent.send((word, text))
+        except OSError:
+            log.debug("the parent is gone and does not hear %s", word)

@@ -2,6 +2,7 @@
 
 from settings.environment import CHECKOUT, SettingsError, read_settings
 from settings.model import (
+    AccessLogging,
     AccessSettings,
     IssuerSettings,
     LocalSettings,
@@ -17,6 +18,7 @@ from settings.submit import submit_options
 
 __all__ = [
     "CHECKOUT",
+    "AccessLogging",
     "AccessSettings",
     "IssuerSettings",
     "LocalSettings",

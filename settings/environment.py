@@ -8,8 +8,10 @@ from typing import TypeVar
 
 from settings.loopback import comes_unchanged
 from settings.model import (
+    ACCESS_LOGGING,
     SCOPES,
     WRITES,
+    AccessLogging,
     AccessSettings,
     IssuerSettings,
     LocalSettings,
@@ -59,6 +61,9 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_READER_JWKS": "",
     "TAILRACE_READER_TLS_CERT": "",
     "TAILRACE_READER_TLS_KEY": "",
+    "TAILRACE_READER_ACCESS_LOG": "refused",
+    "TAILRACE_READER_DRAIN_SECONDS": "0",
+    "TAILRACE_READER_OTEL": "0",
     "TAILRACE_AIRFLOW_PORT": "8080",
     "TAILRACE_READER_PORT": "6566",
     "TAILRACE_READER_WORKERS": "1",
@@ -109,6 +114,9 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             cache_seconds=positive_or_never("TAILRACE_READER_CACHE_SECONDS", value),
             access=access(value),
             tls=tls(value),
+            access_log=access_logging(value["TAILRACE_READER_ACCESS_LOG"]),
+            drain_seconds=positive_or_never("TAILRACE_READER_DRAIN_SECONDS", value),
+            traces=switch("TAILRACE_READER_OTEL", value),
         ),
         local=LocalSettings(
             airflow_port=port("TAILRACE_AIRFLOW_PORT", value),
@@ -178,6 +186,20 @@ def scope(text: str) -> Scope:
         if text == known:
             return known
     raise SettingsError(f"TAILRACE_APPLICATION_PER={text} is no part of a refresh; it takes {' or '.join(SCOPES)}")
+
+
+def access_logging(text: str) -> AccessLogging:
+    for known in ACCESS_LOGGING:
+        if text == known:
+            return known
+    told = " or ".join(ACCESS_LOGGING)
+    raise SettingsError(f"TAILRACE_READER_ACCESS_LOG={text} is no choice of requests; it takes {told}")
+
+
+def switch(name: str, value: Mapping[str, str]) -> bool:
+    if value[name] not in {"0", "1"}:
+        raise SettingsError(f"{name}={value[name]} is neither on nor off; it takes 1 or 0")
+    return value[name] == "1"
 
 
 def positive(name: str, value: Mapping[str, str], *, number: type[N]) -> N:

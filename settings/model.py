@@ -10,6 +10,9 @@ WRITES: tuple[Writes, ...] = get_args(Writes)
 Scope = Literal["layer", "view"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
+AccessLogging = Literal["off", "refused", "all"]
+ACCESS_LOGGING: tuple[AccessLogging, ...] = get_args(AccessLogging)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SparkSettings:
@@ -87,6 +90,8 @@ class ReaderSettings:
 
     `cache_seconds` is how old an item may be that is answered without asking the store; 0 asks always.
     `access` says whom it answers, `tls` with which certificate; None is plain HTTP.
+    `access_log` says which requests are logged, `drain_seconds` how long the reader says that it is not ready before it
+    stops, `traces` whether OpenTelemetry is told of requests.
     """
 
     budget_ms: float
@@ -94,6 +99,9 @@ class ReaderSettings:
     cache_seconds: float
     access: AccessSettings
     tls: TlsSettings | None
+    access_log: AccessLogging
+    drain_seconds: float
+    traces: bool
 
 
 @dataclass(frozen=True, kw_only=True)

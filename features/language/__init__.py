@@ -4,7 +4,7 @@ from contracts.tables import Column as Feature
 from contracts.tables import Type
 from features.language.aggregation import Count, Distinct, First, Last, NewestIs, Sum
 from features.language.entity import Entity
-from features.language.load import Definitions, load_definitions
+from features.language.load import Definitions, load_anew, load_definitions
 from features.language.on_demand import OnDemandFeature, on_demand
 from features.language.problem import DefinitionError
 from features.language.service import FeatureService
@@ -29,6 +29,7 @@ __all__ = [
     "Sum",
     "Type",
     "Window",
+    "load_anew",
     "load_definitions",
     "on_demand",
 ]

@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
@@ -19,6 +19,7 @@ from features.language.service import FeatureService
 from features.language.view import BATCH, FeatureView
 
 SHIPPED = "shipped"
+PREFIX = "definitions_"  # of the names of modules that are no part of a package
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent
 
 Definition = TypeVar("Definition", FeatureView, OnDemandFeature, FeatureService)
@@ -26,11 +27,15 @@ Definition = TypeVar("Definition", FeatureView, OnDemandFeature, FeatureService)
 
 @dataclass(frozen=True, kw_only=True)
 class Definitions:
-    """All definitions, by name; `views` has every view behind the finer ones it counts rows of."""
+    """All definitions, by name; `views` has every view behind the finer ones it counts rows of.
+
+    `files` is a fingerprint of the files that they were loaded from.
+    """
 
     views: dict[str, FeatureView]
     on_demand: dict[str, OnDemandFeature]
     services: dict[str, FeatureService]
+    files: str = ""
 
     @property
     def batch_views(self) -> dict[str, FeatureView]:
@@ -69,11 +74,12 @@ class Definitions:
         return hashlib.sha256(" ".join([view.definition_fingerprint, *finer]).encode()).hexdigest()[:16]
 
 
-def load_definitions(folders: Iterable[str] = (SHIPPED,)) -> Definitions:
+def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
     """Load the definitions of several folders, `shipped` standing for the ones in this package.
 
     Raises `DefinitionError` naming the file, the view and the field where one cannot be used.
     """
+    fingerprint = fingerprint_of(folders)
     modules = [module for folder in folders for module in modules_of(folder)]
     files: dict[int, str | None] = {}
     views = by_name(FeatureView, modules, files)
@@ -90,22 +96,64 @@ def load_definitions(folders: Iterable[str] = (SHIPPED,)) -> Definitions:
     for service in services.values():
         with naming(files[id(service)]):
             check.check_service(service, views, on_demand)
-    return Definitions(views=finer_first(views), on_demand=on_demand, services=services)
+    return Definitions(views=finer_first(views), on_demand=on_demand, services=services, files=fingerprint)
 
 
-def modules_of(folder: str) -> Iterator[ModuleType]:
+def load_anew(folders: Collection[str] = (SHIPPED,)) -> Definitions:
+    """Load definitions whose files may have changed since this process loaded them.
+
+    Raises `DefinitionError` as `load_definitions` does; what was loaded before stays in use then.
+    """
+    before = {name: module for name, module in sys.modules.items() if is_definition(name)}
+    for name in before:
+        del sys.modules[name]
+    importlib.invalidate_caches()  # a file that is new in a folder that was already looked at
+    try:
+        return load_definitions(folders)
+    except DefinitionError:
+        for name in [name for name in sys.modules if is_definition(name)]:
+            del sys.modules[name]
+        sys.modules.update(before)
+        raise
+
+
+def is_definition(module: str) -> bool:
+    """Whether a module is one of the files that define features, and not one of the language."""
+    language = __name__.rpartition(".")[0]
+    shipped = module.startswith("features.") and module != language and not module.startswith(f"{language}.")
+    return shipped or module.startswith(PREFIX)
+
+
+def fingerprint_of(folders: Iterable[str]) -> str:
+    """16 hex digits that change when a file does, or its name."""
+    digest = hashlib.sha256()
+    for file in (file for folder in folders for file in files_of(folder)):
+        with importing(file):
+            content = file.read_bytes()
+        digest.update(f"{file.name} {len(content)} ".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def files_of(folder: str) -> list[Path]:
     path = SHIPPED_FOLDER if folder == SHIPPED else Path(folder).expanduser()
     if not path.is_dir():
         raise DefinitionError(f"TAILRACE_FEATURES names {folder!r}, which is not a folder")
-    for file in sorted(path.glob("*.py")):
-        if file.name.startswith("_"):
-            continue
-        yield importlib.import_module(f"features.{file.stem}") if folder == SHIPPED else import_file(file.resolve())
+    return [file for file in sorted(path.glob("*.py")) if not file.name.startswith("_")]
+
+
+def modules_of(folder: str) -> Iterator[ModuleType]:
+    for file in files_of(folder):
+        if folder == SHIPPED:
+            with importing(file):
+                module = importlib.import_module(f"features.{file.stem}")
+            yield module
+        else:
+            yield import_file(file.resolve())
 
 
 def import_file(file: Path) -> ModuleType:
     """Import a definition file that is no part of an installed package, under a name made from its path."""
-    name = f"definitions_{file.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:16]}"
+    name = f"{PREFIX}{file.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
@@ -114,14 +162,23 @@ def import_file(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except DefinitionError as error:
+        with importing(file):
+            spec.loader.exec_module(module)
+    except DefinitionError:
         del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def importing(file: Path) -> Iterator[None]:
+    """Name the file in whatever goes wrong while it runs."""
+    try:
+        yield
+    except DefinitionError as error:
         raise DefinitionError(f"{file}: {error}") from error
     except Exception as error:
-        del sys.modules[name]
         raise DefinitionError(f"{file}: {type(error).__name__}: {error}") from error
-    return module
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Which files are read, and what is said where one cannot be."""
 
+import sys
+
 import pytest
 
-from features.language import DefinitionError, load_definitions
+from features.language import DefinitionError, load_anew, load_definitions
 
 
 def test_a_file_adds_its_view_and_nothing_else_lists_it(folder):
@@ -192,3 +194,58 @@ def test_some_views_come_with_the_finer_ones_that_they_count_and_all_where_none_
     assert definitions.only(()).views == definitions.views
     with pytest.raises(DefinitionError, match="there is no view 'nothing'"):
         definitions.only(["nothing"])
+
+
+@pytest.fixture
+def modules_of_before():
+    """What is loaded anew in a test is forgotten after it: other tests compare with what they imported."""
+    before = dict(sys.modules)
+    yield
+    sys.modules.update(before)
+
+
+@pytest.mark.usefixtures("modules_of_before")
+def test_a_file_that_changed_is_read_again_where_that_is_asked_for(folder):
+    folder.write_view()
+    first = folder.load()
+    folder.write_view(name="'other_visits'")
+
+    unchanged, changed = folder.load(), load_anew([str(folder.path)])
+
+    assert (list(unchanged.views), list(changed.views)) == (["visits"], ["other_visits"])
+    assert changed.files != first.files
+
+
+@pytest.mark.usefixtures("modules_of_before")
+def test_files_that_cannot_be_loaded_anew_leave_what_was_loaded(folder):
+    folder.write_view()
+    first = folder.load()
+    folder.write("visits.py", "1 / 0")
+    folder.write("later.py", "")
+
+    with pytest.raises(DefinitionError, match=r"visits\.py: ZeroDivisionError"):
+        load_anew(["shipped", str(folder.path)])
+
+    folder.path.joinpath("later.py").unlink()
+    assert folder.load().views["visits"] is first.views["visits"]
+
+
+def test_the_fingerprint_of_files_follows_their_content_and_their_names(folder):
+    folder.write_view()
+    first = folder.load().files
+    content = folder.path.joinpath("visits.py").read_text()
+    folder.path.joinpath("visits.py").write_text(content + "# another line\n")
+    changed = folder.load().files
+    folder.path.joinpath("visits.py").rename(folder.path / "calls.py")
+    renamed = folder.load().files
+
+    assert len({first, changed, renamed}) == 3
+
+
+def test_a_shipped_file_that_cannot_run_is_named(monkeypatch, tmp_path):
+    broken = tmp_path / "broken.py"
+    broken.write_text("")
+    monkeypatch.setattr("features.language.load.SHIPPED_FOLDER", tmp_path)
+
+    with pytest.raises(DefinitionError, match=rf"^{broken}: ModuleNotFoundError: .*features\.broken"):
+        load_definitions()

@@ -20,7 +20,9 @@ from online.control import Cursor, close_push, take_lease
 from online.items import KEY, ensure_table, to_binary
 from online.keys import CONTROL_PREFIX, item_keys
 from online.wire import StoreClient, open_store
+from serving import controls
 from serving.app import make_app
+from serving.operations.tracing import Tracing
 from settings import Settings, read_settings
 from tests.online.proxy import Misbehaviour, Proxy
 
@@ -167,11 +169,19 @@ def start_reader(settings: Settings, runner: asyncio.Runner) -> Iterator[Callabl
     """Start a reader over some definitions, at the embedded store or another address."""
     clients: list[TestClient[Any, Any]] = []
 
-    def start(definitions: Definitions, url: str = "", *, local: bool = True, **allowed: Any) -> Http:
+    def start(
+        definitions: Definitions, url: str = "", *, local: bool = True, tracing: Tracing | None = None, **allowed: Any
+    ) -> Http:
         async def listen() -> TestClient[Any, Any]:
-            address = {"region": settings.store.region, "table": settings.store.table}
-            limits = replace(settings.reader, **allowed)
-            app = make_app(definitions, url=url or embedded.store_url(settings), limits=limits, local=local, **address)
+            app = make_app(
+                definitions,
+                url=url or embedded.store_url(settings),
+                region=settings.store.region,
+                table=settings.store.table,
+                limits=replace(settings.reader, **allowed),
+                local=local,
+                tracing=tracing,
+            )
             client: TestClient[Any, Any] = TestClient(TestServer(app))
             await client.start_server()
             return client
@@ -187,6 +197,12 @@ def start_reader(settings: Settings, runner: asyncio.Runner) -> Iterator[Callabl
 @pytest.fixture
 def definitions() -> Definitions:
     return load_definitions()
+
+
+@pytest.fixture(autouse=True)
+def fresh_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes see what a test wrote a moment ago, and `/ready` has the control items read again."""
+    monkeypatch.setattr(controls, "FRESH_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A small site on the reader's own connections, for tests of what they do."""
 
 import asyncio
+import socket
 
 from aiohttp import web
 
@@ -41,5 +42,5 @@ async def listen() -> web.AppRunner:
         app, access_log=None, keepalive_timeout=connections.IDLE_SECONDS, lingering_time=connections.LINGER_SECONDS
     )
     await runner.setup()
-    await CarefulSite(runner, "127.0.0.1", 0, tls=None).start()
+    await CarefulSite(runner, socket.create_server(("127.0.0.1", 0)), tls=None).start()
     return runner

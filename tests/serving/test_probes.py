@@ -12,6 +12,7 @@ from online import embedded
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 NOWHERE = "http://127.0.0.1:9"
+READY = {"ready": True, "store": "answers", "views": {}, "stopping": False}
 ASKED = {"features": ["document_activity"], "entities": {"document_id": ["d1"]}}
 
 
@@ -21,8 +22,8 @@ def all_pushed(store, definitions):
         store.push(view, watermark=NINE)
 
 
-def test_ready_once_every_view_was_pushed_as_it_is_defined(all_pushed, reader):
-    assert reader.get("/ready") == (200, {"ready": True, "store": "answers", "views": {}})
+def test_ready_once_every_view_was_pushed_as_it_is_defined(all_pushed, reader, definitions):
+    assert reader.get("/ready") == (200, READY | {"definitions": definitions.files})
 
 
 def test_not_ready_while_a_view_was_never_pushed(store, reader, definitions):
@@ -51,7 +52,7 @@ def test_ready_without_values_of_a_view_that_nobody_wrote_to_yet(all_pushed, sto
         replace(definitions, views=definitions.views | {"relevance": direct}), embedded.store_url(store.settings)
     )
 
-    assert reader.get("/ready") == (200, {"ready": True, "store": "answers", "views": {}})
+    assert reader.get("/ready") == (200, READY | {"definitions": definitions.files})
     _, answer = reader.get("/features")
     assert answer["views"]["relevance"]["lane"] == "direct"
 

@@ -1,6 +1,7 @@
 """HTTPS with a certificate of the test's own."""
 
 import ipaddress
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 
@@ -55,7 +56,7 @@ def served(runner, tmp_path):
         app.router.add_get("/health", health)
         site = web.AppRunner(app, access_log=None)
         await site.setup()
-        await CarefulSite(site, "127.0.0.1", 0, tls=tls_context(files)).start()
+        await CarefulSite(site, socket.create_server(("127.0.0.1", 0)), tls=tls_context(files)).start()
         return site
 
     site = runner.run(listen())

@@ -73,6 +73,9 @@ def test_every_variable_reaches_its_setting():
             "TAILRACE_READER_JWKS": "https://issuer.example/jwks",
             "TAILRACE_READER_TLS_CERT": "/tls.crt",
             "TAILRACE_READER_TLS_KEY": "/tls.key",
+            "TAILRACE_READER_ACCESS_LOG": "all",
+            "TAILRACE_READER_DRAIN_SECONDS": "4.5",
+            "TAILRACE_READER_OTEL": "1",
         }
     )
 
@@ -83,6 +86,9 @@ def test_every_variable_reaches_its_setting():
         cache_seconds=0.5,
         access=AccessSettings(keys=Path("/keys.json"), issuer=issuer),
         tls=TlsSettings(certificate=Path("/tls.crt"), key=Path("/tls.key")),
+        access_log="all",
+        drain_seconds=4.5,
+        traces=True,
     )
     assert (settings.home, settings.landing, settings.lake) == (Path("/home-of-it"), "/landed", "/the-lake")
     assert settings.features == ("shipped", "/more")
@@ -252,6 +258,19 @@ def test_a_way_to_write_that_does_not_exist_is_refused():
 
     with pytest.raises(SettingsError, match=told):
         read_settings({"TAILRACE_STORE_WRITES": "Updates"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("TAILRACE_READER_ACCESS_LOG", "errors", "is no choice of requests; it takes off or refused or all"),
+        ("TAILRACE_READER_DRAIN_SECONDS", "-1", "is not a positive number"),
+        ("TAILRACE_READER_OTEL", "yes", "is neither on nor off; it takes 1 or 0"),
+    ],
+)
+def test_what_the_reader_cannot_take_is_refused(name, text, said):
+    with pytest.raises(SettingsError, match=f"^{name}={text} {said}$"):
+        read_settings({name: text})
 
 
 def test_settings_cannot_be_changed():

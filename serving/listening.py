@@ -1,0 +1,70 @@
+"""The sockets that workers listen on, which are the parent's: what waits in them outlives a worker."""
+
+import ctypes
+import select
+import socket
+import struct
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+HANDSHAKE_SECONDS = 0.1
+EMPTYING_SECONDS = 5.0
+
+# The kernel's classic packet filter (https://docs.kernel.org/networking/filter.html), for which Python has no names.
+SO_ATTACH_FILTER = 26
+# Drop a segment that opens a connection, SYN without ACK in byte 13 of its header, and keep all others.
+ONLY_OPEN_CONNECTIONS = (
+    (0x30, 0, 0, 13),  # load the byte
+    (0x54, 0, 0, 0x12),  # leave SYN and ACK of it
+    (0x15, 0, 1, 0x02),  # if it is SYN alone,
+    (0x06, 0, 0, 0),  # keep nothing,
+    (0x06, 0, 0, 0xFFFFFFFF),  # else all
+)
+
+
+class AddressError(Exception):
+    """The reader cannot listen there; the message says why."""
+
+
+@contextmanager
+def bound_sockets(host: str, port: int, *, count: int) -> Iterator[tuple[socket.socket, ...]]:
+    """Sockets of one port, 0 for any that is free; each gets its part of the connections once somebody listens on it.
+
+    A first one, bound without SO_REUSEPORT, fails where another server listens, with whom requests would be shared
+    silently.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with ExitStack() as stack:
+        alone, *shared = (stack.enter_context(socket.socket(family)) for _ in range(count + 1))
+        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            alone.bind((host, port))
+            taken = int(alone.getsockname()[1])
+            alone.close()
+            for one in shared:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                one.bind((host, taken))
+        except (OSError, OverflowError) as error:
+            raise AddressError(f"cannot listen on {host} port {port}: {error}; choose another, or 0 for any") from error
+        yield tuple(shared)
+
+
+def take_no_more(sockets: Sequence[socket.socket]) -> None:
+    """Let no new connection in, and wait until the workers have taken those that are.
+
+    A socket that is closed resets what waits in it, so that it has to be empty before. Where the kernel is not Linux's,
+    a connection that comes in the last moment is reset.
+    """
+    if sys.platform == "linux":
+        program = b"".join(struct.pack("HBBI", *instruction) for instruction in ONLY_OPEN_CONNECTIONS)
+        buffer = ctypes.create_string_buffer(program)
+        # struct sock_fprog: the number of instructions, and where they are.
+        fprog = struct.pack("HL", len(ONLY_OPEN_CONNECTIONS), ctypes.addressof(buffer))
+        for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+    time.sleep(HANDSHAKE_SECONDS)  # for connections that are half open
+    deadline = time.monotonic() + EMPTYING_SECONDS
+    while select.select(sockets, [], [], 0)[0] and time.monotonic() < deadline:
+        time.sleep(0.01)

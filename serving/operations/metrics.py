@@ -1,0 +1,49 @@
+"""Which metrics there are."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`name` is without the prefix that all have, and without the suffix that counters get."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+
+REQUESTS = "requests"
+REQUEST_SECONDS = "request_seconds"
+STAGE_SECONDS = "stage_seconds"
+ROWS_ASKED = "rows_asked"
+ROWS = "rows"
+UNREADABLE = "unreadable_values"
+STORE_READS = "store_reads"
+STORE_KEYS = "store_keys"
+SHEDS = "sheds"
+AT_ONCE = "requests_at_once"
+WORKERS = "workers"
+ENDED = "worker_ends"
+RELOADS = "reloads"
+LINES_LOST = "access_log_lines_lost"
+
+METRICS = (
+    Metric(REQUESTS, "counter", "Requests answered", ("path", "status")),
+    Metric(REQUEST_SECONDS, "histogram", "Time from a feature request's headers to its answer being made"),
+    Metric(STAGE_SECONDS, "histogram", "Time that a feature request spent in each of its stages", ("stage",)),
+    Metric(ROWS_ASKED, "counter", "Rows that answered feature requests asked for"),
+    Metric(ROWS, "counter", "Rows of each view in answers, by what became of looking them up", ("view", "status")),
+    Metric(UNREADABLE, "counter", "Values answered as not found: damaged, or of an unknown schema", ("view",)),
+    Metric(STORE_READS, "counter", "Reads sent to the store: first ones, retries and hedges", ("kind",)),
+    Metric(STORE_KEYS, "counter", "Keys that first reads asked the store for"),
+    Metric(SHEDS, "counter", "Requests refused because there was no place for them"),
+    Metric(AT_ONCE, "gauge", "Requests being answered"),
+    Metric(WORKERS, "gauge", "Worker processes that serve"),
+    Metric(ENDED, "counter", "Worker processes that ended while the reader went on, by exit code", ("exit_code",)),
+    Metric(RELOADS, "counter", "Reloads of the definitions", ("outcome",)),
+    Metric(LINES_LOST, "counter", "Lines of the access log that were not written because the output was too slow"),
+)
+# What tells of now, and so ends with the process that told it.
+GAUGES = frozenset(one.name for one in METRICS if one.kind == "gauge")

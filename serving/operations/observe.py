@@ -1,0 +1,76 @@
+"""Every request is counted, given an id and, where that is wanted, logged and traced."""
+
+import itertools
+import re
+import secrets
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from serving.answer import Answer
+from serving.columns import Found
+from serving.current import CURRENT
+from serving.operations.access_log import AccessLog
+from serving.operations.board import Cells
+from serving.operations.metrics import REQUEST_SECONDS, REQUESTS, ROWS, ROWS_ASKED, STAGE_SECONDS
+from serving.operations.tracing import Tracing
+from serving.trip import Trip
+
+TRIP = web.RequestKey("TRIP", Trip)
+ID = "X-Request-Id"
+USABLE_ID = re.compile(r"[!-~]{1,128}")
+STATUSES = tuple((int(one), one.name) for one in reversed(Found))  # the most frequent first
+
+
+def observing(cells: Cells, log: AccessLog, tracing: Tracing | None) -> Middleware:
+    """A middleware, to stand around all others; once the process closes, it also ends the connection of each request."""
+    ids = (f"{secrets.token_hex(6)}-{number:x}" for number in itertools.count(1))
+
+    @web.middleware
+    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+        trip = request[TRIP] = Trip()
+        given = request.headers.get(ID, "")
+        trip.id = given if USABLE_ID.fullmatch(given) else next(ids)
+        answered: web.StreamResponse | None = None
+        try:
+            answered = await handler(request)
+            return answered
+        except web.HTTPException as error:
+            answered = error
+            raise
+        finally:
+            status = 500  # what aiohttp answers where a handler fails
+            if answered is not None:
+                status = answered.status
+                answered.headers[ID] = trip.id
+                if request.app[CURRENT].closing:
+                    answered.force_close()
+            cells.add((REQUESTS, path_of(request), str(status)))
+            log.tell(request, answered, trip, status=status)
+            if tracing is not None:
+                tracing.tell(request, trip, status=status)
+
+    return observe
+
+
+def path_of(request: web.Request) -> str:
+    """The path of a route; whatever else was asked for is one to the metrics, which must not grow with it."""
+    resource = request.match_info.route.resource
+    return "other" if resource is None else resource.canonical
+
+
+def count_answer(cells: Cells, trip: Trip, answer: Answer) -> None:
+    cells.observe((REQUEST_SECONDS,), trip.total)
+    for stage, seconds in trip.seconds.items():
+        cells.observe((STAGE_SECONDS, stage), seconds)
+    cells.add((ROWS_ASKED,), answer.asked.rows)
+    for view, features in answer.plan.wanted.items():
+        # All features of a row were found or none, but for those that an older schema lacks: the first one tells.
+        found = answer.columns[f"{view}:{features[0].name}"].found.tobytes()
+        left = len(found)
+        for status, name in STATUSES:
+            if rows := found.count(status):
+                cells.add((ROWS, view, name), rows)
+                left -= rows
+                if not left:
+                    break
