@@ -187,4 +187,4 @@ def test_traces_without_what_makes_them_are_refused_with_its_name(settings, stor
     traced = replace(settings, reader=replace(settings.reader, traces=True))
 
     with pytest.raises(ServingError, match="needs opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"):
-        run(traced, port=0, workers=1)
+        run(traced, port=0, workers=1, local=True)
