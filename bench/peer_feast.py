@@ -102,19 +102,11 @@ class Feast:
         """Run its server over the store at a URL; raises `PeerMissing`."""
         self.configure(store)
         port = free_port()
-        command = [
-            self.python.with_name("feast"),
-            "--chdir",
-            self.repository,
-            "serve",
-            "--host",
-            HOST,
-            "--port",
-            str(port),
-        ]
-        command += ["--workers", str(workers), "--no-access-log", "--max-requests", FOR_EVER]
+        feast: list[str | Path] = [self.python.with_name("feast"), "--chdir", self.repository, "serve"]
+        options = ["--host", HOST, "--port", str(port), "--workers", str(workers)]
+        options += ["--no-access-log", "--max-requests", FOR_EVER]
         log = self.folder / "serve.log"
-        with process(command, log=log, environment=self.environment) as started:
+        with process([*feast, *options], log=log, environment=self.environment) as started:
             self.wait_until_alive(started, f"http://{HOST}:{port}/health", log)
             yield Server(f"http://{HOST}:{port}", started.pid)
 

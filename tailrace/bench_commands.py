@@ -80,6 +80,7 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Read features from a store 20 ms away, beside a bare loop of reads and beside Feast's server."""
+    from bench.equal import Unequal
     from bench.measured import LoadFailed
     from bench.plan import QUICK, WHOLE
     from bench.processes import NotStarted
@@ -97,7 +98,7 @@ def serve(
         )
         try:
             shown = bench.run()
-        except (LoadFailed, NotStarted) as error:
+        except (LoadFailed, NotStarted, Unequal) as error:
             raise CommandError(str(error)) from error
     show(shown, *serving_tables(shown), as_json=as_json)
 

@@ -27,7 +27,7 @@ document_ranking = FeatureView(
         Feature("edit_trend", Type.FLOAT64, "edits of the last day over the week's mean; null without an edit"),
         Feature("first_event_at", Type.TIMESTAMP, "the first event"),
         Feature("last_event_at", Type.TIMESTAMP, "the last event"),
-        Feature("last_edit_at", Type.TIMESTAMP, "the last edit; null without one"),
+        Feature("last_edit_at", Type.TIMESTAMP, "the last edit"),
         Feature("is_shared", Type.BOOL, "whether it was ever shared"),
         Feature("is_template", Type.BOOL, "whether others are made from it"),
         Feature("type", Type.STRING, "what it is"),
