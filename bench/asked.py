@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import numpy as np
@@ -14,8 +14,6 @@ from online.items import KEYS_PER_READ, read_request
 PATH = "/get-online-features"
 MOST_REQUESTS = 200
 DIRECT = build_opener(ProxyHandler({}))
-
-Json = dict[str, Any]
 
 
 def slices(keys: int, *, documents: int) -> list[list[str]]:
@@ -38,7 +36,15 @@ def of_store(ids: list[str], *, table: str) -> list[str]:
 
 
 def ask(url: str, body: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
-    """One request by itself: content type and body of the answer."""
+    """One request by itself: content type and body of the answer; raises `HTTPError` for a refusal."""
     request = Request(url, data=body.encode(), headers={"Content-Type": "application/json", **headers})
     with DIRECT.open(request, timeout=60) as answer:
         return answer.headers.get_content_type(), answer.read()
+
+
+def speaks(url: str, body: str, headers: Mapping[str, str]) -> bool:
+    """Whether a reader answers in the format that it is asked for, rather than in another or not at all."""
+    try:
+        return ask(url, body, headers)[0] == headers["Accept"]
+    except HTTPError:
+        return False

@@ -28,6 +28,7 @@ from online.signing import Signer
 MOST_CONNECTIONS = 256
 DRAIN_SECONDS = 10.0  # for what is under way when the last request is sent
 GATHER_SECONDS = 0.05  # before the first one
+WARM_UP_SECONDS = 2.0  # at most
 
 # Sends request number i and returns its answers.
 Send = Callable[[int], Awaitable[list[Answer]]]
@@ -105,7 +106,7 @@ async def measured(load: Load) -> dict[str, Any]:
     send = signed_sender(load, connections) if load.signed else sender(load, connections)
     await connections.open(load.in_flight)
     warm_up = Tally()
-    await as_many_as_answered(warm_up, send, in_flight=2, seconds=DRAIN_SECONDS, most=load.warm_up)
+    await as_many_as_answered(warm_up, send, in_flight=2, seconds=WARM_UP_SECONDS, most=load.warm_up)
     tally, began = Tally(), time.monotonic()
     cpu, own_cpu = cpu_seconds(load.watched), time.process_time()
     if load.rate is None:

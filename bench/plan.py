@@ -30,22 +30,22 @@ class Plan:
 
 WHOLE = Plan(
     ours=(
-        Size(keys=1, rate=100, seconds=15, in_flight=64),
-        Size(keys=100, rate=50, seconds=30, in_flight=32),
-        Size(keys=500, rate=15, seconds=24, in_flight=16),
-        Size(keys=1000, rate=8, seconds=24, in_flight=8),
+        Size(keys=1, rate=100, seconds=12, in_flight=64),
+        Size(keys=100, rate=50, seconds=24, in_flight=32),
+        Size(keys=500, rate=15, seconds=20, in_flight=16),
+        Size(keys=1000, rate=8, seconds=16, in_flight=8),
     ),
     peer=(
-        Size(keys=1, rate=20, seconds=10, in_flight=16),
-        Size(keys=100, rate=8, seconds=20, in_flight=16),
-        Size(keys=500, rate=2, seconds=20, in_flight=8),
-        Size(keys=1000, rate=1, seconds=20, in_flight=8),
+        Size(keys=1, rate=20, seconds=8, in_flight=16),
+        Size(keys=100, rate=8, seconds=15, in_flight=16),
+        Size(keys=500, rate=2, seconds=12, in_flight=8),
+        Size(keys=1000, rate=1, seconds=12, in_flight=8),
     ),
     rounds=3,
     saturated_seconds=4,
-    peer_saturated_seconds=6,
-    format_seconds=8,
-    canned_seconds=6,
+    peer_saturated_seconds=5,
+    format_seconds=6,
+    canned_seconds=5,
 )
 QUICK = Plan(
     ours=tuple(Size(keys=size.keys, rate=size.rate, seconds=3, in_flight=size.in_flight) for size in WHOLE.ours),

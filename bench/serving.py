@@ -105,7 +105,7 @@ class Bench:
     def format(self, running: Server, accept: str) -> Figures | None:
         """What an answer costs in one format; None where the reader does not speak it."""
         us, size = self.asked.reader(running, accept=accept), self.compared
-        if asked.ask(us.url, us.requests(size.keys)[0][0], us.headers)[0] != accept:
+        if not asked.speaks(us.url, us.requests(size.keys)[0][0], us.headers):
             return None
         sent = us.at_rate(size, rate=size.rate, seconds=self.plan.format_seconds)
         return {"accept": accept, "rate": size.rate, **sent.percentiles, **sent.figures}

@@ -25,6 +25,7 @@ def summary(ours: Figures, peer: Figures) -> Figures:
         "ratio_to_feast": ratio(figure(table, "tailrace", COMPARED), figure(table, "feast", COMPARED)),
         "p99_ms_500": figure(table, "tailrace", 500, "p99_ms"),
         "cpu_ms_100": figure(table, "tailrace", COMPARED, "cpu_ms"),
+        "cpu_ms_100_saturated": figure(table, "tailrace", COMPARED, "cpu_ms_saturated"),
         "overhead_p50_ms_100": overhead(table, "p50_ms"),
         "overhead_p95_ms_100": overhead(table, "p95_ms"),
         "requests_per_second_per_core_canned": ours["canned"]["requests_per_second_per_core"],

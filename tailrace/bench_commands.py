@@ -71,7 +71,7 @@ def run_publish(settings: Settings, rows: int, changed: int, told: Any) -> dict[
 
 @app.command("serving")
 def serve(
-    documents: Annotated[int, typer.Option(min=2_000, help="How many the store holds.")] = 20_000,
+    documents: Annotated[int, typer.Option(min=16_000, help="How many the store holds.")] = 20_000,
     workers: Annotated[int, typer.Option(min=1, help="Of this reader and of Feast's server.")] = 1,
     accept: Annotated[
         list[str] | None, typer.Option(metavar="TYPE", help="Measure this format; all that there are by default.")

@@ -10,13 +10,21 @@ from tailrace.report import plain_table
 
 Json = dict[str, Any]
 
-COLUMNS = ("p50_ms", "p95_ms", "p99_ms", "p99_9_ms", "requests_per_second", "cpu_ms", "cpu_ms_saturated")
+COLUMNS = {
+    "p50_ms": "p50 ms",
+    "p95_ms": "p95",
+    "p99_ms": "p99",
+    "p99_9_ms": "p99.9",
+    "requests_per_second": "at most/s",
+    "cpu_ms": "CPU ms",
+    "cpu_ms_saturated": "saturated",
+}
 SAID = {True: "reached", False: "missed", None: "not measured"}
 
 
 def serving_tables(shown: Json) -> Iterator[RenderableType]:
     yield plain_table("Reading: aims", ("figure", "value", "aim", ""), [aim_row(name, shown[name]) for name in AIMS])
-    columns = ("of", "keys", "a second", "requests", *(name.replace("_", " ") for name in COLUMNS), "x Feast")
+    columns = ("of", "keys", "sent/s", "requests", *COLUMNS.values(), "× Feast")
     title = f"{shown['features']} features, a store {shown['delay_ms']:g} ms away, workers: {shown['workers']}"
     yield plain_table(title, columns, [line_row(line, shown["table"]) for line in shown["table"]])
     names = ("cpu_ms", "answer_bytes", "p50_ms", "p95_ms", "p99_ms")
