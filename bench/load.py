@@ -136,12 +136,7 @@ async def at_fixed_rate(tally: Tally, send: Send, *, rate: float, count: int) ->
         due = began + number / rate
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         tasks.append(asyncio.create_task(tally.time(send, number, since=due)))
-    _, late = await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
-    for task in late:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    if late:
-        tally.failures[f"no answer within {DRAIN_SECONDS:g} s"] += len(late)
+    await end(tally, tasks, within=DRAIN_SECONDS)
 
 
 async def as_many_as_answered(
@@ -154,7 +149,19 @@ async def as_many_as_answered(
         while (now := time.monotonic()) < until and (most is None or tally.sent < most):
             await tally.time(send, tally.sent, since=now)
 
-    await asyncio.gather(*(keep_one_under_way() for _ in range(in_flight)))
+    tasks = [asyncio.create_task(keep_one_under_way()) for _ in range(in_flight)]
+    await end(tally, tasks, within=seconds + DRAIN_SECONDS)
+
+
+async def end(tally: Tally, tasks: Sequence[asyncio.Task[None]], *, within: float) -> None:
+    """Wait for what is under way; what does not come in time has failed. Raises what is no failure of the server's."""
+    done, late = await asyncio.wait(tasks, timeout=within)
+    for task in late:
+        task.cancel()
+    if late:
+        tally.failures[f"no answer within {DRAIN_SECONDS:g} s"] += len(late)
+    for task in done:
+        task.result()
 
 
 def sender(load: Load, connections: Connections) -> Send:

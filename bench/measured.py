@@ -105,13 +105,12 @@ class Subject:
 
 def generate(load: Load, name: str) -> Figures:
     """Run the load generator; returns what it tells."""
-    generator = subprocess.run(
-        [sys.executable, "-m", "bench.load"],
-        input=orjson.dumps(asdict(load)),
-        capture_output=True,
-        timeout=load.seconds + MARGIN_SECONDS,
-        check=False,
-    )
+    command = [sys.executable, "-m", "bench.load"]
+    spec, patience = orjson.dumps(asdict(load)), load.seconds + MARGIN_SECONDS
+    try:
+        generator = subprocess.run(command, input=spec, capture_output=True, timeout=patience, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise LoadFailed(f"{name}: the generator did not end within {patience:g} s") from error
     if generator.returncode:
         raise LoadFailed(f"{name}: the generator failed: {generator.stderr.decode().strip()[-500:]}")
     told: Figures = orjson.loads(generator.stdout)

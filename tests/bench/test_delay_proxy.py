@@ -15,6 +15,7 @@ from bench.loopback import HOST
 from bench.processes import NotStarted, server
 
 DELAY = 0.05
+PATIENCE = aiohttp.ClientTimeout(total=10)
 
 
 def behind(use: Callable[[str, list[object]], Awaitable[None]], answer: bytes = b"answer") -> None:
@@ -45,7 +46,7 @@ def test_an_answer_comes_so_much_later_and_is_the_same():
     large = bytes(range(256)) * 8_000
 
     async def use(url, connections):
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(timeout=PATIENCE) as session:
             for _ in range(3):
                 began = time.monotonic()
                 async with session.post(url, data=b"x" * 100_000) as answer:
@@ -57,7 +58,7 @@ def test_an_answer_comes_so_much_later_and_is_the_same():
 
 def test_answers_are_late_side_by_side():
     async def use(url, connections):
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=PATIENCE) as session:
 
             async def ask():
                 async with session.post(url) as answer:
@@ -73,7 +74,7 @@ def test_answers_are_late_side_by_side():
 
 def test_connections_are_kept_on_both_sides():
     async def use(url, connections):
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(timeout=PATIENCE) as session:
             for _ in range(4):
                 async with session.post(url) as answer:
                     assert answer.status == 200
@@ -87,7 +88,7 @@ def test_a_store_that_cannot_be_reached_cannot_be_reached_through_the_proxy_eith
     async def ask():
         loop = asyncio.get_running_loop()
         proxy = await loop.create_server(lambda: Farther(HOST, 1, DELAY), HOST, 0)
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(timeout=PATIENCE) as session:
             with pytest.raises(aiohttp.ClientError):
                 await session.post(f"http://{HOST}:{proxy.sockets[0].getsockname()[1]}")
         proxy.close()
