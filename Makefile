@@ -67,6 +67,7 @@ format: setup ## format the code and sort its imports
 lock: setup ## write the lock files anew from pyproject.toml and setup/*.lock. UPGRADE=1 takes newer versions
 	@$(COMPILE) pyproject.toml --group dev --group setup --output-file requirements.lock
 	@$(COMPILE) --no-annotate --group bootstrap --output-file setup/requirements-uv.lock
+	@$(COMPILE) --no-annotate --group peer --output-file bench/feast-requirements.lock
 	@"$(PYTHON)" -m setup --repin
 
 clean: ## remove what set-up and the checks made; the state in var/ stays

@@ -10,6 +10,7 @@ from settings import Settings, read_settings
 from tailrace import report
 from tailrace.errors import CommandError
 from tailrace.output import AsJson, progress, show
+from tailrace.serving_report import serving_tables
 
 app = typer.Typer(no_args_is_help=True, help="Measure against the naive way, on this machine.")
 
@@ -66,6 +67,40 @@ def run_publish(settings: Settings, rows: int, changed: int, told: Any) -> dict[
     store = replace(settings.store, table="bench-publish")
     home = Home(replace(settings, lake=str(settings.home / "bench" / "publish"), store=store))
     return Bench(lake=home.lake, store=home.store, rows=rows, changed=changed, told=told).run()
+
+
+@app.command("serving")
+def serve(
+    documents: Annotated[int, typer.Option(min=16_000, help="How many the store holds.")] = 20_000,
+    workers: Annotated[int, typer.Option(min=1, help="Of this reader and of Feast's server.")] = 1,
+    accept: Annotated[
+        list[str] | None, typer.Option(metavar="TYPE", help="Measure this format; all that there are by default.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few requests, and without Feast.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read features from a store 20 ms away, beside a bare loop of reads and beside Feast's server."""
+    from bench.equal import Unequal
+    from bench.measured import LoadFailed
+    from bench.plan import QUICK, WHOLE
+    from bench.processes import NotStarted
+    from bench.readers import own_home
+    from bench.serving import FORMATS, Bench
+
+    with progress("bench") as told:
+        bench = Bench(
+            settings=own_home(read_settings(), documents=documents),
+            plan=QUICK if quick else WHOLE,
+            documents=documents,
+            workers=workers,
+            formats=tuple(accept or FORMATS),
+            told=told,
+        )
+        try:
+            shown = bench.run()
+        except (LoadFailed, NotStarted, Unequal) as error:
+            raise CommandError(str(error)) from error
+    show(shown, *serving_tables(shown), as_json=as_json)
 
 
 @app.command()

@@ -1,0 +1,90 @@
+"""The documents that every reader is asked for: their values, made from a seed, and the way into our store."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from bench.served.document_ranking import document_ranking
+from contracts.tables import Type
+from online.codec import Codec, ColumnValues
+from online.control import Cursor, close_push, read_controls, take_lease
+from online.items import KEY, ensure_table, sequence_attribute, to_binary
+from online.keys import item_keys
+from online.wire import StoreClient
+
+Array = npt.NDArray[Any]
+
+VIEW = document_ranking
+SERVED = Path(__file__).parent / "served"  # the folder for `TAILRACE_FEATURES`
+SEED = 20_260_302
+NEWEST = np.datetime64("2026-03-02T10:15:00", "us")
+ITEMS_PER_TRANSACTION = 100
+TRANSACTIONS_AT_ONCE = 4
+TYPES = np.array(["doc", "sheet", "slides", "folder", "page"], object)
+MAY_BE_NULL = {"edit_trend": 0.3}  # no time is: the peer keeps a null one as the year -292,277,022,656
+
+
+def ids_of(numbers: Array) -> list[str]:
+    return [f"d{number:07d}" for number in numbers.tolist()]
+
+
+def columns_of(count: int) -> dict[str, ColumnValues]:
+    """The values of documents 0 to `count`, by feature; the same each time."""
+    drawn = np.random.default_rng(SEED)
+    columns = {}
+    for feature in VIEW.features:
+        valid = drawn.random(count) >= MAY_BE_NULL.get(feature.name, 0.0)
+        columns[feature.name] = ColumnValues(draw(drawn, feature.name, feature.type, count), valid)
+    return columns
+
+
+def draw(drawn: np.random.Generator, name: str, type_: Type, count: int) -> Array:
+    if type_ is Type.INT64:
+        return drawn.integers(0, 5_000, count)
+    if type_ is Type.FLOAT64:
+        return drawn.random(count)
+    if type_ is Type.BOOL:
+        return drawn.random(count) < 0.5
+    if type_ is Type.TIMESTAMP:  # whole seconds: the peer keeps no finer ones
+        return NEWEST - drawn.integers(0, 30 * 86_400, count).astype("timedelta64[s]")
+    if name == "type":
+        return TYPES[drawn.integers(0, len(TYPES), count)]
+    return np.array([f"u{number:05d}" for number in drawn.integers(0, 1_000, count)], object)
+
+
+async def fill(client: StoreClient, count: int) -> None:
+    """Write `count` documents unless a run before has; what a push would have told of them comes last."""
+    await ensure_table(client)
+    if VIEW.name in await read_controls(client, [VIEW.name]):
+        return
+    encoded = Codec(VIEW.name, VIEW.features)
+    as_of = int(NEWEST.astype(np.int64))
+    values = encoded.encode(list(columns_of(count).values()), as_of=as_of)
+    for body in transactions(client.table, values):
+        await client.send("TransactWriteItems", body)
+    control = await take_lease(client, VIEW.name, owner="bench", seconds=1)
+    assert control is not None  # nobody else writes to this store
+    cursor = Cursor(table_id="bench", version=0, fingerprint=encoded.fingerprint)
+    await close_push(
+        client, VIEW.name, sequence=control.sequence, cursor=cursor, watermark=as_of, features=VIEW.features
+    )
+
+
+def transactions(table: str, values: list[bytes]) -> Iterator[bytes]:
+    keys = keys_of(ids_of(np.arange(len(values))))
+    puts = [{"Put": {"TableName": table, "Item": item_of(key, value)}} for key, value in zip(keys, values, strict=True)]
+    for start in range(0, len(puts), ITEMS_PER_TRANSACTION):
+        yield orjson.dumps({"TransactItems": puts[start : start + ITEMS_PER_TRANSACTION]})
+
+
+def item_of(key: str, value: bytes) -> Mapping[str, Any]:
+    return {KEY: {"S": key}, VIEW.name: to_binary(value), sequence_attribute(VIEW.name): {"N": "1"}}
+
+
+def keys_of(ids: list[str]) -> list[str]:
+    """Item keys of documents."""
+    return item_keys({entity.name: entity.key for entity in VIEW.entities}, dict.fromkeys(VIEW.keys, ids))

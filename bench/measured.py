@@ -1,0 +1,164 @@
+"""Servers under load, and the figures of them."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import reduce
+from typing import Any
+
+import orjson
+
+from bench.load import DRAIN_SECONDS, Load
+from bench.plan import AT_MOST, Size
+from bench.processes import Server
+
+PERCENTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99, "p99_9_ms": 0.999}
+MARGIN_SECONDS = 30.0 + 3 * DRAIN_SECONDS  # for the generator to start, to warm up and to wait for what is late
+
+Figures = dict[str, Any]
+
+
+class LoadFailed(Exception):
+    """Requests were not answered as they should be, so that there is no figure; the message has the reasons."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """A load that was answered: latencies in milliseconds, one for each request, and processor time."""
+
+    sent: int
+    latencies: tuple[float, ...]
+    seconds: float
+    cpu_seconds: float
+    bytes: int
+
+    @property
+    def answered(self) -> int:
+        return len(self.latencies)
+
+    @property
+    def per_second(self) -> float:
+        return self.answered / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        return 1000 * self.cpu_seconds / self.answered
+
+    @property
+    def percentiles(self) -> dict[str, float]:
+        return {name: round(percentile(self.latencies, part), 2) for name, part in PERCENTILES.items()}
+
+    @property
+    def figures(self) -> Figures:
+        """What every line of figures has."""
+        return {
+            "sent": self.sent,
+            "answered": self.answered,
+            "answer_bytes": round(self.bytes / self.answered),
+            "cpu_ms": round(self.cpu_ms, 3),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is measured: where it answers, its requests of so many keys, and its processes, None for the generator itself."""
+
+    name: str
+    url: str
+    requests: Callable[[int], list[list[str]]]
+    headers: dict[str, str] = field(default_factory=dict)
+    signed: str | None = None
+    server: Server | None = None
+
+    def at_rate(self, size: Size, *, rate: float, seconds: float) -> Sent:
+        return self._under(size, rate=rate, seconds=seconds)
+
+    def saturated(self, size: Size, *, seconds: float) -> Sent:
+        return self._under(size, rate=None, seconds=seconds)
+
+    def _under(self, size: Size, *, rate: float | None, seconds: float) -> Sent:
+        """Send a load from a process of its own; raises `LoadFailed` unless every request was answered well."""
+        load = Load(
+            url=self.url,
+            requests=self.requests(size.keys),
+            rate=rate,
+            seconds=seconds,
+            headers=self.headers,
+            in_flight=size.in_flight,
+            signed=self.signed,
+            watched=[worker.pid for worker in self.server.workers] if self.server else [],
+        )
+        told = generate(load, self.name)
+        if told["failures"] or not told["answered"]:
+            reasons = ", ".join(f"{count} x {reason}" for reason, count in told["failures"].items())
+            raise LoadFailed(f"{self.name}: {told['answered']} of {told['sent']} requests were answered: {reasons}")
+        return Sent(
+            sent=told["sent"],
+            latencies=tuple(told["latencies_ms"]),
+            seconds=told["seconds"],
+            cpu_seconds=told["cpu_seconds"] if self.server else told["own_cpu_seconds"],
+            bytes=told["bytes"],
+        )
+
+
+def generate(load: Load, name: str) -> Figures:
+    """Run the load generator; returns what it tells."""
+    command = [sys.executable, "-m", "bench.load"]
+    spec, patience = orjson.dumps(asdict(load)), load.seconds + MARGIN_SECONDS
+    try:
+        generator = subprocess.run(command, input=spec, capture_output=True, timeout=patience, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise LoadFailed(f"{name}: the generator did not end within {patience:g} s") from error
+    if generator.returncode:
+        raise LoadFailed(f"{name}: the generator failed: {generator.stderr.decode().strip()[-500:]}")
+    told: Figures = orjson.loads(generator.stdout)
+    return told
+
+
+def by_turns(subjects: Sequence[Subject], size: Size, *, rounds: int, saturated_seconds: float) -> list[Figures]:
+    """A line for each subject at one size, all at the rate that the slowest of them bears with ease."""
+    at_most = [one.saturated(size, seconds=saturated_seconds) for one in subjects]
+    rate = min(size.rate, *(AT_MOST * one.per_second for one in at_most))
+    turns = [[one.at_rate(size, rate=rate, seconds=size.seconds / rounds) for one in subjects] for _ in range(rounds)]
+    steady = [together(parts) for parts in zip(*turns, strict=True)]
+    return [
+        line_of(subject, size, rate, at_rate, most)
+        for subject, at_rate, most in zip(subjects, steady, at_most, strict=True)
+    ]
+
+
+def line_of(subject: Subject, size: Size, rate: float, steady: Sent, saturated: Sent) -> Figures:
+    """Latencies and processor time at a fixed rate, and what is answered at most."""
+    return {
+        "of": subject.name,
+        "keys": size.keys,
+        "rate": round(rate, 1),
+        "requests": steady.answered,
+        **steady.percentiles,
+        **steady.figures,
+        "requests_per_second": round(saturated.per_second, 1),
+        "cpu_ms_saturated": round(saturated.cpu_ms, 3),
+        "sent": steady.sent + saturated.sent,
+        "answered": steady.answered + saturated.answered,
+    }
+
+
+def together(parts: Iterable[Sent]) -> Sent:
+    """Several rounds of one load as one."""
+    return reduce(
+        lambda one, other: Sent(
+            sent=one.sent + other.sent,
+            latencies=one.latencies + other.latencies,
+            seconds=one.seconds + other.seconds,
+            cpu_seconds=one.cpu_seconds + other.cpu_seconds,
+            bytes=one.bytes + other.bytes,
+        ),
+        parts,
+    )
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The least value that this part of all does not exceed."""
+    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]

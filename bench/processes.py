@@ -1,0 +1,82 @@
+"""Processes that a benchmark starts: they tell their address, and end with it."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+ADDRESS = re.compile(r"http://\S+(?=\s)")
+
+
+class NotStarted(Exception):
+    """A process of the benchmark did not start; the message names its log."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, and the processes that do its work."""
+
+    url: str
+    pid: int
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        """Its children, but for the helper that `multiprocessing` keeps."""
+        children = psutil.Process(self.pid).children(recursive=True)
+        return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+
+    @property
+    def worker_mb(self) -> float:
+        """Resident memory of the largest worker, with the pages that it shares."""
+        return max(worker.memory_info().rss for worker in self.workers) / 1e6
+
+
+@contextmanager
+def process(
+    command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process whose output is its log, and end it: its input ends, and a signal asks it to."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        started = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
+        )
+    assert started.stdin is not None
+    try:
+        yield started
+    finally:
+        started.stdin.close()
+        started.terminate()
+        try:
+            started.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+
+
+@contextmanager
+def server(
+    module: str, *options: str | Path, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Run a module of this environment that prints its address once it listens; raises `NotStarted`."""
+    with process([sys.executable, "-m", module, *options], log=log, environment=environment) as started:
+        deadline = time.monotonic() + START_SECONDS
+        while (address := ADDRESS.search(log.read_text())) is None:
+            if started.poll() is not None or time.monotonic() > deadline:
+                raise NotStarted(f"{module} did not start; its log is {log}")
+            time.sleep(0.02)
+        yield Server(address.group(), started.pid)
+
+
+def without_settings() -> dict[str, str]:
+    """The environment without this product's settings, so that a process gets those of the benchmark alone."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}

@@ -1,0 +1,156 @@
+"""Readers of one embedded store that is 20 ms away: ours, Feast's, and a bare loop of reads, in one run.
+
+Latencies are measured at a fixed rate, from when a request was due. The bare loop is the limit: the reads alone, signed
+and sent side by side by the same generator, which does not look at what they bring.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench import asked
+from bench.documents import VIEW, fill, keys_of
+from bench.equal import equal_values
+from bench.measured import Figures, LoadFailed, by_turns
+from bench.peer_feast import Feast, PeerMissing
+from bench.plan import Plan, Size
+from bench.processes import Server, server
+from bench.readers import Documents, reading
+from bench.summary import COMPARED, summary
+from online import embedded
+from online.control import ATTRIBUTES
+from online.items import read_request
+from online.keys import control_key
+from online.wire import open_store
+from settings import Settings
+
+Told = Callable[[str], None]
+
+DELAY_MS = 20.0
+CANNED_IN_FLIGHT = 8
+FORMATS = ("application/json", "application/vnd.tailrace.columns+json", "application/vnd.apache.arrow.stream")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What is measured, how long, and in which home, which has to be the benchmark's own."""
+
+    settings: Settings
+    plan: Plan
+    documents: int
+    workers: int
+    formats: Sequence[str]
+    told: Told
+
+    def run(self) -> Figures:
+        began, busy = time.monotonic(), os.getloadavg()[0]
+        store = embedded.start(self.settings)
+        try:
+            self.told(f"writing {self.documents:,} documents")
+            known = asyncio.run(self.prepare(store.url))
+            delay = ["--upstream", store.url, "--milliseconds", str(DELAY_MS)]
+            with server("bench.delay_proxy", *delay, log=self.log("proxy")) as proxy:
+                ours, answer = self.ours(proxy.url)
+                peer = self.peer(store.url, proxy.url, answer)
+        finally:
+            embedded.stop(self.settings)
+        ours["canned"] = self.canned(known)
+        return summary(ours, peer) | {
+            "documents": self.documents,
+            "features": len(VIEW.features),
+            "delay_ms": DELAY_MS,
+            "workers": self.workers,
+            "cores": os.cpu_count(),
+            "load_before": round(busy, 2),  # what else the machine does slows down whoever needs the most of it
+            "seconds": round(time.monotonic() - began, 1),
+        }
+
+    @property
+    def asked(self) -> Documents:
+        return Documents(settings=self.settings, number=self.documents)
+
+    async def prepare(self, url: str) -> list[tuple[list[str], Any]]:
+        """Fill our table; returns what the store that costs nothing will know: item keys, and the answer with them."""
+        store = self.settings.store
+        async with open_store(url=url, region=store.region, table=store.table) as client:
+            await fill(client, self.documents)
+            reads = [(keys_of(ids), [VIEW.name], False) for ids in self.asked.slices(COMPARED)]
+            reads.append(([control_key(VIEW.name)], list(ATTRIBUTES), True))
+            known = []
+            for keys, attributes, consistent in reads:
+                read = read_request(store.table, keys, attributes, consistent=consistent)
+                known.append((keys, await client.call("BatchGetItem", read)))
+            return known
+
+    def ours(self, url: str) -> tuple[Figures, bytes]:
+        """Our reader and the limit by turns; also returns an answer of ours."""
+        plan, limit = self.plan, self.asked.limit(url)
+        lines: list[Figures] = []
+        with reading(self.settings, url=url, workers=self.workers) as running:
+            us = self.asked.reader(running)
+            for size in plan.ours:
+                self.told(f"this reader and the limit, {size.keys:,} keys")
+                lines += by_turns((us, limit), size, rounds=plan.rounds, saturated_seconds=plan.saturated_seconds)
+            self.told("this reader's formats")
+            formats = [one for accept in self.formats if (one := self.format(running, accept))]
+            figures = {"table": lines, "formats": formats, "worker_mb": running.worker_mb}
+            return figures, asked.ask(us.url, us.requests(COMPARED)[0][0], us.headers)[1]
+
+    def format(self, running: Server, accept: str) -> Figures | None:
+        """What an answer costs in one format; None where the reader does not speak it."""
+        us, size = self.asked.reader(running, accept=accept), self.compared
+        if not asked.speaks(us.url, us.requests(size.keys)[0][0], us.headers):
+            return None
+        sent = us.at_rate(size, rate=size.rate, seconds=self.plan.format_seconds)
+        return {"accept": accept, "rate": size.rate, **sent.percentiles, **sent.figures}
+
+    @property
+    def compared(self) -> Size:
+        return next(size for size in self.plan.ours if size.keys == COMPARED)
+
+    def peer(self, store: str, proxy: str, answer: bytes) -> Figures:
+        """Feast's figures, or why there are none; first it has to answer what we answered."""
+        plan, region = self.plan, self.settings.store.region
+        if not plan.peer:
+            return {"missing": "left out"}
+        feast = Feast(folder=self.settings.home / "feast", region=region, documents=self.documents)
+        lines: list[Figures] = []
+        try:
+            self.told("Feast: its environment and its table")
+            feast.prepare(store)
+            with feast.serve(proxy, workers=self.workers) as running:
+                them = self.asked.feast(running)
+                equal = equal_values(answer, asked.ask(them.url, them.requests(COMPARED)[0][0], them.headers)[1])
+                for size in plan.peer:
+                    self.told(f"Feast, {size.keys:,} keys")
+                    lines += by_turns((them,), size, rounds=1, saturated_seconds=plan.peer_saturated_seconds)
+                return {"table": lines, "equal_values": equal, "worker_mb": running.worker_mb}
+        except (PeerMissing, LoadFailed, OSError) as error:
+            self.told(f"without Feast: {error}")
+            return {"missing": str(error)}
+
+    def canned(self, known: Sequence[tuple[list[str], Any]]) -> Figures:
+        """What workers answer in a second of a core while the store costs nothing and is near."""
+        self.told("this reader over a store that costs nothing")
+        answers = self.settings.home / "canned.json"
+        answers.write_bytes(orjson.dumps(known))
+        size = Size(keys=COMPARED, rate=0, seconds=0, in_flight=CANNED_IN_FLIGHT)
+        with (
+            server("bench.canned_store", "--answers", answers, log=self.log("canned")) as store,
+            reading(self.settings, url=store.url, workers=self.workers) as running,
+        ):
+            sent = self.asked.reader(running).saturated(size, seconds=self.plan.canned_seconds)
+        return {
+            "requests_per_second": round(sent.per_second, 1),
+            "requests_per_second_per_core": round(1000 / sent.cpu_ms, 1),
+            **sent.figures,
+        }
+
+    def log(self, name: str) -> Path:
+        return self.settings.home / f"{name}.log"
