@@ -23,7 +23,7 @@ REFUSALS = {
 STATUS: Schema = {"type": "string", "enum": STATUSES.tolist()}
 TIME: Schema = {"type": "string", "format": "date-time"}
 VALUE: Schema = {"type": ["null", "boolean", "number", "string"]}
-ID: Schema = {"oneOf": [{"type": "string"}, {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}]}
+ID: Schema = {"oneOf": [{"type": "string"}, {"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1}]}
 VIEWS: Schema = {
     "type": "object",
     "additionalProperties": {
@@ -92,8 +92,8 @@ def request_of(definitions: Definitions) -> Schema:
     return {
         "type": "object",
         "properties": {
-            "features": {"type": "array", "minItems": 1, "items": {"type": "string", "enum": features}},
-            "feature_service": {"type": "string", "enum": sorted(definitions.services)},
+            "features": {"type": ["array", "null"], "minItems": 1, "items": {"type": "string", "enum": features}},
+            "feature_service": {"enum": [*sorted(definitions.services), None]},
             "entities": {
                 "type": "object",
                 "description": "By key column one id per row, in lists of equal length, or one id for all rows.",
@@ -108,7 +108,16 @@ def request_of(definitions: Definitions) -> Schema:
             },
         },
         "required": ["entities"],
-        "oneOf": [{"required": ["features"]}, {"required": ["feature_service"]}],
+        "oneOf": [
+            {
+                "required": ["features"],
+                "properties": {"features": {"type": "array"}, "feature_service": {"type": "null"}},
+            },
+            {
+                "required": ["feature_service"],
+                "properties": {"features": {"type": "null"}, "feature_service": {"type": "string"}},
+            },
+        ],
         "additionalProperties": False,
     }
 
