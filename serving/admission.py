@@ -25,6 +25,18 @@ class Admission:
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold a place; raises `Overloaded` where none gets free in time."""
+        if self._places.locked():
+            await self._wait()
+        else:
+            await self._places.acquire()
+        self._cells.add((AT_ONCE,))
+        try:
+            yield
+        finally:
+            self._cells.add((AT_ONCE,), -1)
+            self._places.release()
+
+    async def _wait(self) -> None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._places.acquire()
@@ -32,9 +44,3 @@ class Admission:
             self._cells.add((SHEDS,))
             reason = f"{self._at_once} requests are being answered; try again, or start more workers"
             raise Overloaded(reason) from error
-        self._cells.add((AT_ONCE,))
-        try:
-            yield
-        finally:
-            self._cells.add((AT_ONCE,), -1)
-            self._places.release()

@@ -98,6 +98,8 @@ async def get_online_features(request: web.Request) -> web.Response:
 
 
 async def body_of(request: web.Request) -> bytes:
+    if request.content.is_eof():  # it came with its headers
+        return await request.read()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()
