@@ -51,6 +51,11 @@ class Column(NamedTuple):
     as_of: Array
 
 
+def everywhere(mask: Mask) -> bool:
+    """Whether a mask is true in all rows; for few of them quicker than numpy's own `all`."""
+    return b"\0" not in mask.tobytes()
+
+
 def status_codes(column: Column) -> Array:
     """The status of each row, as its place in `STATUSES`."""
     codes: Array = column.found + column.valid

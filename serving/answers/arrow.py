@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from contracts.tables import Type
 from serving.answer import Answer
-from serving.columns import Array, Column, Found
+from serving.columns import Array, Found, Mask, everywhere
 
 METADATA = b"tailrace"
 TIME = pa.timestamp("us", "UTC")
@@ -33,11 +33,11 @@ def to_answer(answer: Answer) -> bytes:
     for name, column in answer.named:
         codes = column.found.tobytes()
         if codes.count(Found.FOUND) < len(codes):
-            found[name] = beside.name_of("found", codes, column.found)
+            found[name] = beside.name_of("found", codes, column.found, np.ones(len(codes), bool))
         if answer.asked.times:
-            known = np.where(column.found >= Found.OUTSIDE_MAX_AGE, column.as_of, np.datetime64("NaT"))
-            times[name] = beside.name_of("times", known.tobytes(), known)
-    arrays = [to_arrow(column) for _, column in answer.named] + beside.arrays
+            known = column.found >= Found.OUTSIDE_MAX_AGE
+            times[name] = beside.name_of("times", known.tobytes() + column.as_of.tobytes(), column.as_of, known)
+    arrays = [to_arrow(TYPES[column.type], column.values, column.valid) for _, column in answer.named] + beside.arrays
     types = tuple(column.type for _, column in answer.named)
     told = orjson.dumps({"views": answer.views, "found": found, "times": times})
     schema = schema_of(answer.plan.names, types, tuple(beside.names)).with_metadata({METADATA: told})
@@ -56,12 +56,12 @@ class Beside:
         self.arrays: list[pa.Array] = []
         self._known: dict[tuple[str, bytes], str] = {}
 
-    def name_of(self, kind: str, content: bytes, values: Array) -> str:
+    def name_of(self, kind: str, content: bytes, values: Array, valid: Mask) -> str:
         key = kind, content
         if key not in self._known:
             self._known[key] = f"#{kind}.{len(self.names)}"
             self.names.append(self._known[key])
-            self.arrays.append(pa.array(values, type=BESIDE[kind]))
+            self.arrays.append(to_arrow(BESIDE[kind], values, valid))
         return self._known[key]
 
 
@@ -71,6 +71,19 @@ def schema_of(names: tuple[str, ...], types: tuple[Type, ...], beside: tuple[str
     return pa.schema(features + [(name, BESIDE[name[1:].partition(".")[0]]) for name in beside])
 
 
-def to_arrow(column: Column) -> pa.Array:
-    """The values, null where they are not valid."""
-    return pa.array(column.values, type=TYPES[column.type], mask=~column.valid)
+def to_arrow(type_: pa.DataType, values: Array, valid: Mask) -> pa.Array:
+    """The values, null where they are not valid; made of numpy's own bytes, and without pandas, which Arrow would load."""
+    buffers = [None if everywhere(valid) else bits(valid)]
+    if pa.types.is_string(type_):
+        texts = [text.encode() if is_there else b"" for text, is_there in zip(values, valid.tolist(), strict=True)]
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        buffers += [pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
+    elif pa.types.is_boolean(type_):
+        buffers.append(bits(values))
+    else:
+        buffers.append(pa.py_buffer(np.ascontiguousarray(values).view(np.uint8)))
+    return pa.Array.from_buffers(type_, len(values), buffers)
+
+
+def bits(flags: Mask) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(flags, bitorder="little"))

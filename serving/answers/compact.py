@@ -9,7 +9,7 @@ import orjson
 from serving.answer import Answer
 from serving.answers.times import to_json_times
 from serving.answers.values import OPTIONS, fragment, nullable
-from serving.columns import STATUSES, Column, Found, status_codes
+from serving.columns import STATUSES, Column, Found, everywhere, status_codes
 
 PRESENT = len(STATUSES) - 1
 
@@ -32,9 +32,9 @@ def features_of(columns: list[Column], *, times: bool) -> Iterator[dict[str, Any
 
     for column in columns:
         told: dict[str, Any] = {"values": nullable(column)}
-        found, valid = column.found.tobytes(), column.valid.tobytes()
-        if b"\0" in valid:
-            told["statuses"] = once((found, valid), absences_of, column)
+        found = column.found.tobytes()
+        if not everywhere(column.valid):
+            told["statuses"] = once((found, column.valid.tobytes()), absences_of, column)
         if times:
             told["times"] = once((b"times", found, column.as_of.tobytes()), times_of, column)
         yield told

@@ -7,15 +7,14 @@ import orjson
 
 from contracts.tables import Type
 from serving.answers.times import to_json_times
-from serving.columns import Array, Column
+from serving.columns import Array, Column, everywhere
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
-NOT_VALID = b"\0"
 
 
 def nullable(column: Column) -> Array | list[Any]:
     """What the serialiser writes as the column's values, null where it is not valid."""
-    if NOT_VALID not in column.valid.tobytes():
+    if everywhere(column.valid):
         return to_json(column.type, column.values)
     told = np.full(len(column.valid), None, object)
     told[column.valid] = to_json(column.type, column.values[column.valid])
