@@ -20,8 +20,9 @@ import orjson
 import psutil
 import uvloop
 
-from bench.connections import Answer, Connections, Lost
+from bench.connections import Connections
 from bench.loopback import address_of
+from online.connections import Reply
 from online.credentials import credentials_for
 from online.signing import Signer
 
@@ -31,7 +32,7 @@ GATHER_SECONDS = 0.05  # before the first one
 WARM_UP_SECONDS = 2.0  # at most
 
 # Sends request number i and returns its answers.
-Send = Callable[[int], Awaitable[list[Answer]]]
+Send = Callable[[int], Awaitable[list[Reply]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +62,13 @@ class Tally:
         self.latencies: list[float] = []
         self.failures: Counter[str] = Counter()
         self.bytes = 0
-        self.type = ""
 
     async def time(self, send: Send, number: int, *, since: float) -> None:
         """Send one request and count it; `since` is when it was due, on the monotonic clock."""
         self.sent += 1
         try:
             answers = await send(number)
-        except (Lost, OSError) as error:
+        except OSError as error:
             self.failures[f"{type(error).__name__}: {error}"] += 1
             return
         latency = time.monotonic() - since
@@ -78,10 +78,9 @@ class Tally:
             return
         self.latencies.append(latency)
         self.bytes += sum(len(one.body) for one in answers)
-        self.type = answers[0].type
 
 
-def what_is_wrong(answer: Answer) -> str | None:
+def what_is_wrong(answer: Reply) -> str | None:
     """Whether an answer does not count: a refusal, or values that did not come in time."""
     if answer.status != 200:
         return f"status {answer.status}: {answer.body[:200].decode(errors='replace')}"
@@ -122,7 +121,6 @@ async def measured(load: Load) -> dict[str, Any]:
         "seconds": seconds,
         "latencies_ms": [latency * 1000 for latency in tally.latencies],
         "bytes": tally.bytes,
-        "type": tally.type,
         "cpu_seconds": cpu_seconds(load.watched) - cpu,
         "own_cpu_seconds": time.process_time() - own_cpu,
     }
@@ -172,7 +170,7 @@ def sender(load: Load, connections: Connections) -> Send:
         for bodies in load.requests
     ]
 
-    async def send(number: int) -> list[Answer]:
+    async def send(number: int) -> list[Reply]:
         bodies = prepared[number % len(prepared)]
         if len(bodies) == 1:
             return [await connections.exchange(bodies[0])]
@@ -190,7 +188,7 @@ def signed_sender(load: Load, connections: Connections) -> Send:
     def signed(body: bytes) -> bytes:
         return http_request("/", {"Host": host} | signer.headers("BatchGetItem", body, credentials), body)
 
-    async def send(number: int) -> list[Answer]:
+    async def send(number: int) -> list[Reply]:
         bodies = prepared[number % len(prepared)]
         return await asyncio.gather(*(connections.exchange(signed(body)) for body in bodies))
 

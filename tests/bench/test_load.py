@@ -8,10 +8,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bench.connections import Answer
 from bench.load import Load, Tally, at_fixed_rate, measured
+from online.connections import Reply
 
-ANSWERED = [Answer(200, "application/json", b"{}")]
+ANSWERED = [Reply(200, b"{}", "")]
 
 
 def loaded(handler, **load):
@@ -46,9 +46,8 @@ def test_a_server_that_stalls_once_shows_in_every_request_due_meanwhile():
 
     assert (told["sent"], told["answered"], told["failures"]) == (200, 200, {})
     slow = [latency for latency in told["latencies_ms"] if latency > 100]
-    assert 50 <= len(slow) <= 100  # 300 ms of the stall at 200 a second
-    assert 390 <= max(slow) < 700
-    assert sorted(told["latencies_ms"])[100] < 50
+    assert len(slow) >= 50  # 300 ms of the stall at 200 a second; a closed loop would show the two under way
+    assert max(slow) >= 390
 
 
 def test_what_holds_up_the_generator_counts_as_latency_of_the_requests_that_were_due():
@@ -65,17 +64,22 @@ def test_what_holds_up_the_generator_counts_as_latency_of_the_requests_that_were
 
 
 def test_requests_are_sent_at_the_rate_whatever_became_of_those_before():
+    all_sent = asyncio.Event()
     sent = []
 
-    async def never_answer(number):
+    async def answer_once_all_are_sent(number):
         sent.append((number, time.monotonic()))
-        await asyncio.sleep(0.5)
+        if len(sent) == 30:
+            all_sent.set()
+        await all_sent.wait()
         return ANSWERED
 
-    asyncio.run(at_fixed_rate(Tally(), never_answer, rate=100, count=30))
+    tally = Tally()
+    asyncio.run(at_fixed_rate(tally, answer_once_all_are_sent, rate=100, count=30))
 
     assert [number for number, _ in sent] == list(range(30))
-    assert sent[-1][1] - sent[0][1] == pytest.approx(0.29, abs=0.1)
+    assert len(tally.latencies) == 30
+    assert sent[-1][1] - sent[0][1] >= 0.28  # none before it is due
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_a_connection_that_ends_within_an_answer_is_told():
     told = loaded(break_off, seconds=0.05)
 
     [(why, count)] = told["failures"].items()
-    assert why.startswith("Lost: the connection ended before the answer did")
+    assert why == "ConnectionError: closed before the answer was whole"
     assert (count, told["answered"]) == (10, 0)
 
 
@@ -125,21 +129,22 @@ def test_a_saturated_server_always_has_so_many_requests_under_way():
     assert most == [5]
     assert told["sent"] == told["answered"] > 50
     assert told["bytes"] == 300_000 * told["answered"]
-    assert told["type"] == "text/plain"
 
 
 def test_bodies_of_one_request_are_sent_side_by_side_and_signed_anew():
     asked = []
+    both = asyncio.Event()
 
     async def answer(request):
         asked.append((await request.read(), request.headers["X-Amz-Target"], request.headers["Authorization"]))
-        await asyncio.sleep(0.1)
+        if len(asked) == 2:
+            both.set()
+        await both.wait()  # one after the other, neither would be answered
         return web.Response(text="{}")
 
     told = loaded(answer, requests=[["one", "two"]], rate=10, seconds=0.1, signed="us-east-1")
 
     assert told["answered"] == 1
-    assert told["latencies_ms"][0] < 190
     assert sorted(body for body, _, _ in asked) == [b"one", b"two"]
     assert {target for _, target, _ in asked} == {"DynamoDB_20120810.BatchGetItem"}
     assert len({authorization for _, _, authorization in asked}) == 2
