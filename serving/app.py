@@ -15,7 +15,7 @@ from serving.budget import deadline_of
 from serving.current import CURRENT, Current
 from serving.errors import as_json, tell_errors
 from serving.operations.access_log import AccessLog
-from serving.operations.board import Board, Cells
+from serving.operations.board import Cells
 from serving.operations.exposition import exposed
 from serving.operations.observe import TRIP, count_answer, observing
 from serving.operations.tracing import Tracing
@@ -38,7 +38,7 @@ def make_app(
     table: str,
     limits: ReaderSettings,
     local: bool,
-    cells: Cells | None = None,
+    cells: Cells,
     tracing: Tracing | None = None,
 ) -> web.Application:
     """The reader over the store at `url`; it starts whether or not the store can be read.
@@ -46,7 +46,6 @@ def make_app(
     It answers those whom `limits.access` names or, where it is `local`, everybody.
     `cells` are where this process counts, on a board with the other ones'; `tracing` is closed with the reader.
     """
-    cells = cells or Cells(Board(1))
     log = AccessLog(limits.access_log, cells)
 
     async def store(app: web.Application) -> AsyncIterator[None]:

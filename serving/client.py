@@ -1,8 +1,7 @@
 """Ask a reader from Python, in a thread or in an event loop, and get columns back."""
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Required, Self, TypedDict, Unpack
 
 import aiohttp
 import numpy as np
@@ -85,26 +84,35 @@ class Features:
         return frame
 
 
-class Client:
-    """Asks a reader over kept-alive connections; may be shared by threads."""
+class Question(TypedDict, total=False):
+    """What is asked beside the names of features: those of a service, for which rows, within how many milliseconds."""
+
+    service: str
+    entities: Required[Mapping[str, Ids]]
+    budget_ms: float
+    times: bool
+
+
+class Asking:
+    """What both clients know: where the reader is, and with which key to ask."""
 
     def __init__(self, url: str, *, key: str | None = None, patience: float = PATIENCE_SECONDS) -> None:
         self._url = url.rstrip("/") + PATH
         self._key = key
+        self._patience = patience
+
+
+class Client(Asking):
+    """Asks a reader over kept-alive connections; may be shared by threads."""
+
+    def __init__(self, url: str, *, key: str | None = None, patience: float = PATIENCE_SECONDS) -> None:
+        super().__init__(url, key=key, patience=patience)
         self._pool = urllib3.PoolManager(timeout=patience, retries=False, maxsize=16)
 
-    def features(
-        self,
-        names: Sequence[str] = (),
-        *,
-        service: str | None = None,
-        entities: Mapping[str, Ids],
-        budget_ms: float | None = None,
-        times: bool = False,
-    ) -> Features:
+    def features(self, names: Sequence[str] = (), **question: Unpack[Question]) -> Features:
         """Features by `names`, or those of a service. Raises `ReaderError`, and `urllib3.exceptions.HTTPError`."""
-        body = request_body(names, service, entities, times=times)
-        answer = self._pool.request("POST", self._url, body=body, headers=request_headers(self._key, budget_ms))
+        body, headers = request_body(names, question), request_headers(self._key, question.get("budget_ms"))
+        answer = self._pool.request("POST", self._url, body=body, headers=headers)
         return told(answer.status, answer.data, answer.headers.get("Retry-After"))
 
     def close(self) -> None:
@@ -117,42 +125,28 @@ class Client:
         self.close()
 
 
-class AsyncClient:
+class AsyncClient(Asking):
     """The same in an event loop: `async with AsyncClient(url) as client: await client.features(…)`."""
 
-    def __init__(self, url: str, *, key: str | None = None, patience: float = PATIENCE_SECONDS) -> None:
-        self._url = url.rstrip("/") + PATH
-        self._key = key
-        self._patience = aiohttp.ClientTimeout(total=patience)
-
-    async def features(
-        self,
-        names: Sequence[str] = (),
-        *,
-        service: str | None = None,
-        entities: Mapping[str, Ids],
-        budget_ms: float | None = None,
-        times: bool = False,
-    ) -> Features:
+    async def features(self, names: Sequence[str] = (), **question: Unpack[Question]) -> Features:
         """As `Client.features`; raises `ReaderError`, `aiohttp.ClientError` and `TimeoutError`."""
-        body, headers = request_body(names, service, entities, times=times), request_headers(self._key, budget_ms)
+        body, headers = request_body(names, question), request_headers(self._key, question.get("budget_ms"))
         async with self._session.post(self._url, data=body, headers=headers) as answer:
             return told(answer.status, await answer.read(), answer.headers.get("Retry-After"))
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=self._patience)
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._patience))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
 
-def request_body(names: Sequence[str], service: str | None, entities: Mapping[str, Ids], *, times: bool) -> bytes:
-    body: dict[str, Any] = {"entities": {key: told_ids(ids) for key, ids in entities.items()}, "times": times}
+def request_body(names: Sequence[str], question: Question) -> bytes:
+    entities = {key: told_ids(ids) for key, ids in question["entities"].items()}
+    body: dict[str, Any] = {"entities": entities, "times": question.get("times", False)}
     body |= {"features": list(names)} if names else {}
-    body |= {} if service is None else {"feature_service": service}
+    body |= {"feature_service": question["service"]} if "service" in question else {}
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -173,4 +167,5 @@ def told(status: int, body: bytes, retry_after: str | None) -> Features:
         detail = str(orjson.loads(body)["detail"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         detail = body[:200].decode(errors="replace")
-    raise ReaderError(status, detail, None if retry_after is None else float(retry_after))
+    # A proxy on the way may tell a date, which nobody here waits for.
+    raise ReaderError(status, detail, float(retry_after) if retry_after and retry_after.isdecimal() else None)

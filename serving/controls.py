@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -31,7 +32,7 @@ class Controls:
         self.failure = "the control items have not been read yet"
         self._unreported: Counter[str] = Counter()
         self._reading: asyncio.Task[None] | None = None
-        self._read_at = -REFRESH_SECONDS  # in the event loop's time
+        self._read_at = -math.inf  # in the event loop's time
         self._cells = cells
         self._client = client
         self._views = definitions.views

@@ -9,7 +9,7 @@ from online.items import KEYS_PER_READ, Item, read_request, told_by
 from online.wire import StoreClient, StoreError, delay_after, is_transient
 from serving.cache import Cache
 from serving.calls import Calls
-from serving.operations.board import Board, Cells
+from serving.operations.board import Cells
 from serving.operations.metrics import STORE_KEYS, STORE_READS
 
 Views = tuple[str, ...]
@@ -59,9 +59,9 @@ class Fetch:
 class Fetches:
     """Reads items for all requests of one process."""
 
-    def __init__(self, client: StoreClient, cells: Cells | None = None, *, cache_seconds: float = 0.0) -> None:
+    def __init__(self, client: StoreClient, cells: Cells, *, cache_seconds: float = 0.0) -> None:
         self._cache = Cache(cache_seconds)
-        self._cells = cells or Cells(Board(1))
+        self._cells = cells
         self._calls = Calls(client, self._cells)
         self._table = client.table
         self._under_way: dict[Views, dict[str, Fetch]] = {}

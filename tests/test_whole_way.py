@@ -69,6 +69,7 @@ def values(address: str, document: str, *features: str) -> dict[str, tuple[Any, 
     return dict(zip(names, cells, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
     spark: SparkSession, make_settings: Callable[..., Settings]

@@ -7,7 +7,7 @@ import pytest
 
 from online import connections
 from online.connections import Connections, Limits
-from tests.serving.test_tls import make_certificate
+from tests.certificate import make_certificate
 
 WHOLE = b"HTTP/1.1 200 OK\r\nDate: Sun, 01 Mar 2026 09:00:00 GMT\r\nContent-Length: 4\r\n\r\nbody"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n"

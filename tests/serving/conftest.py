@@ -22,6 +22,7 @@ from online.keys import CONTROL_PREFIX, item_keys
 from online.wire import StoreClient, open_store
 from serving import controls
 from serving.app import make_app
+from serving.operations.board import Board, Cells
 from serving.operations.tracing import Tracing
 from settings import Settings, read_settings
 from tests.online.proxy import Misbehaviour, Proxy
@@ -180,6 +181,7 @@ def start_reader(settings: Settings, runner: asyncio.Runner) -> Iterator[Callabl
                 table=settings.store.table,
                 limits=replace(settings.reader, **allowed),
                 local=local,
+                cells=Cells(Board(1)),
                 tracing=tracing,
             )
             client: TestClient[Any, Any] = TestClient(TestServer(app))

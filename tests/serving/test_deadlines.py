@@ -12,6 +12,7 @@ from aiohttp import web
 from features.actor_activity import actor_activity
 from online.items import read_request
 from serving.fetch import Fetches, Views
+from serving.operations.board import Board, Cells
 from tests.serving.conftest import entity_keys
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -113,7 +114,7 @@ def test_what_was_given_up_is_read_again_for_the_next_request(read_behind):
 
 def test_what_was_given_up_a_moment_ago_is_read_again_too(store):
     async def twice():
-        fetches, views = Fetches(store.client), ("actor_activity",)
+        fetches, views = Fetches(store.client, Cells(Board(1))), ("actor_activity",)
         wanted: dict[Views, list[str]] = {views: ["actor|2:a0"]}
         now = asyncio.get_running_loop().time()
         given_up = await fetches.fetch(wanted, deadline=now)

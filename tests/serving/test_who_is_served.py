@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import pytest
 
 from serving.access.key_file import add_key
+from tests.certificate import make_certificate
 from tests.serving.processes import served
-from tests.serving.test_tls import make_certificate
 
 
 @pytest.mark.usefixtures("store")

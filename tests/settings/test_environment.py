@@ -64,6 +64,34 @@ def test_every_variable_reaches_its_setting():
             "TAILRACE_STORE_IN_FLIGHT": "9",
             "TAILRACE_STORE_WRITES": "transactions",
             "TAILRACE_LEASE_SECONDS": "2.5",
+        }
+    )
+
+    assert (settings.home, settings.landing, settings.lake) == (Path("/home-of-it"), "/landed", "/the-lake")
+    assert settings.features == ("shipped", "/more")
+    assert settings.retention_hours == 1.5
+    assert settings.spark == SparkSettings(
+        master="spark://cluster:7077",
+        driver_memory="7g",
+        java_options="-Xss4m",
+        shuffle_partitions=17,
+        jars=Path("/jars"),
+        class_archive=CHECKOUT / ".tools" / "spark-classes.jsa",
+    )
+    assert settings.store == StoreSettings(
+        url="http://store:8000",
+        table="other",
+        region="eu-central-1",
+        binary=Path("/bin/dynoxide"),
+        lease_seconds=2.5,
+        in_flight=9,
+        writes="transactions",
+    )
+
+
+def test_every_variable_of_the_reader_reaches_its_setting():
+    settings = read_settings(
+        {
             "TAILRACE_READER_BUDGET_MS": "62.5",
             "TAILRACE_READER_AT_ONCE": "11",
             "TAILRACE_READER_CACHE_SECONDS": "0.5",
@@ -89,26 +117,6 @@ def test_every_variable_reaches_its_setting():
         access_log="all",
         drain_seconds=4.5,
         traces=True,
-    )
-    assert (settings.home, settings.landing, settings.lake) == (Path("/home-of-it"), "/landed", "/the-lake")
-    assert settings.features == ("shipped", "/more")
-    assert settings.retention_hours == 1.5
-    assert settings.spark == SparkSettings(
-        master="spark://cluster:7077",
-        driver_memory="7g",
-        java_options="-Xss4m",
-        shuffle_partitions=17,
-        jars=Path("/jars"),
-        class_archive=CHECKOUT / ".tools" / "spark-classes.jsa",
-    )
-    assert settings.store == StoreSettings(
-        url="http://store:8000",
-        table="other",
-        region="eu-central-1",
-        binary=Path("/bin/dynoxide"),
-        lease_seconds=2.5,
-        in_flight=9,
-        writes="transactions",
     )
 
 

@@ -109,3 +109,31 @@ def guarded(store, start_reader, definitions) -> Callable[..., Any]:
 
 def bearer(credential: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {credential}"}
+
+
+@pytest.fixture
+def key(keys: Keys) -> str:
+    return keys.add("ranker", "read:ranker")
+
+
+@pytest.fixture
+def reader_of_keys(guarded, keys, key):
+    """A reader that answers the holder of the key."""
+    return guarded(keys=keys)
+
+
+@pytest.fixture
+def reader_of_tokens(guarded, issuer):
+    """A reader that answers those who hold a token of the issuer."""
+    return guarded(issuer=issuer.settings)
+
+
+def refusal(reader: Any, credential: str) -> str:
+    """Why a credential is refused, which it must be."""
+    status, answer = reader.send("GET", "/features", headers=bearer(credential))
+    assert (status, list(answer)) == (401, ["detail"])
+    return str(answer["detail"])
+
+
+def status(reader: Any, credential: str) -> int:
+    return int(reader.send("GET", "/features", headers=bearer(credential))[0])

@@ -10,28 +10,18 @@ from tests.serving.access.conftest import bearer
 
 
 @pytest.fixture
-def key(keys):
-    return keys.add("ranker", "read:ranker")
-
-
-@pytest.fixture
-def reader(guarded, keys, key):
-    return guarded(keys=keys)
-
-
-@pytest.fixture
 def audited(caplog):
     caplog.set_level(logging.INFO, "serving.audit")
     return lambda: [json.loads(one.getMessage()) for one in caplog.records if one.name == "serving.audit"]
 
 
-def test_everybody_who_is_turned_away_leaves_a_line(reader, key, audited):
+def test_everybody_who_is_turned_away_leaves_a_line(reader_of_keys, key, audited):
     asked = {"features": ["actor_activity", "nowhere"], "entities": {"actor_id": ["secret-id"]}}
 
-    reader.send("GET", "/features?key=hidden")
-    reader.send("GET", "/features", headers=bearer("trk_0_hidden"))
-    reader.send("POST", "/get-online-features", json=asked, headers=bearer(key))
-    reader.send("GET", "/health")
+    reader_of_keys.send("GET", "/features?key=hidden")
+    reader_of_keys.send("GET", "/features", headers=bearer("trk_0_hidden"))
+    reader_of_keys.send("POST", "/get-online-features", json=asked, headers=bearer(key))
+    reader_of_keys.send("GET", "/health")
 
     unknown, wrong, lacking = audited()
     assert list(unknown) == ["time", "remote", "identity", "method", "path", "status", "wanted", "why"]
@@ -51,11 +41,11 @@ def test_everybody_who_is_turned_away_leaves_a_line(reader, key, audited):
     assert not [word for word in ("hidden", key, "secret-id") if word in json.dumps(audited())]
 
 
-def test_a_line_stays_one_line_and_short_whatever_was_sent(reader, key, audited, caplog):
+def test_a_line_stays_one_line_and_short_whatever_was_sent(reader_of_keys, key, audited, caplog):
     odd = 'x"\n{"identity": "root"}' + "\u2028" * 1000
     asked = {"features": [odd], "entities": {"actor_id": ["a1"]}}
 
-    status, _ = reader.send("POST", "/get-online-features", json=asked, headers=bearer(key))
+    status, _ = reader_of_keys.send("POST", "/get-online-features", json=asked, headers=bearer(key))
 
     [line] = audited()
     assert (status, line["status"]) == (403, 403)
@@ -65,11 +55,11 @@ def test_a_line_stays_one_line_and_short_whatever_was_sent(reader, key, audited,
 
 
 def test_a_name_that_no_text_can_hold_is_refused_like_any_other(guarded, issuer, audited):
-    reader = guarded(issuer=issuer.settings)
+    reader_of_keys = guarded(issuer=issuer.settings)
     token = issuer.token(sub="a\ud800b", scope="")
     asked = {"feature_service": "ranker", "entities": {"actor_id": ["a1"]}}
 
-    status, answer = reader.send("POST", "/get-online-features", json=asked, headers=bearer(token))
+    status, answer = reader_of_keys.send("POST", "/get-online-features", json=asked, headers=bearer(token))
 
     assert (status, answer["detail"]) == (403, "token:a?b lacks the scope read:ranker or read:*")
     assert [line["identity"] for line in audited()] == ["token:a?b"]

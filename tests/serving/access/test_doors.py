@@ -12,28 +12,18 @@ from tests.serving.access.conftest import bearer
 NOBODY = AccessSettings(keys=None, issuer=None)
 
 
-@pytest.fixture
-def key(keys):
-    return keys.add("ranker", "read:ranker")
-
-
-@pytest.fixture
-def reader(guarded, keys, key):
-    return guarded(keys=keys)
-
-
-def answer_to(reader, raw):
+def answer_to(reader_of_keys, raw):
     """Send bytes as they are; the status of the answer, and all of it."""
 
     async def send():
-        server = reader.client.server
+        server = reader_of_keys.client.server
         incoming, outgoing = await asyncio.open_connection(server.host, server.port)
         outgoing.write(raw)
         answer = await asyncio.wait_for(incoming.read(), 20)
         outgoing.close()
         return int(answer.split(b" ")[1]), answer
 
-    return reader.runner.run(send())
+    return reader_of_keys.runner.run(send())
 
 
 def get(path, *headers):
@@ -42,17 +32,17 @@ def get(path, *headers):
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-def test_the_scheme_is_written_as_anybody_likes(reader, key, scheme):
-    assert reader.send("GET", "/features", headers={"Authorization": f"{scheme} {key}"})[0] == 200
+def test_the_scheme_is_written_as_anybody_likes(reader_of_keys, key, scheme):
+    assert reader_of_keys.send("GET", "/features", headers={"Authorization": f"{scheme} {key}"})[0] == 200
 
 
 @pytest.mark.parametrize(
     "before", ["", "Bearer", "Bearer ", "Basic ", "Bearer,", "Bearer:", "Bearer\t", "Bearer Bearer "]
 )
-def test_what_is_no_bearer_credential_is_refused(reader, key, before):
+def test_what_is_no_bearer_credential_is_refused(reader_of_keys, key, before):
     sent = before + ("" if before in {"Bearer", "Bearer "} else key)
 
-    assert reader.send("GET", "/features", headers={"Authorization": sent})[0] == 401
+    assert reader_of_keys.send("GET", "/features", headers={"Authorization": sent})[0] == 401
 
 
 @pytest.mark.parametrize(
@@ -70,18 +60,18 @@ def test_what_is_no_bearer_credential_is_refused(reader, key, before):
     ],
     ids=range(9),
 )
-def test_a_key_anywhere_else_opens_nothing(reader, key, headers):
+def test_a_key_anywhere_else_opens_nothing(reader_of_keys, key, headers):
     sent = [header.replace(b"KEY", key.encode()) for header in headers]
 
-    status, _ = answer_to(reader, get(b"/features", *sent))
+    status, _ = answer_to(reader_of_keys, get(b"/features", *sent))
 
     assert status == 401
 
 
-def test_two_credentials_open_nothing(reader, key):
+def test_two_credentials_open_nothing(reader_of_keys, key):
     header = f"Authorization: Bearer {key}".encode()
 
-    status, _ = answer_to(reader, get(b"/features", header, header))
+    status, _ = answer_to(reader_of_keys, get(b"/features", header, header))
 
     assert status in {400, 401}
 
@@ -91,32 +81,32 @@ PATHS += ["/features%00", "/health/", "/healthx", "/", "/*", "/nowhere?token=x",
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "PROPFIND")
 
 
-def test_without_a_credential_no_path_and_no_method_tells_anything(reader):
+def test_without_a_credential_no_path_and_no_method_tells_anything(reader_of_keys):
     async def statuses():
-        base, found = str(reader.client.make_url("")).rstrip("/"), {}
+        base, found = str(reader_of_keys.client.make_url("")).rstrip("/"), {}
         for method in METHODS:
             for path in PATHS:
-                async with reader.client.session.request(method, URL(base + path, encoded=True)) as answer:
+                async with reader_of_keys.client.session.request(method, URL(base + path, encoded=True)) as answer:
                     found[method, path] = answer.status
         return found
 
-    assert {told: status for told, status in reader.runner.run(statuses()).items() if status != 401} == {}
+    assert {told: status for told, status in reader_of_keys.runner.run(statuses()).items() if status != 401} == {}
 
 
 @pytest.mark.parametrize("target", [b"*", b"http://elsewhere/features", b"/\xff\xfe", b"http://elsewhere"])
-def test_a_target_that_is_no_path_tells_nothing(reader, target):
-    assert answer_to(reader, get(target))[0] in {400, 401}
+def test_a_target_that_is_no_path_tells_nothing(reader_of_keys, target):
+    assert answer_to(reader_of_keys, get(target))[0] in {400, 401}
 
 
-def test_a_known_identity_is_told_what_is_not_there(reader, key):
-    assert reader.send("GET", "/nowhere", headers=bearer(key)) == (404, {"detail": "404: Not Found"})
-    assert reader.send("GET", "/get-online-features", headers=bearer(key))[0] == 405
+def test_a_known_identity_is_told_what_is_not_there(reader_of_keys, key):
+    assert reader_of_keys.send("GET", "/nowhere", headers=bearer(key)) == (404, {"detail": "404: Not Found"})
+    assert reader_of_keys.send("GET", "/get-online-features", headers=bearer(key))[0] == 405
 
 
-def test_health_and_readiness_need_no_credential_nor_a_good_one(reader):
+def test_health_and_readiness_need_no_credential_nor_a_good_one(reader_of_keys):
     for headers in ({}, {"Authorization": "Bearer nonsense"}):
-        assert reader.send("GET", "/health", headers=headers)[0] == 200
-        assert reader.send("GET", "/ready", headers=headers)[0] == 503
+        assert reader_of_keys.send("GET", "/health", headers=headers)[0] == 200
+        assert reader_of_keys.send("GET", "/ready", headers=headers)[0] == 503
 
 
 @pytest.mark.parametrize(
@@ -127,26 +117,26 @@ def test_health_and_readiness_need_no_credential_nor_a_good_one(reader):
         (bearer("a.b.c"), 'Bearer error="invalid_token"'),
     ],
 )
-def test_a_401_says_how_to_ask(reader, headers, challenge):
+def test_a_401_says_how_to_ask(reader_of_keys, headers, challenge):
     async def answer():
-        async with reader.client.get("/features", headers=headers) as told:
+        async with reader_of_keys.client.get("/features", headers=headers) as told:
             return told.status, told.headers["WWW-Authenticate"], list(await told.json())
 
-    assert reader.runner.run(answer()) == (401, challenge, ["detail"])
+    assert reader_of_keys.runner.run(answer()) == (401, challenge, ["detail"])
 
 
-def test_a_body_is_not_read_of_somebody_unknown(reader):
+def test_a_body_is_not_read_of_somebody_unknown(reader_of_keys):
     body = b"{" * 2**19
 
-    assert reader.send("POST", "/get-online-features", data=body)[0] == 401
+    assert reader_of_keys.send("POST", "/get-online-features", data=body)[0] == 401
 
 
 def test_keys_and_tokens_are_taken_side_by_side_and_neither_where_it_is_not_set(guarded, keys, key, issuer):
     token, keyed, tokened = issuer.token(), guarded(keys=keys), guarded(issuer=issuer.settings)
     both = guarded(keys=keys, issuer=issuer.settings)
 
-    def status(reader, credential):
-        return reader.send("GET", "/features", headers=bearer(credential))[0]
+    def status(reader_of_keys, credential):
+        return reader_of_keys.send("GET", "/features", headers=bearer(credential))[0]
 
     assert [status(keyed, key), status(keyed, token)] == [200, 401]
     assert [status(tokened, key), status(tokened, token)] == [401, 200]
@@ -177,7 +167,7 @@ def test_a_reader_whose_keys_cannot_be_read_is_not_started(tmp_path, text, said)
 
 
 def test_a_door_without_keys_and_without_an_issuer_is_shut(start_reader, store, definitions, key):
-    reader = start_reader(definitions, local=False, access=NOBODY)
+    reader_of_keys = start_reader(definitions, local=False, access=NOBODY)
 
     for headers in ({}, bearer(key), bearer("a.b.c")):
-        assert reader.send("GET", "/features", headers=headers)[0] == 401
+        assert reader_of_keys.send("GET", "/features", headers=headers)[0] == 401

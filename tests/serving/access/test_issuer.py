@@ -9,72 +9,56 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from serving.access.issuer import DISCOVERY
-from tests.serving.access.conftest import bearer, told_key
+from tests.serving.access.conftest import bearer, refusal, status, told_key
 
 
-@pytest.fixture
-def reader(guarded, issuer):
-    return guarded(issuer=issuer.settings)
-
-
-def refusal(reader, token):
-    """Why a token is refused, which it must be."""
-    status, answer = reader.send("GET", "/features", headers=bearer(token))
-    assert (status, list(answer)) == (401, ["detail"])
-    return answer["detail"]
-
-
-def status(reader, token):
-    return reader.send("GET", "/features", headers=bearer(token))[0]
-
-
-def test_a_key_that_is_told_later_is_fetched_though_not_for_every_token(reader, issuer, monkeypatch):
-    assert status(reader, issuer.token()) == 200
+def test_a_key_that_is_told_later_is_fetched_though_not_for_every_token(reader_of_tokens, issuer, monkeypatch):
+    assert status(reader_of_tokens, issuer.token()) == 200
     issuer.keys["k3"] = ec.generate_private_key(ec.SECP256R1())
     for _ in range(5):
-        assert "key that its issuer does not have" in refusal(reader, issuer.token("k3"))
+        assert "key that its issuer does not have" in refusal(reader_of_tokens, issuer.token("k3"))
     assert issuer.asked == [DISCOVERY, "/keys"]
 
     monkeypatch.setattr("serving.access.issuer.FETCH_AGAIN_SECONDS", 0.0)
 
-    assert status(reader, issuer.token("k3")) == 200
+    assert status(reader_of_tokens, issuer.token("k3")) == 200
     assert issuer.asked == [DISCOVERY, "/keys"] * 2
 
 
-def test_tokens_that_wait_for_the_issuer_at_the_same_time_ask_it_once(reader, issuer, monkeypatch):
-    assert status(reader, issuer.token()) == 200
+def test_tokens_that_wait_for_the_issuer_at_the_same_time_ask_it_once(reader_of_tokens, issuer, monkeypatch):
+    assert status(reader_of_tokens, issuer.token()) == 200
     issuer.keys["k2"] = ec.generate_private_key(ec.SECP256R1())
     monkeypatch.setattr("serving.access.issuer.FETCH_AGAIN_SECONDS", 0.0)
 
     async def all_at_once():
         headers = [bearer(issuer.token("k2", sub=f"s{i}")) for i in range(20)]
-        return await asyncio.gather(*(reader.exchange("GET", "/features", headers=one) for one in headers))
+        return await asyncio.gather(*(reader_of_tokens.exchange("GET", "/features", headers=one) for one in headers))
 
-    assert {code for code, _ in reader.runner.run(all_at_once())} == {200}
+    assert {code for code, _ in reader_of_tokens.runner.run(all_at_once())} == {200}
     assert issuer.asked == [DISCOVERY, "/keys"] * 2
 
 
-def test_a_token_of_a_key_that_the_issuer_withdrew_is_forgotten(reader, issuer, monkeypatch):
+def test_a_token_of_a_key_that_the_issuer_withdrew_is_forgotten(reader_of_tokens, issuer, monkeypatch):
     token = issuer.token()
-    assert status(reader, token) == 200
+    assert status(reader_of_tokens, token) == 200
     issuer.keys = {"k2": ec.generate_private_key(ec.SECP256R1())}
     monkeypatch.setattr("serving.access.issuer.FETCH_AGAIN_SECONDS", 0.0)
 
-    assert status(reader, issuer.token("k2")) == 200
+    assert status(reader_of_tokens, issuer.token("k2")) == 200
 
-    assert "key that its issuer does not have" in refusal(reader, token)
+    assert "key that its issuer does not have" in refusal(reader_of_tokens, token)
 
 
-def test_while_the_issuer_fails_known_keys_stay_and_others_open_nothing(reader, issuer, monkeypatch):
-    assert status(reader, issuer.token(sub="first")) == 200
+def test_while_the_issuer_fails_known_keys_stay_and_others_open_nothing(reader_of_tokens, issuer, monkeypatch):
+    assert status(reader_of_tokens, issuer.token(sub="first")) == 200
     monkeypatch.setattr("serving.access.issuer.FETCH_AGAIN_SECONDS", 0.0)
     issuer.status = 500
     issuer.keys["k2"] = ec.generate_private_key(ec.SECP256R1())
 
-    code, answer = reader.send("GET", "/features", headers=bearer(issuer.token("k2")))
+    code, answer = reader_of_tokens.send("GET", "/features", headers=bearer(issuer.token("k2")))
 
     assert (code, list(answer)) == (503, ["detail"])
-    assert status(reader, issuer.token(sub="second")) == 200
+    assert status(reader_of_tokens, issuer.token(sub="second")) == 200
 
 
 @pytest.mark.parametrize(
@@ -92,9 +76,9 @@ def test_an_issuer_that_cannot_be_used_opens_nothing(guarded, issuer, broken, sa
     token = issuer.token()
     for name, value in broken.items():
         setattr(issuer, name, value)
-    reader = guarded(issuer=issuer.settings)
+    reader_of_tokens = guarded(issuer=issuer.settings)
 
-    code, answer = reader.send("GET", "/features", headers=bearer(token))
+    code, answer = reader_of_tokens.send("GET", "/features", headers=bearer(token))
 
     assert (code, list(answer)) == (503, ["detail"])
     assert issuer.url in caplog.text
@@ -108,14 +92,14 @@ def test_keys_that_cannot_verify_are_left_aside(guarded, issuer):
     broken: list[Any] = [{"kty": "RSA", "kid": "b1", "n": "!", "e": "AQAB"}, {"kty": "RSA", "kid": "b2"}, {}, ["no"]]
     broken += [{"kty": "EC", "crv": "P-256", "kid": "b3", "x": "AQAB", "y": "AQAB"}, {"kty": "EC", "crv": []}]
     issuer.keys |= {str(i): one for i, one in enumerate([shared, encrypts, *broken])}
-    reader = guarded(issuer=issuer.settings)
+    reader_of_tokens = guarded(issuer=issuer.settings)
 
-    assert status(reader, issuer.token()) == 200
+    assert status(reader_of_tokens, issuer.token()) == 200
     for token in (
         jwt.encode(claims, "secret" * 8, "HS256", headers={"kid": "shared"}),
         jwt.encode(claims, issuer.keys["k1"], "RS256", headers={"kid": "encrypts"}),
     ):
-        assert "key that its issuer does not have" in refusal(reader, token)
+        assert "key that its issuer does not have" in refusal(reader_of_tokens, token)
 
 
 def test_an_issuer_that_answers_without_end_is_not_listened_to(guarded, issuer, caplog):
@@ -126,9 +110,9 @@ def test_an_issuer_that_answers_without_end_is_not_listened_to(guarded, issuer, 
 
 
 def test_keys_are_fetched_where_the_settings_say(guarded, issuer):
-    reader = guarded(issuer=replace(issuer.settings, jwks=f"{issuer.url}/keys"))
+    reader_of_tokens = guarded(issuer=replace(issuer.settings, jwks=f"{issuer.url}/keys"))
 
-    assert status(reader, issuer.token()) == 200
+    assert status(reader_of_tokens, issuer.token()) == 200
     assert issuer.asked == ["/keys"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from serving.access.identity import BadCredential
 from serving.access.key_file import remove_key
 from serving.access.keys import KeyRing
-from tests.serving.access.conftest import bearer
+from tests.serving.access.conftest import bearer, status
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -17,10 +17,6 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def often(monkeypatch):
     monkeypatch.setattr("serving.access.keys.LOOK_SECONDS", 0.01)
-
-
-def status(reader, key):
-    return reader.send("GET", "/features", headers=bearer(key))[0]
 
 
 def becomes(reader, key, expected):

@@ -14,14 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from serving.access import tokens
 from serving.access.tokens import Tokens, scopes_of
-from tests.serving.access.conftest import bearer
+from tests.serving.access.conftest import bearer, refusal, status
 
 ASKED = {"feature_service": "ranker", "entities": {"document_id": ["d1"], "actor_id": ["a1"]}}
-
-
-@pytest.fixture
-def reader(guarded, issuer):
-    return guarded(issuer=issuer.settings)
 
 
 class Later(datetime):
@@ -30,32 +25,21 @@ class Later(datetime):
         return datetime.now(tz) + timedelta(seconds=700)
 
 
-def refusal(reader, token):
-    """Why a token is refused, which it must be."""
-    status, answer = reader.send("GET", "/features", headers=bearer(token))
-    assert (status, list(answer)) == (401, ["detail"])
-    return answer["detail"]
-
-
-def status(reader, token):
-    return reader.send("GET", "/features", headers=bearer(token))[0]
-
-
 def part(told):
     return base64.urlsafe_b64encode(json.dumps(told).encode()).rstrip(b"=").decode()
 
 
-def test_a_token_opens_what_its_scopes_name(reader, issuer):
+def test_a_token_opens_what_its_scopes_name(reader_of_tokens, issuer):
     token = issuer.token(scope="openid read:ranker", aud=["other", "tailrace"])
 
-    assert status(reader, token) == 200
-    assert reader.send("POST", "/get-online-features", json=ASKED, headers=bearer(token))[0] == 200
+    assert status(reader_of_tokens, token) == 200
+    assert reader_of_tokens.send("POST", "/get-online-features", json=ASKED, headers=bearer(token))[0] == 200
 
 
-def test_a_token_without_scopes_opens_no_service(reader, issuer):
+def test_a_token_without_scopes_opens_no_service(reader_of_tokens, issuer):
     token = issuer.token(scope=None)
 
-    code, answer = reader.send("POST", "/get-online-features", json=ASKED, headers=bearer(token))
+    code, answer = reader_of_tokens.send("POST", "/get-online-features", json=ASKED, headers=bearer(token))
 
     assert (code, answer["detail"]) == (403, "token:ada lacks the scope read:ranker or read:*")
 
@@ -77,58 +61,58 @@ def test_a_token_without_scopes_opens_no_service(reader, issuer):
         ({"sub": None}, "sub"),
     ],
 )
-def test_a_token_with_a_claim_that_is_wrong_is_refused(reader, issuer, claims, said):
-    assert said in refusal(reader, issuer.token(**claims))
+def test_a_token_with_a_claim_that_is_wrong_is_refused(reader_of_tokens, issuer, claims, said):
+    assert said in refusal(reader_of_tokens, issuer.token(**claims))
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", ""])
-def test_a_token_without_a_signature_is_refused(reader, issuer, algorithm):
+def test_a_token_without_a_signature_is_refused(reader_of_tokens, issuer, algorithm):
     _, claims, _ = issuer.token().split(".")
 
     for signature in ("", "AAAA"):
         token = f"{part({'alg': algorithm, 'kid': 'k1', 'typ': 'JWT'})}.{claims}.{signature}"
-        assert "not valid" in refusal(reader, token)
+        assert "not valid" in refusal(reader_of_tokens, token)
 
 
 @pytest.mark.parametrize("form", [Encoding.PEM, Encoding.DER])
-def test_a_token_signed_with_the_public_key_as_a_shared_secret_is_refused(reader, issuer, rsa_key, form):
+def test_a_token_signed_with_the_public_key_as_a_shared_secret_is_refused(reader_of_tokens, issuer, rsa_key, form):
     secret = rsa_key.public_key().public_bytes(form, PublicFormat.SubjectPublicKeyInfo)
     _, claims, _ = issuer.token().split(".")
     signed = f"{part({'alg': 'HS256', 'kid': 'k1', 'typ': 'JWT'})}.{claims}"
     signature = base64.urlsafe_b64encode(hmac.digest(secret, signed.encode(), hashlib.sha256)).rstrip(b"=").decode()
 
-    assert "alg" in refusal(reader, f"{signed}.{signature}")
+    assert "alg" in refusal(reader_of_tokens, f"{signed}.{signature}")
 
 
-def test_a_token_signed_by_another_key_of_that_name_is_refused(reader, issuer):
+def test_a_token_signed_by_another_key_of_that_name_is_refused(reader_of_tokens, issuer):
     other = rsa.generate_private_key(65537, 2048)
     claims = jwt.decode(issuer.token(), options={"verify_signature": False})
 
-    assert "ignature" in refusal(reader, jwt.encode(claims, other, "RS256", headers={"kid": "k1"}))
+    assert "ignature" in refusal(reader_of_tokens, jwt.encode(claims, other, "RS256", headers={"kid": "k1"}))
 
 
-def test_a_token_whose_claims_were_changed_is_refused(reader, issuer):
+def test_a_token_whose_claims_were_changed_is_refused(reader_of_tokens, issuer):
     header, claims, signature = issuer.token().split(".")
     told = json.loads(base64.urlsafe_b64decode(claims + "==")) | {"scope": "read:*"}
 
-    assert "ignature" in refusal(reader, f"{header}.{part(told)}.{signature}")
+    assert "ignature" in refusal(reader_of_tokens, f"{header}.{part(told)}.{signature}")
 
 
-def test_a_key_takes_its_own_algorithm_alone(reader, issuer):
+def test_a_key_takes_its_own_algorithm_alone(reader_of_tokens, issuer):
     issuer.keys["k2"] = ec.generate_private_key(ec.SECP256R1())
     claims = jwt.decode(issuer.token(), options={"verify_signature": False})
 
-    assert status(reader, issuer.token("k2")) == 200
+    assert status(reader_of_tokens, issuer.token("k2")) == 200
     wrong = jwt.encode(claims, issuer.keys["k2"], "ES256", headers={"kid": "k1"})
-    assert "alg" in refusal(reader, wrong)
+    assert "alg" in refusal(reader_of_tokens, wrong)
 
 
 @pytest.mark.parametrize("headers", [{"kid": None}, {"crit": ["exp"], "exp": 1}])
-def test_a_token_that_names_no_key_or_asks_for_more_than_is_known_is_refused(reader, issuer, headers):
+def test_a_token_that_names_no_key_or_asks_for_more_than_is_known_is_refused(reader_of_tokens, issuer, headers):
     claims = jwt.decode(issuer.token(), options={"verify_signature": False})
     told = {name: value for name, value in ({"kid": "k1"} | headers).items() if value is not None}
 
-    refusal(reader, jwt.encode(claims, issuer.keys["k1"], "RS256", headers=told))
+    refusal(reader_of_tokens, jwt.encode(claims, issuer.keys["k1"], "RS256", headers=told))
 
 
 @pytest.mark.parametrize(
@@ -147,8 +131,8 @@ def test_a_token_that_names_no_key_or_asks_for_more_than_is_known_is_refused(rea
     ],
     ids=range(10),
 )
-def test_what_is_no_token_is_refused(reader, token):
-    refusal(reader, token)
+def test_what_is_no_token_is_refused(reader_of_tokens, token):
+    refusal(reader_of_tokens, token)
 
 
 def test_a_token_is_verified_once(guarded, issuer, monkeypatch):
@@ -160,22 +144,22 @@ def test_a_token_is_verified_once(guarded, issuer, monkeypatch):
         return decode(*given, **named)
 
     monkeypatch.setattr(tokens.DECODER, "decode", counted)
-    reader = guarded(issuer=issuer.settings)
+    reader_of_tokens = guarded(issuer=issuer.settings)
     token = issuer.token()
 
-    assert {status(reader, token) for _ in range(5)} == {200}
+    assert {status(reader_of_tokens, token) for _ in range(5)} == {200}
     assert len(verified) == 1
 
 
-def test_a_token_that_is_known_is_refused_once_it_has_expired(reader, issuer, monkeypatch):
+def test_a_token_that_is_known_is_refused_once_it_has_expired(reader_of_tokens, issuer, monkeypatch):
     token = issuer.token()
-    assert status(reader, token) == 200
+    assert status(reader_of_tokens, token) == 200
 
     later = time.time() + 700
     monkeypatch.setattr("serving.access.tokens.time.time", lambda: later)
     monkeypatch.setattr("jwt.api_jwt.datetime", Later)
 
-    assert "expired" in refusal(reader, token)
+    assert "expired" in refusal(reader_of_tokens, token)
 
 
 def test_no_more_tokens_are_kept_than_may_be(guarded, issuer, runner, monkeypatch):
