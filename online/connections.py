@@ -1,6 +1,7 @@
 """Kept-alive HTTP/1.1 connections to one address, for small requests and answers.
 
-A general client costs more CPU for a request than everything else that a look-up does.
+For an answer of 36 kB from a store that costs nothing, a general client (aiohttp's) took 531 to 557 µs of processor time,
+this one 281 to 324, by turns.
 """
 
 import asyncio
