@@ -3,7 +3,7 @@
 from contracts.expectations import HOLDS, expect
 from contracts.tables import Column, Table, Type
 
-FEED = Column("feed", Type.STRING, "events or documents", nullable=False)
+FEED = Column("feed", Type.STRING, "events, documents or direct_writes", nullable=False)
 FILE = Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False)
 
 DELIVERY = (
@@ -63,6 +63,22 @@ DOCUMENTS = Table(
     statistics=("batch",),
 )
 
+DIRECT_WRITES = Table(
+    layer="bronze",
+    name="direct_writes",
+    fields=(
+        Column("view", Type.STRING, "the view that the values are of", nullable=False),
+        Column("keys", Type.STRING, "the entity key as a JSON object of ids", nullable=False),
+        Column("occurred_at", Type.TIMESTAMP, "the time that the values hold from", nullable=False),
+        Column("revision", Type.INT64, "given by the store; of equal times the newer wins", nullable=False),
+        Column("values", Type.STRING, "the features as a JSON object; null where the key was removed"),
+        Column("accepted_at", Type.TIMESTAMP, "when the write came", nullable=False),
+        *DELIVERY,
+    ),
+    key=("file", "line", "batch"),
+    statistics=("batch",),
+)
+
 QUARANTINE = Table(
     layer="bronze",
     name="quarantine",
@@ -110,4 +126,4 @@ SET_ASIDE = Table(
     statistics=("batch",),
 )
 
-TABLES = (EVENTS, DOCUMENTS, QUARANTINE, FILES, SET_ASIDE)
+TABLES = (EVENTS, DOCUMENTS, DIRECT_WRITES, QUARANTINE, FILES, SET_ASIDE)

@@ -1,4 +1,4 @@
-"""What may land: the two feeds, their fields, and the rules a line must keep."""
+"""What may land: the feeds, their fields, and the rules a line must keep."""
 
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ MAXIMUM_HOURS_AHEAD = 24  # of the wall clock; clocks drift, but no event is kno
 
 LINE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
 PARQUET_SUFFIX = ".parquet"
+OBJECTS = ("attributes", "keys", "values")  # fields that hold a JSON object, kept as its text
 TEMPORARY_PREFIXES = (".", "_")
 TEMPORARY_SUFFIXES = (".tmp", ".part", ".partial", ".inprogress", ".crdownload", ".filepart")
 
@@ -56,4 +57,11 @@ DOCUMENTS = Feed(
     renamed=(("id", "document_id"), ("size", "size_bytes")),
 )
 
-FEEDS = (EVENTS, DOCUMENTS)
+# What the reader and Spark wrote to views of the lane direct, told here once the store had it.
+DIRECT_WRITES = Feed(
+    name="direct_writes",
+    table=bronze.DIRECT_WRITES,
+    required=("view", "keys", "occurred_at", "revision", "accepted_at"),
+)
+
+FEEDS = (EVENTS, DOCUMENTS, DIRECT_WRITES)

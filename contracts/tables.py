@@ -1,6 +1,6 @@
 """The words a contract is written in: a table, its columns and their types."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from contracts.expectations import Expectation, holds, is_never_null, is_unique
@@ -22,10 +22,17 @@ class Type(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
+    """One column. `minimum` and `maximum` bound a number, `longest` the bytes of a text in UTF-8, where it is written from
+    outside; they are no part of what the column is.
+    """
+
     name: str
     type: Type
     meaning: str
     nullable: bool = True
+    minimum: float | None = field(default=None, kw_only=True, repr=False)
+    maximum: float | None = field(default=None, kw_only=True, repr=False)
+    longest: int | None = field(default=None, kw_only=True, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,8 +78,8 @@ class Codec:
         # What every header begins with where the reserved byte is not in use, but for the length of the value.
         self._begins = int.from_bytes(MAGIC + bytes([LAYOUT]), "little")
 
-    def encode(self, columns: Sequence[ColumnValues], *, as_of: int) -> list[bytes]:
-        """Encode rows given as one column per feature; `as_of` is microseconds since 1970."""
+    def encode(self, columns: Sequence[ColumnValues], *, as_of: int | Array) -> list[bytes]:
+        """Encode rows given as one column per feature; `as_of` is microseconds since 1970, of all rows or of each."""
         count = len(columns[0].values)
         rows = np.zeros(count, dtype=self._row)
         tails = self._encode_strings(rows, columns)

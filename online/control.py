@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from contracts.tables import Column, Type
+from features.language import BATCH
 from online.items import KEY, Item, read_items
 from online.keys import control_key
 from online.wire import StoreClient, StoreError
 
 ATTRIBUTES = (
     "sequence", "open", "closed", "declared", "declared_by", "swept",
-    "cursor", "watermark", "lease_owner", "lease_until", "features",
+    "cursor", "watermark", "lease_owner", "lease_until", "features", "lane", "revision",
 )  # fmt: skip
 
 
@@ -40,7 +41,7 @@ class Control:
 
     `open` says that a push began to write and none since has ended: then `declared` is its sequence, and `declared_by` the
     owner of its lease. `closed` is the sequence of the last that ended. `swept` is one up to which tombstones have been
-    removed. `features` is the schema of the values.
+    removed. `features` is the schema of the values. `lane` is whose the values are.
     """
 
     sequence: int = 0
@@ -52,6 +53,7 @@ class Control:
     declared_by: str | None = None
     swept: int | None = None
     features: tuple[Column, ...] = ()
+    lane: str | None = None
     lease_owner: str = ""
     lease_until: float = 0.0
 
@@ -69,6 +71,7 @@ def control_of(item: Item) -> Control:
         declared_by=item["declared_by"]["S"] if "declared_by" in item else None,
         swept=number_in(item, "swept"),
         features=tuple(Column(name, Type(type_), "") for name, type_ in features),
+        lane=item["lane"]["S"] if "lane" in item else None,
         lease_owner=item["lease_owner"]["S"],
         lease_until=float(item["lease_until"]["N"]),
     )
@@ -95,7 +98,7 @@ async def read_sequence(client: StoreClient, view: str) -> int | None:
 
 
 async def take_lease(
-    client: StoreClient, view: str, *, owner: str, seconds: float, keep_cursor: bool = True
+    client: StoreClient, view: str, *, owner: str, seconds: float, lane: str = BATCH, keep_cursor: bool = True
 ) -> Control | None:
     """Take the view's lease and raise its sequence in one conditional write.
 
@@ -104,13 +107,14 @@ async def take_lease(
 
     `owner` is unique to this push: it may take its own lease again where an
     answer was lost. Returns the control item as it was before, with the sequence and the owner of this lease; None while
-    another holds it.
+    another holds it, or where the values are another lane's.
     """
     now, before_first = time.time(), sequence_before_first()
     action = "SET #sequence = if_not_exists(#sequence, :before) + :one, #open = if_not_exists(#open, :false), "
-    free = "attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_owner = :owner"
-    action += "#lease_owner = :owner, #lease_until = :until" + ("" if keep_cursor else " REMOVE #cursor")
-    request = _update(client, view, action, free)
+    free = "(attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_owner = :owner)"
+    own = "(attribute_not_exists(#lane) OR #lane = :lane)"
+    action += "#lane = :lane, #lease_owner = :owner, #lease_until = :until" + ("" if keep_cursor else " REMOVE #cursor")
+    request = _update(client, view, action, f"{free} AND {own}")
     request["ExpressionAttributeValues"] = {
         ":before": {"N": str(before_first)},
         ":one": {"N": "1"},
@@ -118,6 +122,7 @@ async def take_lease(
         ":owner": {"S": owner},
         ":until": {"N": f"{now + seconds:.3f}"},
         ":now": {"N": f"{now:.3f}"},
+        ":lane": {"S": lane},
     }
     request["ReturnValues"] = "ALL_OLD"
     try:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 MAXIMUM_BYTES = 2_048  # of a DynamoDB partition key in UTF-8
 CONTROL_PREFIX = "#control|"  # no entity name begins with #
+ONCE_PREFIX = "#once|"
 
 
 class ItemKeyError(Exception):
@@ -47,3 +48,8 @@ def ids_of(item_key: str) -> dict[str, str]:
 
 def control_key(view: str) -> str:
     return CONTROL_PREFIX + view
+
+
+def once_key(digest: str) -> str:
+    """Of the item that remembers a write which may be sent again."""
+    return ONCE_PREFIX + digest

@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import orjson
 from aiohttp import web
 
 from features.language import Definitions
+from online.direct.replay import Log
+from online.direct.writer import DirectWriter
 from online.wire import open_store
 from serving.access.guard import GUARD, Guard, admit, check_read
 from serving.admission import Admission
 from serving.answers.negotiate import SMALLEST, WRITERS, encoding_of, form_of, packed
+from serving.body import body_of
 from serving.budget import deadline_of
 from serving.current import CURRENT, Current
 from serving.errors import as_json, tell_errors
@@ -19,11 +23,13 @@ from serving.operations.board import Cells
 from serving.operations.exposition import exposed
 from serving.operations.observe import TRIP, count_answer, observing
 from serving.operations.tracing import Tracing
-from serving.request import BadRequest, parse_request
-from settings import ReaderSettings
+from serving.request import parse_request
+from serving.writes.endpoint import ONCE, WRITER, write
+from serving.writes.idempotency import Once
+from settings import ReaderSettings, Writes
 
 BODY_BYTES = 2**20
-BODY_SECONDS = 5.0  # for a body to arrive; a slow client holds nothing for longer
+WRITE_SECONDS = 3.0  # for which one request of a write is tried
 
 ADMISSION = web.AppKey("ADMISSION", Admission)
 CELLS = web.AppKey("CELLS", Cells)
@@ -39,21 +45,28 @@ def make_app(
     limits: ReaderSettings,
     local: bool,
     cells: Cells,
+    direct: Log,
+    writes: Writes = "transactions",
     tracing: Tracing | None = None,
 ) -> web.Application:
     """The reader over the store at `url`; it starts whether or not the store can be read.
 
-    It answers those whom `limits.access` names or, where it is `local`, everybody.
+    It answers those whom `limits.access` names or, where it is `local`, everybody. What is written to direct views is
+    logged in `direct`, and sent to the store as `writes` says.
     `cells` are where this process counts, on a board with the other ones'; `tracing` is closed with the reader.
     """
     log = AccessLog(limits.access_log, cells)
 
     async def store(app: web.Application) -> AsyncIterator[None]:
-        async with (
-            open_store(url=url, region=region, table=table) as client,
-            Current(definitions, client, cells, cache_seconds=limits.cache_seconds) as now,
-        ):
-            app[CURRENT] = now
+        async with AsyncExitStack() as until_closed:
+            enter = until_closed.enter_async_context
+            client = await enter(open_store(url=url, region=region, table=table))
+            app[CURRENT] = now = await enter(Current(definitions, client, cells, cache_seconds=limits.cache_seconds))
+            patient = await enter(open_store(url=url, region=region, table=table, patience=WRITE_SECONDS))
+            transactions = writes == "transactions"
+            writer = DirectWriter(patient, direct, lambda: now.engine.definitions.views, transactions=transactions)
+            app[WRITER] = await enter(writer)
+            app[ONCE] = Once(patient, writer)
             yield
 
     async def told(_: web.Application) -> AsyncIterator[None]:
@@ -67,6 +80,7 @@ def make_app(
     app[GUARD] = guard = Guard(limits.access, local=local)
     app.cleanup_ctx.extend([told, guard.keep_fresh, store])
     app.router.add_post("/get-online-features", get_online_features)
+    app.router.add_post("/v1/write", write)
     app.router.add_get("/health", health)
     app.router.add_get("/ready", ready)
     app.router.add_get("/features", features)
@@ -94,18 +108,6 @@ async def get_online_features(request: web.Request) -> web.Response:
         trip.end("write")
         count_answer(app[CELLS], trip, answer)
         return web.Response(body=written, headers=headers)
-
-
-async def body_of(request: web.Request) -> bytes:
-    if request.content.is_eof():  # it came with its headers
-        return await request.read()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
-    except TimeoutError as error:
-        raise web.HTTPRequestTimeout(text=f"the body did not arrive within {BODY_SECONDS:g} s") from error
-    except web.RequestPayloadError as error:
-        raise BadRequest(f"the body cannot be read: {error}") from error
 
 
 async def health(_: web.Request) -> web.Response:

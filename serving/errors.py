@@ -5,7 +5,10 @@ from collections.abc import Awaitable, Callable
 import orjson
 from aiohttp import web
 
+from online.direct.log import LogError
+from online.direct.writer import Busy
 from online.keys import ItemKeyError
+from online.lanes import OtherLane
 from online.wire import StoreError
 from serving.admission import Overloaded
 from serving.answers.negotiate import NotAcceptable
@@ -29,7 +32,9 @@ async def tell_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         return detail(400, str(error))
     except NotAcceptable as error:
         return detail(406, str(error))
-    except (Overloaded, StoreError) as error:
+    except OtherLane as error:
+        return detail(409, str(error))
+    except (Busy, LogError, Overloaded, StoreError) as error:
         refusal = detail(503, str(error))
         refusal.headers["Retry-After"] = str(RETRY_SECONDS)
         return refusal

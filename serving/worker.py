@@ -14,6 +14,7 @@ import uvloop
 from aiohttp import web
 
 from features.language import DefinitionError, Definitions, load_anew, load_definitions
+from online.direct.replay import Log
 from serving.access import audit
 from serving.app import make_app
 from serving.connections import IDLE_SECONDS, LINGER_SECONDS
@@ -120,6 +121,8 @@ def app_for(job: Job, definitions: Definitions, cells: Cells) -> web.Application
         limits=limits,
         local=job.local,
         cells=cells,
+        direct=Log(folder=job.settings.home / "direct-log", landing=job.settings.landing),
+        writes=store.writes,
         tracing=start_tracing() if limits.traces else None,
     )
 

@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from features.language import BATCH
 from online import control
 from online.control import Control, LeaseLost
 from online.items import ensure_table
+from online.lanes import check_lane
 from online.wire import StoreClient, StoreError, open_store
 from sinks.rows import Address
 
@@ -67,17 +69,29 @@ def leased(address: Address, view: str, *, seconds: float) -> Iterator[Control]:
     stop(renewing, done)
 
 
-def take(address: Address, view: str, seconds: float, *, owner: str | None = None, keep_cursor: bool = True) -> Control:
+def take(
+    address: Address,
+    view: str,
+    seconds: float,
+    *,
+    lane: str = BATCH,
+    owner: str | None = None,
+    keep_cursor: bool = True,
+) -> Control:
     """Take the lease, waiting while a push that may be dead still holds it.
 
     An owner that is given takes its own lease over at once; by default each taking has an owner of its own.
+    Raises `OtherLane` where the view's values are those of another lane than this.
     """
     owner = owner or f"{socket.gethostname()}/{uuid.uuid4().hex}"
     deadline = time.monotonic() + PATIENCE * seconds
 
     async def try_once(client: StoreClient) -> Control | None:
         await ensure_table(client)
-        return await control.take_lease(client, view, owner=owner, seconds=seconds, keep_cursor=keep_cursor)
+        taken = await control.take_lease(client, view, owner=owner, seconds=seconds, lane=lane, keep_cursor=keep_cursor)
+        if taken is None:
+            await check_lane(client, view, lane)
+        return taken
 
     while True:
         taken = with_client(address, try_once)

@@ -60,7 +60,7 @@ def problems(fact: Column, name: str, feed: Feed, now: datetime) -> Iterator[tup
     given = kind.isNotNull() & (kind != "VOID")
     if name in feed.required:
         yield ~given, f"{name} is missing"
-    if fact.name == "attributes":
+    if fact.name in landing.OBJECTS:
         yield given & ~kind.rlike(f"^({OBJECT_KINDS})$"), f"{name} is not a JSON object"
         return
     if fact.type is Type.INT64:

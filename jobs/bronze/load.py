@@ -33,6 +33,7 @@ class Loaded:
     files: int = 0
     events: int = 0
     documents: int = 0
+    direct_writes: int = 0
     quarantined: int = 0
 
     def __add__(self, other: "Loaded") -> "Loaded":
@@ -43,7 +44,7 @@ REFUSED = "feed string, file string, line bigint, reason string, raw string"
 
 
 def run(lake: Lake, landing_folder: str, *, now: datetime, aside: SetAside | None = None) -> Loaded:
-    """Take every new file of both feeds; `now` is the wall clock.
+    """Take every new file of all feeds; `now` is the wall clock.
 
     `aside` names files that an earlier load took and the quality gate stopped; they are left out from now on.
     """

@@ -20,6 +20,7 @@ class Rule(Enum):
 
 RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/get-online-features"): Rule.BY_BODY,
+    ("POST", "/v1/write"): Rule.BY_BODY,
     ("GET", "/features"): Rule.IDENTIFIED,
     ("GET", "/openapi.json"): Rule.IDENTIFIED,
     ("GET", "/health"): Rule.OPEN,

@@ -17,6 +17,7 @@ from features.language import Definitions, Feature, FeatureView, load_definition
 from online import embedded
 from online.codec import Codec, ColumnValues
 from online.control import Cursor, close_push, take_lease
+from online.direct.replay import Log
 from online.items import KEY, ensure_table, to_binary
 from online.keys import CONTROL_PREFIX, item_keys
 from online.wire import StoreClient, open_store
@@ -165,6 +166,12 @@ def store(settings: Settings, runner: asyncio.Runner) -> Iterator[Store]:
     runner.run(opened.__aexit__(None, None, None))
 
 
+def direct_log(settings: Settings) -> Log:
+    """A log of direct writes, and a landing folder, for this test alone."""
+    home = settings.home / settings.store.table
+    return Log(folder=home / "direct-log", landing=str(home / "landing"))
+
+
 @pytest.fixture
 def start_reader(settings: Settings, runner: asyncio.Runner) -> Iterator[Callable[..., Http]]:
     """Start a reader over some definitions, at the embedded store or another address."""
@@ -182,6 +189,7 @@ def start_reader(settings: Settings, runner: asyncio.Runner) -> Iterator[Callabl
                 limits=replace(settings.reader, **allowed),
                 local=local,
                 cells=Cells(Board(1)),
+                direct=direct_log(settings),
                 tracing=tracing,
             )
             client: TestClient[Any, Any] = TestClient(TestServer(app))

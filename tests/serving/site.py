@@ -6,7 +6,7 @@ import socket
 from aiohttp import web
 
 from serving import connections
-from serving.app import body_of
+from serving.body import body_of
 from serving.connections import CarefulSite
 from serving.errors import tell_errors
 

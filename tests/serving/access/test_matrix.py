@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from features.language import FeatureService, load_definitions
+from online.direct.replay import Log
 from serving.access.routes import RULES, Rule, rule
 from serving.app import make_app
 from serving.operations.board import Board, Cells
@@ -59,7 +60,16 @@ ROLES = {name: (f"read:{name}",) for name in READABLE} | {
 
 def test_every_route_service_view_and_on_demand_feature_is_named_here():
     settings = read_settings({})
-    app = make_app(DEFINED, url="", region="", table="", limits=settings.reader, local=True, cells=Cells(Board(1)))
+    app = make_app(
+        DEFINED,
+        url="",
+        region="",
+        table="",
+        limits=settings.reader,
+        local=True,
+        cells=Cells(Board(1)),
+        direct=Log(folder=settings.home, landing=""),
+    )
 
     routes = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource}
     assert routes == set(ROUTES)

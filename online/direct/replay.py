@@ -1,0 +1,109 @@
+"""Finish what processes that are gone left in the log: write what may not have been written, tell it, land it."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.language import DIRECT, FeatureView
+from online.codec import Codec
+from online.direct.deliver import deliver
+from online.direct.log import Intent, LogError, Outcomes, Segment, left_behind
+from online.direct.order import Order
+from online.direct.revisions import take_revisions
+from online.direct.values import pack
+from online.direct.write import SEND_SECONDS, OrderedValue, Result, boot_time, write_values
+from online.items import ensure_table
+from online.keys import item_keys
+from online.lanes import OtherLane
+from online.wire import StoreClient, StoreError
+
+log = logging.getLogger(__name__)
+
+Views = Mapping[str, FeatureView]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """The log of direct writes of one machine, and the landing folder that it ends in."""
+
+    folder: Path
+    landing: str
+
+
+async def adopt_all(client: StoreClient, views: Views, where: Log, *, transactions: bool) -> list[str]:
+    """Finish every segment whose process is gone; returns why some could not be, which stay as they are."""
+    failures = []
+    for segment in left_behind(where.folder):
+        try:
+            await replay(client, views, segment, transactions=transactions)
+            await asyncio.to_thread(deliver, segment, where.landing)
+        except (LogError, StoreError) as error:
+            segment.close()
+            failures.append(str(error))
+    return failures
+
+
+async def replay(client: StoreClient, views: Views, segment: Segment, *, transactions: bool) -> None:
+    """Write the intents that have no outcome, under the orders that they were given, and log their outcomes."""
+    intents, outcomes = await asyncio.to_thread(segment.read)
+    known = {*outcomes.written, *outcomes.kept_out}
+    by_view: dict[str, list[Intent]] = defaultdict(list)
+    for intent in intents:
+        if intent.number not in known:
+            by_view[intent.view].append(intent)
+    for name, unknown in by_view.items():
+        view = views.get(name)
+        if view is None or view.lane != DIRECT:
+            raise LogError(
+                f"{segment.path}: {len(unknown)} writes of view {name} have no outcome, and it is no view of the lane "
+                "direct any more; define it so once more, or remove the file to give them up"
+            )
+        results = await again(client, view, unknown, transactions=transactions)
+        await asyncio.to_thread(segment.append, [outcomes_of(unknown, results).to_line()])
+
+
+async def again(
+    client: StoreClient, view: FeatureView, intents: Sequence[Intent], *, transactions: bool
+) -> Sequence[Result | OtherLane]:
+    """What becomes of intents that are written again; `OtherLane` where the view has changed hands."""
+    until = boot_time() + SEND_SECONDS
+    try:
+        await ensure_table(client)
+        given = await take_revisions(client, view.name, view.features, count=0)
+    except OtherLane as error:
+        log.warning("%d direct writes without an outcome are given up: %s", len(intents), error)
+        return [error] * len(intents)
+    rows = ordered(view, intents, sequence=given.sequence)
+    return await write_values(client, rows, transactions=transactions, until=until)
+
+
+def ordered(view: FeatureView, intents: Sequence[Intent], *, sequence: int) -> list[OrderedValue]:
+    """Intents of one view as what the store is sent."""
+    entities = {entity.name: entity.key for entity in view.entities}
+    keys = item_keys(entities, {key: [intent.keys[key] for intent in intents] for key in view.keys})
+    values = pack(
+        Codec(view.name, view.features),
+        [intent.values for intent in intents],
+        occurred_at=[intent.occurred_at for intent in intents],
+    )
+    return [
+        OrderedValue(
+            view=view.name,
+            item_key=key,
+            value=value,
+            order=Order(intent.occurred_at, intent.revision),
+            sequence=sequence,
+        )
+        for key, value, intent in zip(keys, values, intents, strict=True)
+    ]
+
+
+def outcomes_of(intents: Sequence[Intent], results: Sequence[object]) -> Outcomes:
+    """Which were written, None being the result of those, and which were not."""
+    outcomes = Outcomes([], [])
+    for intent, result in zip(intents, results, strict=True):
+        (outcomes.written if result is None else outcomes.kept_out).append(intent.number)
+    return outcomes

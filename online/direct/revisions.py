@@ -1,0 +1,79 @@
+"""What the control item of a direct view gives out: revisions, and the sequence under which the lane owns the view."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from contracts.tables import Column
+from features.language import DIRECT
+from online.control import sequence_before_first
+from online.items import KEY
+from online.keys import control_key
+from online.lanes import check_lane
+from online.wire import StoreClient, StoreError
+
+NAMES = ("revision", "lane", "features", "sequence", "open", "lease_owner", "lease_until", "cursor")
+
+
+class Revisions(NamedTuple):
+    """So many revisions from `first` on, and the `sequence` that every write carries."""
+
+    sequence: int
+    first: int
+
+
+async def take_revisions(client: StoreClient, view: str, features: Sequence[Column], *, count: int) -> Revisions:
+    """Take revisions higher than any given out before, and tell readers the schema; makes the control item if need be.
+
+    The first of a control item is the clock's microseconds: one that was lost with its store gave lower ones.
+    Raises `OtherLane` where the view's values are those of another lane.
+    """
+    action = (
+        "SET #revision = if_not_exists(#revision, :start) + :count, #lane = :lane, #features = :features, "
+        "#sequence = if_not_exists(#sequence, :before), #open = if_not_exists(#open, :false), "
+        "#lease_owner = if_not_exists(#lease_owner, :nobody), #lease_until = if_not_exists(#lease_until, :zero)"
+    )
+    request: dict[str, Any] = {
+        "TableName": client.table,
+        "Key": {KEY: {"S": control_key(view)}},
+        "UpdateExpression": action,
+        # A view that was pushed before lanes were told has a cursor.
+        "ConditionExpression": "#lane = :lane OR (attribute_not_exists(#lane) AND attribute_not_exists(#cursor))",
+        "ExpressionAttributeNames": {f"#{name}": name for name in NAMES},
+        "ExpressionAttributeValues": {
+            ":start": {"N": str(time.time_ns() // 1000)},
+            ":count": {"N": str(count)},
+            ":lane": {"S": DIRECT},
+            ":features": {"S": json.dumps([(feature.name, feature.type.value) for feature in features])},
+            ":before": {"N": str(sequence_before_first())},
+            ":false": {"BOOL": False},
+            ":nobody": {"S": ""},
+            ":zero": {"N": "0"},
+        },
+        "ReturnValues": "UPDATED_NEW",
+    }
+    try:
+        given = (await client.call("UpdateItem", request))["Attributes"]
+    except StoreError as error:
+        if error.code == "ConditionalCheckFailedException":
+            await check_lane(client, view, DIRECT)
+        raise
+    return Revisions(sequence=int(given["sequence"]["N"]), first=int(given["revision"]["N"]) - count + 1)
+
+
+async def move_watermark(client: StoreClient, view: str, *, to: int) -> None:
+    """Tell readers that writes of the view were acknowledged up to a time, in microseconds; never back."""
+    request = {
+        "TableName": client.table,
+        "Key": {KEY: {"S": control_key(view)}},
+        "UpdateExpression": "SET #watermark = :to",
+        "ConditionExpression": "#lane = :lane AND (attribute_not_exists(#watermark) OR #watermark < :to)",
+        "ExpressionAttributeNames": {"#watermark": "watermark", "#lane": "lane"},
+        "ExpressionAttributeValues": {":to": {"N": str(to)}, ":lane": {"S": DIRECT}},
+    }
+    try:
+        await client.call("UpdateItem", request)
+    except StoreError as error:
+        if error.code != "ConditionalCheckFailedException":
+            raise

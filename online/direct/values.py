@@ -1,0 +1,112 @@
+"""Values of a direct view as JSON has them: checked against the definition, and packed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from contracts.slots import to_micros, to_text
+from contracts.tables import Column, Type
+from online.codec import Codec, ColumnValues
+
+LONGEST_TEXT = 4_096  # bytes of UTF-8 where the feature says nothing
+INT64 = range(-(2**63), 2**63)
+
+NAMES = {Type.STRING: "a text", Type.INT64: "a whole number", Type.FLOAT64: "a number", Type.BOOL: "true or false"}
+NAMES |= {Type.TIMESTAMP: "a time such as 2026-03-02T10:15:00Z"}
+DTYPES = {Type.INT64: np.int64, Type.FLOAT64: np.float64, Type.BOOL: np.bool_, Type.STRING: np.object_}
+NOTHING: dict[Type, Any] = {Type.STRING: "", Type.TIMESTAMP: 0}
+
+
+class ValueProblem(Exception):
+    """A value that the view does not take; the message names the feature and what would be right."""
+
+
+def checked(values: Mapping[str, Any], features: Sequence[Column]) -> dict[str, Any]:
+    """Exactly the view's features, in its order, with times in one form; raises `ValueProblem`."""
+    known = {feature.name for feature in features}
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise ValueProblem(f"{unknown[0]!r} is no feature of the view; there are {', '.join(sorted(known))}")
+    missing = [feature.name for feature in features if feature.name not in values]
+    if missing:
+        raise ValueProblem(f"feature {missing[0]!r} is missing; every feature is written, null where there is no value")
+    return {feature.name: checked_value(values[feature.name], feature) for feature in features}
+
+
+def checked_value(value: Any, feature: Column) -> Any:
+    here = f"feature {feature.name!r}"
+    if value is None:
+        if not feature.nullable:
+            raise ValueProblem(f"{here} is null; it needs a value")
+        return None
+    if not has_type(value, feature.type):
+        raise ValueProblem(f"{here} is {value!r:.40}; it is {NAMES[feature.type]}")
+    if feature.type is Type.TIMESTAMP:
+        return to_text(time_of(value, here))
+    check_bounds(value, feature, here)
+    return float(value) if feature.type is Type.FLOAT64 else value
+
+
+def has_type(value: Any, type_: Type) -> bool:
+    if isinstance(value, bool):
+        return type_ is Type.BOOL
+    if type_ is Type.INT64:
+        return isinstance(value, int) and value in INT64
+    if type_ is Type.FLOAT64:
+        return isinstance(value, int | float) and is_finite(value)
+    return isinstance(value, str) and type_ in {Type.STRING, Type.TIMESTAMP}
+
+
+def is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
+
+
+def check_bounds(value: Any, feature: Column, here: str) -> None:
+    if feature.minimum is not None and value < feature.minimum:
+        raise ValueProblem(f"{here} is {value}; it is at least {feature.minimum:g}")
+    if feature.maximum is not None and value > feature.maximum:
+        raise ValueProblem(f"{here} is {value}; it is at most {feature.maximum:g}")
+    if feature.type is Type.STRING:
+        longest, bytes_ = feature.longest or LONGEST_TEXT, len(value.encode())
+        if bytes_ > longest:
+            raise ValueProblem(f"{here} has {bytes_:,} bytes of UTF-8; it may have {longest:,}")
+
+
+def time_of(text: str, here: str) -> datetime:
+    """An ISO time with its zone; raises `ValueProblem`."""
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            to_micros(time)
+            return time
+    except (ValueError, OverflowError):
+        pass
+    raise ValueProblem(f"{here} is {text!r:.40}; it is {NAMES[Type.TIMESTAMP]}")
+
+
+def pack(
+    codec: Codec, rows: Sequence[Mapping[str, Any] | None], *, occurred_at: Sequence[int], tombstone: bytes = b""
+) -> list[bytes]:
+    """Pack checked values, the tombstone for None; a feature that a row does not name is null."""
+    present = [row for row in rows if row is not None]
+    if not present:
+        return [tombstone] * len(rows)
+    times = np.array([at for row, at in zip(rows, occurred_at, strict=True) if row is not None], np.int64)
+    columns = [column_of([row.get(feature.name) for row in present], feature.type) for feature in codec.features]
+    packed = iter(codec.encode(columns, as_of=times))
+    return [tombstone if row is None else next(packed) for row in rows]
+
+
+def column_of(values: list[Any], type_: Type) -> ColumnValues:
+    valid = np.array([value is not None for value in values])
+    if type_ is Type.TIMESTAMP:
+        micros = [0 if value is None else to_micros(datetime.fromisoformat(value)) for value in values]
+        return ColumnValues(np.array(micros, "M8[us]"), valid)
+    nothing = NOTHING.get(type_, 0)
+    return ColumnValues(np.array([nothing if value is None else value for value in values], DTYPES[type_]), valid)

@@ -1,0 +1,34 @@
+"""`POST /v1/write`."""
+
+import time
+
+from aiohttp import web
+
+from online.direct.writer import DirectWriter
+from serving.access.guard import IDENTITY, check_write
+from serving.body import body_of
+from serving.current import CURRENT
+from serving.request import BadRequest
+from serving.writes.answer import answer_of
+from serving.writes.idempotency import Once, key_of
+from serving.writes.request import parse_body, values_of, view_of
+
+WRITER = web.AppKey("WRITER", DirectWriter)
+ONCE = web.AppKey("ONCE", Once)
+
+
+async def write(request: web.Request) -> web.Response:
+    """Write values of one view; what is answered as written is in the store, and durably in the log."""
+    raw = await body_of(request)
+    body = parse_body(raw)
+    check_write(request, body.view)
+    view = view_of(body, request.app[CURRENT].engine.definitions)
+    values = values_of(body, view, now=time.time_ns() // 1000)
+    good = [value for value in values if not isinstance(value, BadRequest)]
+    key = key_of(request.headers)
+    if key is None or not good:
+        written = await request.app[WRITER].write(good)
+    else:
+        written = await request.app[ONCE].write(good, key=key, caller=request[IDENTITY].name, body=raw)
+    told = iter(written)
+    return answer_of(view.name, [value if isinstance(value, BadRequest) else next(told) for value in values])

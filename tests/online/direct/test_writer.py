@@ -1,0 +1,244 @@
+"""The direct lane in one process: logged, written, logged, and landed; and what a death in between leaves to others."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import orjson
+import pytest
+
+from online.direct import log, writer
+from online.direct.log import LogError, Segment
+from online.direct.replay import adopt_all
+from online.direct.write import Stale
+from online.direct.writer import Busy, DirectWriter
+from online.wire import StoreError
+from tests.online.direct.conftest import VIEWS, stored, value
+
+
+def lines_in(folder, pattern):
+    return [
+        orjson.loads(line) for file in sorted(Path(folder).glob(pattern)) for line in file.read_bytes().splitlines()
+    ]
+
+
+async def write(client, where, *values, transactions=True):
+    async with DirectWriter(client, where, lambda: VIEWS, transactions=transactions) as lane:
+        return await lane.write(values)
+
+
+@pytest.mark.parametrize("transactions", [True, False])
+def test_values_are_written_in_the_order_of_their_times_and_then_of_their_coming(store, where, transactions):
+    async def story(client):
+        await write(client, where, value("d1", 10, 0.1), value("d2", 10, 0.2), transactions=transactions)
+        told = await write(
+            client,
+            where,
+            value("d1", 9, 0.3),
+            value("d2", 10, 0.4),
+            value("d1", 11, 0.5),
+            value("d1", 11, 0.6),
+            transactions=transactions,
+        )
+        return told, await stored(client, "d1", "d2")
+
+    told, found = store.run(story)
+
+    assert [type(one.result) for one in told] == [Stale, type(None), type(None), type(None)]
+    assert told[0].result.stored.occurred_at == 10
+    assert {document: score for document, (score, _) in found.items()} == {"d1": 0.6, "d2": 0.4}
+    assert found["d1"][1] == told[3].order
+
+
+def test_what_was_written_is_landed_once_and_what_was_kept_out_is_not(store, where):
+    async def story(client):
+        await write(client, where, value("d1", 10, 0.1), value("d2", 10, None))
+        await write(client, where, value("d1", 9, 0.2), value("d3", 10, 0.3))
+
+    store.run(story)
+    landed = lines_in(where.landing, "direct_writes/*.jsonl")
+
+    assert sorted((one["keys"]["document_id"], one["occurred_at"], one["values"]) for one in landed) == [
+        ("d1", "1970-01-01T00:00:00.000010Z", {"score": 0.1}),
+        ("d2", "1970-01-01T00:00:00.000010Z", None),
+        ("d3", "1970-01-01T00:00:00.000010Z", {"score": 0.3}),
+    ]
+    assert list(where.folder.iterdir()) == []
+
+
+def test_callers_that_come_together_share_requests_and_lines(store, where):
+    async def story(client):
+        async with DirectWriter(client, where, lambda: VIEWS, transactions=True) as lane:
+            await lane.write([value("d0", 1, 0.5)])
+            before = client.requests
+            await asyncio.gather(*(lane.write([value(f"d{i}", 1, 0.5)]) for i in range(300)))
+            return client.requests - before
+
+    assert store.run(story) <= 16  # of 600, had each come by itself
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def intents_only(lines):
+    return [line for line in lines if "number" in line]
+
+
+@pytest.mark.parametrize("at", ["before the intents", "after the intents", "after the write", "after the outcomes"])
+def test_a_death_at_any_moment_is_mended_by_whoever_finds_the_log(store, where, at, monkeypatch):
+    """The segment's file is left as the dead process left it, and its lock is gone with the process."""
+
+    async def die_at(client):
+        lane = DirectWriter(client, where, lambda: VIEWS, transactions=True)
+        appended = []
+        append, write_values = Segment.append, writer.write_values
+
+        def append_or_die(self, lines):
+            if at == "before the intents":
+                raise LogError("dead")
+            append(self, lines)
+            appended.append(1)
+            if len(appended) == {"after the intents": 1, "after the outcomes": 2}.get(at):
+                raise LogError("dead")
+
+        async def write_or_die(*arguments, **options):
+            results = await write_values(*arguments, **options)
+            if at == "after the write":
+                raise StoreError("Unreachable", "dead")
+            return results
+
+        with monkeypatch.context() as dying:
+            dying.setattr(Segment, "append", append_or_die)
+            dying.setattr(writer, "write_values", write_or_die)
+            group = [writer.Wanted(value("d1", 10, 0.1), asyncio.get_running_loop().create_future())]
+            await lane._write_group(group)
+            with pytest.raises((LogError, StoreError)):
+                await group[0].done
+        for left in lane._left:
+            left.segment.close()
+        before = await stored(client, "d1")
+        failures = await adopt_all(client, VIEWS, where, transactions=True)
+        return before, await stored(client, "d1"), failures
+
+    before, after, failures = store.run(die_at)
+    landed = lines_in(where.landing, "direct_writes/*.jsonl")
+
+    assert failures == []
+    assert bool(before) == (at in {"after the write", "after the outcomes"})
+    assert len(after) == len(landed) == (at != "before the intents")
+    assert [(one.occurred_at, one.revision) for _, one in after.values()] == [(10, one["revision"]) for one in landed]
+    assert list(where.folder.iterdir()) == []
+
+
+def test_a_replay_does_not_put_an_older_value_over_a_newer_one(store, where):
+    async def story(client):
+        segment = Segment.begin(where.folder)
+        intent = log.Intent(
+            number=0, view="relevance", keys={"document_id": "d1"}, occurred_at=10, revision=1, values={"score": 0.1},
+            accepted_at=10,
+        )  # fmt: skip
+        segment.append([intent.to_line()])
+        segment.close()
+        await write(client, where, value("d1", 10, 0.9))
+        return await stored(client, "d1")
+
+    found = store.run(story)
+
+    assert found["d1"][0] == 0.9
+    assert [one["values"]["score"] for one in lines_in(where.landing, "direct_writes/*.jsonl")] == [0.9]
+
+
+def test_a_last_line_that_was_cut_off_says_nothing_and_one_in_the_middle_stops_the_log(store, where):
+    async def story(client):
+        await write(client, where, value("d1", 10, 0.1))
+        whole = Segment.begin(where.folder)
+        intent = log.Intent(
+            number=0, view="relevance", keys={"document_id": "d2"}, occurred_at=10, revision=1, values={"score": 0.2},
+            accepted_at=10,
+        ).to_line()  # fmt: skip
+        whole.append([intent, intent[:-9]])
+        whole.close()
+        damaged = where.folder / "damaged.log"
+        damaged.write_bytes(b'{"numb\n' + intent)
+        failures = await adopt_all(client, VIEWS, where, transactions=True)
+        return failures, await stored(client, "d1", "d2")
+
+    [failure], found = store.run(story)
+
+    assert set(found) == {"d1", "d2"}
+    assert "damaged.log, line 1: damaged" in failure
+    assert [file.name for file in where.folder.iterdir()] == ["damaged.log"]
+
+
+def test_a_segment_that_is_written_to_is_nobodys_to_adopt(store, where):
+    async def story(client):
+        async with DirectWriter(client, where, lambda: VIEWS, transactions=True) as lane:
+            await lane.write([value("d1", 10, 0.1)])
+            failures = await adopt_all(client, VIEWS, where, transactions=True)
+            return failures, lines_in(where.landing, "direct_writes/*.jsonl"), len(list(where.folder.iterdir()))
+
+    assert store.run(story) == ([], [], 1)
+
+
+def test_a_store_that_is_away_leaves_the_write_to_a_later_replay(store, where, monkeypatch):
+    async def story(client):
+        async def refuse(*_, **__):
+            raise StoreError("Unreachable", "no answer")
+
+        with monkeypatch.context() as away:
+            away.setattr(writer, "write_values", refuse)
+            with pytest.raises(StoreError, match="no answer"):
+                await write(client, where, value("d1", 10, 0.1))
+        left = len(list(where.folder.iterdir()))
+        await adopt_all(client, VIEWS, where, transactions=True)
+        return left, await stored(client, "d1")
+
+    left, found = store.run(story)
+
+    assert left == 1
+    assert found["d1"][0] == 0.1
+
+
+def test_a_log_that_cannot_be_written_refuses_before_anything_is_written(store, tmp_path, where):
+    (tmp_path / "log").write_bytes(b"a file where the folder should be")
+
+    async def story(client):
+        with pytest.raises(LogError, match="no log of direct writes can be begun"):
+            await write(client, where, value("d1", 10, 0.1))
+        return await stored(client, "d1")
+
+    assert store.run(story) == {}
+
+
+def test_a_full_disk_is_told_and_the_segment_takes_no_more(store, where, monkeypatch):
+    async def story(client):
+        async with DirectWriter(client, where, lambda: VIEWS, transactions=True) as lane:
+            await lane.write([value("d1", 10, 0.1)])
+
+            def full(*_):
+                raise OSError(28, "No space left on device")
+
+            with monkeypatch.context() as without_space:
+                without_space.setattr(os, "fdatasync", full)
+                with pytest.raises(LogError, match="No space left"):
+                    await lane.write([value("d2", 10, 0.2)])
+            [told] = await lane.write([value("d3", 10, 0.3)])
+        return told.result, await stored(client, "d1", "d2", "d3")
+
+    result, found = store.run(story)
+
+    assert result is None
+    assert {"d1", "d3"} <= set(found)
+
+
+def test_more_than_can_wait_is_refused_at_once(store, where, monkeypatch):
+    monkeypatch.setattr(writer, "VALUES_WAITING", 2)
+
+    async def story(client):
+        async with DirectWriter(client, where, lambda: VIEWS, transactions=True) as lane:
+            with pytest.raises(Busy, match="0 values wait"):
+                await lane.write([value(f"d{i}", 1, 0.1) for i in range(3)])
+        return await stored(client, "d0")
+
+    assert store.run(story) == {}
