@@ -17,7 +17,7 @@ from online.wire import StoreClient, StoreError
 
 ATTRIBUTES = (
     "sequence", "open", "closed", "declared", "declared_by", "swept",
-    "cursor", "watermark", "lease_owner", "lease_until", "features", "lane", "revision",
+    "cursor", "watermark", "lease_owner", "lease_until", "features", "lane", "owned_from",
 )  # fmt: skip
 
 
@@ -41,7 +41,8 @@ class Control:
 
     `open` says that a push began to write and none since has ended: then `declared` is its sequence, and `declared_by` the
     owner of its lease. `closed` is the sequence of the last that ended. `swept` is one up to which tombstones have been
-    removed. `features` is the schema of the values. `lane` is whose the values are.
+    removed. `features` is the schema of the values. `lane` is whose the values are, and
+    `owned_from` the sequence from which on they are, where another lane had them before.
     """
 
     sequence: int = 0
@@ -54,6 +55,7 @@ class Control:
     swept: int | None = None
     features: tuple[Column, ...] = ()
     lane: str | None = None
+    owned_from: int | None = None
     lease_owner: str = ""
     lease_until: float = 0.0
 
@@ -72,6 +74,7 @@ def control_of(item: Item) -> Control:
         swept=number_in(item, "swept"),
         features=tuple(Column(name, Type(type_), "") for name, type_ in features),
         lane=item["lane"]["S"] if "lane" in item else None,
+        owned_from=number_in(item, "owned_from"),
         lease_owner=item["lease_owner"]["S"],
         lease_until=float(item["lease_until"]["N"]),
     )

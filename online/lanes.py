@@ -1,7 +1,11 @@
 """Whose the values of a view are: one lane writes them, and the control item says which."""
 
-from online.control import read_controls
-from online.wire import StoreClient
+from typing import Any
+
+from online.control import Control, read_controls
+from online.items import KEY
+from online.keys import control_key
+from online.wire import StoreClient, StoreError
 
 
 class OtherLane(Exception):
@@ -16,3 +20,37 @@ async def check_lane(client: StoreClient, view: str, lane: str) -> None:
             f"view {view}: its values in the online store are those of the lane {control.lane}, and this would write them "
             f"as the lane {lane}; if its definition has changed, `tailrace rebuild {view}` hands it over"
         )
+
+
+async def give_to_lane(client: StoreClient, view: str, lane: str, *, found: Control) -> bool:
+    """Make a lane the owner of a view's values, under a sequence of its own; False where the control item has changed.
+
+    What was pushed before is forgotten with its cursor: the new owner writes everything it has.
+    """
+    before = "#lane = :before" if found.lane else "attribute_not_exists(#lane)"
+    names = ("lane", "sequence", "owned_from", "open", "cursor", "watermark", "lease_until")
+    values: dict[str, Any] = {
+        ":lane": {"S": lane},
+        ":sequence": {"N": str(found.sequence)},
+        ":next": {"N": str(found.sequence + 1)},
+    }
+    values |= {":false": {"BOOL": False}, ":zero": {"N": "0"}}
+    values |= {":before": {"S": found.lane}} if found.lane else {}
+    request = {
+        "TableName": client.table,
+        "Key": {KEY: {"S": control_key(view)}},
+        "UpdateExpression": (
+            "SET #lane = :lane, #sequence = :next, #owned_from = :next, #open = :false, #lease_until = :zero "
+            "REMOVE #cursor, #watermark"
+        ),
+        "ConditionExpression": f"#sequence = :sequence AND {before}",
+        "ExpressionAttributeNames": {f"#{name}": name for name in names},
+        "ExpressionAttributeValues": values,
+    }
+    try:
+        await client.call("UpdateItem", request)
+    except StoreError as error:
+        if error.code == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True

@@ -121,7 +121,7 @@ def app_for(job: Job, definitions: Definitions, cells: Cells) -> web.Application
         limits=limits,
         local=job.local,
         cells=cells,
-        direct=Log(folder=job.settings.home / "direct-log", landing=job.settings.landing),
+        direct=Log(folder=job.settings.direct_log, landing=job.settings.landing),
         writes=store.writes,
         tracing=start_tracing() if limits.traces else None,
     )

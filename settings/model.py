@@ -130,3 +130,8 @@ class Settings:
     schedule: ScheduleSettings
     reader: ReaderSettings
     local: LocalSettings
+
+    @property
+    def direct_log(self) -> Path:
+        """Where processes of this machine log direct writes until they are landed."""
+        return self.home / "direct-log"

@@ -4,12 +4,11 @@ Spark makes the writer in a process of its own, sends it to the executors and en
 share is in the writer itself and in the messages of its tasks.
 """
 
+import logging
 import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,12 +18,17 @@ from pyspark.sql.types import BooleanType, DataType, DoubleType, LongType, Strin
 from contracts.slots import to_micros
 from features.language import DIRECT, FeatureView, Type, load_definitions
 from settings import read_settings
-from sinks.direct import DirectError, Target
-from sinks.rows import Address, Outcome, total
+from sinks.direct import DirectError, Outcome, Target
+from sinks.rows import Address
 
-OPTIONS = ("view", "removed", "as_of")
+log = logging.getLogger(__name__)
+
+OPTIONS = ("view", "removed", "occurred_at", "as_of")
 OF_SPARK = ("checkpointlocation",)  # which it hands over with the others
 SETTING = "tailrace_"
+
+# Options that name a column beside the view's own, and what it holds.
+BESIDE = {"removed": Type.BOOL, "occurred_at": Type.TIMESTAMP}
 
 # A schema of text would have to be read by Spark itself, which is not there where a writer is made.
 TYPES: dict[Type, DataType] = {
@@ -39,8 +43,9 @@ TYPES: dict[Type, DataType] = {
 class TailraceDataSource(DataSource):
     """The online store as a place to write to; register it with `spark.dataSource.register(TailraceDataSource)`.
 
-    Options: `view`; `removed`, the name of a boolean column that is true where a key is to go; `as_of`, when the values
-    hold, as in 2026-03-02T10:15:00Z, by default the time of the write; and any `TAILRACE_*` setting.
+    Options: `view`; `removed`, the name of a boolean column that is true where a key is to go; `occurred_at`, that of a
+    column with the time from which each row holds; `as_of`, that time for rows without one, as in 2026-03-02T10:15:00Z,
+    by default the time of the write; and any `TAILRACE_*` setting.
     """
 
     @classmethod
@@ -48,80 +53,72 @@ class TailraceDataSource(DataSource):
         return "tailrace"
 
     def writer(self, schema: StructType, overwrite: bool) -> "BatchWriter":
-        """Take the lease: what is written from here on is newer than anything in the store."""
+        """Take a revision: what is written from here on is newer than anything of the same time in the store."""
         target = target_of(self.options, schema, overwrite=overwrite)
-        return BatchWriter(target, target.take_lease())
+        return BatchWriter(target, target.begin().first)
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> "StreamWriter":
-        """A writer for one micro-batch, which takes the lease when it is sent to the executors."""
-        checkpoint = self.options.get("checkpointLocation")
-        return StreamWriter(target_of(self.options, schema, overwrite=overwrite), checkpoint)
+        """A writer for one micro-batch, which takes its revision when it is sent to the executors."""
+        return StreamWriter(target_of(self.options, schema, overwrite=overwrite))
 
 
 @dataclass
 class Written(WriterCommitMessage):
-    """What one task wrote, to what, and under which sequence."""
+    """What one task wrote, and to what."""
 
     target: Target
-    sequence: int
     outcome: Outcome
 
 
 class BatchWriter(DataSourceArrowWriter):
     """One write of a DataFrame."""
 
-    def __init__(self, target: Target, sequence: int) -> None:
+    def __init__(self, target: Target, revision: int) -> None:
         self.target = target
-        self.sequence = sequence
+        self.revision = revision
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
-        return Written(self.target, self.sequence, self.target.write(iterator, sequence=self.sequence))
+        return Written(self.target, self.target.write(iterator, revision=self.revision))
 
     def commit(self, messages: Sequence[Any]) -> None:
-        self.target.finish(self.sequence, total(message.outcome for message in messages))
+        finish(self.target, messages)
 
     def abort(self, messages: Sequence[Any]) -> None:
-        self.target.give_up(self.sequence)
+        """Nothing is held: what was written stays, and writing again makes all of it right."""
 
 
 class StreamWriter(DataSourceStreamArrowWriter):
     """One micro-batch of a stream. Spark makes it twice, to write and to commit, and tells neither from the other."""
 
-    def __init__(self, target: Target, checkpoint: str | None) -> None:
+    def __init__(self, target: Target) -> None:
         self.target = target
-        self.checkpoint = checkpoint
-        self.sequence: int | None = None
+        self.revision: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Only the one that writes is sent anywhere. A micro-batch that was cut off is taken over by its repetition at
-        # once, since the checkpoint is the stream's own; what the first one still sends is refused.
-        if self.sequence is None:
-            self.sequence = self.target.take_lease(owner=owner_of(self.checkpoint) if self.checkpoint else None)
+        if self.revision is None:  # only the one that writes is sent anywhere
+            self.revision = self.target.begin().first
         return self.__dict__
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
-        if self.sequence is None:
+        if self.revision is None:
             raise DirectError(
-                f"view {self.target.view}: Spark did not send this writer as it used to; tell us its version"
+                f"view {self.target.view.name}: Spark did not send this writer as it used to; tell us its version"
             )
-        return Written(self.target, self.sequence, self.target.write(iterator, sequence=self.sequence))
+        return Written(self.target, self.target.write(iterator, revision=self.revision))
 
     def commit(self, messages: Sequence[Any], batchId: int) -> None:
         # By the target of those who wrote: this writer's is of a later moment, and perhaps of other definitions.
         if messages:
-            messages[0].target.finish(messages[0].sequence, total(message.outcome for message in messages))
+            finish(messages[0].target, messages)
 
     def abort(self, messages: Sequence[Any], batchId: int) -> None:
-        for message in messages:
-            if message is not None:
-                message.target.give_up(message.sequence)
-                return
+        """As of a write of a DataFrame."""
 
 
-def owner_of(checkpoint: str) -> str:
-    """Who a stream is, whichever process runs it; a folder is that of its host."""
-    where = checkpoint if "://" in checkpoint else f"{socket.gethostname()}{Path(checkpoint).absolute()}"
-    return f"stream {where}"
+def finish(target: Target, messages: Sequence[Any]) -> None:
+    done = target.finish(message.outcome for message in messages)
+    if done.stale:
+        log.warning("view %s: %d rows were older than what the store has and stayed out", target.view.name, done.stale)
 
 
 def target_of(options: Mapping[str, str], schema: StructType, *, overwrite: bool) -> Target:
@@ -140,17 +137,16 @@ def target_of(options: Mapping[str, str], schema: StructType, *, overwrite: bool
     view = load_definitions(settings.features).view(given["view"])
     if view.lane != DIRECT:
         raise DirectError(
-            f"view {view.name} is of the lane {view.lane}: a refresh writes it; write to views that say lane={DIRECT!r}"
+            f"view {view.name} is of the lane {view.lane}, which alone writes it; write to views that say lane={DIRECT!r}"
         )
-    removed = given.get("removed")
-    check_columns(view, schema, removed)
+    beside = {name: given.get(name) for name in BESIDE}
+    check_columns(view, schema, beside)
     return Target(
         address=Address.of(settings),
-        view=view.name,
-        entities={entity.name: entity.key for entity in view.entities},
-        features=view.features,
+        view=view,
+        landing=settings.landing,
         as_of=to_micros(parse_as_of(given["as_of"]) if "as_of" in given else datetime.now(UTC)),
-        removed=removed,
+        **beside,
     )
 
 
@@ -164,15 +160,17 @@ def parse_as_of(text: str) -> datetime:
     return as_of
 
 
-def check_columns(view: FeatureView, schema: StructType, removed: str | None) -> None:
+def check_columns(view: FeatureView, schema: StructType, beside: Mapping[str, str | None]) -> None:
     """Raise unless the rows have the view's keys and features, as they are typed, and nothing else."""
     here = f"view {view.name}"
     wanted = dict.fromkeys(view.keys, TYPES[Type.STRING])
     wanted |= {feature.name: TYPES[feature.type] for feature in view.features}
-    if removed is not None:
-        if removed in wanted:
-            raise DirectError(f"{here}: option 'removed' names {removed!r}, which is a column of the view itself")
-        wanted[removed] = TYPES[Type.BOOL]
+    for option, column in beside.items():
+        if column is None:
+            continue
+        if column in wanted:
+            raise DirectError(f"{here}: option {option!r} names {column!r}, which is another column already")
+        wanted[column] = TYPES[BESIDE[option]]
     given = {field.name: field.dataType for field in schema}
     if len(given) < len(schema):
         [twice, *_] = [name for name in given if schema.names.count(name) > 1]

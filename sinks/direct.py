@@ -1,106 +1,155 @@
-"""Write rows of one view of the lane `direct`: lease, writes, end. What `sinks.data_source` lends to Spark."""
+"""Write rows of one view of the lane `direct` from Spark, by the rules of the write endpoint, and land what was written."""
 
 import asyncio
-import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 
-from features.language import Feature
-from online import control
-from online.arrow import column_values
-from online.codec import Codec
-from online.keys import item_keys
-from online.wire import PATIENCE_SECONDS, StoreClient
-from sinks.lease import give_up, renew, stop, take, with_client
-from sinks.rows import TOMBSTONE, Address, Outcome, Row, Sequenced, total
-from sinks.store_scan import highest_sequence
-from sinks.writer import write_rows
+from contracts import landing
+from contracts.slots import to_micros, to_text
+from features.language import FeatureView
+from online.direct.deliver import land, lines_of
+from online.direct.log import Intent
+from online.direct.replay import ordered
+from online.direct.revisions import Revisions, move_watermark, take_revisions
+from online.direct.values import ValueProblem, checked
+from online.direct.write import SEND_SECONDS, Refused, Stale, boot_time, write_values
+from online.items import ensure_table
+from online.wire import PATIENCE_SECONDS, StoreClient, open_store
+from sinks.lease import with_client
+from sinks.rows import Address
+
+ROWS_AT_ONCE = 1_000
+ROWS_PER_FILE = 50_000
 
 
 class DirectError(Exception):
     """Rows that cannot be written, or that the store did not take; the message names the view and what to do."""
 
 
+@dataclass
+class Outcome:
+    """How many rows were written and how many were stale: the store had a later value for their key."""
+
+    written: int = 0
+    stale: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """Where rows of one view go, and how they are read.
 
-    `entities` is key column by entity name. `removed` names a column that is true where a key is to go. `as_of` is when
-    the values hold, in microseconds.
+    `removed` names a column that is true where a key is to go, `occurred_at` one that has the time of each row; `as_of`,
+    in microseconds, is the time of all others. What was written is landed in the `landing` folder.
     """
 
     address: Address
-    view: str
-    entities: dict[str, str]
-    features: tuple[Feature, ...]
+    view: FeatureView
+    landing: str
     as_of: int
     removed: str | None = None
+    occurred_at: str | None = None
 
-    def take_lease(self, *, owner: str | None = None) -> int:
-        """The sequence that all of one write carries; another write of this view waits until it ends."""
-        return take(self.address, self.view, self.address.lease_seconds, owner=owner, keep_cursor=False).sequence
+    def begin(self) -> Revisions:
+        """The revision of all rows of one write: those of an earlier write with equal times give way to them."""
+        return with_client(self.address, lambda client: self._take(client, count=1))
 
-    def write(self, batches: Iterable[pa.RecordBatch], *, sequence: int) -> Outcome:
-        """Write one task's rows, the lease being renewed meanwhile; raises where the store refuses one for itself."""
-        push = Sequenced(view=self.view, sequence=sequence, lease_seconds=self.address.lease_seconds)
-        done = threading.Event()
-        renewing = threading.Thread(
-            target=renew, args=(self.address, self.view, sequence, push.lease_seconds, done), daemon=True
-        )
-        renewing.start()
+    async def _take(self, client: StoreClient, *, count: int) -> Revisions:
+        await ensure_table(client)
+        return await take_revisions(client, self.view.name, self.view.features, count=count)
+
+    def write(self, batches: Iterable[pa.RecordBatch], *, revision: int) -> Outcome:
+        """Write one task's rows; raises `DirectError` for one that does not fit, those before it being written."""
+        outcome, unlanded = Outcome(), Unlanded(self.landing)
         try:
-            # Spark may take its time for the next batch: no request is under way meanwhile that would time out.
-            outcome = total(asyncio.run(write_rows(self.rows(batch), self.address, push)) for batch in batches)
+            for batch in batches:
+                # Spark may take its time for the next batch: no request is under way meanwhile that would time out.
+                asyncio.run(self._write_batch(list(self.intents(batch, revision)), outcome, unlanded))
         finally:
-            stop(renewing, done)
-        if outcome.refused:
-            told = "; ".join(f"{key!r}: {reason}" for key, reason in outcome.failed)
-            raise DirectError(f"view {self.view}: the store refused {outcome.refused} rows: {told}")
+            unlanded.land()
         return outcome
 
-    def rows(self, batch: pa.RecordBatch) -> Iterator[Row]:
-        """Item keys and packed values, a tombstone where a key is to go."""
-        if not batch.num_rows:
-            return
-        ids = {key: self.ids_in(batch, key) for key in self.entities.values()}
-        columns = [column_values(batch.column(feature.name), feature) for feature in self.features]
-        values = Codec(self.view, self.features).encode(columns, as_of=self.as_of)
-        gone = batch.column(self.removed).to_pylist() if self.removed else [False] * batch.num_rows
-        for key, value, removed in zip(item_keys(self.entities, ids), values, gone, strict=True):
-            yield key, TOMBSTONE if removed else value
+    async def _write_batch(self, intents: Sequence[Intent], outcome: Outcome, unlanded: "Unlanded") -> None:
+        address = self.address
+        async with open_store(
+            url=address.url, region=address.region, table=address.table, patience=PATIENCE_SECONDS
+        ) as client:
+            for start in range(0, len(intents), ROWS_AT_ONCE):
+                part = intents[start : start + ROWS_AT_ONCE]
+                until = boot_time() + SEND_SECONDS
+                given = await self._take(client, count=0)
+                rows = ordered(self.view, part, sequence=given.sequence)
+                results = await write_values(client, rows, transactions=address.writes == "transactions", until=until)
+                done = [intent for intent, result in zip(part, results, strict=True) if result is None]
+                unlanded.add(done)
+                outcome.written += len(done)
+                outcome.stale += sum(isinstance(result, Stale) for result in results)
+                for row, result in zip(rows, results, strict=True):
+                    if isinstance(result, Refused):
+                        raise DirectError(f"view {self.view.name}: the store refused {row.item_key!r}: {result.why}")
 
-    def ids_in(self, batch: pa.RecordBatch, key: str) -> list[str]:
-        column = batch.column(key)
-        if column.null_count:
-            raise DirectError(f"view {self.view}: {key!r} is null in {column.null_count} rows; every row needs its key")
-        ids: list[str] = column.to_pylist()
-        return ids
-
-    def finish(self, sequence: int, outcome: Outcome) -> None:
-        """Tell readers how fresh the view is and give the lease up.
-
-        Raises where the store had newer values than the lease: their sequence is passed then, and a repeated write wins.
-        """
-        if outcome.stale:
-            with_client(self.address, lambda client: self.pass_stored(client, sequence))
-            raise DirectError(
-                f"view {self.view}: {outcome.stale} rows in the store had a newer sequence than the control item, as after "
-                "the store was put back from a copy; the sequence was raised, write again"
+    def intents(self, batch: pa.RecordBatch, revision: int) -> Iterator[Intent]:
+        """Rows, checked as the write endpoint checks them."""
+        now = time.time_ns() // 1000
+        for number, row in enumerate(batch.to_pylist()):
+            keys = {key: row[key] for key in self.view.keys}
+            if None in keys.values():
+                raise DirectError(
+                    f"view {self.view.name}: a row has no {', '.join(self.view.keys)}; every row needs its key"
+                )
+            at = row[self.occurred_at] if self.occurred_at else None
+            yield Intent(
+                number=number,
+                view=self.view.name,
+                keys=keys,
+                occurred_at=self.as_of if at is None else to_micros(at),
+                revision=revision,
+                values=None if self.removed and row[self.removed] else self.values(row, keys),
+                accepted_at=now,
             )
+
+    def values(self, row: dict[str, Any], keys: dict[str, str]) -> dict[str, Any]:
+        told = {feature.name: json_value(row[feature.name]) for feature in self.view.features}
+        try:
+            return checked(told, self.view.features)
+        except ValueProblem as problem:
+            raise DirectError(f"view {self.view.name}, row {keys}: {problem}") from problem
+
+    def finish(self, outcomes: Iterable[Outcome]) -> Outcome:
+        """Tell readers how fresh the view is."""
         with_client(
             self.address,
-            lambda client: control.close_push(
-                client, self.view, sequence=sequence, cursor=None, watermark=self.as_of, features=self.features
-            ),
+            lambda client: move_watermark(client, self.view.name, to=self.as_of),
             patience=PATIENCE_SECONDS,
         )
+        told = list(outcomes)
+        return Outcome(sum(one.written for one in told), sum(one.stale for one in told))
 
-    async def pass_stored(self, client: StoreClient, sequence: int) -> None:
-        highest = await highest_sequence(client, self.view) or 0
-        await control.raise_sequence(client, self.view, sequence=sequence, to=highest)
 
-    def give_up(self, sequence: int) -> None:
-        """Let the next write begin at once; what this one wrote stays."""
-        give_up(self.address, self.view, sequence)
+@dataclass
+class Unlanded:
+    """Rows that the store has and the landing folder has not."""
+
+    folder: str
+    rows: list[Intent] = field(default_factory=list)
+
+    def add(self, rows: Iterable[Intent]) -> None:
+        self.rows += rows
+        if len(self.rows) >= ROWS_PER_FILE:
+            self.land()
+
+    def land(self) -> None:
+        if self.rows:
+            content = b"".join(lines_of(iter(self.rows)))
+            land(content, name=f"{uuid.uuid4().hex}.jsonl", folder=landing.DIRECT_WRITES.folder(self.folder))
+            self.rows.clear()
+
+
+def json_value(value: Any) -> Any:
+    """A value of Arrow as JSON has it."""
+    return to_text(value) if isinstance(value, datetime) else value

@@ -16,6 +16,7 @@ from tailrace import (
     event_commands,
     key_commands,
     local_commands,
+    rebuild_command,
     refresh_commands,
     report,
     store_commands,
@@ -33,6 +34,7 @@ app.add_typer(local_commands.app)
 app.add_typer(backfill_command.app)
 app.add_typer(bench_commands.app, name="bench")
 app.add_typer(check_commands.app)
+app.add_typer(rebuild_command.app)
 features_app = typer.Typer(no_args_is_help=True, help="The feature definitions.")
 app.add_typer(features_app, name="features")
 

@@ -12,8 +12,10 @@ from lake.validation import ExpectationError
 from online.codec import CodecError
 from online.control import LeaseLost
 from online.credentials import CredentialsError
+from online.direct.log import LogError
 from online.embedded import EmbeddedStoreError
 from online.keys import ItemKeyError
+from online.lanes import OtherLane
 from online.wire import StoreError
 from serving import ServingError
 from serving.access.keys import KeysError
@@ -49,7 +51,9 @@ TOLD = (
     LandingError,
     LeaseLost,
     LocalError,
+    LogError,
     OSError,  # a file that is not there or may not be written: it names the file
+    OtherLane,
     PushError,
     PushFirst,
     PushUnderWay,

@@ -1,5 +1,6 @@
 """One refresh: what landed goes to bronze, silver, gold and, where it changed, to the online store."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,10 +22,14 @@ from jobs.silver import documents, interactions
 from lake.gate import Gate, Verdict
 from lake.session import open_session
 from lake.tables import Lake
+from online.direct.replay import Log
 from settings import Settings
+from sinks import direct_writes
 from sinks.ledger import Pushed
 from sinks.push import push_views
 from sinks.rows import Address
+
+log = logging.getLogger(__name__)
 
 # Is told what begins, such as "gold"; says nothing by default.
 Progress = Callable[[str], None]
@@ -129,6 +134,10 @@ def refresh(
 
 
 def run_bronze(home: Home, *, aside: SetAside | None = None) -> Loaded:
+    where = Log(folder=home.settings.direct_log, landing=home.settings.landing)
+    if where.has_segments:
+        for failure in direct_writes.finish_logs(home.store, home.definitions, where):
+            log.warning("the log of direct writes: %s", failure)
     return load.run(home.lake, home.settings.landing, now=datetime.now(UTC), aside=aside)
 
 
@@ -138,5 +147,7 @@ def run_silver(home: Home) -> None:
 
 
 def run_publish(home: Home, *, allowed: str | None = None) -> dict[str, Pushed]:
+    for view in home.chosen.direct_views.values():
+        direct_writes.record(home.lake, view)
     views = home.chosen.batch_views.values()
     return push_views(home.lake, home.store, views, allowed=allowed)

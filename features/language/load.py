@@ -16,7 +16,7 @@ from features.language import check
 from features.language.on_demand import OnDemandFeature
 from features.language.problem import DefinitionError
 from features.language.service import FeatureService
-from features.language.view import BATCH, FeatureView
+from features.language.view import BATCH, DIRECT, FeatureView
 
 SHIPPED = "shipped"
 PREFIX = "definitions_"  # of the names of modules that are no part of a package
@@ -41,6 +41,11 @@ class Definitions:
     def batch_views(self) -> dict[str, FeatureView]:
         """The views that are refreshed: those of the lane batch."""
         return {name: view for name, view in self.views.items() if view.lane == BATCH}
+
+    @property
+    def direct_views(self) -> dict[str, FeatureView]:
+        """The views whose values are written by whoever has them."""
+        return {name: view for name, view in self.views.items() if view.lane == DIRECT}
 
     def view(self, name: str) -> FeatureView:
         if name not in self.views:

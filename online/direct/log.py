@@ -84,6 +84,7 @@ class Segment:
         except FileNotFoundError:
             return None
         if lock(descriptor) and path.exists():
+            cut_tail(path, descriptor)
             return cls(path, descriptor)
         os.close(descriptor)
         return None
@@ -136,15 +137,21 @@ def lock(descriptor: int) -> bool:
     return True
 
 
+def cut_tail(path: Path, descriptor: int) -> None:
+    """Cut a last line off that was not written whole, so that what is appended stands on a line of its own."""
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        os.ftruncate(descriptor, content.rfind(b"\n") + 1)
+
+
 def records(path: Path) -> Iterator[dict[str, Any]]:
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        if not line.endswith(b"\n"):
+            return  # cut off
         try:
             yield orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            if any(lines[number:]):
-                raise LogError(f"{path}, line {number}: damaged: {error}; {MEND}") from error
-            return  # cut off, or the end
+            raise LogError(f"{path}, line {number}: damaged: {error}; {MEND}") from error
 
 
 def left_behind(folder: Path) -> Iterator[Segment]:

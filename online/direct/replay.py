@@ -10,7 +10,7 @@ from pathlib import Path
 from features.language import DIRECT, FeatureView
 from online.codec import Codec
 from online.direct.deliver import deliver
-from online.direct.log import Intent, LogError, Outcomes, Segment, left_behind
+from online.direct.log import SUFFIX, Intent, LogError, Outcomes, Segment, left_behind
 from online.direct.order import Order
 from online.direct.revisions import take_revisions
 from online.direct.values import pack
@@ -31,6 +31,11 @@ class Log:
 
     folder: Path
     landing: str
+
+    @property
+    def has_segments(self) -> bool:
+        """Whether there is any, of whichever process."""
+        return any(self.folder.glob(f"*{SUFFIX}"))
 
 
 async def adopt_all(client: StoreClient, views: Views, where: Log, *, transactions: bool) -> list[str]:

@@ -70,7 +70,7 @@ class Once:
         item = {
             KEY: {"S": item_key},
             "digest": {"S": digest},
-            "orders": {"S": orjson.dumps(orders).decode()},
+            "orders": {"S": orjson.dumps([tuple(order) for order in orders]).decode()},
             "expires": {"N": str(int(time.time()) + KEPT_SECONDS)},
         }
         request = {
@@ -114,7 +114,7 @@ def orders_of(item: Item, digest: str, count: int) -> list[Order]:
 
 def told_of(result: Result) -> Any:
     if isinstance(result, Stale):
-        return {"stored": result.stored}
+        return {"stored": None if result.stored is None else tuple(result.stored)}
     return {"refused": result.why} if isinstance(result, Refused) else None
 
 

@@ -4,17 +4,17 @@ import itertools
 import textwrap
 from datetime import UTC, datetime
 
+import orjson
 import pyarrow as pa
 import pytest
 
 from contracts.slots import to_micros
-from features.language import Feature, Type
+from features.language import load_definitions
 from online import control
 from online.codec import Codec
-from online.control import Cursor
+from online.direct.order import Order, order_attribute
 from online.items import KEY, binary, ensure_table, scan
-from online.keys import control_key
-from sinks.data_source import TailraceDataSource, owner_of
+from sinks.data_source import TailraceDataSource
 from sinks.direct import Target
 from sinks.lease import control_of, with_client
 from sinks.rows import Address
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
 TABLE_NUMBERS = itertools.count()
 COLUMNS = "document_id string, score double, model string"
 AS_OF = "2026-03-02T10:15:00Z"
+TEN_FIFTEEN = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 DEFINITIONS = """
 from datetime import timedelta
 from features.language import Count, Entity, Feature, FeatureView, Type
@@ -31,7 +32,7 @@ DOCUMENT = Entity('document', 'document_id', 'a document')
 about = {'entities': (DOCUMENT,), 'owner': 'ada', 'description': 'Tested.', 'freshness': timedelta(hours=1)}
 relevance = FeatureView(
     name='relevance', lane='direct', **about,
-    written_features=(Feature('score', Type.FLOAT64, 'from a model'), Feature('model', Type.STRING, 'which')),
+    written_features=(Feature('score', Type.FLOAT64, 'from a model', maximum=1), Feature('model', Type.STRING, 'which')),
 )
 visits = FeatureView(name='visits', aggregations=(Count(name='views', over=('1h',)),), **about)
 """
@@ -40,11 +41,12 @@ visits = FeatureView(name='visits', aggregations=(Count(name='views', over=('1h'
 class Store:
     """A store table of its own, and what tests ask of it."""
 
-    def __init__(self, spark, url, features):
+    def __init__(self, spark, url, features, home):
         self.spark = spark
+        self.landing = home / "landing" / "direct_writes"
         table = f"data-source-{next(TABLE_NUMBERS)}"
         self.options = {"TAILRACE_STORE_URL": url, "TAILRACE_STORE_TABLE": table, "TAILRACE_FEATURES": str(features)}
-        self.options |= {"TAILRACE_STORE_WRITES": "transactions", "TAILRACE_LEASE_SECONDS": "5", "view": "relevance"}
+        self.options |= {"TAILRACE_STORE_WRITES": "transactions", "TAILRACE_HOME": str(home), "view": "relevance"}
         self.address = Address(
             url=url, region="us-east-1", table=table, in_flight=2, writes="transactions", lease_seconds=5
         )
@@ -56,7 +58,7 @@ class Store:
 
     def items(self):
         async def read(client):
-            pages = scan(client, ("relevance", "relevance#s", "profile"))
+            pages = scan(client, ("relevance", "relevance#t", "profile"))
             return [item async for page in pages for item in page]
 
         items = with_client(self.address, read)
@@ -67,14 +69,22 @@ class Store:
         codec = Codec("relevance", self.control().features)
         return {key.split(":")[1]: features_in(codec, binary(item, "relevance")) for key, item in self.items().items()}
 
-    def sequences(self):
-        return {key.split(":")[1]: int(item["relevance#s"]["N"]) for key, item in self.items().items()}
+    def orders(self):
+        return {
+            key.split(":")[1]: Order.of_attribute(item[order_attribute("relevance")])
+            for key, item in self.items().items()
+        }
 
     def control(self):
         return control_of(self.address, "relevance")
 
-    def take_over(self):
-        return with_client(self.address, lambda client: control.take_lease(client, "relevance", owner="me", seconds=60))
+    def landed(self):
+        """What was landed, as document, time and score."""
+        lines = [line for file in self.landing.glob("*.jsonl") for line in file.read_bytes().splitlines()]
+        told = [orjson.loads(line) for line in lines]
+        return sorted(
+            (one["keys"]["document_id"], one["occurred_at"], one["values"] and one["values"]["score"]) for one in told
+        )
 
 
 def features_in(codec, value):
@@ -90,7 +100,7 @@ def store(spark, writer_url, tmp_path):
     features = tmp_path / "features"
     features.mkdir()
     (features / "relevance.py").write_text(textwrap.dedent(DEFINITIONS))
-    return Store(spark, writer_url, features)
+    return Store(spark, writer_url, features, tmp_path / "home")
 
 
 def test_rows_are_written_and_readers_are_told(store):
@@ -98,10 +108,11 @@ def test_rows_are_written_and_readers_are_told(store):
 
     assert store.values() == {"d1": (0.5, "m1"), "d2": (None, "m1")}
     found = store.control()
-    assert found.watermark == to_micros(datetime(2026, 3, 2, 10, 15, tzinfo=UTC))
+    assert found.watermark == to_micros(TEN_FIFTEEN)
     assert [feature.name for feature in found.features] == ["score", "model"]
-    assert (found.open, found.cursor, found.closed) == (False, None, found.sequence)
-    assert set(store.sequences().values()) == {found.sequence}
+    assert (found.open, found.cursor, found.lane) == (False, None, "direct")
+    assert {order.occurred_at for order in store.orders().values()} == {found.watermark}
+    assert store.landed() == [("d1", AS_OF, 0.5), ("d2", AS_OF, None)]
 
 
 def test_a_later_write_replaces_the_rows_of_its_keys_and_no_others(store):
@@ -110,7 +121,6 @@ def test_a_later_write_replaces_the_rows_of_its_keys_and_no_others(store):
     store.write([("d2", 0.75, "m2")])
 
     assert store.values() == {"d1": (0.5, "m1"), "d2": (0.75, "m2")}
-    assert store.control().sequence == first.sequence + 1
     assert store.control().watermark > first.watermark
 
 
@@ -120,6 +130,12 @@ def test_a_key_can_be_removed(store):
     store.write([("d1", None, None, True), ("d3", 1.0, "m1", None)], f"{COLUMNS}, gone boolean", removed="gone")
 
     assert store.values() == {"d1": None, "d2": (0.25, "m1"), "d3": (1.0, "m1")}
+    assert {(document, score) for document, _, score in store.landed()} == {
+        ("d1", 0.5),
+        ("d1", None),
+        ("d2", 0.25),
+        ("d3", 1.0),
+    }
 
 
 def test_what_other_views_have_of_the_item_stays(store):
@@ -135,12 +151,12 @@ def test_what_other_views_have_of_the_item_stays(store):
 @pytest.mark.parametrize(
     ("options", "columns", "told"),
     [
-        ({"view": "visits"}, COLUMNS, "view visits is of the lane batch: a refresh writes it"),
+        ({"view": "visits"}, COLUMNS, "view visits is of the lane batch, which alone writes it"),
         ({"view": "nothing"}, COLUMNS, "there is no view 'nothing'; there are relevance, visits"),
-        ({"views": "relevance"}, COLUMNS, "has no option 'views'; there are view, removed, as_of"),
+        ({"views": "relevance"}, COLUMNS, "has no option 'views'; there are view, removed, occurred_at, as_of"),
         ({"as_of": "10:15"}, COLUMNS, "option 'as_of': '10:15' is no time such as"),
         ({"as_of": "2026-03-02T10:15:00"}, COLUMNS, "has no time zone"),
-        ({"removed": "score"}, COLUMNS, "'removed' names 'score', which is a column of the view"),
+        ({"removed": "score"}, COLUMNS, "'removed' names 'score', which is another column already"),
         ({"removed": "gone"}, COLUMNS, "the rows have no column 'gone', boolean"),
         ({}, "document_id string, points double, model string", "the rows have no column 'score', double"),
         ({}, "document_id string, score int, model string", "column 'score' is int in the rows and double in the view"),
@@ -167,86 +183,53 @@ def test_overwriting_is_refused(store):
         frame.write.format("tailrace").options(**store.options).mode("overwrite").save()
 
 
-def test_a_row_without_its_key_stops_the_write_and_the_next_need_not_wait(store):
-    with pytest.raises(Exception, match=r"'document_id' is null in 1 rows; every row needs its key"):
-        store.write([("d1", 0.5, "m1"), (None, 0.25, "m1")])
-    left = store.control()
-    store.write([("d1", 0.75, "m1")])
-
-    assert (left.watermark, left.lease_until) == (None, 0)
-    assert store.values() == {"d1": (0.75, "m1")}
-
-
-def test_a_view_that_was_pushed_from_gold_loses_its_cursor_with_the_lease(store):
-    cursor = Cursor(table_id="t1", version=3, fingerprint="f")
-    taken = store.take_over()
-    with_client(
-        store.address,
-        lambda client: control.close_push(
-            client, "relevance", sequence=taken.sequence, cursor=cursor, watermark=5, features=()
-        ),
-    )
-    before = store.control().cursor
-    with pytest.raises(Exception, match="'document_id' is null"):
+def test_a_row_that_does_not_fit_stops_the_write_and_is_named(store):
+    with pytest.raises(Exception, match=r"a row has no document_id; every row needs its key"):
         store.write([(None, 0.25, "m1")])
+    with pytest.raises(Exception, match=r"row \{'document_id': 'd1'\}: feature 'score' is 1.5; it is at most 1"):
+        store.write([("d1", 1.5, "m1")])
 
-    assert (before, store.control().cursor) == (cursor, None)
+    assert (store.values(), store.landed()) == ({}, [])
 
 
-def test_no_row_is_under_way_while_spark_is_waited_for(store):
-    features = (Feature("score", Type.FLOAT64, ""),)
-    target = Target(
-        address=store.address, view="relevance", entities={"document": "document_id"}, features=features, as_of=5
-    )
+def test_each_row_may_have_its_time_and_an_older_one_stays_out(store):
+    nine, ten = datetime(2026, 3, 2, 9, tzinfo=UTC), datetime(2026, 3, 2, 10, tzinfo=UTC)
+    columns = f"{COLUMNS}, at timestamp"
+    store.write([("d1", 0.5, "m1", ten), ("d2", 0.5, "m1", None)], columns, occurred_at="at", as_of=AS_OF)
+    store.write([("d1", 0.25, "m2", nine), ("d2", 0.75, "m2", TEN_FIFTEEN)], columns, occurred_at="at")
+
+    assert store.values() == {"d1": (0.5, "m1"), "d2": (0.75, "m2")}
+    assert {document: order.occurred_at for document, order in store.orders().items()} == {
+        "d1": to_micros(ten),
+        "d2": to_micros(TEN_FIFTEEN),
+    }
+    assert store.landed() == [("d1", "2026-03-02T10:00:00Z", 0.5), ("d2", AS_OF, 0.5), ("d2", AS_OF, 0.75)]
+
+
+def test_a_view_that_another_lane_has_is_not_written(store):
+    with_client(store.address, lambda client: control.take_lease(client, "relevance", owner="me", seconds=60))
+
+    with pytest.raises(Exception, match="are those of the lane batch"):
+        store.write([("d1", 0.5, "m1")])
+
+    assert store.values() == {}
+
+
+def test_no_row_is_under_way_while_spark_is_waited_for(store, tmp_path):
+    view = load_definitions([store.options["TAILRACE_FEATURES"]]).view("relevance")
+    target = Target(address=store.address, view=view, landing=str(tmp_path / "home" / "landing"), as_of=5)
     waiting = []
 
     def batches():
         for number in range(2):
             ids = [f"d{number}-{row}" for row in range(150)]
-            yield pa.RecordBatch.from_pydict({"document_id": ids, "score": [0.5] * 150})
+            yield pa.RecordBatch.from_pydict({"document_id": ids, "score": [0.5] * 150, "model": ["m"] * 150})
             waiting.append(len(store.items()))
 
-    outcome = target.write(batches(), sequence=target.take_lease())
+    outcome = target.write(batches(), revision=target.begin().first)
 
     assert outcome.written == 300
     assert waiting == [150, 300]
-
-
-def test_values_newer_than_the_lease_are_passed(store):
-    store.write([("d1", 0.5, "m1")])
-    ahead = {"TableName": store.address.table, "Key": {KEY: {"S": "document|2:d1"}}}
-    ahead |= {"UpdateExpression": "SET #s = :s", "ExpressionAttributeNames": {"#s": "relevance#s"}}
-    newer = store.control().sequence + 99
-    ahead |= {"ExpressionAttributeValues": {":s": {"N": str(newer)}}}
-    with_client(store.address, lambda client: client.call("UpdateItem", ahead))
-
-    with pytest.raises(Exception, match=r"1 rows in the store had a newer sequence .* write again"):
-        store.write([("d1", 0.75, "m1")])
-    store.write([("d1", 0.75, "m1")])
-
-    assert (store.values(), store.sequences()) == ({"d1": (0.75, "m1")}, {"d1": newer + 1})
-
-
-def test_a_write_that_lost_its_lease_stops_and_writes_nothing(store):
-    target_table = store.address.table
-
-    def loses_lease(batches):
-        async def take(client):
-            await client.call("UpdateItem", {
-                "TableName": target_table, "Key": {KEY: {"S": control_key("relevance")}},
-                "UpdateExpression": "SET #q = #q + :one", "ExpressionAttributeNames": {"#q": "sequence"},
-                "ExpressionAttributeValues": {":one": {"N": "1"}},
-            })  # fmt: skip
-
-        with_client(address, take)
-        yield from batches
-
-    address = store.address
-    rows = store.spark.createDataFrame([("d1", 0.5, "m1")], COLUMNS).repartition(1).mapInArrow(loses_lease, COLUMNS)
-    with pytest.raises(Exception, match="view relevance: another push took over from sequence 1"):
-        rows.write.format("tailrace").options(**store.options).mode("append").save()
-
-    assert store.items() == {}
 
 
 class Stream:
@@ -279,28 +262,12 @@ def stream(store, tmp_path):
 def test_each_micro_batch_is_a_write_of_its_own(stream, store):
     stream.land(("d1", 0.5, "m1"), ("d2", 0.25, "m1"))
     stream.run()
-    first = store.control()
     stream.land(("d2", 0.75, "m2"))
     stream.land(("d3", 1.0, "m2"))
     stream.run()
 
     assert store.values() == {"d1": (0.5, "m1"), "d2": (0.75, "m2"), "d3": (1.0, "m2")}
-    assert store.control().sequence == first.sequence + 2
-    assert len(set(store.sequences().values())) == 3
-    assert store.control().lease_until == 0
-
-
-def test_a_micro_batch_that_was_cut_off_is_repeated_at_once(stream, store):
-    stream.land(("d1", 0.5, "m1"))
-    stream.run()
-    first = store.control()
-    owner = owner_of(str(stream.checkpoint))
-    with_client(store.address, lambda client: control.take_lease(client, "relevance", owner=owner, seconds=3_600))
-    stream.land(("d2", 0.75, "m1"))
-    stream.run()
-
-    assert store.values() == {"d1": (0.5, "m1"), "d2": (0.75, "m1")}
-    assert store.control().sequence == first.sequence + 2
+    assert len({order.revision for order in store.orders().values()}) == 3
 
 
 def test_a_stream_that_lost_its_store_fails_and_goes_on_later(stream, store):

@@ -10,7 +10,7 @@ import pytest
 from online.direct import log, writer
 from online.direct.log import LogError, Segment
 from online.direct.replay import adopt_all
-from online.direct.write import Stale
+from online.direct.write import Stale, write_values
 from online.direct.writer import Busy, DirectWriter
 from online.wire import StoreError
 from tests.online.direct.conftest import VIEWS, stored, value
@@ -92,7 +92,7 @@ def test_a_death_at_any_moment_is_mended_by_whoever_finds_the_log(store, where, 
     async def die_at(client):
         lane = DirectWriter(client, where, lambda: VIEWS, transactions=True)
         appended = []
-        append, write_values = Segment.append, writer.write_values
+        append = Segment.append
 
         def append_or_die(self, lines):
             if at == "before the intents":
@@ -139,8 +139,9 @@ def test_a_replay_does_not_put_an_older_value_over_a_newer_one(store, where):
             accepted_at=10,
         )  # fmt: skip
         segment.append([intent.to_line()])
+        await write(client, where, value("d1", 10, 0.9))  # while the segment is still held
         segment.close()
-        await write(client, where, value("d1", 10, 0.9))
+        await adopt_all(client, VIEWS, where, transactions=True)
         return await stored(client, "d1")
 
     found = store.run(story)

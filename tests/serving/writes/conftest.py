@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -61,13 +62,11 @@ class Writes:
 
     @property
     def landed(self) -> list[Any]:
-        from pathlib import Path
-
         files = sorted(Path(direct_log(self.settings).landing, "direct_writes").glob("*.jsonl"))
         return [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]
 
 
-def of(document: str, occurred_at: str | None = NINE, **values: Any) -> dict[str, Any]:
+def of(document: str, occurred_at: Any = NINE, **values: Any) -> dict[str, Any]:
     """An entity with the usual values, some of them others."""
     told = {"keys": {"document_id": document}, "values": VALUES | values}
     return told | ({} if occurred_at is None else {"occurred_at": occurred_at})

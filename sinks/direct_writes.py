@@ -1,0 +1,148 @@
+"""What bronze knows of direct writes: recorded in the history of their views, and written again into a store that lost them."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import orjson
+import pyarrow as pa
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from contracts import bronze, history
+from contracts.slots import to_micros
+from features.language import Definitions, FeatureView
+from lake.appends import append_numbered, number_reached
+from lake.tables import Lake
+from online.direct.log import Intent
+from online.direct.order import Order
+from online.direct.replay import Log, adopt_all, ordered
+from online.direct.revisions import take_revisions
+from online.direct.write import SEND_SECONDS, OrderedValue, boot_time, write_values
+from online.items import ensure_table
+from online.wire import PATIENCE_SECONDS, open_store
+from sinks.lease import with_client
+from sinks.rows import TOMBSTONE, Address
+
+APPENDS = "direct writes"  # the name under which they are appended to a history
+TOLD = ("keys", "occurred_at", "revision", "values", "accepted_at")
+PACKED = "item_key string, value binary, occurred_at timestamp, revision bigint, accepted_at timestamp"
+PACKED_SCHEMA = pa.schema(
+    [
+        ("item_key", pa.string()),
+        ("value", pa.binary()),
+        ("occurred_at", pa.timestamp("us", "UTC")),
+        ("revision", pa.int64()),
+        ("accepted_at", pa.timestamp("us", "UTC")),
+    ]
+)
+ROWS_AT_ONCE = 1_000
+
+
+def record(lake: Lake, view: FeatureView) -> int:
+    """Append what bronze has of a view and its history has not, each row confirmed by itself; returns how many rows."""
+    newest = lake.last_appended(bronze.DIRECT_WRITES) if lake.exists(bronze.DIRECT_WRITES) else 0
+    table = history.table(view.name)
+    before = number_reached(lake, table, name=APPENDS) or 0
+    if newest == before:
+        return 0
+    unread = lake.read(bronze.DIRECT_WRITES).where((F.col("batch") > before) & (F.col("batch") <= newest))
+    rows = packed(unread, view).select(
+        F.col("revision").alias("sequence"),
+        "item_key",
+        "value",
+        F.col("occurred_at").alias("as_of"),
+        F.col("accepted_at").alias("recorded_at"),
+        F.lit(history.CONFIRMED).alias("outcome"),
+        F.lit(None).cast("string").alias("backfill"),
+        F.lit(None).cast("string").alias("push"),
+    )
+    append_numbered(lake, table, rows, name=APPENDS, number=newest)
+    return rows.count()
+
+
+def packed(writes: DataFrame, view: FeatureView) -> DataFrame:
+    """Rows of `bronze.DIRECT_WRITES` that are of a view as `PACKED`, once each; a null value is a removal."""
+
+    def pack_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            rows = ordered(view, intents_of(batch, view), sequence=0)
+            columns = [[row.item_key for row in rows], [row.value or None for row in rows]]
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, PACKED_SCHEMA, strict=False)]
+            arrays += [batch.column(name).cast(PACKED_SCHEMA.field(name).type) for name in PACKED_SCHEMA.names[2:]]
+            yield pa.RecordBatch.from_arrays(arrays, schema=PACKED_SCHEMA)
+
+    of_view = writes.where(F.col("view") == view.name)
+    # A file that was landed twice, or a task of Spark that was repeated, tells the same again.
+    once = of_view.select(*TOLD).dropDuplicates(["keys", "occurred_at", "revision"])
+    return once.mapInArrow(pack_partition, PACKED)
+
+
+def intents_of(batch: pa.RecordBatch, view: FeatureView) -> list[Intent]:
+    return [
+        Intent(
+            number=number,
+            view=view.name,
+            keys=orjson.loads(row["keys"]),
+            occurred_at=to_micros(row["occurred_at"]),
+            revision=row["revision"],
+            values=None if row["values"] is None else orjson.loads(row["values"]),
+            accepted_at=to_micros(row["accepted_at"]),
+        )
+        for number, row in enumerate(batch.to_pylist())
+    ]
+
+
+def newest_of_each_key(lake: Lake, view: FeatureView) -> DataFrame:
+    """The rows of `PACKED` that the store should hold, removals among them."""
+    newest_first = Window.partitionBy("item_key").orderBy(F.desc("occurred_at"), F.desc("revision"))
+    rows = packed(lake.read(bronze.DIRECT_WRITES), view)
+    return rows.withColumn("age", F.row_number().over(newest_first)).where("age = 1").drop("age")
+
+
+def write_again(lake: Lake, address: Address, view: FeatureView) -> int:
+    """Write the newest value of each key under the order that it had; what the store has of later writes stays.
+
+    Returns how many keys were sent.
+    """
+    if not lake.exists(bronze.DIRECT_WRITES):
+        return 0
+
+    def write_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        count = sum(asyncio.run(send(address, view, batch)) for batch in batches)
+        yield pa.RecordBatch.from_pydict({"sent": [count]})
+
+    sent = newest_of_each_key(lake, view).mapInArrow(write_partition, "sent bigint")
+    return int(sent.agg(F.sum("sent")).collect()[0][0] or 0)
+
+
+def ordered_value(row: dict[str, Any], view: FeatureView, sequence: int) -> OrderedValue:
+    order = Order(to_micros(row["occurred_at"]), row["revision"])
+    return OrderedValue(
+        view=view.name, item_key=row["item_key"], value=row["value"] or TOMBSTONE, order=order, sequence=sequence
+    )
+
+
+async def send(address: Address, view: FeatureView, batch: pa.RecordBatch) -> int:
+    """Write rows of `PACKED`, so many at a time, each time making sure that the view is still this lane's."""
+    async with open_store(
+        url=address.url, region=address.region, table=address.table, patience=PATIENCE_SECONDS
+    ) as client:
+        await ensure_table(client)
+        rows = batch.to_pylist()
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            until = boot_time() + SEND_SECONDS
+            given = await take_revisions(client, view.name, view.features, count=0)
+            values = [ordered_value(row, view, given.sequence) for row in rows[start : start + ROWS_AT_ONCE]]
+            await write_values(client, values, transactions=address.writes == "transactions", until=until)
+    return len(rows)
+
+
+def finish_logs(address: Address, definitions: Definitions, where: Log) -> list[str]:
+    """Finish what processes of this machine that are gone left in the log; returns why some of it could not be."""
+    transactions = address.writes == "transactions"
+    return with_client(
+        address,
+        lambda client: adopt_all(client, definitions.views, where, transactions=transactions),
+        patience=PATIENCE_SECONDS,
+    )

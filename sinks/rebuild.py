@@ -1,0 +1,89 @@
+"""Give a view's values in the store to the lane that its definition names, and remove what another lane left there.
+
+Whoever writes for the lane that had the view asks the control item: a push under its lease, a direct write whenever it
+takes revisions, which are good for some seconds. So the lane is set first, then that time is waited out, and then what
+carries a lower sequence than the new owner's is removed. Cut off anywhere and begun again, it goes on.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from features.language import FeatureView
+from online.control import read_controls
+from online.direct.order import order_attribute
+from online.direct.write import SEND_SECONDS
+from online.items import KEY, ensure_table, scan, sequence_attribute
+from online.lanes import give_to_lane
+from online.wire import PATIENCE_SECONDS, StoreClient, StoreError
+from sinks.lease import PushUnderWay, with_client
+from sinks.rows import Address
+
+AT_ONCE = 32
+LAST_WORDS_SECONDS = 2 * SEND_SECONDS  # for what the lane that had the view has sent, or still may
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedOver:
+    """The lane that had the view before, None where none other had; how many values it had left, now removed."""
+
+    before: str | None
+    removed: int
+
+
+def hand_over(address: Address, view: FeatureView) -> HandedOver:
+    """Make the lane of the definition the view's owner, unless it is, and remove what others left."""
+
+    async def run(client: StoreClient) -> HandedOver:
+        await ensure_table(client)
+        found = (await read_controls(client, [view.name])).get(view.name)
+        if found is None:
+            return HandedOver(before=None, removed=0)
+        if found.lane in {None, view.lane}:
+            left = 0 if found.owned_from is None else await clear(client, view.name, below=found.owned_from)
+            return HandedOver(before=None, removed=left)
+        if not await give_to_lane(client, view.name, view.lane, found=found):
+            raise PushUnderWay(f"view {view.name}: its control item changed while it was handed over; try again")
+        await asyncio.sleep(max(LAST_WORDS_SECONDS, address.lease_seconds))
+        removed = await clear(client, view.name, below=found.sequence + 1)
+        return HandedOver(before=found.lane, removed=removed)
+
+    return with_client(address, run, patience=PATIENCE_SECONDS)
+
+
+async def clear(client: StoreClient, view: str, *, below: int) -> int:
+    """Remove the view's attributes from all items that have them under a lower sequence; returns from how many."""
+    removed = 0
+    async for page in scan(client, (sequence_attribute(view),), having=sequence_attribute(view)):
+        keys = [item[KEY]["S"] for item in page if int(item[sequence_attribute(view)]["N"]) < below]
+        removed += await remove_all(client, view, keys, below=below)
+    return removed
+
+
+async def remove_all(client: StoreClient, view: str, keys: Iterable[str], *, below: int) -> int:
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def remove(key: str) -> bool:
+        async with places:
+            return await remove_value(client, view, key, below=below)
+
+    return sum(await asyncio.gather(*map(remove, keys)))
+
+
+async def remove_value(client: StoreClient, view: str, key: str, *, below: int) -> bool:
+    """Remove a value unless the new owner has written one meanwhile."""
+    request = {
+        "TableName": client.table,
+        "Key": {KEY: {"S": key}},
+        "UpdateExpression": "REMOVE #v, #s, #t",
+        "ConditionExpression": "#s < :below",
+        "ExpressionAttributeNames": {"#v": view, "#s": sequence_attribute(view), "#t": order_attribute(view)},
+        "ExpressionAttributeValues": {":below": {"N": str(below)}},
+    }
+    try:
+        await client.call("UpdateItem", request)
+    except StoreError as error:
+        if error.code == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
