@@ -24,7 +24,7 @@ from serving.operations.exposition import exposed
 from serving.operations.observe import TRIP, count_answer, observing
 from serving.operations.tracing import Tracing
 from serving.request import parse_request
-from serving.writes.endpoint import ONCE, WRITER, write
+from serving.writes.endpoint import CELLS, ONCE, WRITER, write
 from serving.writes.idempotency import Once
 from settings import ReaderSettings, Writes
 
@@ -32,7 +32,6 @@ BODY_BYTES = 2**20
 WRITE_SECONDS = 3.0  # for which one request of a write is tried
 
 ADMISSION = web.AppKey("ADMISSION", Admission)
-CELLS = web.AppKey("CELLS", Cells)
 LIMITS = web.AppKey("LIMITS", ReaderSettings)
 
 

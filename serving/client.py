@@ -14,11 +14,13 @@ from serving.answers.arrow import METADATA
 from serving.answers.negotiate import ARROW
 from serving.budget import HEADER as BUDGET
 from serving.columns import STATUSES, Array, Found
+from serving.writes.idempotency import HEADER as IDEMPOTENCY_KEY
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PATH = "/get-online-features"
+WRITE_PATH = "/v1/write"
 PATIENCE_SECONDS = 10.0  # for an answer; what a reader takes is set by the budget
 
 Ids = Sequence[str] | Sequence[int] | str | int
@@ -93,10 +95,33 @@ class Question(TypedDict, total=False):
     times: bool
 
 
+class Entity(TypedDict, total=False):
+    """What is written of one entity: its key, the time from which on it holds (by default now), and its features or that
+    it is removed.
+    """
+
+    keys: Required[Mapping[str, str | int]]
+    occurred_at: str
+    values: Mapping[str, Any]
+    removed: bool
+
+
+class Result(TypedDict, total=False):
+    """What became of one entity: `WRITTEN`, `STALE` where the store has a later value, of `stored_at`, or `INVALID`, with
+    `detail`.
+    """
+
+    status: Required[str]
+    occurred_at: str
+    stored_at: str | None
+    detail: str
+
+
 class Asking:
     """What both clients know: where the reader is, and with which key to ask."""
 
     def __init__(self, url: str, *, key: str | None = None, patience: float = PATIENCE_SECONDS) -> None:
+        self._write_url = url.rstrip("/") + WRITE_PATH
         self._url = url.rstrip("/") + PATH
         self._key = key
         self._patience = patience
@@ -114,6 +139,16 @@ class Client(Asking):
         body, headers = request_body(names, question), request_headers(self._key, question.get("budget_ms"))
         answer = self._pool.request("POST", self._url, body=body, headers=headers)
         return told(answer.status, answer.data, answer.headers.get("Retry-After"))
+
+    def write(self, view: str, entities: Sequence[Entity], *, idempotency_key: str | None = None) -> list[Result]:
+        """Write values of a view of the lane direct, and tell what became of each.
+
+        Raises `ReaderError` where nothing is told of single entities, and `urllib3.exceptions.HTTPError`; then a write may
+        be sent again, best under an idempotency key.
+        """
+        body, headers = write_body(view, entities), write_headers(self._key, idempotency_key)
+        answer = self._pool.request("POST", self._write_url, body=body, headers=headers)
+        return results_in(answer.status, answer.data, answer.headers.get("Retry-After"))
 
     def close(self) -> None:
         self._pool.clear()
@@ -133,6 +168,12 @@ class AsyncClient(Asking):
         body, headers = request_body(names, question), request_headers(self._key, question.get("budget_ms"))
         async with self._session.post(self._url, data=body, headers=headers) as answer:
             return told(answer.status, await answer.read(), answer.headers.get("Retry-After"))
+
+    async def write(self, view: str, entities: Sequence[Entity], *, idempotency_key: str | None = None) -> list[Result]:
+        """As `Client.write`; raises `ReaderError`, `aiohttp.ClientError` and `TimeoutError`."""
+        body, headers = write_body(view, entities), write_headers(self._key, idempotency_key)
+        async with self._session.post(self._write_url, data=body, headers=headers) as answer:
+            return results_in(answer.status, await answer.read(), answer.headers.get("Retry-After"))
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._patience))
@@ -160,12 +201,34 @@ def request_headers(key: str | None, budget_ms: float | None) -> dict[str, str]:
     return headers | ({} if budget_ms is None else {BUDGET: f"{budget_ms:g}"})
 
 
+def write_body(view: str, entities: Sequence[Entity]) -> bytes:
+    return orjson.dumps({"view": view, "entities": list(entities)}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def write_headers(key: str | None, idempotency_key: str | None) -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    headers |= {} if key is None else {"Authorization": f"Bearer {key}"}
+    return headers | ({} if idempotency_key is None else {IDEMPOTENCY_KEY: idempotency_key})
+
+
+def results_in(status: int, body: bytes, retry_after: str | None) -> list[Result]:
+    try:
+        results: list[Result] = orjson.loads(body)["results"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise refusal(status, body, retry_after) from None
+    return results
+
+
 def told(status: int, body: bytes, retry_after: str | None) -> Features:
     if status == 200:
         return Features(body)
+    raise refusal(status, body, retry_after)
+
+
+def refusal(status: int, body: bytes, retry_after: str | None) -> ReaderError:
     try:
         detail = str(orjson.loads(body)["detail"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         detail = body[:200].decode(errors="replace")
     # A proxy on the way may tell a date, which nobody here waits for.
-    raise ReaderError(status, detail, float(retry_after) if retry_after and retry_after.isdecimal() else None)
+    return ReaderError(status, detail, float(retry_after) if retry_after and retry_after.isdecimal() else None)

@@ -8,17 +8,18 @@ from serving.answers.negotiate import ARROW, COMPACT, FEAST
 from serving.budget import HEADER, LONGEST_MS
 from serving.columns import STATUSES
 from serving.request import MAXIMUM_KEYS
+from serving.writes import openapi as writes
 
 Schema = dict[str, Any]
 
 REFUSALS = {
     "400": "The request cannot be answered; `detail` names the field and what would be right.",
     "401": "The caller is not known.",
-    "403": "The caller may not read these features.",
+    "403": "The caller may not read these features, or not write this view.",
     "406": "None of the forms that the request accepts is there.",
     "408": "The body did not arrive in time.",
     "413": "The body is too long.",
-    "503": "The store cannot be read, or the process has too much to do; `Retry-After` says when to come again.",
+    "503": "The store or the log cannot be used, or the process has too much to do; `Retry-After` says when to come again.",
 }
 STATUS: Schema = {"type": "string", "enum": STATUSES.tolist()}
 TIME: Schema = {"type": "string", "format": "date-time"}
@@ -42,6 +43,7 @@ def described(definitions: Definitions) -> Schema:
     """The description of a reader that serves these definitions."""
     paths = {
         "/get-online-features": {"post": of_features(definitions)},
+        "/v1/write": {"post": of_write(definitions)},
         "/features": {"get": of_get("What can be asked for.", ["401"])},
         "/health": {"get": of_get("Whether the process lives.", [], is_open=True)},
         "/ready": {
@@ -60,6 +62,23 @@ def described(definitions: Definitions) -> Schema:
         "paths": paths,
         "security": [{"bearer": []}],
         "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def of_write(definitions: Definitions) -> Schema:
+    told = {
+        status: {"description": meaning, "content": {"application/json": {"schema": writes.ANSWER}}}
+        for status, meaning in writes.MEANINGS.items()
+    }
+    return {
+        "summary": "Write values of a view of the lane direct.",
+        "operationId": "write",
+        "parameters": [writes.KEY_HEADER],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": writes.request_of(definitions)}},
+        },
+        "responses": told | refusals(["401", "403", "408", "413", "503"]),
     }
 
 

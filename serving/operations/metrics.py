@@ -19,6 +19,7 @@ REQUEST_SECONDS = "request_seconds"
 STAGE_SECONDS = "stage_seconds"
 ROWS_ASKED = "rows_asked"
 ROWS = "rows"
+WRITES = "written_values"
 UNREADABLE = "unreadable_values"
 STORE_READS = "store_reads"
 STORE_KEYS = "store_keys"
@@ -35,6 +36,7 @@ METRICS = (
     Metric(STAGE_SECONDS, "histogram", "Time that a feature request spent in each of its stages", ("stage",)),
     Metric(ROWS_ASKED, "counter", "Rows that answered feature requests asked for"),
     Metric(ROWS, "counter", "Rows of each view in answers, by what became of looking them up", ("view", "status")),
+    Metric(WRITES, "counter", "Values that were to be written, by what became of them", ("view", "status")),
     Metric(UNREADABLE, "counter", "Values answered as not found: damaged, or of an unknown schema", ("view",)),
     Metric(STORE_READS, "counter", "Reads sent to the store: first ones, retries and hedges", ("kind",)),
     Metric(STORE_KEYS, "counter", "Keys that first reads asked the store for"),

@@ -1,6 +1,7 @@
 """`POST /v1/write`."""
 
 import time
+from collections import Counter
 
 from aiohttp import web
 
@@ -8,11 +9,14 @@ from online.direct.writer import DirectWriter
 from serving.access.guard import IDENTITY, check_write
 from serving.body import body_of
 from serving.current import CURRENT
+from serving.operations.board import Cells
+from serving.operations.metrics import WRITES
 from serving.request import BadRequest
-from serving.writes.answer import answer_of
+from serving.writes.answer import answer_of, told_of
 from serving.writes.idempotency import Once, key_of
 from serving.writes.request import parse_body, values_of, view_of
 
+CELLS = web.AppKey("CELLS", Cells)
 WRITER = web.AppKey("WRITER", DirectWriter)
 ONCE = web.AppKey("ONCE", Once)
 
@@ -31,4 +35,7 @@ async def write(request: web.Request) -> web.Response:
     else:
         written = await request.app[ONCE].write(good, key=key, caller=request[IDENTITY].name, body=raw)
     told = iter(written)
-    return answer_of(view.name, [value if isinstance(value, BadRequest) else next(told) for value in values])
+    results = [value if isinstance(value, BadRequest) else next(told) for value in values]
+    for status, count in Counter(told_of(result)[1]["status"] for result in results).items():
+        request.app[CELLS].add((WRITES, view.name, status), count)
+    return answer_of(view.name, results)

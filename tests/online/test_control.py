@@ -188,6 +188,7 @@ def test_closing_moves_cursor_and_watermark_and_gives_the_lease_up(store):
         cursor=CURSOR,
         watermark=WATERMARK,
         features=FEATURES,
+        lane="batch",
         lease_owner="ada",
         lease_until=0.0,
     )
@@ -289,6 +290,7 @@ def test_a_control_item_holds_nothing_but_its_key_and_what_it_says(store):
             "closed",
             "cursor",
             "watermark",
+            "lane",
             "lease_owner",
             "lease_until",
             "features",

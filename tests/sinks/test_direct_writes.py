@@ -22,7 +22,7 @@ from sinks.lease import take, with_client
 from sinks.rows import Address
 
 TABLE_NUMBERS = itertools.count()
-NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+NOW = datetime.now(UTC)
 RELEVANCE = FeatureView(
     name="relevance",
     entities=(DOCUMENT,),

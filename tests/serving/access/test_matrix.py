@@ -14,6 +14,7 @@ from serving.app import make_app
 from serving.operations.board import Board, Cells
 from settings import read_settings
 from tests.serving.access.conftest import bearer
+from tests.serving.writes.conftest import RELEVANCE, of
 
 
 def service(name, *features):
@@ -25,7 +26,8 @@ MORE = {
     "documents": service("documents", "document_activity", "document_profile:owner", "edit_trend"),
     "people": service("people", "actor_activity"),
 }
-DEFINED = replace(SHIPPED, services=SHIPPED.services | MORE)
+WRITTEN = {name: replace(RELEVANCE, name=name) for name in ("relevance", "toxicity")}
+DEFINED = replace(SHIPPED, services=SHIPPED.services | MORE, views=SHIPPED.views | WRITTEN)
 
 VIEWS = {"document_activity", "actor_activity", "actor_document_affinity", "document_profile"}
 ON_DEMAND = {"hours_since_last_edit", "edit_trend"}
@@ -49,12 +51,14 @@ ROUTES = {
     ("GET", "/metrics"): (401, 403, 200),
     ("HEAD", "/metrics"): (401, 403, 200),
     ("POST", "/get-online-features"): (401, 403, 403),
+    ("POST", "/v1/write"): (401, 400, 403),  # the one who may write all is told that the lane is another
 }
 ROLES = {name: (f"read:{name}",) for name in READABLE} | {
     "two services": ("read:documents", "read:people"),
     "reads all": ("read:*",),
     "no scope": ("metrics",),
     "writes all": ("write:*", "write:document_activity"),
+    "writes one": ("write:relevance", "read:people"),
 }
 
 
@@ -76,7 +80,7 @@ def test_every_route_service_view_and_on_demand_feature_is_named_here():
     assert len(list(app.router.routes())) == len(ROUTES)
     assert {route: rule(*route) for route in routes if rule(*route) is Rule.NOBODY} == {}
     assert set(DEFINED.services) == set(READABLE)
-    assert set(DEFINED.views) == VIEWS
+    assert set(DEFINED.views) == VIEWS | set(WRITTEN)
     assert set(DEFINED.on_demand) == ON_DEMAND
 
 
@@ -109,14 +113,16 @@ def test_routes_take_what_they_say(ask):
     for (method, path), statuses in ROUTES.items():
         for role, status in zip((None, "writes all", "no scope"), statuses, strict=True):
             expected[role, method, path] = status
-            found[role, method, path] = ask(role, method, path, **(body if method == "POST" else {}))
+            sent = write_of("document_activity") if path == "/v1/write" else body if method == "POST" else {}
+            found[role, method, path] = ask(role, method, path, **sent)
 
     assert found == expected
 
 
 @pytest.mark.parametrize("role", [None, *ROLES])
 def test_a_role_reads_what_its_services_have_and_nothing_else(ask, role):
-    services = {"two services": {"documents", "people"}, "reads all": set(READABLE)}.get(role, {role} & set(READABLE))
+    several = {"two services": {"documents", "people"}, "reads all": set(READABLE), "writes one": {"people"}}
+    services = several.get(role, {role} & set(READABLE))
     names = set().union(*(READABLE[one] for one in services))
     refused = 401 if role is None else 403
     expected, found = {}, {}
@@ -130,6 +136,19 @@ def test_a_role_reads_what_its_services_have_and_nothing_else(ask, role):
     found["all"] = ask(role, "POST", "/get-online-features", features=sorted(VIEWS | ON_DEMAND))
 
     assert found == expected
+
+
+def write_of(view):
+    return {"view": view, "entities": [of("d1")]}
+
+
+@pytest.mark.parametrize("role", [None, *ROLES])
+def test_a_role_writes_the_views_that_its_scopes_name_and_nothing_else(ask, role):
+    may = {"writes all": set(DEFINED.views), "writes one": {"relevance"}}.get(role, set())
+    refused = 401 if role is None else 403
+    expected = {view: (200 if view in WRITTEN else 400) if view in may else refused for view in DEFINED.views}
+
+    assert {view: ask(role, "POST", "/v1/write", **write_of(view)) for view in DEFINED.views} == expected
 
 
 def test_what_is_not_defined_is_told_to_those_who_may_read_all(ask):

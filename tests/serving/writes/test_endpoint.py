@@ -1,9 +1,13 @@
 """`POST /v1/write`: what is written can be read, what does not fit is told per entity."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import jsonschema_rs
 import pytest
 
+from serving.client import AsyncClient, Client, ReaderError
 from tests.serving.writes.conftest import NINE, VALUES, of, removal
 
 TEN, EIGHT = "2026-03-01T10:00:00Z", "2026-03-01T08:00:00.000001Z"
@@ -168,3 +172,59 @@ def test_a_time_a_little_ahead_is_the_clocks_to_forgive(writes):
     ahead = (datetime.now(UTC) + timedelta(minutes=4)).isoformat()
 
     assert writes.results(of("d1", ahead)) == ["WRITTEN"]
+
+
+def test_what_became_of_values_is_counted(writes):
+    writes.send(of("d1", TEN))
+    writes.send(of("d1", NINE), of("d2"), of("d3", score=2))
+
+    async def metrics():
+        async with writes.http.client.get("/metrics") as answer:
+            return (await answer.text()).splitlines()
+
+    counted = [
+        line for line in writes.http.runner.run(metrics()) if line.startswith("tailrace_reader_written_values_total{")
+    ]
+    assert sorted(line.split(" ")[0].partition("status=")[2] + line.split(" ")[1] for line in counted) == [
+        '"INVALID"}1.0',
+        '"STALE"}1.0',
+        '"WRITTEN"}2.0',
+    ]
+
+
+def test_answers_and_bodies_are_as_described(writes):
+    _, description = writes.http.get("/openapi.json")
+    operation = description["paths"]["/v1/write"]["post"]
+    asked = operation["requestBody"]["content"]["application/json"]["schema"]
+    for entity in (of("d1"), removal("d1"), of("d1", None, score=None)):
+        jsonschema_rs.validate(asked, {"view": "relevance", "entities": [entity]})
+    for entity in (
+        of("d1", score=2),
+        of("d1", model=None),
+        of("d1") | {"removed": True},
+        {"keys": {"document_id": "d1"}},
+    ):
+        assert not jsonschema_rs.is_valid(asked, {"view": "relevance", "entities": [entity]})
+    writes.send(of("d9", TEN))
+
+    for entities in ([of("d1")], [of("d9")], [of("d1", score=2)], [of("d1"), of("d9")]):
+        status, answer = writes.send(*entities)
+        jsonschema_rs.validate(operation["responses"][str(status)]["content"]["application/json"]["schema"], answer)
+
+
+def test_the_clients_write_as_well(writes):
+    entities: Any = [of("d1"), of("d2", score=2)]
+    url = str(writes.http.client.make_url(""))
+
+    async def ask():
+        async with AsyncClient(url) as client:
+            own = await client.write("relevance", entities, idempotency_key="k")
+            threaded = await asyncio.to_thread(Client(url).write, "relevance", entities, idempotency_key="k")
+            with pytest.raises(ReaderError, match="there is no view 'nothing'"):
+                await client.write("nothing", entities)
+            return own, threaded
+
+    own, threaded = writes.http.runner.run(ask())
+
+    assert [one["status"] for one in own] == ["WRITTEN", "INVALID"]
+    assert threaded[0] == own[0]
