@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bench import asked
 from bench.documents import SERVED
@@ -46,14 +47,14 @@ class Documents:
 
 
 @contextmanager
-def reading(settings: Settings, *, url: str, workers: int) -> Iterator[Server]:
-    """Run `python -m serving` over the store at a URL, with the definitions of the benchmark."""
+def reading(settings: Settings, *, url: str, workers: int, features: Path = SERVED) -> Iterator[Server]:
+    """Run `python -m serving` over the store at a URL, with definitions of the benchmark."""
     environment = without_settings() | {
         "TAILRACE_HOME": str(settings.home),
         "TAILRACE_STORE_URL": url,
         "TAILRACE_STORE_TABLE": settings.store.table,
         "TAILRACE_STORE_REGION": settings.store.region,
-        "TAILRACE_FEATURES": str(SERVED),
+        "TAILRACE_FEATURES": str(features),
     }
     options = ["--local", "--port", "0", "--workers", str(workers)]
     with server("serving", *options, log=settings.home / "reader.log", environment=environment) as running:

@@ -103,6 +103,26 @@ def serve(
     show(shown, *serving_tables(shown), as_json=as_json)
 
 
+@app.command("direct")
+def write_directly(
+    workers: Annotated[int, typer.Option(min=1, help="Of the reader.")] = 1,
+    seconds: Annotated[float, typer.Option(min=1, help="For each part.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Write values to a reader over a store on disk: how many are acknowledged, how soon each is read."""
+    from bench.direct import Bench, own_home
+    from bench.measured import LoadFailed
+    from bench.processes import NotStarted
+
+    with progress("bench") as told:
+        try:
+            shown = Bench(settings=own_home(read_settings()), workers=workers, seconds=seconds, told=told).run()
+        except (LoadFailed, NotStarted) as error:
+            raise CommandError(str(error)) from error
+    rows = [(name, value) for name, value in shown.items() if not isinstance(value, dict)]
+    show(shown, report.plain_table("Direct writes", ("figure", "value"), rows), as_json=as_json)
+
+
 @app.command()
 def week(
     refreshes: Annotated[int, typer.Option(min=25, help="Of 15 minutes each.")] = 672,
