@@ -13,6 +13,7 @@ from jobs.gold import refresh as gold
 from jobs.gold.verify import verify_view
 from lake.task_progress import telling_tasks
 from sinks.reconcile import reconcile_view, repair_view
+from sinks.reconcile_direct import reconcile_direct
 from tailrace.refresh import Home, Progress, run_bronze, run_publish, run_silver
 
 Json = dict[str, Any]
@@ -53,7 +54,7 @@ def verify_all(home: Home, progress: Progress) -> Json:
 
 
 def reconcile_all(home: Home, progress: Progress, *, repair: bool = False) -> Json:
-    """Compare every view's gold with the store, and mend what differs if told to; figures per view and in total."""
+    """Compare every view's gold, or what was written of it, with the store, and mend what differs if told to; figures per view and in total."""
     views = {}
     for view in home.definitions.batch_views.values():
         told = partial(tell_of_view, progress, view.name)
@@ -63,6 +64,10 @@ def reconcile_all(home: Home, progress: Progress, *, repair: bool = False) -> Js
             else:
                 done = reconcile_view(home.lake, home.store, view, told=told)
         views[view.name] = asdict(done)
+    for view in home.definitions.direct_views.values():
+        told = partial(tell_of_view, progress, view.name)
+        load = partial(run_bronze, home)
+        views[view.name] = asdict(reconcile_direct(home.lake, home.store, view, load=load, repair=repair, told=told))
     names = ("compared", "missing", "ghost", "different", "repaired")
     return {name: sum(view[name] for view in views.values()) for name in names} | {"views": views}
 

@@ -138,7 +138,10 @@ def run_bronze(home: Home, *, aside: SetAside | None = None) -> Loaded:
     if where.has_segments:
         for failure in direct_writes.finish_logs(home.store, home.definitions, where):
             log.warning("the log of direct writes: %s", failure)
-    return load.run(home.lake, home.settings.landing, now=datetime.now(UTC), aside=aside)
+    loaded = load.run(home.lake, home.settings.landing, now=datetime.now(UTC), aside=aside)
+    for view in home.definitions.direct_views.values():
+        direct_writes.record(home.lake, view)
+    return loaded
 
 
 def run_silver(home: Home) -> None:
@@ -147,7 +150,5 @@ def run_silver(home: Home) -> None:
 
 
 def run_publish(home: Home, *, allowed: str | None = None) -> dict[str, Pushed]:
-    for view in home.chosen.direct_views.values():
-        direct_writes.record(home.lake, view)
     views = home.chosen.batch_views.values()
     return push_views(home.lake, home.store, views, allowed=allowed)

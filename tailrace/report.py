@@ -112,6 +112,7 @@ def done_to(one: Json) -> Iterator[str]:
 
 def landed_line(landed: Json) -> str:
     line = f"{landed['files']:,} files landed: {landed['events']:,} events, {landed['documents']:,} documents"
+    line += f", {landed['direct_writes']:,} direct writes" if landed["direct_writes"] else ""
     refused = landed["quarantined"]
     return f"{line}, {refused:,} to quarantine (table bronze.quarantine says why)" if refused else line
 

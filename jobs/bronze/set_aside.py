@@ -15,6 +15,7 @@ from jobs.bronze.batches import LandingError
 from lake.session import small_frame
 from lake.tables import Lake
 
+SOURCE = {feed.name: feed.table for feed in landing.FEEDS}
 SILVER = {landing.EVENTS.name: silver.INTERACTIONS, landing.DOCUMENTS.name: silver.DOCUMENTS}
 
 
@@ -53,7 +54,9 @@ def waiting_files(lake: Lake) -> dict[str, list[int]]:
     """The files that loads have taken and silver has not read, each with the numbers of these loads."""
     if not lake.exists(bronze.FILES):
         return {}
-    unread = [(F.col("feed") == feed) & (F.col("batch") > last_read(lake, table)) for feed, table in SILVER.items()]
+    read = {feed: last_read(lake, table) for feed, table in SILVER.items()}
+    read[landing.DIRECT_WRITES.name] = lake.last_appended(bronze.DIRECT_WRITES)  # bronze is where they are read from
+    unread = [(F.col("feed") == feed) & (F.col("batch") > batch) for feed, batch in read.items()]
     waiting = lake.read(bronze.FILES).where(reduce(or_, unread))
     return by_name(waiting.select("feed", "file", "batch").collect())
 
@@ -73,10 +76,10 @@ def by_name(rows: Iterable[Row]) -> dict[str, list[int]]:
 
 
 def is_all_read(lake: Lake) -> bool:
-    """Whether silver has read every load of both feeds; asked of the logs alone."""
+    """Whether silver has read every load of the feeds that go there; asked of the logs alone."""
     return all(
-        lake.exists(SILVER[feed.name]) and last_read(lake, SILVER[feed.name]) == lake.last_appended(feed.table)
-        for feed in landing.FEEDS
+        lake.exists(table) and last_read(lake, table) == lake.last_appended(SOURCE[feed])
+        for feed, table in SILVER.items()
     )
 
 

@@ -17,8 +17,9 @@ from online.direct.writer import DirectWriter, Value
 from online.items import KEY, binary, ensure_table, scan
 from online.keys import control_key
 from online.lanes import OtherLane
-from sinks import direct_writes, rebuild
+from sinks import direct_writes, rebuild, reconcile_direct
 from sinks.lease import take, with_client
+from sinks.reconcile import Reconciled
 from sinks.rows import Address
 
 TABLE_NUMBERS = itertools.count()
@@ -63,6 +64,9 @@ class Lane:
 
     def load(self):
         return load.run(self.lake, self.where.landing, now=NOW)
+
+    def reconcile(self, *, repair=False):
+        return reconcile_direct.reconcile_direct(self.lake, self.address, RELEVANCE, load=self.load, repair=repair)
 
     def items(self):
         async def read(client):
@@ -122,6 +126,28 @@ def test_what_was_written_is_in_bronze_and_history_once_and_mends_a_lost_store(l
     assert sent == 3
     assert lane.scores() == {"d1": 0.5, "d2": None, "d3": 0.3, "d4": 0.6}
     assert lane.items()["d3"] == before["d3"]  # value, as-of and order are what they were
+
+
+@pytest.mark.slow
+def test_reconciling_finds_what_differs_and_not_what_is_still_in_the_log(lane, monkeypatch):
+    monkeypatch.setattr(reconcile_direct, "LANDED_SECONDS", 0.0)
+    lane.write(*((f"d{i}", 10, 0.5) for i in range(5)), ("gone", 10, None))
+    lane.load()
+    lane.write(("d4", 20, 0.6), ("d9", 20, 0.7))  # landed, not loaded
+    agreed = lane.reconcile()
+    item = {"TableName": lane.address.table, "Key": {KEY: {"S": "document|2:d0"}}}
+    with_client(lane.address, lambda client: client.call("DeleteItem", item))
+    spoiled = {"UpdateExpression": "SET relevance = :v", "ExpressionAttributeValues": {":v": {"B": "AAAA"}}}
+    for document in ("d1", "ghost"):
+        item["Key"] = {KEY: {"S": f"document|{len(document)}:{document}"}}
+        with_client(lane.address, lambda client: client.call("UpdateItem", item | spoiled))
+    found = lane.reconcile(repair=True)
+    after = lane.reconcile()
+
+    assert agreed == Reconciled(compared=5)
+    assert found == Reconciled(compared=6, missing=1, different=1, ghost=1, repaired=2)
+    assert after == Reconciled(compared=6, ghost=1)
+    assert score_of(binary(lane.items()["d0"], "relevance")) == 0.5
 
 
 @pytest.mark.slow
