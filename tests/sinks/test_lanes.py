@@ -121,7 +121,7 @@ class History:
         return Late(view.lane, values, taken.sequence)
 
     async def lease(self, view: View, lane: str) -> Any:
-        return await take_lease(self.client, view.name, owner=str(self.random.random()), seconds=0, lane=lane)
+        return await take_lease(self.client, view.name, owner=str(self.random.random()), seconds=-1, lane=lane)
 
     async def send(self, view: View, late: Late, *, new_items: bool = False) -> None:
         if late.lane == DIRECT:
