@@ -9,6 +9,7 @@ ranker = FeatureService(
         "actor_activity",
         "actor_document_affinity",
         "document_profile",
+        "document_relevance",
         "hours_since_last_edit",
         "edit_trend",
     ),

@@ -13,6 +13,7 @@ from sinks.net_changes import online_rows
 from tailrace import ranker
 from tailrace.demo_events import Slot, demo_slots, land
 from tailrace.demo_home import empty_home
+from tailrace.demo_lanes import judge
 from tailrace.layers import reconcile_all
 from tailrace.refresh import Home, Progress, refresh
 from tailrace.report import refresh_json
@@ -73,6 +74,7 @@ def answer_of(home: Home, slots: list[Slot]) -> Json:
     }
     with ranker.reader(home.settings) as address:
         answer, latency = ranker.ask(address, query)
+        judged = judge(address, query, documents[0])
     names, results = answer["metadata"]["feature_names"], answer["results"]
     columns = {name: result["values"] for name, result in zip(names, results, strict=True)}
     found = sum(status == "PRESENT" for result in results for status in result["statuses"])
@@ -84,6 +86,7 @@ def answer_of(home: Home, slots: list[Slot]) -> Json:
         "latency": latency,
         "views": answer["metadata"]["views"],
         "watermark": to_text(slots[-1].as_of),
+        "judged": judged,
         "rows": [{name: values[row] for name, values in columns.items()} for row in range(min(5, len(documents)))],
     }
 

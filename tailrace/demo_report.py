@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
+from features.language import BATCH
 from tailrace.report import landed_line
 
 SHOWN = ("document_id", "document_activity__events_24h", "edit_trend", "hours_since_last_edit", "size_bytes")
@@ -73,11 +74,13 @@ def told_value(value: object) -> str:
 
 def answered(summary: dict[str, Any]) -> str:
     answer, latency = summary["answer"], summary["answer"]["latency"]
-    ages = [view["age_seconds"] for view in answer["views"].values()]
-    minutes = max(ages) / 60
+    ages = [view["age_seconds"] for view in answer["views"].values() if view["lane"] == BATCH]
+    minutes, judged = max(ages) / 60, answer["judged"]
     return (
         f"{answer['candidates']} candidates x {answer['features']} features ({answer['values_present']:,} values present) "
         f"in {latency['p50_ms']} ms (median of {latency['asked']}; p95 {latency['p95_ms']} ms). "
         f"The values hold as of {answer['watermark']}, {minutes:,.0f} minutes ago.\n"
+        f"A model's score of {judged['document']} was written: acknowledged after {judged['acknowledged_ms']} ms, and in the "
+        f"ranker's next answer {judged['answered_ms']} ms after it was sent.\n"
         f"All figures: {summary['home']}/demo/summary.json; {summary['seconds']:.0f} s in all."
     )

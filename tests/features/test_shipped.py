@@ -17,6 +17,7 @@ KEYS = {
     "actor_activity": ("actor_id",),
     "actor_document_affinity": ("actor_id", "document_id"),
     "document_profile": ("document_id",),
+    "document_relevance": ("document_id",),
 }
 FEATURES = {
     "document_activity": {
@@ -45,6 +46,7 @@ FEATURES = {
         "title_length": INT,
         "updated_at": TIME,
     },
+    "document_relevance": {"relevance": Type.FLOAT64, "judged_by": TEXT},
 }
 ON_DEMAND = {"hours_since_last_edit": Type.FLOAT64, "edit_trend": Type.FLOAT64}
 
@@ -88,6 +90,7 @@ def test_deleted_documents_and_faded_affinities_are_offline(shipped):
         "actor_document_affinity": "events_30d > 0",
         "actor_activity": None,
         "document_profile": None,
+        "document_relevance": None,
     }
 
 
@@ -95,6 +98,7 @@ def test_silver_tables_a_view_reads_are_known_from_its_definition(shipped):
     inputs = {name: (view.inputs, view.wants_as_of) for name, view in shipped.views.items()}
 
     assert inputs.pop("document_profile") == (("documents",), False)
+    assert inputs.pop("document_relevance") == ((), True)
     assert set(inputs.values()) == {(("interactions",), True)}
 
 
@@ -103,7 +107,7 @@ def test_every_definition_says_who_answers_for_it_and_what_it_is(shipped):
 
     assert all(definition.owner and definition.description for definition in definitions)
     assert all(feature.meaning for view in shipped.views.values() for feature in view.features)
-    assert {view.freshness for view in shipped.views.values()} == {timedelta(minutes=30), timedelta(hours=1)}
+    assert {view.freshness for view in shipped.batch_views.values()} == {timedelta(minutes=30), timedelta(hours=1)}
 
 
 def test_hours_since_the_last_edit_count_up_to_now(shipped):

@@ -29,7 +29,8 @@ MORE = {
 WRITTEN = {name: replace(RELEVANCE, name=name) for name in ("relevance", "toxicity")}
 DEFINED = replace(SHIPPED, services=SHIPPED.services | MORE, views=SHIPPED.views | WRITTEN)
 
-VIEWS = {"document_activity", "actor_activity", "actor_document_affinity", "document_profile"}
+VIEWS = {"document_activity", "actor_activity", "actor_document_affinity", "document_profile", "document_relevance"}
+TAKES_WRITES = {"document_relevance", *WRITTEN}
 ON_DEMAND = {"hours_since_last_edit", "edit_trend"}
 PARTS = {"document_profile:owner", "document_profile:size_bytes"}
 READABLE = {
@@ -139,14 +140,15 @@ def test_a_role_reads_what_its_services_have_and_nothing_else(ask, role):
 
 
 def write_of(view):
-    return {"view": view, "entities": [of("d1")]}
+    judged = {"keys": {"document_id": "d1"}, "values": {"relevance": 0.5, "judged_by": "m1"}}
+    return {"view": view, "entities": [judged if view == "document_relevance" else of("d1")]}
 
 
 @pytest.mark.parametrize("role", [None, *ROLES])
 def test_a_role_writes_the_views_that_its_scopes_name_and_nothing_else(ask, role):
     may = {"writes all": set(DEFINED.views), "writes one": {"relevance"}}.get(role, set())
     refused = 401 if role is None else 403
-    expected = {view: (200 if view in WRITTEN else 400) if view in may else refused for view in DEFINED.views}
+    expected = {view: (200 if view in TAKES_WRITES else 400) if view in may else refused for view in DEFINED.views}
 
     assert {view: ask(role, "POST", "/v1/write", **write_of(view)) for view in DEFINED.views} == expected
 
