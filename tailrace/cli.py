@@ -16,6 +16,7 @@ from tailrace import (
     event_commands,
     key_commands,
     local_commands,
+    plan_command,
     rebuild_command,
     refresh_commands,
     report,
@@ -136,6 +137,9 @@ def demo(
     with progress("demo") as told:
         summary = run_demo(home(), git=git, events=events, progress=told)
     show(summary, *tell(summary), as_json=as_json)
+
+
+features_app.command("plan")(plan_command.plan_lanes)
 
 
 @features_app.command("list")
