@@ -13,7 +13,6 @@ from lake.tables import Lake
 from tailrace.lane_plan import Observed
 
 LAST_RUNS = 100
-LONGEST_AGE = timedelta(days=1)  # of values when a push ended; more is a replay of old events
 USUAL = ("changes", "nothing new")  # first loads and snapshots are no measure of what changes
 
 
@@ -38,7 +37,7 @@ def observed(lake: Lake, view: FeatureView, pushes: Any, events: float | None, d
 
 
 def pushes_of(lake: Lake) -> dict[str, Any]:
-    """By view: `runs`, mean `writes` of one, `value_bytes`, and the longest `age_seconds` when one ended."""
+    """By view: `runs`, mean `writes` of one, `value_bytes`, and the least `age_seconds` when one ended."""
     if not lake.exists(RUNS):
         return {}
     runs = lake.read(RUNS).where(F.isnull("failure") & F.col("how").isin(*USUAL))
@@ -49,7 +48,8 @@ def pushes_of(lake: Lake) -> dict[str, Any]:
         F.count("*").alias("runs"),
         F.avg(F.col("pushed") + F.col("removed")).alias("writes"),
         (F.sum("bytes") / F.nullif(F.sum("pushed"), F.lit(0))).alias("value_bytes"),
-        F.max(F.when(F.col("age").between(0, LONGEST_AGE.total_seconds()), F.col("age"))).alias("age_seconds"),
+        # The least: runs that replay events of before end long after their as-of, and are no measure of a schedule.
+        F.min(F.when(F.col("age") >= 0, F.col("age"))).alias("age_seconds"),
     )
     return {row.view: row for row in told.collect()}
 

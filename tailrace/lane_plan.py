@@ -21,7 +21,7 @@ class Observed:
     """What was seen of a view; None where nothing was.
 
     `rows` in gold or in the store, `runs` of the publisher and `writes_per_run` on average, `value_bytes` of one value,
-    `age_at_end` of the newest values when a push ended, `events_per_day` that the view could count, `direct_per_day` values
+    `age_at_end` is the least age of the values when a push ended, `events_per_day` that the view could count, `direct_per_day` values
     written directly.
     """
 
@@ -69,7 +69,9 @@ def advised(view: FeatureView, batch_age: timedelta) -> tuple[str, list[str]]:
     if view.freshness >= batch_age:
         return BATCH, [f"{wanted}, and a refresh has them at most {told(batch_age)} old"]
     if view.transform is not None:
-        reason = f"{wanted}, and a refresh has them up to {told(batch_age)} old; a transform reads whole tables, which no "
+        reason = (
+            f"{wanted}, and a refresh has them up to {told(batch_age)} old; a transform reads whole tables, which no "
+        )
         reason += "other lane does: refresh more often, ask for less, or have the values written directly"
         return BATCH, [reason]
     reasons = [f"{wanted}, and a refresh has them up to {told(batch_age)} old; a stream has them in seconds"]
