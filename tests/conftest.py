@@ -39,8 +39,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def spark() -> SparkSession:
     session = open_session(read_settings(SPARK).spark)
+    # Where sessions that are opened beside this one begin: a refresh opens one for each view.
+    shared = session._jsparkSession.sharedState().conf()
     for key, value in INTERPRETED.items():
         session.conf.set(key, value)
+        shared.set(key, value)
     return session
 
 

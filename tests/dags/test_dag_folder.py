@@ -6,6 +6,13 @@ import pytest
 
 from tests.dags.landed import TWO_VIEWS, event, land
 
+FORMS = {
+    "feature_refresh": {"as_of": "2026-03-10T12:00:00Z", "full": True, "allow": "the first of all"},
+    "feature_reconcile": {},
+    "feature_backfill": {"from": "2026-03-10T11:45:00Z", "to": "2026-03-10T12:00:00Z"},
+    "feature_maintenance": {},
+}
+
 
 @pytest.fixture(scope="module")
 def found(airflow):
@@ -102,29 +109,25 @@ def test_dags_run_as_a_whole_each_view_by_itself_where_that_is_set(airflow, make
         TAILRACE_FEATURES=str(TWO_VIEWS),
         TAILRACE_APPLICATION_PER="view",
         TAILRACE_DEADLINE_MINUTES="0",
+        TAILRACE_SHUFFLE_PARTITIONS="2",
         # A short application is mostly the JVM warming up.
         TAILRACE_SPARK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1",
     )
 
-    def run(dag, **form):
-        ended, log = in_airflow.run("run_dag.py", dag, json.dumps(form))
-        return ended["tasks"], log
-
     land(settings.home, "one.jsonl", event(1), event(2, document_id="d2"))
-    done, log = run("feature_refresh", as_of="2026-03-10T12:00:00Z")
-    assert {state for states in done.values() for state in states} == {"success"}
-    assert (len(done["gold.refresh"]), len(done["publish"])) == (2, 2)
+
+    done, log = in_airflow.run("run_dag.py", json.dumps(FORMS))
+
+    refreshed = done.pop("feature_refresh")
+    assert {state for states in refreshed.values() for state in states} == {"success"}
+    assert (len(refreshed["gold.refresh"]), len(refreshed["publish"])) == (2, 2)
     assert "by_document: 2 of 2 rows changed" in log
     assert "by_actor: 1 values written" in log
-
-    compared, log = run("feature_reconcile")
-    assert compared == {"reconcile": ["success"]}
+    assert done == {
+        "feature_reconcile": {"reconcile": ["success"]},
+        "feature_backfill": {"backfill": ["success"]},
+        "feature_maintenance": {"maintain": ["success"]},
+    }
     assert "3 rows compared: 0 missing, 0 ghost, 0 different, 0 repaired" in log
-
-    computed, log = run("feature_backfill", **{"from": "2026-03-10T11:45:00Z", "to": "2026-03-10T12:00:00Z"})
-    assert computed == {"backfill": ["success"]}
     assert "by_document: 2 times computed; 2 rows recorded, of which 0 removals" in log
-
-    maintained, log = run("feature_maintenance")
-    assert maintained == {"maintain": ["success"]}
     assert "silver.interactions: 1 data files" in log

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from lake.tables import Lake
 from tests.conftest import SPARK
+from tests.sinks.publisher import Publisher
 
 KILLS = int(os.environ.get("PUSH_KILLS", "20"))
 SEED = int(os.environ.get("PUSH_SEED") or random.randrange(10**9))
@@ -19,43 +21,53 @@ DOCUMENTS = 20_000
 CHANGED = 8_000
 LONGEST = 12.0  # seconds from the first step to a kill; a push takes some 5 to 10 in a new process
 ZOMBIE_EVERY = 5
+BESIDE = 2  # pushes in a process, which takes most of its time to start; killed at once, they are at different steps
+APART = 2.0  # seconds at most from the start of one to that of another
 
 
 @pytest.fixture
-def brief(publisher):
-    """The publisher with leases of three seconds, which a killed push holds on to."""
-    publisher.address = replace(publisher.address, lease_seconds=3)
-    return publisher
+def beside(spark, tmp_path, publisher):
+    """Publishers, each of a lake and a table of its own, with leases of three seconds, which a killed push holds on to."""
+    made = []
+    for number in range(BESIDE):
+        table = f"{publisher.address.table}-{number}"
+        lake = Lake(spark, str(tmp_path / f"lake-{number}"))
+        made.append(Publisher(lake, replace(publisher.address, table=table, lease_seconds=3)))
+    return made
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120 * KILLS + 300)
-def test_pushes_killed_at_any_moment_leave_the_store_as_gold_is(brief, tmp_path, monkeypatch):
+def test_pushes_killed_at_any_moment_leave_the_store_as_gold_is(beside, tmp_path, monkeypatch):
     monkeypatch.setattr("sinks.breaker.SMALLEST_VIEW", 10**9)
     choose = random.Random(SEED)
-    views = {f"d{number}": choose.randint(1, 9) for number in range(DOCUMENTS)}
+    held = [{f"d{number}": choose.randint(1, 9) for number in range(DOCUMENTS)} for _ in beside]
     ended_by = []
-    next_one = start(brief, tmp_path / "push-0.log")
-    for number in range(KILLS):
-        change(choose, views)
-        brief.become(**views)
+    processes = -(-KILLS // BESIDE)
+    next_one = start(choose, beside, tmp_path / "push-0.log")
+    for number in range(processes):
+        for one, views in zip(beside, held, strict=True):
+            change(choose, views)
+            one.become(**views)
         process, log = next_one, tmp_path / f"push-{number}.log"
         let_push(process, log)
         time.sleep(choose.uniform(0, LONGEST))
         is_zombie = number % ZOMBIE_EVERY == ZOMBIE_EVERY - 1
         os.killpg(process.pid, signal.SIGSTOP if is_zombie else signal.SIGKILL)
-        if number + 1 < KILLS:  # comes up while this one's damage is looked at
-            next_one = start(brief, tmp_path / f"push-{number + 1}.log")
-        if choose.random() < 0.5:
-            change(choose, views)
-            brief.become(**views)
-        ended_by.append(brief.push().how)
+        if number + 1 < processes:  # comes up while this one's damage is looked at
+            next_one = start(choose, beside, tmp_path / f"push-{number + 1}.log")
+        for one, views in zip(beside, held, strict=True):
+            if choose.random() < 0.5:
+                change(choose, views)
+                one.become(**views)
+            ended_by.append(one.push().how)
         if is_zombie:
             os.killpg(process.pid, signal.SIGCONT)
         process.wait(timeout=120)
         told = f"kill {number} of PUSH_SEED={SEED}, pushes {ended_by}"
-        assert brief.reconcile() == (0, 0, 0), told
-        assert brief.push().net == 0, told
+        for one in beside:
+            assert one.reconcile() == (0, 0, 0), told
+            assert one.push().net == 0, told
 
 
 def change(choose, views):
@@ -68,9 +80,11 @@ def change(choose, views):
             views[name] = choose.choice([*range(1, 9), -1])
 
 
-def start(publisher, log: Path) -> subprocess.Popen[bytes]:
+def start(choose, publishers, log: Path) -> subprocess.Popen[bytes]:
     """A process, in a group of its own, that starts Spark and waits; without the test, it ends."""
-    arguments = [publisher.lake.root, publisher.address.url, publisher.address.table]
+    arguments = [publishers[0].address.url]
+    for one in publishers:
+        arguments += [one.lake.root, one.address.table, str(choose.uniform(0, APART))]
     command = [sys.executable, "-m", "tests.sinks.push_process", *arguments]
     with log.open("wb") as output:
         return subprocess.Popen(

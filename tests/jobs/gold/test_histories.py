@@ -31,12 +31,12 @@ from lake import commit
 from lake.session import small_frame
 from lake.tables import Lake
 
-HISTORIES = int(os.environ.get("HISTORIES", "200"))
+HISTORIES = int(os.environ.get("HISTORIES", "300"))
 ROUNDS = int(os.environ.get("HISTORY_ROUNDS", "1"))
 START = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 STEPS = [SLOT, SLOT, SLOT, 2 * SLOT, 5 * SLOT, timedelta(hours=23), timedelta(days=8)]
 
-REFRESHES = 12
+REFRESHES = 8  # a step costs the same for many histories as for few
 TICK = timedelta(microseconds=1)
 LENGTHS = [timedelta(0), timedelta(minutes=15), timedelta(hours=1), timedelta(days=1), timedelta(days=7)]
 Row = dict[str, Any]
