@@ -7,6 +7,9 @@ LAYER = "history"
 # What the row that closes a push, or one time of a backfill, says of it.
 CONFIRMED = "confirmed"
 
+# What stands for the push in rows of direct writes: each is confirmed by itself, and its sequence is its revision.
+DIRECT_WRITE = "direct"
+
 # The sequence of rows that no push has written.
 NO_PUSH = 0
 
@@ -16,7 +19,8 @@ def table(view: str) -> Table:
 
     Rows of a push that has no such row may or may not have reached the store. A backfill's rows were never in the store:
     they are what it would have held, each time's committed together with the row that closes it. A backfill is complete by
-    itself: what it says of a key at a time is in its newest row up to then.
+    itself: what it says of a key at a time is in its newest row up to then. Direct writes are no pushes: each row is in the
+    store, and confirmed by itself.
     """
     return Table(
         layer=LAYER,

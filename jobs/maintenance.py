@@ -90,7 +90,7 @@ def versions(lake: Lake, definitions: Definitions) -> dict[str, int]:
 
 def existing(lake: Lake, definitions: Definitions) -> Iterator[Table]:
     views = (view.table for view in definitions.batch_views.values())
-    histories = (history.table(view) for view in definitions.batch_views)
+    histories = (history.table(view) for view in definitions.views)
     return (table for table in (*bronze.TABLES, *silver.TABLES, *views, *histories, ledger.RUNS) if lake.exists(table))
 
 

@@ -55,7 +55,7 @@ def record(lake: Lake, view: FeatureView) -> int:
         F.col("accepted_at").alias("recorded_at"),
         F.lit(history.CONFIRMED).alias("outcome"),
         F.lit(None).cast("string").alias("backfill"),
-        F.lit(None).cast("string").alias("push"),
+        F.lit(history.DIRECT_WRITE).alias("push"),
     )
     append_numbered(lake, table, rows, name=APPENDS, number=newest)
     return rows.count()

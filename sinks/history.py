@@ -74,4 +74,4 @@ def of_pushes(lake: Lake, view: FeatureView) -> DataFrame:
     rows = lake.read(history.table(view.name))
     for column in {"backfill", "push"} - set(rows.columns):
         rows = rows.withColumn(column, F.lit(None).cast("string"))
-    return rows.where("backfill IS NULL")
+    return rows.where(F.isnull("backfill") & ~F.col("push").eqNullSafe(history.DIRECT_WRITE))

@@ -1,4 +1,4 @@
-"""Remove tombstones that nothing can need any more."""
+"""Remove tombstones, and what is remembered of writes, that nothing can need any more."""
 
 import asyncio
 from collections.abc import Iterable
@@ -11,8 +11,9 @@ from contracts import history
 from features.language import FeatureView
 from lake.tables import Lake
 from online import control
-from online.items import KEY, sequence_attribute
+from online.items import KEY, ensure_table, scan, sequence_attribute
 from online.wire import PATIENCE_SECONDS, StoreClient, StoreError
+from sinks.history import of_pushes
 from sinks.lease import control_of, with_client
 from sinks.rows import Address
 
@@ -35,7 +36,7 @@ def sweep_view(lake: Lake, address: Address, view: FeatureView, *, now: datetime
     if found is None or not lake.exists(history.table(view.name)):
         return 0
     before = (now or datetime.now(UTC)) - max(KEPT, LEASES * timedelta(seconds=address.lease_seconds))
-    old = lake.read(history.table(view.name)).where(
+    old = of_pushes(lake, view).where(
         (F.col("recorded_at") < F.lit(before)) & (F.col("sequence") > F.lit(found.swept or 0))
     )
     last = old.agg(F.max("sequence")).collect()[0][0]
@@ -85,6 +86,42 @@ async def remove_tombstone(client: StoreClient, view: str, key: str, sequence: i
     }
     try:
         await client.call("UpdateItem", request)
+    except StoreError as error:
+        if error.code == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def forget_writes(address: Address, *, now: datetime | None = None) -> int:
+    """Remove what the store remembers of writes that can no longer be sent again; returns of how many."""
+    at = str(int((now or datetime.now(UTC)).timestamp()))
+
+    async def forget(client: StoreClient) -> int:
+        await ensure_table(client)
+        places, forgotten = asyncio.Semaphore(AT_ONCE), 0
+
+        async def remove(key: str) -> bool:
+            async with places:
+                return await remove_expired(client, key, at=at)
+
+        async for page in scan(client, ("expires",), having="expires"):
+            forgotten += sum(await asyncio.gather(*(remove(item[KEY]["S"]) for item in page)))
+        return forgotten
+
+    return with_client(address, forget, patience=PATIENCE_SECONDS)
+
+
+async def remove_expired(client: StoreClient, key: str, *, at: str) -> bool:
+    request = {
+        "TableName": client.table,
+        "Key": {KEY: {"S": key}},
+        "ConditionExpression": "#expires < :at",
+        "ExpressionAttributeNames": {"#expires": "expires"},
+        "ExpressionAttributeValues": {":at": {"N": at}},
+    }
+    try:
+        await client.call("DeleteItem", request)
     except StoreError as error:
         if error.code == "ConditionalCheckFailedException":
             return False

@@ -14,6 +14,7 @@ from jobs.gold.verify import verify_view
 from lake.task_progress import telling_tasks
 from sinks.reconcile import reconcile_view, repair_view
 from sinks.reconcile_direct import reconcile_direct
+from sinks.sweep import forget_writes
 from tailrace.refresh import Home, Progress, run_bronze, run_publish, run_silver
 
 Json = dict[str, Any]
@@ -77,7 +78,7 @@ def tell_of_view(progress: Progress, view: str, what: str) -> None:
 
 
 def maintain_all(home: Home) -> Json:
-    """Compact and vacuum every table; figures per table."""
-    return {
-        "tables": {name: asdict(one) for name, one in maintenance.run(home.lake, home.definitions, home.store).items()}
-    }
+    """Compact and vacuum every table, and forget old direct writes; figures per table."""
+    tables = maintenance.run(home.lake, home.definitions, home.store)
+    forgotten = forget_writes(home.store) if home.definitions.direct_views else 0
+    return {"tables": {name: asdict(one) for name, one in tables.items()}, "forgotten_writes": forgotten}

@@ -15,12 +15,14 @@ from online.direct.order import order_attribute
 from online.direct.replay import Log
 from online.direct.writer import DirectWriter, Value
 from online.items import KEY, binary, ensure_table, scan
-from online.keys import control_key
+from online.keys import control_key, once_key
 from online.lanes import OtherLane
 from sinks import direct_writes, rebuild, reconcile_direct
+from sinks.history import last_sequence, open_keys
 from sinks.lease import take, with_client
 from sinks.reconcile import Reconciled
 from sinks.rows import Address
+from sinks.sweep import forget_writes, sweep_view
 
 TABLE_NUMBERS = itertools.count()
 NOW = datetime.now(UTC)
@@ -172,6 +174,31 @@ def test_a_dead_process_leaves_its_log_to_the_next_refresh(lane):
     assert lane.scores() == {"d1": 0.1, "d9": 0.9}
     assert load.run(lane.lake, landing, now=NOW).direct_writes == 1
     assert content
+
+
+def test_what_is_remembered_of_writes_goes_when_its_day_is_over(lane):
+    async def remember(client):
+        for name, seconds in (("old", -1), ("young", 60)):
+            item = {KEY: {"S": once_key(name)}, "expires": {"N": str(int(NOW.timestamp()) + seconds)}}
+            await client.call("PutItem", {"TableName": client.table, "Item": item})
+
+    with_client(lane.address, remember)
+    lane.write(("d1", 10, 0.1))
+
+    assert (forget_writes(lane.address, now=NOW), forget_writes(lane.address, now=NOW)) == (1, 0)
+    assert lane.scores() == {"d1": 0.1}
+
+
+@pytest.mark.slow
+def test_direct_writes_are_no_pushes_to_a_publisher(lane):
+    lane.write(("d1", 10, 0.1), ("d1", 20, None))
+    lane.load()
+    direct_writes.record(lane.lake, RELEVANCE)
+
+    assert last_sequence(lane.lake, RELEVANCE) == 0
+    assert open_keys(lane.lake, RELEVANCE, after=None) is None
+    assert sweep_view(lane.lake, lane.address, RELEVANCE, now=NOW + timedelta(days=3)) == 0
+    assert lane.scores() == {"d1": None}
 
 
 class TestAChangeOfOwner:
