@@ -15,7 +15,7 @@ TIME: Schema = {"type": "string", "format": "date-time"}
 ID: Schema = {
     "oneOf": [
         {"type": "string", "minLength": 1, "maxLength": MAXIMUM_ID_BYTES},
-        {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+        {"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1},
     ]
 }
 TYPES: dict[Type, Schema] = {

@@ -63,7 +63,7 @@ def test_answers_are_as_described(store, reader, form):
 @pytest.mark.usefixtures("store")
 def test_requests_made_up_from_the_description_are_answered_as_it_says(settings, tmp_path):
     keys = tmp_path / "keys.json"
-    key, _ = add_key(keys, "all", scopes=["read:*", "metrics"], created=datetime.now(UTC), expires=None)
+    key, _ = add_key(keys, "all", scopes=["read:*", "write:*", "metrics"], created=datetime.now(UTC), expires=None)
     with served(settings, tmp_path, workers=1, local=False, READER_KEYS=str(keys), READER_BUDGET_MS="10000") as reader:
         command = [str(SCHEMATHESIS), "run", reader.address + "/openapi.json", "--max-examples", "200", "--no-color"]
         command += ["--header", f"Authorization: Bearer {key}", "--continue-on-failure"]
