@@ -5,7 +5,7 @@ from typing import Any
 from online.control import Control, read_controls
 from online.items import KEY
 from online.keys import control_key
-from online.wire import StoreClient, StoreError
+from online.wire import StoreClient, call_if
 
 
 class OtherLane(Exception):
@@ -47,10 +47,4 @@ async def give_to_lane(client: StoreClient, view: str, lane: str, *, found: Cont
         "ExpressionAttributeNames": {f"#{name}": name for name in names},
         "ExpressionAttributeValues": values,
     }
-    try:
-        await client.call("UpdateItem", request)
-    except StoreError as error:
-        if error.code == "ConditionalCheckFailedException":
-            return False
-        raise
-    return True
+    return await call_if(client, "UpdateItem", request)

@@ -139,6 +139,17 @@ class StoreClient:
         raise StoreError(code, f"{operation}: {message}", answer | {"status": reply.status})
 
 
+async def call_if(client: StoreClient, operation: str, request: Json) -> bool:
+    """Make a conditional call; False where its condition does not hold."""
+    try:
+        await client.call(operation, request)
+    except StoreError as error:
+        if error.code == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
 def parse(raw: bytes) -> Json | None:
     try:
         answer = orjson.loads(raw)

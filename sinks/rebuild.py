@@ -15,7 +15,7 @@ from online.direct.order import order_attribute
 from online.direct.write import SEND_SECONDS
 from online.items import KEY, ensure_table, scan, sequence_attribute
 from online.lanes import give_to_lane
-from online.wire import PATIENCE_SECONDS, StoreClient, StoreError
+from online.wire import PATIENCE_SECONDS, StoreClient, call_if
 from sinks.lease import PushUnderWay, with_client
 from sinks.rows import Address
 
@@ -80,10 +80,4 @@ async def remove_value(client: StoreClient, view: str, key: str, *, below: int) 
         "ExpressionAttributeNames": {"#v": view, "#s": sequence_attribute(view), "#t": order_attribute(view)},
         "ExpressionAttributeValues": {":below": {"N": str(below)}},
     }
-    try:
-        await client.call("UpdateItem", request)
-    except StoreError as error:
-        if error.code == "ConditionalCheckFailedException":
-            return False
-        raise
-    return True
+    return await call_if(client, "UpdateItem", request)

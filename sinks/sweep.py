@@ -12,7 +12,7 @@ from features.language import FeatureView
 from lake.tables import Lake
 from online import control
 from online.items import KEY, ensure_table, scan, sequence_attribute
-from online.wire import PATIENCE_SECONDS, StoreClient, StoreError
+from online.wire import PATIENCE_SECONDS, StoreClient, call_if
 from sinks.history import of_pushes
 from sinks.lease import control_of, with_client
 from sinks.rows import Address
@@ -84,13 +84,7 @@ async def remove_tombstone(client: StoreClient, view: str, key: str, sequence: i
         "ExpressionAttributeNames": {"#v": view, "#s": sequence_attribute(view)},
         "ExpressionAttributeValues": {":s": {"N": str(sequence)}, ":nothing": {"N": "0"}},
     }
-    try:
-        await client.call("UpdateItem", request)
-    except StoreError as error:
-        if error.code == "ConditionalCheckFailedException":
-            return False
-        raise
-    return True
+    return await call_if(client, "UpdateItem", request)
 
 
 def forget_writes(address: Address, *, now: datetime | None = None) -> int:
@@ -120,10 +114,4 @@ async def remove_expired(client: StoreClient, key: str, *, at: str) -> bool:
         "ExpressionAttributeNames": {"#expires": "expires"},
         "ExpressionAttributeValues": {":at": {"N": at}},
     }
-    try:
-        await client.call("DeleteItem", request)
-    except StoreError as error:
-        if error.code == "ConditionalCheckFailedException":
-            return False
-        raise
-    return True
+    return await call_if(client, "DeleteItem", request)

@@ -11,7 +11,7 @@ from online.control import sequence_before_first
 from online.items import KEY
 from online.keys import control_key
 from online.lanes import check_lane
-from online.wire import StoreClient, StoreError
+from online.wire import StoreClient, StoreError, call_if
 
 NAMES = ("revision", "lane", "features", "sequence", "open", "lease_owner", "lease_until", "cursor")
 
@@ -72,8 +72,4 @@ async def move_watermark(client: StoreClient, view: str, *, to: int) -> None:
         "ExpressionAttributeNames": {"#watermark": "watermark", "#lane": "lane"},
         "ExpressionAttributeValues": {":to": {"N": str(to)}, ":lane": {"S": DIRECT}},
     }
-    try:
-        await client.call("UpdateItem", request)
-    except StoreError as error:
-        if error.code != "ConditionalCheckFailedException":
-            raise
+    await call_if(client, "UpdateItem", request)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from features.language import FeatureView
 from online.direct.deliver import deliver
-from online.direct.log import Intent, LogError, Segment
+from online.direct.log import LogError, Segment
 from online.direct.order import Order
-from online.direct.replay import Log, Views, adopt_all, ordered, outcomes_of
+from online.direct.replay import Log, Views, adopt_all, outcomes_of
 from online.direct.revisions import move_watermark, take_revisions
-from online.direct.write import SEND_SECONDS, OrderedValue, Result, boot_time, write_values
+from online.direct.wanted import Numbered, Value, Wanted, Written, fail
+from online.direct.write import SEND_SECONDS, boot_time, write_values
 from online.items import ensure_table
 from online.lanes import OtherLane
 from online.wire import StoreClient, StoreError
@@ -32,33 +32,6 @@ log = logging.getLogger(__name__)
 
 class Busy(Exception):
     """So many values wait to be written that no more are taken; nothing of these was written."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
-    """A value to be written, checked: None in place of `values` where the key is to go; times in microseconds."""
-
-    view: FeatureView
-    keys: dict[str, str]
-    occurred_at: int
-    values: dict[str, object] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of a value: its order, and None where it was written or why it was not."""
-
-    order: Order
-    result: Result
-
-
-@dataclass(slots=True, eq=False)
-class Wanted:
-    """A value that waits, with where its caller waits; `order` is given where this is a repetition."""
-
-    value: Value
-    done: asyncio.Future[Written]
-    order: Order | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -157,7 +130,7 @@ class DirectWriter:
         numbered = await asyncio.gather(*(self._number(wanted) for wanted in by_view.values()))
         await self._write_numbered([one for one in numbered if one is not None], until)
 
-    async def _number(self, wanted: list[Wanted]) -> "Numbered | None":
+    async def _number(self, wanted: list[Wanted]) -> Numbered | None:
         """Give orders to the values of one view that have none; None where they cannot be written."""
         view = wanted[0].value.view
         new = [one for one in wanted if one.order is None]
@@ -170,7 +143,7 @@ class DirectWriter:
             one.order = Order(one.value.occurred_at, revision)
         return Numbered(view, wanted, given.sequence)
 
-    async def _write_numbered(self, numbered: list["Numbered"], until: float) -> None:
+    async def _write_numbered(self, numbered: list[Numbered], until: float) -> None:
         current = self._current()
         current.groups += 1
         is_known = False
@@ -184,7 +157,7 @@ class DirectWriter:
                 if self._open is current:
                     self._leave_segment()  # so that what is unknown is looked into soon
 
-    async def _write_logged(self, numbered: list["Numbered"], current: Current, until: float) -> None:
+    async def _write_logged(self, numbered: list[Numbered], current: Current, until: float) -> None:
         wanted = [one for view in numbered for one in view.wanted]
         intents = [view.intents(current.numbers) for view in numbered]
         rows = [row for view, own in zip(numbered, intents, strict=True) for row in view.rows(own)]
@@ -242,37 +215,3 @@ class DirectWriter:
             except LogError as error:
                 log.warning("the log of direct writes: %s", error)
                 left.segment.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Numbered:
-    """Values of one view that have their orders, and the sequence under which the lane owns the view."""
-
-    view: FeatureView
-    wanted: list[Wanted]
-    sequence: int
-
-    def intents(self, numbers: "count[int]") -> list[Intent]:
-        now = time.time_ns() // 1000
-        return [
-            Intent(
-                number=next(numbers),
-                view=self.view.name,
-                keys=one.value.keys,
-                occurred_at=one.order.occurred_at,
-                revision=one.order.revision,
-                values=one.value.values,
-                accepted_at=now,
-            )
-            for one in self.wanted
-            if one.order is not None
-        ]
-
-    def rows(self, intents: Sequence[Intent]) -> list[OrderedValue]:
-        return ordered(self.view, intents, sequence=self.sequence)
-
-
-def fail(wanted: Sequence[Wanted], error: Exception) -> None:
-    for one in wanted:
-        if not one.done.done():
-            one.done.set_exception(error)

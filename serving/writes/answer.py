@@ -7,8 +7,8 @@ import orjson
 from aiohttp import web
 
 from contracts.slots import from_micros, to_text
+from online.direct.wanted import Written
 from online.direct.write import Refused, Stale
-from online.direct.writer import Written
 from serving.errors import as_json
 from serving.request import BadRequest
 

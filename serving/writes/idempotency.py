@@ -14,8 +14,9 @@ from aiohttp import web
 
 from online.direct.order import Order
 from online.direct.revisions import take_revisions
+from online.direct.wanted import Value, Written
 from online.direct.write import Refused, Result, Stale
-from online.direct.writer import DirectWriter, Value, Written
+from online.direct.writer import DirectWriter
 from online.items import KEY, Item, ensure_table
 from online.keys import once_key
 from online.wire import StoreClient, StoreError

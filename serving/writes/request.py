@@ -12,7 +12,7 @@ from contracts.landing import MAXIMUM_ID_BYTES
 from contracts.slots import from_micros, to_micros, to_text
 from features.language import DIRECT, Definitions, FeatureView
 from online.direct.values import ValueProblem, checked, time_of
-from online.direct.writer import Value
+from online.direct.wanted import Value
 from online.keys import ItemKeyError, item_keys
 from serving.duplicates import Duplicate, without_duplicates
 from serving.request import BadRequest, json_name

@@ -13,7 +13,8 @@ from jobs.bronze import load
 from online.codec import Codec
 from online.direct.order import order_attribute
 from online.direct.replay import Log
-from online.direct.writer import DirectWriter, Value
+from online.direct.wanted import Value
+from online.direct.writer import DirectWriter
 from online.items import KEY, binary, ensure_table, scan
 from online.keys import control_key, once_key
 from online.lanes import OtherLane

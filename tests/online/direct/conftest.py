@@ -9,7 +9,7 @@ from features.language import DIRECT, Feature, FeatureView, Type
 from online.codec import Codec
 from online.direct.order import Order, order_attribute
 from online.direct.replay import Log
-from online.direct.writer import Value
+from online.direct.wanted import Value
 from online.items import binary, read_items, sequence_attribute
 from online.keys import item_keys
 

@@ -10,6 +10,7 @@ import pytest
 from online.direct import log, writer
 from online.direct.log import LogError, Segment
 from online.direct.replay import adopt_all
+from online.direct.wanted import Wanted
 from online.direct.write import Stale, write_values
 from online.direct.writer import Busy, DirectWriter
 from online.wire import StoreError
@@ -111,7 +112,7 @@ def test_a_death_at_any_moment_is_mended_by_whoever_finds_the_log(store, where, 
         with monkeypatch.context() as dying:
             dying.setattr(Segment, "append", append_or_die)
             dying.setattr(writer, "write_values", write_or_die)
-            group = [writer.Wanted(value("d1", 10, 0.1), asyncio.get_running_loop().create_future())]
+            group = [Wanted(value("d1", 10, 0.1), asyncio.get_running_loop().create_future())]
             await lane._write_group(group)
             with pytest.raises((LogError, StoreError)):
                 await group[0].done
