@@ -7,6 +7,7 @@ import pytest
 from online import control, embedded
 from settings import read_settings
 from sinks.rows import Address
+from tests.sinks.direct_lane import Lane
 from tests.sinks.leased import run_with_table
 from tests.sinks.publisher import Publisher
 
@@ -51,3 +52,12 @@ def publisher(lake, writer_url):
         url=writer_url, region="us-east-1", table=table, in_flight=2, writes="transactions", lease_seconds=30
     )
     return Publisher(lake, address)
+
+
+@pytest.fixture
+def lane(lake, writer_url, tmp_path):
+    table = f"direct-{next(TABLE_NUMBERS)}"
+    address = Address(
+        url=writer_url, region="us-east-1", table=table, in_flight=2, writes="transactions", lease_seconds=5
+    )
+    return Lane(lake, address, tmp_path)

@@ -1,114 +1,20 @@
 """Direct writes in the lake: from the log to bronze, to the history, and back into a store that lost them."""
 
-import itertools
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from contracts import history
-from features.entities import DOCUMENT
-from features.language import BATCH, DIRECT, Feature, FeatureView, Type, load_definitions
+from features.language import load_definitions
 from jobs.bronze import load
-from online.codec import Codec
-from online.direct.order import order_attribute
-from online.direct.replay import Log
-from online.direct.wanted import Value
-from online.direct.writer import DirectWriter
-from online.items import KEY, binary, ensure_table, scan
-from online.keys import control_key, once_key
-from online.lanes import OtherLane
-from sinks import direct_writes, rebuild, reconcile_direct
+from online.items import KEY, binary
+from online.keys import once_key
+from sinks import direct_writes, reconcile_direct
 from sinks.history import last_sequence, open_keys
-from sinks.lease import take, with_client
+from sinks.lease import with_client
 from sinks.reconcile import Reconciled
-from sinks.rows import Address
 from sinks.sweep import forget_writes, sweep_view
-
-TABLE_NUMBERS = itertools.count()
-NOW = datetime.now(UTC)
-RELEVANCE = FeatureView(
-    name="relevance",
-    entities=(DOCUMENT,),
-    owner="tests",
-    description="",
-    freshness=timedelta(days=1),
-    lane=DIRECT,
-    written_features=(Feature("score", Type.FLOAT64, ""), Feature("at", Type.TIMESTAMP, "")),
-)
-AT = "2026-03-01T08:00:00Z"
-
-
-class Lane:
-    """A landing folder, a log and a store, written to by one process after another."""
-
-    def __init__(self, lake, address, folder):
-        self.lake, self.address = lake, address
-        self.where = Log(folder=folder / "log", landing=str(folder / "landing"))
-        with_client(address, ensure_table)
-
-    def write(self, *rows):
-        """Write rows of document, time in microseconds, and score, None where the key is to go."""
-        values = [
-            Value(
-                view=RELEVANCE,
-                keys={"document_id": document},
-                occurred_at=occurred_at,
-                values=None if score is None else {"score": score, "at": AT},
-            )
-            for document, occurred_at, score in rows
-        ]
-
-        async def run(client):
-            async with DirectWriter(client, self.where, lambda: {"relevance": RELEVANCE}, transactions=True) as lane:
-                return await lane.write(values)
-
-        return with_client(self.address, run)
-
-    def load(self):
-        return load.run(self.lake, self.where.landing, now=NOW)
-
-    def reconcile(self, *, repair=False):
-        return reconcile_direct.reconcile_direct(self.lake, self.address, RELEVANCE, load=self.load, repair=repair)
-
-    def items(self):
-        async def read(client):
-            return [item async for page in scan(client, ("relevance", order_attribute("relevance"))) for item in page]
-
-        return {
-            item[KEY]["S"].split(":")[1]: item
-            for item in with_client(self.address, read)
-            if not item[KEY]["S"].startswith("#") and "relevance" in item
-        }
-
-    def scores(self):
-        """By document, None for a tombstone."""
-        return {document: score_of(binary(item, "relevance")) for document, item in self.items().items()}
-
-    def lose_store(self):
-        async def drop(client):
-            await client.call("DeleteTable", {"TableName": client.table})
-            await ensure_table(client)
-
-        with_client(self.address, drop)
-
-    def history(self):
-        """Rows of document, time, score and sequence, in the order of the times."""
-        rows = self.lake.read(history.table("relevance")).where("outcome = 'confirmed'").collect()
-        return sorted((row.item_key.split(":")[1], row.as_of.timestamp(), score_of(row.value)) for row in rows)
-
-
-def score_of(value):
-    return float(Codec("relevance", RELEVANCE.features).decode([value]).columns[0].values[0]) if value else None
-
-
-@pytest.fixture
-def lane(lake, writer_url, tmp_path):
-    table = f"direct-{next(TABLE_NUMBERS)}"
-    address = Address(
-        url=writer_url, region="us-east-1", table=table, in_flight=2, writes="transactions", lease_seconds=5
-    )
-    return Lane(lake, address, tmp_path)
+from tests.sinks.direct_lane import NOW, RELEVANCE, score_of
 
 
 @pytest.mark.slow
@@ -200,63 +106,3 @@ def test_direct_writes_are_no_pushes_to_a_publisher(lane):
     assert open_keys(lane.lake, RELEVANCE, after=None) is None
     assert sweep_view(lane.lake, lane.address, RELEVANCE, now=NOW + timedelta(days=3)) == 0
     assert lane.scores() == {"d1": None}
-
-
-class TestAChangeOfOwner:
-    """A view goes from one lane to another and back."""
-
-    @pytest.fixture(autouse=True)
-    def at_once(self, monkeypatch):
-        monkeypatch.setattr(rebuild, "LAST_WORDS_SECONDS", 0.0)
-
-    @pytest.fixture
-    def lane(self, lane):
-        lane.address = replace(lane.address, lease_seconds=0.1)
-        return lane
-
-    def test_one_lane_does_not_write_what_is_anothers(self, lane):
-        lane.write(("d1", 10, 0.1))
-
-        with pytest.raises(
-            OtherLane, match="are those of the lane direct, and this would write them as the lane batch"
-        ):
-            take(lane.address, "relevance", 0.1)
-
-    def test_what_the_old_owner_left_is_removed_and_what_it_still_sends_is_refused(self, lane):
-        lane.write(("d1", 10, 0.1), ("d2", 10, 0.2))
-        handed = rebuild.hand_over(lane.address, replace(RELEVANCE, lane=BATCH))
-        left = lane.scores()
-        taken = take(lane.address, "relevance", 0.1)
-
-        assert (handed.before, handed.removed, left) == ("direct", 2, {})
-        assert taken.cursor is None
-        with pytest.raises(OtherLane, match="are those of the lane batch"):
-            lane.write(("d1", 20, 0.3))
-        assert lane.scores() == {}
-
-    def test_a_view_that_comes_back_starts_anew(self, lane):
-        lane.write(("d1", 10, 0.1))
-        rebuild.hand_over(lane.address, replace(RELEVANCE, lane=BATCH))
-        back = rebuild.hand_over(lane.address, RELEVANCE)
-        [told] = lane.write(("d1", 5, 0.5))
-
-        assert (back.before, back.removed) == ("batch", 0)
-        assert (told.result, lane.scores()) == (None, {"d1": 0.5})
-
-    def test_cut_off_before_all_was_removed_it_goes_on(self, lane, monkeypatch):
-        lane.write(("d1", 10, 0.1))
-
-        async def die(*_, **__):
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as dying:
-            dying.setattr(rebuild, "clear", die)
-            with pytest.raises(KeyboardInterrupt):
-                rebuild.hand_over(lane.address, replace(RELEVANCE, lane=BATCH))
-        again = rebuild.hand_over(lane.address, replace(RELEVANCE, lane=BATCH))
-
-        assert (again.before, again.removed, lane.scores()) == (None, 1, {})
-
-    def test_a_view_that_nobody_had_needs_no_handing_over(self, lane):
-        assert rebuild.hand_over(lane.address, RELEVANCE) == rebuild.HandedOver(before=None, removed=0)
-        assert control_key("relevance") not in lane.items()
