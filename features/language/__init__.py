@@ -8,12 +8,13 @@ from features.language.load import Definitions, load_anew, load_definitions
 from features.language.on_demand import OnDemandFeature, on_demand
 from features.language.problem import DefinitionError
 from features.language.service import FeatureService
-from features.language.view import BATCH, DIRECT, FeatureView
+from features.language.view import BATCH, DIRECT, STREAM, FeatureView
 from features.language.window import Window
 
 __all__ = [
     "BATCH",
     "DIRECT",
+    "STREAM",
     "Count",
     "DefinitionError",
     "Definitions",
