@@ -4,6 +4,7 @@ from contracts.tables import Column as Feature
 from contracts.tables import Type
 from features.language.aggregation import Count, Distinct, First, Last, NewestIs, Sum
 from features.language.entity import Entity
+from features.language.generated import windows_of
 from features.language.load import Definitions, load_anew, load_definitions
 from features.language.on_demand import OnDemandFeature, on_demand
 from features.language.problem import DefinitionError
@@ -33,4 +34,5 @@ __all__ = [
     "load_anew",
     "load_definitions",
     "on_demand",
+    "windows_of",
 ]

@@ -100,7 +100,9 @@ def check_stream(view: FeatureView) -> None:
     for line in view.aggregations:
         if not isinstance(line, Count | Distinct | Last):
             kind = type(line).__name__
-            raise DefinitionError(f"{here}, feature {line.name!r}: the lane {STREAM} has Count, Distinct and Last, no {kind}")
+            raise DefinitionError(
+                f"{here}, feature {line.name!r}: the lane {STREAM} has Count, Distinct and Last, no {kind}"
+            )
         for window in () if isinstance(line, Last) else line.windows:
             try:
                 ring_of(0, line.name, window)
@@ -148,7 +150,9 @@ def check_distinct(view: FeatureView, line: Distinct, views: Mapping[str, Featur
         raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is not keyed finer than {view.name!r}")
     if view.lane == STREAM:
         if finer.lane != STREAM or not finer.is_finest:
-            raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is no view of the lane {STREAM} of each actor and document")
+            raise DefinitionError(
+                f"{here}, field 'rows_of': {finer.name!r} is no view of the lane {STREAM} of each actor and document"
+            )
         return
     if finer.lane != BATCH:
         raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is of the lane {finer.lane}; it has no gold")

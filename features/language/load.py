@@ -99,7 +99,9 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
     for view in (one for one in views.values() if one.lane == STREAM):
         windows = windows_of(view)
         for taken in windows.keys() & on_demand.keys():
-            raise DefinitionError(f"{files[id(view)]}: view {view.name!r}: there is another on-demand feature {taken!r}")
+            raise DefinitionError(
+                f"{files[id(view)]}: view {view.name!r}: there is another on-demand feature {taken!r}"
+            )
         on_demand |= windows
         files |= {id(window): files[id(view)] for window in windows.values()}
     for feature in on_demand.values():

@@ -23,15 +23,21 @@ from online.items import binary, read_items
 from online.keys import item_keys
 from online.wire import PATIENCE_SECONDS, open_store
 from sinks.direct import Target
-from sinks.rows import OUTCOME_SCHEMA, Address, Outcome, Row, Sequenced, outcome_of, total
+from sinks.rows import OUTCOME, OUTCOME_SCHEMA, Address, Outcome, Row, Sequenced, outcome_of, total
 from sinks.writer import write_rows
 
 EVENTS = "actor_id string, document_id string, event_id string, event_type string, at bigint, place string"
 CHANGES = "view string, item_key string, line bigint, minute bigint, amount bigint"
 CHANGES_SCHEMA = pa.schema(
-    [("view", pa.string()), ("item_key", pa.string()), ("line", pa.int64()), ("minute", pa.int64()), ("amount", pa.int64())]
+    [
+        ("view", pa.string()),
+        ("item_key", pa.string()),
+        ("line", pa.int64()),
+        ("minute", pa.int64()),
+        ("amount", pa.int64()),
+    ]
 )
-OUTCOMES = "view string, written bigint, stale bigint, refused bigint"
+OUTCOMES = f"view string, {OUTCOME}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +80,7 @@ class MicroBatch:
     def write(self, view: FeatureView, keys: Sequence[str], state: State, changed: Array) -> Outcome:
         """Write the keys that changed, each on condition that nobody has written a newer state."""
         rows = iter(packed(view, keys, state, changed, as_of=self.as_of))
-        push = Sequenced(
-            view=view.name, sequence=self.sequences[view.name], lease_seconds=self.address.lease_seconds
-        )
+        push = Sequenced(view=view.name, sequence=self.sequences[view.name], lease_seconds=self.address.lease_seconds)
         return asyncio.run(write_rows(rows, self.address, push))
 
 
@@ -104,26 +108,16 @@ def countable(judged: DataFrame) -> DataFrame:
 
 def take(events: DataFrame, batch: MicroBatch, *, tasks: int) -> dict[str, Outcome]:
     """Fold a micro-batch of `EVENTS` into the store; coarser views once all pairs are written."""
-    schema = OUTCOME_SCHEMA
-    pairs = events.repartition(tasks, "actor_id", "document_id").mapInArrow(lambda parts: fold_pairs(parts, batch), CHANGES)
+    pairs = events.repartition(tasks, "actor_id", "document_id").mapInArrow(
+        lambda parts: fold_pairs(parts, batch), CHANGES
+    )
     changes = pairs.repartition(tasks, "view", "item_key")
-    outcomes = changes.mapInArrow(lambda parts: fold_coarser(parts, batch, schema), f"view string, {outcome_ddl()}")
-    found = [(row.view, outcome_of_row(row)) for row in outcomes.collect()]
+    outcomes = changes.mapInArrow(lambda parts: fold_coarser(parts, batch), OUTCOMES)
+    found = [
+        (row.view, outcome_of(row.outcome))
+        for row in outcomes.select("view", F.struct(*OUTCOME_SCHEMA.names).alias("outcome")).collect()
+    ]
     return {view.name: total(one for name, one in found if name == view.name) for view in batch.views}
-
-
-def outcome_ddl() -> str:
-    from sinks.rows import OUTCOME
-
-    return OUTCOME
-
-
-def outcome_of_row(row: object) -> Outcome:
-    from pyspark.sql import Row as SparkRow
-
-    told = row.asDict(recursive=False)  # type: ignore[attr-defined]
-    told.pop("view")
-    return outcome_of(SparkRow(**told))
 
 
 def whole(parts: Iterable[pa.RecordBatch]) -> pd.DataFrame | None:
@@ -152,19 +146,23 @@ def fold_pairs(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[p
         type=rows["event_type"].to_numpy(object),
         at=rows["at"].to_numpy(np.int64),
     )
-    folded, changes = take_pairs(
-        view, batch.coarser, state, events, places=places, run=batch.run, batch=batch.number
-    )
+    folded, changes = take_pairs(view, batch.coarser, state, events, places=places, run=batch.run, batch=batch.number)
     changed = (folded["_run"] != state["_run"]) | (folded["_batch"] != state["_batch"])
     outcome = batch.write(view, keys[view.name], folded, changed)
     check(view, outcome)
     for name, one in changes.items():
-        columns = [[name] * len(one.key), [keys[name][place] for place in one.key.tolist()], one.line, one.minute, one.amount]
+        columns = [
+            [name] * len(one.key),
+            [keys[name][place] for place in one.key.tolist()],
+            one.line,
+            one.minute,
+            one.amount,
+        ]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, CHANGES_SCHEMA, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=CHANGES_SCHEMA)
 
 
-def fold_coarser(parts: Iterable[pa.RecordBatch], batch: MicroBatch, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def fold_coarser(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[pa.RecordBatch]:
     """Write the coarser views; yields an outcome for each."""
     rows = whole(parts)
     for view in batch.coarser if rows is not None else ():
@@ -177,19 +175,24 @@ def fold_coarser(parts: Iterable[pa.RecordBatch], batch: MicroBatch, schema: pa.
         kept = left[places]
         columns = {name: mine[name].to_numpy(np.int64)[kept] for name in ("line", "minute", "amount")}
         folded = fold(view, state, Changes(key=places[kept].astype(np.int64), **columns))
-        folded |= {"_run": np.where(left, batch.run, state["_run"]), "_batch": np.where(left, batch.number, state["_batch"])}
+        folded |= {
+            "_run": np.where(left, batch.run, state["_run"]),
+            "_batch": np.where(left, batch.number, state["_batch"]),
+        }
         outcome = batch.write(view, list(keys), folded, left)
         check(view, outcome)
         told = outcome.to_arrow()
         names = pa.array([view.name], pa.string())
-        yield pa.RecordBatch.from_arrays([names, *told.columns], names=["view", *schema.names])
+        yield pa.RecordBatch.from_arrays([names, *told.columns], names=["view", *OUTCOME_SCHEMA.names])
 
 
 def check(view: FeatureView, outcome: Outcome) -> None:
     """Stop the micro-batch where a key was not written; it is repeated as a whole, which is harmless."""
     if outcome.refused or outcome.stale:
         told = "; ".join(f"{key!r}: {reason}" for key, reason in outcome.failed)
-        raise RuntimeError(f"view {view.name}: {outcome.stale} rows were newer in the store, {outcome.refused} refused: {told}")
+        raise RuntimeError(
+            f"view {view.name}: {outcome.stale} rows were newer in the store, {outcome.refused} refused: {told}"
+        )
 
 
 def write_micro_batch(events: DataFrame, batch: MicroBatch, *, owner: str, tasks: int) -> None:

@@ -12,7 +12,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from contracts import landing
 from contracts.slots import to_micros
-from features.language import Definitions, DefinitionError, FeatureView
+from features.language import DefinitionError, Definitions, FeatureView
 from jobs.bronze.judge import judge
 from jobs.streaming.micro_batch import MicroBatch, countable, write_micro_batch
 from sinks.data_source import owner_of

@@ -17,7 +17,10 @@ ABOUT = {"owner": "ada", "description": "Tested.", "freshness": timedelta(second
 PAIRS = FeatureView(
     name="pairs",
     entities=(ACTOR, DOCUMENT),
-    aggregations=(Count(name="opens", types=("open",), over=("15m", "1h")), Last(name="last_opened_at", types=("open",))),
+    aggregations=(
+        Count(name="opens", types=("open",), over=("15m", "1h")),
+        Last(name="last_opened_at", types=("open",)),
+    ),
     **ABOUT,
 )
 DOCUMENTS = FeatureView(
@@ -31,7 +34,11 @@ DOCUMENTS = FeatureView(
 )
 START = 29_000_000  # minutes since 1970
 EVENT = st.tuples(
-    st.integers(0, 25), st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 90), st.sampled_from(["open", "edit"])
+    st.integers(0, 25),
+    st.sampled_from("ab"),
+    st.sampled_from("xy"),
+    st.integers(0, 90),
+    st.sampled_from(["open", "edit"]),
 )
 BATCHES = st.lists(st.lists(EVENT, max_size=6), max_size=6)
 

@@ -67,7 +67,13 @@ class Stream:
 
 def event(number, actor="u1", *, type="open", minutes_ago=1.0):
     at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
-    return {"event_id": f"e{number}", "event_type": type, "actor_id": actor, "document_id": "d1", "occurred_at": at.isoformat()}
+    return {
+        "event_id": f"e{number}",
+        "event_type": type,
+        "actor_id": actor,
+        "document_id": "d1",
+        "occurred_at": at.isoformat(),
+    }
 
 
 @pytest.fixture
@@ -77,7 +83,9 @@ def stream(spark, make_settings, tmp_path):
 
 def test_events_reach_the_store_once_whatever_comes_with_them(stream, monkeypatch):
     first = event(1)
-    stream.land(first, event(2, "u2", type="edit"), first, "no event", event(3, minutes_ago=30), event(4, minutes_ago=-60))
+    stream.land(
+        first, event(2, "u2", type="edit"), first, "no event", event(3, minutes_ago=30), event(4, minutes_ago=-60)
+    )
     stream.run()
     assert stream.value("pairs", "actor+document|2:u12:d1") == {"opens_15m": 1, "opens_1h": 2}
     assert stream.value("documents", "document|2:d1") == {"events_15m": 2, "actors_15m": 2}
@@ -87,7 +95,7 @@ def test_events_reach_the_store_once_whatever_comes_with_them(stream, monkeypatc
     stream.land(first, event(5), event(6, "u3"))
     with monkeypatch.context() as patched:
 
-        def die(parts, batch, schema):
+        def die(parts, batch):
             raise RuntimeError("killed")
 
         patched.setattr(micro_batch, "fold_coarser", die)
