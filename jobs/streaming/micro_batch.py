@@ -94,8 +94,8 @@ def packed(view: FeatureView, keys: Sequence[str], state: State, changed: Array,
         is_time = feature.type is Type.TIMESTAMP
         valid = values > 0 if is_time else np.ones(len(places), bool)
         columns.append(ColumnValues(values.view(MICROSECONDS) if is_time else values, valid))
-    values = Codec(view.name, view.features).encode(columns, as_of=as_of)
-    return list(zip([keys[place] for place in places.tolist()], values, strict=True))
+    encoded = Codec(view.name, view.features).encode(columns, as_of=as_of)
+    return list(zip([keys[place] for place in places.tolist()], encoded, strict=True))
 
 
 def countable(judged: DataFrame) -> DataFrame:
@@ -165,7 +165,9 @@ def fold_pairs(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[p
 def fold_coarser(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[pa.RecordBatch]:
     """Write the coarser views; yields an outcome for each."""
     rows = whole(parts)
-    for view in batch.coarser if rows is not None else ():
+    if rows is None:
+        return
+    for view in batch.coarser:
         mine = rows[rows["view"] == view.name]
         if mine.empty:
             continue

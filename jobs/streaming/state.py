@@ -122,8 +122,8 @@ def changes_of(view: FeatureView, events: Events, *, key: Array, last: Array, be
                 parts.append((place_of_pair[of], number, at[of] // MICROS_PER_MINUTE, np.full(of.sum(), amount)))
         elif isinstance(line, Count | Last):
             mine = np.isin(events.type, line.types) if line.types else np.ones(len(events.at), bool)
-            amount = events.at[mine] if isinstance(line, Last) else np.ones(mine.sum(), np.int64)
-            parts.append((key[mine], number, minute[mine], amount))
+            amounts = events.at[mine] if isinstance(line, Last) else np.ones(mine.sum(), np.int64)
+            parts.append((key[mine], number, minute[mine], amounts))
     return Changes(
         key=np.concatenate([part[0] for part in parts]),
         line=np.concatenate([np.full(len(part[0]), part[1]) for part in parts]),

@@ -118,7 +118,11 @@ def test_every_definition_says_who_answers_for_it_and_what_it_is(shipped):
 
     assert all(definition.owner and definition.description for definition in definitions)
     assert all(feature.meaning for view in shipped.views.values() for feature in view.features)
-    assert {view.freshness for view in shipped.views.values()} == {timedelta(seconds=10), timedelta(minutes=30), timedelta(hours=1)}
+    assert {view.freshness for view in shipped.views.values()} == {
+        timedelta(seconds=10),
+        timedelta(minutes=30),
+        timedelta(hours=1),
+    }
 
 
 def test_hours_since_the_last_edit_count_up_to_now(shipped):

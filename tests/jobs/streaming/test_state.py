@@ -1,6 +1,7 @@
 """Folded state tells what counting all events again tells, however these are ordered, doubled and split."""
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from jobs.streaming import state as states
 from jobs.streaming.pairs import take_pairs
 from jobs.streaming.state import Changes, Events
 
-ABOUT = {"owner": "ada", "description": "Tested.", "freshness": timedelta(seconds=10), "lane": STREAM}
+ABOUT: dict[str, Any] = {"owner": "ada", "description": "Tested.", "freshness": timedelta(seconds=10), "lane": STREAM}
 PAIRS = FeatureView(
     name="pairs",
     entities=(ACTOR, DOCUMENT),
@@ -82,12 +83,12 @@ def values(view, state, now):
 
 def counted(batches, now):
     """The same by counting all events: an event is the first delivery of its id for its pair."""
-    first = {}
+    first: dict[Any, Any] = {}
     for event in (event for batch in batches for event in batch):
         first.setdefault(event[:3], event)
     rows = [(a, d, START + minute, type_) for _, a, d, minute, type_ in first.values()]
     pairs = [(actor, document) for actor in "ab" for document in "xy"]
-    last = {}
+    last: dict[Any, Any] = {}
     for a, d, minute, _ in rows:
         last[a, d] = max(last.get((a, d), 0), minute)
 

@@ -54,9 +54,12 @@ class Stream:
             query.stop()
 
     def value(self, view, key):
+        """The windows of a key at this moment."""
         definition = self.definitions.views[view]
         found = with_client(self.address, lambda client: read_items(client, [key], (view,)))
-        columns = Codec(view, definition.features).decode([binary(found[key], view)]).columns
+        value = binary(found[key], view)
+        assert value
+        columns = Codec(view, definition.features).decode([value]).columns
         state = {feature.name: column.values for feature, column in zip(definition.features, columns, strict=True)}
         now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
         return {
@@ -89,7 +92,9 @@ def test_events_reach_the_store_once_whatever_comes_with_them(stream, monkeypatc
     stream.run()
     assert stream.value("pairs", "actor+document|2:u12:d1") == {"opens_15m": 1, "opens_1h": 2}
     assert stream.value("documents", "document|2:d1") == {"events_15m": 2, "actors_15m": 2}
-    assert control_of(stream.address, "documents").watermark is not None
+    control = control_of(stream.address, "documents")
+    assert control
+    assert control.watermark
 
     # The stream dies between the pairs and the documents; its repetition comes to the same.
     stream.land(first, event(5), event(6, "u3"))
