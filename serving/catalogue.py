@@ -20,7 +20,11 @@ def told_view(view: FeatureView) -> dict[str, Any]:
             {"name": entity.name, "key": entity.key, "description": entity.description} for entity in view.entities
         ],
         "keys": view.keys,
-        "features": [{"name": one.name, "type": one.type, "meaning": one.meaning} for one in view.features],
+        "features": [
+            {"name": one.name, "type": one.type, "meaning": one.meaning}
+            for one in view.features
+            if one.name in view.told_names
+        ],
         "lane": view.lane,
         "owner": view.owner,
         "description": view.description,

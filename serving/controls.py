@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from contracts.slots import from_micros, to_text
-from features.language import DIRECT, Definitions, FeatureView
+from features.language import BATCH, Definitions, FeatureView
 from online.codec import Codec
 from online.control import Control, read_controls
 from online.wire import StoreClient, StoreError
@@ -139,10 +139,10 @@ class Controls:
         if self.failure:
             return "not known while the online store cannot be read"
         if control is None or control.watermark is None:
-            return "" if view.lane == DIRECT else "never pushed; publish it first"
+            return "" if view.lane != BATCH else "never pushed; publish it first"
         pushed = Codec(view.name, control.features).fingerprint
         if pushed != view.fingerprint:
-            again = "write all of it again" if view.lane == DIRECT else "publish it again"
+            again = "write all of it again" if view.lane != BATCH else "publish it again"
             return f"pushed under schema {pushed}, defined with {view.fingerprint}; {again}"
         return ""
 

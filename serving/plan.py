@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from features.language import Definitions, Feature, FeatureView, OnDemandFeature
+from features.language import STREAM, Definitions, Feature, FeatureView, OnDemandFeature, windows_of
 from serving.request import BadRequest, FeatureRequest
 
 PLANS_KEPT = 256  # a ranker asks for the same features with every query
@@ -73,7 +73,7 @@ class Planner:
         return services[service].features
 
     def _expand(self, name: str) -> tuple[str, ...]:
-        """A view stands for all its features."""
+        """A view stands for all its features; one of the lane stream, for its windows too."""
         definitions = self._definitions
         if name in definitions.on_demand:
             return (name,)
@@ -82,9 +82,10 @@ class Planner:
             here = f"{name!r} names no view" if colon else f"{name!r} is neither a view nor an on-demand feature"
             others = "" if colon else f", and on demand {listed(definitions.on_demand)}"
             raise BadRequest(f"field 'features': {here}; there are the views {listed(definitions.views)}{others}")
-        known = definitions.views[view].feature_names
+        known = definitions.views[view].told_names
         if not colon:
-            return tuple(f"{view}:{one}" for one in known)
+            windows = windows_of(definitions.views[view]) if definitions.views[view].lane == STREAM else ()
+            return (*(f"{view}:{one}" for one in known), *windows)
         if feature not in known:
             raise BadRequest(f"field 'features': view {view!r} has no feature {feature!r}; it has {', '.join(known)}")
         return (name,)

@@ -11,6 +11,7 @@ from settings.model import (
     Settings,
     SparkSettings,
     StoreSettings,
+    StreamSettings,
     TlsSettings,
     Writes,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "SettingsError",
     "SparkSettings",
     "StoreSettings",
+    "StreamSettings",
     "TlsSettings",
     "Writes",
     "read_settings",

@@ -21,6 +21,7 @@ from settings.model import (
     Settings,
     SparkSettings,
     StoreSettings,
+    StreamSettings,
     TlsSettings,
     Writes,
 )
@@ -48,6 +49,9 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_STORE_IN_FLIGHT": "4",
     "TAILRACE_STORE_WRITES": "",
     "TAILRACE_LEASE_SECONDS": "30",
+    "TAILRACE_KAFKA": "",
+    "TAILRACE_KAFKA_TOPIC": "events",
+    "TAILRACE_KAFKA_PORT": "19092",
     "TAILRACE_REFRESH_MINUTES": "15",
     "TAILRACE_DEADLINE_MINUTES": "15",
     "TAILRACE_ALERTS": "",
@@ -92,6 +96,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             shuffle_partitions=positive("TAILRACE_SHUFFLE_PARTITIONS", value, number=int),
             jars=local_path(value["TAILRACE_JARS"], default=CHECKOUT / ".tools" / "jars"),
             class_archive=CHECKOUT / ".tools" / "spark-classes.jsa",
+            kafka_jars=CHECKOUT / ".tools" / "kafka-spark" if value["TAILRACE_KAFKA"] else None,
         ),
         store=StoreSettings(
             url=value["TAILRACE_STORE_URL"] or None,
@@ -101,6 +106,12 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             lease_seconds=positive("TAILRACE_LEASE_SECONDS", value, number=float),
             in_flight=positive("TAILRACE_STORE_IN_FLIGHT", value, number=int),
             writes=writes(value["TAILRACE_STORE_WRITES"], url=value["TAILRACE_STORE_URL"]),
+        ),
+        stream=StreamSettings(
+            kafka=value["TAILRACE_KAFKA"] or None,
+            topic=value["TAILRACE_KAFKA_TOPIC"],
+            broker_port=port("TAILRACE_KAFKA_PORT", value),
+            broker_jars=CHECKOUT / ".tools" / "kafka",
         ),
         schedule=ScheduleSettings(
             refresh_minutes=part_of_an_hour("TAILRACE_REFRESH_MINUTES", value),

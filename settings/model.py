@@ -27,6 +27,7 @@ class SparkSettings:
     shuffle_partitions: int
     jars: Path
     class_archive: Path
+    kafka_jars: Path | None = None  # what Spark needs to read Kafka, where there is one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,19 @@ class StoreSettings:
     lease_seconds: float
     in_flight: int
     writes: Writes
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSettings:
+    """Where the stream's events are: servers of Kafka and a topic, or the landing feed where `kafka` is None.
+
+    `broker_port` and `broker_jars` are of the broker that runs on this machine for tests and local use.
+    """
+
+    kafka: str | None
+    topic: str
+    broker_port: int
+    broker_jars: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +141,7 @@ class Settings:
     features: tuple[str, ...]
     spark: SparkSettings
     store: StoreSettings
+    stream: StreamSettings
     schedule: ScheduleSettings
     reader: ReaderSettings
     local: LocalSettings

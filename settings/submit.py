@@ -27,6 +27,8 @@ def submit_options(settings: SparkSettings) -> dict[str, str]:
     jars = sorted(settings.jars.glob("*.jar"))
     if not jars:
         raise SettingsError(f"no JARs in {settings.jars}; run `make setup`, or point TAILRACE_JARS at Delta's JARs")
+    if settings.kafka_jars is not None:
+        jars += sorted(settings.kafka_jars.glob("*.jar"))
     options = {
         "spark.jars": ",".join(str(jar) for jar in jars),
         "spark.driver.extraJavaOptions": " ".join((settings.java_options, *of_class_archive(settings))),

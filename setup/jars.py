@@ -1,4 +1,4 @@
-"""The JARs that Spark needs for Delta: `.tools/jars` holds exactly those of `setup/jars.lock`.
+"""JARs: `.tools/jars` holds exactly those of `setup/jars.lock`, what Spark needs for Delta, and so on for each of `SETS`.
 
 They come by the Ivy that pyspark ships, with its own cache and one resolver, so that neither Maven nor what happens to
 lie in the home folder plays a part. What Delta's own dependencies would pull in besides (Hadoop, Jackson, Parquet)
@@ -12,21 +12,32 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from setup.pins import Pin, SetupError, holds, read_pins, require, sha256, write_pins
 from setup.prerequisites import java_command
 
-LOCK = Path("setup/jars.lock")
+# By the folder that they go to: each is a class path of its own.
+SETS = {
+    Path(".tools/jars"): Path("setup/jars.lock"),
+    Path(".tools/kafka"): Path("setup/kafka.lock"),
+    Path(".tools/kafka-spark"): Path("setup/kafka-spark.lock"),
+}
 IVY_SETTINGS = Path("setup/ivysettings.xml")
 
 
 def prepare(checkout: Path, *, work: Path) -> None:
-    """Fetch what is missing or damaged and remove what is not in the lock."""
-    pins = read_pins(checkout / LOCK)
-    jars = checkout / ".tools/jars"
+    """Fetch what is missing or damaged and remove what is not in the locks."""
+    for folder, lock in SETS.items():
+        prepare_set(checkout, folder, lock, work=work)
+
+
+def prepare_set(checkout: Path, folder: Path, lock: Path, *, work: Path) -> None:
+    """Make one folder hold what its lock names and nothing else."""
+    pins = read_pins(checkout / lock)
+    jars = checkout / folder
     jars.mkdir(exist_ok=True)
     missing = [pin for pin in pins if not holds(jars / file_name(pin), pin)]
     if missing:
         print(f"Fetching {len(missing)} JARs", flush=True)
         fetched = fetch(missing, checkout=checkout, work=work)
         for pin in missing:
-            require(fetched / file_name(pin), pin, lock=LOCK)
+            require(fetched / file_name(pin), pin, lock=lock)
         for pin in missing:
             (fetched / file_name(pin)).replace(jars / file_name(pin))
     # A session takes every JAR in the folder: two versions of one would be on its class path.
@@ -35,10 +46,11 @@ def prepare(checkout: Path, *, work: Path) -> None:
 
 
 def repin(checkout: Path, *, work: Path) -> None:
-    """Write the sums of what the registry has now under the names in the lock."""
-    pins = read_pins(checkout / LOCK)
-    fetched = fetch(pins, checkout=checkout, work=work)
-    write_pins(checkout / LOCK, [Pin(sha256(fetched / file_name(pin)), pin.name) for pin in pins])
+    """Write the sums of what the registry has now under the names in the locks."""
+    for lock in SETS.values():
+        pins = read_pins(checkout / lock)
+        fetched = fetch(pins, checkout=checkout, work=work)
+        write_pins(checkout / lock, [Pin(sha256(fetched / file_name(pin)), pin.name) for pin in pins])
 
 
 def file_name(pin: Pin) -> str:

@@ -21,6 +21,7 @@ from tailrace import (
     refresh_commands,
     report,
     store_commands,
+    stream_commands,
 )
 from tailrace.errors import TOLD, CommandError
 from tailrace.output import AsJson, ReportTo, ViewNames, aside, progress, show
@@ -30,6 +31,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="A feature st
 app.add_typer(refresh_commands.app)
 app.add_typer(event_commands.app, name="events")
 app.add_typer(store_commands.app, name="store")
+app.add_typer(stream_commands.app, name="stream")
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(local_commands.app)
 app.add_typer(backfill_command.app)

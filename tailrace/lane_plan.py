@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from features.language import BATCH, DIRECT, FeatureView
-from features.language.check import LANES
+from features.language import BATCH, DIRECT, STREAM, FeatureView
 
-STREAM = "stream"
 # On-demand write request units of DynamoDB in us-east-1, dollars a million: https://aws.amazon.com/dynamodb/pricing/on-demand/
 PRICE = 0.625
 UNIT_BYTES = 1_024  # that one unit writes
@@ -67,17 +65,15 @@ def advised(view: FeatureView, batch_age: timedelta) -> tuple[str, list[str]]:
     if view.written_features:
         return DIRECT, ["its values come from outside: whoever has them writes them"]
     if view.freshness >= batch_age:
-        return BATCH, [f"{wanted}, and a refresh has them at most {told(batch_age)} old"]
+        reason = f"{wanted}, and a refresh has them at most {told(batch_age)} old"
+        return BATCH, [reason if view.lane == BATCH else f"{reason}, with fewer writes than one for each event"]
     if view.transform is not None:
         reason = (
             f"{wanted}, and a refresh has them up to {told(batch_age)} old; a transform reads whole tables, which no "
         )
         reason += "other lane does: refresh more often, ask for less, or have the values written directly"
         return BATCH, [reason]
-    reasons = [f"{wanted}, and a refresh has them up to {told(batch_age)} old; a stream has them in seconds"]
-    if STREAM not in LANES:
-        reasons.append("this release has no lane stream: refresh more often, or have the values written directly")
-    return STREAM, reasons
+    return STREAM, [f"{wanted}, and a refresh has them up to {told(batch_age)} old; a stream has them in seconds"]
 
 
 def batch_writes(seen: Observed, terms: Terms) -> float | None:

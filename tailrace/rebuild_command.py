@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from features.language import BATCH, FeatureView
+from features.language import BATCH, DIRECT, FeatureView
 from settings import read_settings
 from tailrace.output import AsJson, progress, show
 from tailrace.refresh import Home
@@ -44,9 +44,11 @@ def rebuilt(home: Home, view: FeatureView) -> dict[str, Any]:
     if view.lane == BATCH:
         pushed = push_views(home.lake, home.store, [view], allowed="rebuilt")[view.name]
         written = pushed.pushed + pushed.removed
-    else:
+    elif view.lane == DIRECT:
         run_bronze(home)  # with what the log has not landed yet
         written = write_again(home.lake, home.store, view)
+    else:
+        written = 0  # a stream counts on from what the store has
     return {
         "lane": view.lane,
         "taken_from": handed.before or "",

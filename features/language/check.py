@@ -10,13 +10,14 @@ from sqlglot import TokenType
 
 from contracts import silver
 from contracts.tables import Type
-from features.language.aggregation import Aggregation, Distinct, Sum
+from features.language.aggregation import Aggregation, Count, Distinct, Last, Sum
 from features.language.on_demand import OnDemandFeature
 from features.language.problem import DefinitionError, check_name
+from features.language.recent import ring_of
 from features.language.service import FeatureService
-from features.language.view import BATCH, DIRECT, FeatureView
+from features.language.view import BATCH, DIRECT, STREAM, FeatureView
 
-LANES = (BATCH, DIRECT)
+LANES = (BATCH, STREAM, DIRECT)
 # Functions of Spark whose answer does not follow from what they are given.
 CHANGING = frozenset(
     [
@@ -81,10 +82,32 @@ def check_source(view: FeatureView) -> None:
         if not view.written_features:
             raise DefinitionError(f"{here}, field 'written_features': say what is written")
         return
+    if view.lane == STREAM:
+        check_stream(view)
     if view.written_features:
         raise DefinitionError(f"{here}, field 'written_features': goes with lane={DIRECT!r}")
     if (view.transform is None) == (not view.aggregations) or (view.transform is None) != (not view.transform_features):
         raise DefinitionError(f"{here}: give either 'aggregations', or 'transform' with 'transform_features'")
+
+
+def check_stream(view: FeatureView) -> None:
+    """A view of the lane stream declares counts, distinct counts and last times over windows that have buckets."""
+    here = f"view {view.name!r}"
+    unfit = ("transform", "transform_features", "changed_keys", "online_when", "expectations")
+    given = [name for name in unfit if getattr(view, name) not in {None, ()}]
+    if given:
+        raise DefinitionError(f"{here}, field {given[0]!r}: does not go with lane={STREAM!r}")
+    for line in view.aggregations:
+        if not isinstance(line, Count | Distinct | Last):
+            kind = type(line).__name__
+            raise DefinitionError(
+                f"{here}, feature {line.name!r}: the lane {STREAM} has Count, Distinct and Last, no {kind}"
+            )
+        for window in () if isinstance(line, Last) else line.windows:
+            try:
+                ring_of(0, line.name, window)
+            except DefinitionError as error:
+                raise DefinitionError(f"{here}, {error}") from error
 
 
 def check_keys(view: FeatureView) -> None:
@@ -125,6 +148,12 @@ def check_distinct(view: FeatureView, line: Distinct, views: Mapping[str, Featur
         raise DefinitionError(f"{here}, field 'rows_of': there is no view {line.rows_of!r}")
     if not set(view.entities) < set(finer.entities):
         raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is not keyed finer than {view.name!r}")
+    if view.lane == STREAM:
+        if finer.lane != STREAM or not finer.is_finest:
+            raise DefinitionError(
+                f"{here}, field 'rows_of': {finer.name!r} is no view of the lane {STREAM} of each actor and document"
+            )
+        return
     if finer.lane != BATCH:
         raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is of the lane {finer.lane}; it has no gold")
     if finer.transform is not None:
@@ -148,7 +177,8 @@ def check_feature_names(view: FeatureView) -> None:
             raise DefinitionError(
                 f"view {view.name!r}, feature {feature.name!r}: {NOT_OF_FEATURES[feature.type]}, not as {feature.type}"
             )
-        check_name(feature.name, of=f"view {view.name!r}, feature {feature.name!r}")
+        if not (view.lane == STREAM and feature.name.startswith("_")):
+            check_name(feature.name, of=f"view {view.name!r}, feature {feature.name!r}")
         if feature.name in seen:
             raise DefinitionError(f"view {view.name!r}, feature {feature.name!r}: that name is taken in this view")
         seen.add(feature.name)
@@ -157,7 +187,7 @@ def check_feature_names(view: FeatureView) -> None:
 def check_inputs(view: FeatureView) -> None:
     known = [table.name for table in silver.TABLES]
     for name in view.inputs:
-        if name not in known:
+        if name not in known and view.lane == BATCH:
             raise DefinitionError(
                 f"view {view.name!r}, field 'transform': it takes {name!r}, which is no silver table; "
                 f"there are {', '.join(known)}, and as_of"

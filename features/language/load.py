@@ -13,10 +13,11 @@ from types import ModuleType
 from typing import TypeVar
 
 from features.language import check
+from features.language.generated import windows_of
 from features.language.on_demand import OnDemandFeature
 from features.language.problem import DefinitionError
 from features.language.service import FeatureService
-from features.language.view import BATCH, DIRECT, FeatureView
+from features.language.view import BATCH, DIRECT, STREAM, FeatureView
 
 SHIPPED = "shipped"
 PREFIX = "definitions_"  # of the names of modules that are no part of a package
@@ -46,6 +47,11 @@ class Definitions:
     def direct_views(self) -> dict[str, FeatureView]:
         """The views whose values are written by whoever has them."""
         return {name: view for name, view in self.views.items() if view.lane == DIRECT}
+
+    @property
+    def stream_views(self) -> dict[str, FeatureView]:
+        """The views that the stream keeps."""
+        return {name: view for name, view in self.views.items() if view.lane == STREAM}
 
     def view(self, name: str) -> FeatureView:
         if name not in self.views:
@@ -95,6 +101,14 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
     for view in views.values():
         with naming(files[id(view)]):
             check.check_view(view, views)
+    for view in (one for one in views.values() if one.lane == STREAM):
+        windows = windows_of(view)
+        for taken in windows.keys() & on_demand.keys():
+            raise DefinitionError(
+                f"{files[id(view)]}: view {view.name!r}: there is another on-demand feature {taken!r}"
+            )
+        on_demand |= windows
+        files |= {id(window): files[id(view)] for window in windows.values()}
     for feature in on_demand.values():
         with naming(files[id(feature)]):
             check.check_on_demand(feature, views)

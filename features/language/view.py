@@ -15,8 +15,10 @@ from contracts.tables import Column, Table, Type
 from features.language.aggregation import Aggregation
 from features.language.entity import Entity
 from features.language.promises import conditions_of
+from features.language.recent import stored_columns
 
 BATCH = "batch"  # refreshed from silver, by way of gold
+STREAM = "stream"  # kept by the stream from each event within seconds; what is stored does not depend on the clock
 DIRECT = "direct"  # written to the store by whoever has the values
 
 # A transform takes silver tables by name (and `as_of`, if it wants) and returns keys and features.
@@ -28,8 +30,8 @@ INTERACTIONS = Column("_interactions", Type.INT64, "events that count in this ro
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureView:
-    """Features of one entity key, declared by `aggregations` over interactions, computed by `transform`, or, in the lane
-    `direct`, written to the online store by whoever has them, as `written_features`.
+    """Features of one entity key, declared by `aggregations` over interactions (in the lane `stream` over short windows,
+    which the stream keeps), computed by `transform`, or, in the lane `direct`, written to the online store by whoever has them, as `written_features`.
 
     A transform may come with `changed_keys`: given the change feed of each table that the transform takes, by the same
     names, it returns the keys whose rows may have changed, and only these are computed anew.
@@ -61,13 +63,25 @@ class FeatureView:
 
     @cached_property
     def features(self) -> tuple[Column, ...]:
+        if self.lane == STREAM:
+            return stored_columns(self.aggregations, finest=self.is_finest)
         declared = tuple(feature for line in self.aggregations for feature in line.features)
         return declared or self.transform_features or self.written_features
+
+    @property
+    def is_finest(self) -> bool:
+        """Whether a view of the lane stream has a row for each pair of those whom an event is about."""
+        return set(self.keys) == {"actor_id", "document_id"}
+
+    @property
+    def told_names(self) -> tuple[str, ...]:
+        """The features that rankers may ask for."""
+        return tuple(name for name in self.feature_names if not name.startswith("_"))
 
     @cached_property
     def state(self) -> tuple[Column, ...]:
         """What gold keeps of a declared view beside its features; the names begin with `_` and are never pushed."""
-        if self.transform is not None:
+        if self.transform is not None or self.lane == STREAM:
             return ()
         return (INTERACTIONS, *(column for line in self.aggregations for column in line.state))
 

@@ -47,7 +47,7 @@ def test_a_refusal_names_the_file(folder):
         ({"name": "''"}, "field 'name': '' is not a usable name"),
         ({"name": "'v' * 64"}, "is not a usable name; write a lower-case letter, then at most 62 of a-z, 0-9 and _"),
         ({"name": "'visits\\n'"}, "is not a usable name"),
-        ({"lane": "'stream'"}, "view 'visits', field 'lane': 'stream' is not a lane; there are batch"),
+        ({"lane": "'hourly'"}, "view 'visits', field 'lane': 'hourly' is not a lane; there are batch"),
         ({"lane": "'direct'"}, "view 'visits', field 'aggregations': values of the lane direct are written, not"),
         ({"lane": "'direct'", "aggregations": "()"}, "view 'visits', field 'written_features': say what is written"),
         ({"written_features": SCORE}, "view 'visits', field 'written_features': goes with lane='direct'"),

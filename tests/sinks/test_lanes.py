@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from features.language import BATCH, DIRECT, Feature, Type
+from features.language import BATCH, DIRECT, STREAM, Feature, Type
 from online.control import LeaseLost, close_push, read_controls, take_lease
 from online.direct.order import Order
 from online.direct.revisions import take_revisions
@@ -35,7 +35,6 @@ from sinks.transactions import transact
 HISTORIES = int(os.environ.get("LANE_HISTORIES", "10000"))
 STEPS = 8
 AT_ONCE = 48
-STREAM = "stream"
 LANES = (BATCH, STREAM, DIRECT)
 SCORE = (Feature("score", Type.FLOAT64, ""),)
 

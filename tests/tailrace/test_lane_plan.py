@@ -7,8 +7,8 @@ import pytest
 
 from features.document_activity import document_activity
 from features.document_profile import document_profile
+from features.document_recent import document_recent
 from features.document_relevance import document_relevance
-from tailrace import lane_plan
 from tailrace.lane_plan import Observed, Terms, plan
 
 QUARTER = timedelta(minutes=15)
@@ -70,9 +70,8 @@ def test_a_lane_costs_what_it_writes():
     assert plan(document_activity, Observed(), TERMS)["dollars_per_month"]["batch"] is None
 
 
-def test_a_recommended_lane_that_is_not_there_is_told(monkeypatch):
-    monkeypatch.setattr(lane_plan, "LANES", ("batch", "direct"))
+def test_a_stream_whose_values_may_be_as_old_as_a_refresh_belongs_in_batch():
+    assert plan(document_recent, SEEN, TERMS)["is_right"]
+    told = plan(replace(document_recent, freshness=timedelta(hours=1)), SEEN, TERMS)
 
-    told = plan(replace(document_activity, freshness=timedelta(seconds=5)), SEEN, TERMS)
-
-    assert "has no lane stream" in told["reasons"][1]
+    assert (told["recommended"], told["is_right"]) == ("batch", False)

@@ -1,0 +1,1 @@
+"""Streaming: what a topic brings goes to the online store within seconds."""

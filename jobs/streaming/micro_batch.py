@@ -1,0 +1,223 @@
+"""One micro-batch into the online store: leases, the pairs that its events are about, the views counted by them, close.
+
+Delta is not touched here: what the stream knows is in the items themselves, each written in one step, so that every key
+takes every micro-batch once, however often it is repeated.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from features.language import STREAM, FeatureView, Type
+from features.language.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
+from jobs.streaming.pairs import take_pairs
+from jobs.streaming.state import Array, Changes, Events, State, empty, fold
+from online.codec import MICROSECONDS, Codec, ColumnValues
+from online.control import close_push
+from online.items import binary, read_items
+from online.keys import item_keys
+from online.wire import PATIENCE_SECONDS, open_store
+from sinks import lease
+from sinks.rows import OUTCOME, OUTCOME_SCHEMA, Address, Outcome, Row, Sequenced, outcome_of, total
+from sinks.writer import write_rows
+
+EVENTS = "actor_id string, document_id string, event_id string, event_type string, at bigint, place string"
+CHANGES = "view string, item_key string, line bigint, minute bigint, amount bigint"
+CHANGES_SCHEMA = pa.schema(
+    [
+        ("view", pa.string()),
+        ("item_key", pa.string()),
+        ("line", pa.int64()),
+        ("minute", pa.int64()),
+        ("amount", pa.int64()),
+    ]
+)
+OUTCOMES = f"view string, {OUTCOME}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """What every task knows: the views, the finest first, their leases' sequences, and which micro-batch this is."""
+
+    address: Address
+    views: Sequence[FeatureView]
+    sequences: dict[str, int]
+    run: int
+    number: int
+    as_of: int
+
+    @property
+    def finest(self) -> FeatureView:
+        return self.views[0]
+
+    @property
+    def coarser(self) -> Sequence[FeatureView]:
+        return self.views[1:]
+
+    async def read(self, view: FeatureView, keys: Sequence[str]) -> State:
+        """The present state of keys; `empty` where the store has none."""
+        address = self.address
+        async with open_store(
+            url=address.url, region=address.region, table=address.table, patience=PATIENCE_SECONDS
+        ) as client:
+            items = await read_items(client, keys, (view.name,))
+        state = empty(view, len(keys))
+        values = [(place, binary(items.get(key, {}), view.name)) for place, key in enumerate(keys)]
+        found = [(place, value) for place, value in values if value]
+        if found:
+            at = np.array([place for place, _ in found])
+            columns = Codec(view.name, view.features).decode([value for _, value in found]).columns
+            for feature, column in zip(view.features, columns, strict=True):
+                stored = column.values.astype(np.int64) if feature.type is Type.TIMESTAMP else column.values
+                state[feature.name][at] = stored
+        return state
+
+    def write(self, view: FeatureView, keys: Sequence[str], state: State, changed: Array) -> Outcome:
+        """Write the keys that changed, each on condition that nobody has written a newer state."""
+        rows = iter(packed(view, keys, state, changed, as_of=self.as_of))
+        push = Sequenced(view=view.name, sequence=self.sequences[view.name], lease_seconds=self.address.lease_seconds)
+        return asyncio.run(write_rows(rows, self.address, push))
+
+
+def packed(view: FeatureView, keys: Sequence[str], state: State, changed: Array, *, as_of: int) -> list[Row]:
+    places = np.flatnonzero(changed)
+    if not len(places):
+        return []
+    columns = []
+    for feature in view.features:
+        values = state[feature.name][places]
+        is_time = feature.type is Type.TIMESTAMP
+        valid = values > 0 if is_time else np.ones(len(places), bool)
+        columns.append(ColumnValues(values.view(MICROSECONDS) if is_time else values, valid))
+    encoded = Codec(view.name, view.features).encode(columns, as_of=as_of)
+    return list(zip([keys[place] for place in places.tolist()], encoded, strict=True))
+
+
+def countable(judged: DataFrame) -> DataFrame:
+    """Usable events in the form of `EVENTS`, without those that claim to come from the future."""
+    ahead = F.unix_micros("occurred_at") - F.unix_micros("appended_at") > MINUTES_AHEAD * MICROS_PER_MINUTE
+    return judged.where(F.isnull("reason") & ~ahead).select(
+        "actor_id", "document_id", "event_id", "event_type", F.unix_micros("occurred_at").alias("at"), "place"
+    )
+
+
+def take(events: DataFrame, batch: MicroBatch, *, tasks: int) -> dict[str, Outcome]:
+    """Fold a micro-batch of `EVENTS` into the store; coarser views once all pairs are written."""
+    pairs = events.repartition(tasks, "actor_id", "document_id").mapInArrow(
+        lambda parts: fold_pairs(parts, batch), CHANGES
+    )
+    changes = pairs.repartition(tasks, "view", "item_key")
+    outcomes = changes.mapInArrow(lambda parts: fold_coarser(parts, batch), OUTCOMES)
+    found = [
+        (row.view, outcome_of(row.outcome))
+        for row in outcomes.select("view", F.struct(*OUTCOME_SCHEMA.names).alias("outcome")).collect()
+    ]
+    return {view.name: total(one for name, one in found if name == view.name) for view in batch.views}
+
+
+def whole(parts: Iterable[pa.RecordBatch]) -> pd.DataFrame | None:
+    frames = [part.to_pandas() for part in parts if part.num_rows]
+    return pd.concat(frames, ignore_index=True) if frames else None
+
+
+def fold_pairs(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[pa.RecordBatch]:
+    """Write the finest view; yields what its events change in coarser ones, and what became of the writes in a row of it."""
+    rows = whole(parts)
+    if rows is None:
+        return
+    rows = rows.sort_values("place", kind="stable")  # the order in which the topic has them
+    ids = {key: rows[key].tolist() for key in ("actor_id", "document_id")}
+    of_event = {view.name: item_keys({one.name: one.key for one in view.entities}, ids) for view in batch.views}
+    places, keys = {}, {}
+    for name, own in of_event.items():
+        keys[name] = list(dict.fromkeys(own))
+        at = {key: place for place, key in enumerate(keys[name])}
+        places[name] = np.fromiter((at[key] for key in own), np.int64, len(own))
+    view = batch.finest
+    state = asyncio.run(batch.read(view, keys[view.name]))
+    events = Events(
+        key=places[view.name],
+        id=rows["event_id"].tolist(),
+        type=rows["event_type"].to_numpy(object),
+        at=rows["at"].to_numpy(np.int64),
+    )
+    folded, changes = take_pairs(view, batch.coarser, state, events, places=places, run=batch.run, batch=batch.number)
+    changed = (folded["_run"] != state["_run"]) | (folded["_batch"] != state["_batch"])
+    outcome = batch.write(view, keys[view.name], folded, changed)
+    check(view, outcome)
+    for name, one in changes.items():
+        columns = [
+            [name] * len(one.key),
+            [keys[name][place] for place in one.key.tolist()],
+            one.line,
+            one.minute,
+            one.amount,
+        ]
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, CHANGES_SCHEMA, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=CHANGES_SCHEMA)
+
+
+def fold_coarser(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[pa.RecordBatch]:
+    """Write the coarser views; yields an outcome for each."""
+    rows = whole(parts)
+    if rows is None:
+        return
+    for view in batch.coarser:
+        mine = rows[rows["view"] == view.name]
+        if mine.empty:
+            continue
+        places, keys = pd.factorize(mine["item_key"])
+        state = asyncio.run(batch.read(view, list(keys)))
+        left = ~((state["_run"] == batch.run) & (state["_batch"] >= batch.number))
+        kept = left[places]
+        columns = {name: mine[name].to_numpy(np.int64)[kept] for name in ("line", "minute", "amount")}
+        folded = fold(view, state, Changes(key=places[kept].astype(np.int64), **columns))
+        folded |= {
+            "_run": np.where(left, batch.run, state["_run"]),
+            "_batch": np.where(left, batch.number, state["_batch"]),
+        }
+        outcome = batch.write(view, list(keys), folded, left)
+        check(view, outcome)
+        told = outcome.to_arrow()
+        names = pa.array([view.name], pa.string())
+        yield pa.RecordBatch.from_arrays([names, *told.columns], names=["view", *OUTCOME_SCHEMA.names])
+
+
+def check(view: FeatureView, outcome: Outcome) -> None:
+    """Stop the micro-batch where a key was not written; it is repeated as a whole, which is harmless."""
+    if outcome.refused or outcome.stale:
+        told = "; ".join(f"{key!r}: {reason}" for key, reason in outcome.failed)
+        raise RuntimeError(
+            f"view {view.name}: {outcome.stale} rows were newer in the store, {outcome.refused} refused: {told}"
+        )
+
+
+def write_micro_batch(events: DataFrame, batch: MicroBatch, *, owner: str, tasks: int) -> None:
+    """Take the leases, write, and tell readers how fresh the views are."""
+    # Keys are read under the lease: whoever held it before can write nothing from here on.
+    sequences = {view.name: take_lease(batch.address, view, owner=owner) for view in batch.views}
+    take(events, replace(batch, sequences=sequences), tasks=tasks)
+    for view in batch.views:
+        close(batch, view, sequence=sequences[view.name])
+
+
+def take_lease(address: Address, view: FeatureView, *, owner: str) -> int:
+    """The sequence of one micro-batch; a repetition of it takes the lease over at once, being the same owner."""
+    own = f"{owner} {view.name}"
+    return lease.take(address, view.name, address.lease_seconds, lane=STREAM, owner=own, keep_cursor=False).sequence
+
+
+def close(batch: MicroBatch, view: FeatureView, *, sequence: int) -> None:
+    lease.with_client(
+        batch.address,
+        lambda client: close_push(
+            client, view.name, sequence=sequence, cursor=None, watermark=batch.as_of, features=view.features
+        ),
+        patience=PATIENCE_SECONDS,
+    )

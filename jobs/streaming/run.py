@@ -1,0 +1,86 @@
+"""The stream: from a Kafka topic, or from the landing feed `events` as a folder, to the views of the lane `stream`."""
+
+import json
+import os
+import socket
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.streaming.query import StreamingQuery
+
+from contracts import landing
+from contracts.slots import to_micros
+from features.language import DefinitionError, Definitions, FeatureView
+from jobs.bronze.judge import judge
+from jobs.streaming.micro_batch import MicroBatch, countable, write_micro_batch
+from sinks.rows import Address
+
+MOST_MESSAGES = 20_000  # of one micro-batch: what came meanwhile, or a part of it after an outage
+FILES_AT_ONCE = 100
+
+
+def views_of(definitions: Definitions) -> list[FeatureView]:
+    """The views of the lane stream, the one of pairs first; raises `DefinitionError` where it is missing."""
+    views = list(definitions.stream_views.values())
+    finest = [view for view in views if view.is_finest]
+    if len(finest) != 1:
+        raise DefinitionError(
+            "the lane stream needs one view of each actor and document, by which the others are counted; "
+            f"there are {len(finest)}"
+        )
+    return finest + [view for view in views if not view.is_finest]
+
+
+def from_folder(spark: SparkSession, folder: str) -> DataFrame:
+    """Lines of JSON files in a folder, which appear there whole."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    lines = spark.readStream.option("maxFilesPerTrigger", FILES_AT_ONCE).text(folder)
+    file = F.col("_metadata")
+    return lines.select(
+        "value",
+        file["file_modification_time"].alias("appended_at"),
+        file["file_path"].alias("place"),
+    )
+
+
+def from_kafka(spark: SparkSession, *, servers: str, topic: str) -> DataFrame:
+    """Messages of a topic from its beginning, or from where the checkpoint left off."""
+    options = {"kafka.bootstrap.servers": servers, "subscribe": topic, "startingOffsets": "earliest"}
+    options |= {"maxOffsetsPerTrigger": str(MOST_MESSAGES), "failOnDataLoss": "false"}
+    messages = spark.readStream.format("kafka").options(**options).load()
+    place = F.format_string("%010d %020d", "partition", "offset")
+    return messages.where("value IS NOT NULL").select(
+        F.col("value").cast("string").alias("value"), F.col("timestamp").alias("appended_at"), place.alias("place")
+    )
+
+
+def owner_of(checkpoint: str) -> str:
+    """Who the stream is, whichever process runs it; a folder is that of its host."""
+    return f"stream {socket.gethostname()}{Path(checkpoint).absolute()}"
+
+
+def run_id(checkpoint: str) -> int:
+    """A number for the run of micro-batches that a checkpoint counts: another checkpoint counts from 0 again."""
+    return int(json.loads((Path(checkpoint) / "metadata").read_text())["id"].replace("-", "")[:15], 16)
+
+
+def start(messages: DataFrame, definitions: Definitions, address: Address, *, checkpoint: str) -> StreamingQuery:
+    """Start the stream; it goes on where the checkpoint, a local folder, left off."""
+    take = partial(take_messages, views=views_of(definitions), address=address, checkpoint=checkpoint)
+    writer = messages.writeStream.foreachBatch(take).queryName("tailrace")
+    return writer.option("checkpointLocation", checkpoint).start()
+
+
+def take_messages(
+    messages: DataFrame, number: int, *, views: list[FeatureView], address: Address, checkpoint: str
+) -> None:
+    """Judge the messages of a micro-batch and write what they say; what cannot be used is bronze's to quarantine."""
+    now = datetime.now(UTC)
+    batch = MicroBatch(
+        address=address, views=views, sequences={}, run=run_id(checkpoint), number=number, as_of=to_micros(now)
+    )
+    events = countable(judge(messages, landing.EVENTS, now=now))
+    write_micro_batch(events, batch, owner=owner_of(checkpoint), tasks=min(os.cpu_count() or 1, 4))

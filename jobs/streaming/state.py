@@ -1,0 +1,152 @@
+"""The state of recent windows, folded for many keys at once by numpy: events in, what changed out.
+
+However events are ordered, doubled or split into micro-batches, the same events give the same values.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pybase64
+
+from features.language import Count, Distinct, FeatureView, Last
+from features.language.recent import MICROS_PER_MINUTE, rings_of
+
+Array = npt.NDArray[Any]
+State = dict[str, Array]
+
+TOUCH = -1  # the line of a change that only says that something happened
+ENTRY = np.dtype([("minute", "<u4"), ("digest", "<u8")])
+TEXT_PER_ENTRY = 16  # characters of base64, without padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What is to be added to states: the place of each key, the line of the view, a minute, and an amount."""
+
+    key: Array
+    line: Array
+    minute: Array
+    amount: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Events:
+    """Events of several pairs in the order of delivery: place of the pair, id, type and time in microseconds."""
+
+    key: Array
+    id: Sequence[str]
+    type: Array
+    at: Array
+
+
+def digests(ids: Sequence[str]) -> Array:
+    texts = (hashlib.blake2b(one.encode(), digest_size=8).digest() for one in ids)
+    return np.frombuffer(b"".join(texts), dtype="<u8")
+
+
+def empty(view: FeatureView, keys: int) -> State:
+    """The state of keys of which nothing is known."""
+    state: State = {feature.name: np.zeros(keys, np.int64) for feature in view.features}
+    state["_batch"] = np.full(keys, -1, np.int64)
+    if view.is_finest:
+        state["_seen"] = np.full(keys, "", object)
+    return state
+
+
+def fold(view: FeatureView, state: State, changes: Changes) -> State:
+    """The state with changes added to it; sequence and order of changes do not matter."""
+    folded = dict(state)
+    touched = changes.line == TOUCH
+    newest = state["_minute"].copy()
+    np.maximum.at(newest, changes.key[touched], changes.minute[touched])
+    folded["_minute"] = newest
+    for ring in rings_of(view.aggregations):
+        names = [column.name for column in ring.columns]
+        moved = newest // ring.width - state["_minute"] // ring.width
+        counts = moved_on(np.stack([state[name] for name in names], axis=1), moved)
+        mine = changes.line == ring.line
+        key, age = changes.key[mine], newest[changes.key[mine]] // ring.width - changes.minute[mine] // ring.width
+        kept = (age >= 0) & (age < ring.slots)
+        np.add.at(counts, (key[kept], age[kept]), changes.amount[mine][kept])
+        folded |= {name: counts[:, age] for age, name in enumerate(names)}
+    for number, line in enumerate(view.aggregations):
+        if isinstance(line, Last):
+            last, mine = state[line.name].copy(), changes.line == number
+            np.maximum.at(last, changes.key[mine], changes.amount[mine])
+            folded[line.name] = last
+    return folded
+
+
+def moved_on(counts: Array, by: Array) -> Array:
+    """Buckets, the newest first, after so many new ones; what is pushed out at the end is forgotten."""
+    source = np.arange(counts.shape[1])[None, :] - by[:, None]
+    moved: Array = np.where(source >= 0, np.take_along_axis(counts, np.maximum(source, 0), axis=1), 0)
+    return moved
+
+
+def entries_in(state: State, *, repeated: Array) -> tuple[Array, Array]:
+    """All that was seen, and of which key; what a micro-batch that is repeated added itself is left out."""
+    texts = state["_seen"].tolist()
+    added = np.where(repeated, state["_added"], 0).tolist()
+    kept = [text[: len(text) - TEXT_PER_ENTRY * own] for text, own in zip(texts, added, strict=True)]
+    counts = np.fromiter((len(text) // TEXT_PER_ENTRY for text in kept), np.int64, len(kept))
+    return np.frombuffer(pybase64.b64decode("".join(kept)), ENTRY), np.repeat(np.arange(len(kept)), counts)
+
+
+def new_events(state: State, events: Events, *, repeated: Array) -> Array:
+    """Which events are the first of their id, among those seen before and those before them here."""
+    entries, owner = entries_in(state, repeated=repeated)
+    pairs = np.zeros(len(entries) + len(events.at), [("key", "i8"), ("digest", "u8")])
+    pairs["key"] = np.concatenate([owner, events.key])
+    pairs["digest"] = np.concatenate([entries["digest"], digests(events.id)])
+    first = np.zeros(len(pairs), bool)
+    first[np.unique(pairs, return_index=True)[1]] = True
+    return first[len(entries) :]
+
+
+def changes_of(view: FeatureView, events: Events, *, key: Array, last: Array, before: Array) -> Changes:
+    """What new events change in a view: `key` is the place in it of each event, `last` and `before` of each pair."""
+    minute = events.at // MICROS_PER_MINUTE
+    parts = [(key, TOUCH, minute, events.at)]
+    place_of_pair = np.zeros(len(last), np.int64)
+    place_of_pair[events.key] = key
+    moved = last > before
+    for number, line in enumerate(view.aggregations):
+        if isinstance(line, Distinct):
+            again = moved & (before > 0)
+            for of, at, amount in ((moved, last, 1), (again, before, -1)):
+                parts.append((place_of_pair[of], number, at[of] // MICROS_PER_MINUTE, np.full(of.sum(), amount)))
+        elif isinstance(line, Count | Last):
+            mine = np.isin(events.type, line.types) if line.types else np.ones(len(events.at), bool)
+            amounts = events.at[mine] if isinstance(line, Last) else np.ones(mine.sum(), np.int64)
+            parts.append((key[mine], number, minute[mine], amounts))
+    return Changes(
+        key=np.concatenate([part[0] for part in parts]),
+        line=np.concatenate([np.full(len(part[0]), part[1]) for part in parts]),
+        minute=np.concatenate([part[2] for part in parts]),
+        amount=np.concatenate([part[3] for part in parts]),
+    )
+
+
+def remember(state: State, events: Events, *, last: Array, horizon: int) -> State:
+    """The finest view's own state after new events; entries older than `horizon` minutes before the newest go."""
+    entries, owner = entries_in(state, repeated=np.zeros(len(last), bool))
+    new = np.zeros(len(events.at), ENTRY)
+    new["minute"], new["digest"] = np.maximum(events.at // MICROS_PER_MINUTE, 0), digests(events.id)
+    everything, owners = np.concatenate([entries, new]), np.concatenate([owner, events.key])
+    fresh = everything["minute"].astype(np.int64) > (last // MICROS_PER_MINUTE)[owners] - horizon
+    order = np.argsort(owners[fresh], kind="stable")
+    kept, whose = everything[fresh][order], owners[fresh][order]
+    ends = np.searchsorted(whose, np.arange(len(last)), side="right")
+    starts = np.concatenate([[0], ends[:-1]])
+    text = pybase64.b64encode(kept.tobytes()).decode()
+    added = np.zeros(len(last), np.int64)
+    np.add.at(added, events.key[fresh[len(entries) :]], 1)
+    seen = np.empty(len(last), object)
+    spans = zip((starts * TEXT_PER_ENTRY).tolist(), (ends * TEXT_PER_ENTRY).tolist(), strict=True)
+    seen[:] = [text[start:end] for start, end in spans]
+    return state | {"_before_at": state["_last_at"], "_last_at": last, "_added": added, "_seen": seen}

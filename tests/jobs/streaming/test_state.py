@@ -1,0 +1,129 @@
+"""Folded state tells what counting all events again tells, however these are ordered, doubled and split."""
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.entities import ACTOR, DOCUMENT
+from features.language import STREAM, Count, Distinct, FeatureView, Last
+from features.language.recent import MICROS_PER_MINUTE, rings_of
+from jobs.streaming import state as states
+from jobs.streaming.pairs import take_pairs
+from jobs.streaming.state import Changes, Events
+
+ABOUT: dict[str, Any] = {"owner": "ada", "description": "Tested.", "freshness": timedelta(seconds=10), "lane": STREAM}
+PAIRS = FeatureView(
+    name="pairs",
+    entities=(ACTOR, DOCUMENT),
+    aggregations=(
+        Count(name="opens", types=("open",), over=("15m", "1h")),
+        Last(name="last_opened_at", types=("open",)),
+    ),
+    **ABOUT,
+)
+DOCUMENTS = FeatureView(
+    name="documents",
+    entities=(DOCUMENT,),
+    aggregations=(
+        Count(name="events", over=("15m",)),
+        Distinct(name="actors", rows_of="pairs", active="events", over=("15m",)),
+    ),
+    **ABOUT,
+)
+START = 29_000_000  # minutes since 1970
+EVENT = st.tuples(
+    st.integers(0, 25),
+    st.sampled_from("ab"),
+    st.sampled_from("xy"),
+    st.integers(0, 90),
+    st.sampled_from(["open", "edit"]),
+)
+BATCHES = st.lists(st.lists(EVENT, max_size=6), max_size=6)
+
+
+def run(batches, *, doubled=False):
+    """Fold batches as the stream does; a batch that is repeated takes the state that it wrote before."""
+    pairs = [(actor, document) for actor in "ab" for document in "xy"]
+    of_pairs, of_documents = states.empty(PAIRS, 4), states.empty(DOCUMENTS, 2)
+    for number, batch in enumerate(batches):
+        for _ in range(2 if doubled else 1):
+            events = Events(
+                key=np.array([pairs.index((actor, document)) for _, actor, document, _, _ in batch], np.int64),
+                id=[f"e{id_}" for id_, *_ in batch],
+                type=np.array([type_ for *_, type_ in batch], object),
+                at=np.array([(START + minute) * MICROS_PER_MINUTE + 7 for *_, minute, _ in batch], np.int64),
+            )
+            of_pairs, changes = take_pairs(
+                PAIRS, [DOCUMENTS], of_pairs, events, places={"documents": events.key % 2}, run=5, batch=number
+            )
+            fresh = ~((of_documents["_run"] == 5) & (of_documents["_batch"] >= number))
+            wanted = changes["documents"]
+            mine = fresh[wanted.key]
+            wanted = Changes(
+                key=wanted.key[mine], line=wanted.line[mine], minute=wanted.minute[mine], amount=wanted.amount[mine]
+            )
+            touched = np.zeros(2, bool)
+            touched[wanted.key] = True
+            of_documents = states.fold(DOCUMENTS, of_documents, wanted)
+            of_documents["_run"] = np.where(touched, 5, of_documents["_run"])
+            of_documents["_batch"] = np.where(touched, number, of_documents["_batch"])
+    return of_pairs, of_documents
+
+
+def values(view, state, now):
+    moment = np.datetime64(now, "m").astype("datetime64[us]")
+    return {
+        ring.name: ring.value_at(state["_minute"], [state[column.name] for column in ring.columns], moment).tolist()
+        for ring in rings_of(view.aggregations)
+    }
+
+
+def counted(batches, now):
+    """The same by counting all events: an event is the first delivery of its id for its pair."""
+    first: dict[Any, Any] = {}
+    for event in (event for batch in batches for event in batch):
+        first.setdefault(event[:3], event)
+    rows = [(a, d, START + minute, type_) for _, a, d, minute, type_ in first.values()]
+    pairs = [(actor, document) for actor in "ab" for document in "xy"]
+    last: dict[Any, Any] = {}
+    for a, d, minute, _ in rows:
+        last[a, d] = max(last.get((a, d), 0), minute)
+
+    def within(minute, width, buckets):
+        return 0 <= now // width - minute // width < buckets
+
+    opens = [r for r in rows if r[3] == "open"]
+    return (
+        {
+            name: [sum(r[:2] == pair and within(r[2], width, n) for r in opens) for pair in pairs]
+            for name, width, n in (("opens_15m", 1, 15), ("opens_1h", 5, 12))
+        },
+        {
+            "events_15m": [sum(r[1] == d and within(r[2], 1, 15) for r in rows) for d in "xy"],
+            "actors_15m": [sum(k[1] == d and within(m, 1, 15) for k, m in last.items()) for d in "xy"],
+        },
+        [max((r[2] for r in opens if r[:2] == pair), default=0) for pair in pairs],
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(BATCHES, st.integers(85, 200), st.booleans())
+def test_values_are_those_of_counting_all_events_again(batches, minutes_later, doubled):
+    now = START + minutes_later  # what is read is never long before what was taken
+
+    of_pairs, of_documents = run(batches, doubled=doubled)
+
+    pairs, documents, last = counted(batches, now)
+    assert values(PAIRS, of_pairs, now) == pairs
+    assert values(DOCUMENTS, of_documents, now) == documents
+    assert (of_pairs["last_opened_at"] // MICROS_PER_MINUTE).tolist() == last
+
+
+@settings(max_examples=100, deadline=None)
+@given(BATCHES)
+def test_a_repeated_micro_batch_leaves_the_same_state(batches):
+    for once, twice in zip(run(batches), run(batches, doubled=True), strict=True):
+        assert {name: column.tolist() for name, column in once.items()} == {n: c.tolist() for n, c in twice.items()}
