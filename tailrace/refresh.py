@@ -14,6 +14,7 @@ from jobs import maintenance
 from jobs.bronze import load
 from jobs.bronze.load import Loaded
 from jobs.bronze.set_aside import SetAside
+from jobs.bronze.topic import Topic
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import Refreshed
 from jobs.maintenance import Maintained
@@ -129,7 +130,9 @@ def refresh(
 
 
 def run_bronze(home: Home, *, aside: SetAside | None = None) -> Loaded:
-    return load.run(home.lake, home.settings.landing, now=datetime.now(UTC), aside=aside)
+    stream = home.settings.stream
+    topic = Topic(servers=stream.kafka, name=stream.topic) if stream.kafka else None
+    return load.run(home.lake, home.settings.landing, now=datetime.now(UTC), aside=aside, topic=topic)
 
 
 def run_silver(home: Home) -> None:
