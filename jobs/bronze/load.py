@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -20,6 +21,7 @@ from jobs.bronze.judge import judge
 from jobs.bronze.landing import Listing, new_files
 from jobs.bronze.lines import read_lines
 from jobs.bronze.set_aside import SetAside, set_aside
+from jobs.bronze.topic import Topic, is_of_topic, new_parts, read_parts
 from lake import storage
 from lake.held import ROWS, Held, held
 from lake.session import small_frame
@@ -43,8 +45,10 @@ class Loaded:
 REFUSED = "feed string, file string, line bigint, reason string, raw string"
 
 
-def run(lake: Lake, landing_folder: str, *, now: datetime, aside: SetAside | None = None) -> Loaded:
-    """Take every new file of all feeds; `now` is the wall clock.
+def run(
+    lake: Lake, landing_folder: str, *, now: datetime, aside: SetAside | None = None, topic: Topic | None = None
+) -> Loaded:
+    """Take every new file of all feeds, and what is new in a topic; `now` is the wall clock.
 
     `aside` names files that an earlier load took and the quality gate stopped; they are left out from now on.
     """
@@ -54,15 +58,16 @@ def run(lake: Lake, landing_folder: str, *, now: datetime, aside: SetAside | Non
     last = last_claim(lake)
     cut_off = unfinished(lake, last)
     if cut_off:
-        loaded += load_batch(lake, landing_folder, cut_off)
+        loaded += load_batch(lake, landing_folder, cut_off, topic=topic)
     listing = Listing.of(lake, landing_folder)
-    if listing.digest == last.listing:
+    files = list(new_parts(lake, topic, now=now)) if topic else []
+    if listing.digest == last.listing and not files:
         return loaded
-    files = [file for feed in landing.FEEDS for file in new_files(lake, listing, feed)]
+    files += [file for feed in landing.FEEDS for file in new_files(lake, listing, feed)]
     if files:
         claim(lake, files, batch=last.number + 1, now=now, listing=listing)
         claimed = read_batch(lake, last.number + 1)  # perhaps another process was faster, and claimed other files
-        loaded += load_batch(lake, landing_folder, claimed)
+        loaded += load_batch(lake, landing_folder, claimed, topic=topic)
     return loaded
 
 
@@ -109,7 +114,7 @@ def tables_of(files: Iterable[LandedFile]) -> list[Table]:
     return [bronze.QUARANTINE, *(feed.table for feed in landing.FEEDS if feed.name in readable)]
 
 
-def load_batch(lake: Lake, landing_folder: str, batch: Batch) -> Loaded:
+def load_batch(lake: Lake, landing_folder: str, batch: Batch, *, topic: Topic | None = None) -> Loaded:
     lake.expect_rows()
     files = batch.files
     whole = [(file.feed, file.file, None, file.refusal, None) for file in files if file.refusal]
@@ -121,7 +126,7 @@ def load_batch(lake: Lake, landing_folder: str, batch: Batch) -> Loaded:
         for feed in landing.FEEDS:
             readable = [file for file in files if file.feed == feed.name and file.refusal is None]
             if readable:
-                lines = deliveries(lake, feed.folder(landing_folder), readable)
+                lines = deliveries(lake, feed.folder(landing_folder), readable, topic=topic)
                 verdicts = judge(lines, feed, now=batch.ingested_at)
                 judged[feed] = until_appended.enter_context(held(verdicts, usable=F.isnull("reason")))
                 refused = refused.unionByName(refused_lines(judged[feed].frame, feed))
@@ -148,7 +153,16 @@ def audit(lake: Lake, feed: Feed, rows: Held, stamp: dict[str, Column]) -> None:
     lake.audit(feed.table, Held(usable_rows(rows, stamp).select(*feed.table.columns), {ROWS: good}), feed=feed.name)
 
 
-def deliveries(lake: Lake, folder: str, files: list[LandedFile]) -> DataFrame:
+def deliveries(lake: Lake, folder: str, files: list[LandedFile], *, topic: Topic | None) -> DataFrame:
+    """The lines of claimed files and messages of claimed parts, each with where it came from and when."""
+    parts = [file for file in files if is_of_topic(file)]
+    landed = [file for file in files if not is_of_topic(file)]
+    frames = [lines_of(lake, folder, landed)] if landed else []
+    frames += [read_parts(lake.spark, topic, parts)] if parts else []
+    return reduce(DataFrame.unionByName, frames)
+
+
+def lines_of(lake: Lake, folder: str, files: list[LandedFile]) -> DataFrame:
     """The lines of claimed files, each with its file and when that was delivered."""
     stored = {file.name: file for file in storage.list_files(lake.spark, folder)}
     for file in files:

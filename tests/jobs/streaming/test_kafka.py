@@ -94,5 +94,8 @@ def test_a_killed_stream_goes_on_and_takes_every_event_once(make_settings):
             wait_for(address, "d1", 200)
             produce(settings, opened(5), opened(300, "end"))
             wait_for(address, "end", 1)
+        bronze = [sys.executable, "-m", "tailrace", "run", "bronze", "--json"]
+        loads = [json.loads(subprocess.check_output(bronze, env=environment).splitlines()[-1]) for _ in range(2)]
 
     assert recent_events(address, "d1") == 200
+    assert [(load["events"], load["quarantined"]) for load in loads] == [(204, 1), (0, 0)]
