@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from features.language import BATCH
 from online.control import Control, read_controls
 from online.items import KEY
 from online.keys import control_key
@@ -12,12 +13,20 @@ class OtherLane(Exception):
     """A view's values are another lane's to write; the message says which, and how they change hands."""
 
 
+def owner_of(control: Control) -> str | None:
+    """The lane that a view's values are of; None where it may be any. One that was pushed before lanes were told has a
+    cursor.
+    """
+    return BATCH if control.lane is None and control.cursor is not None else control.lane
+
+
 async def check_lane(client: StoreClient, view: str, lane: str) -> None:
     """Raise `OtherLane` where the view's values are those of another lane than this."""
     control = (await read_controls(client, [view])).get(view)
-    if control is not None and control.lane not in {None, lane}:
+    owner = None if control is None else owner_of(control)
+    if owner not in {None, lane}:
         raise OtherLane(
-            f"view {view}: its values in the online store are those of the lane {control.lane}, and this would write them "
+            f"view {view}: its values in the online store are those of the lane {owner}, and this would write them "
             f"as the lane {lane}; if its definition has changed, `tailrace rebuild {view}` hands it over"
         )
 

@@ -17,6 +17,7 @@ from pyspark.sql.types import BooleanType, DataType, DoubleType, LongType, Strin
 
 from contracts.slots import to_micros
 from features.language import DIRECT, FeatureView, Type, load_definitions
+from online.direct.values import ValueProblem, checked_time
 from settings import read_settings
 from sinks.direct import DirectError, Outcome, Target
 from sinks.rows import Address
@@ -157,6 +158,10 @@ def parse_as_of(text: str) -> datetime:
         raise DirectError(f"option 'as_of': {text!r} is no time such as 2026-03-02T10:15:00Z") from None
     if as_of.tzinfo is None:
         raise DirectError(f"option 'as_of': {text!r} has no time zone; write 2026-03-02T10:15:00Z")
+    try:
+        checked_time(to_micros(as_of), now=to_micros(datetime.now(UTC)))
+    except ValueProblem as problem:
+        raise DirectError(f"option 'as_of': {problem}") from problem
     return as_of
 
 

@@ -17,7 +17,7 @@ from online.direct.deliver import land, lines_of
 from online.direct.log import Intent
 from online.direct.replay import ordered
 from online.direct.revisions import Revisions, move_watermark, take_revisions
-from online.direct.values import ValueProblem, checked
+from online.direct.values import ValueProblem, checked, checked_id, checked_time
 from online.direct.write import SEND_SECONDS, Refused, Stale, boot_time, write_values
 from online.items import ensure_table
 from online.wire import PATIENCE_SECONDS, StoreClient, open_store
@@ -103,22 +103,22 @@ class Target:
                     f"view {self.view.name}: a row has no {', '.join(self.view.keys)}; every row needs its key"
                 )
             at = row[self.occurred_at] if self.occurred_at else None
-            yield Intent(
-                number=number,
-                view=self.view.name,
-                keys=keys,
-                occurred_at=self.as_of if at is None else to_micros(at),
-                revision=revision,
-                values=None if self.removed and row[self.removed] else self.values(row, keys),
-                accepted_at=now,
-            )
+            try:
+                yield Intent(
+                    number=number,
+                    view=self.view.name,
+                    keys={name: checked_id(name, own) for name, own in keys.items()},
+                    occurred_at=checked_time(self.as_of if at is None else to_micros(at), now=now),
+                    revision=revision,
+                    values=None if self.removed and row[self.removed] else self.values(row),
+                    accepted_at=now,
+                )
+            except ValueProblem as problem:
+                raise DirectError(f"view {self.view.name}, row {keys}: {problem}") from problem
 
-    def values(self, row: dict[str, Any], keys: dict[str, str]) -> dict[str, Any]:
+    def values(self, row: dict[str, Any]) -> dict[str, Any]:
         told = {feature.name: json_value(row[feature.name]) for feature in self.view.features}
-        try:
-            return checked(told, self.view.features)
-        except ValueProblem as problem:
-            raise DirectError(f"view {self.view.name}, row {keys}: {problem}") from problem
+        return checked(told, self.view.features)
 
     def finish(self, outcomes: Iterable[Outcome]) -> Outcome:
         """Tell readers how fresh the view is."""

@@ -13,14 +13,15 @@ from contracts import bronze, history
 from contracts.slots import to_micros
 from features.language import Definitions, FeatureView
 from lake.appends import append_numbered, number_reached
+from lake.held import ROWS, held
 from lake.tables import Lake
 from online.direct.log import Intent
 from online.direct.order import Order
 from online.direct.replay import Log, adopt_all, ordered
 from online.direct.revisions import take_revisions
-from online.direct.write import SEND_SECONDS, OrderedValue, boot_time, write_values
+from online.direct.write import SEND_SECONDS, OrderedValue, Refused, boot_time, write_values
 from online.items import ensure_table
-from online.wire import PATIENCE_SECONDS, open_store
+from online.wire import PATIENCE_SECONDS, StoreError, open_store
 from sinks.lease import with_client
 from sinks.rows import TOMBSTONE, Address
 
@@ -57,8 +58,12 @@ def record(lake: Lake, view: FeatureView) -> int:
         F.lit(None).cast("string").alias("backfill"),
         F.lit(history.DIRECT_WRITE).alias("push"),
     )
-    append_numbered(lake, table, rows, name=APPENDS, number=newest)
-    return rows.count()
+    if lake.exists(table):  # a write may be landed twice, on either side of a refresh
+        known = lake.read(table).where(F.col("push") == history.DIRECT_WRITE)
+        rows = rows.join(known, on=["item_key", "as_of", "sequence"], how="left_anti")
+    with held(rows.select(*table.columns)) as new:
+        append_numbered(lake, table, new.frame, name=APPENDS, number=newest)
+        return new.counts[ROWS]
 
 
 def packed(writes: DataFrame, view: FeatureView) -> DataFrame:
@@ -66,10 +71,17 @@ def packed(writes: DataFrame, view: FeatureView) -> DataFrame:
 
     def pack_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            rows = ordered(view, intents_of(batch, view), sequence=0)
-            columns = [[row.item_key for row in rows], [row.value or None for row in rows]]
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, PACKED_SCHEMA, strict=False)]
-            arrays += [batch.column(name).cast(PACKED_SCHEMA.field(name).type) for name in PACKED_SCHEMA.names[2:]]
+            # A key of other columns is one of an older definition, which the view no longer has.
+            intents = [one for one in intents_of(batch, view) if set(one.keys) == set(view.keys)]
+            rows = ordered(view, intents, sequence=0)
+            columns: list[list[Any]] = [
+                [row.item_key for row in rows],
+                [row.value or None for row in rows],
+                [one.occurred_at for one in intents],
+                [one.revision for one in intents],
+                [one.accepted_at for one in intents],
+            ]
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, PACKED_SCHEMA, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=PACKED_SCHEMA)
 
     of_view = writes.where(F.col("view") == view.name)
@@ -103,7 +115,7 @@ def newest_of_each_key(lake: Lake, view: FeatureView) -> DataFrame:
 def write_again(lake: Lake, address: Address, view: FeatureView) -> int:
     """Write the newest value of each key under the order that it had; what the store has of later writes stays.
 
-    Returns how many keys were sent.
+    Returns how many values were written.
     """
     if not lake.exists(bronze.DIRECT_WRITES):
         return 0
@@ -129,13 +141,17 @@ async def send(address: Address, view: FeatureView, batch: pa.RecordBatch) -> in
         url=address.url, region=address.region, table=address.table, patience=PATIENCE_SECONDS
     ) as client:
         await ensure_table(client)
-        rows = batch.to_pylist()
+        rows, written = batch.to_pylist(), 0
         for start in range(0, len(rows), ROWS_AT_ONCE):
             until = boot_time() + SEND_SECONDS
             given = await take_revisions(client, view.name, view.features, count=0)
             values = [ordered_value(row, view, given.sequence) for row in rows[start : start + ROWS_AT_ONCE]]
-            await write_values(client, values, transactions=address.writes == "transactions", until=until)
-    return len(rows)
+            results = await write_values(client, values, transactions=address.writes == "transactions", until=until)
+            refused = next((one for one in results if isinstance(one, Refused)), None)
+            if refused is not None:
+                raise StoreError("Refused", f"view {view.name}: a value is not taken: {refused.why}")
+            written += sum(one is None for one in results)
+    return written
 
 
 def finish_logs(address: Address, definitions: Definitions, where: Log) -> list[str]:

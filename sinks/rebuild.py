@@ -14,7 +14,7 @@ from online.control import read_controls
 from online.direct.order import order_attribute
 from online.direct.write import SEND_SECONDS
 from online.items import KEY, ensure_table, scan, sequence_attribute
-from online.lanes import give_to_lane
+from online.lanes import give_to_lane, owner_of
 from online.wire import PATIENCE_SECONDS, StoreClient, call_if
 from sinks.lease import PushUnderWay, with_client
 from sinks.rows import Address
@@ -39,14 +39,17 @@ def hand_over(address: Address, view: FeatureView) -> HandedOver:
         found = (await read_controls(client, [view.name])).get(view.name)
         if found is None:
             return HandedOver(before=None, removed=0)
-        if found.lane in {None, view.lane}:
-            left = 0 if found.owned_from is None else await clear(client, view.name, below=found.owned_from)
-            return HandedOver(before=None, removed=left)
-        if not await give_to_lane(client, view.name, view.lane, found=found):
+        owner = owner_of(found)
+        if owner in {None, view.lane}:
+            if found.owned_from is None:
+                return HandedOver(before=None, removed=0)
+            before, below = None, found.owned_from  # perhaps cut off before all was removed
+        elif await give_to_lane(client, view.name, view.lane, found=found):
+            before, below = owner, found.sequence + 1
+        else:
             raise PushUnderWay(f"view {view.name}: its control item changed while it was handed over; try again")
         await asyncio.sleep(max(LAST_WORDS_SECONDS, address.lease_seconds))
-        removed = await clear(client, view.name, below=found.sequence + 1)
-        return HandedOver(before=found.lane, removed=removed)
+        return HandedOver(before=before, removed=await clear(client, view.name, below=below))
 
     return with_client(address, run, patience=PATIENCE_SECONDS)
 

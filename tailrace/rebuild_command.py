@@ -33,6 +33,16 @@ def rebuild(views: Views = None, *, as_json: AsJson = False) -> None:
     show({"views": shown}, plain_table("Rebuilt", columns, rows), as_json=as_json)
 
 
+def await_landing(home: Home) -> None:
+    """Wait, for as long as it takes readers that live, until what their logs have now has been landed."""
+    from sinks.reconcile_direct import LANDED_SECONDS
+
+    segments = list(home.settings.direct_log.glob("*.log"))
+    until = time.monotonic() + LANDED_SECONDS
+    while any(segment.exists() for segment in segments) and time.monotonic() < until:
+        time.sleep(0.5)
+
+
 def rebuilt(home: Home, view: FeatureView) -> dict[str, Any]:
     from sinks.direct_writes import write_again
     from sinks.push import push_views
@@ -45,7 +55,8 @@ def rebuilt(home: Home, view: FeatureView) -> dict[str, Any]:
         pushed = push_views(home.lake, home.store, [view], allowed="rebuilt")[view.name]
         written = pushed.pushed + pushed.removed
     elif view.lane == DIRECT:
-        run_bronze(home)  # with what the log has not landed yet
+        await_landing(home)
+        run_bronze(home)
         written = write_again(home.lake, home.store, view)
     else:
         written = 0  # a stream counts on from what the store has

@@ -17,6 +17,7 @@ from typing import Any, Self
 import orjson
 
 SUFFIX = ".log"
+CLOSED = -1  # in place of a descriptor
 MEND = "move the file out of its folder, see what of it the store has, and write the rest again"
 
 
@@ -69,7 +70,7 @@ class Segment:
             while True:
                 path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
                 descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-                if lock(descriptor):  # nobody took it for a dead one meanwhile
+                if lock(descriptor) and os.fstat(descriptor).st_nlink:  # nobody took it for a dead one meanwhile
                     sync_folder(folder)
                     return cls(path, descriptor)
                 os.close(descriptor)
@@ -78,12 +79,12 @@ class Segment:
 
     @classmethod
     def adopt(cls, path: Path) -> Self | None:
-        """The segment of a process that is gone; None where it is held, or gone as well."""
+        """The segment of a process that is gone; None where it is held, or gone as well. Raises `OSError`."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
         except FileNotFoundError:
             return None
-        if lock(descriptor) and path.exists():
+        if lock(descriptor) and os.fstat(descriptor).st_nlink:
             cut_tail(path, descriptor)
             return cls(path, descriptor)
         os.close(descriptor)
@@ -99,10 +100,9 @@ class Segment:
                 self._is_whole = False
                 while data:
                     data = data[os.write(self._descriptor, data) :]
+                os.fdatasync(self._descriptor)  # an error of the disk is told to one who asks, and once
                 self._is_whole = True
-            os.fdatasync(self._descriptor)
         except OSError as error:
-            self._is_whole = False
             raise LogError(f"{self.path}: the log of direct writes cannot be written: {error}") from error
 
     def read(self) -> tuple[list[Intent], Outcomes]:
@@ -125,8 +125,10 @@ class Segment:
         self.close()
 
     def close(self) -> None:
-        """Leave the file to whoever adopts it."""
-        os.close(self._descriptor)
+        """Leave the file to whoever adopts it; closing once more does nothing."""
+        descriptor, self._descriptor = self._descriptor, CLOSED
+        if descriptor != CLOSED:
+            os.close(descriptor)
 
 
 def lock(descriptor: int) -> bool:
@@ -152,14 +154,6 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
             yield orjson.loads(line)
         except orjson.JSONDecodeError as error:
             raise LogError(f"{path}, line {number}: damaged: {error}; {MEND}") from error
-
-
-def left_behind(folder: Path) -> Iterator[Segment]:
-    """Segments of processes that are gone, one after the other."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        segment = Segment.adopt(path)
-        if segment is not None:
-            yield segment
 
 
 def sync_folder(folder: Path) -> None:

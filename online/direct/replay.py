@@ -10,7 +10,7 @@ from pathlib import Path
 from features.language import DIRECT, FeatureView
 from online.codec import Codec
 from online.direct.deliver import deliver
-from online.direct.log import SUFFIX, Intent, LogError, Outcomes, Segment, left_behind
+from online.direct.log import SUFFIX, Intent, LogError, Outcomes, Segment
 from online.direct.order import Order
 from online.direct.revisions import take_revisions
 from online.direct.values import pack
@@ -18,7 +18,7 @@ from online.direct.write import SEND_SECONDS, OrderedValue, Result, boot_time, w
 from online.items import ensure_table
 from online.keys import item_keys
 from online.lanes import OtherLane
-from online.wire import StoreClient, StoreError
+from online.wire import StoreClient
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +41,18 @@ class Log:
 async def adopt_all(client: StoreClient, views: Views, where: Log, *, transactions: bool) -> list[str]:
     """Finish every segment whose process is gone; returns why some could not be, which stay as they are."""
     failures = []
-    for segment in left_behind(where.folder):
+    for path in sorted(where.folder.glob(f"*{SUFFIX}")):
+        segment = None
         try:
-            await replay(client, views, segment, transactions=transactions)
-            await asyncio.to_thread(deliver, segment, where.landing)
-        except (LogError, StoreError) as error:
-            segment.close()
-            failures.append(str(error))
+            segment = Segment.adopt(path)
+            if segment is not None:
+                await replay(client, views, segment, transactions=transactions)
+                await asyncio.to_thread(deliver, segment, where.landing)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one of them, the others are finished
+            failures.append(f"{path.name}: {type(error).__name__}: {error}")
+        finally:
+            if segment is not None:
+                segment.close()
     return failures
 
 
@@ -64,7 +69,7 @@ async def replay(client: StoreClient, views: Views, segment: Segment, *, transac
         if view is None or view.lane != DIRECT:
             raise LogError(
                 f"{segment.path}: {len(unknown)} writes of view {name} have no outcome, and it is no view of the lane "
-                "direct any more; define it so once more, or remove the file to give them up"
+                "direct any more; what others wrote waits in this file too: define the view so once more"
             )
         results = await again(client, view, unknown, transactions=transactions)
         await asyncio.to_thread(segment.append, [outcomes_of(unknown, results).to_line()])

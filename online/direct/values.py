@@ -2,22 +2,24 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
-from contracts.slots import to_micros, to_text
+from contracts.landing import MAXIMUM_ID_BYTES
+from contracts.slots import from_micros, to_micros, to_text
 from contracts.tables import Column, Type
 from online.codec import Codec, ColumnValues
 
 LONGEST_TEXT = 4_096  # bytes of UTF-8 where the feature says nothing
 INT64 = range(-(2**63), 2**63)
+AHEAD = timedelta(minutes=5)  # clocks drift; a time far ahead would keep later values out until it comes
 
 NAMES = {Type.STRING: "a text", Type.INT64: "a whole number", Type.FLOAT64: "a number", Type.BOOL: "true or false"}
 NAMES |= {Type.TIMESTAMP: "a time such as 2026-03-02T10:15:00Z"}
 DTYPES = {Type.INT64: np.int64, Type.FLOAT64: np.float64, Type.BOOL: np.bool_, Type.STRING: np.object_}
-NOTHING: dict[Type, Any] = {Type.STRING: "", Type.TIMESTAMP: 0}
+NOTHING: dict[Type, Any] = {Type.STRING: ""}
 
 
 class ValueProblem(Exception):
@@ -47,7 +49,7 @@ def checked_value(value: Any, feature: Column) -> Any:
     if feature.type is Type.TIMESTAMP:
         return to_text(time_of(value, here))
     check_bounds(value, feature, here)
-    return float(value) if feature.type is Type.FLOAT64 else value
+    return float(value) + 0.0 if feature.type is Type.FLOAT64 else value  # of -0.0 JSON is not sure
 
 
 def has_type(value: Any, type_: Type) -> bool:
@@ -83,17 +85,36 @@ def time_of(text: str, here: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
         if time.tzinfo is not None:
-            to_micros(time)
-            return time
+            return time.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
     raise ValueProblem(f"{here} is {text!r:.40}; it is {NAMES[Type.TIMESTAMP]}")
 
 
+def checked_time(micros: int, *, now: int) -> int:
+    """When values hold from, in microseconds; raises `ValueProblem` for a time that is before 1970 or far ahead."""
+    if micros < 0:
+        raise ValueProblem("the time is before 1970")
+    if micros > now + AHEAD // timedelta(microseconds=1):
+        minutes = AHEAD // timedelta(minutes=1)
+        raise ValueProblem(
+            f"the time {to_text(from_micros(micros))} is over {minutes} minutes ahead of the clock here, "
+            f"{to_text(from_micros(now))}"
+        )
+    return micros
+
+
+def checked_id(name: str, own: str) -> str:
+    """One id of an entity key; raises `ValueProblem`."""
+    if not 0 < len(own.encode()) <= MAXIMUM_ID_BYTES:
+        raise ValueProblem(f"key {name!r} has to have 1 to {MAXIMUM_ID_BYTES} bytes of UTF-8")
+    return own
+
+
 def pack(
     codec: Codec, rows: Sequence[Mapping[str, Any] | None], *, occurred_at: Sequence[int], tombstone: bytes = b""
 ) -> list[bytes]:
-    """Pack checked values, the tombstone for None; a feature that a row does not name is null."""
+    """Pack checked values, the tombstone for None; a feature that a row does not name, or has as another type, is null."""
     present = [row for row in rows if row is not None]
     if not present:
         return [tombstone] * len(rows)
@@ -104,9 +125,19 @@ def pack(
 
 
 def column_of(values: list[Any], type_: Type) -> ColumnValues:
-    valid = np.array([value is not None for value in values])
+    """Values of one feature; those that an older definition had as another type are null."""
     if type_ is Type.TIMESTAMP:
-        micros = [0 if value is None else to_micros(datetime.fromisoformat(value)) for value in values]
-        return ColumnValues(np.array(micros, "M8[us]"), valid)
+        times = [micros_of(value) if isinstance(value, str) else None for value in values]
+        valid = np.array([value is not None for value in times])
+        return ColumnValues(np.array([value or 0 for value in times], "M8[us]"), valid)
+    valid = np.array([value is not None and has_type(value, type_) for value in values])
     nothing = NOTHING.get(type_, 0)
-    return ColumnValues(np.array([nothing if value is None else value for value in values], DTYPES[type_]), valid)
+    typed = [value if is_valid else nothing for value, is_valid in zip(values, valid.tolist(), strict=True)]
+    return ColumnValues(np.array(typed, DTYPES[type_]), valid)
+
+
+def micros_of(text: str) -> int | None:
+    try:
+        return to_micros(time_of(text, ""))
+    except ValueProblem:
+        return None

@@ -127,10 +127,16 @@ async def write_part(client: StoreClient, rows: list[OrderedValue], until: float
 
 async def send(client: StoreClient, rows: list[OrderedValue], until: float) -> None:
     """Send rows once; raises `StoreError` unless all of them were written."""
-    if boot_time() > until:
-        raise StoreError("TooLate", f"a write was held up for over {SEND_SECONDS:g} s and was not sent; send it again")
-    operation, request = request_of(client, rows)
-    await client.call(operation, request, attempts=1)
+    left = until - boot_time()
+    try:
+        if left > 0:
+            async with asyncio.timeout(left):  # a place among the connections may have to be waited for
+                operation, request = request_of(client, rows)
+                await client.call(operation, request, attempts=1)
+                return
+    except TimeoutError:
+        pass
+    raise StoreError("TooLate", f"a write was held up for over {SEND_SECONDS:g} s and given up; send it again")
 
 
 async def write_apart(

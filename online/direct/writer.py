@@ -58,6 +58,7 @@ class DirectWriter:
         self._left: list[Current] = []
         self._acknowledged: dict[str, int] = {}
         self._has_table = False
+        self._adopted = -ADOPT_SECONDS
 
     async def __aenter__(self) -> "DirectWriter":
         self._running = [asyncio.create_task(self._take_turns()), asyncio.create_task(self._tidy())]
@@ -82,6 +83,8 @@ class DirectWriter:
         `orders` are those that the values were given before, where they are written once more. Raises `Busy`,
         `OtherLane`, `LogError` and `StoreError`; after the latter two, values may be written yet.
         """
+        if not values:
+            return []
         if len(self._waiting) + len(values) > VALUES_WAITING:
             raise Busy(f"{len(self._waiting):,} values wait to be written; send these later")
         loop = asyncio.get_running_loop()
@@ -121,14 +124,16 @@ class DirectWriter:
             raise
 
     async def _write_together(self, group: list[Wanted], *, until: float) -> None:
-        by_view: dict[str, list[Wanted]] = defaultdict(list)
+        # By the object: after a reload there may be two of one name, with values that were checked by each.
+        by_view: dict[int, list[Wanted]] = defaultdict(list)
         for wanted in group:
-            by_view[wanted.value.view.name].append(wanted)
+            by_view[id(wanted.value.view)].append(wanted)
         if not self._has_table:
             await ensure_table(self._client)
             self._has_table = True
         numbered = await asyncio.gather(*(self._number(wanted) for wanted in by_view.values()))
-        await self._write_numbered([one for one in numbered if one is not None], until)
+        if writable := [one for one in numbered if one is not None]:
+            await self._write_numbered(writable, until)
 
     async def _number(self, wanted: list[Wanted]) -> Numbered | None:
         """Give orders to the values of one view that have none; None where they cannot be written."""
@@ -183,18 +188,23 @@ class DirectWriter:
 
     async def _tidy(self) -> None:
         """Tell readers how fresh the views are, land finished segments, and finish those of processes that are gone."""
-        adopted = -ADOPT_SECONDS
         while True:
-            await self._tell_watermarks()
-            if self._open is not None and time.monotonic() - self._open.begun >= SEGMENT_SECONDS:
-                self._leave_segment()
-            await self._finish_segments()
-            if time.monotonic() - adopted >= ADOPT_SECONDS:
-                adopted = time.monotonic()
-                views, where = self._views(), self._where
-                for failure in await adopt_all(self._client, views, where, transactions=self._transactions):
-                    log.warning("the log of direct writes: %s", failure)
+            try:
+                await self._tidy_once()
+            except Exception:  # what is wrong now may be right in a second, and nobody else looks
+                log.exception("the log of direct writes")
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _tidy_once(self) -> None:
+        await self._tell_watermarks()
+        if self._open is not None and time.monotonic() - self._open.begun >= SEGMENT_SECONDS:
+            self._leave_segment()
+        await self._finish_segments()
+        if time.monotonic() - self._adopted >= ADOPT_SECONDS:
+            self._adopted = time.monotonic()
+            views, where = self._views(), self._where
+            for failure in await adopt_all(self._client, views, where, transactions=self._transactions):
+                log.warning("the log of direct writes: %s", failure)
 
     async def _tell_watermarks(self) -> None:
         told, self._acknowledged = self._acknowledged, {}
@@ -212,6 +222,6 @@ class DirectWriter:
                 continue
             try:
                 await asyncio.to_thread(deliver, left.segment, self._where.landing)
-            except LogError as error:
+            except (LogError, OSError) as error:
                 log.warning("the log of direct writes: %s", error)
                 left.segment.close()

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -23,6 +24,7 @@ ONCE = web.AppKey("ONCE", Once)
 
 async def write(request: web.Request) -> web.Response:
     """Write values of one view; what is answered as written is in the store, and durably in the log."""
+    refuse_pages(request)
     raw = await body_of(request)
     body = parse_body(raw)
     check_write(request, body.view)
@@ -39,3 +41,10 @@ async def write(request: web.Request) -> web.Response:
     for status, count in Counter(told_of(result)[1]["status"] for result in results).items():
         request.app[CELLS].add((WRITES, view.name, status), count)
     return answer_of(view.name, results)
+
+
+def refuse_pages(request: web.Request) -> None:
+    """Raise `BadRequest` for what a page of another site has a browser send: a local reader believes everybody."""
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != request.host:
+        raise BadRequest("header Origin: pages of other sites write nothing here")

@@ -3,22 +3,19 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import orjson
 
-from contracts.landing import MAXIMUM_ID_BYTES
-from contracts.slots import from_micros, to_micros, to_text
+from contracts.slots import to_micros
 from features.language import DIRECT, Definitions, FeatureView
-from online.direct.values import ValueProblem, checked, time_of
+from online.direct.values import ValueProblem, checked, checked_id, checked_time, time_of
 from online.direct.wanted import Value
 from online.keys import ItemKeyError, item_keys
 from serving.duplicates import Duplicate, without_duplicates
 from serving.request import BadRequest, json_name
 
 MAXIMUM_ENTITIES = 1_000
-AHEAD = timedelta(minutes=5)  # clocks drift; a time far ahead would keep later values out until it comes
 FIELDS = ("view", "occurred_at", "entities")
 OF_ENTITY = ("keys", "occurred_at", "values", "removed")
 EXAMPLE = '{"view": "…", "entities": [{"keys": {"document_id": "d1"}, "values": {"score": 0.5}}]}'
@@ -109,12 +106,10 @@ def keys_of(keys: Any, view: FeatureView, *, here: str) -> dict[str, str]:
     for name, own in keys.items():
         if isinstance(own, bool) or not isinstance(own, str | int):
             raise BadRequest(f"{here}key {name!r} is {json_name(own)}; it is a string or an integer")
-        if not 0 < len(str(own).encode()) <= MAXIMUM_ID_BYTES:
-            raise BadRequest(f"{here}key {name!r} has to have 1 to {MAXIMUM_ID_BYTES} bytes of UTF-8")
-    ids = {name: str(own) for name, own in keys.items()}
     try:
+        ids = {name: checked_id(name, str(own)) for name, own in keys.items()}
         item_keys({entity.name: entity.key for entity in view.entities}, {name: [own] for name, own in ids.items()})
-    except ItemKeyError as error:
+    except (ItemKeyError, ValueProblem) as error:
         raise BadRequest(f"{here}{error}") from error
     return ids
 
@@ -139,16 +134,6 @@ def micros_of(text: Any, *, now: int, here: str) -> int:
     if not isinstance(text, str):
         raise BadRequest(f"{here}field 'occurred_at' is {json_name(text)}; it is a time such as 2026-03-02T10:15:00Z")
     try:
-        micros = to_micros(time_of(text, "field 'occurred_at'"))
+        return checked_time(to_micros(time_of(text, "the time")), now=now)
     except ValueProblem as error:
-        raise BadRequest(f"{here}{error}") from error
-    if micros < 0:
-        raise BadRequest(f"{here}field 'occurred_at' is {text}; it is not before 1970")
-    latest = now + AHEAD // timedelta(microseconds=1)
-    if micros > latest:
-        minutes = AHEAD // timedelta(minutes=1)
-        raise BadRequest(
-            f"{here}field 'occurred_at' is {text}, over {minutes} minutes ahead of the reader's clock, "
-            f"{to_text(from_micros(now))}"
-        )
-    return micros
+        raise BadRequest(f"{here}field 'occurred_at': {error}") from error

@@ -7,14 +7,17 @@ from pathlib import Path
 import orjson
 import pytest
 
+from online.codec import Codec
 from online.direct import log, writer
 from online.direct.log import LogError, Segment
+from online.direct.order import Order
 from online.direct.replay import adopt_all
 from online.direct.wanted import Wanted
-from online.direct.write import Stale, write_values
+from online.direct.write import OrderedValue, Stale, boot_time, write_values
 from online.direct.writer import Busy, DirectWriter
+from online.items import binary, read_items
 from online.wire import StoreError
-from tests.online.direct.conftest import VIEWS, stored, value
+from tests.online.direct.conftest import VIEWS, key_of, stored, value
 
 
 def lines_in(folder, pattern):
@@ -232,6 +235,76 @@ def test_a_full_disk_is_told_and_the_segment_takes_no_more(store, where, monkeyp
 
     assert result is None
     assert {"d1", "d3"} <= set(found)
+
+
+def test_a_segment_that_was_taken_for_a_dead_one_while_it_was_begun_is_not_used(where, monkeypatch):
+    taken = []
+
+    def lock_late(descriptor):
+        if not taken:  # an adopter was quicker, found nothing in it, and removed it
+            [path] = where.folder.iterdir()
+            taken.append(path)
+            path.unlink()
+        return real_lock(descriptor)
+
+    real_lock = log.lock
+    monkeypatch.setattr(log, "lock", lock_late)
+    segment = Segment.begin(where.folder)
+
+    assert segment.path.exists()
+    assert segment.path != taken[0]
+
+
+def test_one_log_that_cannot_be_finished_keeps_no_other_from_it(store, where):
+    """Written under a definition whose key was another column."""
+    line = (
+        b'{"number":0,"view":"relevance","keys":{"%b":"d1"},"occurred_at":10,"revision":1,"values":{"score":0.5},'
+        b'"accepted_at":10}\n'
+    )
+    where.folder.mkdir()
+    (where.folder / "a.log").write_bytes(line % b"other_id")
+    (where.folder / "b.log").write_bytes(line % b"document_id")
+
+    async def story(client):
+        failures = await adopt_all(client, VIEWS, where, transactions=True)
+        again = await adopt_all(client, VIEWS, where, transactions=True)  # its lock was given up
+        return failures, again, await stored(client, "d1")
+
+    failures, again, found = store.run(story)
+
+    assert failures == again
+    assert [one.partition(":")[0] for one in failures] == ["a.log"]
+    assert found["d1"][0] == 0.5
+
+
+def test_a_value_of_an_older_type_is_null(store, where):
+    line = b'{"number":0,"view":"relevance","keys":{"document_id":"d1"},"occurred_at":10,"revision":1,'
+    where.folder.mkdir()
+    (where.folder / "a.log").write_bytes(line + b'"values":{"score":"high"},"accepted_at":10}\n')
+
+    async def story(client):
+        return await adopt_all(client, VIEWS, where, transactions=True), await stored_value(client, "d1")
+
+    failures, value = store.run(story)
+
+    assert failures == []
+    assert Codec("relevance", VIEWS["relevance"].features).decode([value]).columns[0].valid.tolist() == [False]
+
+
+async def stored_value(client, document):
+    [item] = (await read_items(client, [key_of(document)], ["relevance"])).values()
+    return binary(item, "relevance")
+
+
+def test_a_write_that_waits_too_long_is_given_up(store):
+    row = OrderedValue(view="relevance", item_key=key_of("d1"), value=b"x", order=Order(1, 1), sequence=1)
+
+    async def story(client):
+        with pytest.raises(StoreError, match="held up"):
+            await write_values(client, [row], transactions=True, until=boot_time())
+        return await stored(client, "d1")
+
+    assert store.run(story) == {}
 
 
 def test_more_than_can_wait_is_refused_at_once(store, where, monkeypatch):

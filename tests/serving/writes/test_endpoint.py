@@ -123,10 +123,10 @@ def test_the_readers_clock_stands_for_a_time_that_nobody_gives(writes):
         (of("d1") | {"values": None}, "give either 'values' or \"removed\": true"),
         (of("d1") | {"removed": True}, "give either 'values' or \"removed\": true"),
         (of("d1") | {"removed": "yes"}, "field 'removed' is a string"),
-        (of("d1", "soon"), "field 'occurred_at' is 'soon'; it is a time"),
+        (of("d1", "soon"), "field 'occurred_at': the time is 'soon'; it is a time"),
         (of("d1", 1772355600), "field 'occurred_at' is a number; it is a time"),
-        (of("d1", "1969-12-31T23:59:59Z"), "it is not before 1970"),
-        (of("d1", "9999-01-01T00:00:00Z"), "over 5 minutes ahead of the reader's clock"),
+        (of("d1", "1969-12-31T23:59:59Z"), "the time is before 1970"),
+        (of("d1", "9999-01-01T00:00:00Z"), "is over 5 minutes ahead of the clock here"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_with_the_field_and_nothing_of_it_is_written(writes, entity, told):
@@ -148,7 +148,7 @@ def test_what_does_not_fit_is_told_with_the_field_and_nothing_of_it_is_written(w
         ({"view": "relevance", "entities": []}, "field 'entities' is empty"),
         ({"view": "relevance", "entities": [{}] * 1_001}, "send at most 1000 at once"),
         ({"view": "relevance", "entities": [{}], "lane": "direct"}, "field 'lane' is not known"),
-        ({"view": "relevance", "entities": [{}], "occurred_at": "9999-01-01T00:00:00Z"}, "ahead of the reader's clock"),
+        ({"view": "relevance", "entities": [{}], "occurred_at": "9999-01-01T00:00:00Z"}, "ahead of the clock here"),
         ([], "the body is a list, not an object"),
     ],
 )
@@ -172,6 +172,20 @@ def test_a_time_a_little_ahead_is_the_clocks_to_forgive(writes):
     ahead = (datetime.now(UTC) + timedelta(minutes=4)).isoformat()
 
     assert writes.results(of("d1", ahead)) == ["WRITTEN"]
+
+
+def test_a_page_of_another_site_writes_nothing(writes):
+    status, answer = writes.send(of("d1"), headers={"Origin": "http://elsewhere.example"})
+
+    assert (status, "Origin" in answer["detail"], writes.read("d1")) == (400, True, [None])
+    own = str(writes.http.client.make_url("")).rstrip("/")
+    assert writes.send(of("d1"), headers={"Origin": own})[0] == 200
+
+
+def test_a_time_at_the_edge_of_the_calendar_is_told_of_its_own_entity(writes):
+    edge = of("d1", judged_at="9999-12-31T23:59:59-01:00")
+
+    assert writes.results(edge, of("d2")) == ["INVALID", "WRITTEN"]
 
 
 def test_what_became_of_values_is_counted(writes):
