@@ -124,6 +124,32 @@ def write_directly(
 
 
 @app.command()
+def streaming(
+    seconds: Annotated[float, typer.Option(min=1.0, help="At each rate.")] = 15.0, as_json: AsJson = False
+) -> None:
+    """Produce events at several rates to the Kafka that a stream of this home follows: how soon they are readable."""
+    from confluent_kafka import Producer
+
+    from bench.streaming import measure
+    from sinks.rows import Address
+
+    settings = read_settings()
+    if settings.stream.kafka is None:
+        raise CommandError("set TAILRACE_KAFKA, and have `tailrace stream run` follow it")
+    producer = Producer({"bootstrap.servers": settings.stream.kafka, "linger.ms": 5})
+
+    def send(message: str) -> None:
+        producer.produce(settings.stream.topic, message)
+        producer.poll(0)
+
+    with progress("bench"):
+        shown = measure(send, Address.of(settings), "document_recent", seconds=seconds)
+    columns = ("rate", "produced_per_second", "measured", "p50_ms", "p95_ms", "p99_ms")
+    rows: list[tuple[Any, ...]] = [tuple(line[name] for name in columns) for line in shown["rates"]]
+    show(shown, report.plain_table("From produced to readable in the store", columns, rows), as_json=as_json)
+
+
+@app.command()
 def week(
     refreshes: Annotated[int, typer.Option(min=25, help="Of 15 minutes each.")] = 672,
     retention_days: Annotated[

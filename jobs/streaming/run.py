@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,15 @@ from pyspark.sql.streaming.query import StreamingQuery
 from contracts import landing
 from contracts.slots import to_micros
 from features.language import DefinitionError, Definitions, FeatureView
+from jobs.bronze.batches import LandingError
 from jobs.bronze.judge import judge
+from jobs.bronze.topic import Topic, ends_of
 from jobs.streaming.micro_batch import MicroBatch, countable, write_micro_batch
 from sinks.rows import Address
 
 MOST_MESSAGES = 20_000  # of one micro-batch: what came meanwhile, or a part of it after an outage
 FILES_AT_ONCE = 100
+TOPIC_LOOKS = 60  # a second apart
 
 
 def views_of(definitions: Definitions) -> list[FeatureView]:
@@ -48,6 +52,7 @@ def from_folder(spark: SparkSession, folder: str) -> DataFrame:
 
 def from_kafka(spark: SparkSession, *, servers: str, topic: str) -> DataFrame:
     """Messages of a topic from its beginning, or from where the checkpoint left off."""
+    await_topic(spark, Topic(servers=servers, name=topic))
     options = {"kafka.bootstrap.servers": servers, "subscribe": topic, "startingOffsets": "earliest"}
     options |= {"maxOffsetsPerTrigger": str(MOST_MESSAGES), "failOnDataLoss": "false"}
     messages = spark.readStream.format("kafka").options(**options).load()
@@ -60,6 +65,15 @@ def from_kafka(spark: SparkSession, *, servers: str, topic: str) -> DataFrame:
 def owner_of(checkpoint: str) -> str:
     """Who the stream is, whichever process runs it; a folder is that of its host."""
     return f"stream {socket.gethostname()}{Path(checkpoint).absolute()}"
+
+
+def await_topic(spark: SparkSession, topic: Topic) -> None:
+    """Wait for a topic that the first message is about to make; Spark fails where there is none."""
+    for _ in range(TOPIC_LOOKS):
+        if ends_of(spark, topic):
+            return
+        time.sleep(1.0)
+    raise LandingError(f"there is no topic {topic.name} at {topic.servers}; make it, or set TAILRACE_KAFKA_TOPIC")
 
 
 def run_id(checkpoint: str) -> int:

@@ -238,7 +238,7 @@ def test_a_full_disk_is_told_and_the_segment_takes_no_more(store, where, monkeyp
 
 
 def test_a_segment_that_was_taken_for_a_dead_one_while_it_was_begun_is_not_used(where, monkeypatch):
-    taken = []
+    taken: list[Path] = []
 
     def lock_late(descriptor):
         if not taken:  # an adopter was quicker, found nothing in it, and removed it
