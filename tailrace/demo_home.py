@@ -8,7 +8,7 @@ from settings import Settings
 from tailrace.errors import CommandError
 
 MARKER = ".tailrace-demo"
-STATE = ("landing", "lake", "store", "direct-log", "demo")
+STATE = ("landing", "lake", "store", "direct-log", "stream", "demo")
 
 
 def empty_home(settings: Settings) -> None:
