@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from aiohttp import web
+
 from serving.operations.board import Cells
 from serving.operations.metrics import AT_ONCE, SHEDS
 
@@ -44,3 +46,6 @@ class Admission:
             self._cells.add((SHEDS,))
             reason = f"{self._at_once} requests are being answered; try again, or start more workers"
             raise Overloaded(reason) from error
+
+
+ADMISSION = web.AppKey("ADMISSION", Admission)

@@ -12,7 +12,7 @@ from online.direct.replay import Log
 from online.direct.writer import DirectWriter
 from online.wire import open_store
 from serving.access.guard import GUARD, Guard, admit, check_read
-from serving.admission import Admission
+from serving.admission import ADMISSION, Admission
 from serving.answers.negotiate import SMALLEST, WRITERS, encoding_of, form_of, packed
 from serving.body import body_of
 from serving.budget import deadline_of
@@ -31,7 +31,6 @@ from settings import ReaderSettings, Writes
 BODY_BYTES = 2**20
 WRITE_SECONDS = 3.0  # for which one request of a write is tried
 
-ADMISSION = web.AppKey("ADMISSION", Admission)
 LIMITS = web.AppKey("LIMITS", ReaderSettings)
 
 

@@ -23,6 +23,7 @@ from sinks.rows import Address
 
 MOST_MESSAGES = 20_000  # of one micro-batch: what came meanwhile, or a part of it after an outage
 FILES_AT_ONCE = 100
+FAR = datetime(9000, 1, 1, tzinfo=UTC)
 TOPIC_LOOKS = 60  # a second apart
 
 
@@ -82,19 +83,20 @@ def run_id(checkpoint: str) -> int:
 
 
 def start(messages: DataFrame, definitions: Definitions, address: Address, *, checkpoint: str) -> StreamingQuery:
-    """Start the stream; it goes on where the checkpoint, a local folder, left off."""
-    take = partial(take_messages, views=views_of(definitions), address=address, checkpoint=checkpoint)
-    writer = messages.writeStream.foreachBatch(take).queryName("tailrace")
+    """Start the stream; it goes on where the checkpoint, a local folder, left off.
+
+    Messages are judged within the stream's own plan, which is made once and not with each micro-batch. What cannot be used
+    is bronze's to quarantine.
+    """
+    # How far an event may be ahead of its append is for `countable` to say; the clock of the start would soon be wrong.
+    events = countable(judge(messages, landing.EVENTS, now=FAR))
+    take = partial(take_events, views=views_of(definitions), address=address, checkpoint=checkpoint)
+    writer = events.writeStream.foreachBatch(take).queryName("tailrace")
     return writer.option("checkpointLocation", checkpoint).start()
 
 
-def take_messages(
-    messages: DataFrame, number: int, *, views: list[FeatureView], address: Address, checkpoint: str
-) -> None:
-    """Judge the messages of a micro-batch and write what they say; what cannot be used is bronze's to quarantine."""
-    now = datetime.now(UTC)
-    batch = MicroBatch(
-        address=address, views=views, sequences={}, run=run_id(checkpoint), number=number, as_of=to_micros(now)
-    )
-    events = countable(judge(messages, landing.EVENTS, now=now))
+def take_events(events: DataFrame, number: int, *, views: list[FeatureView], address: Address, checkpoint: str) -> None:
+    """Write what the events of a micro-batch say."""
+    now = to_micros(datetime.now(UTC))
+    batch = MicroBatch(address=address, views=views, sequences={}, run=run_id(checkpoint), number=number, as_of=now)
     write_micro_batch(events, batch, owner=owner_of(checkpoint), tasks=min(os.cpu_count() or 1, 4))

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from online.direct.writer import DirectWriter
 from serving.access.guard import IDENTITY, check_write
+from serving.admission import ADMISSION
 from serving.body import body_of
 from serving.current import CURRENT
 from serving.operations.board import Cells
@@ -26,6 +27,11 @@ async def write(request: web.Request) -> web.Response:
     """Write values of one view; what is answered as written is in the store, and durably in the log."""
     refuse_pages(request)
     raw = await body_of(request)
+    async with request.app[ADMISSION].place():
+        return await written(request, raw)
+
+
+async def written(request: web.Request, raw: bytes) -> web.Response:
     body = parse_body(raw)
     check_write(request, body.view)
     view = view_of(body, request.app[CURRENT].engine.definitions)
@@ -33,10 +39,10 @@ async def write(request: web.Request) -> web.Response:
     good = [value for value in values if not isinstance(value, BadRequest)]
     key = key_of(request.headers)
     if key is None or not good:
-        written = await request.app[WRITER].write(good)
+        done = await request.app[WRITER].write(good)
     else:
-        written = await request.app[ONCE].write(good, key=key, caller=request[IDENTITY].name, body=raw)
-    told = iter(written)
+        done = await request.app[ONCE].write(good, key=key, caller=request[IDENTITY].name, body=raw)
+    told = iter(done)
     results = [value if isinstance(value, BadRequest) else next(told) for value in values]
     for status, count in Counter(told_of(result)[1]["status"] for result in results).items():
         request.app[CELLS].add((WRITES, view.name, status), count)

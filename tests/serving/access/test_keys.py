@@ -61,8 +61,10 @@ def test_a_file_that_cannot_be_used_leaves_the_keys_read_last_and_says_so(often,
     whole = keys.path.read_bytes()
     if broken is None:
         keys.path.unlink()
-    else:
-        keys.path.write_text(broken)
+    else:  # at once: a file that is half written is another one that cannot be used
+        other = keys.path.with_suffix(".new")
+        other.write_text(broken)
+        other.replace(keys.path)
 
     def complaints():
         return [one for one in caplog.records if one.name == "serving.access.keys" and one.levelno == logging.ERROR]

@@ -32,6 +32,9 @@ DEFINED = replace(SHIPPED, services=SHIPPED.services | MORE, views=SHIPPED.views
 VIEWS = {"document_activity", "actor_activity", "actor_document_affinity", "document_profile", "document_relevance"}
 TAKES_WRITES = {"document_relevance", *WRITTEN}
 ON_DEMAND = {"hours_since_last_edit", "edit_trend"}
+# In no service: for those who may read all.
+STREAMED = {"actor_document_recent", "document_recent"}
+WINDOWS = {"opens_15m", "opens_1h", "recent_events_15m", "recent_distinct_actors_15m"}
 PARTS = {"document_profile:owner", "document_profile:size_bytes"}
 READABLE = {
     "ranker": VIEWS | ON_DEMAND | PARTS,
@@ -81,8 +84,8 @@ def test_every_route_service_view_and_on_demand_feature_is_named_here():
     assert len(list(app.router.routes())) == len(ROUTES)
     assert {route: rule(*route) for route in routes if rule(*route) is Rule.NOBODY} == {}
     assert set(DEFINED.services) == set(READABLE)
-    assert set(DEFINED.views) == VIEWS | set(WRITTEN)
-    assert set(DEFINED.on_demand) == ON_DEMAND
+    assert set(DEFINED.views) == VIEWS | STREAMED | set(WRITTEN)
+    assert set(DEFINED.on_demand) == ON_DEMAND | WINDOWS
 
 
 def test_every_rule_has_its_route():
@@ -130,7 +133,8 @@ def test_a_role_reads_what_its_services_have_and_nothing_else(ask, role):
     for one in READABLE:
         expected[one] = 200 if one in services else refused
         found[one] = ask(role, "POST", "/get-online-features", feature_service=one)
-    for one in VIEWS | ON_DEMAND | PARTS:
+    names |= STREAMED | WINDOWS if role == "reads all" else set()
+    for one in VIEWS | ON_DEMAND | PARTS | STREAMED | WINDOWS:
         expected[one] = 200 if one in names else refused
         found[one] = ask(role, "POST", "/get-online-features", features=[one])
     expected["all"] = 200 if names >= VIEWS | ON_DEMAND else refused
