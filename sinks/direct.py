@@ -13,7 +13,7 @@ import pyarrow as pa
 from contracts import landing
 from contracts.slots import to_micros, to_text
 from features.language import FeatureView
-from online.direct.deliver import land, lines_of
+from online.direct.deliver import land
 from online.direct.log import Intent
 from online.direct.replay import ordered
 from online.direct.revisions import Revisions, move_watermark, take_revisions
@@ -145,7 +145,7 @@ class Unlanded:
 
     def land(self) -> None:
         if self.rows:
-            content = b"".join(lines_of(iter(self.rows)))
+            content = b"".join(row.to_line() for row in self.rows)
             land(content, name=f"{uuid.uuid4().hex}.jsonl", folder=landing.DIRECT_WRITES.folder(self.folder))
             self.rows.clear()
 

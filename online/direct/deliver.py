@@ -1,17 +1,14 @@
 """Hand a finished segment of the log to the landing folder, from where the next refresh takes it to bronze."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import orjson
 import pyarrow as pa
 import pyarrow.fs
 
 from contracts import landing
-from contracts.slots import from_micros, to_text
-from online.direct.log import Intent, LogError, Segment, sync_folder
+from online.direct.log import LogError, Segment, sync_folder
 
 
 def deliver(segment: Segment, landing_folder: str) -> None:
@@ -19,29 +16,10 @@ def deliver(segment: Segment, landing_folder: str) -> None:
 
     Cut off and done again, it lands the same file once more. Raises `LogError` where the folder does not take it.
     """
-    intents, outcomes = segment.read()
-    written = frozenset(outcomes.written)
-    if unknown := {intent.number for intent in intents} - written - {*outcomes.kept_out}:
-        raise LogError(f"{segment.path}: of {len(unknown)} writes it is not known what became of them")
-    lines = b"".join(lines_of(intent for intent in intents if intent.number in written))
-    if lines:
-        land(lines, name=f"{segment.path.stem}.jsonl", folder=landing.DIRECT_WRITES.folder(landing_folder))
+    if lines := segment.lines_written():
+        folder = landing.DIRECT_WRITES.folder(landing_folder)
+        land(b"".join(lines), name=f"{segment.path.stem}.jsonl", folder=folder)
     segment.remove()
-
-
-def lines_of(intents: Iterator[Intent]) -> Iterator[bytes]:
-    for intent in intents:
-        yield orjson.dumps(
-            {
-                "view": intent.view,
-                "keys": intent.keys,
-                "occurred_at": to_text(from_micros(intent.occurred_at)),
-                "revision": intent.revision,
-                "values": intent.values,
-                "accepted_at": to_text(from_micros(intent.accepted_at)),
-            },
-            option=orjson.OPT_APPEND_NEWLINE,
-        )
 
 
 def land(content: bytes, *, name: str, folder: str) -> None:

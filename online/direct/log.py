@@ -11,12 +11,16 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import orjson
 
+from contracts.slots import from_micros, to_micros, to_text
+
 SUFFIX = ".log"
+INTENT, OUTCOMES = b'{"number":', b'{"written":'  # what their lines begin with
 CLOSED = -1  # in place of a descriptor
 MEND = "move the file out of its folder, see what of it the store has, and write the rest again"
 
@@ -38,8 +42,24 @@ class Intent:
     accepted_at: int
 
     def to_line(self) -> bytes:
-        told = {name: getattr(self, name) for name in self.__slots__}
-        return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
+        """As it stands in the log, and in the landing folder once it was written."""
+        return orjson.dumps(
+            {
+                "number": self.number,
+                "view": self.view,
+                "keys": self.keys,
+                "occurred_at": to_text(from_micros(self.occurred_at)),
+                "revision": self.revision,
+                "values": self.values,
+                "accepted_at": to_text(from_micros(self.accepted_at)),
+            },
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+
+    @classmethod
+    def of_record(cls, record: dict[str, Any]) -> Self:
+        times = {name: to_micros(datetime.fromisoformat(record[name])) for name in ("occurred_at", "accepted_at")}
+        return cls(**record | times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +131,27 @@ class Segment:
         for record in records(self.path):
             try:
                 if "number" in record:
-                    intents.append(Intent(**record))
+                    intents.append(Intent.of_record(record))
                 else:
                     outcomes.written.extend(record["written"])
                     outcomes.kept_out.extend(record["kept_out"])
-            except (KeyError, TypeError) as error:
+            except (KeyError, TypeError, ValueError) as error:
                 raise LogError(f"{self.path} holds a line that no log has: {error}; {MEND}") from error
         return intents, outcomes
+
+    def lines_written(self) -> list[bytes]:
+        """The lines of the intents that were written; raises `LogError` where it is not known of all of them.
+
+        A busy segment has many thousands, and requests go on meanwhile: lines are told apart by how they begin.
+        """
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        told = [orjson.loads(line) for line in lines if line.startswith(OUTCOMES)]
+        written = {number for one in told for number in one["written"]}
+        known = written.union(*(one["kept_out"] for one in told))
+        intents = {int(line[len(INTENT) : line.index(b",")]): line for line in lines if line.startswith(INTENT)}
+        if unknown := intents.keys() - known:
+            raise LogError(f"{self.path}: of {len(unknown)} writes it is not known what became of them")
+        return [line for number, line in intents.items() if number in written]
 
     def remove(self) -> None:
         """Remove the file, all of it being told elsewhere."""

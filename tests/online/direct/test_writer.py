@@ -258,8 +258,8 @@ def test_a_segment_that_was_taken_for_a_dead_one_while_it_was_begun_is_not_used(
 def test_one_log_that_cannot_be_finished_keeps_no_other_from_it(store, where):
     """Written under a definition whose key was another column."""
     line = (
-        b'{"number":0,"view":"relevance","keys":{"%b":"d1"},"occurred_at":10,"revision":1,"values":{"score":0.5},'
-        b'"accepted_at":10}\n'
+        b'{"number":0,"view":"relevance","keys":{"%b":"d1"},"occurred_at":"1970-01-01T00:00:00.000010Z","revision":1,"values":{"score":0.5},'
+        b'"accepted_at":"1970-01-01T00:00:00.000010Z"}\n'
     )
     where.folder.mkdir()
     (where.folder / "a.log").write_bytes(line % b"other_id")
@@ -278,9 +278,11 @@ def test_one_log_that_cannot_be_finished_keeps_no_other_from_it(store, where):
 
 
 def test_a_value_of_an_older_type_is_null(store, where):
-    line = b'{"number":0,"view":"relevance","keys":{"document_id":"d1"},"occurred_at":10,"revision":1,'
+    line = b'{"number":0,"view":"relevance","keys":{"document_id":"d1"},"occurred_at":"1970-01-01T00:00:00.000010Z","revision":1,'
     where.folder.mkdir()
-    (where.folder / "a.log").write_bytes(line + b'"values":{"score":"high"},"accepted_at":10}\n')
+    (where.folder / "a.log").write_bytes(
+        line + b'"values":{"score":"high"},"accepted_at":"1970-01-01T00:00:00.000010Z"}\n'
+    )
 
     async def story(client):
         return await adopt_all(client, VIEWS, where, transactions=True), await stored_value(client, "d1")
