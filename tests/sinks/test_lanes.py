@@ -226,6 +226,7 @@ def store_in_memory():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_lanes_never_overwrite_each_other(store_in_memory):
     assert uvloop.run(run_all(store_in_memory, HISTORIES)) == HISTORIES
 

@@ -23,9 +23,9 @@ from sinks.rows import Address
 from tailrace.local import broker
 from tests.conftest import SPARK
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-PATIENCE = 100  # seconds; the JVM alone may take many of them
+PATIENCE = 240  # seconds; the JVM alone may take many of them
 
 
 @contextmanager
