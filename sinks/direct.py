@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,10 +16,10 @@ from contracts.slots import to_micros, to_text
 from features.language import FeatureView
 from online.direct.deliver import land
 from online.direct.log import Intent
-from online.direct.replay import ordered
+from online.direct.replay import ordered, write_as_owner
 from online.direct.revisions import Revisions, move_watermark, take_revisions
 from online.direct.values import ValueProblem, checked, checked_id, checked_time
-from online.direct.write import SEND_SECONDS, Refused, Stale, boot_time, write_values
+from online.direct.write import Refused, Stale
 from online.items import ensure_table
 from online.wire import PATIENCE_SECONDS, StoreClient, open_store
 from sinks.lease import with_client
@@ -57,11 +58,11 @@ class Target:
 
     def begin(self) -> Revisions:
         """The revision of all rows of one write: those of an earlier write with equal times give way to them."""
-        return with_client(self.address, lambda client: self._take(client, count=1))
+        return with_client(self.address, self._begin)
 
-    async def _take(self, client: StoreClient, *, count: int) -> Revisions:
+    async def _begin(self, client: StoreClient) -> Revisions:
         await ensure_table(client)
-        return await take_revisions(client, self.view.name, self.view.features, count=count)
+        return await take_revisions(client, self.view.name, self.view.features, count=1)
 
     def write(self, batches: Iterable[pa.RecordBatch], *, revision: int) -> Outcome:
         """Write one task's rows; raises `DirectError` for one that does not fit, those before it being written."""
@@ -81,17 +82,16 @@ class Target:
         ) as client:
             for start in range(0, len(intents), ROWS_AT_ONCE):
                 part = intents[start : start + ROWS_AT_ONCE]
-                until = boot_time() + SEND_SECONDS
-                given = await self._take(client, count=0)
-                rows = ordered(self.view, part, sequence=given.sequence)
-                results = await write_values(client, rows, transactions=address.writes == "transactions", until=until)
+                results = await write_as_owner(
+                    client, self.view, partial(ordered, self.view, part), transactions=address.writes == "transactions"
+                )
                 done = [intent for intent, result in zip(part, results, strict=True) if result is None]
                 unlanded.add(done)
                 outcome.written += len(done)
                 outcome.stale += sum(isinstance(result, Stale) for result in results)
-                for row, result in zip(rows, results, strict=True):
+                for intent, result in zip(part, results, strict=True):
                     if isinstance(result, Refused):
-                        raise DirectError(f"view {self.view.name}: the store refused {row.item_key!r}: {result.why}")
+                        raise DirectError(f"view {self.view.name}: the store refused {intent.keys}: {result.why}")
 
     def intents(self, batch: pa.RecordBatch, revision: int) -> Iterator[Intent]:
         """Rows, checked as the write endpoint checks them."""

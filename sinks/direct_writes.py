@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import orjson
@@ -17,9 +18,8 @@ from lake.held import ROWS, held
 from lake.tables import Lake
 from online.direct.log import Intent
 from online.direct.order import Order
-from online.direct.replay import Log, adopt_all, ordered
-from online.direct.revisions import take_revisions
-from online.direct.write import SEND_SECONDS, OrderedValue, Refused, boot_time, write_values
+from online.direct.replay import Log, adopt_all, ordered, write_as_owner
+from online.direct.write import OrderedValue, Refused
 from online.items import ensure_table
 from online.wire import PATIENCE_SECONDS, StoreError, open_store
 from sinks.lease import with_client
@@ -128,11 +128,17 @@ def write_again(lake: Lake, address: Address, view: FeatureView) -> int:
     return int(sent.agg(F.sum("sent")).collect()[0][0] or 0)
 
 
-def ordered_value(row: dict[str, Any], view: FeatureView, sequence: int) -> OrderedValue:
-    order = Order(to_micros(row["occurred_at"]), row["revision"])
-    return OrderedValue(
-        view=view.name, item_key=row["item_key"], value=row["value"] or TOMBSTONE, order=order, sequence=sequence
-    )
+def ordered_values(rows: Iterable[dict[str, Any]], view: FeatureView, *, sequence: int) -> list[OrderedValue]:
+    return [
+        OrderedValue(
+            view=view.name,
+            item_key=row["item_key"],
+            value=row["value"] or TOMBSTONE,
+            order=Order(to_micros(row["occurred_at"]), row["revision"]),
+            sequence=sequence,
+        )
+        for row in rows
+    ]
 
 
 async def send(address: Address, view: FeatureView, batch: pa.RecordBatch) -> int:
@@ -143,10 +149,8 @@ async def send(address: Address, view: FeatureView, batch: pa.RecordBatch) -> in
         await ensure_table(client)
         rows, written = batch.to_pylist(), 0
         for start in range(0, len(rows), ROWS_AT_ONCE):
-            until = boot_time() + SEND_SECONDS
-            given = await take_revisions(client, view.name, view.features, count=0)
-            values = [ordered_value(row, view, given.sequence) for row in rows[start : start + ROWS_AT_ONCE]]
-            results = await write_values(client, values, transactions=address.writes == "transactions", until=until)
+            part = partial(ordered_values, rows[start : start + ROWS_AT_ONCE], view)
+            results = await write_as_owner(client, view, part, transactions=address.writes == "transactions")
             refused = next((one for one in results if isinstance(one, Refused)), None)
             if refused is not None:
                 raise StoreError("Refused", f"view {view.name}: a value is not taken: {refused.why}")

@@ -24,7 +24,7 @@ from online.items import binary, read_items
 from online.keys import item_keys
 from online.wire import PATIENCE_SECONDS, open_store
 from sinks import lease
-from sinks.rows import OUTCOME, OUTCOME_SCHEMA, Address, Outcome, Row, Sequenced, outcome_of, total
+from sinks.rows import Address, Outcome, Row, Sequenced
 from sinks.writer import write_rows
 
 EVENTS = "actor_id string, document_id string, event_id string, event_type string, at bigint, place string"
@@ -38,7 +38,6 @@ CHANGES_SCHEMA = pa.schema(
         ("amount", pa.int64()),
     ]
 )
-OUTCOMES = f"view string, {OUTCOME}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,18 +106,13 @@ def countable(judged: DataFrame) -> DataFrame:
     )
 
 
-def take(events: DataFrame, batch: MicroBatch, *, tasks: int) -> dict[str, Outcome]:
+def take(events: DataFrame, batch: MicroBatch, *, tasks: int) -> None:
     """Fold a micro-batch of `EVENTS` into the store; coarser views once all pairs are written."""
     pairs = events.repartition(tasks, "actor_id", "document_id").mapInArrow(
         lambda parts: fold_pairs(parts, batch), CHANGES
     )
     changes = pairs.repartition(tasks, "view", "item_key")
-    outcomes = changes.mapInArrow(lambda parts: fold_coarser(parts, batch), OUTCOMES)
-    found = [
-        (row.view, outcome_of(row.outcome))
-        for row in outcomes.select("view", F.struct(*OUTCOME_SCHEMA.names).alias("outcome")).collect()
-    ]
-    return {view.name: total(one for name, one in found if name == view.name) for view in batch.views}
+    changes.mapInArrow(lambda parts: fold_coarser(parts, batch), "written bigint").collect()
 
 
 def whole(parts: Iterable[pa.RecordBatch]) -> pd.DataFrame | None:
@@ -127,7 +121,7 @@ def whole(parts: Iterable[pa.RecordBatch]) -> pd.DataFrame | None:
 
 
 def fold_pairs(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[pa.RecordBatch]:
-    """Write the finest view; yields what its events change in coarser ones, and what became of the writes in a row of it."""
+    """Write the finest view; yields what its events change in coarser ones."""
     rows = whole(parts)
     if rows is None:
         return
@@ -164,7 +158,7 @@ def fold_pairs(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[p
 
 
 def fold_coarser(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[pa.RecordBatch]:
-    """Write the coarser views; yields an outcome for each."""
+    """Write the coarser views; yields how many values of each were written."""
     rows = whole(parts)
     if rows is None:
         return
@@ -184,9 +178,7 @@ def fold_coarser(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator
         }
         outcome = batch.write(view, list(keys), folded, left)
         check(view, outcome)
-        told = outcome.to_arrow()
-        names = pa.array([view.name], pa.string())
-        yield pa.RecordBatch.from_arrays([names, *told.columns], names=["view", *OUTCOME_SCHEMA.names])
+        yield pa.RecordBatch.from_pydict({"written": [outcome.written]})
 
 
 def check(view: FeatureView, outcome: Outcome) -> None:

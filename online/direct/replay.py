@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from features.language import DIRECT, FeatureView
@@ -79,15 +80,24 @@ async def again(
     client: StoreClient, view: FeatureView, intents: Sequence[Intent], *, transactions: bool
 ) -> Sequence[Result | OtherLane]:
     """What becomes of intents that are written again; `OtherLane` where the view has changed hands."""
-    until = boot_time() + SEND_SECONDS
     try:
         await ensure_table(client)
-        given = await take_revisions(client, view.name, view.features, count=0)
+        return await write_as_owner(client, view, partial(ordered, view, intents), transactions=transactions)
     except OtherLane as error:
         log.warning("%d direct writes without an outcome are given up: %s", len(intents), error)
         return [error] * len(intents)
-    rows = ordered(view, intents, sequence=given.sequence)
-    return await write_values(client, rows, transactions=transactions, until=until)
+
+
+async def write_as_owner(
+    client: StoreClient, view: FeatureView, rows: Callable[..., Sequence[OrderedValue]], *, transactions: bool
+) -> list[Result]:
+    """Write values that have their orders; `rows` makes them for the `sequence` under which the lane owns the view.
+
+    Raises `OtherLane` where it does not, and as `write_values`.
+    """
+    until = boot_time() + SEND_SECONDS
+    given = await take_revisions(client, view.name, view.features, count=0)
+    return await write_values(client, rows(sequence=given.sequence), transactions=transactions, until=until)
 
 
 def ordered(view: FeatureView, intents: Sequence[Intent], *, sequence: int) -> list[OrderedValue]:

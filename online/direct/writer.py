@@ -99,6 +99,12 @@ class DirectWriter:
                 raise answer
         return [answer for answer in told if isinstance(answer, Written)]
 
+    async def have_table(self) -> None:
+        """Make the store's table, once, unless it is there."""
+        if not self._has_table:
+            await ensure_table(self._client)
+            self._has_table = True
+
     async def _take_turns(self) -> None:
         while True:
             await self._wake.wait()
@@ -128,9 +134,7 @@ class DirectWriter:
         by_view: dict[int, list[Wanted]] = defaultdict(list)
         for wanted in group:
             by_view[id(wanted.value.view)].append(wanted)
-        if not self._has_table:
-            await ensure_table(self._client)
-            self._has_table = True
+        await self.have_table()
         numbered = await asyncio.gather(*(self._number(wanted) for wanted in by_view.values()))
         if writable := [one for one in numbered if one is not None]:
             await self._write_numbered(writable, until)

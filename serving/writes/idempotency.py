@@ -17,7 +17,7 @@ from online.direct.revisions import take_revisions
 from online.direct.wanted import Value, Written
 from online.direct.write import Refused, Result, Stale
 from online.direct.writer import DirectWriter
-from online.items import KEY, Item, ensure_table
+from online.items import KEY, Item
 from online.keys import once_key
 from online.wire import StoreClient, StoreError
 from serving.request import BadRequest
@@ -44,13 +44,10 @@ class Once:
 
     def __init__(self, client: StoreClient, writer: DirectWriter) -> None:
         self._client, self._writer = client, writer
-        self._has_table = False
 
     async def write(self, values: Sequence[Value], *, key: str, caller: str, body: bytes) -> list[Written]:
         """As `DirectWriter.write`; raises `KeyReused` too."""
-        if not self._has_table:
-            await ensure_table(self._client)
-            self._has_table = True
+        await self._writer.have_table()
         item_key = once_key(hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest())
         digest = hashlib.sha256(body).hexdigest()
         view = values[0].view

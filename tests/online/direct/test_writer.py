@@ -81,14 +81,6 @@ def test_callers_that_come_together_share_requests_and_lines(store, where):
     assert store.run(story) <= 16  # of 600, had each come by itself
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
-def intents_only(lines):
-    return [line for line in lines if "number" in line]
-
-
 @pytest.mark.parametrize("at", ["before the intents", "after the intents", "after the write", "after the outcomes"])
 def test_a_death_at_any_moment_is_mended_by_whoever_finds_the_log(store, where, at, monkeypatch):
     """The segment's file is left as the dead process left it, and its lock is gone with the process."""
