@@ -5,7 +5,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-import pyarrow.fs
 
 from contracts import landing
 from online.direct.log import LogError, Segment, sync_folder
@@ -28,7 +27,9 @@ def land(content: bytes, *, name: str, folder: str) -> None:
         if urlsplit(folder).scheme in {"", "file"}:
             land_on_disk(content, Path(unquote(urlsplit(folder).path) if "://" in folder else folder), name)
         else:
-            system, path = pyarrow.fs.FileSystem.from_uri(folder.replace("s3a://", "s3://", 1))
+            from pyarrow.fs import FileSystem  # 9 MB in every reader, of which few land elsewhere
+
+            system, path = FileSystem.from_uri(folder.replace("s3a://", "s3://", 1))
             with system.open_output_stream(f"{path}/{name}") as stream:
                 stream.write(content)
     except (OSError, pa.ArrowException) as error:

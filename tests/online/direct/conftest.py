@@ -1,7 +1,9 @@
 """A view of the lane direct, a log in a folder of the test, and a store to write to."""
 
 from datetime import timedelta
+from pathlib import Path
 
+import orjson
 import pytest
 
 from features.entities import DOCUMENT
@@ -10,6 +12,7 @@ from online.codec import Codec
 from online.direct.order import Order, order_attribute
 from online.direct.replay import Log
 from online.direct.wanted import Value
+from online.direct.writer import DirectWriter
 from online.items import binary, read_items, sequence_attribute
 from online.keys import item_keys
 
@@ -51,6 +54,17 @@ def score_in(packed):
     if not packed:
         return None
     return float(Codec("relevance", RELEVANCE.features).decode([packed]).columns[0].values[0])
+
+
+def lines_in(folder, pattern):
+    return [
+        orjson.loads(line) for file in sorted(Path(folder).glob(pattern)) for line in file.read_bytes().splitlines()
+    ]
+
+
+async def write(client, where, *values, transactions=True):
+    async with DirectWriter(client, where, lambda: VIEWS, transactions=transactions) as lane:
+        return await lane.write(values)
 
 
 @pytest.fixture
