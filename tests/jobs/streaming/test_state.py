@@ -4,14 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from features.entities import ACTOR, DOCUMENT
 from features.language import STREAM, Count, Distinct, FeatureView, Last
 from features.language.recent import MICROS_PER_MINUTE, rings_of
 from jobs.streaming import state as states
-from jobs.streaming.pairs import take_pairs
+from jobs.streaming.pairs import horizon_of, take_pairs
 from jobs.streaming.state import Changes, Events
 
 ABOUT: dict[str, Any] = {"owner": "ada", "description": "Tested.", "freshness": timedelta(seconds=10), "lane": STREAM}
@@ -81,16 +81,26 @@ def values(view, state, now):
     }
 
 
+def first_deliveries(batches):
+    """Events that count, and the newest minute of each pair: an id counts once until its pair is `horizon` past it."""
+    horizon = horizon_of(PAIRS, [DOCUMENTS])
+    known: dict[Any, int] = {}
+    last: dict[Any, int] = {}
+    rows = []
+    for batch in batches:
+        for id_, a, d, minute, type_ in batch:
+            if (id_, a, d) not in known:
+                known[id_, a, d] = minute
+                rows.append((a, d, START + minute, type_))
+                last[a, d] = max(last.get((a, d), 0), START + minute)
+        known = {key: minute for key, minute in known.items() if START + minute > last[key[1:]] - horizon}
+    return rows, last
+
+
 def counted(batches, now):
-    """The same by counting all events: an event is the first delivery of its id for its pair."""
-    first: dict[Any, Any] = {}
-    for event in (event for batch in batches for event in batch):
-        first.setdefault(event[:3], event)
-    rows = [(a, d, START + minute, type_) for _, a, d, minute, type_ in first.values()]
+    """The same by counting all events again."""
+    rows, last = first_deliveries(batches)
     pairs = [(actor, document) for actor in "ab" for document in "xy"]
-    last: dict[Any, Any] = {}
-    for a, d, minute, _ in rows:
-        last[a, d] = max(last.get((a, d), 0), minute)
 
     def within(minute, width, buckets):
         return 0 <= now // width - minute // width < buckets
@@ -109,9 +119,9 @@ def counted(batches, now):
     )
 
 
-# Random examples find, in one run of several, a last time of opening that is a minute off: to be looked into.
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None)
 @given(BATCHES, st.integers(85, 200), st.booleans())
+@example([[(0, "a", "x", 0, "open")], [(1, "a", "x", 80, "edit")], [(0, "a", "x", 1, "open")]], 85, False)
 def test_values_are_those_of_counting_all_events_again(batches, minutes_later, doubled):
     now = START + minutes_later  # what is read is never long before what was taken
 
