@@ -11,23 +11,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features.language import STREAM, FeatureView, Type
+from features.language import STREAM, FeatureView
 from features.language.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
+from jobs.streaming.frames import changes_of_rows, events_of, keyed, whole
 from jobs.streaming.pairs import take_pairs
-from jobs.streaming.state import Array, Changes, Events, State, empty, fold
-from online.codec import MICROSECONDS, Codec, ColumnValues
+from jobs.streaming.state import Array, State, fold
+from jobs.streaming.values import packed, unpacked
 from online.control import close_push
 from online.items import binary, read_items
-from online.keys import item_keys
 from online.wire import PATIENCE_SECONDS, open_store
 from sinks import lease
-from sinks.rows import Address, Outcome, Row, Sequenced
+from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_rows
 
-EVENTS = "actor_id string, document_id string, event_id string, event_type string, at bigint, place string"
 CHANGES = "view string, item_key string, line bigint, minute bigint, amount bigint"
 CHANGES_SCHEMA = pa.schema(
     [
@@ -66,16 +66,7 @@ class MicroBatch:
             url=address.url, region=address.region, table=address.table, patience=PATIENCE_SECONDS
         ) as client:
             items = await read_items(client, keys, (view.name,))
-        state = empty(view, len(keys))
-        values = [(place, binary(items.get(key, {}), view.name)) for place, key in enumerate(keys)]
-        found = [(place, value) for place, value in values if value]
-        if found:
-            at = np.array([place for place, _ in found])
-            columns = Codec(view.name, view.features).decode([value for _, value in found]).columns
-            for feature, column in zip(view.features, columns, strict=True):
-                stored = column.values.astype(np.int64) if feature.type is Type.TIMESTAMP else column.values
-                state[feature.name][at] = stored
-        return state
+        return unpacked(view, [binary(items.get(key, {}), view.name) for key in keys])
 
     def write(self, view: FeatureView, keys: Sequence[str], state: State, changed: Array) -> Outcome:
         """Write the keys that changed, each on condition that nobody has written a newer state."""
@@ -84,26 +75,16 @@ class MicroBatch:
         return asyncio.run(write_rows(rows, self.address, push))
 
 
-def packed(view: FeatureView, keys: Sequence[str], state: State, changed: Array, *, as_of: int) -> list[Row]:
-    places = np.flatnonzero(changed)
-    if not len(places):
-        return []
-    columns = []
-    for feature in view.features:
-        values = state[feature.name][places]
-        is_time = feature.type is Type.TIMESTAMP
-        valid = values > 0 if is_time else np.ones(len(places), bool)
-        columns.append(ColumnValues(values.view(MICROSECONDS) if is_time else values, valid))
-    encoded = Codec(view.name, view.features).encode(columns, as_of=as_of)
-    return list(zip([keys[place] for place in places.tolist()], encoded, strict=True))
-
-
 def countable(judged: DataFrame) -> DataFrame:
     """Usable events in the form of `EVENTS`, without those that claim to come from the future."""
-    ahead = F.unix_micros("occurred_at") - F.unix_micros("appended_at") > MINUTES_AHEAD * MICROS_PER_MINUTE
-    return judged.where(F.isnull("reason") & ~ahead).select(
+    return judged.where(F.isnull("reason") & ~is_ahead("appended_at")).select(
         "actor_id", "document_id", "event_id", "event_type", F.unix_micros("occurred_at").alias("at"), "place"
     )
+
+
+def is_ahead(appended_at: str) -> SparkColumn:
+    """Whether an event claims to be of a time so far after its append that its clock must be wrong."""
+    return F.unix_micros("occurred_at") - F.unix_micros(appended_at) > MINUTES_AHEAD * MICROS_PER_MINUTE
 
 
 def take(events: DataFrame, batch: MicroBatch, *, tasks: int) -> None:
@@ -115,32 +96,16 @@ def take(events: DataFrame, batch: MicroBatch, *, tasks: int) -> None:
     changes.mapInArrow(lambda parts: fold_coarser(parts, batch), "written bigint").collect()
 
 
-def whole(parts: Iterable[pa.RecordBatch]) -> pd.DataFrame | None:
-    frames = [part.to_pandas() for part in parts if part.num_rows]
-    return pd.concat(frames, ignore_index=True) if frames else None
-
-
 def fold_pairs(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[pa.RecordBatch]:
     """Write the finest view; yields what its events change in coarser ones."""
     rows = whole(parts)
     if rows is None:
         return
     rows = rows.sort_values("place", kind="stable")  # the order in which the topic has them
-    ids = {key: rows[key].tolist() for key in ("actor_id", "document_id")}
-    of_event = {view.name: item_keys({one.name: one.key for one in view.entities}, ids) for view in batch.views}
-    places, keys = {}, {}
-    for name, own in of_event.items():
-        keys[name] = list(dict.fromkeys(own))
-        at = {key: place for place, key in enumerate(keys[name])}
-        places[name] = np.fromiter((at[key] for key in own), np.int64, len(own))
-    view = batch.finest
+    found = keyed(rows, batch.views)
+    keys, places, view = found.keys, found.places, batch.finest
     state = asyncio.run(batch.read(view, keys[view.name]))
-    events = Events(
-        key=places[view.name],
-        id=rows["event_id"].tolist(),
-        type=rows["event_type"].to_numpy(object),
-        at=rows["at"].to_numpy(np.int64),
-    )
+    events = events_of(rows, places[view.name])
     folded, changes = take_pairs(view, batch.coarser, state, events, places=places, run=batch.run, batch=batch.number)
     changed = (folded["_run"] != state["_run"]) | (folded["_batch"] != state["_batch"])
     outcome = batch.write(view, keys[view.name], folded, changed)
@@ -170,8 +135,7 @@ def fold_coarser(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator
         state = asyncio.run(batch.read(view, list(keys)))
         left = ~((state["_run"] == batch.run) & (state["_batch"] >= batch.number))
         kept = left[places]
-        columns = {name: mine[name].to_numpy(np.int64)[kept] for name in ("line", "minute", "amount")}
-        folded = fold(view, state, Changes(key=places[kept].astype(np.int64), **columns))
+        folded = fold(view, state, changes_of_rows(mine[kept], places[kept]))
         folded |= {
             "_run": np.where(left, batch.run, state["_run"]),
             "_batch": np.where(left, batch.number, state["_batch"]),

@@ -1,0 +1,202 @@
+"""What the stream should have made of the events in bronze: states at one time, or at every time that one changed.
+
+The code is that of the stream. A micro-batch is here all that came of a key at one moment, and states come from nothing
+in place of the store.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from contracts import bronze
+from features.language import FeatureView
+from features.language.recent import MICROS_PER_MINUTE
+from jobs.streaming.frames import AMOUNTS, changes_of_rows, events_of, keyed, whole
+from jobs.streaming.micro_batch import is_ahead
+from jobs.streaming.pairs import horizon_of, take_pairs
+from jobs.streaming.state import Array, State, empty, fold
+from jobs.streaming.values import packed
+from lake.tables import Lake
+
+EVENTS_PER_TASK = 200_000
+MOST_TASKS = 1_000
+STATES = "view string, item_key string, moment bigint, value binary"
+# States of pairs, whose values are given, and changes of coarser views, whose are not.
+FOLDED = f"{STATES}, line bigint, minute bigint, amount bigint"
+SCHEMA = pa.schema(
+    [
+        ("view", pa.string()),
+        ("item_key", pa.string()),
+        ("moment", pa.int64()),
+        ("value", pa.binary()),
+        *((name, pa.int64()) for name in AMOUNTS),
+    ]
+)
+STATES_SCHEMA = pa.schema(list(SCHEMA)[:4])
+PAIR = ("actor_id", "document_id")
+
+# What becomes of states before they are packed.
+Finish = Callable[[FeatureView, State], State]
+
+
+def topic_events(lake: Lake) -> DataFrame:
+    """The events in bronze that count, in the form of `frames.EVENTS` and with `appended`, `file` and `line`."""
+    rows = lake.read(bronze.EVENTS).where(~is_ahead("delivered_at"))
+    place = F.format_string("%s %020d", "file", "line")
+    micros = [F.unix_micros("occurred_at").alias("at"), F.unix_micros("delivered_at").alias("appended")]
+    return rows.select(*PAIR, "event_id", "event_type", *micros, place.alias("place"), "file", "line")
+
+
+def counting(events: DataFrame, views: Sequence[FeatureView], *, since: int) -> DataFrame:
+    """First deliveries with the `moment` at which each came; all that came by `since` are of that moment.
+
+    Of those, what no longer counts in any value at that moment is left out.
+    """
+    first = Window.partitionBy(*PAIR, "event_id").orderBy("appended", "place")
+    moment = F.greatest(F.lit(since), "appended").alias("moment")
+    rows = events.withColumn("delivery", F.row_number().over(first)).where("delivery = 1").select("*", moment)
+    same = Window.partitionBy(*PAIR, F.col("moment") == since)
+    recent = F.col("at") > F.max("at").over(same) - horizon_of(views[0], views[1:]) * MICROS_PER_MINUTE
+    newest = F.col("at") == F.max("at").over(Window.partitionBy(*PAIR, F.col("moment") == since, "event_type"))
+    counts: SparkColumn = (F.col("moment") > since) | recent | newest
+    return rows.withColumn("counts", counts).where("counts").select(*events.columns, "moment")
+
+
+def states(events: DataFrame, views: Sequence[FeatureView], *, tasks: int, finish: Finish) -> DataFrame:
+    """The states of keys by `STATES` at each moment of the events of `counting`; `views` begin with the finest."""
+    pairs = events.repartition(tasks, *PAIR).mapInArrow(partial(fold_pairs, views=views, finish=finish), FOLDED)
+    by_key = pairs.repartition(tasks, "view", "item_key")
+    return by_key.mapInArrow(partial(fold_coarser, views=views[1:], finish=finish), STATES)
+
+
+def tasks_for(lake: Lake) -> int:
+    rows = lake.read(bronze.EVENTS).count()
+    return min(max(rows // EVENTS_PER_TASK, lake.spark.sparkContext.defaultParallelism), MOST_TASKS)
+
+
+def fold_pairs(
+    parts: Iterable[pa.RecordBatch], views: Sequence[FeatureView], finish: Finish
+) -> Iterator[pa.RecordBatch]:
+    rows = whole(parts)
+    if rows is None:
+        return
+    rows = rows.sort_values(["moment", "appended", "place"], kind="stable", ignore_index=True)
+    moments = rows["moment"].to_numpy(np.int64)
+    view, coarser = views[0], views[1:]
+    found = keyed(rows, [view])
+    pair, keys = found.places[view.name], np.array(found.keys[view.name], object)
+    state = empty(view, len(keys))
+    of_coarser = keyed(rows, coarser)
+    # Changes are told by coarser key and moment at once: each place is that of both.
+    both = {name: pd.factorize(pd.MultiIndex.from_arrays([at, moments])) for name, at in of_coarser.places.items()}
+    for number, step in enumerate(steps(state, pair, moments)):
+        places = {name: at[step.rows] for name, (at, _) in both.items()}
+        events = events_of(rows.iloc[step.rows], step.key)
+        folded, changes = take_pairs(view, coarser, step.before, events, places=places, run=0, batch=number)
+        keep(state, step, folded)
+        yield told(view, keys[step.here], finish(view, folded), changed(step.before, folded), step.moments)
+        for name, one in changes.items():
+            of_keys, at = (both[name][1].get_level_values(level).to_numpy()[one.key] for level in (0, 1))
+            yield as_batch(
+                view=[name] * len(at),
+                item_key=[of_coarser.keys[name][place] for place in of_keys.tolist()],
+                moment=at,
+                line=one.line,
+                minute=one.minute,
+                amount=one.amount,
+            )
+
+
+def fold_coarser(
+    parts: Iterable[pa.RecordBatch], views: Sequence[FeatureView], finish: Finish
+) -> Iterator[pa.RecordBatch]:
+    rows = whole(parts)
+    if rows is None:
+        return
+    of_pairs = rows[rows["value"].notna()]
+    yield pa.RecordBatch.from_pandas(of_pairs, STATES_SCHEMA, preserve_index=False)
+    for view in views:
+        mine = rows[(rows["view"] == view.name) & rows["value"].isna()]
+        mine = mine.sort_values("moment", kind="stable", ignore_index=True)
+        places, keys = pd.factorize(mine["item_key"].to_numpy(object))
+        state = empty(view, len(keys))
+        for step in steps(state, places, mine["moment"].to_numpy(np.int64)):
+            folded = fold(view, step.before, changes_of_rows(mine.iloc[step.rows], step.key))
+            keep(state, step, folded)
+            states = told(view, keys[step.here], finish(view, folded), changed(step.before, folded), step.moments)
+            yield states.select(STATES_SCHEMA.names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One moment of each of several keys: the rows, the place of each row's key among those, which keys these are, their
+    states before, and the moment of each.
+    """
+
+    rows: Array
+    key: Array
+    here: Array
+    before: State
+    moments: Array
+
+
+def steps(state: State, places: Array, moments: Array) -> Iterator[Step]:
+    """Go through rows, which come by moment, each key's moments one after another."""
+    for chosen in rounds(places, moments):
+        here, key = np.unique(places[chosen], return_inverse=True)
+        at = np.zeros(len(here), np.int64)
+        at[key] = moments[chosen]
+        before = {name: column[here] for name, column in state.items()}
+        yield Step(rows=chosen, key=key, here=here, before=before, moments=at)
+
+
+def keep(state: State, step: Step, folded: State) -> None:
+    for name, column in folded.items():
+        state[name][step.here] = column
+
+
+def rounds(key: Array, moment: Array) -> Iterator[Array]:
+    """Rows in such rounds that each has one moment of a key at most, a key's moments in order; rows come by moment."""
+    if not len(key):
+        return
+    order = np.lexsort((moment, key))
+    new_key = np.diff(key[order], prepend=-1) != 0
+    new = new_key | (np.diff(moment[order], prepend=-1) != 0)
+    count = np.cumsum(new)
+    number = np.empty(len(key), np.int64)
+    number[order] = count - np.maximum.accumulate(np.where(new_key, count, 0))
+    by_round = np.argsort(number, kind="stable")
+    yield from np.split(by_round, np.flatnonzero(np.diff(number[by_round])) + 1)
+
+
+def changed(before: State, after: State) -> Array:
+    """Which keys have another state, whatever micro-batch they are marked with."""
+    marks = {"_run", "_batch", "_before_at", "_added"}
+    differing = [np.asarray(before[name] != after[name], bool) for name in after if name not in marks]
+    either: Array = np.logical_or.reduce(differing)
+    return either
+
+
+def told(view: FeatureView, keys: Array, state: State, which: Array, moments: Array) -> pa.RecordBatch:
+    rows = packed(view, keys.tolist(), state, which, as_of=moments)
+    return as_batch(
+        view=[view.name] * len(rows),
+        item_key=[key for key, _ in rows],
+        moment=moments[which],
+        value=[value for _, value in rows],
+    )
+
+
+def as_batch(**columns: Any) -> pa.RecordBatch:
+    """Columns of `FOLDED`, those that are not given being null."""
+    rows = len(columns["moment"])
+    given = [pa.array(columns.get(field.name, [None] * rows), field.type) for field in SCHEMA]
+    return pa.RecordBatch.from_arrays(given, schema=SCHEMA)

@@ -1,0 +1,79 @@
+"""A recount from nothing, at one moment or at each, comes to what the stream came to event by event."""
+
+from functools import partial
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.language.recent import MICROS_PER_MINUTE
+from jobs.streaming.recount import fold_coarser, fold_pairs
+from jobs.streaming.values import packed, settled, unpacked
+from tests.jobs.streaming.test_state import BATCHES, DOCUMENTS, PAIRS, START, run
+
+VIEWS = (PAIRS, DOCUMENTS)
+PAIR_KEYS = [f"actor+document|1:{actor}1:{document}" for actor in "ab" for document in "xy"]
+DOCUMENT_KEYS = [f"document|1:{document}" for document in "xy"]
+
+
+def as_they_came_first(batches):
+    """Deliveries that tell the same of an id each time."""
+    first = {}
+    return [[first.setdefault(event[:3], event) for event in batch] for batch in batches]
+
+
+def streamed(batches):
+    """What the store holds after micro-batches, without what tells these apart."""
+    of_pairs, of_documents = run(batches)
+    found = {}
+    for view, keys, state in ((PAIRS, PAIR_KEYS, of_pairs), (DOCUMENTS, DOCUMENT_KEYS, of_documents)):
+        found |= packed(view, keys, settled(view, state), state["_batch"] >= 0, as_of=0)
+    return found
+
+
+def recounted(batches, *, moments):
+    """By moment, the values that a recount tells of, each batch being of the moment that is given for it."""
+    rows = [
+        {
+            "actor_id": actor,
+            "document_id": document,
+            "event_id": f"e{id_}",
+            "event_type": type_,
+            "at": (START + minute) * MICROS_PER_MINUTE + 7,
+            "appended": number,
+            "place": f"{place:03}",
+            "moment": moments[number],
+        }
+        for number, batch in enumerate(batches)
+        for place, (id_, actor, document, minute, type_) in enumerate(batch)
+    ]
+    if not rows:
+        return {}
+    pairs = fold_pairs([pa.RecordBatch.from_pylist(rows)], VIEWS, settled)
+    told = {}
+    for part in fold_coarser(list(pairs), VIEWS[1:], partial(settled)):
+        for row in part.to_pylist():
+            view = next(view for view in VIEWS if view.name == row["view"])
+            ((key, value),) = packed(view, [row["item_key"]], unpacked(view, [row["value"]]), [True], as_of=0)
+            assert told.setdefault(row["moment"], {}).setdefault(key, value) == value
+    return told
+
+
+@settings(max_examples=60, deadline=None)
+@given(BATCHES)
+def test_a_recount_of_all_comes_to_what_the_stream_has(batches):
+    batches = as_they_came_first(batches)
+
+    assert recounted(batches, moments=[9] * len(batches)).get(9, {}) == streamed(batches)
+
+
+@settings(max_examples=60, deadline=None)
+@given(BATCHES)
+def test_a_recount_of_each_moment_comes_to_what_the_stream_had_then(batches):
+    batches = as_they_came_first(batches)
+
+    told, known = recounted(batches, moments=range(len(batches))), {}
+
+    for number in range(len(batches)):
+        known |= told.get(number, {})
+        assert known == streamed(batches[: number + 1])
