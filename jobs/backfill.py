@@ -5,16 +5,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts import history, silver
 from contracts.slots import from_micros, to_micros, to_text
-from features.language import Definitions, FeatureView
+from features.language import STREAM, Definitions, FeatureView
 from jobs.gold.compute import compute
+from jobs.streaming.recount import counting, had_by, states, tasks_for
+from jobs.streaming.run import views_of
+from jobs.streaming.values import settled
 from lake.appends import append_numbered, number_reached
-from lake.held import ROWS, Held, held
+from lake.held import ROWS, held
 from lake.history import Pin
 from lake.session import small_frame
 from lake.tables import Lake
@@ -42,7 +46,7 @@ class Backfilled:
 
 def views_to_backfill(definitions: Definitions, named: Sequence[str]) -> dict[str, FeatureView]:
     """The views that have past values: all of them, or those that are named."""
-    views = definitions.batch_views
+    views = definitions.batch_views | definitions.stream_views
     for name in named:
         if definitions.view(name).name not in views:
             raise BackfillError(f"view {name} is written directly: it has the values that were written, and no others")
@@ -61,8 +65,12 @@ def run(
     *,
     id_: str,
     told: Told,
+    topic: str | None = None,
 ) -> dict[str, Backfilled]:
     """Compute views at each time, and record what changed from one to the next; all of it at the first.
+
+    A view of the lane stream is recorded at the first time, and then at every moment at which an event of its `topic`, or
+    of what landed where there is none, changed it.
 
     A backfill that was killed goes on under its `id_`; one that runs twice at once records everything once. Raises
     `BackfillError` where the id is that of another backfill.
@@ -70,8 +78,12 @@ def run(
     pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
     left = {name: times_left(lake, definitions, view, times, id_=id_) for name, view in views.items()}
     figures = {name: Backfilled(done_before=len(times) - len(left[name])) for name in views}
+    streamed = [name for name in views if views[name].lane == STREAM and left[name]]
+    if streamed:
+        told(f"{', '.join(streamed)} from {to_text(times[0])}")
+        record_stream(lake, definitions, streamed, times, id_=id_, topic=topic, figures=figures)
     for as_of in times:
-        due = [name for name in views if as_of in left[name]]
+        due = [name for name in views if as_of in left[name] and name not in streamed]
         if not due:
             continue
         with computed(lake, definitions.only(due), pins, as_of) as frames:
@@ -146,17 +158,57 @@ def record(
     before = recorded_before(lake, view, as_of=as_of, id_=id_)
     changes = decided(snapshot(rows, before, view), view, suppress=True, as_of=to_micros(as_of))
     with held_decisions(changes) as found:
-        append_numbered(
-            lake,
-            history.table(view.name),
-            to_history(lake, view, found, as_of=as_of, id_=id_),
-            name=name_of(definitions, view, id_=id_),
-            number=to_micros(as_of),
-        )
+        values = found.frame.where(F.col("action") != SUPPRESS).select("item_key", "value", F.lit(as_of).alias("as_of"))
+        append(lake, definitions, view, values, [as_of], id_=id_)
     figures.times += 1
     figures.recorded += found.counts[ROWS] - found.counts["suppressed"]
     figures.removed += found.counts["removals"]
     figures.seconds += time.monotonic() - began
+
+
+def record_stream(
+    lake: Lake,
+    definitions: Definitions,
+    names: Sequence[str],
+    times: Sequence[datetime],
+    *,
+    id_: str,
+    topic: str | None,
+    figures: Mapping[str, Backfilled],
+) -> None:
+    """Commit, for each view at once, what it held at the first time and every change up to the last."""
+    began = time.monotonic()
+    views, since, until = views_of(definitions), to_micros(times[0]), to_micros(times[-1])
+    events = counting(had_by(lake, topic, until=until), views, since=since, until=until)
+    finish = partial(settled, ids=False)
+    totals = {name: (F.col("view") == name).cast("int") for name in names}
+    with held(states(events, views, tasks=tasks_for(lake), finish=finish), totals=totals) as found:
+        for name in names:
+            rows = found.frame.where(F.col("view") == name)
+            values = rows.select("item_key", "value", F.timestamp_micros("moment").alias("as_of"))
+            append(lake, definitions, definitions.views[name], values, times, id_=id_)
+            figures[name].times += len(times)
+            figures[name].recorded += found.counts[name]
+            figures[name].seconds += time.monotonic() - began  # they are counted together
+
+
+def append(
+    lake: Lake,
+    definitions: Definitions,
+    view: FeatureView,
+    values: DataFrame,
+    times: Sequence[datetime],
+    *,
+    id_: str,
+) -> None:
+    """Commit values, as `item_key, value, as_of`, with the rows that close the times."""
+    append_numbered(
+        lake,
+        history.table(view.name),
+        to_history(lake, view, values, times, id_=id_),
+        name=name_of(definitions, view, id_=id_),
+        number=to_micros(times[-1]),
+    )
 
 
 def recorded_before(lake: Lake, view: FeatureView, *, as_of: datetime, id_: str) -> DataFrame:
@@ -169,18 +221,18 @@ def recorded_before(lake: Lake, view: FeatureView, *, as_of: datetime, id_: str)
     return newest.where("value IS NOT NULL")
 
 
-def to_history(lake: Lake, view: FeatureView, changes: Held, *, as_of: datetime, id_: str) -> DataFrame:
+def to_history(lake: Lake, view: FeatureView, values: DataFrame, times: Sequence[datetime], *, id_: str) -> DataFrame:
     table = history.table(view.name)
     now = datetime.now(UTC)
-    values = changes.frame.where(F.col("action") != SUPPRESS).select(
+    rows = values.select(
         F.lit(history.NO_PUSH).cast("bigint").alias("sequence"),
         "item_key",
         "value",
-        F.lit(as_of).alias("as_of"),
+        "as_of",
         F.lit(now).alias("recorded_at"),
         F.lit(None).cast("string").alias("outcome"),
         F.lit(id_).alias("backfill"),
         F.lit(None).cast("string").alias("push"),
     )
-    closing = (history.NO_PUSH, None, None, as_of, now, history.CONFIRMED, id_, None)
-    return values.unionByName(small_frame(lake.spark, [closing], table.ddl))
+    closing = [(history.NO_PUSH, None, None, as_of, now, history.CONFIRMED, id_, None) for as_of in times]
+    return rows.unionByName(small_frame(lake.spark, closing, table.ddl))

@@ -11,6 +11,7 @@ from settings import read_settings
 from tailrace.output import AsJson, ReportTo, ViewNames, progress
 from tailrace.refresh import Home, Progress
 from tailrace.report import Json
+from tailrace.stream_home import source_of
 
 app = typer.Typer()
 
@@ -54,7 +55,8 @@ def figures(from_: str, to: str, *, every: int, views: list[str], id_: str | Non
     home = Home(read_settings())
     chosen = job.views_to_backfill(home.definitions, views)
     id_ = id_ or f"{from_} {to} {every}, begun {to_text(now)}"
-    done = job.run(home.lake, home.definitions, chosen, times, id_=id_, told=told)
+    topic = source_of(home.settings).topic
+    done = job.run(home.lake, home.definitions, chosen, times, id_=id_, told=told, topic=topic)
     left_out = sorted(set(home.definitions.batch_views) - set(chosen)) if not views else []
     return {
         "id": id_,

@@ -1,15 +1,21 @@
 """`tailrace rebuild`: what the lake knows is written into a store that lost it, and a view is given to another lane."""
 
 import time
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from features.language import BATCH, DIRECT, FeatureView
+from contracts.slots import to_micros
+from features.language import BATCH, STREAM, FeatureView
 from settings import read_settings
 from tailrace.output import AsJson, progress, show
 from tailrace.refresh import Home
 from tailrace.report import plain_table
+from tailrace.stream_home import source_of, the_only_one
+
+if TYPE_CHECKING:
+    from sinks.rebuild import HandedOver
 
 app = typer.Typer()
 
@@ -20,17 +26,24 @@ Views = Annotated[list[str] | None, typer.Argument(metavar="[VIEW]...", help="Al
 def rebuild(views: Views = None, *, as_json: AsJson = False) -> None:
     """Write what the lake knows of views into the store: after it was lost, or after a view's lane was changed.
 
-    A view that another lane had is taken from it first, with all that it left. What the store has of later writes stays.
+    A view that another lane had is taken from it first, with all that it left. What the store has of later direct writes
+    stays. The views of the stream are written together, and the stream has to be stopped.
     """
+    from jobs.streaming.run import views_of
+
     here = Home(read_settings(), views=views or ())
     with progress("rebuild") as told:
-        shown = {}
+        done = {}
         for view in here.chosen.views.values():
-            told(view.name)
-            shown[view.name] = rebuilt(here, view)
-    rows = [(name, *one.values()) for name, one in shown.items()]
+            if view.lane != STREAM:
+                told(view.name)
+                done[view.name] = rebuilt(here, view)
+        if here.chosen.stream_views:
+            told("the views of the stream")
+            done |= rebuilt_stream(here, views_of(here.definitions))
+    rows = [(name, *one.values()) for name, one in done.items()]
     columns = ("view", "lane", "taken from", "removed", "written", "seconds")
-    show({"views": shown}, plain_table("Rebuilt", columns, rows), as_json=as_json)
+    show({"views": done}, plain_table("Rebuilt", columns, rows), as_json=as_json)
 
 
 def await_landing(home: Home) -> None:
@@ -54,16 +67,34 @@ def rebuilt(home: Home, view: FeatureView) -> dict[str, Any]:
     if view.lane == BATCH:
         pushed = push_views(home.lake, home.store, [view], allowed="rebuilt")[view.name]
         written = pushed.pushed + pushed.removed
-    elif view.lane == DIRECT:
+    else:
         await_landing(home)
         run_bronze(home)
         written = write_again(home.lake, home.store, view)
-    else:
-        written = 0  # a stream counts on from what the store has
+    return shown(view, handed, written, seconds=time.monotonic() - began)
+
+
+def rebuilt_stream(home: Home, views: list[FeatureView]) -> dict[str, dict[str, Any]]:
+    """Views of the lane stream, all together: what one has taken the others that are counted by it must have."""
+    from jobs.streaming.rebuild import rebuild_stream
+    from sinks.rebuild import hand_over
+    from tailrace.refresh import run_bronze
+
+    began = time.monotonic()
+    with the_only_one(home.settings):
+        handed = {view.name: hand_over(home.store, view) for view in views}
+        as_of = to_micros(datetime.now(UTC))
+        run_bronze(home)
+        written = rebuild_stream(home.lake, home.store, views, source_of(home.settings), as_of=as_of)
+    seconds = time.monotonic() - began
+    return {view.name: shown(view, handed[view.name], written[view.name], seconds=seconds) for view in views}
+
+
+def shown(view: FeatureView, handed: "HandedOver", written: int, *, seconds: float) -> dict[str, Any]:
     return {
         "lane": view.lane,
         "taken_from": handed.before or "",
         "removed": handed.removed,
         "written": written,
-        "seconds": round(time.monotonic() - began, 2),
+        "seconds": round(seconds, 2),
     }

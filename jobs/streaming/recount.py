@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts import bronze
 from features.language import FeatureView
 from features.language.recent import MICROS_PER_MINUTE
+from jobs.bronze.topic import PREFIX
 from jobs.streaming.frames import AMOUNTS, changes_of_rows, events_of, keyed, whole
 from jobs.streaming.micro_batch import is_ahead
 from jobs.streaming.pairs import horizon_of, take_pairs
@@ -47,26 +47,35 @@ PAIR = ("actor_id", "document_id")
 Finish = Callable[[FeatureView, State], State]
 
 
-def topic_events(lake: Lake) -> DataFrame:
-    """The events in bronze that count, in the form of `frames.EVENTS` and with `appended`, `file` and `line`."""
-    rows = lake.read(bronze.EVENTS).where(~is_ahead("delivered_at"))
+def topic_events(lake: Lake, topic: str | None) -> DataFrame:
+    """The events in bronze that the stream's source had, in the form of `frames.EVENTS` with `appended`, `file` and `line`.
+
+    A stream has one source: a topic, or the landed files where there is no topic.
+    """
+    of_topic = F.col("file").startswith(f"{PREFIX}{topic}/" if topic else PREFIX)
+    rows = lake.read(bronze.EVENTS).where(~is_ahead("delivered_at") & (of_topic if topic else ~of_topic))
     place = F.format_string("%s %020d", "file", "line")
     micros = [F.unix_micros("occurred_at").alias("at"), F.unix_micros("delivered_at").alias("appended")]
     return rows.select(*PAIR, "event_id", "event_type", *micros, place.alias("place"), "file", "line")
 
 
-def counting(events: DataFrame, views: Sequence[FeatureView], *, since: int) -> DataFrame:
-    """First deliveries with the `moment` at which each came; all that came by `since` are of that moment.
+def had_by(lake: Lake, topic: str | None, *, until: int) -> DataFrame:
+    """Those that it had by a time, in microseconds."""
+    return topic_events(lake, topic).where(F.col("appended") <= until)
 
-    Of those, what no longer counts in any value at that moment is left out.
+
+def counting(events: DataFrame, views: Sequence[FeatureView], *, since: int, until: int) -> DataFrame:
+    """First deliveries with the `moment` at which each came: what came before `since` is of then, after `until` of that.
+
+    Of what came before, that which no longer counts in any value is left out.
     """
     first = Window.partitionBy(*PAIR, "event_id").orderBy("appended", "place")
-    moment = F.greatest(F.lit(since), "appended").alias("moment")
+    moment = F.least(F.greatest(F.lit(since), "appended"), F.lit(until)).alias("moment")
     rows = events.withColumn("delivery", F.row_number().over(first)).where("delivery = 1").select("*", moment)
-    same = Window.partitionBy(*PAIR, F.col("moment") == since)
-    recent = F.col("at") > F.max("at").over(same) - horizon_of(views[0], views[1:]) * MICROS_PER_MINUTE
-    newest = F.col("at") == F.max("at").over(Window.partitionBy(*PAIR, F.col("moment") == since, "event_type"))
-    counts: SparkColumn = (F.col("moment") > since) | recent | newest
+    before = F.col("moment") == since
+    last, last_of_type = (F.max("at").over(Window.partitionBy(*PAIR, before, *by)) for by in ((), ("event_type",)))
+    horizon = horizon_of(views[0], views[1:]) * MICROS_PER_MINUTE
+    counts = ~before | (F.col("at") > last - horizon) | (F.col("at") == last_of_type)
     return rows.withColumn("counts", counts).where("counts").select(*events.columns, "moment")
 
 

@@ -50,20 +50,16 @@ def unpacked(view: FeatureView, values: Sequence[bytes | None]) -> State:
     return state
 
 
-def settled(view: FeatureView, state: State, *, run: int = 0, batch: int = -1) -> State:
-    """States as they are whichever way their events came: marked as those of one micro-batch, ids in order."""
+def settled(view: FeatureView, state: State, *, run: int = 0, batch: int = -1, ids: bool = True) -> State:
+    """States as they are whichever way their events came: marked as those of one micro-batch, ids in order or left out."""
     state = state | {"_run": np.full_like(state["_run"], run), "_batch": np.full_like(state["_batch"], batch)}
     if view.is_finest:
-        seen = np.empty(len(state["_seen"]), object)
-        seen[:] = [in_order(text) for text in state["_seen"].tolist()]
+        seen = np.full(len(state["_seen"]), "", object)
+        if ids:
+            seen[:] = [in_order(text) for text in state["_seen"].tolist()]
         state |= {"_before_at": state["_last_at"], "_added": np.zeros_like(state["_added"]), "_seen": seen}
     return state
 
 
 def in_order(seen: str) -> str:
     return "".join(sorted(seen[start : start + TEXT_PER_ENTRY] for start in range(0, len(seen), TEXT_PER_ENTRY)))
-
-
-def without_ids(view: FeatureView, state: State) -> State:
-    """States without what only the stream itself asks for."""
-    return state | {"_seen": np.full(len(state["_seen"]), "", object)} if view.is_finest else state

@@ -1,10 +1,8 @@
 """A recount from nothing, at one moment or at each, comes to what the stream came to event by event."""
 
-from functools import partial
-
+import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from features.language.recent import MICROS_PER_MINUTE
 from jobs.streaming.recount import fold_coarser, fold_pairs
@@ -12,20 +10,21 @@ from jobs.streaming.values import packed, settled, unpacked
 from tests.jobs.streaming.test_state import BATCHES, DOCUMENTS, PAIRS, START, run
 
 VIEWS = (PAIRS, DOCUMENTS)
+Event = tuple[int, str, str, int, str]
 PAIR_KEYS = [f"actor+document|1:{actor}1:{document}" for actor in "ab" for document in "xy"]
 DOCUMENT_KEYS = [f"document|1:{document}" for document in "xy"]
 
 
 def as_they_came_first(batches):
     """Deliveries that tell the same of an id each time."""
-    first = {}
+    first: dict[tuple[int, str, str], Event] = {}
     return [[first.setdefault(event[:3], event) for event in batch] for batch in batches]
 
 
 def streamed(batches):
     """What the store holds after micro-batches, without what tells these apart."""
     of_pairs, of_documents = run(batches)
-    found = {}
+    found: dict[str, bytes] = {}
     for view, keys, state in ((PAIRS, PAIR_KEYS, of_pairs), (DOCUMENTS, DOCUMENT_KEYS, of_documents)):
         found |= packed(view, keys, settled(view, state), state["_batch"] >= 0, as_of=0)
     return found
@@ -50,11 +49,11 @@ def recounted(batches, *, moments):
     if not rows:
         return {}
     pairs = fold_pairs([pa.RecordBatch.from_pylist(rows)], VIEWS, settled)
-    told = {}
-    for part in fold_coarser(list(pairs), VIEWS[1:], partial(settled)):
+    told: dict[int, dict[str, bytes]] = {}
+    for part in fold_coarser(list(pairs), VIEWS[1:], settled):
         for row in part.to_pylist():
             view = next(view for view in VIEWS if view.name == row["view"])
-            ((key, value),) = packed(view, [row["item_key"]], unpacked(view, [row["value"]]), [True], as_of=0)
+            ((key, value),) = packed(view, [row["item_key"]], unpacked(view, [row["value"]]), np.ones(1, bool), as_of=0)
             assert told.setdefault(row["moment"], {}).setdefault(key, value) == value
     return told
 
@@ -72,7 +71,7 @@ def test_a_recount_of_all_comes_to_what_the_stream_has(batches):
 def test_a_recount_of_each_moment_comes_to_what_the_stream_had_then(batches):
     batches = as_they_came_first(batches)
 
-    told, known = recounted(batches, moments=range(len(batches))), {}
+    told, known = recounted(batches, moments=range(len(batches))), dict[str, bytes]()
 
     for number in range(len(batches)):
         known |= told.get(number, {})

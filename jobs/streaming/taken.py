@@ -1,0 +1,68 @@
+"""Up to where a stream has come, as its checkpoint tells: by bronze's files, whichever source they are of."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.bronze.topic import Topic
+from jobs.streaming.run import run_id
+from lake.session import small_frame
+
+ALL_LINES = 2**62
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """The run of a stream, its last micro-batch that is complete, when that began (microseconds since 1970), and by file
+    the first line that it has not taken.
+    """
+
+    run: int = 0
+    batch: int = -1
+    at: int = 0
+    ends: Mapping[str, int] = field(default_factory=dict)
+
+    def split(self, events: DataFrame) -> tuple[DataFrame, DataFrame]:
+        """Rows with `file` and `line`: those taken, and the others."""
+        ends = small_frame(events.sparkSession, list(self.ends.items()), "file string, until bigint")
+        marked = events.join(F.broadcast(ends), on="file", how="left")
+        taken = F.coalesce(F.col("line") < F.col("until"), F.lit(False))
+        return marked.where(taken).select(*events.columns), marked.where(~taken).select(*events.columns)
+
+
+def taken(checkpoint: Path, *, folder: str) -> Taken:
+    """What a stream has taken of a topic, or of the files of a folder; nothing before its first complete micro-batch."""
+    commits = [int(one.name) for one in (checkpoint / "commits").glob("*") if one.name.isdecimal()]
+    if not commits:
+        return Taken()
+    batch = max(commits)
+    begun = checkpoint / "offsets" / str(batch)  # written before the micro-batch
+    *_, told = begun.read_text().splitlines()
+    offsets: dict[str, Any] = json.loads(told)
+    if "logOffset" in offsets:
+        ends = dict.fromkeys(files_taken(checkpoint, folder, until=offsets["logOffset"]), ALL_LINES)
+    else:
+        ends = {
+            Topic(servers="", name=topic).file(int(partition)): end
+            for topic, partitions in offsets.items()
+            for partition, end in partitions.items()
+        }
+    return Taken(run=run_id(str(checkpoint)), batch=batch, at=begun.stat().st_mtime_ns // 1_000, ends=ends)
+
+
+def files_taken(checkpoint: Path, folder: str, *, until: int) -> Iterator[str]:
+    """The files of a folder that Spark's log of its source has up to an entry; older entries are in a compact one."""
+    for entry in (checkpoint / "sources" / "0").glob("*"):
+        if not entry.name.removesuffix(".compact").isdecimal():
+            continue
+        _, *files = entry.read_text().splitlines()
+        for file in map(json.loads, files):
+            if file["batchId"] <= until:
+                path = Path(unquote(urlsplit(file["path"]).path))
+                yield str(path.relative_to(Path(folder).absolute()))

@@ -1,0 +1,76 @@
+"""A stream of a folder, which runs until it has taken all that landed."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from features.language import load_definitions
+from features.language.recent import rings_of
+from jobs.streaming import run
+from online.codec import Codec
+from online.items import binary, read_items
+from sinks.lease import with_client
+from sinks.rows import Address
+
+DEFINITIONS = """
+from datetime import timedelta
+from features.entities import ACTOR, DOCUMENT
+from features.language import Count, Distinct, FeatureView, Last
+about = {'owner': 'ada', 'description': 'Tested.', 'freshness': timedelta(seconds=10), 'lane': 'stream'}
+pairs = FeatureView(name='pairs', entities=(ACTOR, DOCUMENT), aggregations=(
+    Count(name='opens', types=('open',), over=('15m', '1h')), Last(name='last_opened_at', types=('open',))), **about)
+documents = FeatureView(name='documents', entities=(DOCUMENT,), aggregations=(
+    Count(name='events', over=('15m',)), Distinct(name='actors', rows_of='pairs', active='events', over=('15m',))), **about)
+"""
+
+
+class Stream:
+    def __init__(self, spark, settings, folder):
+        self.spark, self.folder = spark, folder
+        (folder / "features").mkdir()
+        (folder / "features" / "recent.py").write_text(DEFINITIONS)
+        self.definitions = load_definitions((str(folder / "features"),))
+        self.address = Address.of(settings)
+        self.checkpoint, self.landed = str(folder / "checkpoint"), 0
+
+    def land(self, *lines):
+        self.landed += 1
+        source = self.folder / "events"
+        source.mkdir(exist_ok=True)
+        unfinished = self.folder / "unfinished"
+        unfinished.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+        unfinished.rename(source / f"{self.landed}.jsonl")
+
+    def run(self):
+        messages = run.from_folder(self.spark, str(self.folder / "events"))
+        query = run.start(messages, self.definitions, self.address, checkpoint=self.checkpoint)
+        try:
+            query.processAllAvailable()
+        finally:
+            query.stop()
+
+    def value(self, view, key):
+        """The windows of a key at this moment."""
+        definition = self.definitions.views[view]
+        found = with_client(self.address, lambda client: read_items(client, [key], (view,)))
+        value = binary(found[key], view)
+        assert value
+        columns = Codec(view, definition.features).decode([value]).columns
+        state = {feature.name: column.values for feature, column in zip(definition.features, columns, strict=True)}
+        now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+        return {
+            ring.name: ring.value_at(state["_minute"], [state[c.name] for c in ring.columns], now).item()
+            for ring in rings_of(definition.aggregations)
+        }
+
+
+def event(number, actor="u1", *, type="open", minutes_ago=1.0):
+    at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+    return {
+        "event_id": f"e{number}",
+        "event_type": type,
+        "actor_id": actor,
+        "document_id": "d1",
+        "occurred_at": at.isoformat(),
+    }
