@@ -1,7 +1,7 @@
 """The stream's views against bronze: compared and mended, written anew, and told of past moments."""
 
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from contracts import bronze, history, silver
 from contracts.slots import from_micros, to_micros
-from features.language.recent import rings_of
+from features.language.recent import MICROS_PER_MINUTE, rings_of
 from jobs import backfill
 from jobs.bronze import load
 from jobs.streaming.rebuild import Source, rebuild_stream
@@ -105,32 +105,32 @@ def test_a_store_or_a_checkpoint_that_is_lost_comes_back_and_every_event_counts_
 
 
 def test_a_backfill_tells_of_every_moment_what_the_stream_would_have(lane):
-    began = datetime.now(UTC)
-    minutes = (2, 70, 14, 3, 61, 9)
-    for number, ago in enumerate(minutes):
+    for number, ago in enumerate((2, 70, 14, 3, 61, 9)):
         lane.stream.land(event(number, f"u{number % 2}", minutes_ago=ago), event(0, "u0", minutes_ago=2))
     lane.load()
     for table in silver.TABLES:
         lane.lake.create(table)
-    delivered = lane.lake.read(bronze.EVENTS).select(F.unix_micros("delivered_at").alias("at")).distinct()
-    landed = sorted(from_micros(row.at) for row in delivered.collect())
-    times = [landed[1], datetime.now(UTC)]
+    micros = (F.unix_micros(name).alias(name) for name in ("delivered_at", "occurred_at"))
+    bronze_rows = lane.lake.read(bronze.EVENTS).select("event_id", *micros).collect()
+    landed = sorted({row.delivered_at for row in bronze_rows})
+    times = [from_micros(landed[1]), datetime.now(UTC)]
 
+    views = lane.stream.definitions.views
     for _ in range(2):
-        done = backfill.run(
-            lane.lake, lane.stream.definitions, lane.stream.definitions.views, times, id_="b", told=lambda _: None
-        )
+        done = backfill.run(lane.lake, lane.stream.definitions, views, times, id_="b", told=lambda _: None)
     assert {name: (one.times, one.done_before) for name, one in done.items()} == {"pairs": (0, 2), "documents": (0, 2)}
 
-    documents = lane.stream.definitions.views["documents"]
     told = lane.lake.read(history.table("documents")).where("item_key IS NOT NULL")
     values = told.orderBy("as_of").select("value", F.unix_micros("as_of").alias("at")).collect()
-    assert [row.at for row in values] == [to_micros(at) for at in landed[1:]]
-    for known, row in enumerate(values, start=2):
-        state = unpacked(documents, [bytes(row.value)])
-        now = np.datetime64(row.at, "us")
-        ring = rings_of(documents.aggregations)[0]
-        counted = ring.value_at(state["_minute"], [state[column.name] for column in ring.columns], now)
-        happened = [began - timedelta(minutes=ago) for ago in minutes[:known]]
-        oldest = row.at // 60_000_000 - 14
-        assert counted.tolist() == [sum(to_micros(at) // 60_000_000 >= oldest for at in happened)]
+    assert [row.at for row in values] == landed[1:]
+    for row in values:
+        had = {one.event_id: one.occurred_at // MICROS_PER_MINUTE for one in bronze_rows if one.delivered_at <= row.at}
+        oldest = row.at // MICROS_PER_MINUTE - 14
+        assert recent_events(views["documents"], row.value, row.at) == sum(minute >= oldest for minute in had.values())
+
+
+def recent_events(view, value, now):
+    """The first window of a value at a moment, in microseconds."""
+    state, ring = unpacked(view, [bytes(value)]), rings_of(view.aggregations)[0]
+    buckets = [state[column.name] for column in ring.columns]
+    return int(ring.value_at(state["_minute"], buckets, np.datetime64(now, "us"))[0])
