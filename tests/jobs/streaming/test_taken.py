@@ -1,0 +1,63 @@
+"""What a checkpoint tells of the events that a stream has taken, and values of another definition."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jobs.streaming.state import empty
+from jobs.streaming.taken import ALL_LINES, Taken, taken
+from jobs.streaming.values import OtherDefinition, packed, unpacked
+from tests.jobs.streaming.test_state import DOCUMENTS
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    (tmp_path / "metadata").write_text(json.dumps({"id": "00000000-0000-00ff-0000-000000000000"}))
+    return tmp_path
+
+
+def write(checkpoint, entry, *lines):
+    path = checkpoint / entry
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["v1", *(json.dumps(line) for line in lines)]))
+
+
+def test_nothing_is_taken_before_a_micro_batch_is_complete(checkpoint):
+    write(checkpoint, "offsets/0", {}, {"events": {"0": 5}})
+
+    assert taken(checkpoint, folder="/landing/events") == Taken()
+
+
+def test_offsets_are_those_of_the_last_micro_batch_that_is_complete(checkpoint):
+    for batch in (9, 10, 11):
+        write(checkpoint, f"offsets/{batch}", {}, {"events": {"0": batch, "1": 7}})
+    for batch in (9, 10):
+        write(checkpoint, f"commits/{batch}", {})
+
+    found = taken(checkpoint, folder="/landing/events")
+
+    assert (found.run, found.batch, found.ends) == (0xF, 10, {"kafka:events/0": 10, "kafka:events/1": 7})
+    assert found.at == (checkpoint / "offsets" / "10").stat().st_mtime_ns // 1_000
+
+
+def test_files_are_those_of_the_log_of_the_folder_compact_or_not(checkpoint):
+    write(checkpoint, "offsets/3", {}, {"logOffset": 10})
+    write(checkpoint, "commits/3", {})
+    of_batches = [{"path": f"file:///landing/events/a%20b/{batch}.jsonl", "batchId": batch} for batch in (2, 9, 10, 11)]
+    write(checkpoint, "sources/0/9.compact", *of_batches[:2])
+    write(checkpoint, "sources/0/10", of_batches[2])
+    write(checkpoint, "sources/0/11", of_batches[3])
+    (checkpoint / "sources" / "0" / ".9.compact.crc").write_text("")
+
+    found = taken(checkpoint, folder="/landing/events")
+
+    assert found.ends == dict.fromkeys(("a b/2.jsonl", "a b/9.jsonl", "a b/10.jsonl"), ALL_LINES)
+
+
+def test_values_of_another_definition_are_told_with_what_to_do():
+    ((_, value),) = packed(DOCUMENTS, ["d1"], empty(DOCUMENTS, 1), np.ones(1, bool), as_of=0)
+
+    with pytest.raises(OtherDefinition, match="stop the stream, run `tailrace rebuild documents`"):
+        unpacked(replace(DOCUMENTS, aggregations=DOCUMENTS.aggregations[:1]), [value])
