@@ -63,7 +63,9 @@ def lane(stream, lake):
 
 
 def test_what_differs_is_found_and_mended_though_the_stream_has_more_to_take(lane):
-    lane.stream.land(event(1), event(2, "u2", type="edit"), event(1), event(3, "u3", minutes_ago=200))
+    opened_long_before = event(7, "u2", minutes_ago=300)
+    lane.stream.land(opened_long_before, event(1), event(2, "u2", type="edit"), event(1))
+    lane.stream.land(event(3, "u3", minutes_ago=200), event(8, "u3", minutes_ago=400))
     lane.stream.run()
     assert lane.reconcile() == {"pairs": (3, 0, 0, 0, 0), "documents": (1, 0, 0, 0, 0)}
 
