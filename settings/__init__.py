@@ -1,6 +1,7 @@
 """Every `TAILRACE_*` variable, read once into frozen dataclasses and passed down."""
 
 from settings.environment import CHECKOUT, SettingsError, read_settings
+from settings.kafka import read_properties
 from settings.model import (
     AccessLogging,
     AccessSettings,
@@ -32,6 +33,7 @@ __all__ = [
     "StreamSettings",
     "TlsSettings",
     "Writes",
+    "read_properties",
     "read_settings",
     "submit_options",
 ]

@@ -51,6 +51,7 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_LEASE_SECONDS": "30",
     "TAILRACE_KAFKA": "",
     "TAILRACE_KAFKA_TOPIC": "events",
+    "TAILRACE_KAFKA_PROPERTIES": "",
     "TAILRACE_KAFKA_PORT": "19092",
     "TAILRACE_REFRESH_MINUTES": "15",
     "TAILRACE_DEADLINE_MINUTES": "15",
@@ -110,6 +111,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         stream=StreamSettings(
             kafka=value["TAILRACE_KAFKA"] or None,
             topic=value["TAILRACE_KAFKA_TOPIC"],
+            properties=file(value["TAILRACE_KAFKA_PROPERTIES"]),
             broker_port=port("TAILRACE_KAFKA_PORT", value),
             broker_jars=CHECKOUT / ".tools" / "kafka",
         ),
@@ -147,9 +149,8 @@ def access(value: Mapping[str, str]) -> AccessSettings:
     for name in ("TAILRACE_READER_ISSUER", "TAILRACE_READER_JWKS"):
         if value[name] and not comes_unchanged(value[name]):
             raise SettingsError(f"{name}={value[name]} is no address that begins with https://, nor one of loopback")
-    keys = value["TAILRACE_READER_KEYS"]
     return AccessSettings(
-        keys=local_path(keys, default=Path()) if keys else None,
+        keys=file(value["TAILRACE_READER_KEYS"]),
         issuer=IssuerSettings(url=issuer, audience=audience, jwks=jwks or None) if issuer else None,
     )
 
@@ -173,6 +174,10 @@ def refuse_unknown_names(environment: Mapping[str, str]) -> None:
 
 def local_path(text: str, *, default: Path) -> Path:
     return Path(text).expanduser().absolute() if text else default
+
+
+def file(text: str) -> Path | None:
+    return local_path(text, default=Path()) if text else None
 
 
 def location(text: str, *, default: Path) -> str:

@@ -50,11 +50,13 @@ class StoreSettings:
 class StreamSettings:
     """Where the stream's events are: servers of Kafka and a topic, or the landing feed where `kafka` is None.
 
+    `properties` is the file of Kafka's client properties, which may hold secrets: it is read by who asks Kafka.
     `broker_port` and `broker_jars` are of the broker that runs on this machine for tests and local use.
     """
 
     kafka: str | None
     topic: str
+    properties: Path | None
     broker_port: int
     broker_jars: Path
 

@@ -15,7 +15,7 @@ from jobs import maintenance
 from jobs.bronze import load
 from jobs.bronze.load import Loaded
 from jobs.bronze.set_aside import SetAside
-from jobs.bronze.topic import Topic
+from jobs.bronze.topic import topic_of
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import Refreshed
 from jobs.maintenance import Maintained
@@ -139,8 +139,7 @@ def run_bronze(home: Home, *, aside: SetAside | None = None) -> Loaded:
     if where.has_segments:
         for failure in direct_writes.finish_logs(home.store, home.definitions, where):
             log.warning("the log of direct writes: %s", failure)
-    stream = home.settings.stream
-    topic = Topic(servers=stream.kafka, name=stream.topic) if stream.kafka else None
+    topic = topic_of(home.settings.stream)
     loaded = load.run(home.lake, home.settings.landing, now=datetime.now(UTC), aside=aside, topic=topic)
     for view in home.definitions.direct_views.values():
         direct_writes.record(home.lake, view)

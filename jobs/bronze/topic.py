@@ -2,11 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -14,22 +16,47 @@ from contracts import bronze, landing
 from jobs.bronze.batches import LandedFile, LandingError
 from lake.jvm import java_class
 from lake.tables import Lake
+from settings import StreamSettings, read_properties
 
 PREFIX = "kafka:"
 PART = re.compile(r"offsets (\d+)-(\d+)( gone)?")
 BYTES = "org.apache.kafka.common.serialization.ByteArrayDeserializer"
+# Milliseconds for an answer, where the properties name none: Kafka's own minute is tried three times by Spark.
+LIMITS = {"request.timeout.ms": "20000", "default.api.timeout.ms": "20000"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """A topic whose messages are lines of the feed `events`."""
+    """A topic whose messages are lines of the feed `events`; `properties` are of Kafka's clients, and partly secret."""
 
     servers: str
     name: str
+    properties: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def file(self, partition: int) -> str:
         """What bronze calls a partition, whose offsets are its lines."""
         return f"{PREFIX}{self.name}/{partition}"
+
+    @property
+    def client(self) -> dict[str, str]:
+        """What every client of Kafka is told."""
+        return {"bootstrap.servers": self.servers, **self.properties}
+
+    @property
+    def impatient(self) -> dict[str, str]:
+        """The same for one that had rather fail than wait."""
+        return self.client if LIMITS.keys() & self.properties.keys() else self.client | LIMITS
+
+
+def topic_of(settings: StreamSettings) -> Topic | None:
+    """The topic that is set, None without a Kafka."""
+    if settings.kafka is None:
+        return None
+    return Topic(servers=settings.kafka, name=settings.topic, properties=read_properties(settings.properties))
+
+
+def for_spark(properties: Mapping[str, str]) -> dict[str, str]:
+    return {f"kafka.{name}": value for name, value in properties.items()}
 
 
 def new_parts(lake: Lake, topic: Topic, *, now: datetime) -> Iterator[LandedFile]:
@@ -42,16 +69,20 @@ def new_parts(lake: Lake, topic: Topic, *, now: datetime) -> Iterator[LandedFile
     for partition, (first, end) in sorted(ends_of(lake.spark, topic).items()):
         start = reached.get(topic.file(partition), 0)
         if end < start:
-            raise LandingError(
-                f"topic {topic.name}, partition {partition} ends at offset {end}, and {start} were taken of it: it was made "
-                "anew; give the new topic another name"
-            )
+            raise made_anew(topic, partition, end, taken=start)
         if first > start:
             why = f"Kafka removed the messages at offsets {start} to {first - 1} before they were taken"
             yield part_of(topic, partition, start, first, now=now, refusal=why)
             start = first
         if end > start:
             yield part_of(topic, partition, start, end, now=now)
+
+
+def made_anew(topic: Topic, partition: int, end: int, *, taken: int) -> LandingError:
+    return LandingError(
+        f"topic {topic.name}, partition {partition} ends at offset {end}, and {taken} were taken of it: it was made "
+        "anew; give the new topic another name"
+    )
 
 
 def part_of(
@@ -89,22 +120,38 @@ def offsets_of(part: str) -> tuple[int, int]:
 
 def ends_of(spark: SparkSession, topic: Topic) -> dict[int, tuple[int, int]]:
     """By partition, the first offset that Kafka still has, and the one after the last."""
+    told = topic.impatient | {"key.deserializer": BYTES, "value.deserializer": BYTES}
     properties = java_class(spark, "java.util.Properties")()
-    for name, value in (
-        ("bootstrap.servers", topic.servers),
-        ("key.deserializer", BYTES),
-        ("value.deserializer", BYTES),
-    ):
+    for name, value in told.items():
         properties.put(name, value)
-    consumer = java_class(spark, "org.apache.kafka.clients.consumer.KafkaConsumer")(properties)
+    with errors_told(topic):
+        consumer = java_class(spark, "org.apache.kafka.clients.consumer.KafkaConsumer")(properties)
+        try:
+            parts: Any = java_class(spark, "java.util.ArrayList")()
+            for info in consumer.partitionsFor(topic.name) or ():
+                parts.add(java_class(spark, "org.apache.kafka.common.TopicPartition")(topic.name, info.partition()))
+            first, end = consumer.beginningOffsets(parts), consumer.endOffsets(parts)
+            return {part.partition(): (int(first[part]), int(end[part])) for part in parts}
+        finally:
+            consumer.close()
+
+
+@contextmanager
+def errors_told(topic: Topic) -> Iterator[None]:
+    """Raise what Kafka's client says as a `LandingError`, without the client's properties."""
     try:
-        parts: Any = java_class(spark, "java.util.ArrayList")()
-        for info in consumer.partitionsFor(topic.name) or ():
-            parts.add(java_class(spark, "org.apache.kafka.common.TopicPartition")(topic.name, info.partition()))
-        first, end = consumer.beginningOffsets(parts), consumer.endOffsets(parts)
-        return {part.partition(): (int(first[part]), int(end[part])) for part in parts}
-    finally:
-        consumer.close()
+        yield
+    except Py4JJavaError as error:
+        causes, cause = [], error.java_exception
+        while cause is not None:
+            # Java tells what it cannot parse, which may be a part of a password.
+            kind, message = cause.getClass().getName(), cause.getMessage()
+            causes.append(message if message and not kind.startswith("java.lang.") else kind)
+            cause = cause.getCause()
+        raise LandingError(
+            f"Kafka at {topic.servers} does not tell of topic {topic.name}: {': '.join(causes)}; "
+            "look at TAILRACE_KAFKA, and at the file TAILRACE_KAFKA_PROPERTIES for authentication and TLS"
+        ) from None
 
 
 def is_of_topic(file: LandedFile) -> bool:
@@ -120,7 +167,7 @@ def read_parts(spark: SparkSession, topic: Topic | None, parts: Sequence[LandedF
     offsets = {number_of(part): offsets_of(part.sha256) for part in parts}
     messages = spark.read.format("kafka").options(
         **{
-            "kafka.bootstrap.servers": topic.servers,
+            **for_spark(topic.impatient),
             "assign": json.dumps({topic.name: sorted(offsets)}),
             "startingOffsets": by_partition(topic, ((number, start) for number, (start, _) in offsets.items())),
             "endingOffsets": by_partition(topic, ((number, end) for number, (_, end) in offsets.items())),
