@@ -33,20 +33,21 @@ def run_stream() -> None:
 
 
 def follow(settings: Settings, *, checkpoint: str) -> None:
+    from jobs.bronze.topic import topic_of
     from jobs.streaming import run
     from tailrace.refresh import Home
 
     # Tasks of a micro-batch are short: each one more costs more than it does.
     home = Home(replace(settings, spark=replace(settings.spark, shuffle_partitions=2)))
-    source = settings.stream
-    if source.kafka:
-        messages = run.from_kafka(home.spark, servers=source.kafka, topic=source.topic)
+    topic = topic_of(settings.stream)
+    if topic:
+        messages = run.from_kafka(home.spark, topic, checkpoint=checkpoint)
     elif "://" in settings.landing:
         raise CommandError("the stream reads a folder of this machine, or Kafka: set TAILRACE_KAFKA")
     else:
         messages = run.from_folder(home.spark, f"{settings.landing}/events")
     query = run.start(messages, home.definitions, home.store, checkpoint=checkpoint)
-    aside.print(f"The stream follows {source.kafka or settings.landing}", highlight=False)
+    aside.print(f"The stream follows {settings.stream.kafka or settings.landing}", highlight=False)
     try:
         query.awaitTermination()
     finally:

@@ -1,9 +1,10 @@
 """The stream: from a Kafka topic, or from the landing feed `events` as a folder, to the views of the lane `stream`."""
 
-import json
+import logging
 import os
 import socket
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,12 @@ from contracts.slots import to_micros
 from features.language import DefinitionError, Definitions, FeatureView
 from jobs.bronze.batches import LandingError
 from jobs.bronze.judge import judge
-from jobs.bronze.topic import Topic, ends_of
+from jobs.bronze.topic import Topic, ends_of, for_spark, made_anew
+from jobs.streaming.checkpoint import committed_offsets, run_id
 from jobs.streaming.micro_batch import MicroBatch, countable, write_micro_batch
 from sinks.rows import Address
+
+log = logging.getLogger(__name__)
 
 MOST_MESSAGES = 20_000  # of one micro-batch: what came meanwhile, or a part of it after an outage
 FILES_AT_ONCE = 100
@@ -51,10 +55,10 @@ def from_folder(spark: SparkSession, folder: str) -> DataFrame:
     )
 
 
-def from_kafka(spark: SparkSession, *, servers: str, topic: str) -> DataFrame:
-    """Messages of a topic from its beginning, or from where the checkpoint left off."""
-    await_topic(spark, Topic(servers=servers, name=topic))
-    options = {"kafka.bootstrap.servers": servers, "subscribe": topic, "startingOffsets": "earliest"}
+def from_kafka(spark: SparkSession, topic: Topic, *, checkpoint: str) -> DataFrame:
+    """Messages of a topic from its beginning, or from where the checkpoint left off, which may be gone by now."""
+    tell_gaps(topic, taken=committed_offsets(Path(checkpoint), topic=topic.name), ends=await_topic(spark, topic))
+    options = for_spark(topic.client) | {"subscribe": topic.name, "startingOffsets": "earliest"}
     options |= {"maxOffsetsPerTrigger": str(MOST_MESSAGES), "failOnDataLoss": "false"}
     messages = spark.readStream.format("kafka").options(**options).load()
     place = F.format_string("%010d %020d", "partition", "offset")
@@ -63,23 +67,35 @@ def from_kafka(spark: SparkSession, *, servers: str, topic: str) -> DataFrame:
     )
 
 
+def tell_gaps(topic: Topic, *, taken: Mapping[int, int], ends: Mapping[int, tuple[int, int]]) -> None:
+    """Warn of messages that Kafka removed before they were taken; the stream, unlike Spark by itself, is to go on.
+
+    `taken` has the next offset of each partition, and is empty before the first micro-batch. Raises `LandingError` for a
+    topic that ends before what was taken.
+    """
+    for partition in sorted(taken.keys() | ends.keys()) if taken else ():
+        (first, end), start = ends.get(partition, (0, 0)), taken.get(partition, 0)
+        if end < start:
+            raise made_anew(topic, partition, end, taken=start)
+        if first > start:
+            log.warning(
+                "topic %s, partition %d: Kafka removed the messages at offsets %d to %d before the stream took them",
+                *(topic.name, partition, start, first - 1),
+            )
+
+
 def owner_of(checkpoint: str) -> str:
     """Who the stream is, whichever process runs it; a folder is that of its host."""
     return f"stream {socket.gethostname()}{Path(checkpoint).absolute()}"
 
 
-def await_topic(spark: SparkSession, topic: Topic) -> None:
-    """Wait for a topic that the first message is about to make; Spark fails where there is none."""
+def await_topic(spark: SparkSession, topic: Topic) -> dict[int, tuple[int, int]]:
+    """The ends of a topic, once the first message has made it; Spark fails where there is none."""
     for _ in range(TOPIC_LOOKS):
-        if ends_of(spark, topic):
-            return
+        if ends := ends_of(spark, topic):
+            return ends
         time.sleep(1.0)
     raise LandingError(f"there is no topic {topic.name} at {topic.servers}; make it, or set TAILRACE_KAFKA_TOPIC")
-
-
-def run_id(checkpoint: str) -> int:
-    """A number for the run of micro-batches that a checkpoint counts: another checkpoint counts from 0 again."""
-    return int(json.loads((Path(checkpoint) / "metadata").read_text())["id"].replace("-", "")[:15], 16)
 
 
 def start(messages: DataFrame, definitions: Definitions, address: Address, *, checkpoint: str) -> StreamingQuery:
@@ -98,5 +114,7 @@ def start(messages: DataFrame, definitions: Definitions, address: Address, *, ch
 def take_events(events: DataFrame, number: int, *, views: list[FeatureView], address: Address, checkpoint: str) -> None:
     """Write what the events of a micro-batch say."""
     now = to_micros(datetime.now(UTC))
-    batch = MicroBatch(address=address, views=views, sequences={}, run=run_id(checkpoint), number=number, as_of=now)
+    batch = MicroBatch(
+        address=address, views=views, sequences={}, run=run_id(Path(checkpoint)), number=number, as_of=now
+    )
     write_micro_batch(events, batch, owner=owner_of(checkpoint), tasks=min(os.cpu_count() or 1, 4))

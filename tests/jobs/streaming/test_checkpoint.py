@@ -1,0 +1,81 @@
+"""What a checkpoint tells, from files as Spark writes them."""
+
+import json
+
+import pytest
+
+from jobs.bronze.batches import LandingError
+from jobs.bronze.topic import Topic
+from jobs.streaming.checkpoint import committed_offsets, run_id
+from jobs.streaming.run import tell_gaps
+
+TOPIC = Topic(servers="kafka:9092", name="events", properties={"sasl.jaas.config": "secret"})
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(number, source, *, committed=True, version="v1"):
+        for folder in ("offsets", "commits"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / "offsets" / str(number)).write_text(f'{version}\n{{"batchWatermarkMs":0}}\n{source}')
+        (tmp_path / "offsets" / f".{number}.crc").write_bytes(b"crc")
+        if committed:
+            (tmp_path / "commits" / str(number)).write_text('v1\n{"nextBatchWatermarkMs":0}')
+            (tmp_path / "commits" / f".{number}.crc").write_bytes(b"crc")
+        return tmp_path
+
+    return write
+
+
+def test_the_last_micro_batch_that_was_written_says_how_far_the_stream_came(write):
+    write(9, '{"events":{"0":5,"1":2}}')
+    write(10, '{"events":{"0":7,"1":2,"2":4}}')
+    checkpoint = write(11, '{"events":{"0":99,"1":99,"2":99}}', committed=False)
+
+    assert committed_offsets(checkpoint) == {0: 7, 1: 2, 2: 4}
+    assert committed_offsets(checkpoint, topic="events") == {0: 7, 1: 2, 2: 4}
+    assert committed_offsets(checkpoint, topic="events-2") == {}
+
+
+def test_nothing_is_committed_before_the_first_micro_batch_was_written(write, tmp_path):
+    assert committed_offsets(tmp_path) == {}
+    assert committed_offsets(write(0, '{"events":{"0":5}}', committed=False)) == {}
+
+
+@pytest.mark.parametrize("source", ['{"logOffset":3}', "-"])
+def test_a_stream_of_files_has_no_partitions(write, source):
+    assert committed_offsets(write(0, source)) == {}
+
+
+def test_a_checkpoint_that_spark_writes_otherwise_is_not_guessed_at(write):
+    with pytest.raises(LandingError, match="another version of Spark"):
+        committed_offsets(write(0, '{"0":{"events":{"0":5}}}', version="v2"))
+
+
+def test_another_checkpoint_is_another_run(tmp_path):
+    (tmp_path / "metadata").write_text(json.dumps({"id": "374360e9-7f67-44dd-b34b-a3b7d3c4fb5c"}))
+    assert run_id(tmp_path) == 0x374360E97F6744D
+
+
+def test_messages_that_were_removed_before_they_were_taken_are_told(caplog):
+    tell_gaps(TOPIC, taken={0: 5, 1: 2, 2: 0}, ends={0: (8, 9), 1: (0, 2), 2: (0, 0), 3: (4, 4)})
+
+    assert caplog.messages == [
+        "topic events, partition 0: Kafka removed the messages at offsets 5 to 7 before the stream took them",
+        "topic events, partition 3: Kafka removed the messages at offsets 0 to 3 before the stream took them",
+    ]
+
+
+def test_a_stream_that_has_taken_nothing_begins_with_what_the_topic_has(caplog):
+    tell_gaps(TOPIC, taken={}, ends={0: (8, 9)})
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("ends", [{0: (0, 4)}, {1: (0, 9)}])
+def test_a_topic_that_ends_before_what_was_taken_is_refused(ends):
+    with pytest.raises(LandingError, match=r"partition 0 ends at offset .*give the new topic another name"):
+        tell_gaps(TOPIC, taken={0: 5}, ends=ends)
+
+
+def test_a_topic_shows_no_secret():
+    assert "secret" not in repr(TOPIC)
