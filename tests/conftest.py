@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def spark() -> SparkSession:
-    session = open_session(read_settings(SPARK).spark)
+    session = open_session(read_settings(SPARK | {"TAILRACE_KAFKA": "any"}).spark)  # with what reads Kafka
     # Where sessions that are opened beside this one begin: a refresh opens one for each view.
     shared = session._jsparkSession.sharedState().conf()
     for key, value in INTERPRETED.items():

@@ -6,7 +6,7 @@ number, which Delta accepts once per table. The next load finishes a batch that 
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
 from functools import reduce
 
@@ -21,7 +21,7 @@ from jobs.bronze.judge import judge
 from jobs.bronze.landing import Listing, new_files
 from jobs.bronze.lines import read_lines
 from jobs.bronze.set_aside import SetAside, set_aside
-from jobs.bronze.topic import Topic, is_of_topic, new_parts, read_parts
+from jobs.bronze.topic import Topic, is_of_topic, new_parts, read_parts, what_is_left
 from lake import storage
 from lake.held import ROWS, Held, held
 from lake.session import small_frame
@@ -58,6 +58,7 @@ def run(
     last = last_claim(lake)
     cut_off = unfinished(lake, last)
     if cut_off:
+        cut_off = replace(cut_off, files=what_is_left(lake.spark, topic, cut_off.files))
         loaded += load_batch(lake, landing_folder, cut_off, topic=topic)
     listing = Listing.of(lake, landing_folder)
     files = list(new_parts(lake, topic, now=now)) if topic else []

@@ -33,9 +33,13 @@ class Topic:
     name: str
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def prefix(self) -> str:
+        return f"{PREFIX}{self.name}/"
+
     def file(self, partition: int) -> str:
         """What bronze calls a partition, whose offsets are its lines."""
-        return f"{PREFIX}{self.name}/{partition}"
+        return f"{self.prefix}{partition}"
 
     @property
     def client(self) -> dict[str, str]:
@@ -71,11 +75,33 @@ def new_parts(lake: Lake, topic: Topic, *, now: datetime) -> Iterator[LandedFile
         if end < start:
             raise made_anew(topic, partition, end, taken=start)
         if first > start:
-            why = f"Kafka removed the messages at offsets {start} to {first - 1} before they were taken"
-            yield part_of(topic, partition, start, first, now=now, refusal=why)
+            yield part_of(topic, partition, start, first, now=now, refusal=removed(start, first))
             start = first
         if end > start:
             yield part_of(topic, partition, start, end, now=now)
+
+
+def what_is_left(spark: SparkSession, topic: Topic | None, files: Sequence[LandedFile]) -> list[LandedFile]:
+    """Files that were claimed and not read, with parts of the topic divided into what Kafka removed since and the rest."""
+    if topic is None or not any(is_of_topic(file) for file in files):
+        return list(files)
+    ends, left = ends_of(spark, topic), []
+    for file in files:
+        if file.refusal or not file.file.startswith(topic.prefix):
+            left.append(file)
+            continue
+        partition, (start, end) = number_of(file), offsets_of(file.sha256)
+        first, reached = ends.get(partition, (0, 0))
+        # A topic that ends before them was made anew; that is told when its new messages are looked for.
+        begin = end if end > reached else min(max(start, first), end)
+        if begin > start:
+            left.append(part_of(topic, partition, start, begin, now=file.delivered_at, refusal=removed(start, begin)))
+        left.append(part_of(topic, partition, begin, end, now=file.delivered_at))
+    return left
+
+
+def removed(start: int, end: int) -> str:
+    return f"Kafka removed the messages at offsets {start} to {end - 1} before they were taken"
 
 
 def made_anew(topic: Topic, partition: int, end: int, *, taken: int) -> LandingError:
@@ -102,9 +128,7 @@ def ends_claimed(lake: Lake, topic: Topic) -> dict[str, int]:
     """By partition's file, the offset up to which loads have claimed."""
     if not lake.exists(bronze.FILES):
         return {}
-    rows = (
-        lake.read(bronze.FILES).where(F.col("file").startswith(topic.file(0)[:-1])).select("file", "sha256").collect()
-    )
+    rows = lake.read(bronze.FILES).where(F.col("file").startswith(topic.prefix)).select("file", "sha256").collect()
     ends: dict[str, int] = {}
     for row in rows:
         ends[row.file] = max(ends.get(row.file, 0), offsets_of(row.sha256)[1])
@@ -160,7 +184,7 @@ def is_of_topic(file: LandedFile) -> bool:
 
 def read_parts(spark: SparkSession, topic: Topic | None, parts: Sequence[LandedFile]) -> DataFrame:
     """The messages of claimed parts as `file, line, value, delivered_at`: offsets as lines, delivered when appended."""
-    if topic is None or any(not part.file.startswith(topic.file(0)[:-1]) for part in parts):
+    if topic is None or any(not part.file.startswith(topic.prefix) for part in parts):
         raise LandingError(
             f"{parts[0].file} was claimed by a load that did not finish; set TAILRACE_KAFKA as it was then"
         )
@@ -173,7 +197,7 @@ def read_parts(spark: SparkSession, topic: Topic | None, parts: Sequence[LandedF
             "endingOffsets": by_partition(topic, ((number, end) for number, (_, end) in offsets.items())),
         }
     )
-    file = F.concat(F.lit(topic.file(0)[:-1]), F.col("partition").cast("string"))
+    file = F.concat(F.lit(topic.prefix), F.col("partition").cast("string"))
     return (
         messages.load()
         .select(
