@@ -46,7 +46,8 @@ def follow(settings: Settings, *, checkpoint: str) -> None:
         raise CommandError("the stream reads a folder of this machine, or Kafka: set TAILRACE_KAFKA")
     else:
         messages = run.from_folder(home.spark, f"{settings.landing}/events")
-    query = run.start(messages, home.definitions, home.store, checkpoint=checkpoint)
+    name = topic.name if topic else None
+    query = run.start(messages, home.definitions, home.store, checkpoint=checkpoint, topic=name)
     aside.print(f"The stream follows {settings.stream.kafka or settings.landing}", highlight=False)
     try:
         query.awaitTermination()

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 from jobs.bronze.batches import LandingError
+from jobs.bronze.topic import made_anew
 
 VERSION = "v1"  # of Spark's files; below it are a line of Spark's own and one of the source
+NOTHING = "-"
 
 
 def run_id(checkpoint: Path) -> int:
@@ -19,18 +21,45 @@ def committed_offsets(checkpoint: Path, *, topic: str | None = None) -> dict[int
     Empty also where the stream followed a folder, or another topic than the one named. Raises `LandingError` for a
     checkpoint of another version of Spark.
     """
-    committed = [int(file.name) for file in (checkpoint / "commits").glob("*") if file.name.isdigit()]
-    if not committed:
+    last = last_committed(checkpoint)
+    if last is None:
         return {}
-    file = checkpoint / "offsets" / str(max(committed))
+    name, offsets = planned_offsets(checkpoint, last)
+    return offsets if topic in {None, name} else {}
+
+
+def last_committed(checkpoint: Path) -> int | None:
+    """The number of the micro-batch that was written last."""
+    numbers = [int(file.name) for file in (checkpoint / "commits").glob("*") if file.name.isdigit()]
+    return max(numbers, default=None)
+
+
+def planned_offsets(checkpoint: Path, number: int) -> tuple[str, dict[int, int]]:
+    """The topic of a micro-batch, and by partition the offset before which it ends; none of either for a folder."""
+    file = checkpoint / "offsets" / str(number)
     version, _, *sources = file.read_text().splitlines()
     if version != VERSION or len(sources) != 1:
         raise LandingError(
             f"{file} is not as Tailrace knows it; was the checkpoint written by another version of Spark?"
         )
-    try:
-        (name, offsets), *others = json.loads(sources[0]).items()
-        reached = {int(partition): int(offset) for partition, offset in offsets.items()}
-    except (AttributeError, ValueError):  # files are counted by one number
-        return {}
-    return {} if others or name != (topic or name) else reached
+    told = json.loads(sources[0]) if sources[0] != NOTHING else {}
+    for name, offsets in told.items():
+        if isinstance(offsets, dict):  # files are counted by one number
+            return name, {int(partition): int(offset) for partition, offset in offsets.items()}
+    return "", {}
+
+
+def refuse_steps_back(checkpoint: Path, number: int, *, topic: str) -> None:
+    """Raise `LandingError` where a micro-batch of the topic ends before the last one: the topic was made anew.
+
+    Spark goes on at the end that the new topic has by then. A micro-batch that is left of a topic which is followed no
+    more is let through: there is nothing in it, and the next one is of the other topic.
+    """
+    last = last_committed(checkpoint)
+    if last is None:
+        return
+    (before, reached), (name, planned) = planned_offsets(checkpoint, last), planned_offsets(checkpoint, number)
+    for partition, taken in reached.items():
+        end = planned.get(partition, 0)
+        if before == name == topic and end < taken:
+            raise made_anew(topic, partition, end, taken=taken)

@@ -19,14 +19,16 @@ from features.language import DefinitionError, Definitions, FeatureView
 from jobs.bronze.batches import LandingError
 from jobs.bronze.judge import judge
 from jobs.bronze.topic import Topic, ends_of, for_spark, made_anew
-from jobs.streaming.checkpoint import committed_offsets, run_id
+from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, run_id
 from jobs.streaming.micro_batch import MicroBatch, countable, write_micro_batch
+from lake.jvm import java_class
 from sinks.rows import Address
 
 log = logging.getLogger(__name__)
 
 MOST_MESSAGES = 20_000  # of one micro-batch: what came meanwhile, or a part of it after an outage
 FILES_AT_ONCE = 100
+SOURCE = "org.apache.spark.sql.kafka010"
 FAR = datetime(9000, 1, 1, tzinfo=UTC)
 TOPIC_LOOKS = 60  # a second apart
 
@@ -58,6 +60,7 @@ def from_folder(spark: SparkSession, folder: str) -> DataFrame:
 def from_kafka(spark: SparkSession, topic: Topic, *, checkpoint: str) -> DataFrame:
     """Messages of a topic from its beginning, or from where the checkpoint left off, which may be gone by now."""
     tell_gaps(topic, taken=committed_offsets(Path(checkpoint), topic=topic.name), ends=await_topic(spark, topic))
+    tell_losses(spark)
     options = for_spark(topic.client) | {"subscribe": topic.name, "startingOffsets": "earliest"}
     options |= {"maxOffsetsPerTrigger": str(MOST_MESSAGES), "failOnDataLoss": "false"}
     messages = spark.readStream.format("kafka").options(**options).load()
@@ -65,6 +68,12 @@ def from_kafka(spark: SparkSession, topic: Topic, *, checkpoint: str) -> DataFra
     return messages.where("value IS NOT NULL").select(
         F.col("value").cast("string").alias("value"), F.col("timestamp").alias("appended_at"), place.alias("place")
     )
+
+
+def tell_losses(spark: SparkSession) -> None:
+    """Have Spark's own warnings of messages that are gone appear, whatever else of it is quiet."""
+    level = java_class(spark, "org.apache.logging.log4j.Level").WARN
+    java_class(spark, "org.apache.logging.log4j.core.config.Configurator").setLevel(SOURCE, level)
 
 
 def tell_gaps(topic: Topic, *, taken: Mapping[int, int], ends: Mapping[int, tuple[int, int]]) -> None:
@@ -76,7 +85,7 @@ def tell_gaps(topic: Topic, *, taken: Mapping[int, int], ends: Mapping[int, tupl
     for partition in sorted(taken.keys() | ends.keys()) if taken else ():
         (first, end), start = ends.get(partition, (0, 0)), taken.get(partition, 0)
         if end < start:
-            raise made_anew(topic, partition, end, taken=start)
+            raise made_anew(topic.name, partition, end, taken=start)
         if first > start:
             log.warning(
                 "topic %s, partition %d: Kafka removed the messages at offsets %d to %d before the stream took them",
@@ -98,23 +107,33 @@ def await_topic(spark: SparkSession, topic: Topic) -> dict[int, tuple[int, int]]
     raise LandingError(f"there is no topic {topic.name} at {topic.servers}; make it, or set TAILRACE_KAFKA_TOPIC")
 
 
-def start(messages: DataFrame, definitions: Definitions, address: Address, *, checkpoint: str) -> StreamingQuery:
-    """Start the stream; it goes on where the checkpoint, a local folder, left off.
+def start(
+    messages: DataFrame, definitions: Definitions, address: Address, *, checkpoint: str, topic: str | None = None
+) -> StreamingQuery:
+    """Start the stream; it goes on where the checkpoint, a local folder, left off. `topic` is the one it follows, if any.
 
     Messages are judged within the stream's own plan, which is made once and not with each micro-batch. What cannot be used
     is bronze's to quarantine.
     """
     # How far an event may be ahead of its append is for `countable` to say; the clock of the start would soon be wrong.
     events = countable(judge(messages, landing.EVENTS, now=FAR))
-    take = partial(take_events, views=views_of(definitions), address=address, checkpoint=checkpoint)
+    take = partial(take_events, views=views_of(definitions), address=address, checkpoint=checkpoint, topic=topic)
     writer = events.writeStream.foreachBatch(take).queryName("tailrace")
     return writer.option("checkpointLocation", checkpoint).start()
 
 
-def take_events(events: DataFrame, number: int, *, views: list[FeatureView], address: Address, checkpoint: str) -> None:
+def take_events(
+    events: DataFrame,
+    number: int,
+    *,
+    views: list[FeatureView],
+    address: Address,
+    checkpoint: str,
+    topic: str | None,
+) -> None:
     """Write what the events of a micro-batch say."""
-    now = to_micros(datetime.now(UTC))
-    batch = MicroBatch(
-        address=address, views=views, sequences={}, run=run_id(Path(checkpoint)), number=number, as_of=now
-    )
+    folder, now = Path(checkpoint), to_micros(datetime.now(UTC))
+    if topic:
+        refuse_steps_back(folder, number, topic=topic)
+    batch = MicroBatch(address=address, views=views, sequences={}, run=run_id(folder), number=number, as_of=now)
     write_micro_batch(events, batch, owner=owner_of(checkpoint), tasks=min(os.cpu_count() or 1, 4))

@@ -6,7 +6,7 @@ import pytest
 
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import Topic
-from jobs.streaming.checkpoint import committed_offsets, run_id
+from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, run_id
 from jobs.streaming.run import tell_gaps
 
 TOPIC = Topic(servers="kafka:9092", name="events", properties={"sasl.jaas.config": "secret"})
@@ -40,6 +40,27 @@ def test_the_last_micro_batch_that_was_written_says_how_far_the_stream_came(writ
 def test_nothing_is_committed_before_the_first_micro_batch_was_written(write, tmp_path):
     assert committed_offsets(tmp_path) == {}
     assert committed_offsets(write(0, '{"events":{"0":5}}', committed=False)) == {}
+
+
+@pytest.mark.parametrize("later", ['{"events":{"0":4,"1":9}}', '{"events":{"1":9}}'])
+def test_a_micro_batch_that_ends_before_the_last_one_is_refused_while_its_topic_is_followed(write, later):
+    write(0, '{"events":{"0":5,"1":2}}')
+    checkpoint = write(1, later, committed=False)
+    with pytest.raises(LandingError, match=r"partition 0 ends at offset ., and 5 were taken of it: it was made anew"):
+        refuse_steps_back(checkpoint, 1, topic="events")
+    refuse_steps_back(checkpoint, 1, topic="events-2")
+
+
+@pytest.mark.parametrize("later", ['{"events":{"0":5,"1":0}}', '{"events-2":{"0":0}}'])
+def test_a_micro_batch_that_goes_on_or_begins_another_topic_is_taken(write, later):
+    write(0, '{"events":{"0":5}}')
+    checkpoint = write(1, later, committed=False)
+    for topic in ("events", "events-2"):
+        refuse_steps_back(checkpoint, 1, topic=topic)
+
+
+def test_the_first_micro_batch_follows_none(write):
+    refuse_steps_back(write(0, '{"events":{"0":5}}', committed=False), 0, topic="events")
 
 
 @pytest.mark.parametrize("source", ['{"logOffset":3}', "-"])
