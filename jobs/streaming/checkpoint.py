@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import made_anew
@@ -36,17 +37,27 @@ def last_committed(checkpoint: Path) -> int | None:
 
 def planned_offsets(checkpoint: Path, number: int) -> tuple[str, dict[int, int]]:
     """The topic of a micro-batch, and by partition the offset before which it ends; none of either for a folder."""
-    file = checkpoint / "offsets" / str(number)
+    for name, offsets in planned(checkpoint, number).items():
+        if isinstance(offsets, dict):  # files are counted by one number
+            return name, {int(partition): int(offset) for partition, offset in offsets.items()}
+    return "", {}
+
+
+def planned(checkpoint: Path, number: int) -> dict[str, Any]:
+    """Where a micro-batch ends, in the words of Spark's source; empty where it has nothing of it."""
+    file = plan_of(checkpoint, number)
     version, _, *sources = file.read_text().splitlines()
     if version != VERSION or len(sources) != 1:
         raise LandingError(
             f"{file} is not as Tailrace knows it; was the checkpoint written by another version of Spark?"
         )
-    told = json.loads(sources[0]) if sources[0] != NOTHING else {}
-    for name, offsets in told.items():
-        if isinstance(offsets, dict):  # files are counted by one number
-            return name, {int(partition): int(offset) for partition, offset in offsets.items()}
-    return "", {}
+    told: dict[str, Any] = {} if sources[0] == NOTHING else json.loads(sources[0])
+    return told
+
+
+def plan_of(checkpoint: Path, number: int) -> Path:
+    """The file that tells of a micro-batch, written before it begins."""
+    return checkpoint / "offsets" / str(number)
 
 
 def refuse_steps_back(checkpoint: Path, number: int, *, topic: str) -> None:

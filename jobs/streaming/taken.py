@@ -4,17 +4,17 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.bronze.topic import Topic
-from jobs.streaming.run import run_id
+from jobs.streaming.checkpoint import last_committed, plan_of, planned, planned_offsets, run_id
 from lake.session import small_frame
 
 ALL_LINES = 2**62
+LOG_ENTRY = "logOffset"  # of the log in which Spark's source of a folder keeps its files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,22 +38,17 @@ class Taken:
 
 def taken(checkpoint: Path, *, folder: str) -> Taken:
     """What a stream has taken of a topic, or of the files of a folder; nothing before its first complete micro-batch."""
-    commits = [int(one.name) for one in (checkpoint / "commits").glob("*") if one.name.isdecimal()]
-    if not commits:
+    batch = last_committed(checkpoint)
+    if batch is None:
         return Taken()
-    batch = max(commits)
-    begun = checkpoint / "offsets" / str(batch)  # written before the micro-batch
-    *_, told = begun.read_text().splitlines()
-    offsets: dict[str, Any] = json.loads(told)
-    if "logOffset" in offsets:
-        ends = dict.fromkeys(files_taken(checkpoint, folder, until=offsets["logOffset"]), ALL_LINES)
+    topic, offsets = planned_offsets(checkpoint, batch)
+    if topic:
+        ends = {Topic(servers="", name=topic).file(partition): offset for partition, offset in offsets.items()}
     else:
-        ends = {
-            Topic(servers="", name=topic).file(int(partition)): end
-            for topic, partitions in offsets.items()
-            for partition, end in partitions.items()
-        }
-    return Taken(run=run_id(str(checkpoint)), batch=batch, at=begun.stat().st_mtime_ns // 1_000, ends=ends)
+        entry = planned(checkpoint, batch).get(LOG_ENTRY, -1)
+        ends = dict.fromkeys(files_taken(checkpoint, folder, until=entry), ALL_LINES)
+    at = plan_of(checkpoint, batch).stat().st_mtime_ns // 1_000
+    return Taken(run=run_id(checkpoint), batch=batch, at=at, ends=ends)
 
 
 def files_taken(checkpoint: Path, folder: str, *, until: int) -> Iterator[str]:
