@@ -32,8 +32,8 @@ setup: ## make .venv and .tools ready; quick when they are. PYTHON=python3.12 pi
 demo: setup ## show it all at work. GIT=path takes a repository's history, EVENTS=path a file of events, TAILRACE_HOME=path keeps the state there
 	@.venv/bin/tailrace demo $${GIT:+--git "$$GIT"} $${EVENTS:+--events "$$EVENTS"}
 
-up: setup $(ARCHIVE) ## start Airflow, the store and the reader in the background. TAILRACE_HOME=path keeps the state there
-	@.venv/bin/tailrace up
+up: setup $(ARCHIVE) ## start Airflow, the store and the reader in the background. STREAMING=1 starts the stream too, TAILRACE_HOME=path keeps the state there
+	@.venv/bin/tailrace up $(if $(filter-out 0,$(STREAMING)),--streaming)
 
 down: setup ## stop them, once running tasks have ended
 	@.venv/bin/tailrace down

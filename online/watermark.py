@@ -9,9 +9,7 @@ from online.wire import StoreClient, StoreError
 
 # The last who took the lease is this stream, and has ended; a micro-batch that begins meanwhile, or has ended later than
 # `to`, makes the request one that changes nothing.
-STANDS = (
-    "#lane = :lane AND begins_with(#lease_owner, :owner) AND #closed = #sequence AND #open = :false AND #watermark < :to"
-)
+STANDS = "#lane = :lane AND begins_with(#lease_owner, :owner) AND #closed = #sequence AND #open = :false AND #watermark < :to"
 NAMES = ("lane", "lease_owner", "closed", "sequence", "open", "watermark")
 
 

@@ -51,12 +51,14 @@ class StreamSettings:
     """Where the stream's events are: servers of Kafka and a topic, or the landing feed where `kafka` is None.
 
     `properties` is the file of Kafka's client properties, which may hold secrets: it is read by who asks Kafka.
+    `wanted` is whether `tailrace up` starts the stream too, and Airflow keeps it running.
     `broker_port` and `broker_jars` are of the broker that runs on this machine for tests and local use.
     """
 
     kafka: str | None
     topic: str
     properties: Path | None
+    wanted: bool
     broker_port: int
     broker_jars: Path
 

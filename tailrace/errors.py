@@ -6,6 +6,8 @@ from jobs.backfill import BackfillError
 from jobs.bronze.batches import LandingError
 from jobs.gold.refresh import ConcurrentRefreshError
 from jobs.gold.transform import TransformError
+from jobs.streaming.alone import RunsAlready
+from jobs.streaming.follow import StreamFailed
 from lake.gate import GateFailed
 from lake.tables import LakeError
 from lake.validation import ExpectationError
@@ -57,9 +59,11 @@ TOLD = (
     PushError,
     PushFirst,
     PushUnderWay,
+    RunsAlready,
     ServingError,
     SettingsError,
     StoreAhead,
     StoreError,
+    StreamFailed,
     TransformError,
 )

@@ -3,12 +3,15 @@
 import os
 import sys
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from settings import Settings, read_settings
 from tailrace.local import airflow, stack
+from tailrace.local.service import HEALTHY, STOPPED, run_folder
+from tailrace.local.streaming import known
 from tailrace.output import AsJson, progress, show
 from tailrace.report import plain_table
 
@@ -16,11 +19,16 @@ app = typer.Typer()
 
 
 @app.command()
-def up(as_json: AsJson = False) -> None:
+def up(
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="The stream too, and a broker unless TAILRACE_KAFKA names one.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Start the store, the reader and Airflow in the background, unless they run."""
     settings = read_settings()
     with progress("up") as told:
-        found = stack.up(settings, told)
+        found = stack.up(settings, told, with_stream=streaming)
     show(shown(settings, found), table(found), *welcome(settings, found), as_json=as_json)
 
 
@@ -39,7 +47,7 @@ def status(as_json: AsJson = False) -> None:
     found = stack.status(settings)
     states = {one.state for one in found.values()}
     show(shown(settings, found), table(found), *welcome(settings, found), as_json=as_json)
-    if states not in ({stack.HEALTHY}, {stack.STOPPED}):
+    if states not in ({HEALTHY}, {STOPPED}):
         raise typer.Exit(1)
 
 
@@ -48,7 +56,9 @@ def status(as_json: AsJson = False) -> None:
 )
 def airflow_command(context: typer.Context) -> None:
     """Airflow's own command line, with the settings of the Airflow that `up` starts, such as `airflow dags list`."""
-    os.execve(sys.executable, (sys.executable, "-m", "airflow", *context.args), airflow.environment(read_settings()))
+    os.execve(
+        sys.executable, (sys.executable, "-m", "airflow", *context.args), airflow.environment(known(read_settings()))
+    )
 
 
 def shown(settings: Settings, found: dict[str, stack.Found]) -> dict[str, object]:
@@ -62,9 +72,12 @@ def table(found: dict[str, stack.Found]) -> Table:
 
 
 def welcome(settings: Settings, found: dict[str, stack.Found]) -> list[str]:
-    if {one.state for one in found.values()} == {stack.STOPPED}:
+    if {one.state for one in found.values()} == {STOPPED}:
         return ["Nothing runs; `make up` starts it."]
+    stream = known(settings).stream
+    topic = [f"The stream follows the topic {stream.topic} at TAILRACE_KAFKA={stream.kafka}."] if stream.wanted else []
     return [
         f"Log in to Airflow as {airflow.USER} with the password {airflow.password(settings)}.",
-        f"Logs: {stack.folder(settings)}",
+        *topic,
+        f"Logs: {run_folder(settings)}",
     ]

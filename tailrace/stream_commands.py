@@ -1,14 +1,13 @@
 """`tailrace stream`: the streaming lane, and a broker for local use."""
 
-import fcntl
+import logging
 import os
-from dataclasses import replace
+from typing import Annotated
 
 import typer
 
-from settings import Settings, read_settings
-from tailrace.errors import CommandError
-from tailrace.output import aside
+from settings import read_settings
+from tailrace.output import AsJson, aside, show
 
 app = typer.Typer(no_args_is_help=True, help="The streaming lane.")
 
@@ -21,38 +20,47 @@ def stream() -> None:
 @app.command("run")
 def run_stream() -> None:
     """Keep the views of the lane stream up to date until stopped; it goes on where it was killed."""
+    from jobs.streaming.alone import alone
+    from tailrace.stream_process import follow
+
+    logging.basicConfig(format="%(asctime)s %(message)s")
     settings = read_settings()
-    folder = settings.home / "stream"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CommandError(f"the stream of {settings.home} runs already") from None
-        follow(settings, checkpoint=str(folder / "checkpoint"))
+    with alone(settings.home):
+        follow(settings)
 
 
-def follow(settings: Settings, *, checkpoint: str) -> None:
-    from jobs.bronze.topic import topic_of
-    from jobs.streaming import run
-    from tailrace.refresh import Home
+@app.command("start")
+def start_stream(as_json: AsJson = False) -> None:
+    """Have the stream run in the background, unless it does."""
+    from tailrace.local.keep_stream import keep_running
 
-    # Tasks of a micro-batch are short: each one more costs more than it does.
-    home = Home(replace(settings, spark=replace(settings.spark, shuffle_partitions=2)))
-    topic = topic_of(settings.stream)
-    if topic:
-        messages = run.from_kafka(home.spark, topic, checkpoint=checkpoint)
-    elif "://" in settings.landing:
-        raise CommandError("the stream reads a folder of this machine, or Kafka: set TAILRACE_KAFKA")
-    else:
-        messages = run.from_folder(home.spark, f"{settings.landing}/events")
-    name = topic.name if topic else None
-    query = run.start(messages, home.definitions, home.store, checkpoint=checkpoint, topic=name)
-    aside.print(f"The stream follows {settings.stream.kafka or settings.landing}", highlight=False)
-    try:
-        query.awaitTermination()
-    finally:
-        query.stop()
+    told = keep_running(read_settings())
+    show({"told": told}, told, as_json=as_json)
+
+
+@app.command("stop")
+def stop_stream(as_json: AsJson = False) -> None:
+    """Stop a stream that runs in the background."""
+    from tailrace.local.keep_stream import stop_running
+
+    stopped = stop_running(read_settings())
+    show({"stopped": stopped}, "stopped" if stopped else "was not running", as_json=as_json)
+
+
+@app.command()
+def status(
+    grace: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Do not judge a stream that began less than this ago.")
+    ] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far the stream is; fails where it does not run, or lags behind the freshness that is wanted."""
+    from tailrace.stream_status import look_at, table, words
+
+    found = look_at(read_settings(), grace=grace)
+    show(found, *words(found), table(found), as_json=as_json)
+    if found["why"]:
+        raise typer.Exit(1)
 
 
 @app.command()

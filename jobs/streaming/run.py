@@ -22,6 +22,9 @@ from jobs.bronze.topic import Topic, ends_of, for_spark, made_anew
 from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, run_id
 from jobs.streaming.micro_batch import MicroBatch, countable, write_micro_batch
 from lake.jvm import java_class
+from online.watermark import move_watermark
+from online.wire import StoreClient
+from sinks.lease import with_client
 from sinks.rows import Address
 
 log = logging.getLogger(__name__)
@@ -137,3 +140,13 @@ def take_events(
         refuse_steps_back(folder, number, topic=topic)
     batch = MicroBatch(address=address, views=views, sequences={}, run=run_id(folder), number=number, as_of=now)
     write_micro_batch(events, batch, owner=owner_of(checkpoint), tasks=min(os.cpu_count() or 1, 4))
+
+
+def move_watermarks(definitions: Definitions, address: Address, *, checkpoint: str, to: float) -> None:
+    """Have the views hold for a moment, in seconds since 1970, by which all that was appended is in them."""
+
+    async def move(client: StoreClient) -> None:
+        for view in definitions.stream_views:
+            await move_watermark(client, view, owner=owner_of(checkpoint), to=round(to * 1e6))
+
+    with_client(address, move)

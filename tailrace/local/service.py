@@ -1,11 +1,12 @@
 """One process that goes on in the background: started, found again, and stopped with all that it started."""
 
+import fcntl
 import json
 import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from settings import Settings
 
 # Two processes of one id never began so close together.
 SAME_SECONDS = 1.0
+
+STOPPED, STARTING, HEALTHY, UNHEALTHY = "stopped", "starting", "healthy", "unhealthy"
 
 
 class LocalError(Exception):
@@ -46,11 +49,36 @@ class Service:
 
 def places_of(settings: Settings) -> dict[str, str]:
     """The variables by which another process works on the same home, wherever it was started."""
-    return {
+    places = {
         "TAILRACE_HOME": str(settings.home),
         "TAILRACE_LANDING": settings.landing,
         "TAILRACE_LAKE": settings.lake,
     }
+    stream = settings.stream
+    if stream.wanted:
+        places |= {
+            "TAILRACE_STREAMING": "1",
+            "TAILRACE_KAFKA_TOPIC": stream.topic,
+            "TAILRACE_KAFKA": stream.kafka or "",
+        }
+    return places
+
+
+def run_folder(settings: Settings) -> Path:
+    """Where logs are, and the records by which the processes are found again."""
+    return settings.home / "run"
+
+
+@contextmanager
+def alone(settings: Settings, *, wait: bool = True) -> Iterator[None]:
+    """Let a second who starts or stops services of the same home wait for the first, or else raise `LocalError`."""
+    run_folder(settings).mkdir(parents=True, exist_ok=True)
+    with (run_folder(settings) / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LocalError(f"services of {settings.home} are being started or stopped; try again") from None
+        yield
 
 
 # What answers this machine alone needs no certificate, and is asked without one.

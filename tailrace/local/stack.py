@@ -1,21 +1,33 @@
-"""Start, look at and stop everything of one home: store, reader, Airflow."""
+"""Start, look at and stop everything of one home: store, broker and stream where they are wanted, reader, Airflow."""
 
-import fcntl
 import os
 import socket
 import sys
 import time
 import urllib.error
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from online import embedded
 from online.embedded import DIRECT, HOST
 from settings import Settings
-from tailrace.local import airflow
-from tailrace.local.service import PLAIN_HTTP, LocalError, Service, find, last_lines, places_of, start, stop
+from tailrace.local import airflow, streaming
+from tailrace.local.service import (
+    HEALTHY,
+    PLAIN_HTTP,
+    STARTING,
+    STOPPED,
+    UNHEALTHY,
+    LocalError,
+    Service,
+    alone,
+    find,
+    last_lines,
+    places_of,
+    run_folder,
+    start,
+    stop,
+)
 
 READER = "reader"
 STORE = "store"
@@ -24,9 +36,7 @@ START_SECONDS = 180.0
 LOOK_SECONDS = 0.3
 
 # A reader that ends tells at once of a definition that cannot be used; a scheduler that finds no API fails its first tasks.
-WAITED_FOR = {READER, airflow.API_SERVER}
-
-STOPPED, STARTING, HEALTHY, UNHEALTHY = "stopped", "starting", "healthy", "unhealthy"
+WAITED_FOR = {streaming.BROKER, READER, airflow.API_SERVER}
 
 Told = Callable[[str], None]
 
@@ -41,21 +51,32 @@ class Found:
     log: str | None
 
 
-def up(settings: Settings, told: Told) -> dict[str, Found]:
-    """Start what does not run, in order, and wait until all is healthy.
+def up(settings: Settings, told: Told, *, with_stream: bool = False) -> dict[str, Found]:
+    """Start what does not run, in order, and wait until all is healthy; a stream that is asked for once stays until `down`.
 
     Raises `LocalError` where a port is taken or a service ends or does not get healthy; what was started is stopped then.
     """
     with alone(settings):
-        missing = [service for service in services(settings) if find(service) is None]
-        refuse_taken_ports(settings, missing)
+        new_stream = (with_stream or settings.stream.wanted) and streaming.turn_on(settings)
+        settings = streaming.known(settings)
+        missing: list[Service] = []
         try:
+            refuse_taken_ports(settings, not_running(settings))
+            if new_stream:  # an Airflow that runs knows nothing of it
+                stop_all(airflow.services(settings, run_folder(settings)), told)
+            missing = not_running(settings)
             bring_up(settings, missing, told)
         except BaseException:
             for service in reversed(missing):
                 stop(service)
+            if new_stream:
+                streaming.turn_off(settings)
             raise
     return status(settings)
+
+
+def not_running(settings: Settings) -> list[Service]:
+    return [service for service in services(settings) if find(service) is None]
 
 
 def bring_up(settings: Settings, missing: list[Service], told: Told) -> None:
@@ -77,20 +98,29 @@ def bring_up(settings: Settings, missing: list[Service], told: Told) -> None:
 def down(settings: Settings, told: Told) -> list[str]:
     """Stop all of it, the scheduler first and once its running tasks have ended; the names of what ran."""
     with alone(settings):
-        stopped = []
-        for service in reversed(services(settings)):
-            drains = service.name == airflow.SCHEDULER
-            told(f"{service.name}, which waits for its running tasks" if drains else service.name)
-            if stop(service):
-                stopped.append(service.name)
+        settings = streaming.known(settings)
+        stopped = stop_all(services(settings), told)
+        streaming.turn_off(settings)
         told(STORE)
         if settings.store.url is None and embedded.stop(settings):
             stopped.append(STORE)
     return stopped
 
 
+def stop_all(running: list[Service], told: Told) -> list[str]:
+    """Stop services, the last first; the names of those that ran."""
+    stopped = []
+    for service in reversed(running):
+        drains = service.name == airflow.SCHEDULER
+        told(f"{service.name}, which waits for its running tasks" if drains else service.name)
+        if stop(service):
+            stopped.append(service.name)
+    return stopped
+
+
 def status(settings: Settings) -> dict[str, Found]:
     """How each service is, in the order in which they start."""
+    settings = streaming.known(settings)
     health = airflow.health(settings)
     found = {STORE: store_status(settings)}
     for service in services(settings):
@@ -110,25 +140,27 @@ def services(settings: Settings) -> list[Service]:
         name=READER,
         command=(sys.executable, "-m", "serving", "--port", str(port), "--workers", str(workers), "--local"),
         environment=os.environ | places_of(settings) | PLAIN_HTTP,
-        folder=folder(settings),
+        folder=run_folder(settings),
         stop_seconds=STOP_SECONDS,
     )
-    return [reader, *airflow.services(settings, folder(settings))]
-
-
-def folder(settings: Settings) -> Path:
-    """Where logs are, and the records by which the processes are found again."""
-    return settings.home / "run"
+    return [*streaming.services(settings), reader, *airflow.services(settings, run_folder(settings))]
 
 
 def addresses(settings: Settings) -> dict[str, str]:
-    return {READER: f"http://{HOST}:{settings.local.reader_port}", airflow.API_SERVER: airflow.url(settings)}
+    """By service."""
+    return {
+        streaming.BROKER: f"{HOST}:{settings.stream.broker_port}",
+        READER: f"http://{HOST}:{settings.local.reader_port}",
+        airflow.API_SERVER: airflow.url(settings),
+    }
 
 
 def state_of(settings: Settings, name: str, health: dict[str, str]) -> str:
     """The state of a service whose process runs."""
     if name == READER:
         return HEALTHY if answers(f"{addresses(settings)[READER]}/health") else STARTING
+    if name in {streaming.BROKER, streaming.STREAM}:
+        return streaming.state_of(settings, name)
     told = health.get(name, "unknown")
     return told if told in {HEALTHY, UNHEALTHY} else STARTING
 
@@ -169,14 +201,17 @@ def wait_for(settings: Settings, name: str) -> None:
 
 
 def refuse_taken_ports(settings: Settings, missing: list[Service]) -> None:
-    ports = {
-        READER: ("TAILRACE_READER_PORT", settings.local.reader_port),
-        airflow.API_SERVER: ("TAILRACE_AIRFLOW_PORT", settings.local.airflow_port),
-    }
-    for service in missing:
-        if service.name in ports and is_taken(ports[service.name][1]):
-            setting, port = ports[service.name]
-            raise LocalError(f"port {port} is taken by another program; set {setting} to a free one for {service.name}")
+    broker_port = settings.stream.broker_port
+    ports = (
+        (streaming.BROKER, "TAILRACE_KAFKA_PORT", broker_port),
+        (streaming.BROKER, "TAILRACE_KAFKA_PORT", broker_port + 1),  # its controller's
+        (READER, "TAILRACE_READER_PORT", settings.local.reader_port),
+        (airflow.API_SERVER, "TAILRACE_AIRFLOW_PORT", settings.local.airflow_port),
+    )
+    names = {service.name for service in missing}
+    for name, setting, port in ports:
+        if name in names and is_taken(port):
+            raise LocalError(f"port {port} is taken by another program; set {setting} to a free one for {name}")
 
 
 def is_taken(port: int) -> bool:
@@ -187,12 +222,3 @@ def is_taken(port: int) -> bool:
         except OSError:
             return True
     return False
-
-
-@contextmanager
-def alone(settings: Settings) -> Iterator[None]:
-    """Let a second `up` or `down` of the same home wait for the first."""
-    folder(settings).mkdir(parents=True, exist_ok=True)
-    with (folder(settings) / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

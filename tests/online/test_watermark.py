@@ -15,9 +15,7 @@ async def micro_batch(client, *, watermark, lane=STREAM, owner=US, ends=True):
     taken = await take_lease(client, "visits", owner=f"{owner} visits", seconds=50, lane=lane, keep_cursor=False)
     assert taken is not None
     if ends:
-        await close_push(
-            client, "visits", sequence=taken.sequence, cursor=None, watermark=watermark, features=FEATURES
-        )
+        await close_push(client, "visits", sequence=taken.sequence, cursor=None, watermark=watermark, features=FEATURES)
     return taken.sequence
 
 
@@ -57,9 +55,7 @@ def test_a_running_micro_batch_is_left_alone_and_ends_as_if_nothing_had_been_ask
     assert store.run(during) == ((False, 100), 300)
 
 
-@pytest.mark.parametrize(
-    ("lane", "owner"), [(BATCH, US), (STREAM, "stream host/another"), (STREAM, f"{US}b")], ids=str
-)
+@pytest.mark.parametrize(("lane", "owner"), [(BATCH, US), (STREAM, "stream host/another"), (STREAM, f"{US}b")], ids=str)
 def test_what_another_wrote_last_is_not_this_streams_to_vouch_for(store, lane, owner):
     async def of_another(client):
         await micro_batch(client, watermark=100, lane=lane, owner=owner)

@@ -12,7 +12,7 @@ import pytest
 
 from online import embedded
 from tailrace.local import airflow, stack
-from tailrace.local.service import LocalError, Service, find, start, stop
+from tailrace.local.service import STOPPED, LocalError, Service, find, start, stop
 
 # Tells that it runs, starts a child, and ends when it is told to.
 OBEDIENT = "import signal, subprocess, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); print('runs', flush=True); subprocess.run(['sleep', '60'])"
@@ -150,7 +150,7 @@ def test_a_service_that_ends_is_told_with_its_log_and_what_was_started_is_stoppe
 
     with pytest.raises(LocalError, match="NoSuchThing"):
         stack.up(settings, lambda _: None)
-    assert [name for name, one in stack.status(settings).items() if one.state != stack.STOPPED] == [stack.STORE]
+    assert [name for name, one in stack.status(settings).items() if one.state != STOPPED] == [stack.STORE]
     assert not airflow.folder(settings).exists()
 
 

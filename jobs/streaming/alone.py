@@ -1,0 +1,49 @@
+"""One stream of a home at a time: whoever follows holds its lock, which ends with the process, however that ends."""
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+LOOKS, LOOK_SECONDS = 10, 0.1  # who asks whether a stream runs holds the lock for a moment
+
+
+class RunsAlready(Exception):
+    """Another process follows; the message names the home."""
+
+
+def lock_of(home: Path) -> Path:
+    return home / "stream" / "lock"
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """Be the one stream of the home; raises `RunsAlready` where another is."""
+    lock_of(home).parent.mkdir(parents=True, exist_ok=True)
+    with lock_of(home).open("w") as lock:
+        for _ in range(LOOKS):
+            if is_free(lock, fcntl.LOCK_EX):
+                break
+            time.sleep(LOOK_SECONDS)
+        else:
+            raise RunsAlready(f"the stream of {home} runs already")
+        yield
+
+
+def runs(home: Path) -> bool:
+    """Whether a stream of the home runs, in the background or not."""
+    try:
+        with lock_of(home).open() as lock:
+            return not is_free(lock, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
+def is_free(lock: TextIO, how: int) -> bool:
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,121 @@
+"""Follow a source for good: the query begins again after what passes, and the process tells how far it is."""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import StreamingQueryException
+from pyspark.sql.streaming.query import StreamingQuery
+
+from features.language import DefinitionError
+from jobs.bronze.batches import LandingError
+from jobs.streaming import progress
+from online.codec import CodecError
+from online.embedded import EmbeddedStoreError
+from online.lanes import OtherLane
+from online.wire import StoreError
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.2
+TELL_SECONDS = 1.0
+MOVE_SECONDS = 3.0
+FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
+
+# What may pass: the store or Kafka is away, or somebody holds a lease. A JVM that has died is not among them.
+PASSING = (StreamingQueryException, Py4JJavaError, StoreError, EmbeddedStoreError)
+# What another try meets again; Spark tells errors of Python only by their names, in its text.
+LASTING = frozenset(error.__name__ for error in (CodecError, DefinitionError, LandingError, OtherLane))
+LOST = re.compile(r"KAFKA_DATA_LOSS|failOnDataLoss")  # the topic was made anew, or has lost what was not taken yet
+RAISED = re.compile(r"^(?:: )?(?:[a-z_]\w*\.)+([A-Z]\w+): (.+)$", re.MULTILINE)
+TERMINATED = re.compile(r"^\[STREAM_FAILED\].*? terminated with exception: ")
+
+
+class StreamFailed(Exception):
+    """The stream met what does not pass by itself; the message says what."""
+
+
+class Pulse:
+    """Looks at the query, tells how far it is, and has watermarks move while nothing comes."""
+
+    def __init__(self, home: Path, *, move: Callable[[float], None]) -> None:
+        self._home = home
+        self._move = move
+        self._told = self._moved = 0.0
+        self.heartbeat = progress.first_heartbeat(progress.read(home), now=time.time())
+        progress.write(home, self.heartbeat)
+
+    def watch(self, query: StreamingQuery) -> None:
+        """Look until the query ends; raises what ended it."""
+        while not query.awaitTermination(LOOK_SECONDS):  # type: ignore[arg-type]  # seconds, and parts of them
+            self.look(query)
+            self.tell()
+
+    def look(self, query: StreamingQuery) -> None:
+        now, status, last = time.time(), query.status, query.lastProgress
+        told = None if last is None else json.loads(last.json)
+        self.heartbeat = progress.look(self.heartbeat, told, status, now=now)
+        if progress.is_waiting(status) and time.monotonic() - self._moved >= MOVE_SECONDS:
+            self.move(now)
+            self._moved = time.monotonic()
+
+    def move(self, now: float) -> None:
+        try:
+            self._move(now)
+            self.heartbeat = self.heartbeat.well()
+        except (StoreError, EmbeddedStoreError) as error:
+            self.fail(str(error))
+
+    def fail(self, why: str) -> None:
+        if why != self.heartbeat.error:
+            log.warning("the stream: %s", why)
+        self.heartbeat = self.heartbeat.failing(why, now=time.time())
+
+    def tell(self) -> None:
+        if time.monotonic() - self._told >= TELL_SECONDS:
+            progress.write(self._home, self.heartbeat)
+            self._told = time.monotonic()
+
+    def rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.tell()
+            time.sleep(LOOK_SECONDS)
+
+
+def follow(begin: Callable[[], StreamingQuery], pulse: Pulse) -> None:
+    """Have a query run until it is stopped; raises `StreamFailed` where beginning again is no use."""
+    delay = FIRST_DELAY
+    while True:
+        try:
+            watch(begin(), pulse)
+            return
+        except PASSING as error:
+            why = passing_cause(error)
+            if pulse.heartbeat.failing_since is None:
+                delay = FIRST_DELAY
+            log.warning("the stream begins again in %g s", delay)
+            pulse.fail(why)
+        pulse.rest(delay)
+        delay = min(2 * delay, LONGEST_DELAY)
+
+
+def watch(query: StreamingQuery, pulse: Pulse) -> None:
+    try:
+        pulse.watch(query)
+    finally:
+        query.stop()
+
+
+def passing_cause(error: Exception) -> str:
+    """What failed, in a line; raises `StreamFailed` where it does not pass by itself."""
+    text = str(error)
+    raised = RAISED.findall(text)
+    kind, told = raised[-1] if raised else ("", TERMINATED.sub("", text.strip()).split("\n")[0])
+    if kind in LASTING or LOST.search(text):
+        raise StreamFailed(told) from error
+    return told or type(error).__name__

@@ -1,0 +1,106 @@
+"""How far the stream is: what its process tells each second, in a file of its home."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lake.files import put
+
+WAITING = "Waiting for data to arrive"  # Spark's words for a query that has looked, and found nothing new
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heartbeat:
+    """One look at the stream; times are seconds since 1970.
+
+    `began` is when the process did, `follows` whether it came to follow its source since. `batch` is the number of the last
+    micro-batch, `behind` the messages that it left to the next; None where the source does not tell. Every message that
+    was appended before `caught_up_to` is readable. `error` is why the stream has been failing since, if it does.
+    """
+
+    pid: int
+    began: float
+    written: float
+    follows: bool = False
+    batch: int | None = None
+    behind: int | None = None
+    rows_per_second: float | None = None
+    caught_up_to: float | None = None
+    failing_since: float | None = None
+    error: str | None = None
+
+    def failing(self, error: str, *, now: float) -> "Heartbeat":
+        return replace(self, failing_since=self.failing_since or now, error=error)
+
+    def well(self) -> "Heartbeat":
+        return replace(self, failing_since=None, error=None)
+
+
+def first_heartbeat(before: Heartbeat | None, *, now: float) -> Heartbeat:
+    """Of a process that begins; what the one before had brought to the store is there."""
+    new = Heartbeat(pid=os.getpid(), began=now, written=now)
+    if before is None:
+        return new
+    return replace(new, batch=before.batch, behind=before.behind, caught_up_to=before.caught_up_to)
+
+
+def look(before: Heartbeat, progress: Mapping[str, Any] | None, status: Mapping[str, Any], *, now: float) -> Heartbeat:
+    """What a running query tells: `progress` is that of its last micro-batch, `status` what it does now."""
+    after = before
+    if progress is not None:
+        behind = messages_behind(progress["sources"][0])
+        after = replace(after, behind=behind)
+        if "addBatch" in progress["durationMs"]:  # else it looked, and there was nothing to do
+            after = replace(after, batch=progress["batchId"], rows_per_second=progress["processedRowsPerSecond"])
+        if behind == 0:
+            after = caught_up(after, seconds_of(progress["timestamp"]))
+    if is_waiting(status):
+        after = caught_up(replace(after, behind=None if after.behind is None else 0, rows_per_second=0.0), now)
+    if after.batch != before.batch:
+        after = after.well()
+    return replace(after, follows=True)
+
+
+def is_waiting(status: Mapping[str, Any]) -> bool:
+    return bool(status["message"] == WAITING and not status["isDataAvailable"])
+
+
+def caught_up(heartbeat: Heartbeat, moment: float) -> Heartbeat:
+    return replace(heartbeat, caught_up_to=max(moment, heartbeat.caught_up_to or moment))
+
+
+def messages_behind(source: Mapping[str, Any]) -> int | None:
+    """What the source had beyond the micro-batch when that began; None for a folder, which does not count ahead."""
+    latest, end = source.get("latestOffset"), source.get("endOffset")
+    if not isinstance(latest, Mapping) or not isinstance(end, Mapping):
+        return None
+    left = 0
+    for topic, partitions in latest.items():
+        taken = end.get(topic, {})
+        left += sum(max(int(offset) - int(taken.get(partition, 0)), 0) for partition, offset in partitions.items())
+    return left
+
+
+def seconds_of(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+def file_of(home: Path) -> Path:
+    return home / "stream" / "progress.json"
+
+
+def write(home: Path, heartbeat: Heartbeat) -> None:
+    put(file_of(home), json.dumps(asdict(replace(heartbeat, written=time.time()))))
+
+
+def read(home: Path) -> Heartbeat | None:
+    """The last heartbeat of a home; None where no stream ever ran, or a full disk tore the file."""
+    try:
+        return Heartbeat(**json.loads(file_of(home).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

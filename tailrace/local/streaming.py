@@ -1,0 +1,121 @@
+"""The broker and the stream as services of a home, and what it remembers of them from `up` to `down`."""
+
+import json
+import os
+import socket
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from jobs.streaming import progress
+from lake.files import put
+from settings import Settings
+from tailrace.local import broker
+from tailrace.local.service import (
+    HEALTHY,
+    STARTING,
+    UNHEALTHY,
+    LocalError,
+    Service,
+    find,
+    places_of,
+    run_folder,
+)
+
+BROKER, STREAM = "broker", "stream"
+STOP_SECONDS = 20.0
+STALE_SECONDS = 15.0  # a heartbeat comes each second, on a busy machine a few later
+
+Remembered = dict[str, str | int | None]
+
+
+def turn_on(settings: Settings) -> bool:
+    """Remember that the home has a stream, and of which servers; False where it knows.
+
+    Raises `LocalError` where the stream follows other servers.
+    """
+    own = settings.stream.kafka is None
+    new: Remembered = {
+        "kafka": settings.stream.kafka or broker.servers(settings),
+        "topic": settings.stream.topic,
+        "broker_port": settings.stream.broker_port if own else None,
+    }
+    before = remembered(settings)
+    if before is not None and before != new and find(service_of_stream(settings)):
+        raise LocalError(
+            f"the stream of {settings.home} follows {before['topic']} at {before['kafka']}; `make down` first"
+        )
+    put(record(settings), json.dumps(new))
+    return before != new
+
+
+def turn_off(settings: Settings) -> None:
+    record(settings).unlink(missing_ok=True)
+
+
+def known(settings: Settings) -> Settings:
+    """The settings with what the home remembers of its stream, which commands without them go by as well."""
+    told = remembered(settings)
+    if told is None:
+        return replace(settings, stream=replace(settings.stream, wanted=False))
+    port = told["broker_port"] or settings.stream.broker_port
+    stream = replace(
+        settings.stream, wanted=True, kafka=str(told["kafka"]), topic=str(told["topic"]), broker_port=int(port)
+    )
+    return replace(settings, stream=stream)
+
+
+def remembered(settings: Settings) -> Remembered | None:
+    try:
+        told: Remembered = json.loads(record(settings).read_text())
+    except FileNotFoundError:
+        return None
+    return told
+
+
+def record(settings: Settings) -> Path:
+    return run_folder(settings) / "streaming.json"
+
+
+def services(settings: Settings) -> list[Service]:
+    """Of a home as it is `known`; a stream that was started by itself is stopped with the rest."""
+    told, stream = remembered(settings), service_of_stream(settings)
+    own = [service_of_broker(settings)] if told and told["broker_port"] else []
+    return [*own, stream] if told or stream.record.exists() else []
+
+
+def service_of_broker(settings: Settings) -> Service:
+    return service(settings, BROKER, "broker")
+
+
+def service_of_stream(settings: Settings) -> Service:
+    return service(settings, STREAM, "run")
+
+
+def service(settings: Settings, name: str, command: str) -> Service:
+    return Service(
+        name=name,
+        command=(sys.executable, "-m", "tailrace", "stream", command),
+        environment=os.environ | places_of(settings) | {"TAILRACE_KAFKA_PORT": str(settings.stream.broker_port)},
+        folder=run_folder(settings),
+        stop_seconds=STOP_SECONDS,
+    )
+
+
+def state_of(settings: Settings, name: str) -> str:
+    """The state of the broker or the stream, whose process runs."""
+    if name == BROKER:
+        return HEALTHY if accepts(settings.stream.broker_port) else STARTING
+    heartbeat, process = progress.read(settings.home), find(service_of_stream(settings))
+    if heartbeat is None or process is None or heartbeat.pid != process.pid:
+        return STARTING
+    if heartbeat.failing_since or (heartbeat.follows and time.time() - heartbeat.written > STALE_SECONDS):
+        return UNHEALTHY
+    return HEALTHY if heartbeat.follows else STARTING
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((broker.HOST, port)) == 0

@@ -1,0 +1,46 @@
+"""The process of the stream: it follows the source of its home until it is stopped."""
+
+from dataclasses import replace
+
+from pyspark.sql import DataFrame
+from pyspark.sql.streaming.query import StreamingQuery
+
+from jobs.bronze.topic import Topic, topic_of
+from jobs.streaming import run
+from jobs.streaming.follow import Pulse
+from jobs.streaming.follow import follow as keep_following
+from settings import Settings
+from sinks.rows import Address
+from tailrace.errors import CommandError
+from tailrace.output import aside
+from tailrace.refresh import Home
+
+
+def follow(settings: Settings) -> None:
+    """Follow the topic, or the landing folder, whatever passes meanwhile."""
+    checkpoint = str(settings.home / "stream" / "checkpoint")
+    # Tasks of a micro-batch are short: each one more costs more than it does.
+    home = Home(replace(settings, spark=replace(settings.spark, shuffle_partitions=2)))
+    definitions = home.definitions
+
+    def begin() -> StreamingQuery:
+        address = Address.of(settings)  # an embedded store that has ended is started again
+        topic = topic_of(settings.stream)
+        messages = messages_of(home, topic, checkpoint=checkpoint)
+        query = run.start(messages, definitions, address, checkpoint=checkpoint, topic=topic.name if topic else None)
+        aside.print(f"The stream follows {settings.stream.kafka or settings.landing}", highlight=False)
+        return query
+
+    def move(to: float) -> None:
+        run.move_watermarks(definitions, Address.of(settings), checkpoint=checkpoint, to=to)
+
+    keep_following(begin, Pulse(settings.home, move=move))
+
+
+def messages_of(home: Home, topic: Topic | None, *, checkpoint: str) -> DataFrame:
+    landing = home.settings.landing
+    if topic:
+        return run.from_kafka(home.spark, topic, checkpoint=checkpoint)
+    if "://" in landing:
+        raise CommandError("the stream reads a folder of this machine, or Kafka: set TAILRACE_KAFKA")
+    return run.from_folder(home.spark, f"{landing}/events")

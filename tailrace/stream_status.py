@@ -1,0 +1,146 @@
+"""How the stream of a home is: whether it runs, how far it is, and how fresh its views are. No Spark is started."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.table import Table
+
+from contracts.slots import to_text
+from features.language import FeatureView, load_definitions
+from jobs.streaming import progress
+from jobs.streaming.alone import runs
+from jobs.streaming.progress import Heartbeat
+from online import embedded
+from online.control import read_controls
+from online.wire import StoreClient, StoreError, open_store
+from settings import Settings
+from tailrace.errors import CommandError
+from tailrace.report import plain_table
+
+STALE_SECONDS = 15.0  # a heartbeat comes each second, on a busy machine a few later
+STORE_SECONDS = 5.0
+
+Status = dict[str, Any]
+
+
+def look_at(settings: Settings, *, grace: float = 0.0) -> Status:
+    """The state of the stream; `why` says what is wrong, of one that began less than `grace` seconds ago nothing.
+
+    Raises `CommandError` where no stream ever ran.
+    """
+    views = load_definitions(settings.features).stream_views
+    running, heartbeat, now = runs(settings.home), progress.read(settings.home), time.time()
+    if heartbeat is None:
+        told = (
+            "is about to begin"
+            if running
+            else "has run yet; `tailrace stream start` or `make up STREAMING=1` starts it"
+        )
+        raise CommandError(f"{settings.home}: {'the' if running else 'no'} stream {told}")
+    watermarks, failure = read_watermarks(settings, views)
+    lag = None if heartbeat.caught_up_to is None else max(now - heartbeat.caught_up_to, 0.0)
+    why = reasons(heartbeat, views.values(), running=running, lag=lag, now=now)
+    young = running and now - heartbeat.began < grace
+    return {
+        "running": running,
+        "pid": heartbeat.pid if running else None,
+        "follows": running and heartbeat.follows,
+        "began": time_text(heartbeat.began),
+        "heartbeat_age_seconds": round(now - heartbeat.written, 3),
+        "batch": heartbeat.batch,
+        "lag_seconds": None if lag is None else round(lag, 3),
+        "behind": heartbeat.behind,
+        "rows_per_second": heartbeat.rows_per_second,
+        "failing_since": heartbeat.failing_since and time_text(heartbeat.failing_since),
+        "error": heartbeat.error,
+        "views": {name: of_view(view, watermarks.get(name), lag=lag, now=now) for name, view in views.items()},
+        "why": [] if young else [*why, *failure],
+    }
+
+
+def reasons(
+    heartbeat: Heartbeat, views: Iterable[FeatureView], *, running: bool, lag: float | None, now: float
+) -> list[str]:
+    """Why the stream is not as it should be; empty where it is."""
+    if not running:
+        return [f"it does not run, since {time_text(heartbeat.written)} or later; `tailrace stream start` starts it"]
+    why = []
+    if now - heartbeat.written > STALE_SECONDS:
+        why.append(f"it has told nothing for {now - heartbeat.written:.0f} s")
+    late = [view for view in views if lag is None or lag > view.freshness.total_seconds()]
+    if late:
+        wanted = ", ".join(f"{view.name} {view.freshness.total_seconds():g} s" for view in late)
+        told = "it has not caught up with its source yet" if lag is None else f"it lags {lag:.1f} s behind"
+        why.append(f"{told}; wanted: {wanted}")
+    if why and heartbeat.error:
+        why.append(heartbeat.error)
+    return why
+
+
+def of_view(view: FeatureView, watermark: int | None, *, lag: float | None, now: float) -> Status:
+    freshness = view.freshness.total_seconds()
+    return {
+        "freshness_seconds": freshness,
+        "watermark_age_seconds": None if watermark is None else round(now - watermark / 1e6, 3),
+        "lags": lag is None or lag > freshness,
+    }
+
+
+def read_watermarks(settings: Settings, views: Mapping[str, FeatureView]) -> tuple[dict[str, int], list[str]]:
+    """By view, in microseconds since 1970, and why they are not known; a store that does not run is not started."""
+    running = None if settings.store.url else embedded.status(settings)
+    url = settings.store.url or (running.url if running else None)
+    if url is None:
+        return {}, ["the embedded store does not run"]
+
+    async def read(client: StoreClient) -> dict[str, int]:
+        controls = await read_controls(client, views)
+        return {name: one.watermark for name, one in controls.items() if one.watermark is not None}
+
+    async def go() -> dict[str, int]:
+        store = settings.store
+        async with open_store(url=url, region=store.region, table=store.table, patience=STORE_SECONDS) as client:
+            return await read(client)
+
+    try:
+        return asyncio.run(go()), []
+    except StoreError as error:
+        if error.code == "ResourceNotFoundException":
+            return {}, []  # the first micro-batch makes the table
+        return {}, [str(error)]
+
+
+def time_text(seconds: float) -> str:
+    return to_text(datetime.fromtimestamp(seconds, UTC).replace(microsecond=0))
+
+
+def words(found: Status) -> list[str]:
+    """The state in a line, and below it what is wrong."""
+    lag = "" if found["lag_seconds"] is None else f", {found['lag_seconds']:.1f} s behind"
+    messages = "" if found["behind"] is None else f", {found['behind']:,} messages left"
+    if not found["running"]:
+        return [*found["why"]] or ["it does not run"]
+    begun = "follows" if found["follows"] else "is starting"
+    first = f"The stream, process {found['pid']}, {begun} since {found['began']}{lag}{messages}."
+    failing = [f"Failing since {found['failing_since']}: {found['error']}"] if found["failing_since"] else []
+    return [first, *failing, *(why for why in found["why"] if why != found["error"])]
+
+
+def table(found: Status) -> Table:
+    rows = [
+        (
+            name,
+            f"{view['freshness_seconds']:g} s",
+            age(view["watermark_age_seconds"]),
+            "lags" if view["lags"] else "fresh",
+        )
+        for name, view in found["views"].items()
+    ]
+    return plain_table("Stream views", ("view", "wanted", "watermark's age", ""), rows)
+
+
+def age(seconds: float | None) -> str:
+    return "none" if seconds is None else f"{seconds:.1f} s"
