@@ -15,6 +15,13 @@ def failed(context: Any) -> None:
     send(f"{task.dag_id}.{task.task_id} failed in run {task.run_id}: {context.get('exception')}")
 
 
+def failed_anew(context: Any) -> None:
+    """Airflow's callback for a task that looks at the same thing again and again: told when it goes wrong, not each time."""
+    before = context["ti"].get_previous_ti()
+    if before is None or before.state != "failed":
+        failed(context)
+
+
 def late(dag: str, minutes: float) -> None:
     """Airflow's callback for a run that took longer than it may."""
     send(f"{dag} is late: a run was not done after {minutes:g} minutes")

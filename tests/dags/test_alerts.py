@@ -4,6 +4,8 @@ import logging
 import sys
 from types import ModuleType, SimpleNamespace
 
+import pytest
+
 from dags.support import alerts
 
 
@@ -24,3 +26,15 @@ def test_failures_and_late_runs_are_logged_and_handed_to_the_function_that_is_na
         "feature_refresh is late: a run was not done after 15 minutes",
     ]
     assert [record.message for record in caplog.records] == [f"alert: {text}" for text in told]
+
+
+@pytest.mark.parametrize(("before", "alerts_sent"), [(None, 1), ("success", 1), ("upstream_failed", 1), ("failed", 0)])
+def test_what_failed_the_time_before_is_not_told_again(monkeypatch, before, alerts_sent):
+    told: list[str] = []
+    monkeypatch.setattr(alerts, "send", told.append)
+    previous = before and SimpleNamespace(state=before)
+    task = SimpleNamespace(dag_id="feature_stream", task_id="guard", run_id="r2", get_previous_ti=lambda: previous)
+
+    alerts.failed_anew({"ti": task, "exception": "it lags"})
+
+    assert len(told) == alerts_sent

@@ -22,7 +22,8 @@ def found(airflow):
 def test_the_folder_loads_without_error_and_without_spark(found):
     assert found["errors"] == {}
     assert found["heavy"] == []
-    assert set(found["dags"]) == {"feature_refresh", "feature_backfill", "feature_reconcile", "feature_maintenance"}
+    names = {"feature_refresh", "feature_backfill", "feature_reconcile", "feature_maintenance", "feature_stream"}
+    assert set(found["dags"]) == names
 
 
 def test_each_dag_says_what_it_does_whose_it_is_and_what_to_do_when_it_fails(found):
@@ -98,6 +99,15 @@ def test_where_it_is_set_gold_and_the_push_are_mapped_over_views(airflow):
     assert dag["mapped"] == ["gold.refresh", "publish"]
     assert dag["tasks"]["gold.refresh"] == ["gold.views_apart"]
     assert dag["tasks"]["publish"] == ["gold.quality_gate", "views_to_push"]
+
+
+def test_the_stream_is_looked_at_every_minute_where_it_is_wanted_and_never_elsewhere(airflow, found):
+    wanted, _ = airflow(TAILRACE_STREAMING="1").run("look_at_dags.py")
+    dag = wanted["dags"]["feature_stream"]
+
+    assert (dag["schedule"], dag["catchup"], dag["max_active_runs"]) == ("* * * * *", False, 1)
+    assert dag["tasks"] == {"keep_running": [], "guard": ["keep_running"]}
+    assert found["dags"]["feature_stream"]["schedule"] is None
 
 
 @pytest.mark.slow
