@@ -1,0 +1,133 @@
+"""What makes the stream begin again, and what ends it."""
+
+import time
+
+import pytest
+from pyspark.errors import StreamingQueryException
+
+from features.language import DefinitionError
+from jobs.streaming import follow, progress
+from jobs.streaming.follow import Pulse, StreamFailed
+from online.wire import StoreError
+
+WAITING = {"message": "Waiting for data to arrive", "isDataAvailable": False, "isTriggerActive": False}
+TERMINATED = "[STREAM_FAILED] Query [id = 5a, runId = c2] terminated with exception: "
+OF_PYTHON = f"""{TERMINATED}[FOREACH_BATCH_USER_FUNCTION_ERROR] An error occurred. Return Message: Traceback (most recent call last):
+  File "wire.py", line 124, in send
+ConnectionRefusedError: [Errno 111] Connect call failed
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "lease.py", line 39, in with_client
+{{raised}}
+    at py4j.Protocol.getReturnValue(Protocol.java:476)
+"""
+
+
+def ended(text):
+    return StreamingQueryException(text)
+
+
+def of_python(raised):
+    return ended(OF_PYTHON.format(raised=raised))
+
+
+class Query:
+    """Waits for data for a while, and then ends as it is told."""
+
+    def __init__(self, end=None, *, looks=0):
+        self.end, self.looks, self.stopped = end, looks, False
+        self.status, self.lastProgress = WAITING, None
+
+    def awaitTermination(self, _):  # noqa: N802  # Spark's name
+        self.looks -= 1
+        if self.looks >= 0:
+            return False
+        if self.end:
+            raise self.end
+        return True
+
+    def stop(self):
+        self.stopped = True
+
+
+@pytest.fixture
+def pulse(tmp_path, monkeypatch):
+    """One that does not rest, and whose delays are told."""
+    made = Pulse(tmp_path, move=lambda _: None)
+    made.rested = []
+    monkeypatch.setattr(made, "rest", made.rested.append)
+    return made
+
+
+def begin_each(*queries):
+    left = list(queries)
+
+    def begin():
+        one = left.pop(0)
+        if isinstance(one, Exception):
+            raise one
+        return one
+
+    return begin
+
+
+def test_after_outages_it_begins_again_ever_later_and_soon_again_once_it_was_well(pulse):
+    away = of_python("online.wire.StoreError: online store: Unreachable: http://127.0.0.1:1")
+    failing = [Query(away) for _ in range(7)]
+    well = Query(ended(f"{TERMINATED}Timed out waiting for a node assignment\n=== Streaming Query ==="), looks=1)
+
+    follow.follow(begin_each(*failing, well, StoreError("Unreachable", "away"), Query()), pulse)
+
+    assert pulse.rested == [1, 2, 4, 8, 16, 30, 30, 1, 2]
+    assert all(query.stopped for query in (*failing, well))
+
+
+def test_the_heartbeat_says_since_when_it_fails_and_of_what(pulse, tmp_path):
+    began = time.time()
+    pulse.rest = lambda _: pulse.tell()
+    follow.follow(begin_each(Query(of_python("sinks.lease.PushUnderWay: view a: another push")), Query()), pulse)
+
+    told = progress.read(tmp_path)
+    assert told.error == "view a: another push"
+    assert began <= told.failing_since <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (of_python("online.lanes.OtherLane: view a: its values are those of the lane batch"), "lane batch"),
+        (of_python("jobs.bronze.batches.LandingError: the topic was made anew"), "made anew"),
+        (ended(f"{TERMINATED}[KAFKA_DATA_LOSS.X] Some data may have been lost"), "may have been lost"),
+    ],
+    ids=["another lane", "the topic made anew", "messages lost"],
+)
+def test_what_does_not_pass_ends_it(pulse, error, told):
+    with pytest.raises(StreamFailed, match=told):
+        follow.follow(begin_each(Query(error)), pulse)
+
+
+def test_a_definition_that_cannot_be_used_ends_it_before_it_begins(pulse):
+    with pytest.raises(DefinitionError):
+        follow.follow(begin_each(DefinitionError("no view of pairs")), pulse)
+
+
+def test_the_watermark_moves_every_few_seconds_while_it_waits_and_an_absent_store_is_told(tmp_path, monkeypatch):
+    moved, clock = [], [100.0]
+    monkeypatch.setattr(follow.time, "monotonic", lambda: clock[0])
+    pulse = Pulse(tmp_path, move=moved.append)
+    for _ in range(40):
+        pulse.look(Query())
+        clock[0] += follow.LOOK_SECONDS
+    assert len(moved) == 3
+
+    def away(_):
+        raise StoreError("Unreachable", "away")
+
+    pulse._move, clock[0] = away, clock[0] + 10
+    pulse.look(Query())
+    assert pulse.heartbeat.error == "online store: Unreachable: away"
+    pulse._move, clock[0] = moved.append, clock[0] + 10
+    pulse.look(Query())
+    assert pulse.heartbeat.error is None
