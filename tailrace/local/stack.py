@@ -63,7 +63,7 @@ def up(settings: Settings, told: Told, *, with_stream: bool = False) -> dict[str
         try:
             refuse_taken_ports(settings, not_running(settings))
             if new_stream:  # an Airflow that runs knows nothing of it
-                stop_all(airflow.services(settings, run_folder(settings)), told)
+                stop_all([one for one in airflow.services(settings, run_folder(settings)) if find(one)], told)
             missing = not_running(settings)
             bring_up(settings, missing, told)
         except BaseException:

@@ -1,0 +1,148 @@
+"""`tailrace stream status`: what it tells of a heartbeat, and how it ends."""
+
+import json
+import time
+from dataclasses import asdict, replace
+
+import pytest
+from typer.testing import CliRunner
+
+from features.language import STREAM, load_definitions
+from jobs.streaming import progress
+from jobs.streaming.alone import RunsAlready, alone
+from jobs.streaming.progress import Heartbeat
+from lake.files import put
+from online import embedded
+from online.control import close_push, take_lease
+from online.items import ensure_table
+from settings import read_settings
+from sinks.lease import with_client
+from sinks.rows import Address
+from tailrace import cli
+
+VIEWS = ("actor_document_recent", "document_recent")  # both want 10 s
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store in which both views had a micro-batch three seconds ago, as the variable that names it."""
+    settings = read_settings({"TAILRACE_HOME": str(tmp_path_factory.mktemp("store"))})
+    address = Address.of(settings)
+    features = load_definitions().views
+
+    async def bring(client):
+        await ensure_table(client)
+        for view in VIEWS:
+            taken = await take_lease(client, view, owner=f"stream {view}", seconds=30, lane=STREAM)
+            watermark = round((time.time() - 3) * 1e6)
+            await close_push(
+                client,
+                view,
+                sequence=taken.sequence,
+                cursor=None,
+                watermark=watermark,
+                features=features[view].features,
+            )
+
+    with_client(address, bring)
+    yield address.url
+    embedded.stop(settings)
+
+
+@pytest.fixture
+def tell(tmp_path, monkeypatch, store):
+    """The exit code and the answer to a heartbeat, of a stream that runs or has ended."""
+
+    def go(heartbeat, *words, running=True, url=store):
+        monkeypatch.setenv("TAILRACE_HOME", str(tmp_path))
+        monkeypatch.setenv("TAILRACE_STORE_URL", url)
+        put(progress.file_of(tmp_path), json.dumps(asdict(heartbeat)))
+        arguments = ["stream", "status", "--json", *words]
+        if not running:
+            result = CliRunner().invoke(cli.app, arguments)
+        else:
+            with alone(tmp_path):
+                result = CliRunner().invoke(cli.app, arguments)
+        return result.exit_code, json.loads(result.stdout.splitlines()[-1])
+
+    return go
+
+
+def heartbeat(*, lag=2.0, silent=1.0, **changed):
+    now = time.time()
+    told = {"pid": 77, "began": now - 600, "written": now - silent, "follows": True, "batch": 7, "behind": 0}
+    return Heartbeat(**told | {"caught_up_to": now - lag} | changed)
+
+
+def test_a_stream_that_is_up_to_date_is_healthy(tell):
+    code, told = tell(heartbeat())
+
+    assert (code, told["why"]) == (0, [])
+    assert (told["running"], told["pid"], told["batch"], told["behind"]) == (True, 77, 7, 0)
+    assert 2 <= told["lag_seconds"] < 9
+    view = told["views"]["document_recent"]
+    assert (view["freshness_seconds"], view["lags"]) == (10, False)
+    assert view["watermark_age_seconds"] >= 3
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (lambda: heartbeat(lag=40), ["it lags 4", "wanted: actor_document_recent 10 s, document_recent 10 s"]),
+        (lambda: heartbeat(caught_up_to=None), ["it has not caught up with its source yet"]),
+        (lambda: heartbeat(silent=30), ["it has told nothing for 3"]),
+        (lambda: heartbeat(lag=40).failing("no store", now=1.0), ["it lags", "no store"]),
+    ],
+    ids=["lags", "has never caught up", "hangs", "fails"],
+)
+def test_one_that_is_not_fails_and_says_why(tell, found, why):
+    code, told = tell(found())
+
+    assert code == 1
+    assert all(words in "\n".join(told["why"]) for words in why)
+
+
+def test_one_that_failed_a_moment_ago_is_healthy_and_says_what_failed(tell):
+    code, told = tell(heartbeat(lag=4).failing("no store", now=time.time()))
+
+    assert (code, told["error"]) == (0, "no store")
+
+
+def test_one_that_has_ended_fails(tell):
+    code, told = tell(heartbeat(), running=False)
+
+    assert (code, told["running"], told["pid"]) == (1, False, None)
+    assert "`tailrace stream start` starts it" in told["why"][0]
+
+
+def test_one_that_began_a_moment_ago_is_not_judged_where_that_is_asked(tell):
+    found = replace(heartbeat(lag=500), began=time.time() - 20, follows=False)
+
+    assert tell(found)[0] == 1
+    assert tell(found, "--grace", "120")[0] == 0
+    assert tell(found, "--grace", "10")[0] == 1
+    assert tell(found, "--grace", "120", running=False)[0] == 1
+
+
+def test_a_store_that_is_away_is_said_and_not_started(tell):
+    code, told = tell(heartbeat(), url="http://127.0.0.1:1")
+
+    assert code == 1
+    assert "Unreachable" in told["why"][-1]
+
+
+def test_where_no_stream_ever_ran_that_is_said(tell, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("TAILRACE_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["tailrace", "stream", "status"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+
+    assert end.value.code == 1
+    assert "no stream has run yet" in capsys.readouterr().err
+
+
+def test_of_one_home_one_stream_runs_at_a_time(tmp_path):
+    with alone(tmp_path), pytest.raises(RunsAlready, match="runs already"), alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        pass
