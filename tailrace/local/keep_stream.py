@@ -21,13 +21,15 @@ def keep_running(settings: Settings) -> str:
         return "the stream runs"
     service = service_of_stream(known(settings))
     with alone(settings, wait=False):
-        if find(service) is None:
+        begins = find(service) is None
+        if begins:
             start(service)
         deadline = time.monotonic() + START_SECONDS
         while (process := find(service)) is not None:
             heartbeat = progress.read(settings.home)
             if heartbeat is not None and heartbeat.pid == process.pid:
-                return f"the stream did not run, and was started: process {process.pid}, log {service.log}"
+                started = f"the stream did not run, and was started: process {process.pid}, log {service.log}"
+                return started if begins else "the stream runs"
             if time.monotonic() > deadline:
                 raise LocalError(f"the stream has not begun after {START_SECONDS:g} s; its log is {service.log}")
             time.sleep(LOOK_SECONDS)

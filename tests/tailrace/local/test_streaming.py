@@ -1,0 +1,154 @@
+"""The broker and the stream as `tailrace up` starts them, here without Airflow."""
+
+import json
+import os
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import psutil
+import pytest
+from confluent_kafka import Producer
+
+from settings import read_settings
+from tailrace.local import airflow, stack, streaming
+from tailrace.local.keep_stream import keep_running, stop_running
+from tailrace.local.service import LocalError, alone
+from tailrace.stream_status import look_at
+from tests.conftest import SPARK
+
+PATIENCE = 240  # seconds; the JVM alone may take many of them
+
+
+def free_port():
+    """A free port whose next one is free as well, as the broker needs two."""
+    with socket.socket() as probe, socket.socket() as next_one:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        try:
+            next_one.bind(("127.0.0.1", port + 1))
+        except OSError:
+            return free_port()
+        return port
+
+
+@pytest.fixture
+def settings(monkeypatch, make_settings):
+    """A home in which `up` starts all but Airflow."""
+    variables = {"TAILRACE_KAFKA_PORT": str(free_port()), "TAILRACE_READER_PORT": str(free_port())}
+    monkeypatch.delenv("TAILRACE_KAFKA", raising=False)
+    for name, value in (SPARK | variables).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(airflow, "services", lambda *_: [])
+    made = make_settings(**variables)
+    yield made
+    stack.down(made, lambda _: None)
+
+
+def up(settings, *, with_stream=False):
+    found = stack.up(settings, lambda _: None, with_stream=with_stream)
+    assert {one.state for one in found.values()} == {"healthy"}
+    return {name: one.pid for name, one in found.items()}
+
+
+def until(told):
+    deadline = time.monotonic() + PATIENCE
+    while not (answer := told()):
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    return answer
+
+
+def produce(settings):
+    producer = Producer({"bootstrap.servers": f"127.0.0.1:{settings.stream.broker_port}"})
+    now = datetime.now(UTC).isoformat()
+    event = {"event_id": "e1", "event_type": "open", "actor_id": "u1", "document_id": "d1", "occurred_at": now}
+    producer.produce("events", json.dumps(event))
+    assert producer.flush(PATIENCE) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_stream_comes_up_with_its_broker_is_brought_back_when_killed_and_goes_down_with_everything(settings):
+    before = up(settings, with_stream=True)
+    assert list(before) == ["store", "broker", "stream", "reader"]
+
+    produce(settings)
+
+    def healthy():
+        found = look_at(settings)
+        return found if not found["why"] and found["batch"] is not None else None
+
+    first = until(healthy)
+    assert (first["pid"], first["behind"]) == (before["stream"], 0)
+    # Nothing comes any more, and the views are told to be as fresh as that all the same.
+    until(lambda: look_at(settings)["views"]["document_recent"]["watermark_age_seconds"] < first["lag_seconds"] + 5)
+    assert up(settings) == before
+
+    killed = psutil.Process(before["stream"])
+    killed.kill()
+    killed.wait()
+    assert look_at(settings)["running"] is False
+    with ThreadPoolExecutor() as two:
+        asked = [two.submit(keep_running, settings) for _ in range(2)]
+    told = [one.exception() or one.result() for one in asked]
+    assert sum("was started" in str(one) for one in told) == 1
+    again = until(healthy)
+    assert again["pid"] != before["stream"]
+    assert again["batch"] == first["batch"]
+    assert keep_running(settings) == "the stream runs"
+
+    assert stack.down(settings, lambda _: None) == ["reader", "stream", "broker", "store"]
+    assert {one.state for one in stack.status(settings).values()} == {"stopped"}
+    assert list(stack.status(settings)) == ["store", "reader"]
+
+
+def test_what_up_was_told_of_the_stream_holds_for_commands_that_are_told_nothing(make_settings):
+    settings = make_settings(TAILRACE_KAFKA="one:9092", TAILRACE_KAFKA_TOPIC="clicks")
+    assert streaming.services(settings) == []
+    assert streaming.turn_on(settings)
+    assert not streaming.turn_on(settings)
+
+    plain = streaming.known(make_settings())
+
+    assert (plain.stream.wanted, plain.stream.kafka, plain.stream.topic) == (True, "one:9092", "clicks")
+    (stream,) = streaming.services(plain)  # no broker beside another
+    assert stream.environment["TAILRACE_KAFKA"] == "one:9092"
+    for environment in (stream.environment, airflow.environment(plain)):
+        assert read_settings({k: v for k, v in environment.items() if k.startswith("TAILRACE_")}).stream.wanted
+    streaming.turn_off(settings)
+    assert streaming.known(make_settings()).stream.wanted is False
+
+
+def test_without_servers_the_homes_own_broker_is_followed_on_its_port(make_settings):
+    streaming.turn_on(make_settings(TAILRACE_KAFKA_PORT="29999"))
+
+    plain = streaming.known(make_settings())
+
+    assert [one.name for one in streaming.services(plain)] == ["broker", "stream"]
+    assert (plain.stream.kafka, plain.stream.broker_port) == ("127.0.0.1:29999", 29999)
+    assert streaming.service_of_broker(plain).environment["TAILRACE_KAFKA_PORT"] == "29999"
+
+
+@pytest.mark.parametrize("taken_by", ["broker", "controller"])
+def test_a_taken_port_of_the_broker_is_told_with_its_setting_and_nothing_is_remembered(settings, taken_by):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", settings.stream.broker_port + (taken_by == "controller")))
+        with pytest.raises(LocalError, match="set TAILRACE_KAFKA_PORT to a free one for broker"):
+            stack.up(settings, lambda _: None, with_stream=True)
+
+    assert streaming.remembered(settings) is None
+
+
+def test_while_services_are_started_or_stopped_nobody_else_starts_the_stream(settings):
+    with alone(settings), pytest.raises(LocalError, match="being started or stopped"):
+        keep_running(settings)
+
+
+def test_a_stream_that_ends_at_once_is_told_with_the_end_of_its_log(settings, monkeypatch):
+    monkeypatch.setenv("TAILRACE_FEATURES", os.devnull + "/none")
+
+    with pytest.raises(LocalError, match="the end of its log"):
+        keep_running(settings)
+    assert not stop_running(settings)
