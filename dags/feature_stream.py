@@ -20,8 +20,8 @@ at it every minute, where `TAILRACE_STREAMING` is 1, as `make up STREAMING=1` se
 | keep_running | starts the stream in the background where it does not run, on the machine of the task; the log says so |
 | guard | fails where the stream lags behind the freshness that a view wants, looked at three times within a minute |
 
-An alert is sent when one of them fails that did not fail the minute before, and not again until it was green. A stream that began less
-than {GRACE_SECONDS} seconds ago is not judged yet.
+An alert is sent when one of them fails that did not fail the minute before, and not again until it was green. A stream that has
+begun again has {GRACE_SECONDS} seconds to catch up, also where it ends and begins several times meanwhile.
 
 **When keep_running is red**, the stream ended as soon as it began; the end of its log is in the task's. A definition that cannot be
 used has to be mended, and so has a topic that was made anew.

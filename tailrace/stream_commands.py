@@ -50,7 +50,7 @@ def stop_stream(as_json: AsJson = False) -> None:
 @app.command()
 def status(
     grace: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Do not judge a stream that began less than this ago.")
+        float, typer.Option(metavar="SECONDS", help="Leave a stream that has begun again so long to catch up.")
     ] = 0.0,
     as_json: AsJson = False,
 ) -> None:

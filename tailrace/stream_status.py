@@ -27,7 +27,8 @@ Status = dict[str, Any]
 
 
 def look_at(settings: Settings, *, grace: float = 0.0) -> Status:
-    """The state of the stream; `why` says what is wrong, of one that began less than `grace` seconds ago nothing.
+    """The state of the stream; `why` says what is wrong, of one that has tried for less than `grace` seconds to catch up
+    since it began nothing.
 
     Raises `CommandError` where no stream ever ran.
     """
@@ -43,7 +44,7 @@ def look_at(settings: Settings, *, grace: float = 0.0) -> Status:
     watermarks, failure = read_watermarks(settings, views)
     lag = None if heartbeat.caught_up_to is None else max(now - heartbeat.caught_up_to, 0.0)
     why = reasons(heartbeat, views.values(), running=running, lag=lag, now=now)
-    young = running and now - heartbeat.began < grace
+    young = running and now - (heartbeat.catching_up_since or 0.0) < grace
     return {
         "running": running,
         "pid": heartbeat.pid if running else None,

@@ -11,7 +11,7 @@ from dags.support.application import application
 
 log = logging.getLogger(__name__)
 
-GRACE_SECONDS = 120  # in which a stream has started, on a busy machine too
+GRACE_SECONDS = 120  # in which a stream has started and caught up, on a busy machine too
 
 
 def tell(*words: str) -> None:

@@ -20,7 +20,8 @@ class Heartbeat:
 
     `began` is when the process did, `follows` whether it came to follow its source since. `batch` is the number of the last
     micro-batch, `behind` the messages that it left to the next; None where the source does not tell. Every message that
-    was appended before `caught_up_to` is readable. `error` is why the stream has been failing since, if it does.
+    was appended before `caught_up_to` is readable. `catching_up_since` is when a process first began that had not come so far
+    yet, however many began since; None where this one has. `error` is why the stream has been failing since, if it does.
     """
 
     pid: int
@@ -31,6 +32,7 @@ class Heartbeat:
     behind: int | None = None
     rows_per_second: float | None = None
     caught_up_to: float | None = None
+    catching_up_since: float | None = None
     failing_since: float | None = None
     error: str | None = None
 
@@ -43,10 +45,11 @@ class Heartbeat:
 
 def first_heartbeat(before: Heartbeat | None, *, now: float) -> Heartbeat:
     """Of a process that begins; what the one before had brought to the store is there."""
-    new = Heartbeat(pid=os.getpid(), began=now, written=now)
+    new = Heartbeat(pid=os.getpid(), began=now, written=now, catching_up_since=now)
     if before is None:
         return new
-    return replace(new, batch=before.batch, behind=before.behind, caught_up_to=before.caught_up_to)
+    known = replace(new, batch=before.batch, behind=before.behind, caught_up_to=before.caught_up_to)
+    return replace(known, catching_up_since=before.catching_up_since or now)
 
 
 def look(before: Heartbeat, progress: Mapping[str, Any] | None, status: Mapping[str, Any], *, now: float) -> Heartbeat:
@@ -71,7 +74,7 @@ def is_waiting(status: Mapping[str, Any]) -> bool:
 
 
 def caught_up(heartbeat: Heartbeat, moment: float) -> Heartbeat:
-    return replace(heartbeat, caught_up_to=max(moment, heartbeat.caught_up_to or moment))
+    return replace(heartbeat, caught_up_to=max(moment, heartbeat.caught_up_to or moment), catching_up_since=None)
 
 
 def messages_behind(source: Mapping[str, Any]) -> int | None:

@@ -34,6 +34,7 @@ def store(tmp_path_factory):
         await ensure_table(client)
         for view in VIEWS:
             taken = await take_lease(client, view, owner=f"stream {view}", seconds=30, lane=STREAM)
+            assert taken
             watermark = round((time.time() - 3) * 1e6)
             await close_push(
                 client,
@@ -115,13 +116,14 @@ def test_one_that_has_ended_fails(tell):
     assert "`tailrace stream start` starts it" in told["why"][0]
 
 
-def test_one_that_began_a_moment_ago_is_not_judged_where_that_is_asked(tell):
-    found = replace(heartbeat(lag=500), began=time.time() - 20, follows=False)
+def test_one_that_has_begun_again_may_be_left_some_time_to_catch_up(tell):
+    found = heartbeat(lag=500, follows=False, catching_up_since=time.time() - 20)
 
     assert tell(found)[0] == 1
     assert tell(found, "--grace", "120")[0] == 0
     assert tell(found, "--grace", "10")[0] == 1
     assert tell(found, "--grace", "120", running=False)[0] == 1
+    assert tell(replace(found, catching_up_since=None), "--grace", "120")[0] == 1
 
 
 def test_a_store_that_is_away_is_said_and_not_started(tell):

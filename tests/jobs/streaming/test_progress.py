@@ -103,3 +103,13 @@ def test_a_process_that_begins_knows_how_far_the_one_before_had_come(tmp_path):
 
     assert (began.batch, began.caught_up_to, began.began) == (7, NOW - 300, NOW)
     assert (began.follows, began.failing_since) == (False, None)
+
+
+def test_processes_that_end_before_they_have_caught_up_share_one_time_in_which_to():
+    well = look(replace(BEFORE, catching_up_since=NOW - 5), None, WAITING, now=NOW)
+    first = first_heartbeat(well, now=NOW + 10)
+    second = first_heartbeat(look(first, of_batch(latestOffset=THERE), BUSY, now=NOW + 20), now=NOW + 30)
+
+    assert well.catching_up_since is None
+    assert (first.catching_up_since, second.catching_up_since) == (NOW + 10, NOW + 10)
+    assert look(second, of_batch(), BUSY, now=NOW + 40).catching_up_since is None
