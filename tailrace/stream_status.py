@@ -20,27 +20,22 @@ from settings import Settings
 from tailrace.errors import CommandError
 from tailrace.report import plain_table
 
-STALE_SECONDS = 15.0  # a heartbeat comes each second, on a busy machine a few later
 STORE_SECONDS = 5.0
 
 Status = dict[str, Any]
 
 
 def look_at(settings: Settings, *, grace: float = 0.0) -> Status:
-    """The state of the stream; `why` says what is wrong, of one that has tried for less than `grace` seconds to catch up
-    since it began nothing.
+    """The state of the stream. `why` says what is wrong, which is nothing for `grace` seconds after it has begun again.
 
     Raises `CommandError` where no stream ever ran.
     """
     views = load_definitions(settings.features).stream_views
     running, heartbeat, now = runs(settings.home), progress.read(settings.home), time.time()
     if heartbeat is None:
-        told = (
-            "is about to begin"
-            if running
-            else "has run yet; `tailrace stream start` or `make up STREAMING=1` starts it"
+        raise CommandError(
+            f"no stream has run yet in {settings.home}; `tailrace stream start` or `make up STREAMING=1` starts it"
         )
-        raise CommandError(f"{settings.home}: {'the' if running else 'no'} stream {told}")
     watermarks, failure = read_watermarks(settings, views)
     lag = None if heartbeat.caught_up_to is None else max(now - heartbeat.caught_up_to, 0.0)
     why = reasons(heartbeat, views.values(), running=running, lag=lag, now=now)
@@ -69,7 +64,7 @@ def reasons(
     if not running:
         return [f"it does not run, since {time_text(heartbeat.written)} or later; `tailrace stream start` starts it"]
     why = []
-    if now - heartbeat.written > STALE_SECONDS:
+    if now - heartbeat.written > progress.SILENT_SECONDS:
         why.append(f"it has told nothing for {now - heartbeat.written:.0f} s")
     late = [view for view in views if lag is None or lag > view.freshness.total_seconds()]
     if late:

@@ -68,11 +68,11 @@ class Pulse:
             self._move(now)
             self.heartbeat = self.heartbeat.well()
         except (StoreError, EmbeddedStoreError) as error:
+            if self.heartbeat.failing_since is None:
+                log.warning("the watermarks stand still: %s", error)
             self.fail(str(error))
 
     def fail(self, why: str) -> None:
-        if why != self.heartbeat.error:
-            log.warning("the stream: %s", why)
         self.heartbeat = self.heartbeat.failing(why, now=time.time())
 
     def tell(self) -> None:
@@ -98,7 +98,7 @@ def follow(begin: Callable[[], StreamingQuery], pulse: Pulse) -> None:
             why = passing_cause(error)
             if pulse.heartbeat.failing_since is None:
                 delay = FIRST_DELAY
-            log.warning("the stream begins again in %g s", delay)
+            log.warning("the stream failed, and begins again in %g s: %s", delay, why)
             pulse.fail(why)
         pulse.rest(delay)
         delay = min(2 * delay, LONGEST_DELAY)

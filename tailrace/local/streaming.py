@@ -25,7 +25,6 @@ from tailrace.local.service import (
 
 BROKER, STREAM = "broker", "stream"
 STOP_SECONDS = 20.0
-STALE_SECONDS = 15.0  # a heartbeat comes each second, on a busy machine a few later
 
 Remembered = dict[str, str | int | None]
 
@@ -33,7 +32,7 @@ Remembered = dict[str, str | int | None]
 def turn_on(settings: Settings) -> bool:
     """Remember that the home has a stream, and of which servers; False where it knows.
 
-    Raises `LocalError` where the stream follows other servers.
+    Raises `LocalError` where a stream runs that was started otherwise.
     """
     own = settings.stream.kafka is None
     new: Remembered = {
@@ -42,10 +41,9 @@ def turn_on(settings: Settings) -> bool:
         "broker_port": settings.stream.broker_port if own else None,
     }
     before = remembered(settings)
-    if before is not None and before != new and find(service_of_stream(settings)):
-        raise LocalError(
-            f"the stream of {settings.home} follows {before['topic']} at {before['kafka']}; `make down` first"
-        )
+    if before != new and find(service_of_stream(settings)):
+        follows = f"{before['topic']} at {before['kafka']}" if before else "what it was started with"
+        raise LocalError(f"the stream of {settings.home} runs and follows {follows}; `tailrace stream stop` it first")
     put(record(settings), json.dumps(new))
     return before != new
 
@@ -110,7 +108,7 @@ def state_of(settings: Settings, name: str) -> str:
     heartbeat, process = progress.read(settings.home), find(service_of_stream(settings))
     if heartbeat is None or process is None or heartbeat.pid != process.pid:
         return STARTING
-    if heartbeat.failing_since or (heartbeat.follows and time.time() - heartbeat.written > STALE_SECONDS):
+    if heartbeat.failing_since or (heartbeat.follows and time.time() - heartbeat.written > progress.SILENT_SECONDS):
         return UNHEALTHY
     return HEALTHY if heartbeat.follows else STARTING
 

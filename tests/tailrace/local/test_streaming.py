@@ -146,6 +146,14 @@ def test_while_services_are_started_or_stopped_nobody_else_starts_the_stream(set
         keep_running(settings)
 
 
+def test_a_stream_that_was_started_otherwise_has_to_be_stopped_first(settings, monkeypatch):
+    monkeypatch.setattr(streaming, "find", lambda service: service.name == "stream")
+
+    with pytest.raises(LocalError, match="`tailrace stream stop` it first"):
+        streaming.turn_on(settings)
+    assert streaming.remembered(settings) is None
+
+
 def test_a_stream_that_ends_at_once_is_told_with_the_end_of_its_log(settings, monkeypatch):
     monkeypatch.setenv("TAILRACE_FEATURES", os.devnull + "/none")
 
