@@ -11,7 +11,6 @@ from settings import read_settings
 from tailrace.output import AsJson, ReportTo, ViewNames, progress
 from tailrace.refresh import Home, Progress
 from tailrace.report import Json
-from tailrace.stream_home import source_of
 
 app = typer.Typer()
 
@@ -47,6 +46,7 @@ def backfill(
 
 def figures(from_: str, to: str, *, every: int, views: list[str], id_: str | None, told: Progress) -> Json:
     from jobs import backfill as job
+    from tailrace.stream_home import source_of
 
     now = datetime.now(UTC)
     times = times_between(parse_as_of(from_), parse_as_of(to), every=timedelta(minutes=every))

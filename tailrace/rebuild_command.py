@@ -12,7 +12,6 @@ from settings import read_settings
 from tailrace.output import AsJson, progress, show
 from tailrace.refresh import Home
 from tailrace.report import plain_table
-from tailrace.stream_home import source_of, the_only_one
 
 if TYPE_CHECKING:
     from sinks.rebuild import HandedOver
@@ -76,12 +75,14 @@ def rebuilt(home: Home, view: FeatureView) -> dict[str, Any]:
 
 def rebuilt_stream(home: Home, views: list[FeatureView]) -> dict[str, dict[str, Any]]:
     """Views of the lane stream, all together: what one has taken the others that are counted by it must have."""
+    from jobs.streaming.alone import alone
     from jobs.streaming.rebuild import rebuild_stream
     from sinks.rebuild import hand_over
     from tailrace.refresh import run_bronze
+    from tailrace.stream_home import source_of
 
     began = time.monotonic()
-    with the_only_one(home.settings):
+    with alone(home.settings.home):
         handed = {view.name: hand_over(home.store, view) for view in views}
         as_of = to_micros(datetime.now(UTC))
         run_bronze(home)

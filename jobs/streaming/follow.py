@@ -14,6 +14,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from features.language import DefinitionError
 from jobs.bronze.batches import LandingError
 from jobs.streaming import progress
+from jobs.streaming.values import OtherDefinition
 from online.codec import CodecError
 from online.embedded import EmbeddedStoreError
 from online.lanes import OtherLane
@@ -29,7 +30,7 @@ FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
 # What may pass: the store or Kafka is away, or somebody holds a lease. A JVM that has died is not among them.
 PASSING = (StreamingQueryException, Py4JJavaError, StoreError, EmbeddedStoreError)
 # What another try meets again; Spark tells errors of Python only by their names, in its text.
-LASTING = frozenset(error.__name__ for error in (CodecError, DefinitionError, LandingError, OtherLane))
+LASTING = frozenset(error.__name__ for error in (CodecError, DefinitionError, LandingError, OtherDefinition, OtherLane))
 LOST = re.compile(r"KAFKA_DATA_LOSS|failOnDataLoss")  # the topic was made anew, or has lost what was not taken yet
 RAISED = re.compile(r"^(?:: )?(?:[a-z_]\w*\.)+([A-Z]\w+): (.+)$", re.MULTILINE)
 TERMINATED = re.compile(r"^\[STREAM_FAILED\].*? terminated with exception: ")
