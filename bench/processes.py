@@ -2,11 +2,12 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,12 +56,34 @@ def process(
         yield started
     finally:
         started.stdin.close()
-        started.terminate()
-        try:
-            started.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait()
+        end(started)
+
+
+def end(started: subprocess.Popen[bytes]) -> None:
+    """Ask a process to end, and then make sure of it and of all that it started, such as a JVM."""
+    children: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):  # it may have ended by itself
+        children = psutil.Process(started.pid).children(recursive=True)
+    started.terminate()
+    try:
+        started.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        started.kill()
+        started.wait()
+    _, left = psutil.wait_procs(children, timeout=STOP_SECONDS)
+    for child in left:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+@contextmanager
+def ending_when_told() -> Iterator[None]:
+    """Have a request to terminate end this process like an error does, so that it stops what it started."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

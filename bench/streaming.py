@@ -1,104 +1,99 @@
-"""How long after an event is produced its value is readable in the store, under a steady load of other events."""
+"""How long after an event is produced a reader answers with it, and how the naive way does on the same broker and store.
 
-import json
-import random
+Everything is started here and stopped again: a store, a broker, a stream and a reader, processes of a home of their own.
+First the stream is measured, then, without it, the naive way, whose values are read from the store itself.
+"""
+
+import os
+import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.measured import PERCENTILES, percentile
-from online.items import ensure_table, read_items
+from bench import naive_stream
+from bench.followed import naive_items, reader_of, store_of, streaming, through
+from bench.naive_stream import consumed
+from bench.processes import process, without_settings
+from bench.produced import Topic
+from bench.rates import Measured, next_rate, summary
+from bench.timed import Timing
+from online.items import ensure_table
+from settings import Settings
 from sinks.lease import with_client
 from sinks.rows import Address
 
-RATES = (100, 1_000, 5_000)
-ACTORS = DOCUMENTS = 20_000
-PROBE_SECONDS = 0.1  # from one measured event to the next
-LOOK_SECONDS = 0.02
-PATIENCE_SECONDS = 60.0
-TICK_SECONDS = 0.01
+NAIVE = "naive"
+RATES, NAIVE_RATES = (100, 1_000, 5_000), (100, 1_000)
+WARM_RATE = 500
+PATIENCE_SECONDS = 60.0  # for what is not readable when producing has ended
+NAIVE_PATIENCE_SECONDS = 20.0
 
 Figures = dict[str, Any]
 
 
-class Probes:
-    """Events on documents of their own, and when each was produced and became readable, in seconds."""
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Which rates are measured for how long, in a home of the benchmark's own, and how many more are tried at most."""
 
-    def __init__(self, address: Address, view: str, name: str) -> None:
-        self.address, self.view, self.name = address, view, name
-        self.waiting: dict[str, float] = {}
-        self.latencies: list[float] = []
-        self.made = 0
+    settings: Settings
+    seconds: float
+    told: Callable[[str], None]
+    rates: Sequence[int] = RATES
+    naive_rates: Sequence[int] = NAIVE_RATES
+    tries: int = 4
 
-    def next_event(self) -> str:
-        document = f"{self.name}-{self.made}"
-        self.made += 1
-        self.waiting[f"document|{len(document)}:{document}"] = time.monotonic()
-        return event("probe", document)
+    def run(self) -> Figures:
+        began, busy = time.monotonic(), os.getloadavg()[0]
+        with store_of(self.settings) as store, streaming(self.settings, "broker"):
+            self.told("starting the stream")
+            fixed, searched = self.ours()
+            naive, naive_per_second = self.naive(replace(store, table=NAIVE))
+        return summary(fixed, searched, naive, naive_per_second=naive_per_second) | {
+            "seconds_a_rate": self.seconds,
+            "cores": os.cpu_count(),
+            "load_before": round(busy, 2),
+            "seconds": round(time.monotonic() - began, 1),
+        }
 
-    def look(self) -> None:
-        """Note which of the waiting events can be read."""
-        if not self.waiting:
-            return
-        found = with_client(self.address, lambda client: read_items(client, self.waiting, (self.view,)))
-        now = time.monotonic()
-        self.latencies += [now - self.waiting.pop(key) for key, item in found.items() if self.view in item]
+    def ours(self) -> tuple[list[Measured], list[Measured]]:
+        """The stream at the fixed rates, and at those that were tried for the highest that it holds."""
+        topic = Topic(self.settings.stream.kafka or "", self.settings.stream.topic)
+        with reader_of(self.settings) as reader, streaming(self.settings, "run") as stream:
+            timing = Timing(topic=topic, readable=through(reader), patience=PATIENCE_SECONDS, watched=(stream,))
+            timing.first_event()
+            self.told("warming up")
+            timing.at(WARM_RATE, seconds=self.seconds / 2)
+            fixed = [self.at(timing, rate) for rate in self.rates]
+            searched: list[Measured] = []
+            while len(searched) < self.tries and (rate := next_rate([*fixed, *searched])):
+                searched.append(self.at(timing, rate, while_hopeful=True))
+        return fixed, searched
 
-
-def event(actor: str, document: str) -> str:
-    about = {
-        "event_id": f"{random.getrandbits(64):x}",
-        "event_type": "open",
-        "actor_id": actor,
-        "document_id": document,
-    }
-    return json.dumps(about | {"occurred_at": datetime.now(UTC).isoformat()})
-
-
-def measure(
-    send: Callable[[str], None], address: Address, view: str, *, seconds: float, rates: Sequence[int] = RATES
-) -> Figures:
-    """Latencies at each rate, one after another; a rate is not held where events stay unreadable when it has ended."""
-    with_client(address, ensure_table)
-    warm = Probes(address, view, f"warm-{random.getrandbits(32):x}")
-    send(warm.next_event())
-    wait(warm)
-    lines = [
-        at_rate(send, Probes(address, view, f"r{rate}-{random.getrandbits(32):x}"), rate, seconds) for rate in rates
-    ]
-    figures: Figures = {
-        f"{name}_{line['rate']}": line[name] for line in lines for name in ("p50_ms", "p95_ms", "p99_ms")
-    }
-    held = [line["rate"] for line in lines if line["p95_ms"] < 5_000]
-    return figures | {"highest_rate_held": max(held, default=0), "rates": lines}
-
-
-def at_rate(send: Callable[[str], None], probes: Probes, rate: int, seconds: float) -> Figures:
-    began, sent, looked = time.monotonic(), 0, 0.0
-    while (passed := time.monotonic() - began) < seconds:
-        while sent < passed * rate:
-            send(event(f"u{random.randrange(ACTORS)}", f"d{random.randrange(DOCUMENTS)}"))
-            sent += 1
-        if probes.made < passed / PROBE_SECONDS:
-            send(probes.next_event())
-        if passed - looked > LOOK_SECONDS:
-            probes.look()
-            looked = passed
-        time.sleep(TICK_SECONDS)
-    produced_seconds = time.monotonic() - began
-    wait(probes)
-    milliseconds = [1000 * one for one in probes.latencies]
-    told = {name: round(percentile(milliseconds, part)) for name, part in PERCENTILES.items()}
-    return {"rate": rate, "produced_per_second": round(sent / produced_seconds), "measured": len(milliseconds), **told}
-
-
-def wait(probes: Probes) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while probes.waiting:
-        probes.look()
-        if time.monotonic() > deadline:
-            raise TimeoutError(
-                f"{len(probes.waiting)} events were not readable after {PATIENCE_SECONDS:g} s; does the stream run?"
+    def naive(self, store: Address) -> tuple[list[Measured], float]:
+        """The naive way at its rates, and how many events a second it takes from a backlog."""
+        with_client(store, ensure_table)
+        topic = Topic(self.settings.stream.kafka or "", NAIVE)
+        options = ["--servers", topic.servers, "--topic", topic.name, "--store", store.url]
+        options += ["--region", store.region, "--table", store.table]
+        command, log = [sys.executable, "-m", naive_stream.__name__, *options], self.settings.home / "naive.log"
+        with process(command, log=log, environment=without_settings()) as follower:
+            timing = Timing(
+                topic=topic, readable=naive_items(store), patience=NAIVE_PATIENCE_SECONDS, watched=(follower,)
             )
-        time.sleep(LOOK_SECONDS)
+            timing.first_event()
+            self.told("the naive way")
+            measured = [self.at(timing, rate) for rate in self.naive_rates]
+            self.told("the naive way with a backlog")
+            return measured, self.naive_per_second(topic)
+
+    def naive_per_second(self, topic: Topic) -> float:
+        """Produce more than the naive way takes while it is measured, and see how far it comes."""
+        topic.produce_at_once(round(max(self.naive_rates) * self.seconds))
+        before, began = consumed(topic.servers, topic.name), time.monotonic()
+        time.sleep(self.seconds)
+        return (consumed(topic.servers, topic.name) - before) / (time.monotonic() - began)
+
+    def at(self, timing: Timing, rate: int, *, while_hopeful: bool = False) -> Measured:
+        self.told(f"{rate:,} events a second")
+        return timing.at(rate, seconds=self.seconds, while_hopeful=while_hopeful)

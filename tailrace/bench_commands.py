@@ -11,6 +11,7 @@ from tailrace import report
 from tailrace.errors import CommandError
 from tailrace.output import AsJson, progress, show
 from tailrace.serving_report import serving_tables
+from tailrace.streaming_report import streaming_tables
 
 app = typer.Typer(no_args_is_help=True, help="Measure against the naive way, on this machine.")
 
@@ -125,28 +126,20 @@ def write_directly(
 
 @app.command()
 def streaming(
-    seconds: Annotated[float, typer.Option(min=1.0, help="At each rate.")] = 15.0, as_json: AsJson = False
+    seconds: Annotated[float, typer.Option(min=1.0, help="At each rate.")] = 20.0, as_json: AsJson = False
 ) -> None:
-    """Produce events at several rates to the Kafka that a stream of this home follows: how soon they are readable."""
-    from confluent_kafka import Producer
+    """Produce events at several rates: how soon a reader answers with them, beside the naive way."""
+    from bench.followed import own_home
+    from bench.measured import LoadFailed
+    from bench.processes import NotStarted, ending_when_told
+    from bench.streaming import Bench
 
-    from bench.streaming import measure
-    from sinks.rows import Address
-
-    settings = read_settings()
-    if settings.stream.kafka is None:
-        raise CommandError("set TAILRACE_KAFKA, and have `tailrace stream run` follow it")
-    producer = Producer({"bootstrap.servers": settings.stream.kafka, "linger.ms": 5})
-
-    def send(message: str) -> None:
-        producer.produce(settings.stream.topic, message)
-        producer.poll(0)
-
-    with progress("bench"):
-        shown = measure(send, Address.of(settings), "document_recent", seconds=seconds)
-    columns = ("rate", "produced_per_second", "measured", "p50_ms", "p95_ms", "p99_ms")
-    rows: list[tuple[Any, ...]] = [tuple(line[name] for name in columns) for line in shown["rates"]]
-    show(shown, report.plain_table("From produced to readable in the store", columns, rows), as_json=as_json)
+    try:
+        with progress("bench") as told, ending_when_told(), own_home(read_settings()) as own:
+            shown = Bench(settings=own, seconds=seconds, told=told).run()
+    except (LoadFailed, NotStarted, TimeoutError) as error:
+        raise CommandError(str(error)) from error
+    show(shown, *streaming_tables(shown), as_json=as_json)
 
 
 @app.command()

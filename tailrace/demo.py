@@ -13,7 +13,7 @@ from sinks.net_changes import online_rows
 from tailrace import ranker
 from tailrace.demo_events import Slot, demo_slots, land
 from tailrace.demo_home import empty_home
-from tailrace.demo_lanes import judge
+from tailrace.demo_lanes import following, judge, open_document
 from tailrace.layers import reconcile_all
 from tailrace.refresh import Home, Progress, refresh
 from tailrace.report import refresh_json
@@ -31,13 +31,12 @@ def run_demo(home: Home, *, git: Path | None, events: Path | None, progress: Pro
     empty_home(home.settings)
     refreshes = [replay(home, slot, number, progress) for number, slot in enumerate(slots, start=1)]
     agreed = reconcile_all(home, lambda view: progress(f"reconciling {view}"))
-    progress("asking the reader")
     summary = {
         "source": source,
         "home": str(home.settings.home),
         "refreshes": refreshes,
         "reconcile": agreed,
-        "answer": answer_of(home, slots),
+        "answer": answer_of(home, slots, progress),
         "seconds": round(time.monotonic() - began, 1),
     }
     path = home.settings.home / "demo" / "summary.json"
@@ -62,18 +61,23 @@ def online_count(home: Home, view: FeatureView) -> int:
     return online_rows(home.lake.read(view.table), view).count()
 
 
-def answer_of(home: Home, slots: list[Slot]) -> Json:
-    """Ask for the documents that were touched last, as the actor who touched the most of them."""
+def answer_of(home: Home, slots: list[Slot], progress: Progress) -> Json:
+    """Ask for the documents that were touched last, as the actor who touched the most of them; then change what is answered."""
     lines = [line for slot in slots for line in slot.events]
     recent = [event for event in map(readable, lines[-20 * CANDIDATES :]) if event]
     documents = list(dict.fromkeys(event["document_id"] for event in reversed(recent)))[:CANDIDATES]
     actor, _ = Counter(event["actor_id"] for event in recent).most_common(1)[0]
-    query = {
-        "feature_service": "ranker",
-        "entities": {"actor_id": [actor] * len(documents), "document_id": documents},
-    }
+    entities = {"actor_id": [actor] * len(documents), "document_id": documents}
+    query = {"feature_service": "ranker", "entities": entities}
+    progress("asking the reader")
     with ranker.reader(home.settings) as address:
         answer, latency = ranker.ask(address, query)
+        progress("starting the stream")
+        began = time.monotonic()
+        with following(home):
+            caught_up = time.monotonic() - began
+            progress("opening a document")
+            opened = open_document(home, address, entities)
         judged = judge(address, query, documents[0])
     names, results = answer["metadata"]["feature_names"], answer["results"]
     columns = {name: result["values"] for name, result in zip(names, results, strict=True)}
@@ -86,6 +90,7 @@ def answer_of(home: Home, slots: list[Slot]) -> Json:
         "latency": latency,
         "views": answer["metadata"]["views"],
         "watermark": to_text(slots[-1].as_of),
+        "opened": opened | {"caught_up_seconds": round(caught_up, 1)},
         "judged": judged,
         "rows": [{name: values[row] for name, values in columns.items()} for row in range(min(5, len(documents)))],
     }

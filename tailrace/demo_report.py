@@ -75,11 +75,15 @@ def told_value(value: object) -> str:
 def answered(summary: dict[str, Any]) -> str:
     answer, latency = summary["answer"], summary["answer"]["latency"]
     ages = [view["age_seconds"] for view in answer["views"].values() if view["lane"] == BATCH]
-    minutes, judged = max(ages) / 60, answer["judged"]
+    minutes, opened, judged = max(ages) / 60, answer["opened"], answer["judged"]
     return (
         f"{answer['candidates']} candidates x {answer['features']} features ({answer['values_present']:,} values present) "
         f"in {latency['p50_ms']} ms (median of {latency['asked']}; p95 {latency['p95_ms']} ms). "
         f"The values hold as of {answer['watermark']}, {minutes:,.0f} minutes ago.\n"
+        f"{opened['actor_id']} opened {opened['document_id']}: {opened['answered_ms'] / 1000:.1f} s later the ranker's next answer "
+        f"had opens_15m {told_value(opened['opens_15m_before'])} → {opened['opens_15m']}, last_opened_at "
+        f"{told_value(opened['last_opened_at_before'])} → {opened['last_opened_at']}. "
+        f"The stream had caught up with all that landed in {opened['caught_up_seconds']} s.\n"
         f"A model's score of {judged['document']} was written: acknowledged after {judged['acknowledged_ms']} ms, and in the "
         f"ranker's next answer {judged['answered_ms']} ms after it was sent.\n"
         f"All figures: {summary['home']}/demo/summary.json; {summary['seconds']:.0f} s in all."
