@@ -11,6 +11,7 @@ PERCENTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 HELD_P95_MS = 5_000
 MADE = 0.97  # of a rate, which the producer has to reach for the rate to count
 GROWING = 0.15  # seconds that an event waits longer than one produced a second before it
+A_BATCH = 1.0  # seconds more or less of waiting that come of where in a micro-batch the measurement ends
 SETTLED = 1 / 3  # of a measurement, before which micro-batches still grow to the size that the rate takes
 CLOSE = 1.15  # between the highest rate that was held and the lowest that was not
 
@@ -19,7 +20,7 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Events at one rate: of each that was timed, when it was due and how many seconds it took to be readable.
+    """Events at one rate: of each that was timed, in order, when it was due and how many seconds it took to be readable.
 
     Those that were never seen, `unreadable` of them, have the seconds for which they were waited for: percentiles with
     them are what it took at least.
@@ -38,13 +39,18 @@ class Measured:
     @property
     def growth(self) -> float:
         """Seconds of waiting that were added each second, once settled: above 0 where a backlog builds up."""
-        began = min(due for due, _ in self.waits)
-        ended = max(due for due, _ in self.waits)
-        late = [(due, wait) for due, wait in self.waits if due >= began + SETTLED * (ended - began)]
-        if len({due for due, _ in late}) < 2:
-            return 0.0
-        dues, waits = zip(*late, strict=True)
-        return statistics.linear_regression(dues, waits).slope
+        dues, waits = zip(*(wait for wait in self.waits if wait[0] >= self.settled), strict=True)
+        return statistics.linear_regression(dues, waits).slope if dues[0] < dues[-1] else 0.0
+
+    @property
+    def settled(self) -> float:
+        """When micro-batches have their size, as the time at which events were due."""
+        return self.waits[0][0] + SETTLED * (self.waits[-1][0] - self.waits[0][0])
+
+    @property
+    def backlog_grew(self) -> bool:
+        added = self.growth * (self.waits[-1][0] - self.settled)
+        return self.growth > GROWING and added > A_BATCH
 
     @property
     def missed(self) -> str | None:
@@ -55,7 +61,7 @@ class Measured:
             return "not all readable"
         if self.percentiles["p95_ms"] >= HELD_P95_MS:
             return "p95"
-        return "backlog grew" if self.growth > GROWING else None
+        return "backlog grew" if self.backlog_grew else None
 
     @property
     def line(self) -> Figures:
