@@ -78,12 +78,18 @@ def end(started: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def ending_when_told() -> Iterator[None]:
-    """Have a request to terminate end this process like an error does, so that it stops what it started."""
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    """Have a request to terminate end this process as an error does, so that it stops what it started."""
+
+    def end_once(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, end_once) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

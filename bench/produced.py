@@ -40,6 +40,10 @@ class Topic:
         if left := self._producer.flush(FLUSH_SECONDS):
             raise TimeoutError(f"the broker did not take {left} events within {FLUSH_SECONDS:g} s")
 
+    def drop(self) -> None:
+        """Forget what the broker does not have yet: it may be gone as well."""
+        self._producer.purge()
+
     def produce(self, *, rate: int, seconds: float, enough: threading.Event, timed: Timed) -> float:
         """Produce at a rate until it is enough, with a timed event now and then; returns how many the broker took a second."""
         began, sent, timed_events = time.monotonic(), 0, 0

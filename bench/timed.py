@@ -87,8 +87,10 @@ class Timing:
                     probes.look()
                     if while_hopeful and late(probes.waits) > most_late:
                         enough.set()
-            finally:
+            except BaseException:
                 enough.set()
+                self.topic.drop()
+                raise
         self.wait(probes, seconds=self.patience)
         return Measured(
             rate=rate,

@@ -134,11 +134,11 @@ def streaming(
     from bench.processes import NotStarted, ending_when_told
     from bench.streaming import Bench
 
-    try:
-        with progress("bench") as told, ending_when_told(), own_home(read_settings()) as own:
+    with progress("bench") as told, ending_when_told(), own_home(read_settings()) as own:
+        try:
             shown = Bench(settings=own, seconds=seconds, told=told).run()
-    except (LoadFailed, NotStarted, TimeoutError) as error:
-        raise CommandError(str(error)) from error
+        except (LoadFailed, NotStarted, TimeoutError) as error:
+            raise CommandError(f"{error}; the logs are in {own.home}") from error
     show(shown, *streaming_tables(shown), as_json=as_json)
 
 

@@ -75,16 +75,22 @@ def told_value(value: object) -> str:
 def answered(summary: dict[str, Any]) -> str:
     answer, latency = summary["answer"], summary["answer"]["latency"]
     ages = [view["age_seconds"] for view in answer["views"].values() if view["lane"] == BATCH]
-    minutes, opened, judged = max(ages) / 60, answer["opened"], answer["judged"]
+    minutes, judged = max(ages) / 60, answer["judged"]
     return (
         f"{answer['candidates']} candidates x {answer['features']} features ({answer['values_present']:,} values present) "
         f"in {latency['p50_ms']} ms (median of {latency['asked']}; p95 {latency['p95_ms']} ms). "
         f"The values hold as of {answer['watermark']}, {minutes:,.0f} minutes ago.\n"
-        f"{opened['actor_id']} opened {opened['document_id']}: {opened['answered_ms'] / 1000:.1f} s later the ranker's next answer "
-        f"had opens_15m {told_value(opened['opens_15m_before'])} → {opened['opens_15m']}, last_opened_at "
-        f"{told_value(opened['last_opened_at_before'])} → {opened['last_opened_at']}. "
-        f"The stream had caught up with all that landed in {opened['caught_up_seconds']} s.\n"
+        f"{opened_line(answer['opened'])}\n"
         f"A model's score of {judged['document']} was written: acknowledged after {judged['acknowledged_ms']} ms, and in the "
         f"ranker's next answer {judged['answered_ms']} ms after it was sent.\n"
         f"All figures: {summary['home']}/demo/summary.json; {summary['seconds']:.0f} s in all."
+    )
+
+
+def opened_line(opened: dict[str, Any]) -> str:
+    names = ("opens_15m", "last_opened_at")
+    changes = ", ".join(f"{name} {told_value(opened[f'{name}_before'])} → {told_value(opened[name])}" for name in names)
+    return (
+        f"{opened['actor_id']} opened {opened['document_id']}, and {opened['answered_ms'] / 1000:.2f} s later the ranker's next "
+        f"answer had it: {changes}. The stream had taken all that landed before in {opened['caught_up_seconds']} s."
     )

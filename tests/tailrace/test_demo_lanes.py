@@ -1,0 +1,114 @@
+"""The demo's last scene: an opened document lands as an event, and is in the ranker's next answer."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tailrace import demo_lanes, ranker
+from tailrace.demo_lanes import following, land_opening, open_document, shows
+from tailrace.demo_report import opened_line
+from tailrace.errors import CommandError
+from tailrace.refresh import Home
+
+NINE = datetime(2026, 3, 2, 9, 0, 0, 123456, tzinfo=UTC)
+ENTITIES = {"actor_id": ["u1", "u1"], "document_id": ["d1", "d2"]}
+
+
+def answered(opens, last):
+    names = ["actor_id", "document_id", "last_opened_at", "opens_15m", "opens_1h"]
+    columns = (*ENTITIES.values(), [last, None], [opens, None], [opens, None])
+    results = [{"values": values} for values in columns]
+    return {"metadata": {"feature_names": names}, "results": results}, {}
+
+
+@pytest.fixture
+def landing_home(make_settings, monkeypatch):
+    """A home whose reader tells at once what landed in its folder."""
+    settings = make_settings()
+
+    def ask(address, query, *, times):
+        assert (address, query, times) == (
+            "http://reader",
+            {"features": ["actor_document_recent"], "entities": ENTITIES},
+            1,
+        )
+        landed = sorted(Path(settings.landing, "events").glob("*.jsonl"))
+        events = [json.loads(path.read_text()) for path in landed]
+        return answered(len(events) or None, events[-1]["occurred_at"] if events else None)
+
+    monkeypatch.setattr(demo_lanes, "ask", ask)
+    return Home(settings)
+
+
+def test_the_event_lands_in_a_file_of_its_own(tmp_path):
+    land_opening(tmp_path, "u1", "d1", NINE)
+
+    [path] = (tmp_path / "events").iterdir()
+    assert path.name == "opened-20260302T090000.jsonl"
+    assert json.loads(path.read_text()) == {
+        "event_id": "opened-20260302T090000",
+        "event_type": "open",
+        "actor_id": "u1",
+        "document_id": "d1",
+        "occurred_at": "2026-03-02T09:00:00.123456Z",
+    }
+
+
+def test_what_is_told_is_before_and_after(landing_home):
+    opened = open_document(landing_home, "http://reader", ENTITIES)
+
+    now = datetime.now(UTC)
+    assert (opened["actor_id"], opened["document_id"]) == ("u1", "d1")
+    assert (opened["opens_15m_before"], opened["opens_15m"], opened["last_opened_at_before"]) == (None, 1, None)
+    assert 0 < (now - datetime.fromisoformat(opened["last_opened_at"])).total_seconds() < 60
+    assert opened["answered_ms"] > 0
+
+
+def test_an_answer_that_never_shows_it_fails_the_demo(landing_home, monkeypatch):
+    monkeypatch.setattr(demo_lanes, "ask", lambda *_, **__: answered(2, "2026-03-02T08:00:00Z"))
+    monkeypatch.setattr(demo_lanes, "LONGEST_WAIT", 0.1)
+
+    with pytest.raises(CommandError, match="d1 was opened, and the reader does not answer it"):
+        open_document(landing_home, "http://reader", ENTITIES)
+
+
+@pytest.mark.parametrize(
+    ("opens", "last", "is_shown"),
+    [
+        (1, "2026-03-02T09:00:00.123456Z", True),
+        (0, "2026-03-02T09:00:00.123456Z", False),
+        (1, "2026-03-02T08:59:59Z", False),
+        (None, None, False),
+    ],
+)
+def test_an_opening_is_shown_by_its_time_and_its_count(opens, last, is_shown):
+    assert shows({"opens_15m": opens, "last_opened_at": last}, NINE) is is_shown
+
+
+def test_people_are_told_before_after_and_how_long_it_took():
+    opened = {"actor_id": "u1", "document_id": "d1", "opens_15m": 1, "last_opened_at": "2026-03-02T09:00:00Z"}
+    opened |= {
+        "opens_15m_before": None,
+        "last_opened_at_before": None,
+        "answered_ms": 1_234.5,
+        "caught_up_seconds": 7.5,
+    }
+
+    assert opened_line(opened) == (
+        "u1 opened d1, and 1.23 s later the ranker's next answer had it: opens_15m - → 1, last_opened_at - → "
+        "2026-03-02T09:00:00Z. The stream had taken all that landed before in 7.5 s."
+    )
+
+
+@pytest.mark.slow
+def test_the_stream_brings_it_to_the_reader(spark, make_settings):
+    home = Home(make_settings())
+    land_opening(Path(home.settings.landing), "u1", "d1", NINE)
+
+    with ranker.reader(home.settings) as address, following(home):
+        opened = open_document(home, address, ENTITIES)
+
+    assert (opened["opens_15m_before"], opened["opens_15m"]) == (0, 1)
+    assert opened["last_opened_at_before"] == "2026-03-02T09:00:00.123456Z"
