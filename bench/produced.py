@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 ACTORS = DOCUMENTS = 20_000
 PROBE_SECONDS = 0.1  # from one timed event to the next
 TICK_SECONDS = 0.01
-FLUSH_SECONDS = 30.0  # a broker that starts takes some
+FLUSH_SECONDS = 30.0
 QUEUE = 1_000_000  # messages
 
 
@@ -35,10 +35,10 @@ class Topic:
         self._producer.produce(self.name, message)
         self._producer.poll(0)
 
-    def flush(self) -> None:
+    def flush(self, *, within: float = FLUSH_SECONDS) -> None:
         """Wait until the broker has all; raises `TimeoutError`."""
-        if left := self._producer.flush(FLUSH_SECONDS):
-            raise TimeoutError(f"the broker did not take {left} events within {FLUSH_SECONDS:g} s")
+        if left := self._producer.flush(within):
+            raise TimeoutError(f"the broker did not take {left} events within {within:g} s")
 
     def drop(self) -> None:
         """Forget what the broker does not have yet: it may be gone as well."""

@@ -69,7 +69,7 @@ class Timing:
         """Wait until one event has come through; raises `LoadFailed` where it does not."""
         probes = Probes(readable=self.readable)
         self.topic.send(probes.next_event(due=time.monotonic()))
-        self.topic.flush()
+        self.topic.flush(within=START_SECONDS)
         self.wait(probes, seconds=START_SECONDS)
         if probes.waiting:
             raise LoadFailed(f"the first event of {self.topic.name} was not readable within {START_SECONDS:g} s")

@@ -20,8 +20,8 @@ class Broker:
     def send(self, message):
         self.documents.append(orjson.loads(message)["document_id"])
 
-    def flush(self):
-        pass
+    def flush(self, *, within):
+        assert within > 100
 
     def produce(self, *, rate, timed, **_):
         for number in range(4):
