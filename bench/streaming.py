@@ -65,10 +65,14 @@ class Bench:
             self.told("warming up")
             timing.at(WARM_RATE, seconds=self.seconds / 2)
             fixed = [self.at(timing, rate) for rate in self.rates]
-            searched: list[Measured] = []
-            while len(searched) < self.tries and (rate := next_rate([*fixed, *searched])):
-                searched.append(self.at(timing, rate, while_hopeful=True))
-        return fixed, searched
+            return fixed, self.search(timing, fixed)
+
+    def search(self, timing: Timing, fixed: Sequence[Measured]) -> list[Measured]:
+        """Try more rates for the highest that is held, until one leaves a backlog that would be counted in the next."""
+        tried = list(fixed)
+        while len(tried) < len(fixed) + self.tries and not tried[-1].unreadable and (rate := next_rate(tried)):
+            tried.append(self.at(timing, rate, while_hopeful=True))
+        return tried[len(fixed) :]
 
     def naive(self, store: Address) -> tuple[list[Measured], float]:
         """The naive way at its rates, and how many events a second it takes from a backlog."""

@@ -8,13 +8,50 @@ import pytest
 from rich.console import Console
 
 from bench.followed import own_home
+from bench.rates import Measured
 from bench.streaming import Bench
 from online import embedded
 from tailrace.streaming_report import streaming_tables
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+class Stream:
+    """One that holds so many events a second, and what it was asked to."""
+
+    def __init__(self, holds, *, unreadable_above=10**9):
+        self.holds, self.unreadable_above, self.asked = holds, unreadable_above, []
+
+    def at(self, rate, *, while_hopeful=False, **_):
+        self.asked.append((rate, while_hopeful))
+        waits = [(due / 10, 1.0 if rate <= self.holds else 9.0) for due in range(20)]
+        unreadable = int(rate > self.unreadable_above)
+        return Measured(rate=rate, produced_per_second=rate, waits=waits, unreadable=unreadable)
 
 
+@pytest.mark.parametrize(
+    ("stream", "tried"),
+    [
+        (Stream(1_000), [2_240, 1_500, 1_220, 1_100]),
+        (Stream(30_000), [10_000, 20_000, 40_000, 28_280]),
+        (Stream(5_000), [10_000, 7_070, 5_950, 5_450]),
+        (Stream(5_000, unreadable_above=8_000), [10_000]),
+        (Stream(1_000, unreadable_above=4_000), []),
+        (Stream(10), []),
+    ],
+    ids=["1,000", "30,000", "5,000", "a backlog that stays", "one already", "nothing"],
+)
+def test_the_highest_rate_held_is_searched_for_in_four_tries_while_there_is_hope(make_settings, stream, tried):
+    bench = Bench(settings=make_settings(), seconds=2, told=list[str]().append)
+    fixed = [stream.at(rate) for rate in bench.rates]
+    stream.asked.clear()
+
+    searched = bench.search(stream, fixed)
+
+    assert stream.asked == [(rate, True) for rate in tried]
+    assert [one.rate for one in searched] == tried
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_events_are_read_at_the_reader_and_of_the_naive_way_and_nothing_is_left(make_settings):
     with own_home(make_settings()) as own:
         bench = Bench(settings=own, seconds=2, told=list[str]().append, rates=(50,), naive_rates=(50,), tries=0)
