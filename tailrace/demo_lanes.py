@@ -36,6 +36,7 @@ def following(home: Home) -> Iterator[None]:
     try:
         query.processAllAvailable()
         yield
+        query.processAllAvailable()  # Spark tells of a micro-batch that is cut off as of an error
     finally:
         query.stop()
 
