@@ -24,17 +24,19 @@ def follow(settings: Settings) -> None:
     definitions = home.definitions
 
     def begin() -> StreamingQuery:
-        address = Address.of(settings)  # an embedded store that has ended is started again
+        address = Address.of(settings)
         topic = topic_of(settings.stream)
         messages = messages_of(home, topic, checkpoint=checkpoint)
         query = run.start(messages, definitions, address, checkpoint=checkpoint, topic=topic.name if topic else None)
         aside.print(f"The stream follows {settings.stream.kafka or settings.landing}", highlight=False)
         return query
 
-    def move(to: float) -> None:
-        run.move_watermarks(definitions, Address.of(settings), checkpoint=checkpoint, to=to)
+    def tend(caught_up_to: float | None) -> None:
+        address = Address.of(settings)  # an embedded store that has ended is started again
+        if caught_up_to is not None:
+            run.move_watermarks(definitions, address, checkpoint=checkpoint, to=caught_up_to)
 
-    keep_following(begin, Pulse(settings.home, move=move))
+    keep_following(begin, Pulse(settings.home, tend=tend))
 
 
 def messages_of(home: Home, topic: Topic | None, *, checkpoint: str) -> DataFrame:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
 TELL_SECONDS = 1.0
-MOVE_SECONDS = 3.0
+TEND_SECONDS = 3.0
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
 
 # What may pass: the store or Kafka is away, or somebody holds a lease. A JVM that has died is not among them.
@@ -41,12 +41,15 @@ class StreamFailed(Exception):
 
 
 class Pulse:
-    """Looks at the query, tells how far it is, and has watermarks move while nothing comes."""
+    """Looks at the query, tells how far it is, and has the store looked after.
 
-    def __init__(self, home: Path, *, move: Callable[[float], None]) -> None:
+    `tend` is called every few seconds, with the moment up to which all is readable while nothing comes, or else None.
+    """
+
+    def __init__(self, home: Path, *, tend: Callable[[float | None], None]) -> None:
         self._home = home
-        self._move = move
-        self._told = self._moved = 0.0
+        self._tend = tend
+        self._told = self._tended = 0.0
         self.heartbeat = progress.first_heartbeat(progress.read(home), now=time.time())
         progress.write(home, self.heartbeat)
 
@@ -60,18 +63,20 @@ class Pulse:
         now, status, last = time.time(), query.status, query.lastProgress
         told = None if last is None else json.loads(last.json)
         self.heartbeat = progress.look(self.heartbeat, told, status, now=now)
-        if progress.is_waiting(status) and time.monotonic() - self._moved >= MOVE_SECONDS:
-            self.move(now)
-            self._moved = time.monotonic()
+        if time.monotonic() - self._tended >= TEND_SECONDS:
+            self.tend(now if progress.is_waiting(status) else None)
+            self._tended = time.monotonic()
 
-    def move(self, now: float) -> None:
+    def tend(self, caught_up_to: float | None) -> None:
         try:
-            self._move(now)
-            self.heartbeat = self.heartbeat.well()
+            self._tend(caught_up_to)
         except (StoreError, EmbeddedStoreError) as error:
             if self.heartbeat.failing_since is None:
                 log.warning("the watermarks stand still: %s", error)
             self.fail(str(error))
+        else:
+            if caught_up_to is not None:
+                self.heartbeat = self.heartbeat.well()
 
     def fail(self, why: str) -> None:
         self.heartbeat = self.heartbeat.failing(why, now=time.time())

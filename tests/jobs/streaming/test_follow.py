@@ -13,6 +13,7 @@ from jobs.streaming.follow import Pulse, StreamFailed
 from online.wire import StoreError
 
 WAITING = {"message": "Waiting for data to arrive", "isDataAvailable": False, "isTriggerActive": False}
+BUSY = {"message": "Processing new data", "isDataAvailable": True, "isTriggerActive": True}
 TERMINATED = "[STREAM_FAILED] Query [id = 5a, runId = c2] terminated with exception: "
 OF_PYTHON = f"""{TERMINATED}[FOREACH_BATCH_USER_FUNCTION_ERROR] An error occurred. Return Message: Traceback (most recent call last):
   File "wire.py", line 124, in send
@@ -58,7 +59,7 @@ class Restless(Pulse):
     """Notes how long it is to rest, and does not."""
 
     def __init__(self, home):
-        super().__init__(home, move=lambda _: None)
+        super().__init__(home, tend=lambda _: None)
         self.rested: list[float] = []
 
     def rest(self, seconds):
@@ -124,22 +125,31 @@ def test_a_definition_that_cannot_be_used_ends_it_before_it_begins(pulse):
         follow.follow(begin_each(DefinitionError("no view of pairs")), pulse)
 
 
-def test_the_watermark_moves_every_few_seconds_while_it_waits_and_an_absent_store_is_told(tmp_path, monkeypatch):
-    moved: list[float] = []
-    clock, waiting = [100.0], cast("StreamingQuery", Query())
+def test_the_store_is_looked_after_every_few_seconds_and_its_watermarks_move_while_nothing_comes(tmp_path, monkeypatch):
+    tended: list[float | None] = []
+    clock, query = [100.0], Query()
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    pulse = Pulse(tmp_path, move=moved.append)
+    pulse = Pulse(tmp_path, tend=tended.append)
+
+    def look(seconds):
+        clock[0] += seconds
+        pulse.look(cast("StreamingQuery", query))
+
     for _ in range(40):
-        pulse.look(waiting)
-        clock[0] += follow.LOOK_SECONDS
-    assert len(moved) == 3
+        look(follow.LOOK_SECONDS)
+    assert len([to for to in tended if to]) == 3
+    query.status = BUSY
+    look(10)
+    assert tended[3:] == [None]
 
     def away(_):
         raise StoreError("Unreachable", "away")
 
-    pulse._move, clock[0] = away, clock[0] + 10
-    pulse.look(waiting)
+    pulse._tend = away
+    look(10)
+    pulse._tend = tended.append
+    look(10)  # that a micro-batch is under way says nothing of the store
     assert pulse.heartbeat.error == "online store: Unreachable: away"
-    pulse._move, clock[0] = moved.append, clock[0] + 10
-    pulse.look(waiting)
+    query.status = WAITING
+    look(10)
     assert pulse.heartbeat.error is None
