@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from confluent_kafka import Producer
 from settings import read_settings
 from tailrace.local import airflow, stack, streaming
 from tailrace.local.keep_stream import keep_running, stop_running
-from tailrace.local.service import LocalError, alone
+from tailrace.local.service import LocalError, Service, alone
 from tailrace.stream_status import look_at
 from tests.conftest import SPARK
 
@@ -129,6 +130,27 @@ def test_without_servers_the_homes_own_broker_is_followed_on_its_port(make_setti
     assert [one.name for one in streaming.services(plain)] == ["broker", "stream"]
     assert (plain.stream.kafka, plain.stream.broker_port) == ("127.0.0.1:29999", 29999)
     assert streaming.service_of_broker(plain).environment["TAILRACE_KAFKA_PORT"] == "29999"
+
+
+def test_an_airflow_that_runs_without_the_stream_is_started_again_with_it(settings, monkeypatch):
+    def one_service(known, folder):
+        command = (sys.executable, "-c", "import time; time.sleep(600)")
+        environment = airflow.environment(known)
+        return [Service(name="scheduler", command=command, environment=environment, folder=folder, stop_seconds=9)]
+
+    monkeypatch.setattr(airflow, "services", one_service)
+    monkeypatch.setattr(airflow, "health", lambda _: {"scheduler": "healthy"})
+    monkeypatch.setattr(streaming, "services", lambda _: [])
+    plain = up(settings)
+
+    with_it = up(settings, with_stream=True)
+
+    assert with_it["scheduler"] != plain["scheduler"]
+    assert (with_it["reader"], with_it["store"]) == (plain["reader"], plain["store"])
+    variables = psutil.Process(with_it["scheduler"]).environ()
+    assert variables["TAILRACE_STREAMING"] == "1"
+    assert variables["TAILRACE_KAFKA"] == f"127.0.0.1:{settings.stream.broker_port}"
+    assert up(settings) == up(settings, with_stream=True) == with_it
 
 
 @pytest.mark.parametrize("taken_by", ["broker", "controller"])
