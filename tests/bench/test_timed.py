@@ -61,6 +61,21 @@ def test_what_is_never_seen_was_waited_for_as_long_as_there_is_patience(clock):
     assert measured.missed == "not produced"
 
 
+@pytest.mark.parametrize("while_hopeful", [True, False])
+def test_a_rate_that_cannot_be_held_any_more_is_given_up_where_that_is_wanted(clock, while_hopeful):
+    class Lasting(Broker):
+        def produce(self, *, rate, enough, timed, **_):
+            self.send(timed(due=1_000.0))
+            self.given_up = enough.wait(30 if while_hopeful else 0.5)
+            return rate
+
+    broker = Lasting()
+    measured = timing(broker, hidden=("0",)).at(100, seconds=1, while_hopeful=while_hopeful)
+
+    assert broker.given_up is while_hopeful
+    assert measured.missed == "not all readable"
+
+
 def test_a_first_event_that_does_not_come_through_fails_the_run(clock):
     with pytest.raises(LoadFailed, match="the first event of events was not readable within 120 s"):
         timing(Broker(), hidden=("0",)).first_event()
