@@ -23,7 +23,8 @@ class Broker:
     def flush(self, *, within):
         assert within > 100
 
-    def produce(self, *, rate, timed, **_):
+    def produce(self, *, rate, timed, **others):
+        assert not others["enough"].is_set()
         for number in range(4):
             self.send(timed(due=1_000.0 + number))
         return rate / 2
@@ -64,9 +65,9 @@ def test_what_is_never_seen_was_waited_for_as_long_as_there_is_patience(clock):
 @pytest.mark.parametrize("while_hopeful", [True, False])
 def test_a_rate_that_cannot_be_held_any_more_is_given_up_where_that_is_wanted(clock, while_hopeful):
     class Lasting(Broker):
-        def produce(self, *, rate, enough, timed, **_):
+        def produce(self, *, rate, timed, **others):
             self.send(timed(due=1_000.0))
-            self.given_up = enough.wait(30 if while_hopeful else 0.5)
+            self.given_up = others["enough"].wait(30 if while_hopeful else 0.5)
             return rate
 
     broker = Lasting()
