@@ -73,7 +73,7 @@ def new_parts(lake: Lake, topic: Topic, *, now: datetime) -> Iterator[LandedFile
     for partition, (first, end) in sorted(ends_of(lake.spark, topic).items()):
         start = reached.get(topic.file(partition), 0)
         if end < start:
-            raise made_anew(topic, partition, end, taken=start)
+            raise made_anew(topic.name, partition, end, taken=start)
         if first > start:
             yield part_of(topic, partition, start, first, now=now, refusal=removed(start, first))
             start = first
@@ -104,9 +104,9 @@ def removed(start: int, end: int) -> str:
     return f"Kafka removed the messages at offsets {start} to {end - 1} before they were taken"
 
 
-def made_anew(topic: Topic, partition: int, end: int, *, taken: int) -> LandingError:
+def made_anew(topic: str, partition: int, end: int, *, taken: int) -> LandingError:
     return LandingError(
-        f"topic {topic.name}, partition {partition} ends at offset {end}, and {taken} were taken of it: it was made "
+        f"topic {topic}, partition {partition} ends at offset {end}, and {taken} were taken of it: it was made "
         "anew; give the new topic another name"
     )
 
