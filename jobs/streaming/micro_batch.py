@@ -7,6 +7,7 @@ takes every micro-batch once, however often it is repeated.
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from jobs.streaming.frames import changes_of_rows, events_of, keyed, whole
 from jobs.streaming.pairs import take_pairs
 from jobs.streaming.state import Array, State, fold
 from jobs.streaming.values import packed, unpacked
-from online.control import close_push
+from online.control import Control, close_push
 from online.items import binary, read_items
 from online.wire import PATIENCE_SECONDS, open_store
 from sinks import lease
@@ -29,6 +30,8 @@ from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_rows
 
 CHANGES = "view string, item_key string, line bigint, minute bigint, amount bigint"
+NO_VIEW = ""  # of a line that tells up to when (amount) what was appended to a partition (line) has been taken
+REACHED = "partition bigint, appended bigint"
 CHANGES_SCHEMA = pa.schema(
     [
         ("view", pa.string()),
@@ -77,8 +80,9 @@ class MicroBatch:
 
 def countable(judged: DataFrame) -> DataFrame:
     """Usable events in the form of `EVENTS`, without those that claim to come from the future."""
+    micros = [F.unix_micros("occurred_at").alias("at"), F.unix_micros("appended_at").alias("appended")]
     return judged.where(F.isnull("reason") & ~is_ahead("appended_at")).select(
-        "actor_id", "document_id", "event_id", "event_type", F.unix_micros("occurred_at").alias("at"), "place"
+        "actor_id", "document_id", "event_id", "event_type", *micros, "partition", "place"
     )
 
 
@@ -87,17 +91,24 @@ def is_ahead(appended_at: str) -> SparkColumn:
     return F.unix_micros("occurred_at") - F.unix_micros(appended_at) > MINUTES_AHEAD * MICROS_PER_MINUTE
 
 
-def take(events: DataFrame, batch: MicroBatch, *, tasks: int) -> None:
-    """Fold a micro-batch of `EVENTS` into the store; coarser views once all pairs are written."""
+def take(events: DataFrame, batch: MicroBatch, *, tasks: int) -> int | None:
+    """Fold a micro-batch of `EVENTS` into the store; coarser views once all pairs are written.
+
+    Returns up to when it has what was appended, in microseconds, as the least of what its partitions came to: one may be
+    further behind than another. None where it has no events.
+    """
     pairs = events.repartition(tasks, "actor_id", "document_id").mapInArrow(
         lambda parts: fold_pairs(parts, batch), CHANGES
     )
     changes = pairs.repartition(tasks, "view", "item_key")
-    changes.mapInArrow(lambda parts: fold_coarser(parts, batch), "written bigint").collect()
+    reached: dict[int, int] = {}
+    for row in changes.mapInArrow(lambda parts: fold_coarser(parts, batch), REACHED).collect():
+        reached[row.partition] = max(row.appended, reached.get(row.partition, 0))
+    return min(reached.values(), default=None)
 
 
 def fold_pairs(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[pa.RecordBatch]:
-    """Write the finest view; yields what its events change in coarser ones."""
+    """Write the finest view; yields what its events change in coarser ones, and what was reached as lines of no view."""
     rows = whole(parts)
     if rows is None:
         return
@@ -111,19 +122,21 @@ def fold_pairs(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[p
     outcome = batch.write(view, keys[view.name], folded, changed)
     check(view, outcome)
     for name, one in changes.items():
-        columns = [
-            [name] * len(one.key),
-            [keys[name][place] for place in one.key.tolist()],
-            one.line,
-            one.minute,
-            one.amount,
-        ]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, CHANGES_SCHEMA, strict=True)]
-        yield pa.RecordBatch.from_arrays(arrays, schema=CHANGES_SCHEMA)
+        item_keys = [keys[name][place] for place in one.key.tolist()]
+        yield changes_batch([name] * len(item_keys), item_keys, one.line, one.minute, one.amount)
+    reached = rows.groupby("partition")["appended"].max()
+    nothing = [0] * len(reached)
+    yield changes_batch([NO_VIEW] * len(reached), [""] * len(reached), reached.index, nothing, reached)
+
+
+def changes_batch(*columns: Any) -> pa.RecordBatch:
+    """Columns of `CHANGES`, in order."""
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, CHANGES_SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=CHANGES_SCHEMA)
 
 
 def fold_coarser(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[pa.RecordBatch]:
-    """Write the coarser views; yields how many values of each were written."""
+    """Write the coarser views; yields what was reached, as `REACHED`."""
     rows = whole(parts)
     if rows is None:
         return
@@ -142,7 +155,8 @@ def fold_coarser(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator
         }
         outcome = batch.write(view, list(keys), folded, left)
         check(view, outcome)
-        yield pa.RecordBatch.from_pydict({"written": [outcome.written]})
+    reached = rows[rows["view"] == NO_VIEW]
+    yield pa.RecordBatch.from_pydict({"partition": reached["line"], "appended": reached["amount"]})
 
 
 def check(view: FeatureView, outcome: Outcome) -> None:
@@ -157,23 +171,26 @@ def check(view: FeatureView, outcome: Outcome) -> None:
 def write_micro_batch(events: DataFrame, batch: MicroBatch, *, owner: str, tasks: int) -> None:
     """Take the leases, write, and tell readers how fresh the views are."""
     # Keys are read under the lease: whoever held it before can write nothing from here on.
-    sequences = {view.name: take_lease(batch.address, view, owner=owner) for view in batch.views}
-    take(events, replace(batch, sequences=sequences), tasks=tasks)
+    taken = {view.name: take_lease(batch.address, view, owner=owner) for view in batch.views}
+    sequences = {name: control.sequence for name, control in taken.items()}
+    reached = take(events, replace(batch, sequences=sequences), tasks=tasks)
     for view in batch.views:
-        close(batch, view, sequence=sequences[view.name])
+        close(batch, view, taken[view.name], reached=reached)
 
 
-def take_lease(address: Address, view: FeatureView, *, owner: str) -> int:
-    """The sequence of one micro-batch; a repetition of it takes the lease over at once, being the same owner."""
+def take_lease(address: Address, view: FeatureView, *, owner: str) -> Control:
+    """The lease for one micro-batch; a repetition of it takes the lease over at once, being the same owner."""
     own = f"{owner} {view.name}"
-    return lease.take(address, view.name, address.lease_seconds, lane=STREAM, owner=own, keep_cursor=False).sequence
+    return lease.take(address, view.name, address.lease_seconds, lane=STREAM, owner=own, keep_cursor=False)
 
 
-def close(batch: MicroBatch, view: FeatureView, *, sequence: int) -> None:
+def close(batch: MicroBatch, view: FeatureView, taken: Control, *, reached: int | None) -> None:
+    """Give the lease up; the watermark tells of what was reached, and never of less than before."""
+    watermark = max(taken.watermark or 0, min(reached or 0, batch.as_of))
     lease.with_client(
         batch.address,
         lambda client: close_push(
-            client, view.name, sequence=sequence, cursor=None, watermark=batch.as_of, features=view.features
+            client, view.name, sequence=taken.sequence, cursor=None, watermark=watermark, features=view.features
         ),
         patience=PATIENCE_SECONDS,
     )

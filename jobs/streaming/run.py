@@ -56,6 +56,7 @@ def from_folder(spark: SparkSession, folder: str) -> DataFrame:
     return lines.select(
         "value",
         file["file_modification_time"].alias("appended_at"),
+        F.lit(0).alias("partition"),
         file["file_path"].alias("place"),
     )
 
@@ -69,7 +70,10 @@ def from_kafka(spark: SparkSession, topic: Topic, *, checkpoint: str) -> DataFra
     messages = spark.readStream.format("kafka").options(**options).load()
     place = F.format_string("%010d %020d", "partition", "offset")
     return messages.where("value IS NOT NULL").select(
-        F.col("value").cast("string").alias("value"), F.col("timestamp").alias("appended_at"), place.alias("place")
+        F.col("value").cast("string").alias("value"),
+        F.col("timestamp").alias("appended_at"),
+        "partition",
+        place.alias("place"),
     )
 
 
