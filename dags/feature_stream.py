@@ -23,11 +23,11 @@ at it every minute, where `TAILRACE_STREAMING` is 1, as `make up STREAMING=1` se
 An alert is sent when one of them fails that did not fail the minute before, and not again until it was green. A stream that has
 begun again has {GRACE_SECONDS} seconds to catch up, also where it ends and begins several times meanwhile.
 
-**When keep_running is red**, the stream ended as soon as it began; the end of its log is in the task's. A definition that cannot be
-used has to be mended, and so has a topic that was made anew.
+**When keep_running is red**, the stream ended as soon as it began; the end of its log is in the task's.
 
-**When guard is red**, its log says how far the stream is behind and what it last failed with. It begins again by itself when store
-and Kafka are back. Where it only lags, more comes than it takes: `tailrace stream status` tells the messages that are left.
+**When guard is red**, its log says how far the stream is behind and what it last failed of. It begins again by itself when store
+and Kafka are back. A definition that cannot be used has to be mended, and so has a topic that was made anew. Where it only lags, more
+comes than it takes: `tailrace stream status` tells the messages that are left.
 
 Owner: `search-ranking`
 """

@@ -61,8 +61,10 @@ def reasons(
     heartbeat: Heartbeat, views: Iterable[FeatureView], *, running: bool, lag: float | None, now: float
 ) -> list[str]:
     """Why the stream is not as it should be; empty where it is."""
+    error = [heartbeat.error] if heartbeat.error else []
     if not running:
-        return [f"it does not run, since {time_text(heartbeat.written)} or later; `tailrace stream start` starts it"]
+        since = time_text(heartbeat.written)
+        return [f"it does not run, since {since} or later; `tailrace stream start` starts it", *error]
     why = []
     if now - heartbeat.written > progress.SILENT_SECONDS:
         why.append(f"it has told nothing for {now - heartbeat.written:.0f} s")
@@ -71,9 +73,7 @@ def reasons(
         wanted = ", ".join(f"{view.name} {view.freshness.total_seconds():g} s" for view in late)
         told = "it has not caught up with its source yet" if lag is None else f"it lags {lag:.1f} s behind"
         why.append(f"{told}; wanted: {wanted}")
-    if why and heartbeat.error:
-        why.append(heartbeat.error)
-    return why
+    return why + error if why else []
 
 
 def of_view(view: FeatureView, watermark: int | None, *, lag: float | None, now: float) -> Status:

@@ -30,7 +30,8 @@ FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
 # What may pass: the store or Kafka is away, or somebody holds a lease. A JVM that has died is not among them.
 PASSING = (StreamingQueryException, Py4JJavaError, StoreError, EmbeddedStoreError)
 # What another try meets again; Spark tells errors of Python only by their names, in its text.
-LASTING = frozenset(error.__name__ for error in (CodecError, DefinitionError, LandingError, OtherDefinition, OtherLane))
+LASTING = (CodecError, DefinitionError, LandingError, OtherDefinition, OtherLane)
+LASTING_NAMES = frozenset(error.__name__ for error in LASTING)
 LOST = re.compile(r"KAFKA_DATA_LOSS|failOnDataLoss")  # the topic was made anew, or has lost what was not taken yet
 RAISED = re.compile(r"^(?:: )?(?:[a-z_]\w*\.)+([A-Z]\w+): (.+)$", re.MULTILINE)
 TERMINATED = re.compile(r"^\[STREAM_FAILED\].*? terminated with exception: ")
@@ -81,6 +82,11 @@ class Pulse:
     def fail(self, why: str) -> None:
         self.heartbeat = self.heartbeat.failing(why, now=time.time())
 
+    def end(self, why: str) -> None:
+        """Leave word of what ended the process."""
+        self.fail(why)
+        progress.write(self._home, self.heartbeat)
+
     def tell(self) -> None:
         if time.monotonic() - self._told >= TELL_SECONDS:
             progress.write(self._home, self.heartbeat)
@@ -100,8 +106,14 @@ def follow(begin: Callable[[], StreamingQuery], pulse: Pulse) -> None:
         try:
             watch(begin(), pulse)
             return
+        except LASTING as error:
+            pulse.end(str(error))
+            raise
         except PASSING as error:
-            why = passing_cause(error)
+            why, passes = cause_of(error)
+            if not passes:
+                pulse.end(why)
+                raise StreamFailed(why) from error
             if pulse.heartbeat.failing_since is None:
                 delay = FIRST_DELAY
             log.warning("the stream failed, and begins again in %g s: %s", delay, why)
@@ -117,11 +129,9 @@ def watch(query: StreamingQuery, pulse: Pulse) -> None:
         query.stop()
 
 
-def passing_cause(error: Exception) -> str:
-    """What failed, in a line; raises `StreamFailed` where it does not pass by itself."""
+def cause_of(error: Exception) -> tuple[str, bool]:
+    """What failed, in a line, and whether it may pass by itself; what cannot be told may."""
     text = str(error)
     raised = RAISED.findall(text)
     kind, told = raised[-1] if raised else ("", TERMINATED.sub("", text.strip()).split("\n")[0])
-    if kind in LASTING or LOST.search(text):
-        raise StreamFailed(told) from error
-    return told or type(error).__name__
+    return told or type(error).__name__, kind not in LASTING_NAMES and not LOST.search(text)

@@ -45,11 +45,12 @@ class Heartbeat:
 
 
 def first_heartbeat(before: Heartbeat | None, *, now: float) -> Heartbeat:
-    """Of a process that begins; what the one before had brought to the store is there."""
+    """Of a process that begins; what the one before had brought to the store is there, and what it failed of may be."""
     new = Heartbeat(pid=os.getpid(), began=now, written=now, catching_up_since=now)
     if before is None:
         return new
     known = replace(new, batch=before.batch, behind=before.behind, caught_up_to=before.caught_up_to)
+    known = replace(known, failing_since=before.failing_since, error=before.error)
     return replace(known, catching_up_since=before.catching_up_since or now)
 
 

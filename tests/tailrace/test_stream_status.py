@@ -109,11 +109,13 @@ def test_one_that_failed_a_moment_ago_is_healthy_and_says_what_failed(tell):
     assert (code, told["error"]) == (0, "no store")
 
 
-def test_one_that_has_ended_fails(tell):
+def test_one_that_has_ended_fails_and_says_of_what_where_that_is_known(tell):
     code, told = tell(heartbeat(), running=False)
 
     assert (code, told["running"], told["pid"]) == (1, False, None)
     assert "`tailrace stream start` starts it" in told["why"][0]
+    _, failed = tell(heartbeat().failing("the topic was made anew", now=1.0), running=False)
+    assert failed["why"][1:] == ["the topic was made anew"]
 
 
 def test_one_that_has_begun_again_may_be_left_some_time_to_catch_up(tell):

@@ -115,14 +115,19 @@ def test_the_heartbeat_says_since_when_it_fails_and_of_what(pulse, tmp_path):
     ],
     ids=["another lane", "the topic made anew", "messages lost"],
 )
-def test_what_does_not_pass_ends_it(pulse, error, told):
+def test_what_does_not_pass_ends_it_and_leaves_word(pulse, tmp_path, error, told):
     with pytest.raises(StreamFailed, match=told):
         follow.follow(begin_each(Query(error)), pulse)
+
+    left = progress.read(tmp_path)
+    assert left
+    assert told in (left.error or "")
 
 
 def test_a_definition_that_cannot_be_used_ends_it_before_it_begins(pulse):
     with pytest.raises(DefinitionError):
         follow.follow(begin_each(DefinitionError("no view of pairs")), pulse)
+    assert pulse.heartbeat.error == "no view of pairs"
 
 
 def test_the_store_is_looked_after_every_few_seconds_and_its_watermarks_move_while_nothing_comes(tmp_path, monkeypatch):

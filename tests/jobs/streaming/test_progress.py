@@ -102,7 +102,7 @@ def test_a_process_that_begins_knows_how_far_the_one_before_had_come(tmp_path):
     began = first_heartbeat(read(tmp_path), now=NOW)
 
     assert (began.batch, began.caught_up_to, began.began) == (7, NOW - 300, NOW)
-    assert (began.follows, began.failing_since) == (False, None)
+    assert (began.follows, began.failing_since, began.error) == (False, NOW, "no store")
 
 
 def test_processes_that_end_before_they_have_caught_up_share_one_time_in_which_to():
