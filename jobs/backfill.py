@@ -65,12 +65,12 @@ def run(
     *,
     id_: str,
     told: Told,
-    topic: str | None = None,
+    kafka: bool = False,
 ) -> dict[str, Backfilled]:
     """Compute views at each time, and record what changed from one to the next; all of it at the first.
 
-    A view of the lane stream is recorded at the first time, and then at every moment at which an event of its `topic`, or
-    of what landed where there is none, changed it.
+    A view of the lane stream is recorded at the first time, and then at every moment at which an event changed it:
+    one of `kafka`, or of what landed.
 
     A backfill that was killed goes on under its `id_`; one that runs twice at once records everything once. Raises
     `BackfillError` where the id is that of another backfill.
@@ -81,7 +81,7 @@ def run(
     streamed = [name for name in views if views[name].lane == STREAM and left[name]]
     if streamed:
         told(f"{', '.join(streamed)} from {to_text(times[0])}")
-        record_stream(lake, definitions, streamed, times, id_=id_, topic=topic, figures=figures)
+        record_stream(lake, definitions, streamed, times, id_=id_, kafka=kafka, figures=figures)
     for as_of in times:
         due = [name for name in views if as_of in left[name] and name not in streamed]
         if not due:
@@ -173,13 +173,13 @@ def record_stream(
     times: Sequence[datetime],
     *,
     id_: str,
-    topic: str | None,
+    kafka: bool,
     figures: Mapping[str, Backfilled],
 ) -> None:
     """Commit, for each view at once, what it held at the first time and every change up to the last."""
     began = time.monotonic()
     views, since, until = views_of(definitions), to_micros(times[0]), to_micros(times[-1])
-    events = counting(had_by(lake, topic, until=until), views, since=since, until=until)
+    events = counting(had_by(lake, kafka=kafka, until=until), views, since=since, until=until)
     finish = partial(settled, ids=False)
     totals = {name: (F.col("view") == name).cast("int") for name in names}
     with held(states(events, views, tasks=tasks_for(lake), finish=finish), totals=totals) as found:

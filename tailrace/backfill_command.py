@@ -55,8 +55,8 @@ def figures(from_: str, to: str, *, every: int, views: list[str], id_: str | Non
     home = Home(read_settings())
     chosen = job.views_to_backfill(home.definitions, views)
     id_ = id_ or f"{from_} {to} {every}, begun {to_text(now)}"
-    topic = source_of(home.settings).topic
-    done = job.run(home.lake, home.definitions, chosen, times, id_=id_, told=told, topic=topic)
+    kafka = source_of(home.settings).kafka
+    done = job.run(home.lake, home.definitions, chosen, times, id_=id_, told=told, kafka=kafka)
     left_out = sorted(set(home.definitions.batch_views) - set(chosen)) if not views else []
     return {
         "id": id_,

@@ -10,8 +10,9 @@ from pyspark.sql import functions as F
 
 from contracts import bronze
 from features.language import STREAM, FeatureView
+from jobs.bronze.batches import LandingError
 from jobs.streaming.micro_batch import check
-from jobs.streaming.recount import counting, states, tasks_for, topic_events
+from jobs.streaming.recount import counting, states, streamed_events, tasks_for
 from jobs.streaming.taken import Taken, taken
 from jobs.streaming.values import settled
 from lake.held import held
@@ -24,15 +25,21 @@ from sinks.writer import write_changes
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What a stream follows: a topic, or the landing feed in `folder` where that is None; and where its checkpoint is."""
+    """What a stream follows: Kafka, or the landing feed in `folder`; and where its checkpoint is."""
 
-    topic: str | None
+    kafka: bool
     folder: str
     checkpoint: Path
 
     def taken(self) -> Taken:
-        """Up to where the stream has come."""
-        return taken(self.checkpoint, folder=self.folder)
+        """Up to where the stream has come; raises `LandingError` where it follows something else."""
+        found = taken(self.checkpoint, folder=self.folder)
+        if found.batch >= 0 and self.kafka != bool(found.topic):
+            follows = (
+                f"the topic {found.topic}; set TAILRACE_KAFKA" if found.topic else "a folder; unset TAILRACE_KAFKA"
+            )
+            raise LandingError(f"the stream of {self.checkpoint} follows {follows} as it was when the stream ran")
+        return found
 
 
 def recounted(lake: Lake, views: Sequence[FeatureView], events: DataFrame, upto: Taken, *, as_of: int) -> DataFrame:
@@ -52,7 +59,7 @@ def rebuild_stream(
     """
     if not lake.exists(bronze.EVENTS):
         return dict.fromkeys((view.name for view in views), 0)
-    upto, events = source.taken(), topic_events(lake, source.topic)
+    upto, events = source.taken(), streamed_events(lake, kafka=source.kafka)
     if upto.ends:
         events, _ = upto.split(events)
         as_of = upto.at

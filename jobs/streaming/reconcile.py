@@ -18,7 +18,7 @@ from contracts import bronze
 from features.language import FeatureView
 from jobs.streaming.frames import keyed, whole
 from jobs.streaming.rebuild import Source, recounted, write
-from jobs.streaming.recount import PAIR, topic_events
+from jobs.streaming.recount import PAIR, streamed_events
 from jobs.streaming.taken import Taken
 from jobs.streaming.values import packed, settled, unpacked
 from lake.held import ROWS, held
@@ -62,7 +62,7 @@ def reconcile_stream(
         load()
     if never_ran or not lake.exists(bronze.EVENTS):
         return {view.name: Reconciled(compared=0) for view in views}
-    events, _ = upto.split(topic_events(lake, source.topic))
+    events, _ = upto.split(streamed_events(lake, kafka=source.kafka))
     of_views = {view.name: (F.col("view") == view.name).cast("int") for view in views}
     told("counting the events again, and comparing all")
     with (
@@ -73,7 +73,7 @@ def reconcile_stream(
             return {view.name: Reconciled(compared=expected.counts[view.name]) for view in views}
         told(f"looking again at {suspects.counts[ROWS]:,} keys, once bronze has what came meanwhile")
         load()
-        _, left = upto.split(topic_events(lake, source.topic))
+        _, left = upto.split(streamed_events(lake, kafka=source.kafka))
         with held(suspects.frame.join(keys_of(left, views), on=["view", "item_key"], how="left_anti")) as differ:
             found = {view.name: counted(differ.frame, view, expected.counts[view.name]) for view in views}
             if repair:

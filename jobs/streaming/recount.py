@@ -47,21 +47,21 @@ PAIR = ("actor_id", "document_id")
 Finish = Callable[[FeatureView, State], State]
 
 
-def topic_events(lake: Lake, topic: str | None) -> DataFrame:
-    """The events in bronze that the stream's source had, in the form of `frames.EVENTS` with `appended`, `file` and `line`.
+def streamed_events(lake: Lake, *, kafka: bool) -> DataFrame:
+    """The events in bronze that the stream's source had, in the form of `frames.EVENTS` with `file` and `line`.
 
-    A stream has one source: a topic, or the landed files where there is no topic.
+    That is all of Kafka, a topic of before among it, or the landed files where the stream follows these.
     """
-    of_topic = F.col("file").startswith(f"{PREFIX}{topic}/" if topic else PREFIX)
-    rows = lake.read(bronze.EVENTS).where(~is_ahead("delivered_at") & (of_topic if topic else ~of_topic))
+    of_kafka = F.col("file").startswith(PREFIX)
+    rows = lake.read(bronze.EVENTS).where(~is_ahead("delivered_at") & (of_kafka if kafka else ~of_kafka))
     place = F.format_string("%s %020d", "file", "line")
     micros = [F.unix_micros("occurred_at").alias("at"), F.unix_micros("delivered_at").alias("appended")]
     return rows.select(*PAIR, "event_id", "event_type", *micros, place.alias("place"), "file", "line")
 
 
-def had_by(lake: Lake, topic: str | None, *, until: int) -> DataFrame:
+def had_by(lake: Lake, *, kafka: bool, until: int) -> DataFrame:
     """Those that it had by a time, in microseconds."""
-    return topic_events(lake, topic).where(F.col("appended") <= until)
+    return streamed_events(lake, kafka=kafka).where(F.col("appended") <= until)
 
 
 def counting(events: DataFrame, views: Sequence[FeatureView], *, since: int, until: int) -> DataFrame:

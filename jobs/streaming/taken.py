@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.bronze.topic import Topic
+from jobs.bronze.topic import PREFIX, Topic
 from jobs.streaming.checkpoint import last_committed, plan_of, planned, planned_offsets, run_id
 from lake.session import small_frame
 
@@ -20,12 +20,13 @@ LOG_ENTRY = "logOffset"  # of the log in which Spark's source of a folder keeps 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
     """The run of a stream, its last micro-batch that is complete, when that began (microseconds since 1970), and by file
-    the first line that it has not taken.
+    the first line that it has not taken. `topic` is what it follows now; it is done with others.
     """
 
     run: int = 0
     batch: int = -1
     at: int = 0
+    topic: str | None = None
     ends: Mapping[str, int] = field(default_factory=dict)
 
     def split(self, events: DataFrame) -> tuple[DataFrame, DataFrame]:
@@ -33,6 +34,8 @@ class Taken:
         ends = small_frame(events.sparkSession, list(self.ends.items()), "file string, until bigint")
         marked = events.join(F.broadcast(ends), on="file", how="left")
         taken = F.coalesce(F.col("line") < F.col("until"), F.lit(False))
+        if self.topic:
+            taken |= ~F.col("file").startswith(f"{PREFIX}{self.topic}/")
         return marked.where(taken).select(*events.columns), marked.where(~taken).select(*events.columns)
 
 
@@ -48,7 +51,7 @@ def taken(checkpoint: Path, *, folder: str) -> Taken:
         entry = planned(checkpoint, batch).get(LOG_ENTRY, -1)
         ends = dict.fromkeys(files_taken(checkpoint, folder, until=entry), ALL_LINES)
     at = plan_of(checkpoint, batch).stat().st_mtime_ns // 1_000
-    return Taken(run=run_id(checkpoint), batch=batch, at=at, ends=ends)
+    return Taken(run=run_id(checkpoint), batch=batch, at=at, topic=topic or None, ends=ends)
 
 
 def files_taken(checkpoint: Path, folder: str, *, until: int) -> Iterator[str]:

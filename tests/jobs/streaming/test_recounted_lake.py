@@ -29,7 +29,7 @@ class Lane:
 
     def __init__(self, stream, lake):
         self.stream, self.lake, self.views = stream, lake, views_of(stream.definitions)
-        self.source = Source(topic=None, folder=str(stream.folder / "events"), checkpoint=Path(stream.checkpoint))
+        self.source = Source(kafka=False, folder=str(stream.folder / "events"), checkpoint=Path(stream.checkpoint))
 
     def load(self):
         load.run(self.lake, str(self.stream.folder), now=datetime.now(UTC))

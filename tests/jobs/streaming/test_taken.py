@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from jobs.bronze.batches import LandingError
+from jobs.streaming.rebuild import Source
 from jobs.streaming.state import empty
 from jobs.streaming.taken import ALL_LINES, Taken, taken
 from jobs.streaming.values import OtherDefinition, packed, unpacked
@@ -38,7 +40,8 @@ def test_offsets_are_those_of_the_last_micro_batch_that_is_complete(checkpoint):
 
     found = taken(checkpoint, folder="/landing/events")
 
-    assert (found.run, found.batch, found.ends) == (0xF, 10, {"kafka:events/0": 10, "kafka:events/1": 7})
+    assert (found.run, found.batch, found.topic) == (0xF, 10, "events")
+    assert found.ends == {"kafka:events/0": 10, "kafka:events/1": 7}
     assert found.at == (checkpoint / "offsets" / "10").stat().st_mtime_ns // 1_000
 
 
@@ -54,6 +57,16 @@ def test_files_are_those_of_the_log_of_the_folder_compact_or_not(checkpoint):
     found = taken(checkpoint, folder="/landing/events")
 
     assert found.ends == dict.fromkeys(("a b/2.jsonl", "a b/9.jsonl", "a b/10.jsonl"), ALL_LINES)
+
+
+def test_events_of_another_source_than_the_streams_are_refused(checkpoint):
+    write(checkpoint, "offsets/0", {}, {"events": {"0": 5}})
+    write(checkpoint, "commits/0", {})
+    folder, kafka = (Source(kafka=kafka, folder="/landing/events", checkpoint=checkpoint) for kafka in (False, True))
+
+    assert kafka.taken().topic == "events"
+    with pytest.raises(LandingError, match="follows the topic events; set TAILRACE_KAFKA"):
+        folder.taken()
 
 
 def test_values_of_another_definition_are_told_with_what_to_do():
