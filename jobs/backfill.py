@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts import history, silver
@@ -81,7 +81,7 @@ def run(
     streamed = [name for name in views if views[name].lane == STREAM and left[name]]
     if streamed:
         told(f"{', '.join(streamed)} from {to_text(times[0])}")
-        record_stream(lake, definitions, streamed, times, id_=id_, kafka=kafka, figures=figures)
+        record_stream(lake, definitions, {name: left[name] for name in streamed}, times, id_=id_, kafka=kafka, figures=figures)
     for as_of in times:
         due = [name for name in views if as_of in left[name] and name not in streamed]
         if not due:
@@ -169,27 +169,36 @@ def record(
 def record_stream(
     lake: Lake,
     definitions: Definitions,
-    names: Sequence[str],
+    due: Mapping[str, list[datetime]],
     times: Sequence[datetime],
     *,
     id_: str,
     kafka: bool,
     figures: Mapping[str, Backfilled],
 ) -> None:
-    """Commit, for each view at once, what it held at the first time and every change up to the last."""
+    """Commit, for each view at once, what it held at the first time and every change up to the last; `due` is what is
+    left of the times of each.
+    """
     began = time.monotonic()
     views, since, until = views_of(definitions), to_micros(times[0]), to_micros(times[-1])
     events = counting(had_by(lake, kafka=kafka, until=until), views, since=since, until=until)
+    new = {name: is_new(name, times[: len(times) - len(left)]) for name, left in due.items()}
+    totals = {name: condition.cast("int") for name, condition in new.items()}
     finish = partial(settled, ids=False)
-    totals = {name: (F.col("view") == name).cast("int") for name in names}
     with held(states(events, views, tasks=tasks_for(lake), finish=finish), totals=totals) as found:
-        for name in names:
-            rows = found.frame.where(F.col("view") == name)
-            values = rows.select("item_key", "value", F.timestamp_micros("moment").alias("as_of"))
-            append(lake, definitions, definitions.views[name], values, times, id_=id_)
-            figures[name].times += len(times)
+        for name, left in due.items():
+            moment = F.timestamp_micros("moment").alias("as_of")
+            values = found.frame.where(new[name]).select("item_key", "value", moment)
+            append(lake, definitions, definitions.views[name], values, left, id_=id_)
+            figures[name].times += len(left)
             figures[name].recorded += found.counts[name]
             figures[name].seconds += time.monotonic() - began  # they are counted together
+
+
+def is_new(view: str, done: Sequence[datetime]) -> Column:
+    """Which states are of a view, and later than the times that were recorded before."""
+    of_view = F.col("view") == view
+    return of_view & (F.col("moment") > to_micros(done[-1])) if done else of_view
 
 
 def append(

@@ -51,14 +51,20 @@ def control_of(address: Address, view: str) -> Control | None:
 
 @contextmanager
 def leased(
-    address: Address, view: str, *, seconds: float, lane: str = BATCH, keep_cursor: bool = True
+    address: Address,
+    view: str,
+    *,
+    seconds: float,
+    lane: str = BATCH,
+    owner: str | None = None,
+    keep_cursor: bool = True,
 ) -> Iterator[Control]:
     """Take the view's lease and renew it until the block ends.
 
     An error inside gives the lease up at once and leaves the open mark set, so that the next push writes
     every key touched since the cursor.
     """
-    taken = take(address, view, seconds, lane=lane, keep_cursor=keep_cursor)
+    taken = take(address, view, seconds, lane=lane, owner=owner, keep_cursor=keep_cursor)
     done = threading.Event()
     renewing = threading.Thread(target=renew, args=(address, view, taken.sequence, seconds, done), daemon=True)
     renewing.start()

@@ -42,7 +42,8 @@ def say_nothing(_: str) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Reconciled:
     """How gold and store agree: rows of gold compared, online rows absent from the store, values in the store
-    that gold does not have online, values that differ, and how many of these three kinds were mended.
+    that gold does not have online, values that differ, and how many of these three kinds were mended. `in_motion` is how
+    many keys looked different and could not be compared, because more events of theirs came meanwhile.
     """
 
     compared: int
@@ -50,6 +51,7 @@ class Reconciled:
     ghost: int = 0
     different: int = 0
     repaired: int = 0
+    in_motion: int = 0
 
     @property
     def differing(self) -> int:

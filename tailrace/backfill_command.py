@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from contracts.slots import AsOfError, parse_as_of, times_between, to_text
+from features.language import STREAM
 from settings import read_settings
 from tailrace.output import AsJson, ReportTo, ViewNames, progress
-from tailrace.refresh import Home, Progress
+from tailrace.refresh import Home, Progress, catch_up_bronze
 from tailrace.report import Json
 
 app = typer.Typer()
@@ -46,7 +47,6 @@ def backfill(
 
 def figures(from_: str, to: str, *, every: int, views: list[str], id_: str | None, told: Progress) -> Json:
     from jobs import backfill as job
-    from tailrace.stream_home import source_of
 
     now = datetime.now(UTC)
     times = times_between(parse_as_of(from_), parse_as_of(to), every=timedelta(minutes=every))
@@ -55,7 +55,9 @@ def figures(from_: str, to: str, *, every: int, views: list[str], id_: str | Non
     home = Home(read_settings())
     chosen = job.views_to_backfill(home.definitions, views)
     id_ = id_ or f"{from_} {to} {every}, begun {to_text(now)}"
-    kafka = source_of(home.settings).kafka
+    if any(view.lane == STREAM for view in chosen.values()):
+        catch_up_bronze(home)  # a moment that is told has all its events
+    kafka = home.settings.stream.kafka is not None
     done = job.run(home.lake, home.definitions, chosen, times, id_=id_, told=told, kafka=kafka)
     left_out = sorted(set(home.definitions.batch_views) - set(chosen)) if not views else []
     return {

@@ -6,7 +6,7 @@ from jobs.backfill import BackfillError
 from jobs.bronze.batches import LandingError
 from jobs.gold.refresh import ConcurrentRefreshError
 from jobs.gold.transform import TransformError
-from jobs.streaming.alone import RunsAlready
+from jobs.streaming.alone import HalfRebuilt, RunsAlready
 from jobs.streaming.follow import StreamFailed
 from lake.gate import GateFailed
 from lake.tables import LakeError
@@ -59,6 +59,7 @@ TOLD = (
     PushError,
     PushFirst,
     PushUnderWay,
+    HalfRebuilt,
     RunsAlready,
     ServingError,
     SettingsError,

@@ -17,7 +17,7 @@ from lake.task_progress import telling_tasks
 from sinks.reconcile import reconcile_view, repair_view
 from sinks.reconcile_direct import reconcile_direct
 from sinks.sweep import forget_writes
-from tailrace.refresh import Home, Progress, run_bronze, run_publish, run_silver
+from tailrace.refresh import Home, Progress, catch_up_bronze, run_bronze, run_publish, run_silver
 from tailrace.stream_home import source_of
 
 Json = dict[str, Any]
@@ -74,13 +74,13 @@ def reconcile_all(home: Home, progress: Progress, *, repair: bool = False) -> Js
         views[view.name] = asdict(reconcile_direct(home.lake, home.store, view, load=load, repair=repair, told=told))
     if home.definitions.stream_views:
         views |= reconcile_stream_views(home, progress, repair=repair)
-    names = ("compared", "missing", "ghost", "different", "repaired")
+    names = ("compared", "missing", "ghost", "different", "repaired", "in_motion")
     return {name: sum(view[name] for view in views.values()) for name in names} | {"views": views}
 
 
 def reconcile_stream_views(home: Home, progress: Progress, *, repair: bool) -> dict[str, Json]:
     views, source = views_of(home.definitions), source_of(home.settings)
-    load, told = partial(run_bronze, home), partial(tell_of_view, progress, "stream")
+    load, told = partial(catch_up_bronze, home), partial(tell_of_view, progress, "stream")
     done = reconcile_stream(home.lake, home.store, views, source, load=load, repair=repair, told=told)
     return {name: asdict(one) for name, one in done.items()}
 

@@ -1,12 +1,11 @@
 """`tailrace rebuild`: what the lake knows is written into a store that lost it, and a view is given to another lane."""
 
 import time
-from datetime import UTC, datetime
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from contracts.slots import to_micros
 from features.language import BATCH, STREAM, FeatureView
 from settings import read_settings
 from tailrace.output import AsJson, progress, show
@@ -28,10 +27,12 @@ def rebuild(views: Views = None, *, as_json: AsJson = False) -> None:
     A view that another lane had is taken from it first, with all that it left. What the store has of later direct writes
     stays. The views of the stream are written together, and the stream has to be stopped.
     """
+    from jobs.streaming.alone import rebuilding
     from jobs.streaming.run import views_of
 
     here = Home(read_settings(), views=views or ())
-    with progress("rebuild") as told:
+    streamed = rebuilding(here.settings.home) if here.chosen.stream_views else nullcontext()
+    with streamed, progress("rebuild") as told:  # the stream stays stopped from the first view on
         done = {}
         for view in here.chosen.views.values():
             if view.lane != STREAM:
@@ -75,18 +76,15 @@ def rebuilt(home: Home, view: FeatureView) -> dict[str, Any]:
 
 def rebuilt_stream(home: Home, views: list[FeatureView]) -> dict[str, dict[str, Any]]:
     """Views of the lane stream, all together: what one has taken the others that are counted by it must have."""
-    from jobs.streaming.alone import alone
     from jobs.streaming.rebuild import rebuild_stream
     from sinks.rebuild import hand_over
-    from tailrace.refresh import run_bronze
+    from tailrace.refresh import catch_up_bronze
     from tailrace.stream_home import source_of
 
     began = time.monotonic()
-    with alone(home.settings.home):
-        handed = {view.name: hand_over(home.store, view) for view in views}
-        as_of = to_micros(datetime.now(UTC))
-        run_bronze(home)
-        written = rebuild_stream(home.lake, home.store, views, source_of(home.settings), as_of=as_of)
+    handed = {view.name: hand_over(home.store, view) for view in views}
+    catch_up_bronze(home)
+    written = rebuild_stream(home.lake, home.store, views, source_of(home.settings))
     seconds = time.monotonic() - began
     return {view.name: shown(view, handed[view.name], written[view.name], seconds=seconds) for view in views}
 

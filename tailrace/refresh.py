@@ -13,6 +13,7 @@ from contracts.slots import last_tick
 from features.language import Definitions, load_definitions
 from jobs import maintenance
 from jobs.bronze import load
+from jobs.bronze.catch_up import catch_up
 from jobs.bronze.load import Loaded
 from jobs.bronze.set_aside import SetAside
 from jobs.bronze.topic import topic_of
@@ -144,6 +145,12 @@ def run_bronze(home: Home, *, aside: SetAside | None = None) -> Loaded:
     for view in home.definitions.direct_views.values():
         direct_writes.record(home.lake, view)
     return loaded
+
+
+def catch_up_bronze(home: Home) -> Loaded:
+    """Bring all into bronze that has landed by now, whatever other loads are under way."""
+    topic = topic_of(home.settings.stream)
+    return catch_up(home.lake, home.settings.landing, lambda: run_bronze(home), topic=topic)
 
 
 def run_silver(home: Home) -> None:

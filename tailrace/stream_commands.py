@@ -20,12 +20,13 @@ def stream() -> None:
 @app.command("run")
 def run_stream() -> None:
     """Keep the views of the lane stream up to date until stopped; it goes on where it was killed."""
-    from jobs.streaming.alone import alone
+    from jobs.streaming.alone import alone, refuse_half_rebuilt
     from tailrace.stream_process import follow
 
     logging.basicConfig(format="%(asctime)s %(message)s")
     settings = read_settings()
     with alone(settings.home):
+        refuse_half_rebuilt(settings.home)
         follow(settings)
 
 

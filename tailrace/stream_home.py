@@ -5,5 +5,6 @@ from settings import Settings
 
 
 def source_of(settings: Settings) -> Source:
+    topic = settings.stream.topic if settings.stream.kafka else None
     checkpoint = settings.home / "stream" / "checkpoint"
-    return Source(kafka=bool(settings.stream.kafka), folder=f"{settings.landing}/events", checkpoint=checkpoint)
+    return Source(topic=topic, folder=f"{settings.landing}/events", checkpoint=checkpoint)

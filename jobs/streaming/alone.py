@@ -10,6 +10,10 @@ from typing import TextIO
 LOOKS, LOOK_SECONDS = 10, 0.1  # who asks whether a stream runs holds the lock for a moment
 
 
+class HalfRebuilt(Exception):
+    """The store holds a part of what a rebuild was to write; the message names the home."""
+
+
 class RunsAlready(Exception):
     """Another process follows; the message names the home."""
 
@@ -30,6 +34,25 @@ def alone(home: Path) -> Iterator[None]:
         else:
             raise RunsAlready(f"the stream of {home} runs already")
         yield
+
+
+@contextmanager
+def rebuilding(home: Path) -> Iterator[None]:
+    """Be the one stream while its views are written anew; cut off, it leaves a mark for `refuse_half_rebuilt`."""
+    with alone(home):
+        mark_of(home).touch()
+        yield
+        mark_of(home).unlink()
+
+
+def refuse_half_rebuilt(home: Path) -> None:
+    """Raise `HalfRebuilt` where a rebuild was cut off: pairs may know events that nobody has told documents of."""
+    if mark_of(home).exists():
+        raise HalfRebuilt(f"a rebuild of the stream's views of {home} was cut off; finish it with `tailrace rebuild`")
+
+
+def mark_of(home: Path) -> Path:
+    return home / "stream" / "rebuilding"
 
 
 def runs(home: Path) -> bool:

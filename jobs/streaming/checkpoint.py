@@ -45,7 +45,7 @@ def planned_offsets(checkpoint: Path, number: int) -> tuple[str, dict[int, int]]
 
 def planned(checkpoint: Path, number: int) -> dict[str, Any]:
     """Where a micro-batch ends, in the words of Spark's source; empty where it has nothing of it."""
-    file = plan_of(checkpoint, number)
+    file = checkpoint / "offsets" / str(number)
     version, _, *sources = file.read_text().splitlines()
     if version != VERSION or len(sources) != 1:
         raise LandingError(
@@ -53,11 +53,6 @@ def planned(checkpoint: Path, number: int) -> dict[str, Any]:
         )
     told: dict[str, Any] = {} if sources[0] == NOTHING else json.loads(sources[0])
     return told
-
-
-def plan_of(checkpoint: Path, number: int) -> Path:
-    """The file that tells of a micro-batch, written before it begins."""
-    return checkpoint / "offsets" / str(number)
 
 
 def refuse_steps_back(checkpoint: Path, number: int, *, topic: str) -> None:

@@ -1,5 +1,6 @@
 """Write the stream's views anew from bronze: into a store that lost them, after a checkpoint was lost, or some keys."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,35 +12,47 @@ from pyspark.sql import functions as F
 from contracts import bronze
 from features.language import STREAM, FeatureView
 from jobs.bronze.batches import LandingError
+from jobs.bronze.topic import PREFIX
 from jobs.streaming.micro_batch import check
 from jobs.streaming.recount import counting, states, streamed_events, tasks_for
+from jobs.streaming.run import owner_of
 from jobs.streaming.taken import Taken, taken
 from jobs.streaming.values import settled
 from lake.held import held
 from lake.tables import Lake
 from online.control import close_push
+from online.wire import PATIENCE_SECONDS, StoreClient
 from sinks.lease import leased, with_client
+from sinks.rebuild import clear
 from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_changes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What a stream follows: Kafka, or the landing feed in `folder`; and where its checkpoint is."""
+    """What a stream follows: a topic, or the landing feed in `folder` where that is None; and where its checkpoint is."""
 
-    kafka: bool
+    topic: str | None
     folder: str
     checkpoint: Path
 
     def taken(self) -> Taken:
         """Up to where the stream has come; raises `LandingError` where it follows something else."""
         found = taken(self.checkpoint, folder=self.folder)
-        if found.batch >= 0 and self.kafka != bool(found.topic):
+        if found.batch >= 0 and bool(self.topic) != bool(found.topic):
             follows = (
                 f"the topic {found.topic}; set TAILRACE_KAFKA" if found.topic else "a folder; unset TAILRACE_KAFKA"
             )
             raise LandingError(f"the stream of {self.checkpoint} follows {follows} as it was when the stream ran")
         return found
+
+    def events(self, lake: Lake, upto: Taken) -> tuple[DataFrame, DataFrame]:
+        """Those that the stream has taken, and the others that bronze has."""
+        return upto.split(streamed_events(lake, kafka=self.topic is not None), topic=self.topic)
+
+    def writes_as(self, view: FeatureView) -> str:
+        """An owner of a view's lease, of its own each time, whom the stream knows for one of its kind."""
+        return f"{owner_of(str(self.checkpoint))} {view.name} anew {uuid.uuid4().hex}"
 
 
 def recounted(lake: Lake, views: Sequence[FeatureView], events: DataFrame, upto: Taken, *, as_of: int) -> DataFrame:
@@ -49,38 +62,61 @@ def recounted(lake: Lake, views: Sequence[FeatureView], events: DataFrame, upto:
     return states(counted, views, tasks=tasks_for(lake), finish=finish)
 
 
-def rebuild_stream(
-    lake: Lake, address: Address, views: Sequence[FeatureView], source: Source, *, as_of: int
-) -> dict[str, int]:
-    """Write all values of a stream that does not run, and bronze being up to date; returns how many of each view.
+def reached(events: DataFrame) -> int:
+    """Up to when events hold what was appended, in microseconds: the earliest end of Kafka's partitions, a folder's last."""
+    part = F.when(F.col("file").startswith(PREFIX), F.col("file"))
+    ends = events.groupBy(part).agg(F.max("appended").alias("end"))
+    return int(ends.agg(F.min("end")).collect()[0][0] or 0)
+
+
+def rebuild_stream(lake: Lake, address: Address, views: Sequence[FeatureView], source: Source) -> dict[str, int]:
+    """Write all values of a stream that does not run, bronze being up to date, and remove all others of its views.
 
     Where the checkpoint is lost, all of bronze is counted: the stream that begins anew knows its events again by their
-    ids. `as_of` is when bronze began to be brought up to date, in microseconds.
+    ids. Cut off, it has to be done again before the stream begins: pairs and documents have to have the same events.
+    Returns how many values of each view were written.
     """
     if not lake.exists(bronze.EVENTS):
         return dict.fromkeys((view.name for view in views), 0)
-    upto, events = source.taken(), streamed_events(lake, kafka=source.kafka)
-    if upto.ends:
-        events, _ = upto.split(events)
-        as_of = upto.at
+    upto = source.taken()
+    events, others = source.events(lake, upto)
+    if upto.batch < 0:
+        events = others
+    as_of = reached(events)
     with held(recounted(lake, views, events, upto, as_of=as_of)) as rows:
         return {
-            view.name: write(address, view, rows.frame.where(F.col("view") == view.name), as_of=as_of).written
+            view.name: write(
+                address,
+                view,
+                rows.frame.where(F.col("view") == view.name),
+                owner=source.writes_as(view),
+                as_of=as_of,
+                alone=True,
+            ).written
             for view in views
         }
 
 
-def write(address: Address, view: FeatureView, rows: DataFrame, *, as_of: int) -> Outcome:
-    """Write rows `item_key, value`, which hold as of a time, under a lease of their own; a running stream waits for it."""
-    with leased(address, view.name, seconds=address.lease_seconds, lane=STREAM, keep_cursor=False) as control:
-        push = Sequenced(view=view.name, sequence=control.sequence, lease_seconds=address.lease_seconds)
+def write(
+    address: Address, view: FeatureView, rows: DataFrame, *, owner: str, as_of: int, alone: bool = False
+) -> Outcome:
+    """Write rows `item_key, value`, which hold as of a time, under a lease of their own; a running stream waits for it.
+
+    `alone` says that the view is to have no other values than these, and the watermark no other time.
+    """
+    seconds = address.lease_seconds
+    with leased(address, view.name, seconds=seconds, lane=STREAM, owner=owner, keep_cursor=False) as control:
+        push = Sequenced(view=view.name, sequence=control.sequence, lease_seconds=seconds)
         outcome = write_changes(rows, address, push)
         check(view, outcome)
-        watermark = max(as_of, control.watermark or 0)
-        with_client(
-            address,
-            lambda client: close_push(
+        watermark = as_of if alone else control.watermark or as_of
+
+        async def finish(client: StoreClient) -> None:
+            if alone:
+                await clear(client, view.name, below=push.sequence)
+            await close_push(
                 client, view.name, sequence=push.sequence, cursor=None, watermark=watermark, features=view.features
-            ),
-        )
+            )
+
+        with_client(address, finish, patience=PATIENCE_SECONDS)
     return outcome

@@ -16,9 +16,9 @@ from pyspark.sql import functions as F
 
 from contracts import bronze
 from features.language import FeatureView
-from jobs.streaming.frames import keyed, whole
-from jobs.streaming.rebuild import Source, recounted, write
-from jobs.streaming.recount import PAIR, streamed_events
+from jobs.streaming.frames import keyed
+from jobs.streaming.rebuild import Source, reached, recounted, write
+from jobs.streaming.recount import PAIR
 from jobs.streaming.taken import Taken
 from jobs.streaming.values import packed, settled, unpacked
 from lake.held import ROWS, held
@@ -52,9 +52,9 @@ def reconcile_stream(
     repair: bool = False,
     told: Told = say_nothing,
 ) -> dict[str, Reconciled]:
-    """Compare, and on `repair` write what is missing or different as bronze has it; `load` brings bronze up to date.
+    """Compare, and on `repair` write what is missing or different as bronze has it.
 
-    A value that bronze knows nothing of stays, and is told as a ghost.
+    `load` brings all into bronze that has landed when it is called. A value that bronze knows nothing of stays, and is told as a ghost.
     """
     upto = source.taken()  # first: bronze then has all that the stream had taken
     never_ran = upto.batch < 0 and all(control_of(address, view.name) is None for view in views)
@@ -62,24 +62,28 @@ def reconcile_stream(
         load()
     if never_ran or not lake.exists(bronze.EVENTS):
         return {view.name: Reconciled(compared=0) for view in views}
-    events, _ = upto.split(streamed_events(lake, kafka=source.kafka))
-    of_views = {view.name: (F.col("view") == view.name).cast("int") for view in views}
+    events, _ = source.events(lake, upto)
+    as_of, of_views = reached(events), {view.name: (F.col("view") == view.name).cast("int") for view in views}
     told("counting the events again, and comparing all")
     with (
-        held(recounted(lake, views, events, upto, as_of=upto.at), totals=of_views) as expected,
-        held(differing(expected.frame, address, views, upto)) as suspects,
+        held(recounted(lake, views, events, upto, as_of=as_of), totals=of_views) as expected,
+        held(differing(expected.frame, address, views, upto), totals=of_views) as suspects,
     ):
         if not suspects.counts[ROWS]:
             return {view.name: Reconciled(compared=expected.counts[view.name]) for view in views}
         told(f"looking again at {suspects.counts[ROWS]:,} keys, once bronze has what came meanwhile")
         load()
-        _, left = upto.split(streamed_events(lake, kafka=source.kafka))
-        with held(suspects.frame.join(keys_of(left, views), on=["view", "item_key"], how="left_anti")) as differ:
-            found = {view.name: counted(differ.frame, view, expected.counts[view.name]) for view in views}
-            if repair:
-                told("writing what bronze has")
-                for view in views:
-                    repaired = mend(differ.frame, address, view, as_of=upto.at) if found[view.name].differing else 0
+        _, left = source.events(lake, upto)
+        keys = keys_of(left, views)
+        with held(suspects.frame.join(keys, on=["view", "item_key"], how="left_anti"), totals=of_views) as differ:
+            found = {}
+            for view in views:
+                in_motion = suspects.counts[view.name] - differ.counts[view.name]
+                compared = expected.counts[view.name] - in_motion
+                found[view.name] = replace(counted(differ.frame, view, compared), in_motion=in_motion)
+                if repair and found[view.name].differing:
+                    told(f"{view.name}: writing what bronze has")
+                    repaired = mend(differ.frame, address, view, owner=source.writes_as(view), as_of=as_of)
                     found[view.name] = replace(found[view.name], repaired=repaired)
             return found
 
@@ -120,15 +124,14 @@ def keys_of(events: DataFrame, views: Sequence[FeatureView]) -> DataFrame:
     """The keys that events are about, in each view."""
 
     def keys(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        rows = whole(parts)
-        if rows is not None:
-            for name, found in keyed(rows, views).keys.items():
+        for part in parts:
+            for name, found in keyed(part.to_pandas(), views).keys.items():
                 yield pa.RecordBatch.from_pydict({"view": [name] * len(found), "item_key": found})
 
     return events.select(*PAIR).distinct().mapInArrow(keys, KEYS).distinct()
 
 
-def mend(differ: DataFrame, address: Address, view: FeatureView, *, as_of: int) -> int:
+def mend(differ: DataFrame, address: Address, view: FeatureView, *, owner: str, as_of: int) -> int:
     """Write what is missing or different, where the store still has what it had; returns how many values."""
 
     def unchanged(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -141,6 +144,5 @@ def mend(differ: DataFrame, address: Address, view: FeatureView, *, as_of: int) 
 
     rows = differ.where((F.col("view") == view.name) & (F.col("difference") != REMOVAL))
     # Read under the lease: this is computed as it is written.
-    return write(
-        address, view, rows.select("item_key", "value", "was").mapInArrow(unchanged, STORED), as_of=as_of
-    ).written
+    present = rows.select("item_key", "value", "was").mapInArrow(unchanged, STORED)
+    return write(address, view, present, owner=owner, as_of=as_of).written

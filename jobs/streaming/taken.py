@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.bronze.topic import PREFIX, Topic
-from jobs.streaming.checkpoint import last_committed, plan_of, planned, planned_offsets, run_id
+from jobs.streaming.checkpoint import last_committed, planned, planned_offsets, run_id
 from lake.session import small_frame
 
 ALL_LINES = 2**62
@@ -19,23 +19,27 @@ LOG_ENTRY = "logOffset"  # of the log in which Spark's source of a folder keeps 
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """The run of a stream, its last micro-batch that is complete, when that began (microseconds since 1970), and by file
-    the first line that it has not taken. `topic` is what it follows now; it is done with others.
+    """The run of a stream, its last micro-batch that is complete, and by file the first line that it has not taken.
+
+    `topic` is what that micro-batch was of, None for a folder.
     """
 
     run: int = 0
     batch: int = -1
-    at: int = 0
     topic: str | None = None
     ends: Mapping[str, int] = field(default_factory=dict)
 
-    def split(self, events: DataFrame) -> tuple[DataFrame, DataFrame]:
-        """Rows with `file` and `line`: those taken, and the others."""
+    def split(self, events: DataFrame, *, topic: str | None) -> tuple[DataFrame, DataFrame]:
+        """Rows with `file` and `line`: those taken, and the others.
+
+        The stream is done with topics other than that of its checkpoint and `topic`, which it is to follow.
+        """
         ends = small_frame(events.sparkSession, list(self.ends.items()), "file string, until bigint")
         marked = events.join(F.broadcast(ends), on="file", how="left")
         taken = F.coalesce(F.col("line") < F.col("until"), F.lit(False))
         if self.topic:
-            taken |= ~F.col("file").startswith(f"{PREFIX}{self.topic}/")
+            followed = F.col("file").startswith(f"{PREFIX}{self.topic}/")
+            taken |= ~(followed | F.col("file").startswith(f"{PREFIX}{topic or self.topic}/"))
         return marked.where(taken).select(*events.columns), marked.where(~taken).select(*events.columns)
 
 
@@ -50,17 +54,29 @@ def taken(checkpoint: Path, *, folder: str) -> Taken:
     else:
         entry = planned(checkpoint, batch).get(LOG_ENTRY, -1)
         ends = dict.fromkeys(files_taken(checkpoint, folder, until=entry), ALL_LINES)
-    at = plan_of(checkpoint, batch).stat().st_mtime_ns // 1_000
-    return Taken(run=run_id(checkpoint), batch=batch, at=at, topic=topic or None, ends=ends)
+    return Taken(run=run_id(checkpoint), batch=batch, topic=topic or None, ends=ends)
 
 
-def files_taken(checkpoint: Path, folder: str, *, until: int) -> Iterator[str]:
+def files_taken(checkpoint: Path, folder: str, *, until: int) -> set[str]:
     """The files of a folder that Spark's log of its source has up to an entry; older entries are in a compact one."""
-    for entry in (checkpoint / "sources" / "0").glob("*"):
+    while True:
+        try:
+            return set(logged_files(checkpoint / "sources" / "0", folder, until=until))
+        except FileNotFoundError:
+            continue  # an entry went into a compact one
+
+
+def logged_files(log: Path, folder: str, *, until: int) -> Iterator[str]:
+    for entry in log.glob("*"):
         if not entry.name.removesuffix(".compact").isdecimal():
             continue
         _, *files = entry.read_text().splitlines()
         for file in map(json.loads, files):
             if file["batchId"] <= until:
-                path = Path(unquote(urlsplit(file["path"]).path))
-                yield str(path.relative_to(Path(folder).absolute()))
+                yield in_folder(unquote(urlsplit(file["path"]).path), folder)
+
+
+def in_folder(path: str, folder: str) -> str:
+    """The name in its feed's folder, which may have been elsewhere when the stream took it."""
+    above = f"{Path(folder).absolute()}/"
+    return path.removeprefix(above) if path.startswith(above) else path.rpartition(f"/{Path(folder).name}/")[2]

@@ -1,6 +1,7 @@
 """A stream of a folder, which runs until it has taken all that landed."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -34,12 +35,15 @@ class Stream:
         self.address = Address.of(settings)
         self.checkpoint, self.landed = str(folder / "checkpoint"), 0
 
-    def land(self, *lines):
+    def land(self, *lines, at=None):
+        """Land lines in a file of their own, as of a time where one is given."""
         self.landed += 1
         source = self.folder / "events"
         source.mkdir(exist_ok=True)
         unfinished = self.folder / "unfinished"
         unfinished.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+        if at:
+            os.utime(unfinished, (at.timestamp(), at.timestamp()))
         unfinished.rename(source / f"{self.landed}.jsonl")
 
     def run(self):

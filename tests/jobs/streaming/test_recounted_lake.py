@@ -1,24 +1,26 @@
 """The stream's views against bronze: compared and mended, written anew, and told of past moments."""
 
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pyspark.sql import functions as F
 
-from contracts import bronze, history, silver
-from contracts.slots import from_micros, to_micros
+from contracts import history, silver
+from contracts.slots import to_micros
 from features.language.recent import MICROS_PER_MINUTE, rings_of
 from jobs import backfill
 from jobs.bronze import load
+from jobs.streaming import micro_batch, run
 from jobs.streaming.rebuild import Source, rebuild_stream
-from jobs.streaming.reconcile import reconcile_stream
+from jobs.streaming.reconcile import COMPARED, mend, reconcile_stream
 from jobs.streaming.run import views_of
+from jobs.streaming.taken import Taken
 from jobs.streaming.values import unpacked
+from lake.session import small_frame
 from online.items import KEY
-from sinks.lease import with_client
+from sinks.lease import control_of, with_client
 from tests.jobs.streaming.folder_stream import event
 
 pytestmark = pytest.mark.slow
@@ -29,19 +31,31 @@ class Lane:
 
     def __init__(self, stream, lake):
         self.stream, self.lake, self.views = stream, lake, views_of(stream.definitions)
-        self.source = Source(kafka=False, folder=str(stream.folder / "events"), checkpoint=Path(stream.checkpoint))
+        self.source = Source(topic=None, folder=str(stream.folder / "events"), checkpoint=Path(stream.checkpoint))
 
     def load(self):
-        load.run(self.lake, str(self.stream.folder), now=datetime.now(UTC))
+        return load.run(self.lake, str(self.stream.folder), now=datetime.now(UTC))
 
-    def reconcile(self, *, repair=False):
-        done = reconcile_stream(self.lake, self.stream.address, self.views, self.source, load=self.load, repair=repair)
+    def reconcile(self, *, repair=False, load=None):
+        done = reconcile_stream(
+            self.lake, self.stream.address, self.views, self.source, load=load or self.load, repair=repair
+        )
         return {name: (one.compared, one.missing, one.ghost, one.different, one.repaired) for name, one in done.items()}
 
     def rebuild(self):
-        now = to_micros(datetime.now(UTC))
         self.load()
-        return rebuild_stream(self.lake, self.stream.address, self.views, self.source, as_of=now)
+        return rebuild_stream(self.lake, self.stream.address, self.views, self.source)
+
+    def run_and_die(self, monkeypatch):
+        """Have the stream die between the pairs and the documents."""
+        with monkeypatch.context() as patched:
+
+            def die(parts, batch):
+                raise RuntimeError("killed")
+
+            patched.setattr(micro_batch, "fold_coarser", die)
+            with pytest.raises(Exception, match="killed"):
+                self.stream.run()
 
     def counts(self):
         pair = self.stream.value("pairs", "actor+document|2:u12:d1")
@@ -56,37 +70,64 @@ class Lane:
         request = {"TableName": self.stream.address.table}
         with_client(self.stream.address, lambda client: client.call("DeleteTable", request))
 
+    def watermark(self):
+        control = control_of(self.stream.address, "documents")
+        assert control
+        return control.watermark
+
 
 @pytest.fixture
 def lane(stream, lake):
     return Lane(stream, lake)
 
 
-def test_what_differs_is_found_and_mended_though_the_stream_has_more_to_take(lane):
+def test_what_differs_is_found_and_mended_while_the_stream_goes_on(lane):
     opened_long_before = event(7, "u2", minutes_ago=300)
-    lane.stream.land(opened_long_before, event(1), event(2, "u2", type="edit"), event(1))
-    lane.stream.land(event(3, "u3", minutes_ago=200), event(8, "u3", minutes_ago=400))
+    lane.stream.land(opened_long_before, event(1), event(2, "u2", type="edit"))
+    lane.stream.land(event(3, "u3", minutes_ago=200), event(8, "u3", minutes_ago=400), event(1, minutes_ago=9))
     lane.stream.run()
     assert lane.reconcile() == {"pairs": (3, 0, 0, 0, 0), "documents": (1, 0, 0, 0, 0)}
 
     lane.forget("actor+document|2:u22:d1", "pairs")
     lane.forget("document|2:d1", "documents")
     assert lane.reconcile() == {"pairs": (3, 1, 0, 0, 0), "documents": (1, 1, 0, 0, 0)}
-    lane.stream.land(event(4, "u3"))  # the stream has not taken it: its pair and its document are left alone
-    assert lane.reconcile(repair=True) == {"pairs": (3, 1, 0, 0, 1), "documents": (1, 0, 0, 0, 0)}
+    lane.stream.land(event(4, "u3"))  # the stream has not taken it: its document is left alone
+    assert lane.reconcile(repair=True) == {"pairs": (3, 1, 0, 0, 1), "documents": (0, 0, 0, 0, 0)}
 
     lane.stream.run()
     # The document began anew with the last event; all of it is written again.
     assert lane.reconcile(repair=True) == {"pairs": (3, 0, 0, 0, 0), "documents": (1, 0, 0, 1, 1)}
     assert lane.counts() == (1, 3, 3)
-    assert lane.reconcile() == {"pairs": (3, 0, 0, 0, 0), "documents": (1, 0, 0, 0, 0)}
-    lane.stream.land(event(1), event(2, "u2"), event(5))
-    lane.stream.run()
+    before = lane.watermark()
+    later = datetime.now(UTC).timestamp() + 60
+    run.move_watermarks(lane.stream.definitions, lane.stream.address, checkpoint=lane.stream.checkpoint, to=later)
+    assert before < lane.watermark() == round(later * 1e6)
+
+    def load_and_go_on():
+        loaded = lane.load()
+        if not lane.stream.landed > 3:
+            lane.stream.land(event(5))
+            lane.stream.run()  # it has what bronze has not yet
+        return loaded
+
+    assert lane.reconcile(repair=True, load=load_and_go_on) == {"pairs": (2, 0, 0, 0, 0), "documents": (0, 0, 0, 0, 0)}
     assert lane.counts() == (2, 4, 3)
 
 
-def test_a_store_or_a_checkpoint_that_is_lost_comes_back_and_every_event_counts_once(lane):
-    lane.stream.land(event(1), event(2, "u2"), event(3, minutes_ago=3))
+def test_a_value_that_changed_since_it_was_compared_stays(lane):
+    lane.stream.land(event(1))
+    lane.stream.run()
+    view = lane.stream.definitions.views["documents"]
+    row = ("documents", "document|2:d1", b"new", b"another", "update")
+    stale = small_frame(lane.lake.spark, [row], COMPARED)
+
+    assert mend(stale, lane.stream.address, view, owner=lane.source.writes_as(view), as_of=1) == 0
+    assert lane.counts() == (1, 1, 1)
+
+
+def test_a_store_or_a_checkpoint_that_is_lost_comes_back_and_every_event_counts_once(lane, monkeypatch):
+    landed = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=30)
+    lane.stream.land(event(1), event(2, "u2"), event(3, minutes_ago=3), at=landed)
     lane.stream.run()
     before = lane.counts()
 
@@ -94,6 +135,7 @@ def test_a_store_or_a_checkpoint_that_is_lost_comes_back_and_every_event_counts_
     lane.stream.land(event(4))
     assert lane.rebuild() == {"pairs": 2, "documents": 1}
     assert lane.counts() == before == (2, 3, 2)
+    assert lane.watermark() == to_micros(landed)
     lane.stream.run()
     assert lane.counts() == (3, 4, 2)
 
@@ -103,32 +145,56 @@ def test_a_store_or_a_checkpoint_that_is_lost_comes_back_and_every_event_counts_
     assert lane.rebuild() == {"pairs": 3, "documents": 1}
     lane.stream.run()
     assert lane.counts() == (3, 5, 3)
-    assert lane.reconcile() == {"pairs": (3, 0, 0, 0, 0), "documents": (1, 0, 0, 0, 0)}
+
+    # What a micro-batch that was cut off has written goes with a rebuild, and is written again by its repetition.
+    lane.stream.land(event(6, "u4"))
+    lane.run_and_die(monkeypatch)
+    assert lane.rebuild() == {"pairs": 3, "documents": 1}
+    with pytest.raises(KeyError):
+        lane.stream.value("pairs", "actor+document|2:u42:d1")
+    lane.stream.run()
+    assert lane.counts() == (3, 6, 4)
+
+
+def test_offsets_before_the_end_of_a_topic_are_taken_and_so_are_topics_of_before(lake):
+    upto = Taken(run=1, batch=1, topic="now", ends={"kafka:now/0": 5})
+    lines = [("kafka:now/0", 4), ("kafka:now/0", 5), ("kafka:now/1", 0), ("kafka:next/0", 0), ("kafka:before/0", 9)]
+    rows = small_frame(lake.spark, lines, "file string, line bigint")
+
+    taken, left = ({(row.file, row.line) for row in part.collect()} for part in upto.split(rows, topic="next"))
+
+    assert taken == {("kafka:now/0", 4), ("kafka:before/0", 9)}
+    assert left == {*lines} - taken
+
+
+# Minutes ago: landed, happened; and who.
+PAST = [(155, 160, "u0"), (150, 151, "u1"), (110, 112, "u0"), (20, 70, "u1"), (5, 14, "u0"), (4, 9, "u1"), (3, 3, "u0")]
 
 
 def test_a_backfill_tells_of_every_moment_what_the_stream_would_have(lane):
-    for number, ago in enumerate((2, 70, 14, 3, 61, 9)):
-        lane.stream.land(event(number, f"u{number % 2}", minutes_ago=ago), event(0, "u0", minutes_ago=2))
+    now = datetime.now(UTC).replace(microsecond=0)
+    landed = [now - timedelta(minutes=ago) for ago, _, _ in PAST]
+    for number, (_, ago, actor) in enumerate(PAST):
+        lane.stream.land(event(number, actor, minutes_ago=ago), event(0, "u0", minutes_ago=160), at=landed[number])
     lane.load()
     for table in silver.TABLES:
         lane.lake.create(table)
-    micros = (F.unix_micros(name).alias(name) for name in ("delivered_at", "occurred_at"))
-    bronze_rows = lane.lake.read(bronze.EVENTS).select("event_id", *micros).collect()
-    landed = sorted({row.delivered_at for row in bronze_rows})
-    times = [from_micros(landed[1]), datetime.now(UTC)]
 
-    views = lane.stream.definitions.views
-    for _ in range(2):
+    views, figures = lane.stream.definitions.views, []
+    for times in ([landed[1], landed[4]], [landed[1], landed[4], now], [landed[1], landed[4], now]):
         done = backfill.run(lane.lake, lane.stream.definitions, views, times, id_="b", told=lambda _: None)
-    assert {name: (one.times, one.done_before) for name, one in done.items()} == {"pairs": (0, 2), "documents": (0, 2)}
+        figures.append([(one.times, one.done_before, one.recorded) for one in done.values()])
+    assert figures == [[(2, 0, 5), (2, 0, 4)], [(1, 2, 2), (1, 2, 2)], [(0, 3, 0), (0, 3, 0)]]
 
-    told = lane.lake.read(history.table("documents")).where("item_key IS NOT NULL")
-    values = told.orderBy("as_of").select("value", F.unix_micros("as_of").alias("at")).collect()
-    assert [row.at for row in values] == landed[1:]
-    for row in values:
-        had = {one.event_id: one.occurred_at // MICROS_PER_MINUTE for one in bronze_rows if one.delivered_at <= row.at}
-        oldest = row.at // MICROS_PER_MINUTE - 14
-        assert recent_events(views["documents"], row.value, row.at) == sum(minute >= oldest for minute in had.values())
+    rows = lane.lake.read(history.table("documents")).orderBy("as_of").collect()
+    assert [row.as_of.astimezone(UTC) for row in rows if row.item_key is None] == times
+    values = {row.as_of.astimezone(UTC): row.value for row in rows if row.item_key}
+    assert list(values) == landed[1:]
+    for at, value in values.items():
+        had = [now - timedelta(minutes=ago) for moment, (_, ago, _) in zip(landed, PAST, strict=True) if moment <= at]
+        oldest = to_micros(at) // MICROS_PER_MINUTE - 14
+        counted = sum(to_micros(one) // MICROS_PER_MINUTE >= oldest for one in had)
+        assert recent_events(views["documents"], value, to_micros(at)) == counted
 
 
 def recent_events(view, value, now):
