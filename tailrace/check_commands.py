@@ -35,7 +35,7 @@ def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJso
 
     with progress("reconcile") as told:
         shown = reported("reconcile", lambda: reconcile_all(Home(read_settings()), told, repair=repair), report_to)
-    columns = ("compared", "missing", "ghost", "different", *(("repaired",) if repair else ()))
+    columns = ("compared", "missing", "ghost", "different", "in_motion", *(("repaired",) if repair else ()))
     compared("Gold and the online store", columns, shown, as_json=as_json)
     if differing(shown):
         if report_to is not None:

@@ -88,6 +88,8 @@ def compared_line(found: Json) -> str:
     """What a comparison of gold and the store came to."""
     named = ("missing", "ghost", "different", "repaired")
     counts = ", ".join(f"{found[name]:,} {name}" for name in named)
+    if found.get("in_motion"):
+        counts += f", {found['in_motion']:,} in motion and not compared"
     views = ", ".join(name for name, view in found["views"].items() if differing(view))
     return f"{found['compared']:,} rows compared: {counts}" + (f"; views that differ: {views}" if views else "")
 

@@ -55,11 +55,12 @@ class Stream:
             query.stop()
 
     def value(self, view, key):
-        """The windows of a key at this moment."""
+        """The windows of a key at this moment; None where the store has nothing of it."""
         definition = self.definitions.views[view]
         found = with_client(self.address, lambda client: read_items(client, [key], (view,)))
-        value = binary(found[key], view)
-        assert value
+        value = binary(found.get(key, {}), view)
+        if not value:
+            return None
         columns = Codec(view, definition.features).decode([value]).columns
         state = {feature.name: column.values for feature, column in zip(definition.features, columns, strict=True)}
         now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")

@@ -1,0 +1,44 @@
+"""What has landed is in bronze in the end, though other loads take parts of it."""
+
+import pytest
+
+from contracts import bronze
+from contracts.landing import EVENTS
+from jobs.bronze import load
+from jobs.bronze.batches import LandingError
+from jobs.bronze.catch_up import LOADS, catch_up
+from jobs.bronze.landing import Listing, new_files
+from jobs.bronze.load import Loaded, claim
+from tests.jobs.bronze.test_load import NOW, event, land
+
+
+def test_what_another_load_has_only_claimed_is_waited_for(lake, tmp_path):
+    land(tmp_path / "events" / "a.jsonl", event("e1"))
+    loads: list[int] = []
+
+    def load_beside_another():
+        """The first finds nothing: another has claimed the file at that moment."""
+        loads.append(len(loads))
+        if loads == [0]:
+            listing = Listing.of(lake, str(tmp_path))
+            claim(lake, list(new_files(lake, listing, EVENTS)), batch=1, now=NOW, listing=listing)
+            return Loaded()
+        return load.run(lake, str(tmp_path), now=NOW)
+
+    loaded = catch_up(lake, str(tmp_path), load_beside_another, topic=None)
+
+    assert (loads, loaded.events) == ([0, 1], 1)
+    assert lake.read(bronze.EVENTS).count() == 1
+
+
+def test_loads_that_never_take_it_are_told(lake, tmp_path):
+    land(tmp_path / "events" / "a.jsonl", event("e1"))
+    loads: list[int] = []
+
+    def load_nothing():
+        loads.append(1)
+        return Loaded()
+
+    with pytest.raises(LandingError, match="other loads are under way; try again"):
+        catch_up(lake, str(tmp_path), load_nothing, topic=None)
+    assert len(loads) == LOADS
