@@ -23,6 +23,18 @@ PART = re.compile(r"offsets (\d+)-(\d+)( gone)?")
 BYTES = "org.apache.kafka.common.serialization.ByteArrayDeserializer"
 # Milliseconds for an answer, where the properties name none: Kafka's own minute is tried three times by Spark.
 LIMITS = {"request.timeout.ms": "20000", "default.api.timeout.ms": "20000"}
+# What Kafka's client says of what may pass by itself: no answer in time, a connection that broke, no leader at the moment.
+PASSES = "org.apache.kafka.common.errors.RetriableException"
+# What it says of what does not, whatever came of it.
+LASTS = {
+    "org.apache.kafka.common.config.ConfigException",
+    "org.apache.kafka.common.errors.AuthenticationException",
+    "org.apache.kafka.common.errors.AuthorizationException",
+}
+
+
+class KafkaAway(LandingError):
+    """Kafka does not answer, which may pass by itself; the message says what its client said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +155,7 @@ def offsets_of(part: str) -> tuple[int, int]:
 
 
 def ends_of(spark: SparkSession, topic: Topic) -> dict[int, tuple[int, int]]:
-    """By partition, the first offset that Kafka still has, and the one after the last."""
+    """By partition, the first offset that Kafka still has, and the one after the last; raises `KafkaAway`, `LandingError`."""
     told = topic.impatient | {"key.deserializer": BYTES, "value.deserializer": BYTES}
     properties = java_class(spark, "java.util.Properties")()
     for name, value in told.items():
@@ -162,20 +174,30 @@ def ends_of(spark: SparkSession, topic: Topic) -> dict[int, tuple[int, int]]:
 
 @contextmanager
 def errors_told(topic: Topic) -> Iterator[None]:
-    """Raise what Kafka's client says as a `LandingError`, without the client's properties."""
+    """Raise what Kafka's client says as a `LandingError`, a `KafkaAway` where it may pass, without the client's properties."""
     try:
         yield
     except Py4JJavaError as error:
-        causes, cause = [], error.java_exception
+        causes, kinds, cause = [], set[str](), error.java_exception
         while cause is not None:
             # Java tells what it cannot parse, which may be a part of a password.
             kind, message = cause.getClass().getName(), cause.getMessage()
             causes.append(message if message and not kind.startswith("java.lang.") else kind)
+            kinds.update(kinds_of(cause))
             cause = cause.getCause()
-        raise LandingError(
+        away = PASSES in kinds and not kinds & LASTS
+        raise (KafkaAway if away else LandingError)(
             f"Kafka at {topic.servers} does not tell of topic {topic.name}: {': '.join(causes)}; "
             "look at TAILRACE_KAFKA, and at the file TAILRACE_KAFKA_PROPERTIES for authentication and TLS"
         ) from None
+
+
+def kinds_of(error: Any) -> Iterator[str]:
+    """The names of a Java error's class and of those above it."""
+    kind = error.getClass()
+    while kind is not None:
+        yield kind.getName()
+        kind = kind.getSuperclass()
 
 
 def is_of_topic(file: LandedFile) -> bool:

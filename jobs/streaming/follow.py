@@ -13,6 +13,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from features.language import DefinitionError
 from jobs.bronze.batches import LandingError
+from jobs.bronze.topic import KafkaAway
 from jobs.streaming import progress
 from jobs.streaming.values import OtherDefinition
 from online.codec import CodecError
@@ -28,7 +29,7 @@ TEND_SECONDS = 3.0
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
 
 # What may pass: the store or Kafka is away, or somebody holds a lease. A JVM that has died is not among them.
-PASSING = (StreamingQueryException, Py4JJavaError, StoreError, EmbeddedStoreError)
+PASSING = (StreamingQueryException, Py4JJavaError, KafkaAway, StoreError, EmbeddedStoreError)
 # What another try meets again; Spark tells errors of Python only by their names, in its text.
 LASTING = (CodecError, DefinitionError, LandingError, OtherDefinition, OtherLane)
 LASTING_NAMES = frozenset(error.__name__ for error in LASTING)
@@ -106,10 +107,7 @@ def follow(begin: Callable[[], StreamingQuery], pulse: Pulse) -> None:
         try:
             watch(begin(), pulse)
             return
-        except LASTING as error:
-            pulse.end(str(error))
-            raise
-        except PASSING as error:
+        except PASSING as error:  # before what lasts: a Kafka that is away is a LandingError too
             why, passes = cause_of(error)
             if not passes:
                 pulse.end(why)
@@ -118,6 +116,9 @@ def follow(begin: Callable[[], StreamingQuery], pulse: Pulse) -> None:
                 delay = FIRST_DELAY
             log.warning("the stream failed, and begins again in %g s: %s", delay, why)
             pulse.fail(why)
+        except LASTING as error:
+            pulse.end(str(error))
+            raise
         pulse.rest(delay)
         delay = min(2 * delay, LONGEST_DELAY)
 

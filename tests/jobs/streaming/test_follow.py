@@ -8,6 +8,8 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
 from features.language import DefinitionError
+from jobs.bronze.batches import LandingError
+from jobs.bronze.topic import KafkaAway
 from jobs.streaming import follow, progress
 from jobs.streaming.follow import Pulse, StreamFailed
 from online.wire import StoreError
@@ -86,7 +88,8 @@ def begin_each(*queries):
 
 def test_after_outages_it_begins_again_ever_later_and_soon_again_once_it_was_well(pulse):
     away = of_python("online.wire.StoreError: online store: Unreachable: http://127.0.0.1:1")
-    failing = [Query(away) for _ in range(7)]
+    kafka_away = of_python("jobs.bronze.topic.KafkaAway: Kafka at kafka:9092 does not tell of topic events")
+    failing = [Query(away) for _ in range(6)] + [Query(kafka_away)]
     well = Query(ended(f"{TERMINATED}Timed out waiting for a node assignment\n=== Streaming Query ==="), looks=1)
 
     follow.follow(begin_each(*failing, well, StoreError("Unreachable", "away"), Query()), pulse)
@@ -104,6 +107,23 @@ def test_the_heartbeat_says_since_when_it_fails_and_of_what(pulse, tmp_path):
     assert told
     assert told.error == "view a: another push"
     assert began <= (told.failing_since or 0) <= time.time()
+
+
+def test_a_kafka_that_is_away_when_it_begins_is_told_and_tried_again(pulse, tmp_path):
+    away = KafkaAway("Kafka at kafka:9092 does not tell of topic events: Timeout expired")
+    spark_gave_up = ended(f"{TERMINATED}Timed out waiting for a node assignment")
+    told = []
+
+    def begin():
+        heartbeat = progress.read(tmp_path)
+        told.append(heartbeat and heartbeat.error)
+        return queries()
+
+    queries = begin_each(away, away, Query(spark_gave_up, looks=1), away, Query())
+    pulse.rest = lambda seconds: progress.write(tmp_path, pulse.heartbeat)
+    follow.follow(begin, pulse)
+
+    assert told == [None, str(away), str(away), "Timed out waiting for a node assignment", str(away)]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +148,12 @@ def test_a_definition_that_cannot_be_used_ends_it_before_it_begins(pulse):
     with pytest.raises(DefinitionError):
         follow.follow(begin_each(DefinitionError("no view of pairs")), pulse)
     assert pulse.heartbeat.error == "no view of pairs"
+
+
+def test_a_kafka_that_refuses_ends_it_before_it_begins(pulse):
+    with pytest.raises(LandingError):
+        follow.follow(begin_each(LandingError("Authentication failed")), pulse)
+    assert pulse.heartbeat.error == "Authentication failed"
 
 
 def test_the_store_is_looked_after_every_few_seconds_and_its_watermarks_move_while_nothing_comes(tmp_path, monkeypatch):
