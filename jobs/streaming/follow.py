@@ -15,6 +15,7 @@ from features.language import DefinitionError
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import KafkaAway
 from jobs.streaming import progress
+from jobs.streaming.leases import StoreLost
 from jobs.streaming.values import OtherDefinition
 from online.codec import CodecError
 from online.embedded import EmbeddedStoreError
@@ -31,7 +32,7 @@ FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
 # What may pass: the store or Kafka is away, or somebody holds a lease. A JVM that has died is not among them.
 PASSING = (StreamingQueryException, Py4JJavaError, KafkaAway, StoreError, EmbeddedStoreError)
 # What another try meets again; Spark tells errors of Python only by their names, in its text.
-LASTING = (CodecError, DefinitionError, LandingError, OtherDefinition, OtherLane)
+LASTING = (CodecError, DefinitionError, LandingError, OtherDefinition, OtherLane, StoreLost)
 LASTING_NAMES = frozenset(error.__name__ for error in LASTING)
 LOST = re.compile(r"KAFKA_DATA_LOSS|failOnDataLoss")  # the topic was made anew, or has lost what was not taken yet
 RAISED = re.compile(r"^(?:: )?(?:[a-z_]\w*\.)+([A-Z]\w+): (.+)$", re.MULTILINE)

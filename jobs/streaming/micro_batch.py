@@ -16,9 +16,10 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features.language import STREAM, FeatureView
+from features.language import FeatureView
 from features.language.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
 from jobs.streaming.frames import changes_of_rows, events_of, keyed, whole
+from jobs.streaming.leases import take_leases
 from jobs.streaming.pairs import take_pairs
 from jobs.streaming.state import Array, State, fold
 from jobs.streaming.values import packed, unpacked
@@ -171,17 +172,11 @@ def check(view: FeatureView, outcome: Outcome) -> None:
 def write_micro_batch(events: DataFrame, batch: MicroBatch, *, owner: str, tasks: int) -> None:
     """Take the leases, write, and tell readers how fresh the views are."""
     # Keys are read under the lease: whoever held it before can write nothing from here on.
-    taken = {view.name: take_lease(batch.address, view, owner=owner) for view in batch.views}
+    taken = take_leases(batch.address, batch.views, owner=owner, first=batch.number == 0)
     sequences = {name: control.sequence for name, control in taken.items()}
     reached = take(events, replace(batch, sequences=sequences), tasks=tasks)
     for view in batch.views:
         close(batch, view, taken[view.name], reached=reached)
-
-
-def take_lease(address: Address, view: FeatureView, *, owner: str) -> Control:
-    """The lease for one micro-batch; a repetition of it takes the lease over at once, being the same owner."""
-    own = f"{owner} {view.name}"
-    return lease.take(address, view.name, address.lease_seconds, lane=STREAM, owner=own, keep_cursor=False)
 
 
 def close(batch: MicroBatch, view: FeatureView, taken: Control, *, reached: int | None) -> None:

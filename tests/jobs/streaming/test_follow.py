@@ -120,7 +120,7 @@ def test_a_kafka_that_is_away_when_it_begins_is_told_and_tried_again(pulse, tmp_
         return queries()
 
     queries = begin_each(away, away, Query(spark_gave_up, looks=1), away, Query())
-    pulse.rest = lambda seconds: progress.write(tmp_path, pulse.heartbeat)
+    pulse.rest = lambda _: progress.write(tmp_path, pulse.heartbeat)
     follow.follow(begin, pulse)
 
     assert told == [None, str(away), str(away), "Timed out waiting for a node assignment", str(away)]
@@ -130,10 +130,11 @@ def test_a_kafka_that_is_away_when_it_begins_is_told_and_tried_again(pulse, tmp_
     ("error", "told"),
     [
         (of_python("online.lanes.OtherLane: view a: its values are those of the lane batch"), "lane batch"),
+        (of_python("jobs.streaming.leases.StoreLost: the store has nothing of pairs"), "nothing of pairs"),
         (of_python("jobs.bronze.batches.LandingError: the topic was made anew"), "made anew"),
         (ended(f"{TERMINATED}[KAFKA_DATA_LOSS.X] Some data may have been lost"), "may have been lost"),
     ],
-    ids=["another lane", "the topic made anew", "messages lost"],
+    ids=["another lane", "the store lost", "the topic made anew", "messages lost"],
 )
 def test_what_does_not_pass_ends_it_and_leaves_word(pulse, tmp_path, error, told):
     with pytest.raises(StreamFailed, match=told):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyspark.errors import StreamingQueryException
 
 from contracts import history, silver
 from contracts.slots import to_micros
@@ -133,6 +134,8 @@ def test_a_store_or_a_checkpoint_that_is_lost_comes_back_and_every_event_counts_
 
     lane.lose_store()
     lane.stream.land(event(4))
+    with pytest.raises(StreamingQueryException, match="nothing of pairs, documents, though"):
+        lane.stream.run()
     assert lane.rebuild() == {"pairs": 2, "documents": 1}
     assert lane.counts() == before == (2, 3, 2)
     assert lane.watermark() == to_micros(landed)
