@@ -2,9 +2,10 @@
 
 import logging
 import os
+import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MOST_MESSAGES = 20_000  # of one micro-batch: what came meanwhile, or a part of it after an outage
 FILES_AT_ONCE = 100
+EVER = "36500d"  # Spark passes over files that are a week older than the newest
 SOURCE = "org.apache.spark.sql.kafka010"
 FAR = datetime(9000, 1, 1, tzinfo=UTC)
 TOPIC_LOOKS = 60  # a second apart
@@ -49,16 +51,35 @@ def views_of(definitions: Definitions) -> list[FeatureView]:
 
 
 def from_folder(spark: SparkSession, folder: str) -> DataFrame:
-    """Lines of JSON files in a folder, which appear there whole."""
+    """Lines of the JSON files in a folder, at any depth, which appear there whole: those that bronze takes."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    lines = spark.readStream.option("maxFilesPerTrigger", FILES_AT_ONCE).text(folder)
+    options = {"maxFilesPerTrigger": str(FILES_AT_ONCE), "maxFileAge": EVER}
+    options |= {"recursiveFileLookup": "true", "pathGlobFilter": in_any_case(landing.LINE_SUFFIXES)}
+    lines = spark.readStream.options(**options).text(folder)
     file = F.col("_metadata")
-    return lines.select(
+    return lines.where(~file["file_path"].rlike(left_out(folder))).select(
         "value",
         file["file_modification_time"].alias("appended_at"),
         F.lit(0).alias("partition"),
         file["file_path"].alias("place"),
     )
+
+
+def in_any_case(suffixes: Iterable[str]) -> str:
+    """A pattern of Hadoop's for names that end so, in letters of either case."""
+    ends = ("".join(f"[{one}{one.upper()}]" if one.isalpha() else one for one in suffix) for suffix in suffixes)
+    return f"*{{{','.join(ends)}}}"
+
+
+def left_out(folder: str) -> str:
+    """What matches a path below the folder for whose names bronze leaves a file alone, or refuses it.
+
+    Spark's own rules know fewer names of temporary files, and it fails at a name with a colon.
+    """
+    depth = len(Path(os.path.normpath(Path(folder).absolute())).parts) - 1
+    prefixes = "".join(landing.TEMPORARY_PREFIXES)
+    suffixes = "|".join(map(re.escape, landing.TEMPORARY_SUFFIXES))
+    return rf"^file:/+(?:[^/]+/){{{depth}}}(?:[^/]+/)*(?:[{prefixes}]|[^/]*:|[^/]*(?i:{suffixes})/)"
 
 
 def from_kafka(spark: SparkSession, topic: Topic, *, checkpoint: str) -> DataFrame:

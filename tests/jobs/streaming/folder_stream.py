@@ -10,7 +10,7 @@ from features.language import load_definitions
 from features.language.recent import rings_of
 from jobs.streaming import run
 from online.codec import Codec
-from online.items import binary, read_items
+from online.items import KEY, binary, read_items, scan
 from sinks.lease import with_client
 from sinks.rows import Address
 
@@ -35,16 +35,17 @@ class Stream:
         self.address = Address.of(settings)
         self.checkpoint, self.landed = str(folder / "checkpoint"), 0
 
-    def land(self, *lines, at=None):
+    def land(self, *lines, name=None, at=None):
         """Land lines in a file of their own, as of a time where one is given."""
         self.landed += 1
-        source = self.folder / "events"
-        source.mkdir(exist_ok=True)
+        file = self.folder / "events" / (name or f"{self.landed}.jsonl")
+        file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder / "unfinished"
         unfinished.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
         if at:
             os.utime(unfinished, (at.timestamp(), at.timestamp()))
-        unfinished.rename(source / f"{self.landed}.jsonl")
+        unfinished.rename(file)
+        return file
 
     def run(self):
         messages = run.from_folder(self.spark, str(self.folder / "events"))
@@ -53,6 +54,14 @@ class Stream:
             query.processAllAvailable()
         finally:
             query.stop()
+
+    def keys(self, view):
+        """The keys that have a value of a view."""
+
+        async def scanned(client):
+            return {item[KEY]["S"] async for page in scan(client, (view,), having=view) for item in page}
+
+        return with_client(self.address, scanned)
 
     def value(self, view, key):
         """The windows of a key at this moment; None where the store has nothing of it."""

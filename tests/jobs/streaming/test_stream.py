@@ -1,12 +1,20 @@
 """The stream with real Spark and a real store, from a folder: what readers would be told."""
 
+import gzip
+import os
+import time
+
 import pytest
 
+from contracts.landing import EVENTS
+from jobs.bronze.landing import Listing, new_files
 from jobs.streaming import micro_batch
 from sinks.lease import control_of
 from tests.jobs.streaming.folder_stream import event
 
 pytestmark = pytest.mark.slow
+
+DAY = 86_400  # seconds
 
 
 def last_landed(stream):
@@ -41,3 +49,23 @@ def test_events_reach_the_store_once_whatever_comes_with_them(stream, monkeypatc
 
     assert stream.value("pairs", "actor+document|2:u12:d1") == {"opens_15m": 2, "opens_1h": 3}
     assert stream.value("documents", "document|2:d1") == {"events_15m": 4, "actors_15m": 3}
+
+
+def test_the_files_that_bronze_takes_lines_of_are_followed_and_no_others(stream, lake):
+    taken = {"a.json", "B.JSONL", "sub/deep er/c.ndjson", "day=2026-01-31/d.jsonl", "sub/e.json.gz"}
+    left = {"_s/f.jsonl", ".s/g.jsonl", "sub/_h=1.jsonl", "_i=1/i.jsonl", "up.TMP/j.jsonl", "k.jsonl.part"}
+    refused = {"sub/l:1.jsonl", "09:00/m.jsonl", "n.txt"}
+    for name in taken | left | refused:
+        file = stream.land(event(name, name), name=name)
+        if name.endswith(".gz"):
+            file.write_bytes(gzip.compress(file.read_bytes()))
+    stream.run()
+    month_ago = time.time() - 30 * DAY
+    os.utime(stream.land(event("o", "old.json", minutes_ago=31 * DAY / 60), name="old.json"), (month_ago, month_ago))
+    stream.run()
+
+    in_bronze = {
+        file.file for file in new_files(lake, Listing.of(lake, str(stream.folder)), EVENTS) if not file.refusal
+    }
+    assert in_bronze == taken | {"old.json"}
+    assert stream.keys("pairs") == {f"actor+document|{len(name)}:{name}2:d1" for name in in_bronze}
