@@ -212,7 +212,9 @@ def test_a_broker_that_refuses_is_told_at_once(scene, spark, change, told):
     make_certificate(scene.folder, "other")
     properties = read_properties(client_properties(scene.folder, "other", **change))
 
-    with pytest.raises(LandingError, match=f"Kafka at {scene.topic.servers} .* topic events: {told}.*KAFKA_PROPERTIES") as refused:
+    with pytest.raises(
+        LandingError, match=f"Kafka at {scene.topic.servers} .* topic events: {told}.*KAFKA_PROPERTIES"
+    ) as refused:
         ends_of(spark, replace(scene.topic, properties=properties))
     assert not isinstance(refused.value, KafkaAway)
 
@@ -228,6 +230,15 @@ def test_a_broker_that_does_not_answer_is_told_in_the_time_that_is_set(scene, sp
     with pytest.raises(KafkaAway, match="Timeout expired"):
         ends_of(spark, replace(scene.topic, properties={"default.api.timeout.ms": "2000"}))  # plain, to a door of TLS
     assert time.monotonic() - began < 15
+
+
+def test_a_broker_that_is_away_is_told_as_what_may_pass(scene, spark):
+    (dead,) = free_ports(1)
+    away = replace(scene.topic, servers=f"{broker.HOST}:{dead}")
+    limits = {"default.api.timeout.ms": "500"}
+    for properties in (limits, dict(scene.topic.properties) | limits):
+        with pytest.raises(KafkaAway, match=f"Kafka at {away.servers} .* topic events: Timeout expired"):
+            ends_of(spark, replace(away, properties=properties))
 
 
 def test_no_password_is_told(scene, spark):
