@@ -81,7 +81,9 @@ def run(
     streamed = [name for name in views if views[name].lane == STREAM and left[name]]
     if streamed:
         told(f"{', '.join(streamed)} from {to_text(times[0])}")
-        record_stream(lake, definitions, {name: left[name] for name in streamed}, times, id_=id_, kafka=kafka, figures=figures)
+        record_stream(
+            lake, definitions, {name: left[name] for name in streamed}, times, id_=id_, kafka=kafka, figures=figures
+        )
     for as_of in times:
         due = [name for name in views if as_of in left[name] and name not in streamed]
         if not due:
