@@ -1,7 +1,7 @@
 """Rows of events as Spark hands them to a task, and the keys that they are about in each view."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,14 @@ class Keyed:
 
     keys: dict[str, list[str]]
     places: dict[str, Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """The item keys of a view that change, and what changes, each by the place of its key among them."""
+
+    keys: list[str]
+    changes: Changes
 
 
 def whole(parts: Iterable[pa.RecordBatch]) -> pd.DataFrame | None:
@@ -56,3 +64,9 @@ def changes_of_rows(rows: pd.DataFrame, key: Array) -> Changes:
     """Changes of rows, `key` being the place of the key of each."""
     line, minute, amount = (rows[name].to_numpy(np.int64) for name in AMOUNTS)
     return Changes(key=key.astype(np.int64), line=line, minute=minute, amount=amount)
+
+
+def with_keys(changes: Changes, keys: Sequence[str]) -> Changed:
+    """Changes with those of the keys alone that they are of."""
+    places, key = np.unique(changes.key, return_inverse=True)
+    return Changed(keys=[keys[place] for place in places.tolist()], changes=replace(changes, key=key))

@@ -5,20 +5,18 @@ takes every micro-batch once, however often it is repeated.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from features.language import FeatureView
 from features.language.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
-from jobs.streaming.frames import changes_of_rows, events_of, keyed, whole
+from jobs.streaming.frames import Changed, events_of, keyed, with_keys
 from jobs.streaming.leases import take_leases
 from jobs.streaming.pairs import take_pairs
 from jobs.streaming.state import Array, State, fold
@@ -30,23 +28,10 @@ from sinks import lease
 from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_rows
 
-CHANGES = "view string, item_key string, line bigint, minute bigint, amount bigint"
-NO_VIEW = ""  # of a line that tells up to when (amount) what was appended to a partition (line) has been taken
-REACHED = "partition bigint, appended bigint"
-CHANGES_SCHEMA = pa.schema(
-    [
-        ("view", pa.string()),
-        ("item_key", pa.string()),
-        ("line", pa.int64()),
-        ("minute", pa.int64()),
-        ("amount", pa.int64()),
-    ]
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """What every task knows: the views, the finest first, their leases' sequences, and which micro-batch this is."""
+    """What a micro-batch is written with: the views, the finest first, their leases' sequences, and which micro-batch this is."""
 
     address: Address
     views: Sequence[FeatureView]
@@ -92,27 +77,20 @@ def is_ahead(appended_at: str) -> SparkColumn:
     return F.unix_micros("occurred_at") - F.unix_micros(appended_at) > MINUTES_AHEAD * MICROS_PER_MINUTE
 
 
-def take(events: DataFrame, batch: MicroBatch, *, tasks: int) -> int | None:
+def take(rows: pd.DataFrame, batch: MicroBatch) -> int | None:
     """Fold a micro-batch of `EVENTS` into the store; coarser views once all pairs are written.
 
     Returns up to when it has what was appended, in microseconds, as the least of what its partitions came to: one may be
     further behind than another. None where it has no events.
     """
-    pairs = events.repartition(tasks, "actor_id", "document_id").mapInArrow(
-        lambda parts: fold_pairs(parts, batch), CHANGES
-    )
-    changes = pairs.repartition(tasks, "view", "item_key")
-    reached: dict[int, int] = {}
-    for row in changes.mapInArrow(lambda parts: fold_coarser(parts, batch), REACHED).collect():
-        reached[row.partition] = max(row.appended, reached.get(row.partition, 0))
-    return min(reached.values(), default=None)
+    if rows.empty:
+        return None
+    fold_coarser(fold_pairs(rows, batch), batch)
+    return int(rows.groupby("partition")["appended"].max().min())
 
 
-def fold_pairs(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[pa.RecordBatch]:
-    """Write the finest view; yields what its events change in coarser ones, and what was reached as lines of no view."""
-    rows = whole(parts)
-    if rows is None:
-        return
+def fold_pairs(rows: pd.DataFrame, batch: MicroBatch) -> Mapping[str, Changed]:
+    """Write the finest view; returns what its events change in the coarser ones, by name."""
     rows = rows.sort_values("place", kind="stable")  # the order in which the topic has them
     found = keyed(rows, batch.views)
     keys, places, view = found.keys, found.places, batch.finest
@@ -120,44 +98,24 @@ def fold_pairs(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[p
     events = events_of(rows, places[view.name])
     folded, changes = take_pairs(view, batch.coarser, state, events, places=places, run=batch.run, batch=batch.number)
     changed = (folded["_run"] != state["_run"]) | (folded["_batch"] != state["_batch"])
-    outcome = batch.write(view, keys[view.name], folded, changed)
-    check(view, outcome)
-    for name, one in changes.items():
-        item_keys = [keys[name][place] for place in one.key.tolist()]
-        yield changes_batch([name] * len(item_keys), item_keys, one.line, one.minute, one.amount)
-    reached = rows.groupby("partition")["appended"].max()
-    nothing = [0] * len(reached)
-    yield changes_batch([NO_VIEW] * len(reached), [""] * len(reached), reached.index, nothing, reached)
+    check(view, batch.write(view, keys[view.name], folded, changed))
+    return {name: with_keys(one, keys[name]) for name, one in changes.items()}
 
 
-def changes_batch(*columns: Any) -> pa.RecordBatch:
-    """Columns of `CHANGES`, in order."""
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, CHANGES_SCHEMA, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=CHANGES_SCHEMA)
-
-
-def fold_coarser(parts: Iterable[pa.RecordBatch], batch: MicroBatch) -> Iterator[pa.RecordBatch]:
-    """Write the coarser views; yields what was reached, as `REACHED`."""
-    rows = whole(parts)
-    if rows is None:
-        return
+def fold_coarser(changed: Mapping[str, Changed], batch: MicroBatch) -> None:
+    """Write the coarser views."""
     for view in batch.coarser:
-        mine = rows[rows["view"] == view.name]
-        if mine.empty:
+        keys, changes = changed[view.name].keys, changed[view.name].changes
+        if not keys:
             continue
-        places, keys = pd.factorize(mine["item_key"])
-        state = asyncio.run(batch.read(view, list(keys)))
+        state = asyncio.run(batch.read(view, keys))
         left = ~((state["_run"] == batch.run) & (state["_batch"] >= batch.number))
-        kept = left[places]
-        folded = fold(view, state, changes_of_rows(mine[kept], places[kept]))
+        folded = fold(view, state, changes.where(left[changes.key]))
         folded |= {
             "_run": np.where(left, batch.run, state["_run"]),
             "_batch": np.where(left, batch.number, state["_batch"]),
         }
-        outcome = batch.write(view, list(keys), folded, left)
-        check(view, outcome)
-    reached = rows[rows["view"] == NO_VIEW]
-    yield pa.RecordBatch.from_pydict({"partition": reached["line"], "appended": reached["amount"]})
+        check(view, batch.write(view, keys, folded, left))
 
 
 def check(view: FeatureView, outcome: Outcome) -> None:
@@ -169,12 +127,17 @@ def check(view: FeatureView, outcome: Outcome) -> None:
         )
 
 
-def write_micro_batch(events: DataFrame, batch: MicroBatch, *, owner: str, tasks: int) -> None:
-    """Take the leases, write, and tell readers how fresh the views are."""
+def write_micro_batch(events: DataFrame, batch: MicroBatch, *, owner: str) -> None:
+    """Take the leases, write, and tell readers how fresh the views are.
+
+    Spark reads and judges; what is left is folded and written here, in the driver: a micro-batch is so small that shuffles
+    and tasks of Python took longer than what they did.
+    """
+    rows = events.toArrow().to_pandas()
     # Keys are read under the lease: whoever held it before can write nothing from here on.
     taken = take_leases(batch.address, batch.views, owner=owner, first=batch.number == 0)
     sequences = {name: control.sequence for name, control in taken.items()}
-    reached = take(events, replace(batch, sequences=sequences), tasks=tasks)
+    reached = take(rows, replace(batch, sequences=sequences))
     for view in batch.views:
         close(batch, view, taken[view.name], reached=reached)
 

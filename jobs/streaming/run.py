@@ -1,7 +1,6 @@
 """The stream: from a Kafka topic, or from the landing feed `events` as a folder, to the views of the lane `stream`."""
 
 import logging
-import os
 import re
 import socket
 import time
@@ -164,7 +163,7 @@ def take_events(
     if topic:
         refuse_steps_back(folder, number, topic=topic)
     batch = MicroBatch(address=address, views=views, sequences={}, run=run_id(folder), number=number, as_of=now)
-    write_micro_batch(events, batch, owner=owner_of(checkpoint), tasks=min(os.cpu_count() or 1, 4))
+    write_micro_batch(events, batch, owner=owner_of(checkpoint))
 
 
 def move_watermarks(definitions: Definitions, address: Address, *, checkpoint: str, to: float) -> None:

@@ -32,6 +32,9 @@ class Changes:
     minute: Array
     amount: Array
 
+    def where(self, kept: Array) -> "Changes":
+        return Changes(key=self.key[kept], line=self.line[kept], minute=self.minute[kept], amount=self.amount[kept])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
