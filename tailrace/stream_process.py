@@ -9,18 +9,19 @@ from jobs.bronze.topic import Topic, topic_of
 from jobs.streaming import run
 from jobs.streaming.follow import Pulse
 from jobs.streaming.follow import follow as keep_following
-from settings import Settings
+from settings import Settings, SparkSettings
 from sinks.rows import Address
 from tailrace.errors import CommandError
 from tailrace.output import aside
 from tailrace.refresh import Home
 
+ONE_COMPILER = "-XX:TieredStopAtLevel=1"
+
 
 def follow(settings: Settings) -> None:
     """Follow the topic, or the landing folder, whatever passes meanwhile."""
     checkpoint = str(settings.home / "stream" / "checkpoint")
-    # Tasks of a micro-batch are short: each one more costs more than it does.
-    home = Home(replace(settings, spark=replace(settings.spark, shuffle_partitions=2)))
+    home = Home(replace(settings, spark=of_stream(settings.spark)))
     definitions = home.definitions
 
     def begin() -> StreamingQuery:
@@ -37,6 +38,15 @@ def follow(settings: Settings) -> None:
             run.move_watermarks(definitions, address, checkpoint=checkpoint, to=caught_up_to)
 
     keep_following(begin, Pulse(settings.home, tend=tend))
+
+
+def of_stream(spark: SparkSettings) -> SparkSettings:
+    """Spark for micro-batches, which are planned anew each time and then have few rows.
+
+    The JVM's second compiler took more than half of its processor time, and found little to make quicker. Options that are
+    set come later and win.
+    """
+    return replace(spark, shuffle_partitions=2, java_options=f"{ONE_COMPILER} {spark.java_options}")
 
 
 def messages_of(home: Home, topic: Topic | None, *, checkpoint: str) -> DataFrame:

@@ -22,6 +22,7 @@ from jobs.bronze.topic import Topic, ends_of, for_spark, made_anew
 from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, run_id
 from jobs.streaming.micro_batch import MicroBatch, countable, write_micro_batch
 from lake.jvm import java_class
+from lake.session import configured
 from online.watermark import move_watermark
 from online.wire import StoreClient
 from sinks.lease import with_client
@@ -35,6 +36,12 @@ EVER = "36500d"  # Spark passes over files that are a week older than the newest
 SOURCE = "org.apache.spark.sql.kafka010"
 FAR = datetime(9000, 1, 1, tzinfo=UTC)
 TOPIC_LOOKS = 60  # a second apart
+# By default each of a micro-batch's two small files is renamed with several processes of the system (`readlink`).
+CHECKPOINT = {
+    "spark.sql.streaming.checkpointFileManagerClass": (
+        "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+    )
+}
 
 
 def views_of(definitions: Definitions) -> list[FeatureView]:
@@ -146,7 +153,8 @@ def start(
     events = countable(judge(messages, landing.EVENTS, now=FAR))
     take = partial(take_events, views=views_of(definitions), address=address, checkpoint=checkpoint, topic=topic)
     writer = events.writeStream.foreachBatch(take).queryName("tailrace")
-    return writer.option("checkpointLocation", checkpoint).start()
+    with configured(messages.sparkSession, CHECKPOINT):
+        return writer.option("checkpointLocation", checkpoint).start()
 
 
 def take_events(
