@@ -10,6 +10,7 @@ from tailrace.local.service import LocalError
 
 HOST = "127.0.0.1"
 # The moment at which the topic had a message is the broker's: producers' clocks are their own.
+FRUGAL = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a broker beside everything else on a few cores
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -41,7 +42,7 @@ def java(settings: Settings, main: str, *arguments: str) -> tuple[str, ...]:
     if not jars.is_dir():
         raise LocalError(f"no JARs of Kafka in {jars}; run `make setup`")
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    return ("java", "-Xmx512m", quiet, "-cp", f"{jars}/*", main, *arguments)
+    return ("java", "-Xmx512m", *FRUGAL, quiet, "-cp", f"{jars}/*", main, *arguments)
 
 
 def servers(settings: Settings) -> str:
