@@ -1,6 +1,7 @@
 """The stream: from a Kafka topic, or from the landing feed `events` as a folder, to the views of the lane `stream`."""
 
 import logging
+import os
 import re
 import socket
 import time
@@ -31,7 +32,7 @@ from sinks.rows import Address
 log = logging.getLogger(__name__)
 
 MOST_MESSAGES = 20_000  # of one micro-batch: what came meanwhile, or a part of it after an outage
-FILES_AT_ONCE = 100
+BYTES_AT_ONCE = 8 * 2**20  # likewise of a folder, compressed or not; one file is taken whole
 EVER = "36500d"  # Spark passes over files that are a week older than the newest
 SOURCE = "org.apache.spark.sql.kafka010"
 FAR = datetime(9000, 1, 1, tzinfo=UTC)
@@ -59,7 +60,7 @@ def views_of(definitions: Definitions) -> list[FeatureView]:
 def from_folder(spark: SparkSession, folder: str) -> DataFrame:
     """Lines of the JSON files in a folder, at any depth, which appear there whole: those that bronze takes."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    options = {"maxFilesPerTrigger": str(FILES_AT_ONCE), "maxFileAge": EVER}
+    options = {"maxBytesPerTrigger": str(BYTES_AT_ONCE), "maxFileAge": EVER}
     options |= {"recursiveFileLookup": "true", "pathGlobFilter": in_any_case(landing.LINE_SUFFIXES)}
     lines = spark.readStream.options(**options).text(folder)
     file = F.col("_metadata")
