@@ -13,11 +13,13 @@ import pytest
 from confluent_kafka import Producer
 
 from settings import read_settings
+from sinks.rows import Address
 from tailrace.local import airflow, stack, streaming
 from tailrace.local.keep_stream import keep_running, stop_running
 from tailrace.local.service import LocalError, Service, alone
 from tailrace.stream_status import look_at
 from tests.conftest import SPARK
+from tests.jobs.streaming.followed import wait_for
 
 PATIENCE = 240  # seconds; the JVM alone may take many of them
 
@@ -76,6 +78,7 @@ def test_a_stream_comes_up_with_its_broker_is_brought_back_when_killed_and_goes_
     assert list(before) == ["store", "broker", "stream", "reader"]
 
     produce(settings)
+    wait_for(Address.of(settings), "d1", 1)
 
     def healthy():
         found = look_at(settings)
