@@ -27,18 +27,20 @@ def rebuild(views: Views = None, *, as_json: AsJson = False) -> None:
     A view that another lane had is taken from it first, with all that it left. What the store has of later direct writes
     stays. The views of the stream are written together, and the stream has to be stopped.
     """
-    from jobs.streaming.alone import rebuilding
+    from jobs.streaming.alone import has_run, rebuilding
     from jobs.streaming.run import views_of
 
     here = Home(read_settings(), views=views or ())
-    streamed = rebuilding(here.settings.home) if here.chosen.stream_views else nullcontext()
+    # A home that never had a stream has nothing of it to give back, unless it is asked for.
+    with_stream = here.chosen.stream_views and (views or has_run(here.settings.home))
+    streamed = rebuilding(here.settings.home) if with_stream else nullcontext()
     with streamed, progress("rebuild") as told:  # the stream stays stopped from the first view on
         done = {}
         for view in here.chosen.views.values():
             if view.lane != STREAM:
                 told(view.name)
                 done[view.name] = rebuilt(here, view)
-        if here.chosen.stream_views:
+        if with_stream:
             told("the views of the stream")
             done |= rebuilt_stream(here, views_of(here.definitions))
     rows = [(name, *one.values()) for name, one in done.items()]

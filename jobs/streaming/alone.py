@@ -55,6 +55,11 @@ def mark_of(home: Path) -> Path:
     return home / "stream" / "rebuilding"
 
 
+def has_run(home: Path) -> bool:
+    """Whether a home ever had a stream, though its checkpoint may be lost."""
+    return lock_of(home).parent.exists()
+
+
 def runs(home: Path) -> bool:
     """Whether a stream of the home runs, in the background or not."""
     try:
