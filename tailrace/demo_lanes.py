@@ -29,9 +29,10 @@ Json = dict[str, Any]
 def following(home: Home) -> Iterator[None]:
     """Have the stream follow the landing folder, from when it has taken all that landed there."""
     from jobs.streaming import run
+    from jobs.streaming.checkpoint import checkpoint_of
 
     messages = run.from_folder(home.spark, str(Path(home.settings.landing) / EVENTS.name))
-    checkpoint = home.settings.home / "stream" / "checkpoint"
+    checkpoint = checkpoint_of(home.settings.home)
     query = run.start(messages, home.definitions, home.store, checkpoint=str(checkpoint))
     try:
         query.processAllAvailable()

@@ -7,6 +7,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.bronze.topic import Topic, topic_of
 from jobs.streaming import run
+from jobs.streaming.checkpoint import checkpoint_of
 from jobs.streaming.follow import Pulse
 from jobs.streaming.follow import follow as keep_following
 from settings import Settings, SparkSettings
@@ -20,7 +21,7 @@ ONE_COMPILER = "-XX:TieredStopAtLevel=1"
 
 def follow(settings: Settings) -> None:
     """Follow the topic, or the landing folder, whatever passes meanwhile."""
-    checkpoint = str(settings.home / "stream" / "checkpoint")
+    checkpoint = str(checkpoint_of(settings.home))
     home = Home(replace(settings, spark=of_stream(settings.spark)))
     definitions = home.definitions
 

@@ -11,6 +11,11 @@ VERSION = "v1"  # of Spark's files; below it are a line of Spark's own and one o
 NOTHING = "-"
 
 
+def checkpoint_of(home: Path) -> Path:
+    """Where the checkpoint of a home's stream is."""
+    return home / "stream" / "checkpoint"
+
+
 def run_id(checkpoint: Path) -> int:
     """A number for the run of micro-batches that a checkpoint counts: another checkpoint counts from 0 again."""
     return int(json.loads((checkpoint / "metadata").read_text())["id"].replace("-", "")[:15], 16)

@@ -11,11 +11,6 @@ from features.language import FeatureView
 from jobs.streaming.state import Array, Changes, Events
 from online.keys import item_keys
 
-# `place` orders what the source has, `partition` is the part of it in which that order is the one of `appended`.
-EVENTS = (
-    "actor_id string, document_id string, event_id string, event_type string, at bigint, appended bigint, "
-    "partition int, place string"
-)
 AMOUNTS = ("line", "minute", "amount")
 
 

@@ -65,7 +65,10 @@ class MicroBatch:
 
 
 def countable(judged: DataFrame) -> DataFrame:
-    """Usable events in the form of `EVENTS`, without those that claim to come from the future."""
+    """Usable events, without those that claim to come from the future; times are in microseconds.
+
+    `place` orders what the source has, `partition` is the part of it in which that order is the one of `appended`.
+    """
     micros = [F.unix_micros("occurred_at").alias("at"), F.unix_micros("appended_at").alias("appended")]
     return judged.where(F.isnull("reason") & ~is_ahead("appended_at")).select(
         "actor_id", "document_id", "event_id", "event_type", *micros, "partition", "place"
@@ -78,7 +81,7 @@ def is_ahead(appended_at: str) -> SparkColumn:
 
 
 def take(rows: pd.DataFrame, batch: MicroBatch) -> int | None:
-    """Fold a micro-batch of `EVENTS` into the store; coarser views once all pairs are written.
+    """Fold the rows of `countable` into the store; coarser views once all pairs are written.
 
     Returns up to when it has what was appended, in microseconds, as the least of what its partitions came to: one may be
     further behind than another. None where it has no events.

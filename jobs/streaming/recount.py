@@ -48,7 +48,7 @@ Finish = Callable[[FeatureView, State], State]
 
 
 def streamed_events(lake: Lake, *, kafka: bool) -> DataFrame:
-    """The events in bronze that the stream's source had, in the form of `frames.EVENTS` with `file` and `line`.
+    """The events in bronze that the stream's source had, in the form of `countable` with `file` and `line`.
 
     That is all of Kafka, a topic of before among it, or the landed files where the stream follows these.
     """
@@ -105,23 +105,29 @@ def fold_pairs(
     state = empty(view, len(keys))
     of_coarser = keyed(rows, coarser)
     # Changes are told by coarser key and moment at once: each place is that of both.
-    both = {name: pd.factorize(pd.MultiIndex.from_arrays([at, moments])) for name, at in of_coarser.places.items()}
+    both = {name: key_and_moment(at, moments) for name, at in of_coarser.places.items()}
     for number, step in enumerate(steps(state, pair, moments)):
-        places = {name: at[step.rows] for name, (at, _) in both.items()}
+        places = {name: at[step.rows] for name, (at, _, _) in both.items()}
         events = events_of(rows.iloc[step.rows], step.key)
         folded, changes = take_pairs(view, coarser, step.before, events, places=places, run=0, batch=number)
         keep(state, step, folded)
         yield told(view, keys[step.here], finish(view, folded), changed(step.before, folded), step.moments)
         for name, one in changes.items():
-            of_keys, at = (both[name][1].get_level_values(level).to_numpy()[one.key] for level in (0, 1))
+            _, of_keys, at = both[name]
             yield as_batch(
-                view=[name] * len(at),
-                item_key=[of_coarser.keys[name][place] for place in of_keys.tolist()],
-                moment=at,
+                view=[name] * len(one.key),
+                item_key=[of_coarser.keys[name][place] for place in of_keys[one.key].tolist()],
+                moment=at[one.key],
                 line=one.line,
                 minute=one.minute,
                 amount=one.amount,
             )
+
+
+def key_and_moment(places: Array, moments: Array) -> tuple[Array, Array, Array]:
+    """The place of each row among those of a key and a moment, and of each of these the place of the key and the moment."""
+    of_rows, found = pd.factorize(pd.MultiIndex.from_arrays([places, moments]))
+    return of_rows, found.get_level_values(0).to_numpy(), found.get_level_values(1).to_numpy()
 
 
 def fold_coarser(
