@@ -5,7 +5,7 @@ in place of the store.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -142,9 +142,9 @@ def fold_coarser(
         mine = rows[(rows["view"] == view.name) & rows["value"].isna()]
         mine = mine.sort_values("moment", kind="stable", ignore_index=True)
         places, keys = pd.factorize(mine["item_key"].to_numpy(object))
-        state = empty(view, len(keys))
+        state, changes = empty(view, len(keys)), changes_of_rows(mine, places)
         for step in steps(state, places, mine["moment"].to_numpy(np.int64)):
-            folded = fold(view, step.before, changes_of_rows(mine.iloc[step.rows], step.key))
+            folded = fold(view, step.before, replace(changes.where(step.rows), key=step.key))
             keep(state, step, folded)
             states = told(view, keys[step.here], finish(view, folded), changed(step.before, folded), step.moments)
             yield states.select(STATES_SCHEMA.names)
