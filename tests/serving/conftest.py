@@ -30,6 +30,7 @@ from tests.online.proxy import Misbehaviour, Proxy
 
 DTYPES = {Type.INT64: "i8", Type.FLOAT64: "f8", Type.BOOL: "?", Type.TIMESTAMP: "M8[us]", Type.STRING: "O"}
 TABLE_NUMBERS = itertools.count()
+PATIENT_MS = "30000"  # a machine that has much else to do must not turn values into timeouts
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ class Http:
 
 @pytest.fixture(scope="session")
 def store_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    settings = read_settings({"TAILRACE_HOME": str(tmp_path_factory.mktemp("home"))})
+    home = str(tmp_path_factory.mktemp("home"))
+    settings = read_settings({"TAILRACE_HOME": home, "TAILRACE_READER_BUDGET_MS": PATIENT_MS})
     embedded.start(settings)
     yield settings
     embedded.stop(settings)

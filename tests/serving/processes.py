@@ -71,6 +71,7 @@ def served(
     """Start a reader over the settings' store, with `TAILRACE_*` variables by what follows that prefix."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
     environment |= {"TAILRACE_HOME": str(settings.home), "TAILRACE_STORE_TABLE": settings.store.table}
+    environment |= {"TAILRACE_READER_BUDGET_MS": f"{settings.reader.budget_ms:g}"}
     environment |= {f"TAILRACE_{name}": value for name, value in variables.items()}
     command = [sys.executable, "-m", "serving", "--port", "0", "--workers", str(workers)]
     command += ["--local"] if local else []
