@@ -10,6 +10,7 @@ PYTEST = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorde
 
 ROUNDS ?= 20
 KILLS ?= 200
+PUSHES ?= 300000
 REQUESTS ?= 200000
 STEPS ?= 40
 
@@ -47,8 +48,9 @@ test: setup ## run the quick tests
 test-slow: setup $(ARCHIVE) ## run the slow tests: kills, races, whole runs
 	@$(PYTEST) -m slow
 
-soak: setup $(ARCHIVE) ## run the long tests: random histories, many times over, a long replay, killed pushes, and what requests leave behind. ROUNDS=20 STEPS=40 KILLS=200 REQUESTS=200000
+soak: setup $(ARCHIVE) ## run the long tests: random histories, many times over, a long replay, killed pushes, and what requests leave behind. ROUNDS=20 PUSHES=300000 STEPS=40 KILLS=200 REQUESTS=200000
 	@HISTORY_ROUNDS="$(ROUNDS)" .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
+	@PUBLISHER_HISTORIES="$(PUSHES)" .venv/bin/pytest tests/sinks/test_publisher_model.py
 	@REPLAY_STEPS="$(STEPS)" .venv/bin/pytest -m slow tests/test_replay.py
 	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py
 	@LEAK_REQUESTS="$(REQUESTS)" .venv/bin/pytest -m slow tests/serving/test_leak.py

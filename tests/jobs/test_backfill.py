@@ -16,11 +16,13 @@ from jobs import backfill
 from jobs.backfill import BackfillError
 from jobs.gold.compute import compute
 from lake.session import small_frame
+from lake.tables import Lake
 from online.codec import meaning
 from sinks import history as pushes
 from sinks.decisions import decided
 from sinks.net_changes import first_load
 from tests.jobs.gold.test_refresh import EVENT, FACTS, hold
+from tests.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 SLOT = timedelta(minutes=15)
@@ -52,12 +54,18 @@ THREE = (
 SAME_AGAIN = tuple(event | {"delivered_at": T + 2 * SLOT} for event in THREE)
 
 
-@pytest.fixture
-def told(lake):
+@pytest.fixture(scope="module")
+def three(spark, tmp_path_factory):
     """A silver of three interactions: two of one pair, an hour apart, and one of another."""
+    lake = Lake(spark, str(tmp_path_factory.mktemp("three")))
     lake.create(silver.DOCUMENTS)
     hold(lake, silver.INTERACTIONS, EVENT, *THREE)
     return lake
+
+
+@pytest.fixture
+def told(three, lake):
+    return copied(three, lake)
 
 
 def run(lake, times, *, id_="b1", views=VIEWS, told=lambda _: None):

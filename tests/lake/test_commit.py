@@ -7,7 +7,9 @@ from contracts.tables import Column, Table, Type
 from lake import commit
 from lake.rewrite import Change
 from lake.state import TRANSACTION, USER_METADATA, to_metadata
+from lake.tables import Lake
 from lake.transaction import Overtaken
+from tests.lake.copies import copied
 
 AT = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 
@@ -26,14 +28,20 @@ THINGS = Table(
 WITH_COLOUR = replace(THINGS, fields=(*THINGS.fields, Column("colour", Type.STRING, "its colour")))
 
 
-@pytest.fixture
-def things(lake):
+@pytest.fixture(scope="module")
+def original(spark, tmp_path_factory):
     """The table with t0: 4, t1: 10, t2: 20."""
+    lake = Lake(spark, str(tmp_path_factory.mktemp("original")))
     lake.create(THINGS)
     commit.become(
         lake, THINGS, rows_of(lake, t0=4, t1=10, t2=20), state={"started_from": lake.version(THINGS), "step": 1}
     )
     return lake
+
+
+@pytest.fixture
+def things(original, lake):
+    return copied(original, lake)
 
 
 def rows_of(lake, **sizes):

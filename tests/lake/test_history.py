@@ -9,6 +9,8 @@ from delta.tables import DeltaTable
 from contracts.tables import Column, Table, Type
 from lake.history import HistoryLost
 from lake.jvm import java_class
+from lake.tables import Lake
+from tests.lake.copies import copied
 
 THINGS = Table(
     layer="gold",
@@ -23,15 +25,22 @@ def things(spark, *sizes):
     return spark.createDataFrame([(f"t{number}", size) for number, size in enumerate(sizes)], THINGS.ddl)
 
 
-@pytest.fixture
-def told(lake):
+@pytest.fixture(scope="module")
+def written(spark, tmp_path_factory):
     """A lake and a pin of its table, before three more commits: an update, an optimisation and an insert."""
+    lake = Lake(spark, str(tmp_path_factory.mktemp("written")))
     lake.upsert(THINGS, things(lake.spark, 1, 2), newer="true", state={})
     since = lake.pin(THINGS)
     lake.upsert(THINGS, things(lake.spark, 5), newer="true", state={})
     lake.spark.sql(f"OPTIMIZE delta.`{lake.path(THINGS)}`")
     lake.upsert(THINGS, things(lake.spark, 5, 2, 3).where("size = 3"), newer="true", state={})
     return lake, since
+
+
+@pytest.fixture
+def told(written, lake):
+    original, since = written
+    return copied(original, lake), since
 
 
 def log_of(lake, version):

@@ -11,6 +11,7 @@ from lake import maintenance
 from lake.history import HistoryLost
 from lake.maintenance import SMALL_FILES, compact, health, is_held, live_files, measured, vacuum
 from lake.tables import Lake
+from tests.lake.copies import copied
 
 THINGS = Table(
     layer="gold",
@@ -87,13 +88,19 @@ def grow_old(lake, *, versions, by=2 * DAY):
     lake.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
 
-@pytest.fixture
-def scattered(lake):
+@pytest.fixture(scope="module")
+def in_many_files(spark, tmp_path_factory):
     """A hundred things in as many small files as make a compaction due, one of them changed."""
+    lake = Lake(spark, str(tmp_path_factory.mktemp("files")), retention=DAY)
     append(lake, 0, 50, files=SMALL_FILES // 2)
     append(lake, 50, 100, files=SMALL_FILES // 2)
     update(lake, 7, size=5)
     return lake
+
+
+@pytest.fixture
+def scattered(in_many_files, lake):
+    return copied(in_many_files, lake)
 
 
 def test_the_health_of_a_table_is_told_without_a_spark_job(scattered):
@@ -173,14 +180,21 @@ def test_rows_marked_deleted_are_dropped_from_a_file_that_has_no_other_to_be_mer
     assert lake.changes(THINGS, start=compacted.after.version, end=compacted.after.version).count() == 0
 
 
-@pytest.fixture
-def aged(lake):
+@pytest.fixture(scope="module")
+def grown_old(spark, tmp_path_factory):
     """Things through four commits, all but the last of which were made before the retention began."""
+    lake = Lake(spark, str(tmp_path_factory.mktemp("old")), retention=DAY)
     append(lake, 0, 10, files=1)
     for size in (2, 3, 4):
         last = update(lake, 7, size=size)
     grow_old(lake, versions=range(1, last))
     return lake, last
+
+
+@pytest.fixture
+def aged(grown_old, lake):
+    original, last = grown_old
+    return copied(original, lake), last
 
 
 def test_a_vacuum_keeps_what_the_oldest_needed_version_reads_and_the_changes_after_it(aged):

@@ -8,6 +8,7 @@ from lake import rewrite
 from lake.rewrite import Change
 from lake.tables import Lake
 from lake.transaction import Overtaken, Transaction
+from tests.lake.copies import copied
 
 AT = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 
@@ -29,13 +30,18 @@ THINGS = Table(
 UNCHANGED = {"t1": 10, "t2": 20, "t3": 30}
 
 
+@pytest.fixture(scope="module")
+def original(spark, tmp_path_factory):
+    return filled(Lake(spark, str(tmp_path_factory.mktemp("original"))))
+
+
 @pytest.fixture
-def things(lake):
-    """Three things of one owner in one file."""
-    return filled(lake)
+def things(original, lake):
+    return copied(original, lake)
 
 
 def filled(lake):
+    """Three things of one owner in one file."""
     lake.create(THINGS)
     rows_of(lake, UNCHANGED).coalesce(1).write.format("delta").mode("append").save(lake.path(THINGS))
     return lake

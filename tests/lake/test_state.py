@@ -1,5 +1,4 @@
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +6,7 @@ import pytest
 from contracts import bronze
 from lake.state import parse_metadata, state_of_commit, to_metadata
 from lake.tables import Lake
+from tests.lake.copies import copied
 
 NEWEST = 3
 
@@ -36,9 +36,7 @@ def original(spark, tmp_path_factory):
 
 @pytest.fixture
 def appended(original, lake):
-    """A table with appends under 1 and 3, copied because that is quicker than writing it."""
-    shutil.copytree(original.path(bronze.QUARANTINE), lake.path(bronze.QUARANTINE))
-    return lake
+    return copied(original, lake)
 
 
 def test_an_append_under_a_number_already_reached_does_nothing(appended):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.sinks.publisher_model import Broken, World
 
-HISTORIES = 100_000
+HISTORIES = int(os.environ.get("PUBLISHER_HISTORIES", "30000"))
 SEED = int(os.environ.get("PUBLISHER_SEED") or random.randrange(10**9))
 
 

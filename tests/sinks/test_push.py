@@ -9,13 +9,14 @@ from features.actor_activity import actor_activity
 from lake import commit
 from lake.jvm import java_class
 from lake.state import to_metadata
-from lake.tables import LakeError
+from lake.tables import Lake, LakeError
 from online.control import Control
 from sinks.deeds import Push
 from sinks.protocol import CHANGES, HISTORY_LOST, NOTHING_NEW, SNAPSHOT, planned
 from sinks.rows import Address
 from sinks.steps import CheckFeed, LookForRecord, ReadOpenKeys
 from sinks.target import newest
+from tests.lake.copies import copied
 
 STATE: dict[str, Any] = {"as_of": "2026-03-02T10:15:00Z"}
 
@@ -53,15 +54,23 @@ def test_gold_that_two_refreshes_wrote_at_once_is_not_pushed(gold):
         newest(gold, actor_activity)
 
 
-@pytest.fixture
-def moved(gold):
+@pytest.fixture(scope="module")
+def committed(spark, tmp_path_factory):
     """Gold after two commits, and the cursors before and after the second."""
+    gold = Lake(spark, str(tmp_path_factory.mktemp("gold")))
+    gold.create(actor_activity.table)
     table = actor_activity.table
     cursors = []
     for _ in range(2):
         commit.keep(gold, table, state=STATE | {"started_from": gold.version(table)})
         cursors.append(newest(gold, actor_activity)[0])
     return gold, *cursors
+
+
+@pytest.fixture
+def moved(committed, lake):
+    original, *cursors = committed
+    return copied(original, lake), *cursors
 
 
 def plan_of(gold, found, target, *, open_keys=None):

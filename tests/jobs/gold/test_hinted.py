@@ -9,6 +9,8 @@ from features.entities import DOCUMENT
 from features.language import Definitions, Feature, FeatureView, Type
 from jobs.gold import hinted, refresh
 from jobs.gold.transform import TransformError
+from lake.tables import Lake
+from tests.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 SLOT = timedelta(minutes=15)
@@ -38,11 +40,17 @@ SIBLINGS = replace(
 )
 
 
-@pytest.fixture
-def documents(lake):
+@pytest.fixture(scope="module")
+def original(spark, tmp_path_factory):
+    lake = Lake(spark, str(tmp_path_factory.mktemp("original")))
     lake.create(silver.INTERACTIONS)
     deliver(lake, {}, {"document_id": "d2"}, {"document_id": "d3", "owner": None})
     return lake
+
+
+@pytest.fixture
+def documents(original, lake):
+    return copied(original, lake)
 
 
 def deliver(lake, *changes):

@@ -13,6 +13,8 @@ from features.entities import ACTOR, DOCUMENT
 from features.language import Count, Definitions, Distinct, FeatureView, Last, NewestIs
 from jobs.gold import refresh
 from jobs.gold.verify import verify_view
+from lake.tables import Lake
+from tests.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 SLOT = timedelta(minutes=15)
@@ -42,11 +44,17 @@ LONGER = replace(PAIRS, aggregations=(Count(name="events", over=("1h", "24h", "t
 OTHERS = view("others", (ACTOR,), Count(name="events", over=("1h",)))
 
 
-@pytest.fixture
-def silvers(lake):
+@pytest.fixture(scope="module")
+def empty(spark, tmp_path_factory):
+    lake = Lake(spark, str(tmp_path_factory.mktemp("empty")))
     for table in silver.TABLES:
         lake.create(table)
     return lake
+
+
+@pytest.fixture
+def silvers(empty, lake):
+    return copied(empty, lake)
 
 
 def deliver(lake, *changes):

@@ -10,7 +10,8 @@ from features.language import Definitions
 from jobs.gold import refresh
 from jobs.gold.verify import verify_view
 from lake.jvm import java_class
-from lake.tables import LakeError
+from lake.tables import Lake, LakeError
+from tests.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 
@@ -30,12 +31,18 @@ def hold_documents(lake, **owners):
     return [Path(file.removeprefix("file:")) for file in before]
 
 
-@pytest.fixture
-def verified(lake):
+@pytest.fixture(scope="module")
+def refreshed(spark, tmp_path_factory):
+    lake = Lake(spark, str(tmp_path_factory.mktemp("refreshed")))
     lake.create(silver.INTERACTIONS)
     hold_documents(lake, d1="u1", d2="u2")
     refresh.run(lake, VIEWS, as_of=T)
     return lake
+
+
+@pytest.fixture
+def verified(refreshed, lake):
+    return copied(refreshed, lake)
 
 
 def test_gold_is_held_against_the_silver_it_was_computed_from_though_that_moved_on(verified):
