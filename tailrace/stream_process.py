@@ -7,7 +7,6 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.bronze.topic import Topic, topic_of
 from jobs.streaming import run
-from jobs.streaming.checkpoint import checkpoint_of
 from jobs.streaming.follow import Pulse
 from jobs.streaming.follow import follow as keep_following
 from settings import Settings, SparkSettings
@@ -15,17 +14,20 @@ from sinks.rows import Address
 from tailrace.errors import CommandError
 from tailrace.output import aside
 from tailrace.refresh import Home
+from tailrace.stream_home import source_of
 
 ONE_COMPILER = "-XX:TieredStopAtLevel=1"
 
 
 def follow(settings: Settings) -> None:
     """Follow the topic, or the landing folder, whatever passes meanwhile."""
-    checkpoint = str(checkpoint_of(settings.home))
+    source = source_of(settings)
+    checkpoint = str(source.checkpoint)
     home = Home(replace(settings, spark=of_stream(settings.spark)))
     definitions = home.definitions
 
     def begin() -> StreamingQuery:
+        source.refuse_another()
         address = Address.of(settings)
         topic = topic_of(settings.stream)
         messages = messages_of(home, topic, checkpoint=checkpoint)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,8 @@ def test_a_refresh_killed_at_any_moment_loses_and_repeats_nothing(
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
             wait_for_stage(process, log, choose.choice(["bronze", "silver", "gold", "publish"]))
             time.sleep(choose.uniform(0, 8))
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may have come to its end
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
     last = refresh(home, as_of=T0 + KILLS * SLOT)

@@ -36,8 +36,18 @@ def committed_offsets(checkpoint: Path, *, topic: str | None = None) -> dict[int
 
 def last_committed(checkpoint: Path) -> int | None:
     """The number of the micro-batch that was written last."""
-    numbers = [int(file.name) for file in (checkpoint / "commits").glob("*") if file.name.isdigit()]
-    return max(numbers, default=None)
+    return newest(checkpoint / "commits")
+
+
+def newest(folder: Path) -> int | None:
+    """The largest number that a file of the folder has for its name."""
+    return max((int(file.name) for file in folder.glob("*") if file.name.isdigit()), default=None)
+
+
+def followed(checkpoint: Path) -> str | None:
+    """The topic of the micro-batch that was planned last, empty for a folder; None before the first one."""
+    last = newest(checkpoint / "offsets")
+    return None if last is None or not planned(checkpoint, last) else planned_offsets(checkpoint, last)[0]
 
 
 def planned_offsets(checkpoint: Path, number: int) -> tuple[str, dict[int, int]]:

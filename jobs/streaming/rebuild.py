@@ -13,6 +13,7 @@ from contracts import bronze
 from features.language import STREAM, FeatureView
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import PREFIX
+from jobs.streaming.checkpoint import followed
 from jobs.streaming.micro_batch import check
 from jobs.streaming.recount import counting, states, streamed_events, tasks_for
 from jobs.streaming.run import owner_of
@@ -38,13 +39,20 @@ class Source:
 
     def taken(self) -> Taken:
         """Up to where the stream has come; raises `LandingError` where it follows something else."""
-        found = taken(self.checkpoint, folder=self.folder)
-        if found.batch >= 0 and bool(self.topic) != bool(found.topic):
-            follows = (
-                f"the topic {found.topic}; set TAILRACE_KAFKA" if found.topic else "a folder; unset TAILRACE_KAFKA"
-            )
-            raise LandingError(f"the stream of {self.checkpoint} follows {follows} as it was when the stream ran")
-        return found
+        self.refuse_another()
+        return taken(self.checkpoint, folder=self.folder)
+
+    def refuse_another(self) -> None:
+        """Raise `LandingError` where the stream has followed a folder and this is a topic, or the other way round."""
+        before = followed(self.checkpoint)
+        if before is None or bool(before) == bool(self.topic):
+            return
+        follows = f"the topic {before}; set TAILRACE_KAFKA" if before else "a folder; unset TAILRACE_KAFKA"
+        raise LandingError(
+            f"the stream of {self.checkpoint} follows {follows} as it was when the stream ran. To have it go over to "
+            f"{f'the topic {self.topic}' if self.topic else self.folder}, stop it, remove {self.checkpoint}, and "
+            "run `tailrace rebuild` before it starts again"
+        )
 
     def events(self, lake: Lake, upto: Taken) -> tuple[DataFrame, DataFrame]:
         """Those that the stream has taken, and the others that bronze has."""

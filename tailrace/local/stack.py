@@ -196,7 +196,8 @@ def wait_for(settings: Settings, name: str) -> None:
         if state_of(settings, name, airflow.health(settings)) == HEALTHY:
             return
         if time.monotonic() > deadline:
-            raise LocalError(f"{name} is not healthy after {START_SECONDS:g} s; its log is {service.log}")
+            late = f"{name} is not healthy after {START_SECONDS:g} s"
+            raise LocalError(f"{late}; the end of its log, {service.log}:\n{last_lines(service)}")
         time.sleep(LOOK_SECONDS)
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def test_pushes_killed_at_any_moment_leave_the_store_as_gold_is(beside, tmp_path
         let_push(process, log)
         time.sleep(choose.uniform(0, LONGEST))
         is_zombie = number % ZOMBIE_EVERY == ZOMBIE_EVERY - 1
-        os.killpg(process.pid, signal.SIGSTOP if is_zombie else signal.SIGKILL)
+        send(process, signal.SIGSTOP if is_zombie else signal.SIGKILL)
         if number + 1 < processes:  # comes up while this one's damage is looked at
             next_one = start(choose, beside, tmp_path / f"push-{number + 1}.log")
         for one, views in zip(beside, held, strict=True):
@@ -62,7 +63,7 @@ def test_pushes_killed_at_any_moment_leave_the_store_as_gold_is(beside, tmp_path
                 one.become(**views)
             ended_by.append(one.push().how)
         if is_zombie:
-            os.killpg(process.pid, signal.SIGCONT)
+            send(process, signal.SIGCONT)
         process.wait(timeout=120)
         told = f"kill {number} of PUSH_SEED={SEED}, pushes {ended_by}"
         for one in beside:
@@ -95,6 +96,11 @@ def start(choose, publishers, log: Path) -> subprocess.Popen[bytes]:
             stderr=output,
             start_new_session=True,
         )
+
+
+def send(process: subprocess.Popen[bytes], what: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it may have come to its end
+        os.killpg(process.pid, what)
 
 
 def let_push(process: subprocess.Popen[bytes], log: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.streaming.checkpoint import checkpoint_of
 from tailrace import demo_lanes, ranker
 from tailrace.demo_lanes import following, land_opening, open_document, shows
 from tailrace.demo_report import opened_line
@@ -113,3 +114,4 @@ def test_the_stream_brings_it_to_the_reader(spark, make_settings, monkeypatch):
 
     assert (opened["opens_15m_before"], opened["opens_15m"]) == (0, 1)
     assert opened["last_opened_at_before"] == "2026-03-02T09:00:00.123456Z"
+    assert not checkpoint_of(home.settings.home).exists()  # whoever has the home next may follow a topic

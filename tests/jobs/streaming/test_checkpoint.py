@@ -6,7 +6,7 @@ import pytest
 
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import Topic
-from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, run_id
+from jobs.streaming.checkpoint import committed_offsets, followed, refuse_steps_back, run_id
 from jobs.streaming.run import tell_gaps
 
 TOPIC = Topic(servers="kafka:9092", name="events", properties={"sasl.jaas.config": "secret"})
@@ -40,6 +40,15 @@ def test_the_last_micro_batch_that_was_written_says_how_far_the_stream_came(writ
 def test_nothing_is_committed_before_the_first_micro_batch_was_written(write, tmp_path):
     assert committed_offsets(tmp_path) == {}
     assert committed_offsets(write(0, '{"events":{"0":5}}', committed=False)) == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "what"), [('{"events":{"0":5}}', "events"), ('{"logOffset":0}', ""), ("-", None)], ids=str
+)
+def test_what_is_followed_is_known_from_the_first_micro_batch_that_is_planned(write, tmp_path, source, what):
+    assert followed(tmp_path) is None
+
+    assert followed(write(0, source, committed=False)) == what
 
 
 @pytest.mark.parametrize("later", ['{"events":{"0":4,"1":9}}', '{"events":{"1":9}}'])

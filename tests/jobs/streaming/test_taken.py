@@ -64,7 +64,10 @@ def test_events_of_another_source_than_the_streams_are_refused(checkpoint):
     folder, kafka = (Source(topic=topic, folder="/landing/events", checkpoint=checkpoint) for topic in (None, "events"))
 
     assert kafka.taken().topic == "events"
-    with pytest.raises(LandingError, match="follows the topic events; set TAILRACE_KAFKA"):
+    told = (
+        f"follows the topic events; set TAILRACE_KAFKA .*go over to /landing/events, stop it, remove {checkpoint}, and"
+    )
+    with pytest.raises(LandingError, match=told):
         folder.taken()
 
 
