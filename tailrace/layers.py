@@ -59,6 +59,8 @@ def verify_all(home: Home, progress: Progress) -> Json:
 
 def reconcile_all(home: Home, progress: Progress, *, repair: bool = False) -> Json:
     """Compare every view's gold, or what was written of it, with the store, and mend what differs if told to; figures per view and in total."""
+    if home.definitions.stream_views:  # whatever cannot be compared is told before the others are
+        source_of(home.settings).refuse_another()
     views = {}
     for view in home.definitions.batch_views.values():
         told = partial(tell_of_view, progress, view.name)

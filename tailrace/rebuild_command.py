@@ -29,10 +29,13 @@ def rebuild(views: Views = None, *, as_json: AsJson = False) -> None:
     """
     from jobs.streaming.alone import has_run, rebuilding
     from jobs.streaming.run import views_of
+    from tailrace.stream_home import source_of
 
     here = Home(read_settings(), views=views or ())
     # A home that never had a stream has nothing of it to give back, unless it is asked for.
     with_stream = here.chosen.stream_views and (views or has_run(here.settings.home))
+    if with_stream:  # before anything is half rebuilt
+        source_of(here.settings).refuse_another()
     streamed = rebuilding(here.settings.home) if with_stream else nullcontext()
     with streamed, progress("rebuild") as told:  # the stream stays stopped from the first view on
         done = {}

@@ -1,14 +1,17 @@
-"""How Spark is set for the stream, and what it does not follow."""
+"""How Spark is set for the stream, and what happens where it is to follow another kind of source than before."""
 
 import json
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
 from jobs.bronze.batches import LandingError
 from jobs.streaming import progress
+from jobs.streaming.alone import refuse_half_rebuilt
 from jobs.streaming.checkpoint import checkpoint_of
 from settings import read_settings
+from tailrace import cli
 from tailrace.stream_process import follow, of_stream
 
 
@@ -18,17 +21,36 @@ def test_java_options_that_are_set_come_after_the_stream_s_own_and_win():
     assert of_stream(spark).java_options == "-XX:TieredStopAtLevel=1 -XX:TieredStopAtLevel=4 -Xss4m"
 
 
-def test_a_stream_that_followed_a_folder_does_not_begin_with_a_topic(make_settings):
+@pytest.fixture
+def of_folder(make_settings):
+    """Settings with a topic, of a home whose stream followed the landing folder."""
     settings = make_settings(TAILRACE_KAFKA="127.0.0.1:9")
     planned = checkpoint_of(settings.home) / "offsets" / "0"
     planned.parent.mkdir(parents=True)
     planned.write_text(f"v1\n{json.dumps({})}\n{json.dumps({'logOffset': 0})}")
+    return settings
 
+
+def test_a_stream_that_followed_a_folder_does_not_begin_with_a_topic(of_folder):
     with pytest.raises(
         LandingError, match=r"follows a folder; unset TAILRACE_KAFKA .* go over to the topic events, stop it"
     ):
-        follow(settings)
+        follow(of_folder)
 
-    heartbeat = progress.read(settings.home)
+    heartbeat = progress.read(of_folder.home)
     assert heartbeat is not None
     assert "follows a folder" in (heartbeat.error or "")
+
+
+@pytest.mark.parametrize("command", ["rebuild", "reconcile"])
+def test_what_it_followed_is_neither_rebuilt_nor_compared_as_of_a_topic_and_nothing_is_begun(
+    of_folder, monkeypatch, command
+):
+    monkeypatch.setenv("TAILRACE_HOME", str(of_folder.home))
+    monkeypatch.setenv("TAILRACE_KAFKA", "127.0.0.1:9")
+
+    told = CliRunner().invoke(cli.app, [command])
+
+    assert "follows a folder; unset TAILRACE_KAFKA" in str(told.exception)
+    refuse_half_rebuilt(of_folder.home)
+    assert not (of_folder.home / "lake").exists()
