@@ -20,9 +20,10 @@ SPARK = {
     "TAILRACE_SHUFFLE_PARTITIONS": "2",
 }
 
-
 # Nor into generating code for plans that run once over a few rows. Whole refreshes, which tests start as processes, do.
 INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+
+PATIENT_MS = "30000"  # of a reader: a machine that has much else to do must not turn values into timeouts
 
 
 @pytest.hookimpl(trylast=True)
@@ -50,6 +51,12 @@ def spark() -> SparkSession:
 @pytest.fixture
 def lake(spark: SparkSession, tmp_path: Path) -> Lake:
     return Lake(spark, str(tmp_path / "lake"))
+
+
+@pytest.fixture
+def patient_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers in processes of their own answer when they have all values."""
+    monkeypatch.setenv("TAILRACE_READER_BUDGET_MS", PATIENT_MS)
 
 
 @pytest.fixture

@@ -72,10 +72,10 @@ def values(address: str, document: str, *features: str) -> dict[str, tuple[Any, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("patient_readers")
 def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
-    spark: SparkSession, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, make_settings: Callable[..., Settings]
 ):
-    monkeypatch.setenv("TAILRACE_READER_BUDGET_MS", "30000")  # a busy machine must not turn values into timeouts
     home = Home(make_settings())
     long_id = "ä" * 458 + "x"  # 917 bytes, the longest id seen in practice
     land(

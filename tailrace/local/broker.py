@@ -9,8 +9,8 @@ from settings import Settings
 from tailrace.local.service import LocalError
 
 HOST = "127.0.0.1"
-# The moment at which the topic had a message is the broker's: producers' clocks are their own.
 FRUGAL = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a broker beside everything else on a few cores
+# The moment at which the topic had a message is the broker's: producers' clocks are their own.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1

@@ -26,11 +26,11 @@ from serving.app import make_app
 from serving.operations.board import Board, Cells
 from serving.operations.tracing import Tracing
 from settings import Settings, read_settings
+from tests.conftest import PATIENT_MS
 from tests.online.proxy import Misbehaviour, Proxy
 
 DTYPES = {Type.INT64: "i8", Type.FLOAT64: "f8", Type.BOOL: "?", Type.TIMESTAMP: "M8[us]", Type.STRING: "O"}
 TABLE_NUMBERS = itertools.count()
-PATIENT_MS = "30000"  # a machine that has much else to do must not turn values into timeouts
 
 
 @dataclass(frozen=True)
