@@ -33,12 +33,20 @@ class Server:
     def workers(self) -> list[psutil.Process]:
         """Its children, but for the helper that `multiprocessing` keeps."""
         children = psutil.Process(self.pid).children(recursive=True)
-        return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+        return [child for child in children if (line := command_of(child)) and "resource_tracker" not in line]
 
     @property
     def worker_mb(self) -> float:
         """Resident memory of the largest worker, with the pages that it shares."""
         return max(worker.memory_info().rss for worker in self.workers) / 1e6
+
+
+def command_of(process: psutil.Process) -> str:
+    """What a process was started as; empty where it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 @contextmanager

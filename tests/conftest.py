@@ -12,16 +12,16 @@ from lake.tables import Lake
 from online import embedded
 from settings import Settings, read_settings
 
+# A JVM here lives for minutes at most, much of which would go into optimising what never runs again, and into generating
+# code for plans that run once over a few rows. The DAGs that run as a whole generate it, as in production.
+BRIEF = "-XX:TieredStopAtLevel=1 -Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
+
 SPARK = {
-    # A JVM here lives for minutes at most, much of which would go into optimising what never runs again.
-    "TAILRACE_SPARK_JAVA_OPTIONS": f"{read_settings({}).spark.java_options} -XX:TieredStopAtLevel=1",
+    "TAILRACE_SPARK_JAVA_OPTIONS": f"{read_settings({}).spark.java_options} {BRIEF}",
     "TAILRACE_SPARK_MASTER": "local[2]",
     "TAILRACE_SPARK_MEMORY": "2g",
     "TAILRACE_SHUFFLE_PARTITIONS": "2",
 }
-
-# Nor into generating code for plans that run once over a few rows. Whole refreshes, which tests start as processes, do.
-INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
 PATIENT_MS = "30000"  # of a reader: a machine that has much else to do must not turn values into timeouts
 
@@ -39,13 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def spark() -> SparkSession:
-    session = open_session(read_settings(SPARK | {"TAILRACE_KAFKA": "any"}).spark)  # with what reads Kafka
-    # Where sessions that are opened beside this one begin: a refresh opens one for each view.
-    shared = session._jsparkSession.sharedState().conf()
-    for key, value in INTERPRETED.items():
-        session.conf.set(key, value)
-        shared.set(key, value)
-    return session
+    return open_session(read_settings(SPARK | {"TAILRACE_KAFKA": "any"}).spark)  # with what reads Kafka
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from bench.followed import own_home
+from bench.processes import command_of
 from bench.rates import Measured
 from bench.streaming import Bench
 from online import embedded
@@ -59,7 +60,7 @@ def test_events_are_read_at_the_reader_and_of_the_naive_way_and_nothing_is_left(
         assert embedded.status(own) is None
 
     assert not own.home.exists()
-    assert [one for one in psutil.Process().children(recursive=True) if str(own.home) in " ".join(one.cmdline())] == []
+    assert [one for one in psutil.Process().children(recursive=True) if str(own.home) in command_of(one)] == []
     [line], [naive] = shown["rates"], shown["naive_rates"]
     for one in (line, naive):
         assert (one["rate"], one["unreadable"]) == (50, 0)

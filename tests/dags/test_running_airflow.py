@@ -15,6 +15,7 @@ import pytest
 
 from settings import CHECKOUT, read_settings
 from tailrace.local.api import ENDED
+from tests.conftest import BRIEF
 from tests.dags.browser import at_the_browser
 from tests.dags.landed import TWO_VIEWS, event, land
 from tests.dags.running import TAILRACE, Running, application, until
@@ -67,7 +68,7 @@ def running(tmp_path_factory):
         TAILRACE_SHUFFLE_PARTITIONS="2",
         # The folder stays as it is; by default each file is loaded anew, in a process of its own, every 30 seconds.
         AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL="3600",
-        TAILRACE_SPARK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1",
+        TAILRACE_SPARK_JAVA_OPTIONS=BRIEF,
         TAILRACE_SPARK_MEMORY="1g",
     )
     land(home, "first.jsonl", *(recent(n, actor_id=f"u{n % 5}", document_id=f"d{n % 9}") for n in range(40)))
