@@ -23,6 +23,8 @@ PART = re.compile(r"offsets (\d+)-(\d+)( gone)?")
 BYTES = "org.apache.kafka.common.serialization.ByteArrayDeserializer"
 # Milliseconds for an answer, where the properties name none: Kafka's own minute is tried three times by Spark.
 LIMITS = {"request.timeout.ms": "20000", "default.api.timeout.ms": "20000"}
+# Spark asks for what it knows to be there. A consumer waits half a second for more, and keeps its next question in line.
+FETCHES = {"max.poll.records": "20000", "fetch.max.wait.ms": "1"}
 # What Kafka's client says of what may pass by itself: no answer in time, a connection that broke, no leader at the moment.
 PASSES = "org.apache.kafka.common.errors.RetriableException"
 # What it says of what does not, whatever came of it.
@@ -72,7 +74,7 @@ def topic_of(settings: StreamSettings) -> Topic | None:
 
 
 def for_spark(properties: Mapping[str, str]) -> dict[str, str]:
-    return {f"kafka.{name}": value for name, value in properties.items()}
+    return {f"kafka.{name}": value for name, value in {**FETCHES, **properties}.items()}
 
 
 def new_parts(lake: Lake, topic: Topic, *, now: datetime) -> Iterator[LandedFile]:

@@ -10,16 +10,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from features.language import FeatureView
-from features.language.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
 from jobs.streaming.frames import Changed, events_of, keyed, with_keys
 from jobs.streaming.leases import take_leases
 from jobs.streaming.pairs import take_pairs
 from jobs.streaming.state import Array, State, fold
+from jobs.streaming.usable import usable_events
 from jobs.streaming.values import packed, unpacked
 from online.control import Control, close_push
 from online.items import binary, read_items
@@ -64,24 +62,8 @@ class MicroBatch:
         return asyncio.run(write_rows(rows, self.address, push))
 
 
-def countable(judged: DataFrame) -> DataFrame:
-    """Usable events, without those that claim to come from the future; times are in microseconds.
-
-    `place` orders what the source has, `partition` is the part of it in which that order is the one of `appended`.
-    """
-    micros = [F.unix_micros("occurred_at").alias("at"), F.unix_micros("appended_at").alias("appended")]
-    return judged.where(F.isnull("reason") & ~is_ahead("appended_at")).select(
-        "actor_id", "document_id", "event_id", "event_type", *micros, "partition", "place"
-    )
-
-
-def is_ahead(appended_at: str) -> SparkColumn:
-    """Whether an event claims to be of a time so far after its append that its clock must be wrong."""
-    return F.unix_micros("occurred_at") - F.unix_micros(appended_at) > MINUTES_AHEAD * MICROS_PER_MINUTE
-
-
 def take(rows: pd.DataFrame, batch: MicroBatch) -> int | None:
-    """Fold the rows of `countable` into the store; coarser views once all pairs are written.
+    """Fold the rows of `usable_events` into the store; coarser views once all pairs are written.
 
     Returns up to when it has what was appended, in microseconds, as the least of what its partitions came to: one may be
     further behind than another. None where it has no events.
@@ -130,13 +112,13 @@ def check(view: FeatureView, outcome: Outcome) -> None:
         )
 
 
-def write_micro_batch(events: DataFrame, batch: MicroBatch, *, owner: str) -> None:
+def write_micro_batch(messages: DataFrame, batch: MicroBatch, *, owner: str) -> None:
     """Take the leases, write, and tell readers how fresh the views are.
 
-    Spark reads and judges; what is left is folded and written here, in the driver: a micro-batch is so small that shuffles
-    and tasks of Python took longer than what they did.
+    Spark reads; events are folded and written here, in the driver: a micro-batch is so small that shuffles and tasks of
+    Python took longer than what they did.
     """
-    rows = events.toArrow().to_pandas()
+    rows = usable_events(messages)
     # Keys are read under the lease: whoever held it before can write nothing from here on.
     taken = take_leases(batch.address, batch.views, owner=owner, first=batch.number == 0)
     sequences = {name: control.sequence for name, control in taken.items()}

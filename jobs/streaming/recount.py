@@ -20,9 +20,9 @@ from features.language import FeatureView
 from features.language.recent import MICROS_PER_MINUTE
 from jobs.bronze.topic import PREFIX
 from jobs.streaming.frames import AMOUNTS, changes_of_rows, events_of, keyed, whole
-from jobs.streaming.micro_batch import is_ahead
 from jobs.streaming.pairs import horizon_of, take_pairs
 from jobs.streaming.state import Array, State, empty, fold
+from jobs.streaming.usable import is_ahead
 from jobs.streaming.values import packed
 from lake.tables import Lake
 
@@ -48,14 +48,15 @@ Finish = Callable[[FeatureView, State], State]
 
 
 def streamed_events(lake: Lake, *, kafka: bool) -> DataFrame:
-    """The events in bronze that the stream's source had, in the form of `countable` with `file` and `line`.
+    """The events in bronze that the stream's source had, in the form of `usable_events` with `file` and `line`.
 
     That is all of Kafka, a topic of before among it, or the landed files where the stream follows these.
     """
     of_kafka = F.col("file").startswith(PREFIX)
-    rows = lake.read(bronze.EVENTS).where(~is_ahead("delivered_at") & (of_kafka if kafka else ~of_kafka))
+    at, appended = F.unix_micros("occurred_at"), F.unix_micros("delivered_at")
+    rows = lake.read(bronze.EVENTS).where(~is_ahead(at, appended) & (of_kafka if kafka else ~of_kafka))
     place = F.format_string("%s %020d", "file", "line")
-    micros = [F.unix_micros("occurred_at").alias("at"), F.unix_micros("delivered_at").alias("appended")]
+    micros = [at.alias("at"), appended.alias("appended")]
     return rows.select(*PAIR, "event_id", "event_type", *micros, place.alias("place"), "file", "line")
 
 

@@ -18,10 +18,9 @@ from contracts import landing
 from contracts.slots import to_micros
 from features.language import DefinitionError, Definitions, FeatureView
 from jobs.bronze.batches import LandingError
-from jobs.bronze.judge import judge
 from jobs.bronze.topic import Topic, ends_of, for_spark, made_anew
 from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, run_id
-from jobs.streaming.micro_batch import MicroBatch, countable, write_micro_batch
+from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
 from lake.jvm import java_class
 from lake.session import configured
 from online.watermark import move_watermark
@@ -35,7 +34,6 @@ MOST_MESSAGES = 20_000  # of one micro-batch: what came meanwhile, or a part of 
 BYTES_AT_ONCE = 8 * 2**20  # likewise of a folder, compressed or not; one file is taken whole
 EVER = "36500d"  # Spark passes over files that are a week older than the newest
 SOURCE = "org.apache.spark.sql.kafka010"
-FAR = datetime(9000, 1, 1, tzinfo=UTC)
 TOPIC_LOOKS = 60  # a second apart
 # By default each of a micro-batch's two small files is renamed with several processes of the system (`readlink`).
 CHECKPOINT = {
@@ -145,21 +143,15 @@ def await_topic(spark: SparkSession, topic: Topic) -> dict[int, tuple[int, int]]
 def start(
     messages: DataFrame, definitions: Definitions, address: Address, *, checkpoint: str, topic: str | None = None
 ) -> StreamingQuery:
-    """Start the stream; it goes on where the checkpoint, a local folder, left off. `topic` is the one it follows, if any.
-
-    Messages are judged within the stream's own plan, which is made once and not with each micro-batch. What cannot be used
-    is bronze's to quarantine.
-    """
-    # How far an event may be ahead of its append is for `countable` to say; the clock of the start would soon be wrong.
-    events = countable(judge(messages, landing.EVENTS, now=FAR))
-    take = partial(take_events, views=views_of(definitions), address=address, checkpoint=checkpoint, topic=topic)
-    writer = events.writeStream.foreachBatch(take).queryName("tailrace")
+    """Start the stream; it goes on where the checkpoint, a local folder, left off. `topic` is the one it follows, if any."""
+    take = partial(take_messages, views=views_of(definitions), address=address, checkpoint=checkpoint, topic=topic)
+    writer = messages.writeStream.foreachBatch(take).queryName("tailrace")
     with configured(messages.sparkSession, CHECKPOINT):
         return writer.option("checkpointLocation", checkpoint).start()
 
 
-def take_events(
-    events: DataFrame,
+def take_messages(
+    messages: DataFrame,
     number: int,
     *,
     views: list[FeatureView],
@@ -172,7 +164,7 @@ def take_events(
     if topic:
         refuse_steps_back(folder, number, topic=topic)
     batch = MicroBatch(address=address, views=views, sequences={}, run=run_id(folder), number=number, as_of=now)
-    write_micro_batch(events, batch, owner=owner_of(checkpoint))
+    write_micro_batch(messages, batch, owner=owner_of(checkpoint))
 
 
 def move_watermarks(definitions: Definitions, address: Address, *, checkpoint: str, to: float) -> None:

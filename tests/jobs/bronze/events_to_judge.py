@@ -1,0 +1,137 @@
+"""Lines of events that can be used, with what they say, and lines that cannot, with why."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from contracts import landing
+
+NOW = datetime(2026, 3, 2, 10, 11, 12, 131415, tzinfo=UTC)
+
+EVENT: dict[str, Any] = {"event_id": "e1", "event_type": "edit", "actor_id": "u1", "document_id": "d1"}
+EVENT |= {"occurred_at": "2026-03-01T09:08:07.654321Z", "source": "drive", "attributes": {"place": "Rome", "turn": 2}}
+EVENT_FACTS = EVENT | {
+    "occurred_at": datetime(2026, 3, 1, 9, 8, 7, 654321, tzinfo=UTC),
+    "attributes": '{"place":"Rome","turn":2}',
+}
+
+NOT_AN_OBJECT = "the line is not a JSON object"
+NOT_UTF8 = "the line is not UTF-8"
+NOT_A_TIME = "occurred_at is not an ISO 8601 time such as 2026-01-31T09:15:00Z"
+AHEAD = "occurred_at is more than 24 hours ahead of the clock"
+NOT_A_TYPE = "event_type does not match [a-z][a-z0-9_]{0,62}"
+IDS = ("event_id", "actor_id", "document_id")
+TEXTS = (*IDS, "event_type", "occurred_at", "source")
+
+
+def event(**changes):
+    return json.dumps(EVENT | changes, ensure_ascii=False).encode()
+
+
+def without(row, field):
+    return json.dumps({name: value for name, value in row.items() if name != field}).encode()
+
+
+def with_raw(field, text):
+    """The event with a field's JSON given as it stands."""
+    return event(**{field: "RAW"}).replace(b'"RAW"', text)
+
+
+REFUSED_EVENTS = {
+    **{f"no {name}": (without(EVENT, name), f"{name} is missing") for name in landing.EVENTS.required},
+    **{f"null {name}": (event(**{name: None}), f"{name} is missing") for name in landing.EVENTS.required},
+    **{f"empty {name}": (event(**{name: ""}), f"{name} is empty") for name in (*IDS, "event_type")},
+    **{f"object as {name}": (event(**{name: {"id": "x"}}), f"{name} is not text") for name in TEXTS},
+    **{f"list as {name}": (event(**{name: ["x"]}), f"{name} is not text") for name in TEXTS},
+    **{f"bool as {name}": (event(**{name: True}), f"{name} is not text") for name in TEXTS},
+    **{f"fraction as {name}": (event(**{name: 1.5}), f"{name} is not text") for name in TEXTS},
+    **{f"exponent as {name}": (with_raw(name, b"1e3"), f"{name} is not text") for name in TEXTS},
+    **{f"1001 bytes of {n}": (event(**{n: "x" * 1001}), f"{n} is longer than 1000 bytes of UTF-8") for n in IDS},
+    **{f"1002 bytes in 501 letters of {n}": (event(**{n: "é" * 501}), f"{n} is longer than 1000 bytes of UTF-8") for n in IDS},
+    "64 characters of type": (event(event_type="a" * 64), NOT_A_TYPE),
+    "upper case in a type": (event(event_type="Edit"), NOT_A_TYPE),
+    "leading digit in a type": (event(event_type="1edit"), NOT_A_TYPE),
+    "leading underscore in a type": (event(event_type="_edit"), NOT_A_TYPE),
+    "hyphen in a type": (event(event_type="re-edit"), NOT_A_TYPE),
+    "blank before a type": (event(event_type=" edit"), NOT_A_TYPE),
+    "line break after a type": (event(event_type="edit\n"), NOT_A_TYPE),
+    "whole number as a type": (event(event_type=7), NOT_A_TYPE),
+    "date only": (event(occurred_at="2026-03-01"), NOT_A_TIME),
+    "no seconds": (event(occurred_at="2026-03-01T09:08Z"), NOT_A_TIME),
+    "hour 25": (event(occurred_at="2026-03-01T25:00:00Z"), NOT_A_TIME),
+    "second 60": (event(occurred_at="2026-03-01T09:08:60Z"), NOT_A_TIME),
+    "30 February": (event(occurred_at="2026-02-30T09:08:07Z"), NOT_A_TIME),
+    "10 digits of a second": (event(occurred_at="2026-03-01T09:08:07.1234567890Z"), NOT_A_TIME),
+    "point without digits": (event(occurred_at="2026-03-01T09:08:07.Z"), NOT_A_TIME),
+    "offset of 19 hours": (event(occurred_at="2026-03-01T09:08:07+19:00"), NOT_A_TIME),
+    "zone by name": (event(occurred_at="2026-03-01T09:08:07 Europe/Rome"), NOT_A_TIME),
+    "line break after a time": (event(occurred_at="2026-03-01T09:08:07Z\n"), NOT_A_TIME),
+    "text as time": (event(occurred_at="yesterday"), NOT_A_TIME),
+    "empty time": (event(occurred_at=""), NOT_A_TIME),
+    "number as time": (event(occurred_at=1767225600), NOT_A_TIME),
+    "a microsecond too far ahead": (event(occurred_at="2026-03-03T10:11:12.131416Z"), AHEAD),
+    "too far ahead by its offset": (event(occurred_at="2026-03-03T10:11:12.131415-00:01"), AHEAD),
+    "text as attributes": (event(attributes="x"), "attributes is not a JSON object"),
+    "list as attributes": (event(attributes=[{}]), "attributes is not a JSON object"),
+    "number as attributes": (event(attributes=1), "attributes is not a JSON object"),
+    "first problem in the order of the columns": (event(actor_id="", event_type="1", source=1), NOT_A_TYPE),
+    "not JSON": (b"event_id=e1", NOT_AN_OBJECT),
+    "half an object": (event()[:-1], NOT_AN_OBJECT),
+    "single quotes": (event().replace(b'"', b"'"), NOT_AN_OBJECT),
+    "comma at the end": (event()[:-1] + b",}", NOT_AN_OBJECT),
+    "two objects": (event() + event(), NOT_AN_OBJECT),
+    "two objects with a blank": (event() + b" " + event(), NOT_AN_OBJECT),
+    "two objects with a comma": (event() + b"," + event(), NOT_AN_OBJECT),
+    "an object and a field": (event() + b',"more":1', NOT_AN_OBJECT),
+    "trailing text": (event() + b" x", NOT_AN_OBJECT),
+    "stray brace": (event() + b"}", NOT_AN_OBJECT),
+    "stray braces": (event() + b"}}", NOT_AN_OBJECT),
+    "stray bracket": (event() + b"]", NOT_AN_OBJECT),
+    "stray bracket and brace": (event() + b"]}", NOT_AN_OBJECT),
+    "stray brace and bracket": (event() + b"}]", NOT_AN_OBJECT),
+    "trailing comma": (event() + b",", NOT_AN_OBJECT),
+    "array": (b"[" + event() + b"]", NOT_AN_OBJECT),
+    "text": (b'"edit"', NOT_AN_OBJECT),
+    "number": (b"17", NOT_AN_OBJECT),
+    "null": (b"null", NOT_AN_OBJECT),
+    "duplicate key": (event()[:-1] + b',"event_id":"e9"}', NOT_AN_OBJECT),
+    "NaN": (with_raw("source", b"NaN"), NOT_AN_OBJECT),
+    "invalid UTF-8": (event(source="RAW").replace(b"RAW", b"\xff\xfe"), NOT_UTF8),
+    "Latin-1": (event(source="é").decode().encode("latin-1"), NOT_UTF8),
+    "UTF-16": (event().decode().encode("utf-16"), NOT_UTF8),
+}  # fmt: skip
+
+USABLE_EVENTS: dict[str, tuple[bytes, dict[str, Any]]] = {
+    "all fields": (event(), {}),
+    "field nobody knows": (event(more=1), {}),
+    "BOM": (b"\xef\xbb\xbf" + event(), {}),
+    "blanks around": (b" \t" + event() + b" \t\r", {}),
+    **{f"1000 bytes of {name}": (event(**{name: "x" * 1000}), {name: "x" * 1000}) for name in IDS},
+    **{f"1000 bytes in 500 letters of {n}": (event(**{n: "é" * 500}), {n: "é" * 500}) for n in IDS},
+    **{f"whole number as {name}": (event(**{name: 7}), {name: "7"}) for name in IDS},
+    **{f"20 digits as {name}": (event(**{name: 10**19}), {name: "10000000000000000000"}) for name in IDS},
+    "whole number as source": (event(source=7), {"source": "7"}),
+    "odd id": (event(event_id=' "\\\t\u2028\U0001f600'), {"event_id": ' "\\\t\u2028\U0001f600'}),
+    "63 characters of type": (event(event_type="a" + "_9" * 31), {"event_type": "a" + "_9" * 31}),
+    "one letter of type": (event(event_type="v"), {"event_type": "v"}),
+    "null source": (event(source=None), {"source": None}),
+    "no source": (without(EVENT, "source"), {"source": None}),
+    "empty source": (event(source=""), {"source": ""}),
+    "long source": (event(source="x" * 1001), {"source": "x" * 1001}),
+    "no attributes": (without(EVENT, "attributes"), {"attributes": None}),
+    "null attributes": (event(attributes=None), {"attributes": None}),
+    "empty attributes": (event(attributes={}), {"attributes": "{}"}),
+    "nested attributes": (event(attributes={"a": [{"b": None}]}), {"attributes": '{"a":[{"b":null}]}'}),
+    "line break in an attribute's name": (event(attributes={"a\nb": 1}), {"attributes": '{"a\\nb":1}'}),
+    "time with an offset": (event(occurred_at="2026-03-01T09:08:07+02:30"), {"occurred_at": datetime(2026, 3, 1, 6, 38, 7, tzinfo=UTC)}),
+    "time without an offset": (event(occurred_at="2026-03-01T09:08:07"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7, tzinfo=UTC)}),
+    "time with a blank": (event(occurred_at="2026-03-01 09:08:07Z"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7, tzinfo=UTC)}),
+    "one digit of a second": (event(occurred_at="2026-03-01T09:08:07.6Z"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7, 600000, tzinfo=UTC)}),
+    "nanoseconds": (event(occurred_at="2026-03-01T09:08:07.123456999Z"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7, 123456, tzinfo=UTC)}),
+    "29 February": (event(occurred_at="2024-02-29T00:00:00Z"), {"occurred_at": datetime(2024, 2, 29, tzinfo=UTC)}),
+    "before 1970": (event(occurred_at="1969-12-31T23:59:59.999999Z"), {"occurred_at": datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)}),
+    "exactly 24 hours ahead": (
+        event(occurred_at="2026-03-03T10:11:12.131415Z"),
+        {"occurred_at": NOW + timedelta(hours=24)},
+    ),
+}  # fmt: skip
