@@ -8,7 +8,7 @@ import typer
 
 from contracts.slots import AsOfError, parse_as_of, times_between, to_text
 from features.language import STREAM
-from settings import read_settings
+from tailrace.local.streaming import settings_of_home
 from tailrace.output import AsJson, ReportTo, ViewNames, progress
 from tailrace.refresh import Home, Progress, catch_up_bronze
 from tailrace.report import Json
@@ -52,7 +52,7 @@ def figures(from_: str, to: str, *, every: int, views: list[str], id_: str | Non
     times = times_between(parse_as_of(from_), parse_as_of(to), every=timedelta(minutes=every))
     if times[-1] > now:
         raise AsOfError(f"{to_text(times[-1])} is not past yet; give a time before {to_text(now)}")
-    home = Home(read_settings())
+    home = Home(settings_of_home())
     chosen = job.views_to_backfill(home.definitions, views)
     id_ = id_ or f"{from_} {to} {every}, begun {to_text(now)}"
     if any(view.lane == STREAM for view in chosen.values()):

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from settings import read_settings
+from tailrace.local.streaming import settings_of_home
 from tailrace.output import AsJson, ReportTo, progress, show
 from tailrace.refresh import Home
 from tailrace.report import plain_table, runs_table
@@ -34,7 +35,7 @@ def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJso
     from tailrace.run_report import compared_line, differing, reported, write
 
     with progress("reconcile") as told:
-        shown = reported("reconcile", lambda: reconcile_all(Home(read_settings()), told, repair=repair), report_to)
+        shown = reported("reconcile", lambda: reconcile_all(Home(settings_of_home()), told, repair=repair), report_to)
     columns = ("compared", "missing", "ghost", "different", "in_motion", *(("repaired",) if repair else ()))
     compared("Gold and the online store", columns, shown, as_json=as_json)
     if differing(shown):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from features.language import BATCH, STREAM, FeatureView
-from settings import read_settings
+from tailrace.local.streaming import settings_of_home
 from tailrace.output import AsJson, progress, show
 from tailrace.refresh import Home
 from tailrace.report import plain_table
@@ -31,7 +31,7 @@ def rebuild(views: Views = None, *, as_json: AsJson = False) -> None:
     from jobs.streaming.run import views_of
     from tailrace.stream_home import source_of
 
-    here = Home(read_settings(), views=views or ())
+    here = Home(settings_of_home(), views=views or ())
     # A home that never had a stream has nothing of it to give back, unless it is asked for.
     with_stream = here.chosen.stream_views and (views or has_run(here.settings.home))
     if with_stream:  # before anything is half rebuilt

@@ -6,9 +6,9 @@ import typer
 
 from contracts.slots import parse_as_of
 from jobs.bronze.set_aside import SetAside
-from settings import read_settings
 from tailrace import report
 from tailrace.errors import CommandError
+from tailrace.local.streaming import settings_of_home
 from tailrace.output import AsJson, ReportTo, ViewNames, progress, show
 from tailrace.refresh import Home
 
@@ -55,7 +55,7 @@ def refresh(
     files = files_aside(aside, because)
     with progress("refresh") as told:
         time = parse_as_of(as_of) if as_of is not None else None
-        home = Home(read_settings(), views=views or ())
+        home = Home(settings_of_home(), views=views or ())
         done = run_refresh(home, as_of=time, full=full, allowed=allowed, aside=files, progress=told)
     shown = report.refresh_json(done)
     maintained = report.maintained_lines(shown.get("maintained", {}))
@@ -95,7 +95,7 @@ def run(
 
     def figures() -> report.Json:
         time = parse_as_of(as_of) if as_of is not None else None
-        home = Home(read_settings(), views=views or ())
+        home = Home(settings_of_home(), views=views or ())
         return run_layer(home, layer, as_of=time, full=full, allowed=allowed, aside=files)
 
     with progress(layer):

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from settings import read_settings
+from tailrace.local.streaming import settings_of_home
 from tailrace.output import AsJson, aside, show
 
 app = typer.Typer(no_args_is_help=True, help="The streaming lane.")
@@ -24,7 +25,7 @@ def run_stream() -> None:
     from tailrace.stream_process import follow
 
     logging.basicConfig(format="%(asctime)s %(message)s")
-    settings = read_settings()
+    settings = settings_of_home()
     with alone(settings.home):
         refuse_half_rebuilt(settings.home)
         follow(settings)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jobs.streaming import progress
 from lake.files import put
-from settings import Settings
+from settings import Settings, read_settings
 from tailrace.local import broker
 from tailrace.local.service import (
     HEALTHY,
@@ -62,6 +62,16 @@ def known(settings: Settings) -> Settings:
         settings.stream, wanted=True, kafka=str(told["kafka"]), topic=str(told["topic"]), broker_port=int(port)
     )
     return replace(settings, stream=stream)
+
+
+def settings_of_home() -> Settings:
+    """The settings, with the topic that the home remembers where they name no Kafka: a command by hand is told nothing."""
+    settings = read_settings()
+    told = remembered(settings)
+    if settings.stream.kafka or told is None:
+        return settings
+    topic = {"TAILRACE_KAFKA": str(told["kafka"]), "TAILRACE_KAFKA_TOPIC": str(told["topic"])}
+    return read_settings(os.environ | topic)
 
 
 def remembered(settings: Settings) -> Remembered | None:

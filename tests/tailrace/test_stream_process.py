@@ -12,6 +12,7 @@ from jobs.streaming.alone import refuse_half_rebuilt
 from jobs.streaming.checkpoint import checkpoint_of
 from settings import read_settings
 from tailrace import cli
+from tailrace.local.streaming import turn_on
 from tailrace.stream_process import follow, of_stream
 
 
@@ -44,15 +45,21 @@ def test_a_stream_that_followed_a_folder_does_not_begin_with_a_topic(of_folder):
     assert "follows a folder" in (heartbeat.error or "")
 
 
-@pytest.mark.parametrize("command", ["rebuild", "reconcile"])
-def test_what_it_followed_is_neither_rebuilt_nor_compared_as_of_a_topic_and_nothing_is_begun(
-    of_folder, monkeypatch, command
-):
+@pytest.fixture(params=["named", "remembered"])
+def with_topic(of_folder, monkeypatch, request):
+    """That home, with a topic that the variables name, or that it remembers from `up`."""
     monkeypatch.setenv("TAILRACE_HOME", str(of_folder.home))
-    monkeypatch.setenv("TAILRACE_KAFKA", "127.0.0.1:9")
+    if request.param == "named":
+        monkeypatch.setenv("TAILRACE_KAFKA", "127.0.0.1:9")
+    else:
+        turn_on(of_folder)
+    return of_folder
 
-    told = CliRunner().invoke(cli.app, [command])
+
+@pytest.mark.parametrize("command", [["rebuild"], ["reconcile"], ["stream", "run"]], ids=" ".join)
+def test_what_it_followed_is_neither_rebuilt_nor_compared_as_of_a_topic_and_nothing_is_begun(with_topic, command):
+    told = CliRunner().invoke(cli.app, command)
 
     assert "follows a folder; unset TAILRACE_KAFKA" in str(told.exception)
-    refuse_half_rebuilt(of_folder.home)
-    assert not (of_folder.home / "lake").exists()
+    refuse_half_rebuilt(with_topic.home)
+    assert not (with_topic.home / "lake").exists()

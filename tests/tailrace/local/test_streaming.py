@@ -134,6 +134,22 @@ def test_what_up_was_told_of_the_stream_holds_for_commands_that_are_told_nothing
     assert streaming.known(make_settings()).stream.wanted is False
 
 
+def test_a_command_by_hand_takes_the_topic_that_up_was_told_of_unless_it_is_told_another(make_settings, monkeypatch):
+    settings = make_settings(TAILRACE_KAFKA="one:9092", TAILRACE_KAFKA_TOPIC="clicks")
+    monkeypatch.setenv("TAILRACE_HOME", str(settings.home))
+    monkeypatch.delenv("TAILRACE_KAFKA", raising=False)
+    assert streaming.settings_of_home() == read_settings()
+    streaming.turn_on(settings)
+
+    by_hand = streaming.settings_of_home()
+    monkeypatch.setenv("TAILRACE_KAFKA", "two:9092")
+    told = streaming.settings_of_home()
+
+    assert (by_hand.stream.kafka, by_hand.stream.topic) == ("one:9092", "clicks")
+    assert by_hand.spark.kafka_jars  # with what reads it
+    assert (told.stream.kafka, told.stream.topic) == ("two:9092", "events")
+
+
 def test_without_servers_the_homes_own_broker_is_followed_on_its_port(make_settings):
     streaming.turn_on(make_settings(TAILRACE_KAFKA_PORT="29999"))
 
