@@ -27,12 +27,12 @@ EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 FACTS = [fact for fact in landing.EVENTS.table.fields if fact not in DELIVERY]
 COLUMNS = ("actor_id", "document_id", "event_id", "event_type", "at")
-DELIVERED = ("appended", "partition", "place")
 
 # Of what is plain: below every limit of either parser.
 PLAIN_BYTES = 4_096
 PLAIN_DEPTH = 100
-PLAIN_DIGITS = 18  # fit in 64 bits
+PLAIN_DIGITS = 18  # of a whole number, which fit in 64 bits
+PLAIN_FRACTION = 36  # characters of any other
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half a letter, which Python takes alone as well
 EVENT_TYPE = re.compile(landing.EVENT_TYPE)
 PLAIN_TIME = re.compile(
@@ -46,7 +46,7 @@ class NotPlain(ValueError):
 
 
 def usable_events(messages: DataFrame) -> pd.DataFrame:
-    """The events of messages `value, appended_at, partition, place` as rows of `COLUMNS` and `DELIVERED`.
+    """The events of messages `value, appended_at, partition, place` as rows of `COLUMNS` with `appended`, `partition` and `place`.
 
     Times are in microseconds. `place` orders what the source has, `partition` is the part of it in which that order is the
     one of `appended`. Left out are what cannot be used, which is bronze's to quarantine, and what claims to come from the
@@ -115,8 +115,9 @@ def plain_value(name: str, type_: Type, value: Any) -> Any:
         return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
     if type_ is Type.STRING and name not in landing.OBJECTS:
         text = str(value) if type(value) is int else value
-        is_plain = isinstance(text, str) and 0 < len(text.encode()) <= landing.MAXIMUM_ID_BYTES
-        if is_plain and (name != "event_type" or EVENT_TYPE.fullmatch(text)):
+        is_plain = isinstance(text, str) and len(text.encode()) <= landing.MAXIMUM_ID_BYTES
+        is_given = text or name not in landing.EVENTS.required
+        if is_plain and is_given and (name != "event_type" or EVENT_TYPE.fullmatch(text)):
             return text
     raise NotPlain(name)
 
@@ -136,7 +137,7 @@ def plain_int(digits: str) -> int:
 
 def plain_float(digits: str) -> float:
     number = float(digits)
-    if len(digits) > PLAIN_DIGITS or not math.isfinite(number):
+    if len(digits) > PLAIN_FRACTION or not math.isfinite(number):
         raise NotPlain(digits)
     return number
 
