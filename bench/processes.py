@@ -33,7 +33,7 @@ class Server:
     def workers(self) -> list[psutil.Process]:
         """Its children, but for the helper that `multiprocessing` keeps."""
         children = psutil.Process(self.pid).children(recursive=True)
-        return [child for child in children if (line := command_of(child)) and "resource_tracker" not in line]
+        return [child for child in children if is_worker(child)]
 
     @property
     def worker_mb(self) -> float:
@@ -47,6 +47,12 @@ def command_of(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:
         return ""
+
+
+def is_worker(child: psutil.Process) -> bool:
+    """Whether it runs, and is not the helper that `multiprocessing` keeps."""
+    command = command_of(child)
+    return bool(command) and "resource_tracker" not in command
 
 
 @contextmanager

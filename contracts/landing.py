@@ -1,6 +1,7 @@
 """What may land: the feeds, their fields, and the rules a line must keep."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from contracts import bronze
 from contracts.expectations import expect
@@ -34,6 +35,13 @@ class Feed:
     table: Table
     required: tuple[str, ...]
     renamed: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def facts(self) -> dict[str, Column]:
+        """What a line tells, by the names of its fields: the column that each fills."""
+        landed = {column: field for field, column in self.renamed}
+        facts = (column for column in self.table.fields if column not in bronze.DELIVERY)
+        return {landed.get(column.name, column.name): column for column in facts}
 
     def folder(self, landing_folder: str) -> str:
         return f"{landing_folder}/{self.name}"

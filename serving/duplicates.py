@@ -3,13 +3,10 @@
 import json
 from collections.abc import Iterable
 from itertools import chain
-from typing import Any
+
+from contracts.strict_json import without_duplicates
 
 BACKSLASH = 92  # as a byte
-
-
-class Duplicate(Exception):
-    """A field that is given twice; the message is its name."""
 
 
 def check_duplicates(body: bytes, *, fields: int, texts: Iterable[Iterable[str]]) -> None:
@@ -23,11 +20,3 @@ def check_duplicates(body: bytes, *, fields: int, texts: Iterable[Iterable[str]]
     escaped = BACKSLASH in body and b"\\u" in body
     if escaped or (beyond and beyond != "".join(chain.from_iterable(texts)).count(":")):
         json.loads(body.decode(), object_pairs_hook=without_duplicates)
-
-
-def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise Duplicate(next(name for name in names if names.count(name) > 1))
-    return found

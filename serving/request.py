@@ -5,7 +5,8 @@ from typing import Any
 
 import orjson
 
-from serving.duplicates import Duplicate, check_duplicates
+from contracts.strict_json import Duplicate
+from serving.duplicates import check_duplicates
 
 MAXIMUM_KEYS = 5_000
 MAXIMUM_FEATURES = 500

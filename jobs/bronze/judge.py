@@ -8,7 +8,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts import landing
-from contracts.bronze import DELIVERY
 from contracts.landing import Feed
 from contracts.tables import Column, Type
 
@@ -22,9 +21,7 @@ def judge(lines: DataFrame, feed: Feed, *, now: datetime) -> DataFrame:
 
     `reason` is null for a usable line and names the field for any other. `now` is the wall clock.
     """
-    facts = [field for field in feed.table.fields if field not in DELIVERY]
-    landed_names = {column: field for field, column in feed.renamed}
-    names = {fact.name: landed_names.get(fact.name, fact.name) for fact in facts}
+    facts, names = list(feed.facts.values()), {fact.name: name for name, fact in feed.facts.items()}
     kinds = {f"kind_{fact.name}": kind_of(names[fact.name]) for fact in facts}
     texts = {f"text_{fact.name}": text_of(names[fact.name]) for fact in facts}
     parsed = parse(lines).withColumns(kinds | texts).withColumns({fact.name: typed(fact) for fact in facts})

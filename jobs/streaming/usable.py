@@ -7,7 +7,6 @@ Spark plans its rules anew for each micro-batch and generates code for them, whi
 import json
 import math
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts import landing
-from contracts.bronze import DELIVERY
+from contracts.strict_json import without_duplicates
 from contracts.tables import Type
 from features.language.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
 from jobs.bronze.judge import judge
@@ -25,7 +24,6 @@ from lake.session import small_frame
 FAR = datetime(9000, 1, 1, tzinfo=UTC)
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
-FACTS = [fact for fact in landing.EVENTS.table.fields if fact not in DELIVERY]
 COLUMNS = ("actor_id", "document_id", "event_id", "event_type", "at")
 
 # Of what is plain: below every limit of either parser.
@@ -99,7 +97,9 @@ def plain_event(line: bytes | None) -> tuple[str, str, str, str, int] | None:
         return None
     try:
         given = parse(line.decode())
-        facts = {fact.name: plain_value(fact.name, fact.type, given.get(fact.name)) for fact in FACTS}
+        facts = {
+            fact.name: plain_value(name, fact.type, given.get(name)) for name, fact in landing.EVENTS.facts.items()
+        }
     except ValueError:  # of any kind: bytes that are no text, text that is no JSON, a day that is not in the calendar
         return None
     return facts["actor_id"], facts["document_id"], facts["event_id"], facts["event_type"], facts["occurred_at"]
@@ -120,13 +120,6 @@ def plain_value(name: str, type_: Type, value: Any) -> Any:
         if is_plain and is_given and (name != "event_type" or EVENT_TYPE.fullmatch(text)):
             return text
     raise NotPlain(name)
-
-
-def without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise NotPlain("a field is given twice")
-    return found
 
 
 def plain_int(digits: str) -> int:

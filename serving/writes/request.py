@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 
 from contracts.slots import to_micros
+from contracts.strict_json import Duplicate, without_duplicates
 from features.language import DIRECT, Definitions, FeatureView
 from online.direct.values import ValueProblem, checked, checked_id, checked_time, time_of
 from online.direct.wanted import Value
 from online.keys import ItemKeyError, item_keys
-from serving.duplicates import Duplicate, without_duplicates
 from serving.request import BadRequest, json_name
 
 MAXIMUM_ENTITIES = 1_000

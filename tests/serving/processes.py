@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from bench.processes import is_worker
 from settings import Settings
 
 PATIENCE_SECONDS = 30.0  # far more than anything takes
@@ -55,13 +56,6 @@ class Served:
         """One sample of `/metrics`, by its name and labels; 0 where there is none."""
         _, text = self.get_text("/metrics")
         return sum(float(one.rpartition(" ")[2]) for one in text.splitlines() if one.rpartition(" ")[0] == line)
-
-
-def is_worker(child: psutil.Process) -> bool:
-    try:
-        return child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline())
-    except psutil.NoSuchProcess:
-        return False
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.duplicates import Duplicate, check_duplicates
+from contracts.strict_json import Duplicate
+from serving.duplicates import check_duplicates
 from serving.request import BadRequest, parse_request
 
 

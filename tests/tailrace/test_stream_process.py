@@ -19,9 +19,10 @@ from tailrace.stream_process import follow, of_stream
 def test_java_options_that_are_set_come_after_the_stream_s_own_and_win():
     spark = replace(read_settings({}).spark, java_options="-XX:TieredStopAtLevel=4 -Xss4m")
 
-    own, _, given = of_stream(spark).java_options.rpartition(" -XX:TieredStopAtLevel=4")
-    assert own.split()[0] == "-XX:TieredStopAtLevel=1"
-    assert given == " -Xss4m"
+    one_compiler, *no_code, last, stack = of_stream(spark).java_options.split()
+    assert one_compiler == "-XX:TieredStopAtLevel=1"
+    assert no_code == ["-Dspark.sql.codegen.wholeStage=false", "-Dspark.sql.codegen.factoryMode=NO_CODEGEN"]
+    assert (last, stack) == ("-XX:TieredStopAtLevel=4", "-Xss4m")
 
 
 @pytest.fixture
