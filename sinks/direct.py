@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from contracts import landing
 from contracts.slots import to_micros, to_text
 from features.language import FeatureView
 from online.direct.deliver import land
-from online.direct.log import Intent
+from online.direct.log import Intent, landed_line
 from online.direct.replay import ordered, write_as_owner
 from online.direct.revisions import Revisions, move_watermark, take_revisions
 from online.direct.values import ValueProblem, checked, checked_id, checked_time
@@ -136,18 +136,19 @@ class Unlanded:
     """Rows that the store has and the landing folder has not."""
 
     folder: str
-    rows: list[Intent] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
 
     def add(self, rows: Iterable[Intent]) -> None:
-        self.rows += rows
-        if len(self.rows) >= ROWS_PER_FILE:
+        now = to_text(datetime.now(UTC))
+        self.lines += [landed_line(row.to_line(), now) for row in rows]
+        if len(self.lines) >= ROWS_PER_FILE:
             self.land()
 
     def land(self) -> None:
-        if self.rows:
-            content = b"".join(row.to_line() for row in self.rows)
+        if self.lines:
+            content = b"".join(self.lines)
             land(content, name=f"{uuid.uuid4().hex}.jsonl", folder=landing.DIRECT_WRITES.folder(self.folder))
-            self.rows.clear()
+            self.lines.clear()
 
 
 def json_value(value: Any) -> Any:

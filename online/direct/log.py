@@ -2,7 +2,7 @@
 
 A segment is a file of JSON lines that one process appends to and holds a lock on; a segment that nobody holds is a dead
 process's, and is adopted. An intent has a number within its segment; an outcome names the numbers of those that were
-written (`written`) and of those that were not (`kept_out`).
+written (`written`) and of those that were not (`kept_out`), and when that was known (`acknowledged_at`).
 """
 
 import fcntl
@@ -42,7 +42,7 @@ class Intent:
     accepted_at: int
 
     def to_line(self) -> bytes:
-        """As it stands in the log, and in the landing folder once it was written."""
+        """As it stands in the log."""
         return orjson.dumps(
             {
                 "number": self.number,
@@ -62,6 +62,11 @@ class Intent:
         return cls(**record | times)
 
 
+def landed_line(line: bytes, acknowledged_at: str | None) -> bytes:
+    """An intent's line as it lands once the value was written; logs of earlier versions do not say when that was."""
+    return line if acknowledged_at is None else b'%b,"acknowledged_at":"%b"}\n' % (line[:-2], acknowledged_at.encode())
+
+
 @dataclass(frozen=True, slots=True)
 class Outcomes:
     """The numbers of the intents that were written, and of those that the store kept out."""
@@ -69,8 +74,14 @@ class Outcomes:
     written: list[int]
     kept_out: list[int]
 
-    def to_line(self) -> bytes:
-        return orjson.dumps({"written": self.written, "kept_out": self.kept_out}, option=orjson.OPT_APPEND_NEWLINE)
+    def to_line(self, *, acknowledged_at: int) -> bytes:
+        """`acknowledged_at` is when the outcomes were known, in microseconds."""
+        record = {
+            "written": self.written,
+            "kept_out": self.kept_out,
+            "acknowledged_at": to_text(from_micros(acknowledged_at)),
+        }
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class Segment:
@@ -146,12 +157,12 @@ class Segment:
         """
         lines = self.path.read_bytes().splitlines(keepends=True)
         told = [orjson.loads(line) for line in lines if line.startswith(OUTCOMES)]
-        written = {number for one in told for number in one["written"]}
-        known = written.union(*(one["kept_out"] for one in told))
+        written = {number: one.get("acknowledged_at") for one in told for number in one["written"]}
+        known = written.keys() | {number for one in told for number in one["kept_out"]}
         intents = {int(line[len(INTENT) : line.index(b",")]): line for line in lines if line.startswith(INTENT)}
         if unknown := intents.keys() - known:
             raise LogError(f"{self.path}: of {len(unknown)} writes it is not known what became of them")
-        return [line for number, line in intents.items() if number in written]
+        return [landed_line(line, written[number]) for number, line in intents.items() if number in written]
 
     def remove(self) -> None:
         """Remove the file, all of it being told elsewhere."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ async def replay(client: StoreClient, views: Views, segment: Segment, *, transac
                 "direct any more; what others wrote waits in this file too: define the view so once more"
             )
         results = await again(client, view, unknown, transactions=transactions)
-        await asyncio.to_thread(segment.append, [outcomes_of(unknown, results).to_line()])
+        await asyncio.to_thread(segment.append, [outcomes_of(unknown, results)])
 
 
 async def again(
@@ -121,9 +122,9 @@ def ordered(view: FeatureView, intents: Sequence[Intent], *, sequence: int) -> l
     ]
 
 
-def outcomes_of(intents: Sequence[Intent], results: Sequence[object]) -> Outcomes:
-    """Which were written, None being the result of those, and which were not."""
+def outcomes_of(intents: Sequence[Intent], results: Sequence[object]) -> bytes:
+    """The line that says which were written, None being the result of those, and which were not."""
     outcomes = Outcomes([], [])
     for intent, result in zip(intents, results, strict=True):
         (outcomes.written if result is None else outcomes.kept_out).append(intent.number)
-    return outcomes
+    return outcomes.to_line(acknowledged_at=time.time_ns() // 1000)

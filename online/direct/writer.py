@@ -173,7 +173,7 @@ class DirectWriter:
         told = [intent for own in intents for intent in own]
         await asyncio.to_thread(current.segment.append, [intent.to_line() for intent in told])
         results = await write_values(self._client, rows, transactions=self._transactions, until=until)
-        await asyncio.to_thread(current.segment.append, [outcomes_of(told, results).to_line()])
+        await asyncio.to_thread(current.segment.append, [outcomes_of(told, results)])
         now = time.time_ns() // 1000
         self._acknowledged |= {view.view.name: now for view in numbered}
         for one, row, result in zip(wanted, rows, results, strict=True):

@@ -9,6 +9,7 @@ import pytest
 from online.direct import log, writer
 from online.direct.log import LogError, Segment
 from online.direct.order import Order
+from online.direct.replay import adopt_all
 from online.direct.write import OrderedValue, Stale, boot_time, write_values
 from online.direct.writer import Busy, DirectWriter
 from online.wire import StoreError
@@ -136,3 +137,24 @@ def test_more_than_can_wait_is_refused_at_once(store, where, monkeypatch):
         return await stored(client, "d0")
 
     assert store.run(story) == {}
+
+
+def test_what_lands_says_when_it_was_acknowledged_and_a_log_of_an_earlier_version_lands_without(store, where):
+    """An outcome of an earlier version names numbers alone."""
+    earlier = (
+        b'{"number":0,"view":"relevance","keys":{"document_id":"d2"},"occurred_at":"1970-01-01T00:00:00.000010Z","revision":1,'
+        b'"values":{"score":0.2},"accepted_at":"1970-01-01T00:00:00.000010Z"}\n{"written":[0],"kept_out":[]}\n'
+    )
+    where.folder.mkdir()
+    (where.folder / "earlier.log").write_bytes(earlier)
+
+    async def story(client):
+        await write(client, where, value("d1", 10, 0.1))
+        return await adopt_all(client, VIEWS, where, transactions=True)
+
+    failures = store.run(story)
+    landed = {one["keys"]["document_id"]: one for one in lines_in(where.landing, "direct_writes/*.jsonl")}
+
+    assert failures == []
+    assert landed["d1"]["acknowledged_at"] >= landed["d1"]["accepted_at"] > "2026"
+    assert "acknowledged_at" not in landed["d2"]
