@@ -1,17 +1,70 @@
-"""Connections of clients that are slow: each has its time, and those that have not said anything yet are few."""
+"""Connections of clients that are slow or many: each has its time, and where there is no room the idlest is closed."""
 
 import asyncio
+import resource
 import socket
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
 from ssl import SSLContext
 from typing import cast
 
 from aiohttp import web
+
+from serving.listening import be_succeeded
 
 HEADER_SECONDS = 10.0  # for the headers of a request to arrive, and for the handshake of TLS before them
 IDLE_SECONDS = 75.0  # between two requests; aiohttp's own is an hour
 STALL_SECONDS = 30.0  # for an answer to be taken
 LINGER_SECONDS = 2.0  # in which the rest of a body that nobody reads may come, before the connection is closed
 SILENT_AT_MOST = 256  # connections of a process that have not sent a request yet
+CONNECTIONS_AT_MOST = 4_096  # of a process, each of which takes some 30 kB
+OTHER_DESCRIPTORS = 192  # for connections to the store, log files and whatever else a process opens
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process and its children open as many files and connections as the system allows them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # of a system that calls its limit infinite and takes no infinite one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def room_for_connections() -> int:
+    """How many connections this process may have and still open what else it needs."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return CONNECTIONS_AT_MOST
+    others = sum(1 for _ in Path("/dev/fd").iterdir()) + min(OTHER_DESCRIPTORS, limit // 2)
+    return max(1, min(CONNECTIONS_AT_MOST, limit - others))
+
+
+class Crowd:
+    """The connections of one process, `most` of them at a time; those that have not sent a request are fewer."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._all: OrderedDict[Careful, None] = OrderedDict()  # first the one that was silent for the longest time
+        self._silent: dict[Careful, None] = {}
+
+    def join(self, one: "Careful") -> None:
+        """Take one more; closes another to make room, or this one where all others are being answered."""
+        if len(self._silent) >= SILENT_AT_MOST:
+            next(iter(self._silent)).cut()  # the oldest; who means to ask has asked by now
+        self._all[one] = self._silent[one] = None
+        if len(self._all) > self._most:
+            next((other for other in self._all if other is not one and other.is_idle), one).cut()
+
+    def hear(self, one: "Careful") -> None:
+        """Note that something came on a connection just now."""
+        if one in self._all:
+            self._all.move_to_end(one)
+
+    def has_asked(self, one: "Careful") -> None:
+        self._silent.pop(one, None)
+
+    def leave(self, one: "Careful") -> None:
+        self._silent.pop(one, None)
+        self._all.pop(one, None)
 
 
 class Careful(asyncio.Protocol):
@@ -21,9 +74,9 @@ class Careful(asyncio.Protocol):
     waits for the next one by `_waiter`.
     """
 
-    def __init__(self, inner: web.RequestHandler, silent: dict["Careful", None]) -> None:
+    def __init__(self, inner: web.RequestHandler, crowd: Crowd) -> None:
         self._inner = inner
-        self._silent = silent
+        self._crowd = crowd
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
@@ -31,26 +84,33 @@ class Careful(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by descent
         self._inner.connection_made(transport)
-        if len(self._silent) >= SILENT_AT_MOST:
-            next(iter(self._silent)).cut()  # the oldest; who means to ask has asked by now
-        self._silent[self] = None
         self._begin()
+        self._crowd.join(self)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for a request, and all answers before it were taken."""
+        return self._waits() and self._transport is not None and not self._transport.get_write_buffer_size()
 
     def data_received(self, data: bytes) -> None:
+        self._crowd.hear(self)
         read = self._inner._request_count
         self._inner.data_received(data)
         if self._inner._request_count > read:
+            self._crowd.has_asked(self)
             self._end()
-        elif self._timer is None and self._is_idle():
+        elif self._timer is None and self._waits():
             self._begin()  # the first bytes of a request on a connection that was used before
 
     def cut(self) -> None:
         """Close the connection at once."""
+        self._crowd.leave(self)
         self._end()
         if self._transport is not None:
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._crowd.leave(self)
         self._end()
         self._go_on()
         self._transport = None
@@ -67,7 +127,7 @@ class Careful(asyncio.Protocol):
         self._go_on()
         self._inner.resume_writing()
 
-    def _is_idle(self) -> bool:
+    def _waits(self) -> bool:
         waiter = self._inner._waiter
         return waiter is not None and not waiter.done()
 
@@ -80,7 +140,6 @@ class Careful(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(HEADER_SECONDS, self.cut)
 
     def _end(self) -> None:
-        self._silent.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -96,7 +155,7 @@ class CarefulSite(web.BaseSite):
         self._app_runner = runner
         self._listening = listening
         self._handshake_seconds = HEADER_SECONDS if tls else None
-        self._silent: dict[Careful, None] = {}
+        self._crowd = Crowd(room_for_connections())
 
     @property
     def name(self) -> str:
@@ -105,6 +164,7 @@ class CarefulSite(web.BaseSite):
 
     async def start(self) -> None:
         await super().start()
+        be_succeeded(self._listening)
         self._server = await asyncio.get_running_loop().create_server(
             self._connection,
             sock=self._listening,
@@ -122,4 +182,4 @@ class CarefulSite(web.BaseSite):
     def _connection(self) -> Careful:
         server = self._app_runner.server
         assert server is not None
-        return Careful(server(), self._silent)
+        return Careful(server(), self._crowd)

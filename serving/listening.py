@@ -28,6 +28,16 @@ class AddressError(Exception):
     """The reader cannot listen there; the message says why."""
 
 
+def be_succeeded(listening: socket.socket) -> None:
+    """Let a reader that starts later have the port, although connections of this one are still in TIME-WAIT.
+
+    Accepted connections inherit the option, and keep it when they have ended. It is set as listening begins and not
+    before: two sockets that have it and do not listen yet share an address, so that two readers that start at the same
+    moment would not notice each other.
+    """
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
 @contextmanager
 def bound_sockets(host: str, port: int, *, count: int) -> Iterator[tuple[socket.socket, ...]]:
     """Sockets of one port, 0 for any that is free; each gets its part of the connections once somebody listens on it.

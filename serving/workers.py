@@ -12,6 +12,7 @@ from typing import NamedTuple
 from features.language import load_definitions
 from online.embedded import store_url
 from serving.access.guard import check_access
+from serving.connections import raise_descriptor_limit
 from serving.crew import PARENT_SLOT, Crew, CrewError, board_for
 from serving.errors import ServingError
 from serving.listening import AddressError, bound_sockets, take_no_more
@@ -45,6 +46,7 @@ def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1",
     check_access(settings.reader.access, host=host, local=local)
     check_tls(settings.reader.tls)
     logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)
+    raise_descriptor_limit()
     load_definitions(settings.features)  # a mistake in them is told here, once
     url = store_url(settings)
     try:

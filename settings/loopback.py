@@ -1,7 +1,10 @@
 """What is on this machine, and what comes over the network unchanged."""
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
+
+AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@/]+))(?::[0-9]*)?")
 
 
 def is_loopback(host: str) -> bool:
@@ -10,6 +13,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def names_loopback(authority: str) -> bool:
+    """Whether a host with or without a port, as a header Host has it, is this machine under a name that no other has."""
+    parts = AUTHORITY.fullmatch(authority)
+    return parts is not None and is_loopback((parts[1] or parts[2]).lower())
 
 
 def comes_unchanged(url: str) -> bool:

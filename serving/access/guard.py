@@ -7,7 +7,7 @@ from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from serving.access import audit
-from serving.access.identity import LOCAL, BadCredential, Identity, NotAllowed, Refused, credential_of
+from serving.access.identity import LOCAL, BadCredential, Identity, Misdirected, NotAllowed, Refused, credential_of
 from serving.access.keys import PREFIX, KeyRing, KeysError, read_keys
 from serving.access.routes import Rule, rule_of
 from serving.access.scopes import METRICS, ReadRules, require, require_write
@@ -15,8 +15,9 @@ from serving.access.tokens import Tokens
 from serving.errors import Handler, ServingError, detail
 from serving.request import FeatureRequest
 from settings import AccessSettings
-from settings.loopback import is_loopback
+from settings.loopback import is_loopback, names_loopback
 
+HOSTS = "localhost, 127.0.0.1 or [::1]"
 IDENTITY = web.RequestKey("IDENTITY", Identity)
 CHECKED = web.RequestKey("CHECKED", bool)
 
@@ -42,6 +43,15 @@ class Guard:
             return await self._tokens.identify(credential)
         raise BadCredential("this reader takes no tokens, only keys")
 
+    def check_host(self, host: str) -> None:
+        """Raises `Misdirected` where a local reader is asked for under another name than this machine's.
+
+        A page of another site can have its own name lead here (DNS rebinding); what its browser then sends has that
+        name as its host, and comes from this machine.
+        """
+        if self._local and not names_loopback(host):
+            raise Misdirected(f"this reader answers its own machine; ask it as {HOSTS}", wanted=host)
+
     async def keep_fresh(self, _: web.Application) -> AsyncIterator[None]:
         """Have the keys before the first request, and those of file and issuer as they change."""
         if self._keys is not None:
@@ -62,6 +72,7 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         rule = rule_of(request.match_info)
         if rule is not Rule.OPEN:
+            request.app[GUARD].check_host(request.host)
             request[IDENTITY] = identity = await request.app[GUARD].identify(request.headers)
             check_route(rule, identity)
         answer = await handler(request)

@@ -59,6 +59,12 @@ class NotAllowed(Refused):
     """The identity lacks the scope."""
 
 
+class Misdirected(Refused):
+    """A request for a host that this reader does not answer for (RFC 9110, section 15.5.20)."""
+
+    status = 421
+
+
 class CannotTell(Refused):
     """A token that cannot be checked now; it may be good."""
 
