@@ -23,6 +23,12 @@ class Expectation:
         is_truth = self.name == HOLDS and values == [True] and values[0] is True
         return column if is_truth else None
 
+    @property
+    def unique_together(self) -> tuple[str, ...]:
+        """The columns that are to be unique together; none for an expectation about anything else."""
+        is_it = self.name == UNIQUE_TOGETHER and [*self.arguments] == [COLUMNS]
+        return tuple(self.arguments[COLUMNS]) if is_it else ()
+
     def __str__(self) -> str:
         if self.condition is not None:
             share = self.arguments.get("mostly", 1)
@@ -32,6 +38,9 @@ class Expectation:
 
 
 HOLDS = "expect_column_values_to_be_in_set"
+UNIQUE = "expect_column_values_to_be_unique"
+UNIQUE_TOGETHER = "expect_compound_columns_to_be_unique"
+COLUMNS = "column_list"
 
 
 def expect(name: str, *, least_rows: int = 0, **arguments: Any) -> Expectation:
@@ -50,5 +59,5 @@ def is_never_null(column: str) -> Expectation:
 
 def is_unique(columns: tuple[str, ...]) -> Expectation:
     if len(columns) == 1:
-        return expect("expect_column_values_to_be_unique", column=columns[0])
-    return expect("expect_compound_columns_to_be_unique", column_list=list(columns))
+        return expect(UNIQUE, column=columns[0])
+    return Expectation(UNIQUE_TOGETHER, {COLUMNS: list(columns)})

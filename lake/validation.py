@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts.expectations import Expectation
+from contracts.expectations import UNIQUE, Expectation
 from lake.held import ROWS, Held
 
 # Up to so many rows are brought to the driver, where an expectation costs milliseconds; in Spark each is a job or more.
@@ -50,9 +50,12 @@ def import_ahead() -> None:
 
 
 def to_look_at(rows: Held, expectations: Sequence[Expectation]) -> Any:
-    """The rows with the truth of each condition beside them: a pandas frame if they are few enough, else Spark's."""
+    """The rows with the truth of each condition and each key of several columns beside them, as Spark has them: a pandas
+    frame if they are few enough, else Spark's.
+    """
     conditions = {one.condition: F.expr(one.condition) for one in expectations if one.condition is not None}
-    judged = rows.frame.select("*", *(truth.alias(column_of(text)) for text, truth in conditions.items()))
+    keys = {key_text(one): as_one(one.unique_together) for one in expectations if one.unique_together}
+    judged = rows.frame.select("*", *(value.alias(column_of(text)) for text, value in (conditions | keys).items()))
     return judged.toArrow().to_pandas() if rows.counts[ROWS] <= IN_DRIVER else judged
 
 
@@ -106,13 +109,30 @@ def suite_of(name: str, expectations: Sequence[Expectation]) -> Any:
     made = []
     for number, one in enumerate(expectations):
         try:
-            made.append(get_expectation_impl(one.name)(**arguments_of(one), meta={NUMBER: number}))
+            name_there = UNIQUE if one.unique_together else one.name
+            made.append(get_expectation_impl(name_there)(**arguments_of(one), meta={NUMBER: number}))
         except (gx.exceptions.ExpectationNotFoundError, ValueError) as error:
             raise ExpectationError(f"{name}: {one} is no expectation of Great Expectations: {error}") from error
     return gx.ExpectationSuite(name=name, expectations=made)
 
 
+def as_one(columns: Sequence[str]) -> Column:
+    """One text that is equal where all of these columns are; null where all are.
+
+    pandas, which numbers the values of each of several columns as C does, takes texts for equal up to a NUL.
+    """
+    texts = [F.col(column).cast("string") for column in columns]
+    parts = [F.coalesce(F.concat(F.length(text), F.lit(":"), text), F.lit("-")) for text in texts]
+    return F.when(F.coalesce(*texts).isNotNull(), F.concat_ws(" ", *parts))
+
+
+def key_text(expectation: Expectation) -> str:
+    return ", ".join(expectation.unique_together)
+
+
 def arguments_of(expectation: Expectation) -> dict[str, Any]:
+    if expectation.unique_together:
+        return {"column": column_of(key_text(expectation))}
     if expectation.condition is None:
         return dict(expectation.arguments)
     return {**expectation.arguments, "column": column_of(expectation.condition)}

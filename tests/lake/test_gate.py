@@ -93,6 +93,38 @@ def test_a_condition_may_be_a_column_by_itself(spark, gate, engine):
         gate.audit(table, rows)
 
 
+PAIRS = Table(
+    layer="gold",
+    name="pairs",
+    fields=tuple(Column(name, Type.STRING, name, nullable=False) for name in ("actor", "document")),
+    key=("actor", "document"),
+)
+
+
+def pairs(spark, *rows):
+    return Held(spark.createDataFrame(rows, "actor string, document string"), {ROWS: len(rows)})
+
+
+def test_keys_of_several_columns_are_equal_where_the_tables_take_them_for_equal(spark, gate, engine):
+    apart = [
+        ("u", "d"),
+        ("u", "d\0x"),
+        ("u", "d\0y"),
+        ("u\0", "d"),
+        ("U", "d"),
+        ("u ", "d"),
+        ("1:u", "d"),
+        ("u 1:d", ""),
+    ]
+    apart += [("caf\u00e9", "d"), ("cafe\u0301", "d"), ("", "u 1:d"), ("-", "-"), ("1", "23"), ("12", "3")]
+    gate.audit(PAIRS, pairs(spark, *apart))
+
+    with pytest.raises(
+        GateFailed, match=r"\['actor', 'document'\]\): observed 2 of 15 rows .* actor u, document d\0x;"
+    ):
+        gate.audit(PAIRS, pairs(spark, *apart, ("u", "d\0x")))
+
+
 def test_an_expectation_of_values_as_a_whole_tells_what_was_observed(spark, gate, engine):
     distinct = expect("expect_column_distinct_values_to_be_in_set", column="file", value_set=["b.jsonl"])
     table = Table(layer="gold", name="odd", fields=PEOPLE.fields, key=PEOPLE.key, expectations=(distinct,))
