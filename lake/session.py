@@ -42,6 +42,11 @@ DELTA = {
 SUBMITTED = "PYSPARK_GATEWAY_PORT"
 
 
+def is_submitted() -> bool:
+    """Whether spark-submit started this process: then it has said where Spark runs, and with what."""
+    return SUBMITTED in os.environ
+
+
 def open_session(settings: SparkSettings, *, name: str = "tailrace") -> SparkSession:
     """Start Spark, or return the session that runs already in this process."""
     # PySpark hands timestamps over in the process's zone; in any but UTC an hour of each autumn comes twice.
@@ -49,7 +54,7 @@ def open_session(settings: SparkSettings, *, name: str = "tailrace") -> SparkSes
     time.tzset()
     builder = SparkSession.builder.appName(name)
     options = DELTA | {"spark.sql.shuffle.partitions": str(settings.shuffle_partitions)}
-    if SUBMITTED not in os.environ:  # else whoever submitted it has said where it runs, and with what
+    if not is_submitted():
         options |= submit_options(settings)
         builder = builder.master(settings.master)
         if settings.master.startswith("local"):

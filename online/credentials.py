@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# How hosts of AWS end, in each of its partitions: IPv4 only, then dual-stack.
+AWS_HOSTS = (
+    ".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu",
+    ".c2s.ic.gov", ".sc2s.sgov.gov", ".cloud.adc-e.uk", ".csp.hci.ic.gov",
+    ".api.aws", ".api.amazonwebservices.com.cn", ".api.amazonwebservices.eu",
+    ".api.aws.ic.gov", ".api.aws.scloud", ".api.cloud-aws.adc-e.uk", ".api.aws.hci.ic.gov",
+)  # fmt: skip
+
 LOOK_SECONDS = 30.0  # between two looks; those of a role are renewed a quarter of an hour before they expire
 
 
@@ -90,7 +98,7 @@ def credentials_for(url: str) -> Source:
     Endpoints other than AWS, the embedded store among them, mostly take any name.
     """
     host = urlsplit(url).hostname or ""
-    if not host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+    if not host.endswith(AWS_HOSTS):
         access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
         if not access or not secret:
             return Fixed(Credentials("tailrace", "tailrace"))

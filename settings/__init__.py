@@ -16,7 +16,7 @@ from settings.model import (
     TlsSettings,
     Writes,
 )
-from settings.submit import submit_options
+from settings.submit import check_store_is_reachable, submit_options
 
 __all__ = [
     "CHECKOUT",
@@ -33,6 +33,7 @@ __all__ = [
     "StreamSettings",
     "TlsSettings",
     "Writes",
+    "check_store_is_reachable",
     "read_properties",
     "read_settings",
     "submit_options",

@@ -36,6 +36,7 @@ DEFAULTS: Mapping[str, str] = {
     "TAILRACE_LAKE": "",
     "TAILRACE_FEATURES": "shipped",
     "TAILRACE_RETENTION_HOURS": "72",
+    "TAILRACE_SINGLE_WRITER": "0",
     "TAILRACE_SPARK_MASTER": "local[*]",
     "TAILRACE_SPARK_MEMORY": "3g",
     # Fewer processor seconds than the JVM's own choice; room for the classes that Spark generates.
@@ -90,6 +91,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         landing=location(value["TAILRACE_LANDING"], default=home / "landing"),
         lake=location(value["TAILRACE_LAKE"], default=home / "lake"),
         retention_hours=positive("TAILRACE_RETENTION_HOURS", value, number=float),
+        single_writer=switch("TAILRACE_SINGLE_WRITER", value),
         features=tuple(part for part in value["TAILRACE_FEATURES"].split(os.pathsep) if part),
         spark=SparkSettings(
             master=value["TAILRACE_SPARK_MASTER"],

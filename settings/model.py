@@ -135,13 +135,15 @@ class LocalSettings:
 class Settings:
     """One home: its landing folder, lake, online store and definitions.
 
-    `retention_hours` is how long tables keep what their newest version no longer reads.
+    `retention_hours` is how long tables keep what their newest version no longer reads. `single_writer` says that never
+    more than one process writes the lake.
     """
 
     home: Path
     landing: str
     lake: str
     retention_hours: float
+    single_writer: bool
     features: tuple[str, ...]
     spark: SparkSettings
     store: StoreSettings

@@ -1,7 +1,10 @@
 """What Spark has to be told before its JVM starts, whether this process starts it or `spark-submit` does."""
 
+from urllib.parse import urlsplit
+
 from settings.environment import SettingsError
-from settings.model import SparkSettings
+from settings.loopback import is_loopback
+from settings.model import Settings, SparkSettings
 
 LOCAL = {
     "spark.ui.enabled": "false",
@@ -42,3 +45,20 @@ def of_class_archive(settings: SparkSettings) -> tuple[str, ...]:
     if not settings.class_archive.exists():
         return ()
     return (f'"-XX:SharedArchiveFile={settings.class_archive}"', QUIET)
+
+
+def check_store_is_reachable(settings: Settings, *, master: str) -> None:
+    """Raise `SettingsError` where executors of a cluster would be given a store that only this machine reaches."""
+    if master.startswith("local") or is_on_loopback(master):
+        return
+    url = settings.store.url
+    if url is None or is_on_loopback(url):
+        store = f"TAILRACE_STORE_URL={url}" if url else "the embedded store (TAILRACE_STORE_URL is not set)"
+        raise SettingsError(
+            f"{store} is reached from this machine only, and Spark's executors run on the cluster {master}; set "
+            "TAILRACE_STORE_URL to a store that they reach, or TAILRACE_SPARK_MASTER=local[*]"
+        )
+
+
+def is_on_loopback(url: str) -> bool:
+    return is_loopback(urlsplit(url).hostname or "")

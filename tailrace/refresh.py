@@ -22,10 +22,11 @@ from jobs.gold.refresh import Refreshed
 from jobs.maintenance import Maintained
 from jobs.silver import documents, interactions
 from lake.gate import Gate, Verdict
-from lake.session import open_session
+from lake.log_store import check_log_store
+from lake.session import is_submitted, open_session
 from lake.tables import Lake
 from online.direct.replay import Log
-from settings import Settings
+from settings import Settings, check_store_is_reachable
 from sinks import direct_writes
 from sinks.ledger import Pushed
 from sinks.push import push_views
@@ -62,10 +63,19 @@ class Home:
 
     @cached_property
     def spark(self) -> SparkSession:
-        return open_session(self.settings.spark)
+        if not is_submitted():  # a cluster need not be asked for executors first
+            check_store_is_reachable(self.settings, master=self.settings.spark.master)
+        session = open_session(self.settings.spark)
+        check_store_is_reachable(self.settings, master=str(session.sparkContext.master))
+        return session
 
     @cached_property
     def lake(self) -> Lake:
+        check_log_store(
+            self.settings.lake,
+            spark_setting=self.spark.sparkContext.getConf().get,
+            single_writer=self.settings.single_writer,
+        )
         retention = timedelta(hours=self.settings.retention_hours)
         return Lake(self.spark, self.settings.lake, retention=retention, gate=self.gate)
 

@@ -5,13 +5,14 @@ import json
 import sys
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from importlib.resources import files
 
 import boto3
 import pytest
 from aiohttp import web
 
 from online import credentials
-from online.credentials import FromAws
+from online.credentials import FromAws, credentials_for
 from online.wire import StoreError
 from tests.online.proxy import Proxy
 
@@ -148,3 +149,30 @@ def test_a_bad_signature_by_a_right_clock_is_an_error_at_once(store, date):
     error, headers = asyncio.run(seen_by(store, None, lambda _: refusal("InvalidSignatureException", Date=told)))
 
     assert (error.code, len(headers)) == ("InvalidSignatureException", 1)
+
+
+# The DNS suffixes of every partition of AWS, as botocore has them.
+PARTITIONS = json.loads(files("botocore").joinpath("data/partitions.json").read_text())["partitions"]
+SUFFIXES = sorted({one["outputs"][kind] for one in PARTITIONS for kind in ("dnsSuffix", "dualStackDnsSuffix")})
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "dynamodb.eu-central-1.api.aws",
+        "dynamodb-fips.us-east-1.api.aws",
+        "123456789012.ddb.us-east-1.amazonaws.com",
+        "vpce-0a1b.dynamodb.us-east-1.vpce.amazonaws.com",
+        *(f"dynamodb.region.{suffix}" for suffix in SUFFIXES),
+    ],
+)
+def test_hosts_of_aws_are_signed_for_with_the_credentials_of_its_chain(role, host):
+    role(3600)
+
+    assert credentials_for(f"https://{host}").current().access_key.startswith("key")
+
+
+def test_a_name_that_only_looks_like_aws_takes_a_stand_in(role):
+    role(3600)
+
+    assert credentials_for("http://api.aws.example:8000").current().access_key == "tailrace"

@@ -25,6 +25,7 @@ def test_nothing_needs_to_be_set():
     assert (settings.landing, settings.lake) == (str(settings.home / "landing"), str(settings.home / "lake"))
     assert settings.features == ("shipped",)
     assert settings.retention_hours == 72
+    assert not settings.single_writer
     assert settings.spark == SparkSettings(
         master="local[*]",
         driver_memory="3g",
@@ -52,6 +53,7 @@ def test_every_variable_reaches_its_setting():
             "TAILRACE_LAKE": "/the-lake",
             "TAILRACE_FEATURES": "shipped:/more",
             "TAILRACE_RETENTION_HOURS": "1.5",
+            "TAILRACE_SINGLE_WRITER": "1",
             "TAILRACE_SPARK_MASTER": "spark://cluster:7077",
             "TAILRACE_SPARK_MEMORY": "7g",
             "TAILRACE_SPARK_JAVA_OPTIONS": "-Xss4m",
@@ -70,6 +72,7 @@ def test_every_variable_reaches_its_setting():
     assert (settings.home, settings.landing, settings.lake) == (Path("/home-of-it"), "/landed", "/the-lake")
     assert settings.features == ("shipped", "/more")
     assert settings.retention_hours == 1.5
+    assert settings.single_writer
     assert settings.spark == SparkSettings(
         master="spark://cluster:7077",
         driver_memory="7g",

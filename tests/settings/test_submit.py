@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import read_settings, submit_options
+from settings import SettingsError, check_store_is_reachable, read_settings, submit_options
 from settings.submit import of_class_archive
 
 
@@ -45,3 +45,29 @@ def test_an_archive_that_the_jvm_cannot_use_is_left_aside_without_a_word(spark_s
 
     assert started.stdout == ""
     assert "version" in started.stderr
+
+
+CLUSTER = "spark://cluster.example:7077"
+
+
+@pytest.mark.parametrize("master", [CLUSTER, "yarn", "k8s://https://cluster.example:443"])
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000"])
+def test_a_store_of_this_machine_is_refused_for_executors_elsewhere(master, url):
+    with pytest.raises(SettingsError) as refused:
+        check_store_is_reachable(read_settings({"TAILRACE_STORE_URL": url}), master=master)
+
+    assert all(name in str(refused.value) for name in ("TAILRACE_STORE_URL", "TAILRACE_SPARK_MASTER", master, url))
+
+
+@pytest.mark.parametrize(
+    ("master", "url"),
+    [
+        ("local[*]", ""),
+        ("local-cluster[2,1,1024]", "http://127.0.0.1:8000"),
+        ("spark://localhost:7077", ""),
+        (CLUSTER, "http://store.example:8000"),
+        (CLUSTER, "https://dynamodb.eu-central-1.amazonaws.com"),
+    ],
+)
+def test_a_store_that_executors_reach_is_taken(master, url):
+    check_store_is_reachable(read_settings({"TAILRACE_STORE_URL": url}), master=master)
