@@ -7,7 +7,12 @@ FEED = Column("feed", Type.STRING, "events, documents or direct_writes", nullabl
 FILE = Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False)
 
 DELIVERY = (
-    Column("delivered_at", Type.TIMESTAMP, "when the file was written: its modification time", nullable=False),
+    Column(
+        "delivered_at",
+        Type.TIMESTAMP,
+        "when the file was written, or the message appended; never after the load began",
+        nullable=False,
+    ),
     FILE,
     Column("line", Type.INT64, "line (JSON) or row (Parquet) within the file, from 1", nullable=False),
     Column("batch", Type.INT64, "number of the load that took the file, rising", nullable=False),

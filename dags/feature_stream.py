@@ -18,7 +18,7 @@ at it every minute, where `TAILRACE_STREAMING` is 1, as `make up STREAMING=1` se
 | task | what it does |
 |---|---|
 | keep_running | starts the stream in the background where it does not run, on the machine of the task; the log says so |
-| guard | fails where the stream lags behind the freshness that a view wants, looked at three times within a minute |
+| guard | fails where the stream lags behind the freshness that a view wants, looked at three times within a minute, or where keys are parked |
 
 An alert is sent when one of them fails that did not fail the minute before, and not again until it was green. A stream that has
 begun again has {GRACE_SECONDS} seconds to catch up, also where it ends and begins several times meanwhile.
@@ -27,7 +27,8 @@ begun again has {GRACE_SECONDS} seconds to catch up, also where it ends and begi
 
 **When guard is red**, its log says how far the stream is behind and what it last failed of. It begins again by itself when store
 and Kafka are back. A definition that cannot be used has to be mended, and so has a topic that was made anew. Where it only lags, more
-comes than it takes: `tailrace stream status` tells the messages that are left.
+comes than it takes: `tailrace stream status` tells the messages that are left. A parked key is one whose value the store refuses: make room in
+its item, stop the stream, run `tailrace rebuild`, and start it again.
 
 Owner: `search-ranking`
 """

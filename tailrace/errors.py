@@ -8,6 +8,7 @@ from jobs.gold.refresh import ConcurrentRefreshError
 from jobs.gold.transform import TransformError
 from jobs.streaming.alone import HalfRebuilt, RunsAlready
 from jobs.streaming.follow import StreamFailed
+from jobs.streaming.parked import RefusedByStore
 from lake.gate import GateFailed
 from lake.tables import LakeError
 from lake.validation import ExpectationError
@@ -59,6 +60,7 @@ TOLD = (
     PushError,
     PushFirst,
     PushUnderWay,
+    RefusedByStore,
     HalfRebuilt,
     RunsAlready,
     ServingError,

@@ -113,8 +113,9 @@ def done_to(one: Json) -> Iterator[str]:
 def landed_line(landed: Json) -> str:
     line = f"{landed['files']:,} files landed: {landed['events']:,} events, {landed['documents']:,} documents"
     line += f", {landed['direct_writes']:,} direct writes" if landed["direct_writes"] else ""
-    refused = landed["quarantined"]
-    return f"{line}, {refused:,} to quarantine (table bronze.quarantine says why)" if refused else line
+    refused, waiting = landed["quarantined"], landed["waiting"]
+    line += f", {refused:,} to quarantine (table bronze.quarantine says why)" if refused else ""
+    return f"{line}; {waiting:,} messages wait behind an open transaction in Kafka" if waiting else line
 
 
 def plain_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> Table:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
-from jobs.bronze.topic import Topic, topic_of
+from jobs.bronze.topic import Topic, Watch, topic_of
 from jobs.streaming import run
 from jobs.streaming.follow import Pulse
 from jobs.streaming.follow import follow as keep_following
@@ -27,12 +27,21 @@ def follow(settings: Settings) -> None:
     home = Home(replace(settings, spark=of_stream(settings.spark)))
     definitions = home.definitions
 
+    kafka = topic_of(settings.stream)
+
     def begin() -> StreamingQuery:
         source.refuse_another()
         address = Address.of(settings)
         topic = topic_of(settings.stream)
         messages = messages_of(home, topic, checkpoint=checkpoint)
-        query = run.start(messages, definitions, address, checkpoint=checkpoint, topic=topic.name if topic else None)
+        query = run.start(
+            messages,
+            definitions,
+            address,
+            checkpoint=checkpoint,
+            topic=topic.name if topic else None,
+            bound=lambda: pulse.bound,
+        )
         aside.print(f"The stream follows {settings.stream.kafka or settings.landing}", highlight=False)
         return query
 
@@ -41,7 +50,8 @@ def follow(settings: Settings) -> None:
         if caught_up_to is not None:
             run.move_watermarks(definitions, address, checkpoint=checkpoint, to=caught_up_to)
 
-    keep_following(begin, Pulse(settings.home, tend=tend))
+    pulse = Pulse(settings.home, tend=tend, ends=Watch(home.spark, kafka).ends if kafka else dict)
+    keep_following(begin, pulse)
 
 
 def of_stream(spark: SparkSettings) -> SparkSettings:

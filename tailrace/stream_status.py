@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,8 @@ from contracts.slots import to_text
 from features.language import FeatureView, load_definitions
 from jobs.streaming import progress
 from jobs.streaming.alone import runs
+from jobs.streaming.checkpoint import checkpoint_of
+from jobs.streaming.parked import Parked, ParkedKey
 from jobs.streaming.progress import Heartbeat
 from online import embedded
 from online.control import read_controls
@@ -39,6 +42,7 @@ def look_at(settings: Settings, *, grace: float = 0.0) -> Status:
     watermarks, failure = read_watermarks(settings, views)
     lag = None if heartbeat.caught_up_to is None else max(now - heartbeat.caught_up_to, 0.0)
     why = reasons(heartbeat, views.values(), running=running, lag=lag, now=now)
+    parked = Parked(checkpoint_of(settings.home)).keys
     young = running and now - (heartbeat.catching_up_since or 0.0) < grace
     return {
         "running": running,
@@ -49,11 +53,13 @@ def look_at(settings: Settings, *, grace: float = 0.0) -> Status:
         "batch": heartbeat.batch,
         "lag_seconds": None if lag is None else round(lag, 3),
         "behind": heartbeat.behind,
+        "waiting": heartbeat.waiting,
         "rows_per_second": heartbeat.rows_per_second,
         "failing_since": heartbeat.failing_since and time_text(heartbeat.failing_since),
         "error": heartbeat.error,
         "views": {name: of_view(view, watermarks.get(name), lag=lag, now=now) for name, view in views.items()},
-        "why": [] if young else [*why, *failure],
+        "parked": [asdict(one) for one in parked],
+        "why": [*([] if young else [*why, *failure]), *map(parked_words, parked)],
     }
 
 
@@ -73,7 +79,18 @@ def reasons(
         wanted = ", ".join(f"{view.name} {view.freshness.total_seconds():g} s" for view in late)
         told = "it has not caught up with its source yet" if lag is None else f"it lags {lag:.1f} s behind"
         why.append(f"{told}; wanted: {wanted}")
+    if late and heartbeat.waiting:
+        why.append(f"{heartbeat.waiting:,} messages wait behind open transactions of their producers")
     return why + error if why else []
+
+
+def parked_words(one: ParkedKey) -> str:
+    left_out = to_text(datetime.fromtimestamp(one.minute * 60, UTC))
+    return (
+        f"view {one.view}: the key {one.key!r} is parked since {time_text(one.since)}, with events up to {left_out} left "
+        f"out, because the store refuses its value: {one.reason}; once it fits, `tailrace rebuild` counts them, with the stream "
+        "stopped"
+    )
 
 
 def of_view(view: FeatureView, watermark: int | None, *, lag: float | None, now: float) -> Status:
@@ -119,6 +136,7 @@ def words(found: Status) -> list[str]:
     messages = "" if found["behind"] is None else f", {found['behind']:,} messages left"
     if not found["running"]:
         return [*found["why"]] or ["it does not run"]
+    messages += f", {found['waiting']:,} behind open transactions" if found["waiting"] else ""
     begun = "follows" if found["follows"] else "is starting"
     first = f"The stream, process {found['pid']}, {begun} since {found['began']}{lag}{messages}."
     failing = [f"Failing since {found['failing_since']}: {found['error']}"] if found["failing_since"] else []

@@ -18,7 +18,7 @@ def catch_up(lake: Lake, landing_folder: str, load: Callable[[], Loaded], *, top
     One load is not enough beside others: what these have claimed it leaves to them, appended or not.
     """
     listing = Listing.of(lake, landing_folder)
-    ends = {topic.file(one): end for one, (_, end) in ends_of(lake.spark, topic).items()} if topic else {}
+    ends = {topic.file(one): of.end for one, of in ends_of(lake.spark, topic).items()} if topic else {}
     loaded = Loaded()
     for _ in range(LOADS):
         loaded += load()

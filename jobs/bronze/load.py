@@ -21,7 +21,7 @@ from jobs.bronze.judge import judge
 from jobs.bronze.landing import Listing, new_files
 from jobs.bronze.lines import read_lines
 from jobs.bronze.set_aside import SetAside, set_aside
-from jobs.bronze.topic import Topic, is_of_topic, new_parts, read_parts, what_is_left
+from jobs.bronze.topic import Topic, ends_of, is_of_topic, new_parts, read_parts, what_is_left
 from lake import storage
 from lake.held import ROWS, Held, held
 from lake.session import small_frame
@@ -30,16 +30,21 @@ from lake.tables import Lake
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """What a load took: files, usable rows per feed, and lines or files refused."""
+    """What a load took: files, usable rows per feed, and lines or files refused.
+
+    `waiting` counts the messages that it left in the topic because they are behind a transaction that is open.
+    """
 
     files: int = 0
     events: int = 0
     documents: int = 0
     direct_writes: int = 0
     quarantined: int = 0
+    waiting: int = 0
 
     def __add__(self, other: "Loaded") -> "Loaded":
-        return Loaded(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        return Loaded(**sums | {"waiting": other.waiting})  # the later load left what the earlier one did
 
 
 REFUSED = "feed string, file string, line bigint, reason string, raw string"
@@ -61,15 +66,17 @@ def run(
         cut_off = replace(cut_off, files=what_is_left(lake.spark, topic, cut_off.files))
         loaded += load_batch(lake, landing_folder, cut_off, topic=topic)
     listing = Listing.of(lake, landing_folder)
-    files = list(new_parts(lake, topic, now=now)) if topic else []
+    ends = ends_of(lake.spark, topic) if topic else {}
+    files = list(new_parts(lake, topic, ends, now=now)) if topic else []
+    waiting = sum(of.waiting for of in ends.values())
     if listing.digest == last.listing and not files:
-        return loaded
+        return replace(loaded, waiting=waiting)
     files += [file for feed in landing.FEEDS for file in new_files(lake, listing, feed)]
     if files:
         claim(lake, files, batch=last.number + 1, now=now, listing=listing)
         claimed = read_batch(lake, last.number + 1)  # perhaps another process was faster, and claimed other files
         loaded += load_batch(lake, landing_folder, claimed, topic=topic)
-    return loaded
+    return replace(loaded, waiting=waiting)
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def load_batch(lake: Lake, landing_folder: str, batch: Batch, *, topic: Topic | 
         for feed in landing.FEEDS:
             readable = [file for file in files if file.feed == feed.name and file.refusal is None]
             if readable:
-                lines = deliveries(lake, feed.folder(landing_folder), readable, topic=topic)
+                lines = deliveries(lake, feed.folder(landing_folder), readable, topic=topic, until=batch.ingested_at)
                 verdicts = judge(lines, feed, now=batch.ingested_at)
                 judged[feed] = until_appended.enter_context(held(verdicts, usable=F.isnull("reason")))
                 refused = refused.unionByName(refused_lines(judged[feed].frame, feed))
@@ -154,13 +161,17 @@ def audit(lake: Lake, feed: Feed, rows: Held, stamp: dict[str, Column]) -> None:
     lake.audit(feed.table, Held(usable_rows(rows, stamp).select(*feed.table.columns), {ROWS: good}), feed=feed.name)
 
 
-def deliveries(lake: Lake, folder: str, files: list[LandedFile], *, topic: Topic | None) -> DataFrame:
-    """The lines of claimed files and messages of claimed parts, each with where it came from and when."""
+def deliveries(lake: Lake, folder: str, files: list[LandedFile], *, topic: Topic | None, until: datetime) -> DataFrame:
+    """The lines of claimed files and messages of claimed parts, each with where it came from and when.
+
+    A time after `until` counts as `until`: a delivery from the future would win against every correction till then.
+    """
     parts = [file for file in files if is_of_topic(file)]
     landed = [file for file in files if not is_of_topic(file)]
     frames = [lines_of(lake, folder, landed)] if landed else []
     frames += [read_parts(lake.spark, topic, parts)] if parts else []
-    return reduce(DataFrame.unionByName, frames)
+    lines = reduce(DataFrame.unionByName, frames)
+    return lines.withColumn("delivered_at", F.least("delivered_at", F.lit(until)))
 
 
 def lines_of(lake: Lake, folder: str, files: list[LandedFile]) -> DataFrame:

@@ -1,9 +1,10 @@
 """A Kafka topic as something that lands: each part of it, a partition's offsets from one to another, is claimed like a file."""
 
 import json
+import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,13 +19,19 @@ from lake.jvm import java_class
 from lake.tables import Lake
 from settings import StreamSettings, read_properties
 
+log = logging.getLogger(__name__)
+
 PREFIX = "kafka:"
 PART = re.compile(r"offsets (\d+)-(\d+)( gone)?")
 BYTES = "org.apache.kafka.common.serialization.ByteArrayDeserializer"
 # Milliseconds for an answer, where the properties name none: Kafka's own minute is tried three times by Spark.
 LIMITS = {"request.timeout.ms": "20000", "default.api.timeout.ms": "20000"}
+SOON = {"default.api.timeout.ms": "3000"}  # of one who looks again and again, and has a heartbeat to keep
 # Spark asks for what it knows to be there. A consumer waits half a second for more, and keeps its next question in line.
 FETCHES = {"max.poll.records": "20000", "fetch.max.wait.ms": "1"}
+# Kafka's own default is to hand out what transactions wrote that were aborted, or are not committed yet.
+COMMITTED = {"isolation.level": "read_committed"}
+APPENDED = {"isolation.level": "read_uncommitted"}
 # What Kafka's client says of what may pass by itself: no answer in time, a connection that broke, no leader at the moment.
 PASSES = "org.apache.kafka.common.errors.RetriableException"
 # What it says of what does not, whatever came of it.
@@ -57,13 +64,29 @@ class Topic:
 
     @property
     def client(self) -> dict[str, str]:
-        """What every client of Kafka is told."""
-        return {"bootstrap.servers": self.servers, **self.properties}
+        """The properties of every client of Kafka."""
+        return {"bootstrap.servers": self.servers, **COMMITTED, **self.properties}
 
     @property
     def impatient(self) -> dict[str, str]:
         """The same for one that had rather fail than wait."""
         return self.client if LIMITS.keys() & self.properties.keys() else self.client | LIMITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """Offsets of a partition: the first that Kafka still has, the one after the last that can be read, and the one after all.
+
+    Messages between the latter two wait behind a transaction that is open.
+    """
+
+    first: int
+    end: int
+    appended: int
+
+    @property
+    def waiting(self) -> int:
+        return self.appended - self.end
 
 
 def topic_of(settings: StreamSettings) -> Topic | None:
@@ -77,26 +100,31 @@ def for_spark(properties: Mapping[str, str]) -> dict[str, str]:
     return {f"kafka.{name}": value for name, value in {**FETCHES, **properties}.items()}
 
 
-def new_parts(lake: Lake, topic: Topic, *, now: datetime) -> Iterator[LandedFile]:
+def new_parts(lake: Lake, topic: Topic, ends: Mapping[int, Ends], *, now: datetime) -> Iterator[LandedFile]:
     """What the topic has beyond what loads have claimed; a partition is taken from its beginning.
 
-    Messages that Kafka removed before they were taken are refused as a whole, so that quarantine tells of them. Raises
+    Messages that Kafka removed before they were taken are refused as a whole, so that quarantine has their offsets. Raises
     `LandingError` for a topic that ends before what was taken.
     """
     reached = ends_claimed(lake, topic)
-    for partition, (first, end) in sorted(ends_of(lake.spark, topic).items()):
+    for partition, of in sorted(ends.items()):
         start = reached.get(topic.file(partition), 0)
-        if end < start:
-            raise made_anew(topic.name, partition, end, taken=start)
-        if first > start:
-            yield part_of(topic, partition, start, first, now=now, refusal=removed(start, first))
-            start = first
-        if end > start:
-            yield part_of(topic, partition, start, end, now=now)
+        if of.appended < start:
+            raise made_anew(topic.name, partition, of.appended, taken=start)
+        if of.first > start:
+            yield part_of(topic, partition, start, of.first, now=now, refusal=removed(start, of.first))
+            start = of.first
+        if of.end > start:
+            yield part_of(topic, partition, start, of.end, now=now)
+        elif of.waiting:
+            log.warning("%s; a load after its end takes them", behind_transaction(topic.name, partition, of))
 
 
 def what_is_left(spark: SparkSession, topic: Topic | None, files: Sequence[LandedFile]) -> list[LandedFile]:
-    """Files that were claimed and not read, with parts of the topic divided into what Kafka removed since and the rest."""
+    """Files that were claimed and not read, with parts of the topic divided into what Kafka removed since and the rest.
+
+    Raises `KafkaAway` for a part that reaches behind a transaction that is open.
+    """
     if topic is None or not any(is_of_topic(file) for file in files):
         return list(files)
     ends, left = ends_of(spark, topic), []
@@ -105,9 +133,11 @@ def what_is_left(spark: SparkSession, topic: Topic | None, files: Sequence[Lande
             left.append(file)
             continue
         partition, (start, end) = number_of(file), offsets_of(file.sha256)
-        first, reached = ends.get(partition, (0, 0))
+        of = ends.get(partition, Ends(first=0, end=0, appended=0))
+        if of.end < end <= of.appended:
+            raise KafkaAway(f"{behind_transaction(topic.name, partition, of)}; load again after its end")
         # A topic that ends before them was made anew; that is told when its new messages are looked for.
-        begin = end if end > reached else min(max(start, first), end)
+        begin = end if end > of.appended else min(max(start, of.first), end)
         if begin > start:
             left.append(part_of(topic, partition, start, begin, now=file.delivered_at, refusal=removed(start, begin)))
         left.append(part_of(topic, partition, begin, end, now=file.delivered_at))
@@ -116,6 +146,13 @@ def what_is_left(spark: SparkSession, topic: Topic | None, files: Sequence[Lande
 
 def removed(start: int, end: int) -> str:
     return f"Kafka removed the messages at offsets {start} to {end - 1} before they were taken"
+
+
+def behind_transaction(topic: str, partition: int, ends: Ends) -> str:
+    return (
+        f"topic {topic}, partition {partition}: {ends.waiting} messages from offset {ends.end} on wait behind an open "
+        "transaction of their producer"
+    )
 
 
 def made_anew(topic: str, partition: int, end: int, *, taken: int) -> LandingError:
@@ -156,22 +193,66 @@ def offsets_of(part: str) -> tuple[int, int]:
     return int(matched[1]), int(matched[2])
 
 
-def ends_of(spark: SparkSession, topic: Topic) -> dict[int, tuple[int, int]]:
-    """By partition, the first offset that Kafka still has, and the one after the last; raises `KafkaAway`, `LandingError`."""
-    told = topic.impatient | {"key.deserializer": BYTES, "value.deserializer": BYTES}
-    properties = java_class(spark, "java.util.Properties")()
-    for name, value in told.items():
-        properties.put(name, value)
-    with errors_told(topic):
-        consumer = java_class(spark, "org.apache.kafka.clients.consumer.KafkaConsumer")(properties)
-        try:
-            parts: Any = java_class(spark, "java.util.ArrayList")()
-            for info in consumer.partitionsFor(topic.name) or ():
-                parts.add(java_class(spark, "org.apache.kafka.common.TopicPartition")(topic.name, info.partition()))
-            first, end = consumer.beginningOffsets(parts), consumer.endOffsets(parts)
-            return {part.partition(): (int(first[part]), int(end[part])) for part in parts}
-        finally:
-            consumer.close()
+def ends_of(spark: SparkSession, topic: Topic) -> dict[int, Ends]:
+    """The ends of each partition, none of a topic that is not there; raises `KafkaAway`, `LandingError`."""
+    with errors_told(topic), looking_at(spark, topic) as look:
+        return look()
+
+
+class Watch:
+    """The ends of a topic, looked at again and again over connections that stay open."""
+
+    def __init__(self, spark: SparkSession, topic: Topic) -> None:
+        self._spark, self._topic = spark, topic
+        self._clients = ExitStack()
+        self._look: Callable[[], dict[int, Ends]] | None = None
+
+    def ends(self) -> dict[int, Ends]:
+        """The ends of each partition; raises `KafkaAway`, `LandingError`."""
+        with errors_told(self._topic):
+            if self._look is None:
+                self._look = self._clients.enter_context(looking_at(self._spark, self._topic, **SOON))
+            return self._look()
+
+
+@contextmanager
+def looking_at(spark: SparkSession, topic: Topic, **properties: str) -> Iterator[Callable[[], dict[int, Ends]]]:
+    """A look at the ends of each partition of a topic, which raises what Kafka's client does."""
+    with client_of(spark, topic, properties) as reader, client_of(spark, topic, properties | APPENDED) as watcher:
+
+        def look() -> dict[int, Ends]:
+            parts = parts_of(spark, topic, reader)
+            first, appended = reader.beginningOffsets(parts), watcher.endOffsets(parts)
+            end = reader.endOffsets(parts)  # later, so that what is appended meanwhile does not seem to wait
+            return {part.partition(): ends(first[part], end[part], appended[part]) for part in parts}
+
+        yield look
+
+
+def ends(first: int, end: int, appended: int) -> Ends:
+    return Ends(first=int(first), end=int(end), appended=max(int(appended), int(end)))
+
+
+@contextmanager
+def client_of(spark: SparkSession, topic: Topic, properties: Mapping[str, str]) -> Iterator[Any]:
+    """A consumer of Kafka's, which belongs to no group; `properties` come before those of the topic."""
+    told = java_class(spark, "java.util.Properties")()
+    given = {**topic.impatient, "key.deserializer": BYTES, "value.deserializer": BYTES, **properties}
+    for name, value in given.items():
+        told.put(name, value)
+    consumer = java_class(spark, "org.apache.kafka.clients.consumer.KafkaConsumer")(told)
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def parts_of(spark: SparkSession, topic: Topic, consumer: Any) -> Any:
+    """The partitions of a topic, in a list of Java's."""
+    parts: Any = java_class(spark, "java.util.ArrayList")()
+    for info in consumer.partitionsFor(topic.name) or ():
+        parts.add(java_class(spark, "org.apache.kafka.common.TopicPartition")(topic.name, info.partition()))
+    return parts
 
 
 @contextmanager

@@ -4,7 +4,8 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError
@@ -13,9 +14,10 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from features.language import DefinitionError
 from jobs.bronze.batches import LandingError
-from jobs.bronze.topic import KafkaAway
+from jobs.bronze.topic import Ends, KafkaAway
 from jobs.streaming import progress
 from jobs.streaming.leases import StoreLost
+from jobs.streaming.transactions import Readable
 from jobs.streaming.values import OtherDefinition
 from online.codec import CodecError
 from online.embedded import EmbeddedStoreError
@@ -46,12 +48,16 @@ class StreamFailed(Exception):
 class Pulse:
     """Looks at the query, tells how far it is, and has the store looked after.
 
-    `tend` is called every few seconds, with the moment up to which all is readable while nothing comes, or else None.
+    `tend` is called every few seconds, with the moment up to which all is readable while nothing comes, or else None;
+    `ends` just as often, for those of a topic.
     """
 
-    def __init__(self, home: Path, *, tend: Callable[[float | None], None]) -> None:
+    def __init__(
+        self, home: Path, *, tend: Callable[[float | None], None], ends: Callable[[], Mapping[int, Ends]] = dict
+    ) -> None:
         self._home = home
-        self._tend = tend
+        self._tend, self._ends = tend, ends
+        self._readable = Readable()
         self._told = self._tended = 0.0
         self.heartbeat = progress.first_heartbeat(progress.read(home), now=time.time())
         progress.write(home, self.heartbeat)
@@ -65,21 +71,46 @@ class Pulse:
     def look(self, query: StreamingQuery) -> None:
         now, status, last = time.time(), query.status, query.lastProgress
         told = None if last is None else json.loads(last.json)
-        self.heartbeat = progress.look(self.heartbeat, told, status, now=now)
+        self.heartbeat = progress.look(self.heartbeat, told, status, now=now, bound=self.bound)
         if time.monotonic() - self._tended >= TEND_SECONDS:
             self.tend(now if progress.is_waiting(status) else None)
             self._tended = time.monotonic()
 
+    @property
+    def bound(self) -> float | None:
+        """Up to when the source can be read; None for all of it."""
+        return self._readable.bound
+
+    def look_for_transactions(self) -> None:
+        """Note what waits behind open transactions, and say so once each time that they stay open."""
+        was_open, at = self._readable.bound is not None, time.time()
+        self._readable.look(self._ends(), at=at)
+        waiting = (
+            self._readable.waiting if was_open else 0
+        )  # at two looks: a transaction is open for a moment as a rule
+        if bool(waiting) != bool(self.heartbeat.waiting):
+            log.warning("%d messages wait behind open transactions of their producers", waiting)
+        self.heartbeat = replace(self.heartbeat, waiting=waiting)
+
     def tend(self, caught_up_to: float | None) -> None:
         try:
-            self._tend(caught_up_to)
+            self.look_for_transactions()
+        except LandingError as error:
+            self.stand_still(error)
+            caught_up_to = None
+        known = (moment for moment in (caught_up_to, self.bound) if moment is not None)
+        try:
+            self._tend(None if caught_up_to is None else min(known))
         except (StoreError, EmbeddedStoreError) as error:
-            if self.heartbeat.failing_since is None:
-                log.warning("the watermarks stand still: %s", error)
-            self.fail(str(error))
+            self.stand_still(error)
         else:
             if caught_up_to is not None:
                 self.heartbeat = self.heartbeat.well()
+
+    def stand_still(self, error: Exception) -> None:
+        if self.heartbeat.failing_since is None:
+            log.warning("the watermarks stand still: %s", error)
+        self.fail(str(error))
 
     def fail(self, why: str) -> None:
         self.heartbeat = self.heartbeat.failing(why, now=time.time())

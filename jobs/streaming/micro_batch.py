@@ -7,15 +7,18 @@ takes every micro-batch once, however often it is repeated.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
 
 from features.language import FeatureView
+from features.language.recent import MICROS_PER_MINUTE
 from jobs.streaming.frames import Changed, events_of, keyed, with_keys
 from jobs.streaming.leases import take_leases
-from jobs.streaming.pairs import take_pairs
+from jobs.streaming.pairs import horizon_of, take_pairs
+from jobs.streaming.parked import Parked
 from jobs.streaming.state import Array, State, fold
 from jobs.streaming.usable import usable_events
 from jobs.streaming.values import packed, unpacked
@@ -29,7 +32,10 @@ from sinks.writer import write_rows
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """What a micro-batch is written with: the views, the finest first, their leases' sequences, and which micro-batch this is."""
+    """What a micro-batch is written with: the views, the finest first, their leases' sequences, and which micro-batch this is.
+
+    `bound` is the latest that watermarks may say, in microseconds like `as_of`; `parked` are the keys to leave out.
+    """
 
     address: Address
     views: Sequence[FeatureView]
@@ -37,6 +43,8 @@ class MicroBatch:
     run: int
     number: int
     as_of: int
+    bound: int
+    parked: Parked
 
     @property
     def finest(self) -> FeatureView:
@@ -45,6 +53,14 @@ class MicroBatch:
     @property
     def coarser(self) -> Sequence[FeatureView]:
         return self.views[1:]
+
+    @cached_property
+    def horizon(self) -> int:
+        return horizon_of(self.finest, self.coarser)
+
+    def leave_out(self, view: FeatureView, keys: Sequence[str], minutes: Array) -> Array:
+        """Which keys are parked, by the minute of the newest event of each."""
+        return self.parked.leave_out(view.name, keys, minutes, horizon=self.horizon)
 
     async def read(self, view: FeatureView, keys: Sequence[str]) -> State:
         """The present state of keys; `empty` where the store has none."""
@@ -55,11 +71,18 @@ class MicroBatch:
             items = await read_items(client, keys, (view.name,))
         return unpacked(view, [binary(items.get(key, {}), view.name) for key in keys])
 
-    def write(self, view: FeatureView, keys: Sequence[str], state: State, changed: Array) -> Outcome:
-        """Write the keys that changed, each on condition that nobody has written a newer state."""
+    def write(self, view: FeatureView, keys: Sequence[str], state: State, changed: Array, minutes: Array) -> bool:
+        """Write the keys that changed, each on condition that nobody has written a newer state, and park those that the
+        store refuses. Returns whether it took all; `minutes` are those of their newest events.
+        """
         rows = iter(packed(view, keys, state, changed, as_of=self.as_of))
         push = Sequenced(view=view.name, sequence=self.sequences[view.name], lease_seconds=self.address.lease_seconds)
-        return asyncio.run(write_rows(rows, self.address, push))
+        outcome = asyncio.run(write_rows(rows, self.address, push))
+        refuse_stale(view, outcome)
+        self.parked.park(view.name, outcome, dict(zip(keys, minutes.tolist(), strict=True)))
+        refused = {key for key, _ in outcome.failed}
+        self.parked.release(view.name, [key for key in keys if key not in refused])
+        return not refused
 
 
 def take(rows: pd.DataFrame, batch: MicroBatch) -> int | None:
@@ -76,23 +99,32 @@ def take(rows: pd.DataFrame, batch: MicroBatch) -> int | None:
 
 def fold_pairs(rows: pd.DataFrame, batch: MicroBatch) -> Mapping[str, Changed]:
     """Write the finest view; returns what its events change in the coarser ones, by name."""
+    if rows.empty:
+        return {}
     rows = rows.sort_values("place", kind="stable")  # the order in which the topic has them
     found = keyed(rows, batch.views)
     keys, places, view = found.keys, found.places, batch.finest
+    minutes = newest(places[view.name], rows["at"].to_numpy(np.int64) // MICROS_PER_MINUTE, keys[view.name])
+    left_out = batch.leave_out(view, keys[view.name], minutes)
+    if left_out.any():
+        return fold_pairs(rows[~left_out[places[view.name]]], batch)
     state = asyncio.run(batch.read(view, keys[view.name]))
     events = events_of(rows, places[view.name])
     folded, changes = take_pairs(view, batch.coarser, state, events, places=places, run=batch.run, batch=batch.number)
     changed = (folded["_run"] != state["_run"]) | (folded["_batch"] != state["_batch"])
-    check(view, batch.write(view, keys[view.name], folded, changed))
+    if not batch.write(view, keys[view.name], folded, changed, minutes):
+        # Again, without those that are parked now; the others have this micro-batch, and tell the same changes.
+        return fold_pairs(rows, batch)
     return {name: with_keys(one, keys[name]) for name, one in changes.items()}
 
 
 def fold_coarser(changed: Mapping[str, Changed], batch: MicroBatch) -> None:
     """Write the coarser views."""
     for view in batch.coarser:
-        keys, changes = changed[view.name].keys, changed[view.name].changes
-        if not keys:
+        kept = without_parked(view, changed[view.name], batch) if changed else None
+        if not kept or not kept.keys:
             continue
+        keys, changes = kept.keys, kept.changes
         state = asyncio.run(batch.read(view, keys))
         left = ~((state["_run"] == batch.run) & (state["_batch"] >= batch.number))
         folded = fold(view, state, changes.where(left[changes.key]))
@@ -100,16 +132,26 @@ def fold_coarser(changed: Mapping[str, Changed], batch: MicroBatch) -> None:
             "_run": np.where(left, batch.run, state["_run"]),
             "_batch": np.where(left, batch.number, state["_batch"]),
         }
-        check(view, batch.write(view, keys, folded, left))
+        batch.write(view, keys, folded, left, newest(changes.key, changes.minute, keys))
 
 
-def check(view: FeatureView, outcome: Outcome) -> None:
-    """Stop the micro-batch where a key was not written; it is repeated as a whole, which is harmless."""
-    if outcome.refused or outcome.stale:
-        told = "; ".join(f"{key!r}: {reason}" for key, reason in outcome.failed)
-        raise RuntimeError(
-            f"view {view.name}: {outcome.stale} rows were newer in the store, {outcome.refused} refused: {told}"
-        )
+def without_parked(view: FeatureView, changed: Changed, batch: MicroBatch) -> Changed:
+    keys, changes = changed.keys, changed.changes
+    left_out = batch.leave_out(view, keys, newest(changes.key, changes.minute, keys))
+    return with_keys(changes.where(~left_out[changes.key]), keys) if left_out.any() else changed
+
+
+def newest(key: Array, minute: Array, keys: Sequence[str]) -> Array:
+    """The newest minute of each key."""
+    found = np.zeros(len(keys), np.int64)
+    np.maximum.at(found, key, minute)
+    return found
+
+
+def refuse_stale(view: FeatureView, outcome: Outcome) -> None:
+    """Stop the micro-batch where a key was newer in the store; it is repeated as a whole, which is harmless."""
+    if outcome.stale:
+        raise RuntimeError(f"view {view.name}: {outcome.stale} rows were newer in the store")
 
 
 def write_micro_batch(messages: DataFrame, batch: MicroBatch, *, owner: str) -> None:
@@ -129,7 +171,7 @@ def write_micro_batch(messages: DataFrame, batch: MicroBatch, *, owner: str) -> 
 
 def close(batch: MicroBatch, view: FeatureView, taken: Control, *, reached: int | None) -> None:
     """Give the lease up; the watermark tells of what was reached, and never of less than before."""
-    watermark = max(taken.watermark or 0, min(reached or 0, batch.as_of))
+    watermark = max(taken.watermark or 0, min(reached or 0, batch.bound))
     lease.with_client(
         batch.address,
         lambda client: close_push(

@@ -20,7 +20,8 @@ class Heartbeat:
     """One look at the stream; times are seconds since 1970.
 
     `began` is when the process did, `follows` whether it came to follow its source since. `batch` is the number of the last
-    micro-batch, `behind` the messages that it left to the next; None where the source does not tell. Every message that
+    micro-batch, `behind` the messages that it left to the next; None where the source does not tell. `waiting` counts
+    messages behind open transactions, which nobody can read before these end. Every message that
     was appended before `caught_up_to` is readable. `catching_up_since` is when a process first began that had not come so far
     yet, however many began since; None where this one has. `error` is why the stream has been failing since, if it does.
     """
@@ -31,6 +32,7 @@ class Heartbeat:
     follows: bool = False
     batch: int | None = None
     behind: int | None = None
+    waiting: int = 0
     rows_per_second: float | None = None
     caught_up_to: float | None = None
     catching_up_since: float | None = None
@@ -54,18 +56,28 @@ def first_heartbeat(before: Heartbeat | None, *, now: float) -> Heartbeat:
     return replace(known, catching_up_since=before.catching_up_since or now)
 
 
-def look(before: Heartbeat, progress: Mapping[str, Any] | None, status: Mapping[str, Any], *, now: float) -> Heartbeat:
-    """What a running query tells: `progress` is that of its last micro-batch, `status` what it does now."""
-    after = before
+def look(
+    before: Heartbeat,
+    progress: Mapping[str, Any] | None,
+    status: Mapping[str, Any],
+    *,
+    now: float,
+    bound: float | None = None,
+) -> Heartbeat:
+    """What a running query tells: `progress` is that of its last micro-batch, `status` what it does now.
+
+    `bound` is up to when the source can be read, None for all of it.
+    """
+    after, bound = before, now if bound is None else bound
     if progress is not None:
         behind = messages_behind(progress["sources"][0])
         after = replace(after, behind=behind)
         if "addBatch" in progress["durationMs"]:  # else it looked, and there was nothing to do
             after = replace(after, batch=progress["batchId"], rows_per_second=progress["processedRowsPerSecond"])
         if behind == 0:
-            after = caught_up(after, seconds_of(progress["timestamp"]))
+            after = caught_up(after, min(seconds_of(progress["timestamp"]), bound))
     if is_waiting(status):
-        after = caught_up(replace(after, behind=None if after.behind is None else 0, rows_per_second=0.0), now)
+        after = caught_up(replace(after, behind=None if after.behind is None else 0, rows_per_second=0.0), bound)
     if after.batch != before.batch:
         after = after.well()
     return replace(after, follows=True)
@@ -76,6 +88,8 @@ def is_waiting(status: Mapping[str, Any]) -> bool:
 
 
 def caught_up(heartbeat: Heartbeat, moment: float) -> Heartbeat:
+    if not moment:
+        return heartbeat  # a transaction has been open for longer than this process looks
     return replace(heartbeat, caught_up_to=max(moment, heartbeat.caught_up_to or moment), catching_up_since=None)
 
 

@@ -11,10 +11,12 @@ from pyspark.sql import functions as F
 
 from contracts import bronze
 from features.language import STREAM, FeatureView
+from features.language.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import PREFIX
 from jobs.streaming.checkpoint import followed
-from jobs.streaming.micro_batch import check
+from jobs.streaming.micro_batch import refuse_stale
+from jobs.streaming.parked import Parked
 from jobs.streaming.recount import counting, states, streamed_events, tasks_for
 from jobs.streaming.run import owner_of
 from jobs.streaming.taken import Taken, taken
@@ -82,7 +84,8 @@ def rebuild_stream(lake: Lake, address: Address, views: Sequence[FeatureView], s
 
     Where the checkpoint is lost, all of bronze is counted: the stream that begins anew knows its events again by their
     ids. Cut off, it has to be done again before the stream begins: pairs and documents have to have the same events.
-    Returns how many values of each view were written.
+    Keys that were parked are written like all others, and parked again where the store refuses them still. Returns how many
+    values of each view were written.
     """
     if not lake.exists(bronze.EVENTS):
         return dict.fromkeys((view.name for view in views), 0)
@@ -90,19 +93,16 @@ def rebuild_stream(lake: Lake, address: Address, views: Sequence[FeatureView], s
     events, others = source.events(lake, upto)
     if upto.batch < 0:
         events = others
-    as_of = reached(events)
+    as_of, written, parked = reached(events), {}, Parked(source.checkpoint)
+    parked.forget()
     with held(recounted(lake, views, events, upto, as_of=as_of)) as rows:
-        return {
-            view.name: write(
-                address,
-                view,
-                rows.frame.where(F.col("view") == view.name),
-                owner=source.writes_as(view),
-                as_of=as_of,
-                alone=True,
-            ).written
-            for view in views
-        }
+        for view in views:
+            values = rows.frame.where(F.col("view") == view.name)
+            outcome = write(address, view, values, owner=source.writes_as(view), as_of=as_of, alone=True)
+            minute = as_of // MICROS_PER_MINUTE + MINUTES_AHEAD  # no event that was counted is of later
+            parked.park(view.name, outcome, {key: minute for key, _ in outcome.failed})
+            written[view.name] = outcome.written
+    return written
 
 
 def write(
@@ -116,7 +116,7 @@ def write(
     with leased(address, view.name, seconds=seconds, lane=STREAM, owner=owner, keep_cursor=False) as control:
         push = Sequenced(view=view.name, sequence=control.sequence, lease_seconds=seconds)
         outcome = write_changes(rows, address, push)
-        check(view, outcome)
+        refuse_stale(view, outcome)
         watermark = as_of if alone else control.watermark or as_of
 
         async def finish(client: StoreClient) -> None:

@@ -5,6 +5,7 @@ when the look began are left to the next one.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial, reduce
@@ -28,6 +29,8 @@ from sinks.lease import control_of
 from sinks.reconcile import Reconciled, Told, say_nothing
 from sinks.rows import Address
 from sinks.store_scan import STORED, read_keys, stored_values
+
+log = logging.getLogger(__name__)
 
 COMPARED = "view string, item_key string, value binary, was binary, difference string"
 COMPARED_SCHEMA = pa.schema(
@@ -146,4 +149,7 @@ def mend(differ: DataFrame, address: Address, view: FeatureView, *, owner: str, 
     rows = differ.where((F.col("view") == view.name) & (F.col("difference") != REMOVAL))
     # Read under the lease: this is computed as it is written.
     present = rows.select("item_key", "value", "was").mapInArrow(unchanged, STORED)
-    return write(address, view, present, owner=owner, as_of=as_of).written
+    outcome = write(address, view, present, owner=owner, as_of=as_of)
+    for key, reason in outcome.failed:
+        log.warning("view %s: the store refuses the value of %r: %s", view.name, key, reason)
+    return outcome.written

@@ -5,12 +5,12 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -18,9 +18,10 @@ from contracts import landing
 from contracts.slots import to_micros
 from features.language import DefinitionError, Definitions, FeatureView
 from jobs.bronze.batches import LandingError
-from jobs.bronze.topic import Topic, ends_of, for_spark, made_anew
+from jobs.bronze.topic import Ends, KafkaAway, Topic, behind_transaction, ends_of, for_spark, made_anew
 from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, run_id
 from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
+from jobs.streaming.parked import Parked
 from lake.jvm import java_class
 from lake.session import configured
 from online.watermark import move_watermark
@@ -64,10 +65,15 @@ def from_folder(spark: SparkSession, folder: str) -> DataFrame:
     file = F.col("_metadata")
     return lines.where(~file["file_path"].rlike(left_out(folder))).select(
         "value",
-        file["file_modification_time"].alias("appended_at"),
+        appended_at(file["file_modification_time"]),
         F.lit(0).alias("partition"),
         file["file_path"].alias("place"),
     )
+
+
+def appended_at(time: Column) -> Column:
+    """A time of append by whoever's clock; what lies after the beginning of the micro-batch counts as that."""
+    return F.least(time, F.current_timestamp()).alias("appended_at")
 
 
 def in_any_case(suffixes: Iterable[str]) -> str:
@@ -97,7 +103,7 @@ def from_kafka(spark: SparkSession, topic: Topic, *, checkpoint: str) -> DataFra
     place = F.format_string("%010d %020d", "partition", "offset")
     return messages.where("value IS NOT NULL").select(
         F.col("value").cast("string").alias("value"),
-        F.col("timestamp").alias("appended_at"),
+        appended_at(F.col("timestamp")),
         "partition",
         place.alias("place"),
     )
@@ -109,20 +115,22 @@ def tell_losses(spark: SparkSession) -> None:
     java_class(spark, "org.apache.logging.log4j.core.config.Configurator").setLevel(SOURCE, level)
 
 
-def tell_gaps(topic: Topic, *, taken: Mapping[int, int], ends: Mapping[int, tuple[int, int]]) -> None:
+def tell_gaps(topic: Topic, *, taken: Mapping[int, int], ends: Mapping[int, Ends]) -> None:
     """Warn of messages that Kafka removed before they were taken; the stream, unlike Spark by itself, is to go on.
 
     `taken` has the next offset of each partition, and is empty before the first micro-batch. Raises `LandingError` for a
-    topic that ends before what was taken.
+    topic that ends before what was taken, `KafkaAway` where it does so only until a transaction ends.
     """
     for partition in sorted(taken.keys() | ends.keys()) if taken else ():
-        (first, end), start = ends.get(partition, (0, 0)), taken.get(partition, 0)
-        if end < start:
-            raise made_anew(topic.name, partition, end, taken=start)
-        if first > start:
+        of, start = ends.get(partition, Ends(first=0, end=0, appended=0)), taken.get(partition, 0)
+        if of.appended < start:
+            raise made_anew(topic.name, partition, of.appended, taken=start)
+        if of.end < start:
+            raise KafkaAway(behind_transaction(topic.name, partition, of))
+        if of.first > start:
             log.warning(
                 "topic %s, partition %d: Kafka removed the messages at offsets %d to %d before the stream took them",
-                *(topic.name, partition, start, first - 1),
+                *(topic.name, partition, start, of.first - 1),
             )
 
 
@@ -131,7 +139,7 @@ def owner_of(checkpoint: str) -> str:
     return f"stream {socket.gethostname()}{Path(checkpoint).absolute()}"
 
 
-def await_topic(spark: SparkSession, topic: Topic) -> dict[int, tuple[int, int]]:
+def await_topic(spark: SparkSession, topic: Topic) -> dict[int, Ends]:
     """The ends of a topic, once the first message has made it; Spark fails where there is none."""
     for _ in range(TOPIC_LOOKS):
         if ends := ends_of(spark, topic):
@@ -141,10 +149,26 @@ def await_topic(spark: SparkSession, topic: Topic) -> dict[int, tuple[int, int]]
 
 
 def start(
-    messages: DataFrame, definitions: Definitions, address: Address, *, checkpoint: str, topic: str | None = None
+    messages: DataFrame,
+    definitions: Definitions,
+    address: Address,
+    *,
+    checkpoint: str,
+    topic: str | None = None,
+    bound: Callable[[], float | None] = lambda: None,
 ) -> StreamingQuery:
-    """Start the stream; it goes on where the checkpoint, a local folder, left off. `topic` is the one it follows, if any."""
-    take = partial(take_messages, views=views_of(definitions), address=address, checkpoint=checkpoint, topic=topic)
+    """Start the stream; it goes on where the checkpoint, a local folder, left off. `topic` is the one it follows, if any.
+
+    `bound` says up to when all of the source can be read, in seconds since 1970; None where nothing of it has to wait.
+    """
+    take = partial(
+        take_messages,
+        views=views_of(definitions),
+        address=address,
+        checkpoint=checkpoint,
+        topic=topic,
+        bound=bound,
+    )
     writer = messages.writeStream.foreachBatch(take).queryName("tailrace")
     with configured(messages.sparkSession, CHECKPOINT):
         return writer.option("checkpointLocation", checkpoint).start()
@@ -158,12 +182,22 @@ def take_messages(
     address: Address,
     checkpoint: str,
     topic: str | None,
+    bound: Callable[[], float | None],
 ) -> None:
     """Write what the events of a micro-batch say."""
-    folder, now = Path(checkpoint), to_micros(datetime.now(UTC))
+    folder, now, readable = Path(checkpoint), to_micros(datetime.now(UTC)), bound()
     if topic:
         refuse_steps_back(folder, number, topic=topic)
-    batch = MicroBatch(address=address, views=views, sequences={}, run=run_id(folder), number=number, as_of=now)
+    batch = MicroBatch(
+        address=address,
+        views=views,
+        sequences={},
+        run=run_id(folder),
+        number=number,
+        as_of=now,
+        parked=Parked(folder),
+        bound=now if readable is None else round(readable * 1e6),
+    )
     write_micro_batch(messages, batch, owner=owner_of(checkpoint))
 
 

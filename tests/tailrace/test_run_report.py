@@ -11,7 +11,7 @@ from tailrace.errors import CommandError
 from tailrace.run_report import compared_line, differing, reported, show_words
 
 STOPPED = GateFailed(bronze.EVENTS, rows=3, misses=(), files=("events/a.jsonl",), page=Path("page.html"))
-NOTHING = {"files": 0, "events": 0, "documents": 0, "direct_writes": 0, "quarantined": 0, "gates": {}}
+NOTHING = {"files": 0, "events": 0, "documents": 0, "direct_writes": 0, "quarantined": 0, "waiting": 0, "gates": {}}
 
 
 def stop():

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from features.language import STREAM, load_definitions
 from jobs.streaming import progress
 from jobs.streaming.alone import RunsAlready, alone
+from jobs.streaming.checkpoint import checkpoint_of
+from jobs.streaming.parked import Parked
 from jobs.streaming.progress import Heartbeat
 from lake.files import put
 from online import embedded
@@ -17,7 +19,7 @@ from online.control import close_push, take_lease
 from online.items import ensure_table
 from settings import read_settings
 from sinks.lease import with_client
-from sinks.rows import Address
+from sinks.rows import Address, Outcome
 from tailrace import cli
 
 VIEWS = ("actor_document_recent", "document_recent")  # both want 10 s
@@ -107,6 +109,22 @@ def test_one_that_failed_a_moment_ago_is_healthy_and_says_what_failed(tell):
     code, told = tell(heartbeat(lag=4).failing("no store", now=time.time()))
 
     assert (code, told["error"]) == (0, "no store")
+
+
+def test_messages_behind_an_open_transaction_are_counted_and_are_a_reason_once_it_lags(tell):
+    assert [tell(heartbeat(waiting=3))[1][name] for name in ("waiting", "why")] == [3, []]
+    assert "3 messages wait behind open transactions" in tell(heartbeat(lag=40, waiting=3))[1]["why"][1]
+
+
+def test_a_parked_key_fails_it_with_view_key_and_reason_however_young_it_is(tell, tmp_path):
+    outcome = Outcome(refused=1, failed=[("document|2:d1", "ValidationException: too large")])
+    Parked(checkpoint_of(tmp_path)).park("document_recent", outcome, {"document|2:d1": 29_929_500})
+
+    code, told = tell(heartbeat(catching_up_since=time.time()), "--grace", "120")
+
+    assert (code, told["parked"][0]["key"]) == (1, "document|2:d1")
+    words = ("document_recent", "document|2:d1", "2026-11-27T09:00:00Z", "too large", "`tailrace rebuild`")
+    assert all(word in told["why"][0] for word in words)
 
 
 def test_one_that_has_ended_fails_and_says_of_what_where_that_is_known(tell):

@@ -19,6 +19,7 @@ from lake.tables import Lake
 
 NOW = datetime(2026, 3, 2, 10, 11, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=15)
+FUTURE = datetime(2040, 1, 1, tzinfo=UTC)
 WRITTEN = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
 
 EVENT = {"event_id": "e1", "event_type": "edit", "actor_id": "u1", "document_id": "d1"}
@@ -97,7 +98,7 @@ class Story:
         land(self.events / ".hidden.jsonl", event("w3"))
 
     def land_more_files(self):
-        land(self.events / "copy of good.jsonl", event("e1"), "", "broken", event("e2", actor_id=""))
+        land(self.events / "copy of good.jsonl", event("e1"), "", "broken", event("e2", actor_id=""), at=FUTURE)
         land(self.events / "rows.parquet.PART", event("w4"))
         (self.events / "writing.jsonl.tmp").rename(self.events / "written.jsonl")
         land(self.events / "touched.jsonl", event("e5"), at=WRITTEN + timedelta(hours=1))
@@ -167,11 +168,11 @@ def test_a_copy_a_changed_and_a_finished_file_are_deliveries_and_a_touched_one_i
     ]
 
 
-def test_rows_carry_the_time_of_their_file_and_of_their_load(story):
+def test_rows_carry_the_time_of_their_file_which_is_never_after_that_of_their_load(story):
     times = {row[1:] for row in rows(story.lake, bronze.EVENTS, "event_id", "batch", "delivered_at", "ingested_at")}
 
     written, now, later = (time.replace(tzinfo=None) for time in (WRITTEN, NOW, LATER))
-    assert times == {(1, written, now), (2, written, later)}
+    assert times == {(1, written, now), (2, written, later), (2, later, later)}
 
 
 @pytest.mark.parametrize("bad", [(), ("{",)])

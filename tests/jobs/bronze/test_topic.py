@@ -1,4 +1,4 @@
-from jobs.bronze.topic import for_spark
+from jobs.bronze.topic import Topic, for_spark
 
 
 def test_sparks_consumer_waits_for_nothing_unless_the_properties_say_otherwise():
@@ -6,3 +6,11 @@ def test_sparks_consumer_waits_for_nothing_unless_the_properties_say_otherwise()
 
     assert for_spark({"client.id": "me"}) == waits | {"kafka.client.id": "me"}
     assert for_spark({"fetch.max.wait.ms": "7"}) == waits | {"kafka.fetch.max.wait.ms": "7"}
+
+
+def test_both_lanes_read_what_was_committed_unless_the_properties_say_otherwise():
+    topic = Topic(servers="kafka:9092", name="events")
+    eager = Topic(servers="kafka:9092", name="events", properties={"isolation.level": "read_uncommitted"})
+
+    assert topic.client["isolation.level"] == topic.impatient["isolation.level"] == "read_committed"
+    assert eager.client["isolation.level"] == eager.impatient["isolation.level"] == "read_uncommitted"

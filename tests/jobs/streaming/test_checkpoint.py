@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jobs.bronze.batches import LandingError
-from jobs.bronze.topic import Topic
+from jobs.bronze.topic import Ends, KafkaAway, Topic
 from jobs.streaming.checkpoint import committed_offsets, followed, refuse_steps_back, run_id
 from jobs.streaming.run import tell_gaps
 
@@ -87,8 +87,13 @@ def test_another_checkpoint_is_another_run(tmp_path):
     assert run_id(tmp_path) == 0x374360E97F6744D
 
 
+def ends_at(first, end):
+    return Ends(first=first, end=end, appended=end)
+
+
 def test_messages_that_were_removed_before_they_were_taken_are_told(caplog):
-    tell_gaps(TOPIC, taken={0: 5, 1: 2, 2: 0}, ends={0: (8, 9), 1: (0, 2), 2: (0, 0), 3: (4, 4)})
+    ends = {0: ends_at(8, 9), 1: ends_at(0, 2), 2: ends_at(0, 0), 3: ends_at(4, 4)}
+    tell_gaps(TOPIC, taken={0: 5, 1: 2, 2: 0}, ends=ends)
 
     assert caplog.messages == [
         "topic events, partition 0: Kafka removed the messages at offsets 5 to 7 before the stream took them",
@@ -97,14 +102,20 @@ def test_messages_that_were_removed_before_they_were_taken_are_told(caplog):
 
 
 def test_a_stream_that_has_taken_nothing_begins_with_what_the_topic_has(caplog):
-    tell_gaps(TOPIC, taken={}, ends={0: (8, 9)})
+    tell_gaps(TOPIC, taken={}, ends={0: ends_at(8, 9)})
     assert not caplog.messages
 
 
-@pytest.mark.parametrize("ends", [{0: (0, 4)}, {1: (0, 9)}])
-def test_a_topic_that_ends_before_what_was_taken_is_refused(ends):
-    with pytest.raises(LandingError, match=r"partition 0 ends at offset .*give the new topic another name"):
-        tell_gaps(TOPIC, taken={0: 5}, ends=ends)
+@pytest.mark.parametrize(("partition", "end"), [(0, 4), (1, 9)])
+def test_a_topic_that_ends_before_what_was_taken_is_refused(partition, end):
+    with pytest.raises(LandingError, match=r"partition 0 ends at offset .*give the new topic another name") as refused:
+        tell_gaps(TOPIC, taken={0: 5}, ends={partition: ends_at(0, end)})
+    assert not isinstance(refused.value, KafkaAway)
+
+
+def test_a_topic_that_could_be_read_further_before_its_transactions_counted_is_tried_again():
+    with pytest.raises(KafkaAway, match="partition 0: 4 messages from offset 4 on wait behind an open transaction"):
+        tell_gaps(TOPIC, taken={0: 5}, ends={0: Ends(first=0, end=4, appended=8)})
 
 
 def test_a_topic_shows_no_secret():

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions
 from pyspark.sql import functions as F
 
@@ -19,6 +19,7 @@ from contracts import bronze
 from jobs.bronze import load
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import KafkaAway, ends_of, topic_of
+from jobs.streaming import progress
 from lake.tables import Lake
 from online import embedded
 from settings import read_properties, read_settings
@@ -30,6 +31,8 @@ from tests.jobs.streaming.followed import PATIENCE, opened, produce, producer_of
 from tests.jobs.streaming.secured import PASSWORD, PLAIN, Broker, client_properties, free_ports, resolve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+YEAR_58133 = 1_772_356_087_654_321  # in milliseconds: the clock of a producer that tells microseconds
 
 
 class Scene:
@@ -151,7 +154,7 @@ def test_messages_that_cannot_be_used_stop_nothing_and_are_told(scene, spark):
         .replace("T", " at ")
         .encode(): "occurred_at is not an ISO 8601 time such as 2026-01-31T09:15:00Z",
     }
-    before = ends_of(spark, scene.topic)[1][1]
+    before = ends_of(spark, scene.topic)[1].end
     produce(scene.settings, opened(0, "poison"), *poison, None, " ", opened(1, "poison"), partition=1)
 
     scene.wait_for("poison", 2)
@@ -160,11 +163,58 @@ def test_messages_that_cannot_be_used_stop_nothing_and_are_told(scene, spark):
     assert told == set(enumerate(poison.values(), before + 1))
 
 
+def test_what_transactions_wrote_counts_once_it_is_committed_and_never_if_it_was_aborted(scene, spark):
+    aborted, committed = (in_transaction(scene, name) for name in ("aborted", "committed"))
+    aborted.produce(scene.topic.name, opened(1, "transactions"), partition=1)
+    aborted.abort_transaction(PATIENCE)
+    committed.produce(scene.topic.name, opened(2, "transactions"), partition=1)
+    assert committed.flush(PATIENCE) == 0
+    produce(scene.settings, opened(3, "transactions"), partition=1)
+    produce(scene.settings, opened(4, "transactions"), partition=3, timestamp=YEAR_58133)
+
+    scene.wait_for("transactions", 1)
+    first = scene.load(spark)
+    assert (first.waiting, scene.loaded(spark, "transactions")) == (2, {"kafka:events/3": 1})
+    until(lambda: heartbeat_of(scene).waiting == 2)
+    assert scene.load(spark).waiting == 2  # and nothing waits for them
+    lag = time.time() - heartbeat_of(scene).caught_up_to
+    until(lambda: time.time() - heartbeat_of(scene).caught_up_to > lag + 3)
+    committed.commit_transaction(PATIENCE)
+    scene.wait_for("transactions", 3)
+    until(lambda: heartbeat_of(scene).waiting == 0)
+    assert (scene.load(spark).waiting, scene.loaded(spark, "transactions")) == (
+        0,
+        {"kafka:events/1": 2, "kafka:events/3": 1},
+    )
+    lake = Lake(spark, scene.settings.lake)
+    assert not lake.read(bronze.EVENTS).where("delivered_at > ingested_at").count()
+
+
+def in_transaction(scene, name):
+    producer = Producer({"bootstrap.servers": broker.servers(scene.settings), "transactional.id": name, "log_level": 0})
+    producer.init_transactions(PATIENCE)
+    producer.begin_transaction()
+    return producer
+
+
+def heartbeat_of(scene):
+    heartbeat = progress.read(scene.settings.home)
+    assert heartbeat
+    return heartbeat
+
+
+def until(holds):
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def test_a_gap_is_told_by_the_stream_and_by_bronze_and_both_go_on(scene, spark):
     produce(scene.settings, opened(0, "gap"), partition=2)
     scene.wait_for("gap", 1)
     scene.kill_stream()
-    start = ends_of(spark, scene.topic)[2][1]
+    start = ends_of(spark, scene.topic)[2].end
     produce(scene.settings, *(opened(number, "gap") for number in range(1, 10)), partition=2)
     scene.remove(2, before=start + 8)
     scene.start_stream()
@@ -186,13 +236,15 @@ def test_a_load_that_was_cut_off_goes_on_with_what_kafka_still_has(scene, spark,
         patched.setattr(load, "load_batch", cut_off)
         with pytest.raises(InterruptedError):
             scene.load(spark)
-    scene.remove(0, before=ends[0][1] + 3)  # all of them
-    scene.remove(3, before=ends[3][1] + 2)
+    scene.remove(0, before=ends[0].end + 3)  # all of them
+    scene.remove(3, before=ends[3].end + 2)
 
     scene.load(spark)
     for partition, removed in ((0, 3), (3, 2)):
         told = [reason for of, _, reason in scene.quarantined(spark) if of == str(partition)]
-        assert any(reason.endswith(f" to {ends[partition][1] + removed - 1} before they were taken") for reason in told)
+        assert any(
+            reason.endswith(f" to {ends[partition].end + removed - 1} before they were taken") for reason in told
+        )
     assert scene.loaded(spark, "cut off") == {"kafka:events/3": 1}
     assert scene.load(spark) == load.Loaded()
 

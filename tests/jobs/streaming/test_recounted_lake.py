@@ -1,5 +1,6 @@
 """The stream's views against bronze: compared and mended, written anew, and told of past moments."""
 
+import base64
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,15 +15,18 @@ from features.language.recent import MICROS_PER_MINUTE, rings_of
 from jobs import backfill
 from jobs.bronze import load
 from jobs.streaming import micro_batch, run
+from jobs.streaming.parked import Parked
 from jobs.streaming.rebuild import Source, rebuild_stream
 from jobs.streaming.reconcile import COMPARED, mend, reconcile_stream
 from jobs.streaming.run import views_of
 from jobs.streaming.taken import Taken
 from jobs.streaming.values import unpacked
 from lake.session import small_frame
-from online.items import KEY
+from online.items import KEY, ensure_table
 from sinks.lease import control_of, with_client
 from tests.jobs.streaming.folder_stream import event
+
+NEARLY_FULL = 409_400  # bytes, of the 400 KB that an item may have
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -66,6 +70,21 @@ class Lane:
         request = {"TableName": self.stream.address.table, "Key": {KEY: {"S": key}}}
         request |= {"UpdateExpression": "REMOVE #v", "ExpressionAttributeNames": {"#v": view}}
         with_client(self.stream.address, lambda client: client.call("UpdateItem", request))
+
+    def fatten(self, key, size):
+        """Give an item another attribute, of so many bytes."""
+        request = {"TableName": self.stream.address.table, "Key": {KEY: {"S": key}}}
+        request |= {"UpdateExpression": "SET fat = :fat"}
+        request |= {"ExpressionAttributeValues": {":fat": {"B": base64.b64encode(bytes(size)).decode()}}}
+
+        async def fatten(client):
+            await ensure_table(client)
+            await client.call("UpdateItem", request)
+
+        with_client(self.stream.address, fatten)
+
+    def parked(self):
+        return [(one.view, one.key) for one in Parked(self.source.checkpoint).keys]
 
     def lose_store(self):
         request = {"TableName": self.stream.address.table}
@@ -113,6 +132,34 @@ def test_what_differs_is_found_and_mended_while_the_stream_goes_on(lane):
 
     assert lane.reconcile(repair=True, load=load_and_go_on) == {"pairs": (2, 0, 0, 0, 0), "documents": (0, 0, 0, 0, 0)}
     assert lane.counts() == (2, 4, 3)
+
+
+def test_a_key_that_the_store_refuses_is_parked_and_taken_again_once_it_is_right_or_rebuilt(lane):
+    pair, other, third = (f"actor+document|2:u{number}2:d{1 + number // 3}" for number in (1, 2, 3))
+    document = ("documents", "document|2:d2")
+    lane.fatten(pair, NEARLY_FULL)
+    lane.fatten(document[1], NEARLY_FULL)
+    lane.stream.land(event(1, minutes_ago=200), event(2, "u2"), event(3, "u3") | {"document_id": "d2"})
+    lane.stream.run()
+    assert lane.stream.keys("pairs") == {other, third}
+    assert lane.stream.keys("documents") == {"document|2:d1"}
+    assert sorted(lane.parked()) == [document, ("pairs", pair)]
+
+    lane.fatten(pair, 1)
+    lane.stream.land(event(4, minutes_ago=150))  # of the window that the first one is missing in
+    lane.stream.run()
+    assert lane.stream.keys("pairs") == {other, third}
+    lane.stream.land(event(5, minutes_ago=2))
+    lane.stream.run()
+    assert lane.counts() == (1, 2, 2)
+    assert lane.parked() == [document]
+
+    assert lane.rebuild() == {"pairs": 3, "documents": 1}
+    assert lane.parked() == [document]
+    lane.fatten(document[1], 1)
+    assert lane.rebuild() == {"pairs": 3, "documents": 2}
+    assert lane.parked() == []
+    assert lane.reconcile() == {"pairs": (3, 0, 0, 0, 0), "documents": (2, 0, 0, 0, 0)}
 
 
 def test_a_value_that_changed_since_it_was_compared_stays(lane):
