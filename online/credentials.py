@@ -76,11 +76,9 @@ class FromAws:
         return self._look
 
     async def _look_again(self) -> None:
-        from botocore.exceptions import BotoCoreError
-
         try:
             self._credentials = await asyncio.to_thread(frozen, self._found)
-        except (BotoCoreError, OSError, RuntimeError) as error:  # those known may be good for a while yet
+        except Exception as error:  # noqa: BLE001 - whatever it is, those known may be good for a while yet
             log.warning("AWS credentials could not be renewed, %s: %s", type(error).__name__, error)
         finally:
             self._looked, self._look = time.monotonic(), None

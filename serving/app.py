@@ -18,12 +18,14 @@ from serving.body import body_of
 from serving.budget import deadline_of
 from serving.current import CURRENT, Current
 from serving.errors import as_json, tell_errors
+from serving.headers import list_value
 from serving.operations.access_log import AccessLog
 from serving.operations.board import Cells
 from serving.operations.exposition import exposed
-from serving.operations.observe import TRIP, count_answer, observing
+from serving.operations.observe import count_answer, observing
 from serving.operations.tracing import Tracing
 from serving.request import parse_request
+from serving.trip import TRIP
 from serving.writes.endpoint import CELLS, ONCE, WRITER, write
 from serving.writes.idempotency import Once
 from settings import ReaderSettings, Writes
@@ -90,8 +92,8 @@ def make_app(
 async def get_online_features(request: web.Request) -> web.Response:
     app, trip = request.app, request[TRIP]
     deadline = deadline_of(request.headers, default_ms=app[LIMITS].budget_ms)
-    form = form_of(request.headers.get("Accept", ""))
-    encoding = encoding_of(request.headers.get("Accept-Encoding", ""))
+    form = form_of(list_value(request.headers, "Accept"))
+    encoding = encoding_of(list_value(request.headers, "Accept-Encoding"))
     body = await body_of(request)
     async with app[ADMISSION].place():
         trip.end("receive")

@@ -12,6 +12,7 @@ from typing import cast
 from aiohttp import web
 
 from serving.listening import be_succeeded
+from serving.protocol import ReaderHandler
 
 HEADER_SECONDS = 10.0  # for the headers of a request to arrive, and for the handshake of TLS before them
 IDLE_SECONDS = 75.0  # between two requests; aiohttp's own is an hour
@@ -182,4 +183,4 @@ class CarefulSite(web.BaseSite):
     def _connection(self) -> Careful:
         server = self._app_runner.server
         assert server is not None
-        return Careful(server(), self._crowd)
+        return Careful(ReaderHandler(server, loop=asyncio.get_running_loop(), **server._kwargs), self._crowd)

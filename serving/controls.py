@@ -12,6 +12,8 @@ from features.language import BATCH, Definitions, FeatureView
 from online.codec import Codec
 from online.control import Control, read_controls
 from online.wire import StoreClient, StoreError
+from serving.background import keep_doing
+from serving.messages import LONGEST_LINE, brief, of_store
 from serving.operations.board import Cells
 from serving.operations.metrics import UNREADABLE
 
@@ -50,10 +52,11 @@ class Controls:
 
     async def keep_fresh(self) -> None:
         """Read the control items again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            await self._share_reading()
-            self._report_unreadable()
+        await keep_doing("reading the control items", self._keep_fresh_once, pause=lambda: REFRESH_SECONDS, log=log)
+
+    async def _keep_fresh_once(self) -> None:
+        await self._share_reading()
+        self._report_unreadable()
 
     async def be_fresh(self) -> None:
         """Have what is known at most a second old; however many ask, the store is read once."""
@@ -79,24 +82,31 @@ class Controls:
 
     async def refresh(self) -> None:
         """Read the control items; where the store cannot be read, keep those read last and say so in `failure`."""
-        before = self.failure
+        before, why = self.failure, ""
         try:
             async with asyncio.timeout(READ_SECONDS):
-                self._controls = await read_controls(self._client, self._views)
-            for view, control in self._controls.items():
-                if control.features:
-                    codec = Codec(view, control.features)
-                    self._codecs[view].setdefault(codec.fingerprint, codec)
-            self.failure = ""
+                controls = await read_controls(self._client, self._views)
+            for view, control in controls.items():
+                self._understand(view, control)
+            self._controls, self.failure = controls, ""
         except StoreError as error:
-            self.failure = str(error)
+            self.failure, why = of_store(error), str(error)
         except TimeoutError:
-            self.failure = f"the online store did not answer within {READ_SECONDS:g} s"
-        except (KeyError, TypeError, ValueError) as error:
-            self.failure = f"a control item cannot be understood, {type(error).__name__}: {error}; upgrade this reader"
+            self.failure = why = f"the online store did not answer within {READ_SECONDS:g} s"
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with an item, those read last stay
+            why = brief(f"{type(error).__name__}: {error}", LONGEST_LINE)
+            self.failure = f"a control item cannot be understood, {type(error).__name__}; upgrade this reader"
         self._read_at = asyncio.get_running_loop().time()
         if self.failure and self.failure != before:
-            log.warning("control items: %s", self.failure)
+            log.warning("control items: %s", why)
+
+    def _understand(self, view: str, control: Control) -> None:
+        """Have a codec for what the view was pushed under; raises where an answer could not tell of this item."""
+        if control.watermark is not None:
+            from_micros(control.watermark)
+        if control.features:
+            codec = Codec(view, control.features)
+            self._codecs[view].setdefault(codec.fingerprint, codec)
 
     async def learn(self, view: str, fingerprints: Iterable[str]) -> None:
         """Look the schemas of these values up, once for each that the control items do not tell of."""

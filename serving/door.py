@@ -1,6 +1,7 @@
 """Where a worker takes its connections."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Sequence
 from ssl import SSLContext
@@ -8,10 +9,13 @@ from ssl import SSLContext
 from aiohttp import web
 
 from serving.connections import CarefulSite
+from serving.messages import one_line
 
 WAITING = 1024  # connections that nobody has taken yet
 PATIENCE_SECONDS = 0.02  # for the worker whose socket it is to take a connection
 TAKING_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class Door:
@@ -67,6 +71,9 @@ class Door:
             await self._site.take(connection)
         except OSError:  # the other side has gone meanwhile
             connection.close()
+        except Exception as error:  # noqa: BLE001 - the others are to be taken all the same
+            connection.close()
+            log.warning("a connection could not be taken: %s", one_line(error))
 
 
 def taken_from(listening: socket.socket) -> socket.socket | None:

@@ -1,6 +1,7 @@
 """Items read in parallel and within a deadline; a key that several requests want at the same time is read once."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ from online.items import KEYS_PER_READ, Item, read_request, told_by
 from online.wire import StoreClient, StoreError, delay_after, is_transient
 from serving.cache import Cache
 from serving.calls import Calls
+from serving.messages import one_line
 from serving.operations.board import Cells
 from serving.operations.metrics import STORE_KEYS, STORE_READS
 
 Views = tuple[str, ...]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,13 @@ class Fetches:
         return fetch
 
     async def _read(self, views: Views, fetch: Fetch) -> None:
+        try:
+            await self._read_all(views, fetch)
+        except Exception as error:  # noqa: BLE001 - what the store answered is not what it answers
+            log.warning("a read of the online store failed: %s", one_line(error))
+            fetch.failure = StoreError("Unreadable", f"an answer cannot be understood, {type(error).__name__}")
+
+    async def _read_all(self, views: Views, fetch: Fetch) -> None:
         self._calls.extra.earn()
         self._cells.add((STORE_KEYS,), len(fetch.keys))
         asked, attempt = fetch.keys, 1

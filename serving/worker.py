@@ -20,6 +20,7 @@ from serving.app import make_app
 from serving.connections import IDLE_SECONDS, LINGER_SECONDS
 from serving.current import CURRENT
 from serving.door import Door
+from serving.messages import one_line
 from serving.operations.board import Board, Cells
 from serving.operations.metrics import WORKERS
 from serving.operations.tracing import start_tracing
@@ -178,6 +179,8 @@ class Listener:
                 await self._app[CURRENT].use(definitions)
         except DefinitionError as error:
             self.tell(Word.KEPT, str(error))
+        except Exception as error:  # noqa: BLE001 - the parent has to hear of it, whatever it is
+            self.tell(Word.KEPT, one_line(error))
         else:
             self.tell(Word.RELOADED, definitions.files)
 

@@ -12,6 +12,8 @@ import jwt
 import orjson
 
 from serving.access.identity import BadCredential, CannotTell
+from serving.background import keep_doing
+from serving.messages import one_line
 from settings import IssuerSettings
 from settings.loopback import comes_unchanged, is_loopback
 
@@ -64,9 +66,11 @@ class IssuerKeys:
 
     async def keep_fresh(self) -> None:
         """Fetch the keys again and again, until cancelled."""
-        while True:
-            await self.refresh()
-            await asyncio.sleep(FETCH_AGAIN_SECONDS if self._failure else KEEP_SECONDS)
+        await self.refresh()
+        await keep_doing("asking the issuer for its keys", self.refresh, pause=self._pause, log=log)
+
+    def _pause(self) -> float:
+        return FETCH_AGAIN_SECONDS if self._failure else KEEP_SECONDS
 
     async def refresh(self) -> None:
         """Fetch the keys, once for all who want it at the same time; where that fails, say so in the log."""
@@ -88,8 +92,8 @@ class IssuerKeys:
                 self._keys = dict(usable(told))
                 self._told = told
                 self.version += 1
-        except (aiohttp.ClientError, IssuerError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            self._failure = f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever the issuer answers, the keys fetched last stay
+            self._failure = one_line(error)
         if self._failure and self._failure != before:
             log.warning("issuer %s: %s; the %d keys stay", self._settings.url, self._failure, len(self._keys))
 
@@ -129,8 +133,8 @@ def usable(told: Iterable[Any]) -> Iterator[tuple[str, IssuerKey]]:
             algorithms = algorithms_of(one)
             if algorithms and isinstance(one.get("kid"), str):
                 yield one["kid"], IssuerKey(public=jwt.PyJWK(one, algorithms[0]).key, algorithms=algorithms)
-        except (AttributeError, TypeError, jwt.PyJWTError) as error:
-            log.warning("a key of the issuer cannot be used: %s: %s", type(error).__name__, error)
+        except Exception as error:  # noqa: BLE001 - one key that is broken spoils no other
+            log.warning("a key of the issuer cannot be used: %s", one_line(error))
 
 
 def algorithms_of(told: Any) -> tuple[str, ...]:

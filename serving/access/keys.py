@@ -13,6 +13,8 @@ from typing import Any
 import orjson
 
 from serving.access.identity import BadCredential, Identity
+from serving.background import keep_doing
+from serving.messages import one_line
 
 PREFIX = "trk_"  # tells a key from a token, and people what they found in a log
 LOOK_SECONDS = 1.0
@@ -72,9 +74,7 @@ class KeyRing:
 
     async def keep_fresh(self) -> None:
         """Look at the file again and again, until cancelled."""
-        while True:
-            await self.refresh()
-            await asyncio.sleep(LOOK_SECONDS)
+        await keep_doing("looking at the keys", self.refresh, pause=lambda: LOOK_SECONDS, log=log)
 
     async def refresh(self) -> None:
         """Take what the file holds now; where that cannot be used, keep the keys read last and say so in the log."""
@@ -86,8 +86,10 @@ class KeyRing:
                 self._known = {key.id: (key, key.identity) for key in known}
                 self._raw = raw
                 log.info("keys: %d in %s", len(known), self._path)
-        except (KeysError, OSError, RuntimeError) as error:
+        except KeysError as error:
             failure = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever the file is, those read last stay
+            failure = one_line(error)
         if failure and failure != self._failure:
             log.error("keys: %s cannot be used, the %d read last stay: %s", self._path, len(self._known), failure)
         self._failure = failure

@@ -9,6 +9,7 @@ from time import perf_counter
 import orjson
 from aiohttp import web
 
+from serving.messages import brief
 from serving.operations.board import Cells
 from serving.operations.metrics import LINES_LOST
 from serving.trip import Trip
@@ -19,6 +20,7 @@ STANDARD_OUTPUT = 1
 EVERY_SECONDS = 0.2
 LINES_KEPT = 10_000  # while the output takes none
 NAMES_TOLD = 20
+LONGEST_NAME = 200  # characters of what a caller chose
 WHOLE_BYTES = 4096  # what one write puts into a pipe without another process's in between
 
 
@@ -61,15 +63,18 @@ class AccessLog:
             "logger": LOGGER,
             "request_id": trip.id,
             "method": request.method,
-            "path": request.path,
+            "path": brief(request.path, LONGEST_NAME),
             "status": status,
             "ms": milliseconds(perf_counter() - trip.begun),
             "bytes": answer.content_length if answer is not None else None,
         }
+        if trip.why:
+            line["why"] = trip.why
         if trip.asked is not None:
             asked = trip.asked
             line |= {"stages_ms": {stage: milliseconds(one) for stage, one in trip.seconds.items()}, "rows": asked.rows}
-            line |= {"feature_service": asked.service} if asked.service else {"features": asked.features[:NAMES_TOLD]}
+            names = [brief(one, LONGEST_NAME) for one in asked.features[:NAMES_TOLD]]
+            line |= {"feature_service": brief(asked.service, LONGEST_NAME)} if asked.service else {"features": names}
         self._lines.append(orjson.dumps(line) + b"\n")
 
     def _write(self) -> None:

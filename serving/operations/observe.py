@@ -14,9 +14,8 @@ from serving.operations.access_log import AccessLog
 from serving.operations.board import Cells
 from serving.operations.metrics import REQUEST_SECONDS, REQUESTS, ROWS, ROWS_ASKED, STAGE_SECONDS
 from serving.operations.tracing import Tracing
-from serving.trip import Trip
+from serving.trip import TRIP, Trip
 
-TRIP = web.RequestKey("TRIP", Trip)
 ID = "X-Request-Id"
 USABLE_ID = re.compile(r"[!-~]{1,128}")
 STATUSES = tuple((int(one), one.name) for one in reversed(Found))  # the most frequent first
@@ -29,8 +28,8 @@ def observing(cells: Cells, log: AccessLog, tracing: Tracing | None) -> Middlewa
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         trip = request[TRIP] = Trip()
-        given = request.headers.get(ID, "")
-        trip.id = given if USABLE_ID.fullmatch(given) else next(ids)
+        given = request.headers.getall(ID, ())
+        trip.id = given[0] if len(given) == 1 and USABLE_ID.fullmatch(given[0]) else next(ids)
         answered: web.StreamResponse | None = None
         try:
             answered = await handler(request)
@@ -39,11 +38,11 @@ def observing(cells: Cells, log: AccessLog, tracing: Tracing | None) -> Middlewa
             answered = error
             raise
         finally:
-            status = 500  # what aiohttp answers where a handler fails
+            status = 500  # of a request that is cancelled, because the process has to end
             if answered is not None:
                 status = answered.status
                 answered.headers[ID] = trip.id
-                if request.app[CURRENT].closing:
+                if request.app[CURRENT].closing or getattr(request.protocol, "has_dropped", False):
                     answered.force_close()
             cells.add((REQUESTS, path_of(request), str(status)))
             log.tell(request, answered, trip, status=status)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from serving.messages import LONGEST_LINE, brief
 from serving.trip import Trip
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Tracing:
             start_time=begin,
             attributes={
                 "http.request.method": request.method,
-                "url.path": request.path,
+                "url.path": brief(request.path, LONGEST_LINE),
                 "http.response.status_code": status,
                 "tailrace.request_id": trip.id,
                 "tailrace.rows": trip.asked.rows,

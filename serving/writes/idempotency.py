@@ -6,11 +6,12 @@ and, once they were written, what became of them. Whoever finds no outcome there
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from online.direct.order import Order
 from online.direct.revisions import take_revisions
@@ -20,6 +21,7 @@ from online.direct.writer import DirectWriter
 from online.items import KEY, Item
 from online.keys import once_key
 from online.wire import StoreClient, StoreError
+from serving.headers import only_value
 from serving.request import BadRequest
 
 HEADER = "Idempotency-Key"
@@ -31,9 +33,9 @@ class KeyReused(web.HTTPUnprocessableEntity):
     """The key came with another body before."""
 
 
-def key_of(headers: Mapping[str, str]) -> str | None:
+def key_of(headers: CIMultiDictProxy[str]) -> str | None:
     """The key of a request, None where it has none; raises `BadRequest`."""
-    key = headers.get(HEADER)
+    key = only_value(headers, HEADER)
     if key is not None and not (0 < len(key) <= LONGEST and key.isascii() and key.isprintable()):
         raise BadRequest(f"header {HEADER} has to have 1 to {LONGEST} printable ASCII characters")
     return key

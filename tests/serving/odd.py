@@ -6,7 +6,6 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 from aiohttp import web
@@ -20,6 +19,7 @@ PATIENCE_SECONDS = 20.0  # far more than anything takes
 class Answer:
     """One answer as it came; `closes` says that its connection ends with it."""
 
+    version: str
     status: int
     headers: dict[str, str]
     body: bytes
@@ -34,7 +34,7 @@ class Answer:
 
     @property
     def closes(self) -> bool:
-        return self.headers.get("connection", "").lower() == "close"
+        return self.headers.get("connection", "close" if self.version == "HTTP/1.0" else "").lower() == "close"
 
 
 def message(
@@ -52,11 +52,14 @@ def asked(body: bytes, *lines: bytes, path: bytes = b"/get-online-features") -> 
 
 
 async def read_answer(incoming: asyncio.StreamReader) -> Answer:
-    head = await incoming.readuntil(b"\r\n\r\n")
+    head = b"HTTP/1.1 100"
+    while head.startswith(b"HTTP/1.1 100"):
+        head = await incoming.readuntil(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")[:-2]
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await incoming.readexactly(int(headers.get("content-length", "0")))
-    return Answer(status=int(first.split(" ")[1]), headers=headers, body=body)
+    version, status, *_ = first.split(" ")
+    return Answer(version=version, status=int(status), headers=headers, body=body)
 
 
 async def answers_to(port: int, *parts: bytes) -> list[Answer]:
@@ -89,6 +92,3 @@ async def listening(app: web.Application) -> AsyncIterator[int]:
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
-
-
-Told = dict[str, Any]

@@ -1,0 +1,35 @@
+"""What callers and logs are told when something goes wrong: bounded, on one line, and without paths and addresses."""
+
+import re
+import traceback
+from pathlib import PurePath
+
+from online.wire import StoreError, is_transient
+
+LONGEST_DETAIL = 2_000  # characters of what a caller is told
+LONGEST_LINE = 400  # and of what a log is told of one failure
+FRAMES_TOLD = 3
+CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,79}")
+
+
+def brief(text: str, longest: int) -> str:
+    """The text as UTF-8 can hold it; where it is too long, its middle is left out."""
+    told = text.encode(errors="replace").decode()
+    if len(told) <= longest:
+        return told
+    half = (longest - 3) // 2
+    return f"{told[:half]} … {told[-half:]}"
+
+
+def one_line(error: BaseException) -> str:
+    """What failed and where, for a log: kind, message, and the innermost places by file name and line."""
+    message = " ".join(str(error).split()) if not isinstance(error, RecursionError) else "nested too deep"
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_TOLD:]
+    where = " < ".join(f"{PurePath(one.filename).name}:{one.lineno}" for one in reversed(frames))
+    return brief(f"{type(error).__name__}: {message}", LONGEST_LINE) + (f" (at {where})" if where else "")
+
+
+def of_store(error: StoreError) -> str:
+    """What may be said to callers: the store's own message can name addresses, accounts and tables."""
+    code = error.code if CODE.fullmatch(error.code) else "it fails"
+    return f"online store: {code}" + ("; try again" if is_transient(error) else "; the reader's log says more")
