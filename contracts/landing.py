@@ -7,7 +7,6 @@ from contracts import bronze
 from contracts.expectations import expect
 from contracts.tables import Column, Table, Type
 
-MAXIMUM_ID_BYTES = 1_000  # of UTF-8; ids seen in practice reach 917 characters
 EVENT_TYPE = "[a-z][a-z0-9_]{0,62}"
 TIME = r"(?!0000)\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})?"
 MAXIMUM_HOURS_AHEAD = 24  # of the wall clock; clocks drift, but no event is known a day before it happens
@@ -42,6 +41,10 @@ class Feed:
         landed = {column: field for field, column in self.renamed}
         facts = (column for column in self.table.fields if column not in bronze.DELIVERY)
         return {landed.get(column.name, column.name): column for column in facts}
+
+    def is_id(self, field: str) -> bool:
+        """Whether a field holds an id, by the rule of `contracts.ids`."""
+        return field.endswith("id") or field == "owner"
 
     def folder(self, landing_folder: str) -> str:
         return f"{landing_folder}/{self.name}"

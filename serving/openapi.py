@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from contracts.ids import LARGEST, SMALLEST
 from features.language import Definitions
 from serving.answers.negotiate import ARROW, COMPACT, FEAST
 from serving.budget import HEADER, LONGEST_MS
@@ -24,7 +25,7 @@ REFUSALS = {
 STATUS: Schema = {"type": "string", "enum": STATUSES.tolist()}
 TIME: Schema = {"type": "string", "format": "date-time"}
 VALUE: Schema = {"type": ["null", "boolean", "number", "string"]}
-ID: Schema = {"oneOf": [{"type": "string"}, {"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1}]}
+ID: Schema = {"oneOf": [{"type": "string"}, {"type": "integer", "minimum": SMALLEST, "maximum": LARGEST}]}
 VIEWS: Schema = {
     "type": "object",
     "additionalProperties": {

@@ -1,10 +1,12 @@
 """What is asked: the body of `POST /get-online-features`, checked as far as it can be without the definitions."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from contracts.ids import NotAnIdError, WrittenNumber, text_of
 from contracts.strict_json import Duplicate
 from serving.duplicates import check_duplicates
 
@@ -49,7 +51,7 @@ def parse_request(body: bytes) -> FeatureRequest:
     if service is not None and not isinstance(service, str):
         raise BadRequest(f"field 'feature_service' is {json_name(service)}; it is the name of a service")
     names = () if features is None else names_of(features)
-    ids, shared = ids_of(asked.get("entities", {}))
+    ids, shared = ids_of(entities_of(body, asked))
     refuse_duplicates(body, asked, ids, shared)
     return FeatureRequest(
         features=names,
@@ -74,6 +76,21 @@ def fields_of(body: bytes) -> dict[str, Any]:
         if field not in FIELDS:
             raise BadRequest(f"field {field!r} is not known; there are {', '.join(FIELDS)}")
     return asked
+
+
+def entities_of(body: bytes, asked: dict[str, Any]) -> Any:
+    """The entities, read again where an id is a number that was rounded: whether it is whole its digits say."""
+    entities = asked.get("entities", {})
+    if not isinstance(entities, dict) or not any(map(has_rounded, entities.values())):
+        return entities
+    try:
+        return json.loads(body, parse_float=WrittenNumber)["entities"]
+    except RecursionError as error:
+        raise BadRequest(f"field 'entities' is nested too deep; send {EXAMPLE}") from error
+
+
+def has_rounded(ids: Any) -> bool:
+    return type(ids) is float or (isinstance(ids, list) and float in set(map(type, ids)))
 
 
 def refuse_duplicates(body: bytes, asked: dict[str, Any], ids: dict[str, list[str]], shared: frozenset[str]) -> None:
@@ -113,7 +130,7 @@ def ids_of(entities: Any) -> tuple[dict[str, list[str]], frozenset[str]]:
     if not isinstance(entities, dict) or not entities:
         what = "is empty" if entities == {} else f"is {json_name(entities)}"
         raise BadRequest(f'field \'entities\' {what}; it maps key columns to ids, such as {{"document_id": ["d1"]}}')
-    shared = frozenset(key for key, ids in entities.items() if isinstance(ids, str | int) and not isinstance(ids, bool))
+    shared = frozenset(key for key, ids in entities.items() if is_one_id(ids))
     ids = {key: texts(key, [own] if key in shared else own) for key, own in entities.items()}
     counts = {key: len(own) for key, own in ids.items() if key not in shared}
     if len(set(counts.values())) > 1:
@@ -125,21 +142,25 @@ def ids_of(entities: Any) -> tuple[dict[str, list[str]], frozenset[str]]:
     return {key: own * rows if key in shared else own for key, own in ids.items()}, shared
 
 
+def is_one_id(ids: Any) -> bool:
+    return isinstance(ids, str | int | float) and not isinstance(ids, bool)
+
+
 def texts(key: str, ids: Any) -> list[str]:
-    """The ids of one key column; an integer stands for its digits."""
+    """The ids of one key column by the rule of `contracts.ids`, texts as they are."""
     if not isinstance(ids, list):
         raise BadRequest(
             f"field 'entities', key {key!r} is {json_name(ids)}; it is a list of ids, or one id for all rows"
         )
-    types = set(map(type, ids))
-    if types <= {str}:
+    if set(map(type, ids)) <= {str}:
         return ids
-    if types <= {str, int}:
-        return [str(one) for one in ids]
-    at, wrong = next((i, one) for i, one in enumerate(ids) if type(one) not in (str, int))
-    raise BadRequest(
-        f"field 'entities', key {key!r}, id {at} is {json_name(wrong)}; ids are strings, or integers of at most 64 bits"
-    )
+    found: list[str] = []
+    try:
+        found.extend(map(text_of, ids))
+    except NotAnIdError as error:
+        at = len(found)
+        raise BadRequest(f"field 'entities', key {key!r}, id {at} is {json_name(ids[at])}, which {error}") from error
+    return found
 
 
 def json_name(value: Any) -> str:

@@ -13,7 +13,16 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceStreamArrowWriter, WriterCommitMessage
-from pyspark.sql.types import BooleanType, DataType, DoubleType, LongType, StringType, StructType, TimestampType
+from pyspark.sql.types import (
+    BooleanType,
+    DataType,
+    DoubleType,
+    LongType,
+    NumericType,
+    StringType,
+    StructType,
+    TimestampType,
+)
 
 from contracts.slots import to_micros
 from features.language import DIRECT, FeatureView, Type, load_definitions
@@ -183,9 +192,14 @@ def check_columns(view: FeatureView, schema: StructType, beside: Mapping[str, st
     for name, type_ in wanted.items():
         if name not in given:
             raise DirectError(f"{here}: the rows have no column {name!r}, {type_.simpleString()}")
-        if given[name] != type_:
+        if not fits(given[name], type_, is_key=name in view.keys):
             has, wants = given[name].simpleString(), type_.simpleString()
             raise DirectError(f"{here}: column {name!r} is {has} in the rows and {wants} in the view; cast it")
     for name in given:
         if name not in wanted:
             raise DirectError(f"{here}: column {name!r} is no feature of the view; leave it out")
+
+
+def fits(given: DataType, wanted: DataType, *, is_key: bool) -> bool:
+    """Whether a column's type will do; of a key's numbers each row says whether it is an id."""
+    return given == wanted or (is_key and isinstance(given, NumericType))

@@ -7,11 +7,12 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts import landing
+from contracts import ids, landing
 from contracts.landing import Feed
 from contracts.tables import Column, Type
+from jobs.bronze.ids import id_problems, id_text
 
-TEXT_KINDS = r"STRING|BIGINT|DECIMAL\(\d+,0\)"  # a whole number serves as an id, as its digits
+TEXT_KINDS = r"STRING|BIGINT|DECIMAL\(\d+,0\)"  # a whole number serves as a text, as its digits
 WHOLE_NUMBER_KINDS = "BIGINT"
 OBJECT_KIND = "OBJECT<"  # and what it holds, in which a name may have line breaks
 
@@ -23,8 +24,8 @@ def judge(lines: DataFrame, feed: Feed, *, now: datetime) -> DataFrame:
     """
     facts, names = list(feed.facts.values()), {fact.name: name for name, fact in feed.facts.items()}
     kinds = {f"kind_{fact.name}": kind_of(names[fact.name]) for fact in facts}
-    texts = {f"text_{fact.name}": text_of(names[fact.name]) for fact in facts}
-    parsed = parse(lines).withColumns(kinds | texts).withColumns({fact.name: typed(fact) for fact in facts})
+    texts = {f"text_{fact.name}": text_of(names[fact.name], feed) for fact in facts}
+    parsed = parse(lines).withColumns(kinds).withColumns(texts).withColumns({fact.name: typed(fact) for fact in facts})
     found = [*line_problems(), *(p for fact in facts for p in problems(fact, names[fact.name], feed, now))]
     reason = F.coalesce(*(F.when(condition, F.lit(text)) for condition, text in found))
     return parsed.select(*lines.columns, *(fact.name for fact in facts), reason.alias("reason"))
@@ -64,6 +65,11 @@ def problems(fact: Column, name: str, feed: Feed, now: datetime) -> Iterator[tup
         yield given & ~kind.rlike(f"^({WHOLE_NUMBER_KINDS})$"), f"{name} is not a whole number"
         yield value < 0, f"{name} is negative"
         return
+    if feed.is_id(name):
+        yield given & text.isNull(), f"{name} {ids.NOT_TEXT}"
+        for condition, problem in id_problems(text, may_be_empty=name not in feed.required):
+            yield condition, f"{name} {problem}"
+        return
     yield given & ~kind.rlike(f"^({TEXT_KINDS})$"), f"{name} is not text"
     if fact.type is Type.TIMESTAMP:
         yield given & value.isNull(), f"{name} is not an ISO 8601 time such as 2026-01-31T09:15:00Z"
@@ -72,9 +78,6 @@ def problems(fact: Column, name: str, feed: Feed, now: datetime) -> Iterator[tup
         return
     if name in feed.required:
         yield F.length(text) == 0, f"{name} is empty"
-    if name.endswith("id") or name == "owner":
-        too_long = F.octet_length(text) > landing.MAXIMUM_ID_BYTES
-        yield too_long, f"{name} is longer than {landing.MAXIMUM_ID_BYTES} bytes of UTF-8"
     if name == "event_type":
         yield ~text.rlike(rf"^{landing.EVENT_TYPE}\z"), f"{name} does not match {landing.EVENT_TYPE}"
 
@@ -93,5 +96,6 @@ def kind_of(name: str) -> SparkColumn:
     return F.expr(f"schema_of_variant(variant_get(json, '$[0].{name}'))")
 
 
-def text_of(name: str) -> SparkColumn:
-    return F.expr(f"try_variant_get(json, '$[0].{name}', 'string')")
+def text_of(name: str, feed: Feed) -> SparkColumn:
+    text = F.expr(f"try_variant_get(json, '$[0].{name}', 'string')")
+    return id_text(F.col(f"kind_{feed.facts[name].name}"), text) if feed.is_id(name) else text

@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts import landing
+from contracts.ids import problem_of
 from contracts.strict_json import without_duplicates
 from contracts.tables import Type
 from features.language.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
@@ -115,9 +116,8 @@ def plain_value(name: str, type_: Type, value: Any) -> Any:
         return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
     if type_ is Type.STRING and name not in landing.OBJECTS:
         text = str(value) if type(value) is int else value
-        is_plain = isinstance(text, str) and len(text.encode()) <= landing.MAXIMUM_ID_BYTES
-        is_given = text or name not in landing.EVENTS.required
-        if is_plain and is_given and (name != "event_type" or EVENT_TYPE.fullmatch(text)):
+        is_plain = isinstance(text, str) and (problem_of(text) is None or not landing.EVENTS.is_id(name))
+        if is_plain and (name != "event_type" or EVENT_TYPE.fullmatch(text)):
             return text
     raise NotPlain(name)
 

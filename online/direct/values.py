@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from contracts.landing import MAXIMUM_ID_BYTES
+from contracts.ids import NotAnIdError, id_of
 from contracts.slots import from_micros, to_micros, to_text
 from contracts.tables import Column, Type
 from online.codec import Codec, ColumnValues
@@ -104,11 +104,12 @@ def checked_time(micros: int, *, now: int) -> int:
     return micros
 
 
-def checked_id(name: str, own: str) -> str:
-    """One id of an entity key; raises `ValueProblem`."""
-    if not 0 < len(own.encode()) <= MAXIMUM_ID_BYTES:
-        raise ValueProblem(f"key {name!r} has to have 1 to {MAXIMUM_ID_BYTES} bytes of UTF-8")
-    return own
+def checked_id(name: str, own: Any) -> str:
+    """The id that one value of an entity key stands for; raises `ValueProblem`."""
+    try:
+        return id_of(own)
+    except NotAnIdError as error:
+        raise ValueProblem(f"key {name!r} {error}: {own!r:.80}") from error
 
 
 def pack(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from contracts.landing import MAXIMUM_ID_BYTES
+from contracts.ids import LARGEST, MAXIMUM_BYTES, SMALLEST
 from contracts.tables import Column, Type
 from features.language import Definitions, FeatureView
 from online.direct.values import LONGEST_TEXT
@@ -14,8 +14,8 @@ Schema = dict[str, Any]
 TIME: Schema = {"type": "string", "format": "date-time"}
 ID: Schema = {
     "oneOf": [
-        {"type": "string", "minLength": 1, "maxLength": MAXIMUM_ID_BYTES},
-        {"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1},
+        {"type": "string", "minLength": 1, "maxLength": MAXIMUM_BYTES},
+        {"type": "integer", "minimum": SMALLEST, "maximum": LARGEST},
     ]
 }
 TYPES: dict[Type, Schema] = {

@@ -29,7 +29,7 @@ VALID = {"features": ["document_activity:views_24h"], "entities": {"document_id"
         ({"entities": None}, ["'entities'", "null"]),
         ({"entities": {}}, ["'entities'", "empty"]),
         ({"entities": ["d1"]}, ["'entities'", "a list"]),
-        ({"entities": {"document_id": 1.5}}, ["'document_id'", "a number", "list", "one id"]),
+        ({"entities": {"document_id": 1.5}}, ["'document_id'", "a number", "whole number"]),
         ({"entities": {"document": ["d1"]}}, ["'document'", "write 'document_id'"]),
         ({"entities": {"planet": ["d1"], "document_id": ["d1"]}}, ["'planet'", "actor_id, document_id"]),
         ({"entities": {"actor_id": ["a1"]}}, ["'document_activity'", "document_id"]),

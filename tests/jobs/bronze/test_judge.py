@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from contracts import landing
+from contracts import ids, landing
 from jobs.bronze.judge import judge
 from tests.jobs.bronze.events_to_judge import (
     AHEAD,
@@ -32,13 +32,13 @@ REFUSED_DOCUMENTS = {
     "no id": (without(DOCUMENT, "id"), "id is missing"),
     "null id": (document(id=None), "id is missing"),
     "empty id": (document(id=""), "id is empty"),
-    "bool as id": (document(id=False), "id is not text"),
+    "bool as id": (document(id=False), f"id {ids.NOT_TEXT}"),
     "1001 bytes of id": (document(id="x" * 1001), "id is longer than 1000 bytes of UTF-8"),
     "1001 bytes of owner": (document(owner="x" * 1001), "owner is longer than 1000 bytes of UTF-8"),
     "object as title": (document(title={}), "title is not text"),
     "bool as type": (document(type=True), "type is not text"),
     "list as folder": (document(folder=["a", "b"]), "folder is not text"),
-    "fraction as owner": (document(owner=0.5), "owner is not text"),
+    "fraction as owner": (document(owner=0.5), f"owner {ids.NOT_TEXT}"),
     "negative size": (document(size=-1), "size is negative"),
     "fractional size": (document(size=1.5), "size is not a whole number"),
     "size as text": (document(size="12"), "size is not a whole number"),

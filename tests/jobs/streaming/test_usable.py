@@ -93,7 +93,6 @@ def test_what_bronze_refuses_is_not_plain(case):
 
 # What is usable and left to the rules of bronze all the same.
 NOT_PLAIN = {"BOM", *(f"20 digits as {name}" for name in ("event_id", "actor_id", "document_id"))}
-NOT_PLAIN |= {"long source"}
 
 
 @pytest.mark.parametrize("case", USABLE_EVENTS)

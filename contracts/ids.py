@@ -1,0 +1,89 @@
+"""What may be an id: one rule for whatever lands, is written or is asked for.
+
+An id is a text of 1 to 1,000 bytes of UTF-8 without control characters, kept as it is: "007" is not "7". A whole number
+of at most 64 bits stands for its digits, also with zeros behind its point: 7 and 7.0 are the id "7". Everything else is
+refused: booleans, fractions, exponents (1e3), longer numbers. `jobs.bronze.ids` is the same rule for Spark's columns.
+
+Readers convert values by this rule and look texts up as they are: what a home took before the rule stays readable.
+"""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+MAXIMUM_BYTES = 1_000  # of UTF-8; ids seen in practice reach 917 characters
+SMALLEST, LARGEST = -(2**63), 2**64 - 1  # signed or not, of 64 bits
+EXACT_IN_A_DOUBLE = 2**53
+MAXIMUM_DIGITS = 38  # of a number with a point, before and behind it: more are a double to Spark, which rounds
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Java reads the pattern alike
+
+NOT_TEXT = "is not text or a whole number of at most 64 bits"
+EMPTY = "is empty"
+TOO_LONG = f"is longer than {MAXIMUM_BYTES} bytes of UTF-8"
+HAS_CONTROL = "has a control character"
+NOT_UNICODE = "has half a surrogate pair"
+
+
+class NotAnIdError(ValueError):
+    """A value that cannot be an id; the message says why, without the name of its field."""
+
+
+class WrittenNumber(float):
+    """A JSON number with a point or an exponent that remembers how it was written; give it to `json` as `parse_float`."""
+
+    text: str
+
+    def __new__(cls, text: str) -> "WrittenNumber":
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def id_of(value: Any) -> str:
+    """The id that a value stands for; raises `NotAnIdError`."""
+    text = text_of(value)
+    problem = problem_of(text)
+    if problem:
+        raise NotAnIdError(problem)
+    return text
+
+
+def text_of(value: Any) -> str:
+    """A text as it is, a whole number as its digits; raises `NotAnIdError` for any other value."""
+    if isinstance(value, str):
+        return value
+    number = whole_number(value)
+    if number is None or not SMALLEST <= number <= LARGEST:
+        raise NotAnIdError(NOT_TEXT)
+    return str(number)
+
+
+def problem_of(text: str) -> str | None:
+    """Why a text cannot be an id; None if it can."""
+    if not text:
+        return EMPTY
+    try:
+        if len(text.encode()) > MAXIMUM_BYTES:
+            return TOO_LONG
+    except UnicodeEncodeError:
+        return NOT_UNICODE
+    return HAS_CONTROL if CONTROL.search(text) else None
+
+
+def whole_number(value: Any) -> int | None:
+    """The whole number that a value is exactly; None for one that is none, or not certainly."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, WrittenNumber):
+        return None if "e" in value.text.lower() else whole_decimal(Decimal(value.text))
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < EXACT_IN_A_DOUBLE else None
+    return whole_decimal(value) if isinstance(value, Decimal) else None
+
+
+def whole_decimal(value: Decimal) -> int | None:
+    _, digits, exponent = value.as_tuple()
+    is_exact = isinstance(exponent, int) and len(digits) <= MAXIMUM_DIGITS and -exponent <= MAXIMUM_DIGITS
+    return int(value) if is_exact and value == value.to_integral_value() else None
