@@ -78,6 +78,7 @@ DIRECT_WRITES = Table(
         Column("revision", Type.INT64, "given by the store; of equal times the newer wins", nullable=False),
         Column("values", Type.STRING, "the features as a JSON object; null where the key was removed"),
         Column("accepted_at", Type.TIMESTAMP, "when the write came", nullable=False),
+        Column("acknowledged_at", Type.TIMESTAMP, "when the store was known to have it; null where no version said so"),
         *DELIVERY,
     ),
     key=("file", "line", "batch"),

@@ -1,4 +1,6 @@
-"""History: what each push was about to write to the online store, and which came to their end; and what backfills computed."""
+"""History: what each push was about to write to the online store, and which came to their end; what backfills computed;
+and the schemas that all these values were packed under.
+"""
 
 from contracts.tables import Column, Table, Type
 
@@ -12,6 +14,23 @@ DIRECT_WRITE = "direct"
 
 # The sequence of rows that no push has written.
 NO_PUSH = 0
+
+SCHEMAS = Table(
+    layer=LAYER,
+    name="schemas",
+    fields=(
+        Column("view", Type.STRING, "the view", nullable=False),
+        Column("schema", Type.STRING, "the schema's fingerprint, as packed values have it", nullable=False),
+        Column("features", Type.STRING, "names and types in order, as JSON; null where nobody knows them any more"),
+        Column("definition", Type.STRING, "fingerprint of the definition that computed the values; null if not known"),
+        Column("backfill", Type.STRING, "the backfill that the values are of; null where they were pushed or written"),
+        Column("first_sequence", Type.INT64, "the first sequence or revision of values of it"),
+        Column(
+            "recorded_at", Type.TIMESTAMP, "when the row was made, before the first of these values", nullable=False
+        ),
+    ),
+    key=("view", "schema", "recorded_at"),
+)
 
 
 def table(view: str) -> Table:
@@ -34,6 +53,7 @@ def table(view: str) -> Table:
             Column("outcome", Type.STRING, "confirmed in the row that closes a push; null in the others"),
             Column("backfill", Type.STRING, "the backfill that computed the row; null where a push recorded it"),
             Column("push", Type.STRING, "the push by itself: a store put back from a copy gives sequences once more"),
+            Column("acknowledged_at", Type.TIMESTAMP, "when the store had taken a direct write; null for pushes"),
         ),
         key=("sequence", "backfill", "as_of", "item_key"),
         statistics=("sequence",),

@@ -25,6 +25,9 @@ RUNS = Table(
         Column("requests", Type.INT64, "requests that carried the writes, those made again included"),
         Column("bytes_sent", Type.INT64, "bytes of these requests"),
         Column("seconds", Type.FLOAT64, "time of the push"),
+        Column(
+            "confirmed_at", Type.TIMESTAMP, "when the store had all of it, cursor and watermark; null where it failed"
+        ),
         Column("write_seconds", Type.FLOAT64, "of it, from the first write to the last"),
     ),
     key=("run", "view"),

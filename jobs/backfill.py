@@ -25,6 +25,7 @@ from lake.tables import Lake
 from sinks.decisions import decided, held_decisions
 from sinks.net_changes import snapshot
 from sinks.protocol import SUPPRESS
+from sinks.schemas import Schema, ensure_recorded
 
 Told = Callable[[str], None]
 
@@ -213,6 +214,9 @@ def append(
     id_: str,
 ) -> None:
     """Commit values, as `item_key, value, as_of`, with the rows that close the times."""
+    definition = definitions.fingerprint(view)
+    schema = Schema(view=view.name, features=view.features, definition=definition, backfill=id_)
+    ensure_recorded(lake, schema, first_sequence=lambda: history.NO_PUSH)
     append_numbered(
         lake,
         history.table(view.name),
@@ -244,6 +248,7 @@ def to_history(lake: Lake, view: FeatureView, values: DataFrame, times: Sequence
         F.lit(None).cast("string").alias("outcome"),
         F.lit(id_).alias("backfill"),
         F.lit(None).cast("string").alias("push"),
+        F.lit(None).cast("timestamp").alias("acknowledged_at"),
     )
-    closing = [(history.NO_PUSH, None, None, as_of, now, history.CONFIRMED, id_, None) for as_of in times]
+    closing = [(history.NO_PUSH, None, None, as_of, now, history.CONFIRMED, id_, None, None) for as_of in times]
     return rows.unionByName(small_frame(lake.spark, closing, table.ddl))

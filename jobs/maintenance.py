@@ -4,7 +4,8 @@ A version is needed while some state or cursor names it: silver's in the state o
 of the views that count its rows, and a view's own in the online store's cursor.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from py4j.protocol import Py4JJavaError
@@ -20,6 +21,7 @@ from lake.tables import Lake
 from online.control import Control, read_controls
 from online.items import ensure_table
 from online.wire import StoreClient, StoreError
+from sinks import schemas
 from sinks.lease import with_client
 from sinks.rows import Address
 from sinks.sweep import sweep_view
@@ -91,7 +93,8 @@ def versions(lake: Lake, definitions: Definitions) -> dict[str, int]:
 def existing(lake: Lake, definitions: Definitions) -> Iterator[Table]:
     views = (view.table for view in definitions.batch_views.values())
     histories = (history.table(view) for view in definitions.views)
-    return (table for table in (*bronze.TABLES, *silver.TABLES, *views, *histories, ledger.RUNS) if lake.exists(table))
+    tables = (*bronze.TABLES, *silver.TABLES, *views, *histories, history.SCHEMAS, ledger.RUNS)
+    return (table for table in tables if lake.exists(table))
 
 
 def maintain(
@@ -117,7 +120,7 @@ def maintain(
 
 
 def is_history(table: Table) -> bool:
-    return table.layer == history.LAYER
+    return table.layer == history.LAYER and table != history.SCHEMAS
 
 
 def swept(lake: Lake, definitions: Definitions, store: Address, table: Table, done: Maintained) -> Maintained:
@@ -171,16 +174,29 @@ def needs_of(lake: Lake, definitions: Definitions, store: Address) -> Needs:
         state = lake.state(view.table)
         for name, pin in pins_in(state).items() if state else ():
             needs.setdefault(name, []).append(Need(pin, f"the state of {view.table.full_name}"))
-    for name, control in controls_of(store, definitions).items():
+    for name, control in controls_of(store, definitions.batch_views).items():
         if control.cursor:
             table, need = definitions.views[name].table, Need(pin_of(control.cursor), "the online store's cursor")
             needs.setdefault(table.full_name, []).append(need)
     return needs
 
 
-def controls_of(store: Address, definitions: Definitions) -> dict[str, Control]:
+def lost_schemas(lake: Lake, definitions: Definitions, store: Address) -> dict[str, list[str]]:
+    """Record the schemas of histories from before there was a record, and return those that nobody knows any more.
+
+    Fingerprints by view: values of these schemas are in its history, and cannot be decoded.
+    """
+    with suppress(*FAILURES):  # what a store that is away still knows waits for the next maintenance
+        controls = controls_of(store, definitions.views)
+        for name, view in definitions.views.items():
+            known = [controls[name].features] if name in controls else []
+            schemas.account_for_older(lake, view, known=known)
+    return schemas.lost_schemas(lake)
+
+
+def controls_of(store: Address, views: Iterable[str]) -> dict[str, Control]:
     async def read(client: StoreClient) -> dict[str, Control]:
         await ensure_table(client)
-        return await read_controls(client, definitions.batch_views)
+        return await read_controls(client, views)
 
     return with_client(store, read)

@@ -1,11 +1,13 @@
 """Appends under a name and a rising number, each of which a table takes once."""
 
+import json
 from contextlib import suppress
 
 from delta.exceptions import ConcurrentTransactionException
 from pyspark.sql import DataFrame
 
 from contracts.tables import Table
+from lake.log import read_entry
 from lake.tables import Lake
 
 
@@ -18,9 +20,20 @@ def append_numbered(lake: Lake, table: Table, rows: DataFrame, *, name: str, num
         writer.option("txnAppId", name).option("txnVersion", number).save(lake.path(table))
 
 
+def numbers_reached(lake: Lake, table: Table) -> dict[str, int]:
+    """The highest number under every name, which holds no NUL; no Spark job where the last commit has its summary."""
+    if not lake.exists(table):
+        return {}
+    snapshot = lake.snapshot(table)
+    text = read_entry(lake.spark, lake.path(table), int(snapshot.version()), kind="crc")
+    summary = json.loads(text) if text else {}
+    if "setTransactions" in summary:  # Delta leaves it out where there are very many
+        return {one["appId"]: one["version"] for one in summary["setTransactions"]}
+    pairs = snapshot.transactions().mkString("\0").split("\0")
+    named = (pair.rpartition(" -> ") for pair in pairs if pair)  # as Scala writes a pair of a map
+    return {name: int(number) for name, _, number in named}
+
+
 def number_reached(lake: Lake, table: Table, *, name: str) -> int | None:
     """The highest number under a name; None before the first."""
-    if not lake.exists(table):
-        return None
-    reached = lake.snapshot(table).transactions().get(name)
-    return int(reached.get()) if reached.isDefined() else None
+    return numbers_reached(lake, table).get(name)

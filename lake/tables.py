@@ -9,6 +9,7 @@ from delta.exceptions import ConcurrentTransactionException
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from contracts.tables import Table
 from lake.conflicts import CONFLICTS
@@ -100,6 +101,12 @@ class Lake:
             reader = reader.option("versionAsOf", version)
         return reader.load(self._existing(table))
 
+    def read_as_promised(self, table: Table) -> DataFrame:
+        """The columns of the contract; one that the contract gained since the table was written is null."""
+        rows = self.read(table)
+        missing = {field.name: F.lit(None).cast(field.type) for field in table.fields if field.name not in rows.columns}
+        return rows.withColumns(missing).select(*table.columns)
+
     def changes(self, table: Table, *, start: int, end: int) -> DataFrame:
         """The change feed of the versions from `start` to `end`, both included."""
         reader = self.spark.read.format("delta").option("readChangeFeed", "true")
@@ -175,9 +182,12 @@ class Lake:
         writer.option("mergeSchema", value=True).save(self.path(table))
 
     def append_once(self, table: Table, rows: DataFrame, *, number: int, **state: Any) -> None:
-        """Append rows under a rising number, with further state; an append under a number already reached does nothing."""
+        """Append rows under a rising number, with further state; an append under a number already reached does nothing.
+
+        A table gets the columns that its contract gained.
+        """
         self.create(table)
-        writer = rows.select(*table.columns).write.format("delta").mode("append")
+        writer = rows.select(*table.columns).write.format("delta").mode("append").option("mergeSchema", value=True)
         writer = writer.option("txnAppId", table.full_name).option("txnVersion", number)
         writer = writer.option("userMetadata", to_metadata({"number": number, **state}))
         # Another process that appends under the same number at this moment appends the same rows.

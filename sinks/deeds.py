@@ -10,6 +10,7 @@ from pyspark.errors import PythonException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from contracts.tables import Column
 from features.language import FeatureView
 from lake.held import ROWS
 from lake.history import HistoryLost
@@ -17,7 +18,7 @@ from lake.tables import Lake
 from online import control
 from online.control import Control, Cursor
 from online.wire import PATIENCE_SECONDS
-from sinks import history, steps
+from sinks import history, schemas, steps
 from sinks.breaker import check_share
 from sinks.decisions import decided, held_decisions
 from sinks.lease import leased, with_client
@@ -25,9 +26,10 @@ from sinks.ledger import Pushed
 from sinks.net_changes import online_rows, rows_of
 from sinks.protocol import CLOCK_BEHIND, FIRST_LOAD, SUPPRESS, PushFirst, StoreAhead
 from sinks.rows import Address, Outcome, Sequenced
+from sinks.schemas import Schema
 from sinks.steps import Step
 from sinks.store_scan import has_items, has_values, highest_sequence
-from sinks.target import has_version, newest, pin_of, rows_to_decide
+from sinks.target import definition_at, has_version, newest, pin_of, rows_to_decide
 from sinks.writer import write_changes
 
 
@@ -59,6 +61,9 @@ class Push:
         self.sequence = 0
         self.owner = ""
         self.as_of = 0
+        self.gold_version = 0
+        self.confirmed_at: int | None = None
+        self.features_in_store: tuple[Column, ...] = ()
         self.new_items = False
         self.write_seconds = 0.0
         self.held = ExitStack()
@@ -84,6 +89,7 @@ class Push:
     def take_lease(self, _: steps.TakeLease) -> Control:
         found = self.held.enter_context(leased(self.address, self.view.name, seconds=self.address.lease_seconds))
         self.sequence, self.owner, self.as_of = found.sequence, found.lease_owner, found.watermark or 0
+        self.features_in_store = found.features
         if found.cursor is None and history.last_sequence(self.lake, self.view) >= found.sequence:
             self.raise_sequence(steps.RaiseSequence(found.sequence))
             raise StoreAhead(f"view {self.view.name}: {CLOCK_BEHIND}")
@@ -91,6 +97,7 @@ class Push:
 
     def read_target(self, _: steps.ReadTarget) -> Cursor:
         target, self.as_of = newest(self.lake, self.view)
+        self.gold_version = target.version
         return target
 
     def check_feed(self, step: steps.CheckFeed) -> str | None:
@@ -122,6 +129,7 @@ class Push:
         at = step.at
         if at.fingerprint != self.view.publication_fingerprint or not has_version(self.lake, self.view, at):
             raise PushFirst(f"view {self.view.name}: gold or its definition is not what it was at the cursor")
+        self.gold_version = at.version
         gold = self.lake.read(self.view.table, version=at.version)
         return self.decide(rows_of(step.keys, gold, self.view), suppress=False)
 
@@ -132,6 +140,10 @@ class Push:
 
     def record(self, step: steps.Record) -> None:
         rows = step.changes.rows
+        definition = definition_at(self.lake, self.view, self.gold_version)
+        schema = Schema(view=self.view.name, features=self.view.features, definition=definition)
+        known = (self.features_in_store,)
+        schemas.ensure_recorded(self.lake, schema, first_sequence=lambda: step.sequence, known=known)
         history.record(self.lake, self.view, rows, sequence=step.sequence, push=self.owner, as_of=self.as_of)
 
     def declare(self, step: steps.Declare) -> None:
@@ -192,6 +204,7 @@ class Push:
             ),
             patience=PATIENCE_SECONDS,
         )
+        self.confirmed_at = time.time_ns() // 1000
 
     def figures(self, outcome: Outcome, *, how: str, why: str | None = None) -> Pushed:
         """What became of the push or repair."""
@@ -200,6 +213,7 @@ class Push:
             why=why,
             sequence=self.sequence,
             as_of=self.as_of,
+            confirmed_at=self.confirmed_at,
             change_rows=self.counts.get("images", 0),
             net=self.counts.get(ROWS, 0),
             pushed=outcome.written,

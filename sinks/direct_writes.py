@@ -24,10 +24,14 @@ from online.items import ensure_table
 from online.wire import PATIENCE_SECONDS, StoreError, open_store
 from sinks.lease import with_client
 from sinks.rows import TOMBSTONE, Address
+from sinks.schemas import Schema, ensure_recorded
 
 APPENDS = "direct writes"  # the name under which they are appended to a history
-TOLD = ("keys", "occurred_at", "revision", "values", "accepted_at")
-PACKED = "item_key string, value binary, occurred_at timestamp, revision bigint, accepted_at timestamp"
+TOLD = ("keys", "occurred_at", "revision", "values", "accepted_at", "acknowledged_at")
+PACKED = (
+    "item_key string, value binary, occurred_at timestamp, revision bigint, accepted_at timestamp, "
+    "acknowledged_at timestamp"
+)
 PACKED_SCHEMA = pa.schema(
     [
         ("item_key", pa.string()),
@@ -35,6 +39,7 @@ PACKED_SCHEMA = pa.schema(
         ("occurred_at", pa.timestamp("us", "UTC")),
         ("revision", pa.int64()),
         ("accepted_at", pa.timestamp("us", "UTC")),
+        ("acknowledged_at", pa.timestamp("us", "UTC")),
     ]
 )
 ROWS_AT_ONCE = 1_000
@@ -47,7 +52,7 @@ def record(lake: Lake, view: FeatureView) -> int:
     before = number_reached(lake, table, name=APPENDS) or 0
     if newest == before:
         return 0
-    unread = lake.read(bronze.DIRECT_WRITES).where((F.col("batch") > before) & (F.col("batch") <= newest))
+    unread = lake.read_as_promised(bronze.DIRECT_WRITES).where((F.col("batch") > before) & (F.col("batch") <= newest))
     rows = packed(unread, view).select(
         F.col("revision").alias("sequence"),
         "item_key",
@@ -57,11 +62,15 @@ def record(lake: Lake, view: FeatureView) -> int:
         F.lit(history.CONFIRMED).alias("outcome"),
         F.lit(None).cast("string").alias("backfill"),
         F.lit(history.DIRECT_WRITE).alias("push"),
+        "acknowledged_at",
     )
     if lake.exists(table):  # a write may be landed twice, on either side of a refresh
         known = lake.read(table).where(F.col("push") == history.DIRECT_WRITE)
         rows = rows.join(known, on=["item_key", "as_of", "sequence"], how="left_anti")
     with held(rows.select(*table.columns)) as new:
+        if new.counts[ROWS]:
+            schema = Schema(view=view.name, features=view.features, definition=view.definition_fingerprint)
+            ensure_recorded(lake, schema, first_sequence=lambda: new.frame.agg(F.min("sequence")).collect()[0][0])
         append_numbered(lake, table, new.frame, name=APPENDS, number=newest)
         return new.counts[ROWS]
 
@@ -72,7 +81,9 @@ def packed(writes: DataFrame, view: FeatureView) -> DataFrame:
     def pack_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             # A key of other columns is one of an older definition, which the view no longer has.
-            intents = [one for one in intents_of(batch, view) if set(one.keys) == set(view.keys)]
+            pairs = zip(intents_of(batch, view), batch["acknowledged_at"].to_pylist(), strict=True)
+            kept = [(one, acknowledged_at) for one, acknowledged_at in pairs if set(one.keys) == set(view.keys)]
+            intents, acknowledged = [one for one, _ in kept], [acknowledged_at for _, acknowledged_at in kept]
             rows = ordered(view, intents, sequence=0)
             columns: list[list[Any]] = [
                 [row.item_key for row in rows],
@@ -80,6 +91,7 @@ def packed(writes: DataFrame, view: FeatureView) -> DataFrame:
                 [one.occurred_at for one in intents],
                 [one.revision for one in intents],
                 [one.accepted_at for one in intents],
+                acknowledged,
             ]
             arrays = [pa.array(column, field.type) for column, field in zip(columns, PACKED_SCHEMA, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=PACKED_SCHEMA)
@@ -108,7 +120,7 @@ def intents_of(batch: pa.RecordBatch, view: FeatureView) -> list[Intent]:
 def newest_of_each_key(lake: Lake, view: FeatureView) -> DataFrame:
     """The rows of `PACKED` that the store should hold, removals among them."""
     newest_first = Window.partitionBy("item_key").orderBy(F.desc("occurred_at"), F.desc("revision"))
-    rows = packed(lake.read(bronze.DIRECT_WRITES), view)
+    rows = packed(lake.read_as_promised(bronze.DIRECT_WRITES), view)
     return rows.withColumn("age", F.row_number().over(newest_first)).where("age = 1").drop("age")
 
 

@@ -25,6 +25,7 @@ def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, 
         F.lit(None).cast("string").alias("outcome"),
         F.lit(None).cast("string").alias("backfill"),
         F.lit(push).alias("push"),
+        F.lit(None).cast("timestamp").alias("acknowledged_at"),
     )
     lake.append(table, rows)
 
@@ -32,7 +33,7 @@ def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, 
 def confirm(lake: Lake, view: FeatureView, *, sequence: int, push: str, as_of: int) -> None:
     """Say that the store has acknowledged all of a push."""
     table = history.table(view.name)
-    row = (sequence, None, None, from_micros(as_of), datetime.now(UTC), history.CONFIRMED, None, push)
+    row = (sequence, None, None, from_micros(as_of), datetime.now(UTC), history.CONFIRMED, None, push, None)
     lake.append(table, small_frame(lake.spark, [row], table.ddl))
 
 
@@ -70,8 +71,6 @@ def keys_of(lake: Lake, view: FeatureView) -> DataFrame:
 
 
 def of_pushes(lake: Lake, view: FeatureView) -> DataFrame:
-    """What pushes recorded; a history from before a column was has none of it."""
-    rows = lake.read(history.table(view.name))
-    for column in {"backfill", "push"} - set(rows.columns):
-        rows = rows.withColumn(column, F.lit(None).cast("string"))
+    """What pushes recorded."""
+    rows = lake.read_as_promised(history.table(view.name))
     return rows.where(F.isnull("backfill") & ~F.col("push").eqNullSafe(history.DIRECT_WRITE))

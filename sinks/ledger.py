@@ -20,13 +20,15 @@ class Pushed:
     requests and bytes that the writes took, and how.
 
     `why` tells what made a snapshot necessary, `change_rows` how many rows of the change feed or of a comparison came to
-    `net` keys. net = pushed + removed + suppressed + stale. `as_of` is in microseconds.
+    `net` keys. net = pushed + removed + suppressed + stale. `as_of` and `confirmed_at`, when the store had all of the
+    push, its watermark too, are in microseconds.
     """
 
     how: str
     why: str | None = None
     sequence: int = 0
     as_of: int = 0
+    confirmed_at: int | None = None
     change_rows: int = 0
     net: int = 0
     pushed: int = 0
@@ -82,7 +84,8 @@ def append(lake: Lake, run: Run, results: Mapping[str, Pushed | Exception]) -> N
 def columns_of(result: Pushed | Exception) -> dict[str, Any]:
     if isinstance(result, Exception):
         return {"failure": f"{type(result).__name__}: {next(iter(str(result).strip().splitlines()), '')}"}
-    return asdict(result) | {"as_of": from_micros(result.as_of)}
+    confirmed_at = None if result.confirmed_at is None else from_micros(result.confirmed_at)
+    return asdict(result) | {"as_of": from_micros(result.as_of), "confirmed_at": confirmed_at}
 
 
 def read_runs(lake: Lake, *, last: int) -> list[dict[str, Any]]:
@@ -98,7 +101,8 @@ def read_runs(lake: Lake, *, last: int) -> list[dict[str, Any]]:
         view = {
             name: entered.get(name) for name in RUNS.columns if name not in ("run", "started_at", "view", "allowed")
         }
-        view["as_of"] = to_text(row.as_of.replace(tzinfo=UTC)) if row.as_of else None
+        times = {name: entered.get(name) for name in ("as_of", "confirmed_at")}
+        view |= {name: to_text(at.replace(tzinfo=UTC)) if at else None for name, at in times.items()}
         view["rows_per_second"] = None if row.failure else rate(row.pushed + row.removed, view["write_seconds"])
         started = to_text(row.started_at.replace(tzinfo=UTC))
         run = runs.setdefault(row.run, {"run": row.run, "started_at": started, "allowed": row.allowed, "views": {}})

@@ -47,6 +47,12 @@ def newest(lake: Lake, view: FeatureView) -> tuple[Cursor, int]:
     return cursor, to_micros(datetime.fromisoformat(state.values["as_of"]))
 
 
+def definition_at(lake: Lake, view: FeatureView, version: int) -> str | None:
+    """The fingerprint of the definition that gold was computed by at a version; None where no commit says so."""
+    state = lake.state(view.table, version=version)
+    return state.values.get("definition") if state else None
+
+
 def has_version(lake: Lake, view: FeatureView, cursor: Cursor) -> bool:
     """Whether gold still has the version of a cursor, and as the same commit."""
     return lake.pin(view.table, version=cursor.version) == pin_of(cursor)

@@ -95,4 +95,9 @@ def maintain_all(home: Home) -> Json:
     """Compact and vacuum every table, and forget old direct writes; figures per table."""
     tables = maintenance.run(home.lake, home.definitions, home.store)
     forgotten = forget_writes(home.store) if home.definitions.direct_views else 0
-    return {"tables": {name: asdict(one) for name, one in tables.items()}, "forgotten_writes": forgotten}
+    lost = maintenance.lost_schemas(home.lake, home.definitions, home.store)
+    return {
+        "tables": {name: asdict(one) for name, one in tables.items()},
+        "forgotten_writes": forgotten,
+        "lost_schemas": lost,
+    }

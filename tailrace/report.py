@@ -95,6 +95,15 @@ def maintained_lines(maintained: Json) -> list[str]:
     return [f"{table}: {', '.join(done_to(one))}" for table, one in maintained.items()]
 
 
+def lost_schema_lines(lost: dict[str, list[str]]) -> list[str]:
+    """The schemas whose values can no longer be decoded, a line for each view."""
+    return [
+        f"history.{view}: values of the schemas {', '.join(fingerprints)} cannot be decoded any more, they were packed "
+        "before history.schemas was kept"
+        for view, fingerprints in lost.items()
+    ]
+
+
 def done_to(one: Json) -> Iterator[str]:
     if one["swept"]:
         yield f"{one['swept']:,} tombstones removed from the store"

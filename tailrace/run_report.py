@@ -65,6 +65,7 @@ def words_of(what: str, figures: Json) -> Iterator[str]:
             yield from (push_line(name, view) for name, view in figures["views"].items())
         case "maintain":
             yield from report.maintained_lines(figures["tables"])
+            yield from report.lost_schema_lines(figures["lost_schemas"])
         case "backfill":
             yield from backfill_lines(figures)
         case "reconcile":

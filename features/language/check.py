@@ -8,7 +8,7 @@ import sqlglot.errors
 import sqlglot.expressions
 from sqlglot import TokenType
 
-from contracts import silver
+from contracts import history, silver
 from contracts.tables import Type
 from features.language.aggregation import Aggregation, Count, Distinct, Last, Sum
 from features.language.on_demand import OnDemandFeature
@@ -43,15 +43,16 @@ CHANGING = frozenset(
         "uuid",
     ]
 )
-RESERVED = "pk"  # what the store's items call their key
+# Names that Tailrace keeps for itself, and what has them.
+RESERVED = {"pk": "the key of the online store's items", history.SCHEMAS.name: f"the table {history.SCHEMAS.full_name}"}
 NOT_OF_FEATURES = {Type.DECIMAL: "give it as FLOAT64", Type.BINARY: "give it as STRING"}
 
 
 def check_view(view: FeatureView, views: Mapping[str, FeatureView]) -> None:
     here = f"view {view.name!r}"
     check_name(view.name, of=f"{here}, field 'name'")
-    if view.name == RESERVED:
-        raise DefinitionError(f"{here}, field 'name': the online store keeps {RESERVED!r} for itself; choose another")
+    if view.name in RESERVED:
+        raise DefinitionError(f"{here}, field 'name': {RESERVED[view.name]} has that name; choose another")
     if view.lane not in LANES:
         raise DefinitionError(f"{here}, field 'lane': {view.lane!r} is not a lane; there are {', '.join(LANES)}")
     if not view.owner:

@@ -184,7 +184,13 @@ def test_a_table_that_several_create_at_once_is_created_once(lake):
 def test_an_append_adds_the_columns_that_a_contract_gained(lake, spark):
     lake.append(THINGS, things(spark, 7))
     grown = replace(THINGS, fields=(*THINGS.fields, Column("colour", Type.STRING, "its colour")))
+    grown_again = replace(grown, fields=(*grown.fields, Column("weight", Type.INT64, "its weight")))
 
+    before = lake.read_as_promised(grown).collect()
     lake.append(grown, things(spark, 8).withColumn("colour", F.lit("red")))
+    coloured = things(spark, 9).withColumn("colour", F.lit("blue"))
+    lake.append_once(grown_again, coloured.withColumn("weight", F.lit(5).cast("bigint")), number=1)
 
-    assert {(row.size, row.colour) for row in lake.read(grown).collect()} == {(7, None), (8, "red")}
+    assert [(row.size, row.colour) for row in before] == [(7, None)]
+    rows = {(row.size, row.colour, row.weight) for row in lake.read(grown_again).collect()}
+    assert rows == {(7, None, None), (8, "red", None), (9, "blue", 5)}

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from contracts import bronze, history
 from features.language import load_definitions
 from jobs.bronze import load
 from online.items import KEY, binary
@@ -13,6 +14,7 @@ from sinks import direct_writes, reconcile_direct
 from sinks.history import last_sequence, open_keys
 from sinks.lease import with_client
 from sinks.reconcile import Reconciled
+from sinks.schemas import features_by_fingerprint
 from sinks.sweep import forget_writes, sweep_view
 from tests.sinks.direct_lane import NOW, RELEVANCE, score_of
 
@@ -31,6 +33,9 @@ def test_what_was_written_is_in_bronze_and_history_once_and_mends_a_lost_store(l
 
     assert (loaded.direct_writes, loaded.quarantined) == (5, 0)
     assert (first, again) == (5, 0)
+    for table in (bronze.DIRECT_WRITES, history.table("relevance")):
+        assert lane.lake.read(table).where("acknowledged_at IS NULL").isEmpty()
+    assert features_by_fingerprint(lane.lake, "relevance").keys() == {RELEVANCE.fingerprint}
     assert lane.history() == [("d1", 10, 0.1), ("d1", 20, 0.4), ("d2", 10, 0.2), ("d2", 20, None), ("d3", 10, 0.3)]
     assert sent == 2  # d1 has a later value
     assert lane.scores() == {"d1": 0.5, "d2": None, "d3": 0.3, "d4": 0.6}

@@ -198,15 +198,22 @@ def test_the_ledger_has_what_was_done_and_what_failed(publisher):
         push_views(publisher.lake, publisher.address, [VISITS, other], allowed="first run")
     publisher.become(a=1, b=3)
     push_views(publisher.lake, publisher.address, [VISITS])
+    push_views(publisher.lake, publisher.address, [VISITS])
 
-    newest, oldest = ledger.read_runs(publisher.lake, last=5)
+    nothing, newest, oldest = ledger.read_runs(publisher.lake, last=5)
     assert (oldest["allowed"], newest["allowed"]) == ("first run", None)
     assert "has no refresh state" in oldest["views"]["never_refreshed"]["failure"]
     of_view = newest["views"]["visits"]
     assert of_view["as_of"] == AS_OF
+    assert newest["started_at"] < of_view["confirmed_at"]
+    assert oldest["views"]["never_refreshed"]["confirmed_at"] is None
     assert (of_view["change_rows"], of_view["net"]) == (3, 2)
     assert of_view["net"] == sum(of_view[name] for name in ("pushed", "removed", "suppressed", "stale"))
-    assert [run["run"] for run in ledger.read_runs(publisher.lake, last=1)] == [newest["run"]]
+    assert [run["run"] for run in ledger.read_runs(publisher.lake, last=1)] == [nothing["run"]]
+    assert nothing["views"]["visits"]["how"] == NOTHING_NEW
+    assert (
+        newest["views"]["visits"]["confirmed_at"] < nothing["started_at"] < nothing["views"]["visits"]["confirmed_at"]
+    )
     assert 0 < of_view["write_seconds"] < of_view["seconds"]
     assert of_view["rows_per_second"] == round(of_view["pushed"] / of_view["write_seconds"])
 
