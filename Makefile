@@ -5,8 +5,10 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-# Tests run in two processes, a file's together, in the order of tests/conftest.py. More would need more cores: each has a Spark of its own.
-PYTEST = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# One process runs the tests that share a Spark session, the others run files that start processes or wait (tests/conftest.py).
+PYTEST = .venv/bin/pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+# Slow tests run in two, a file's together: many start a Spark of their own, and more would need more cores.
+PYTEST_SLOW = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 ROUNDS ?= 20
 KILLS ?= 200
@@ -46,11 +48,11 @@ test: setup ## run the quick tests
 	@$(PYTEST) -m "not slow"
 
 test-slow: setup $(ARCHIVE) ## run the slow tests: kills, races, whole runs
-	@$(PYTEST) -m slow
+	@$(PYTEST_SLOW) -m slow
 
 soak: setup $(ARCHIVE) ## run the long tests: random histories, many times over, a long replay, killed pushes, and what requests leave behind. ROUNDS=20 PUSHES=300000 STEPS=40 KILLS=200 REQUESTS=200000
 	@HISTORY_ROUNDS="$(ROUNDS)" .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
-	@PUBLISHER_HISTORIES="$(PUSHES)" .venv/bin/pytest tests/sinks/test_publisher_model.py
+	@PUBLISHER_HISTORIES="$(PUSHES)" .venv/bin/pytest -m slow tests/sinks/test_publisher_model.py
 	@REPLAY_STEPS="$(STEPS)" .venv/bin/pytest -m slow tests/test_replay.py
 	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py
 	@LEAK_REQUESTS="$(REQUESTS)" .venv/bin/pytest -m slow tests/serving/test_leak.py

@@ -1,11 +1,15 @@
 """One Spark session for all tests, and homes of their own."""
 
+import os
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from xdist.scheduler import LoadGroupScheduling
 
 from lake.session import open_session
 from lake.tables import Lake
@@ -23,18 +27,44 @@ SPARK = {
     "TAILRACE_SHUFFLE_PARTITIONS": "2",
 }
 
+# The tests that share a Spark session run in one process: a second JVM would have to warm up too, on the same two cores.
+SHARED_SPARK = "spark"
+
+# Stores and tables lie in memory where there is enough: the embedded store waits for the disk with each row.
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 6 * 2**30
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM_BYTES:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 PATIENT_MS = "30000"  # of a reader: a machine that has much else to do must not turn values into timeouts
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with the longest tests first, so that none is left to run alone at the end."""
+    """Mark the tests that share the Spark session, and put files with the longest tests first.
+
+    No file is left to run alone at the end then.
+    """
     longest: dict[Path, float] = defaultdict(float)
     for item in items:
         limit = item.get_closest_marker("timeout")
         if limit is not None:
             longest[item.path] = max(longest[item.path], limit.args[0])
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(SHARED_SPARK))
     items.sort(key=lambda item: longest[item.path], reverse=True)
+
+
+class BySparkAndFile(LoadGroupScheduling):
+    """Tests with a group run in one process, all others file by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        group = super()._split_scope(nodeid)
+        return group.split("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupScheduling | None:
+    return BySparkAndFile(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from features.actor_activity import actor_activity
 from tests.serving.processes import served, until
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
-REQUESTS = int(os.environ.get("LEAK_REQUESTS", "20000"))
-WARM_UP = 4_000
-GROWTH_BYTES = 4 * 2**20  # an allocator that keeps pages; a leak of 300 bytes for each request is more
+REQUESTS = int(os.environ.get("LEAK_REQUESTS", "8000"))
+WARM_UP = 3_000
+GROWTH_BYTES = 2 * 2**20  # an allocator that keeps pages; a leak of 300 bytes for each request is more
 CONNECTIONS = 4
 
 

@@ -16,12 +16,12 @@ from lake.tables import Lake
 from tests.conftest import SPARK
 from tests.sinks.publisher import Publisher
 
-KILLS = int(os.environ.get("PUSH_KILLS", "12"))
+KILLS = int(os.environ.get("PUSH_KILLS", "4"))
 SEED = int(os.environ.get("PUSH_SEED") or random.randrange(10**9))
 DOCUMENTS = 20_000
 CHANGED = 8_000
 LONGEST = 12.0  # seconds from the first step to a kill; a push takes some 5 to 10 in a new process
-ZOMBIE_EVERY = 3
+ZOMBIE_EVERY = 2
 BESIDE = 2  # pushes in a process, which takes most of its time to start; killed at once, they are at different steps
 APART = 2.0  # seconds at most from the start of one to that of another
 

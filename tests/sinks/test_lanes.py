@@ -32,7 +32,7 @@ from sinks.rows import TOMBSTONE, Outcome, Sequenced
 from sinks.sweep import remove_tombstone
 from sinks.transactions import transact
 
-HISTORIES = int(os.environ.get("LANE_HISTORIES", "10000"))
+HISTORIES = int(os.environ.get("LANE_HISTORIES", "2000"))
 STEPS = 8
 AT_ONCE = 48
 LANES = (BATCH, STREAM, DIRECT)
