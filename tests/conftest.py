@@ -55,12 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: longest[item.path], reverse=True)
 
 
-class BySparkAndFile(LoadGroupScheduling):
+class BySparkAndFile(LoadGroupScheduling):  # type: ignore[misc]  # xdist ships no types
     """Tests with a group run in one process, all others file by file."""
 
     def _split_scope(self, nodeid: str) -> str:
-        group = super()._split_scope(nodeid)
-        return group.split("::")[0]
+        group = str(super()._split_scope(nodeid))
+        return group.split("::", maxsplit=1)[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupScheduling | None:

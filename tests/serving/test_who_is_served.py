@@ -30,7 +30,7 @@ def test_a_reader_with_keys_answers_their_holders_and_writes_a_line_for_others(s
             garbled.sendall(b"GET /health HTTP/1.1\r\nAuthorization: Bearer " + key.encode() + b"\x00\r\n\r\n")
             assert b"400" in garbled.recv(100)
 
-    assert "Error handling request" in reader.errors
+    assert "was answered 400" in reader.errors
     assert key[-20:] not in reader.errors
     [audit] = [json.loads(one) for one in reader.errors.splitlines() if one.startswith("{")]
     assert audit["why"].startswith("nobody is named")
