@@ -138,7 +138,7 @@ def request_of(definitions: Definitions) -> Schema:
                 "properties": {"features": {"type": "null"}, "feature_service": {"type": "string"}},
             },
         ],
-        "additionalProperties": False,
+        "additionalProperties": {"enum": [False, None]},
     }
 
 

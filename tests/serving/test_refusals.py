@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+ON: tuple[object, ...] = (5, 0, True, "", [], {})  # of a field that is not known
 VALID = {"features": ["document_activity:views_24h"], "entities": {"document_id": ["d1"]}}
 
 
@@ -25,7 +26,7 @@ VALID = {"features": ["document_activity:views_24h"], "entities": {"document_id"
         ({"features": None, "feature_service": 5}, ["'feature_service'", "a number"]),
         ({"full_feature_names": "yes"}, ["'full_feature_names'", "true or false"]),
         ({"full_feature_names": None}, ["'full_feature_names'", "true or false"]),
-        ({"limit": 5}, ["'limit'", "full_feature_names"]),
+        *(({"limit": value}, ["'limit'", "full_feature_names"]) for value in ON),
         ({"entities": None}, ["'entities'", "null"]),
         ({"entities": {}}, ["'entities'", "empty"]),
         ({"entities": ["d1"]}, ["'entities'", "a list"]),
@@ -43,6 +44,14 @@ def test_what_is_wrong_is_named_with_what_would_be_right(reader, override, words
     detail = reader.refusal(**VALID | override)
 
     assert [word for word in words if word not in detail] == [], detail
+
+
+@pytest.mark.parametrize("off", [False, None])
+@pytest.mark.usefixtures("store")
+def test_switches_of_feasts_protocol_that_are_off_are_taken(reader, off):
+    answer = reader.ask(**VALID | {"include_feature_view_version_metadata": off, "of_a_later_version": off})
+
+    assert answer == reader.ask(**VALID)
 
 
 @pytest.mark.parametrize(
