@@ -26,6 +26,7 @@ class Plan:
     peer_saturated_seconds: float
     format_seconds: float
     canned_seconds: float
+    beside_seconds: float  # for each part of each round with clients that ask for much
 
 
 WHOLE = Plan(
@@ -46,6 +47,7 @@ WHOLE = Plan(
     peer_saturated_seconds=5,
     format_seconds=6,
     canned_seconds=5,
+    beside_seconds=10,
 )
 QUICK = Plan(
     ours=tuple(Size(keys=size.keys, rate=size.rate, seconds=3, in_flight=size.in_flight) for size in WHOLE.ours),
@@ -55,4 +57,5 @@ QUICK = Plan(
     peer_saturated_seconds=0,
     format_seconds=2,
     canned_seconds=2,
+    beside_seconds=4,
 )

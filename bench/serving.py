@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from bench import asked
+from bench.beside import Beside
 from bench.documents import VIEW, fill, keys_of
 from bench.equal import equal_values
 from bench.measured import Figures, LoadFailed, by_turns
@@ -146,7 +147,11 @@ class Bench:
             reading(self.settings, url=store.url, workers=self.workers) as running,
         ):
             sent = self.asked.reader(running).saturated(size, seconds=self.plan.canned_seconds)
+            self.told("a client that asks for little beside those that ask for much")
+            slices, plan = self.asked.slices(COMPARED), self.plan
+            beside = Beside(running=running, slices=slices, seconds=plan.beside_seconds, rounds=plan.rounds).run()
         return {
+            "beside": beside,
             "requests_per_second": round(sent.per_second, 1),
             "requests_per_second_per_core": round(1000 / sent.cpu_ms, 1),
             **sent.figures,

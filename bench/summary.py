@@ -14,6 +14,8 @@ AIMS: dict[str, tuple[str, float]] = {
     "cpu_ms_100": ("≤", 1.0),
     "requests_per_second_per_core_canned": ("≥", 1_000.0),
     "worker_mb": ("≤", 150.0),
+    "p99_ratio_beside": ("≤", 5.0),
+    "untaken_mb": ("≤", 200.0),
 }
 
 
@@ -30,6 +32,8 @@ def summary(ours: Figures, peer: Figures) -> Figures:
         "overhead_p95_ms_100": overhead(table, "p95_ms"),
         "requests_per_second_per_core_canned": ours["canned"]["requests_per_second_per_core"],
         "worker_mb": round(ours["worker_mb"], 1),
+        "p99_ratio_beside": ours["canned"]["beside"]["p99_ratio"],
+        "untaken_mb": ours["canned"]["beside"]["untaken_mb"],
         "table": table,
         "formats": ours["formats"],
         "canned": ours["canned"],

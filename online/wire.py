@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,6 +44,7 @@ THROTTLED = frozenset(
 )
 
 Json = dict[str, Any]
+Turn = Callable[[], Awaitable[None]]
 
 
 class StoreError(Exception):
@@ -115,8 +116,8 @@ class StoreClient:
                     raise
                 await patience.wait_after(error)
 
-    async def send(self, operation: str, body: bytes) -> Json:
-        """Send an encoded request once."""
+    async def send(self, operation: str, body: bytes, *, turn: Turn | None = None) -> Json:
+        """Send an encoded request once; where there is a `turn`, its answer is read after that."""
         self.requests += 1
         self.bytes_sent += len(body)
         try:
@@ -124,6 +125,8 @@ class StoreClient:
             reply = await self._connections.post(headers, body)
         except OSError as error:  # a time-out is one as well
             raise StoreError("Unreachable", f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
+        if turn is not None:
+            await turn()
         answer = parse(reply.body)
         if answer is None:
             message = f"{operation} answered {reply.status} with {len(reply.body)} bytes that are not a JSON object"

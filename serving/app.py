@@ -12,9 +12,9 @@ from online.direct.replay import Log
 from online.direct.writer import DirectWriter
 from online.wire import open_store
 from serving.access.guard import GUARD, Guard, admit, check_read
-from serving.admission import ADMISSION, Admission
+from serving.admission import READ_PLACES, WRITE_PLACES, Admission, held_by
 from serving.answers.negotiate import SMALLEST, WRITERS, encoding_of, form_of, packed
-from serving.body import body_of
+from serving.body import BODY_BYTES, body_of
 from serving.budget import deadline_of
 from serving.current import CURRENT, Current
 from serving.errors import as_json, tell_errors
@@ -30,7 +30,6 @@ from serving.writes.endpoint import CELLS, ONCE, WRITER, write
 from serving.writes.idempotency import Once
 from settings import ReaderSettings, Writes
 
-BODY_BYTES = 2**20
 WRITE_SECONDS = 3.0  # for which one request of a write is tried
 
 LIMITS = web.AppKey("LIMITS", ReaderSettings)
@@ -76,7 +75,8 @@ def make_app(
             tracing.close()
 
     app = web.Application(middlewares=[observing(cells, log, tracing), tell_errors, admit], client_max_size=BODY_BYTES)
-    app[CELLS], app[LIMITS], app[ADMISSION] = cells, limits, Admission(limits.at_once, cells)
+    app[CELLS], app[LIMITS] = cells, limits
+    app[READ_PLACES], app[WRITE_PLACES] = Admission(limits.at_once, cells), Admission(limits.at_once, cells)
     app[GUARD] = guard = Guard(limits.access, local=local)
     app.cleanup_ctx.extend([told, guard.keep_fresh, store])
     app.router.add_post("/get-online-features", get_online_features)
@@ -94,20 +94,29 @@ async def get_online_features(request: web.Request) -> web.Response:
     deadline = deadline_of(request.headers, default_ms=app[LIMITS].budget_ms)
     form = form_of(list_value(request.headers, "Accept"))
     encoding = encoding_of(list_value(request.headers, "Accept-Encoding"))
-    body = await body_of(request)
-    async with app[ADMISSION].place():
-        trip.end("receive")
-        engine, trip.asked = app[CURRENT].engine, parse_request(body)
-        check_read(request, trip.asked, engine.readable)
-        answer = await engine.answer(trip.asked, deadline=deadline, trip=trip)
-        written = WRITERS[form](answer)
-        headers = {"Content-Type": form, "Vary": "Accept, Accept-Encoding"}
-        if encoding != "identity" and len(written) >= SMALLEST:
-            written = await packed(written, encoding)
-            headers["Content-Encoding"] = encoding
-        trip.end("write")
-        count_answer(app[CELLS], trip, answer)
-        return web.Response(body=written, headers=headers)
+    admission, held = app[READ_PLACES], held_by(request)
+    body = await body_of(request, admission)
+    await admission.enter(held)
+    trip.end("receive")
+    engine, asked = app[CURRENT].engine, parse_request(body)
+    trip.asked = asked
+    check_read(request, asked, engine.readable)
+    plan = engine.plan(asked)
+    pace = await admission.weigh(held, cells=plan.width * asked.rows, deadline=deadline)
+    try:
+        answer = await engine.answer(asked, plan, deadline=deadline, trip=trip, pace=pace)
+        written = await pace.made(WRITERS[form](answer))
+        await pace.pause()
+    finally:
+        pace.end()
+    headers = {"Content-Type": form, "Vary": "Accept, Accept-Encoding"}
+    if encoding != "identity" and len(written) >= SMALLEST:
+        written = await packed(written, encoding)
+        headers["Content-Encoding"] = encoding
+    admission.settle(held, len(written))
+    trip.end("write")
+    count_answer(app[CELLS], trip, answer)
+    return web.Response(body=written, headers=headers)
 
 
 async def health(_: web.Request) -> web.Response:

@@ -5,7 +5,7 @@ from collections import deque
 
 import orjson
 
-from online.wire import Json, StoreClient, StoreError
+from online.wire import Json, StoreClient, StoreError, Turn
 from serving.operations.board import Cells
 from serving.operations.metrics import STORE_READS
 
@@ -59,16 +59,16 @@ class Calls:
         self._client = client
         self._times = CallTimes()
 
-    async def call(self, operation: str, request: Json) -> Json:
+    async def call(self, operation: str, request: Json, *, turn: Turn | None = None) -> Json:
         """The first answer of one call or, where it takes longer than 19 of 20 do, of two; raises `StoreError`."""
         body, loop = orjson.dumps(request), asyncio.get_running_loop()
         begun = loop.time()
-        tasks = [asyncio.ensure_future(self._client.send(operation, body))]
+        tasks = [asyncio.ensure_future(self._client.send(operation, body, turn=turn))]
         try:
             await asyncio.wait(tasks, timeout=self._times.long)
             if not tasks[0].done() and self.extra.spend():
                 self._cells.add((STORE_READS, "hedge"))
-                tasks.append(asyncio.ensure_future(self._client.send(operation, body)))
+                tasks.append(asyncio.ensure_future(self._client.send(operation, body, turn=turn)))
             answer = await (first_success(tasks) if len(tasks) > 1 else tasks[0])
         finally:
             for task in tasks:

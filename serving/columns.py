@@ -94,6 +94,28 @@ def fanned_out(columns: Sequence[Column], at: Array) -> list[Column]:
     return fanned
 
 
+def stacked(parts: Sequence[Sequence[Column]]) -> list[Column]:
+    """The columns of several parts of the rows, one below the other."""
+    joined: dict[tuple[int, ...], Array] = {}  # columns of one view mostly have the same `found` and `as_of`
+
+    def join(arrays: list[Array]) -> Array:
+        key = tuple(map(id, arrays))
+        if key not in joined:
+            joined[key] = np.concatenate(arrays)
+        return joined[key]
+
+    return [
+        Column(
+            type=columns[0].type,
+            values=np.concatenate([one.values for one in columns]),
+            valid=np.concatenate([one.valid for one in columns]),
+            found=join([one.found for one in columns]),
+            as_of=join([one.as_of for one in columns]),
+        )
+        for columns in zip(*parts, strict=True)
+    ]
+
+
 def not_valued(type_: Type, at: Array) -> Column:
     """A column of a view that has no value for any row; `at` is `NOWHERE` or `UNTOLD` for each."""
     column = nothing_found(type_, len(at))

@@ -14,7 +14,8 @@ from serving.fetch import Fetches
 from serving.on_demand import compute
 from serving.openapi import described
 from serving.operations.board import Cells
-from serving.plan import Planner
+from serving.pace import Pace
+from serving.plan import Plan, Planner
 from serving.read import Reader
 from serving.request import FeatureRequest
 from serving.trip import Trip
@@ -32,13 +33,17 @@ class Engine:
         self._planner = Planner(definitions)
         self._reader = Reader(fetches, self.controls)
 
-    async def answer(self, asked: FeatureRequest, *, deadline: float, trip: Trip) -> Answer:
-        """Raises `BadRequest`, `ItemKeyError`, `StoreError` and `OnDemandError`; `deadline` is in the loop's time."""
+    def plan(self, asked: FeatureRequest) -> Plan:
+        """Raises `BadRequest` for what is not defined."""
+        return self._planner.plan(asked)
+
+    async def answer(self, asked: FeatureRequest, plan: Plan, *, deadline: float, trip: Trip, pace: Pace) -> Answer:
+        """Raises `ItemKeyError`, `StoreError` and `OnDemandError`; `deadline` is in the loop's time."""
         now = time.time_ns() // 1000
-        plan = self._planner.plan(asked)
-        columns = await self._reader.read(plan, asked, now=now, deadline=deadline, trip=trip)
+        columns = await self._reader.read(plan, asked, now=now, deadline=deadline, trip=trip, pace=pace)
         for feature in plan.on_demand:
             columns[feature.name] = compute(feature, columns, now=now)
+            await pace.pause()
         trip.end("on_demand")
         views = {view: self.controls.told(view, now=now) for view in plan.wanted}
         return Answer(asked=asked, plan=plan, columns=columns, views=views)

@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from online.items import KEYS_PER_READ, Item, read_request, told_by
-from online.wire import StoreClient, StoreError, delay_after, is_transient
+from online.wire import StoreClient, StoreError, Turn, delay_after, is_transient
 from serving.cache import Cache
 from serving.calls import Calls
 from serving.messages import one_line
 from serving.operations.board import Cells
 from serving.operations.metrics import STORE_KEYS, STORE_READS
+from serving.pace import Line
 
 Views = tuple[str, ...]
 
@@ -42,11 +43,14 @@ class Fetch:
         self.waiting = 0  # requests
         self.task: asyncio.Task[None]
         self._under_way = under_way
-        under_way.update(dict.fromkeys(keys, self))
 
     @property
     def told_nothing(self) -> bool:
         return len(self.untold) == len(self.keys)
+
+    def begin(self) -> None:
+        """Have other requests that want one of the keys wait for this."""
+        self._under_way.update(dict.fromkeys(self.keys, self))
 
     def forget(self, _: object = None) -> None:
         for key in self.keys:
@@ -70,13 +74,16 @@ class Fetches:
         self._table = client.table
         self._under_way: dict[Views, dict[str, Fetch]] = {}
 
-    async def fetch(self, wanted: Mapping[Views, Collection[str]], *, deadline: float) -> dict[Views, Fetched]:
+    async def fetch(
+        self, wanted: Mapping[Views, Collection[str]], *, deadline: float, line: Line | None = None
+    ) -> dict[Views, Fetched]:
         """The views' values of each of the keys, as far as the store tells them by the deadline, in the loop's time.
 
+        `line` is what reads wait in that are many; no other request waits for one that has not begun.
         Raises `StoreError` where the store refuses a read, or where all that came of any was a failure.
         """
         known = {views: self._cache.known(views, keys) for views, keys in wanted.items()}
-        parts = {views: self._join(views, without(keys, known[views])) for views, keys in wanted.items()}
+        parts = {views: self._join(views, without(keys, known[views]), line) for views, keys in wanted.items()}
         fetches = {one for part in parts.values() for one in part}
         for one in fetches:
             one.waiting += 1
@@ -90,7 +97,7 @@ class Fetches:
         raise_failures(fetches)
         return {views: merged(part, known[views]) for views, part in parts.items()}
 
-    def _join(self, views: Views, keys: Collection[str]) -> set[Fetch]:
+    def _join(self, views: Views, keys: Collection[str], line: Line | None) -> set[Fetch]:
         """The fetches that bring these keys: those that are under way, and new ones for the rest."""
         under_way = self._under_way.setdefault(views, {})
         if under_way.keys().isdisjoint(keys):
@@ -99,23 +106,33 @@ class Fetches:
             fetches = {under_way[key] for key in keys if key in under_way}
             rest = [key for key in keys if key not in under_way]
         for i in range(0, len(rest), KEYS_PER_READ):
-            fetches.add(self._begin(views, rest[i : i + KEYS_PER_READ]))
+            fetches.add(self._begin(views, rest[i : i + KEYS_PER_READ], line))
         return fetches
 
-    def _begin(self, views: Views, keys: list[str]) -> Fetch:
+    def _begin(self, views: Views, keys: list[str], line: Line | None) -> Fetch:
         fetch = Fetch(keys, self._under_way[views])
-        fetch.task = asyncio.ensure_future(self._read(views, fetch))
+        if line is None:
+            fetch.begin()
+            fetch.task = asyncio.ensure_future(self._read(views, fetch))
+        else:
+            fetch.task = asyncio.ensure_future(self._read_in_line(views, fetch, line))
         fetch.task.add_done_callback(fetch.forget)
         return fetch
 
-    async def _read(self, views: Views, fetch: Fetch) -> None:
+    async def _read_in_line(self, views: Views, fetch: Fetch, line: Line) -> None:
+        async with line.places:
+            await line.turn()
+            fetch.begin()
+            await self._read(views, fetch, line)
+
+    async def _read(self, views: Views, fetch: Fetch, line: Line | None = None) -> None:
         try:
-            await self._read_all(views, fetch)
+            await self._read_all(views, fetch, None if line is None else line.turn)
         except Exception as error:  # noqa: BLE001 - what the store answered is not what it answers
             log.warning("a read of the online store failed: %s", one_line(error))
             fetch.failure = StoreError("Unreadable", f"an answer cannot be understood, {type(error).__name__}")
 
-    async def _read_all(self, views: Views, fetch: Fetch) -> None:
+    async def _read_all(self, views: Views, fetch: Fetch, turn: Turn | None) -> None:
         self._calls.extra.earn()
         self._cells.add((STORE_KEYS,), len(fetch.keys))
         asked, attempt = fetch.keys, 1
@@ -123,9 +140,8 @@ class Fetches:
             read_at = time.monotonic()
             self._cells.add((STORE_READS, "first" if attempt == 1 else "retry"))
             try:
-                answer = await self._calls.call(
-                    "BatchGetItem", read_request(self._table, asked, views, consistent=False)
-                )
+                request = read_request(self._table, asked, views, consistent=False)
+                answer = await self._calls.call("BatchGetItem", request, turn=turn)
                 items, unprocessed = told_by(answer, self._table)
             except StoreError as error:
                 fetch.failure = error

@@ -33,6 +33,11 @@ class Plan:
     on_demand: tuple[OnDemandFeature, ...]
     groups: tuple[ItemGroup, ...]
 
+    @property
+    def width(self) -> int:
+        """How many features are read or computed for each row."""
+        return sum(map(len, self.wanted.values())) + len(self.on_demand)
+
 
 class Planner:
     """Makes plans from the definitions and keeps those made last."""

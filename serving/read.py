@@ -1,9 +1,9 @@
 """From entity keys to columns: one item per key is read, each view of it decoded once, and its values fanned out."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pybase64
@@ -11,15 +11,17 @@ import pybase64
 from contracts.tables import Column as Feature
 from online.codec import CodecError, fingerprints
 from online.keys import item_keys
-from serving.columns import NOWHERE, UNTOLD, Array, Column, fanned_out, not_valued, too_old
+from serving.columns import NOWHERE, UNTOLD, Array, Column, fanned_out, not_valued, stacked, too_old
 from serving.controls import Controls
 from serving.decode import decoded, decoded_apart
 from serving.fetch import Fetched, Fetches
+from serving.pace import Pace
 from serving.plan import ItemGroup, Plan
 from serving.request import FeatureRequest
 from serving.trip import Trip
 
 NO_VALUE = {"B": ""}
+Item = TypeVar("Item")
 DAMAGED = "AA=="  # stands for an attribute that is no binary: a value that no codec can read
 
 
@@ -31,24 +33,31 @@ class Reader:
         self._controls = controls
 
     async def read(
-        self, plan: Plan, asked: FeatureRequest, *, now: int, deadline: float, trip: Trip
+        self, plan: Plan, asked: FeatureRequest, *, now: int, deadline: float, trip: Trip, pace: Pace
     ) -> dict[str, Column]:
         """The columns of a plan by `view:feature`, on-demand ones not among them.
 
         `now` is microseconds since 1970, `deadline` when the store has to have told, in the event loop's time.
         Raises `ItemKeyError` for a key the store cannot hold, `StoreError` where the store cannot be read.
         """
-        keys = {group.views: keys_of(group, asked) for group in plan.groups}
-        places = {views: places_of(own) for views, own in keys.items()}
+        await pace.pause()
+        keys, places = {}, {}
+        for group in plan.groups:
+            keys[group.views] = own = await paced_keys_of(group, asked, pace)
+            places[group.views] = places_of(own)
+            await pace.pause()
         trip.end("parse")
-        fetched = await self._fetches.fetch(places, deadline=deadline)
+        fetched = await self._fetches.fetch(places, deadline=deadline, line=pace.line)
         trip.end("store")
+        await pace.begin()
         columns: dict[str, Column] = {}
         for views, own in keys.items():
             rows = rows_of(own, places[views], count=asked.rows)
             for view in views:
-                values, positions = values_of(view, places[views], fetched[views])
-                read = await self._columns_of(view, plan.wanted[view], values, positions[rows], deadline=deadline)
+                values, positions = await paced_values_of(view, places[views], fetched[views], pace)
+                read = await self._columns_of(
+                    view, plan.wanted[view], values, positions[rows], deadline=deadline, pace=pace
+                )
                 outdated = self._controls.is_outdated(view, now=now)
                 for feature, column in zip(plan.wanted[view], read, strict=True):
                     columns[f"{view}:{feature.name}"] = too_old(column) if outdated else column
@@ -56,21 +65,29 @@ class Reader:
         return columns
 
     async def _columns_of(
-        self, view: str, features: Sequence[Feature], values: list[bytes], at: Array, *, deadline: float
+        self, view: str, features: Sequence[Feature], values: list[bytes], at: Array, *, deadline: float, pace: Pace
     ) -> Sequence[Column]:
-        """Decode a view's values and give each row the one `at` its position, as `fanned_out` does."""
-        codec = self._controls.codec(view)
+        """Decode a view's values, and give each row the one `at` its position, as `fanned_out` does."""
         if not values:
             return [not_valued(feature.type, at) for feature in features]
+        parts = []
+        for part in parts_of(values, pace.rows):
+            parts.append(await self._decoded(view, features, part, deadline=deadline))
+            await pace.pause()
+        return fanned_out(parts[0] if len(parts) == 1 else stacked(parts), at)
+
+    async def _decoded(
+        self, view: str, features: Sequence[Feature], values: list[bytes], *, deadline: float
+    ) -> Sequence[Column]:
         try:
-            columns = decoded(codec, values, features)
+            return decoded(self._controls.codec(view), values, features)
         except CodecError:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):
                     await self._controls.learn(view, fingerprints(values))
             columns, unreadable = decoded_apart(self._controls.known_codecs(view), values, features)
             self._controls.count_unreadable(view, unreadable)
-        return fanned_out(columns, at)
+            return columns
 
 
 def keys_of(group: ItemGroup, asked: FeatureRequest) -> list[str]:
@@ -78,6 +95,17 @@ def keys_of(group: ItemGroup, asked: FeatureRequest) -> list[str]:
     if asked.shared.issuperset(group.entities.values()):
         return item_keys(group.entities, {key: asked.ids[key][:1] for key in asked.shared})
     return item_keys(group.entities, asked.ids)
+
+
+async def paced_keys_of(group: ItemGroup, asked: FeatureRequest, pace: Pace) -> list[str]:
+    """As `keys_of`, so many rows at a time as the pace allows."""
+    if asked.rows <= pace.rows or asked.shared.issuperset(group.entities.values()):
+        return keys_of(group, asked)
+    keys: list[str] = []
+    for start in range(0, asked.rows, pace.rows):
+        keys += item_keys(group.entities, {key: ids[start : start + pace.rows] for key, ids in asked.ids.items()})
+        await pace.pause()
+    return keys
 
 
 def places_of(keys: Sequence[str]) -> dict[str, int]:
@@ -111,6 +139,31 @@ def values_of(view: str, keys: Collection[str], fetched: Fetched) -> tuple[list[
     if fetched.untold:
         positions[np.fromiter((key in fetched.untold for key in keys), bool, len(texts)) & ~has_value] = UNTOLD
     return values, positions
+
+
+async def paced_values_of(
+    view: str, keys: Mapping[str, int], fetched: Fetched, pace: Pace
+) -> tuple[list[bytes], Array]:
+    """As `values_of`, so many keys at a time as the pace allows."""
+    if len(keys) <= pace.rows:
+        return values_of(view, keys, fetched)
+    values: list[bytes] = []
+    positions = []
+    for part in parts_of(list(keys), pace.rows):
+        own, at = values_of(view, part, fetched)
+        positions.append(np.where(at >= 0, at + len(values), at))
+        values += own
+        await pace.pause()
+    return values, np.concatenate(positions)
+
+
+def parts_of(items: list[Item], size: int) -> Iterator[list[Item]]:
+    """A list in parts of a size at most."""
+    if len(items) <= size:
+        yield items
+        return
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def is_binary(attribute: Any) -> bool:

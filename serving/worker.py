@@ -30,6 +30,7 @@ from settings import Settings
 LAST_REQUEST_SECONDS = 2.0  # for each connection to send one more request, whose answer says that it is the last
 STOP_SECONDS = 5.0  # for requests under way
 LOOK_SECONDS = 0.02
+NEW_OBJECTS = 20_000  # after which the collector looks; a large answer makes many, and each look would take 10 ms
 LOG_FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ async def serve(job: Job, slot: int, place: int, parent: Connection) -> None:
     await door.open()
     gc.collect()
     gc.freeze()  # what is loaded by now stays: the collector need not walk through it during requests
+    gc.set_threshold(NEW_OBJECTS)
     cells.add((WORKERS,))
     listener = Listener(app, job.settings.features, parent)
     listener.begin()

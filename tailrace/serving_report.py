@@ -35,6 +35,12 @@ def serving_tables(shown: Json) -> Iterator[RenderableType]:
         f"Over a store that costs nothing, {COMPARED} keys: {canned['requests_per_second']:,} requests a second, "
         f"{canned['requests_per_second_per_core']:,} a second of a core."
     )
+    beside = canned["beside"]
+    yield (
+        f"A client of 5 keys alone: p50 {beside['p50_alone_ms']} ms, p99 {beside['p99_alone_ms']} ms; beside 8 of 5,000 rows: "
+        f"p50 {beside['p50_beside_ms']} ms, p99 {beside['p99_beside_ms']} ms, {beside['p99_ratio']} times as long. "
+        f"80 clients that take nothing: {beside['untaken_mb']} MB more."
+    )
     yield feast_line(shown["feast"])
 
 

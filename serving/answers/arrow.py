@@ -15,6 +15,7 @@ import pyarrow as pa
 from contracts.tables import Type
 from serving.answer import Answer
 from serving.columns import Array, Found, Mask, everywhere
+from serving.pace import Steps
 
 METADATA = b"tailrace"
 TIME = pa.timestamp("us", "UTC")
@@ -28,8 +29,9 @@ TYPES = {
 BESIDE = {"found": pa.uint8(), "times": TIME}
 
 
-def to_answer(answer: Answer) -> bytes:
+def to_answer(answer: Answer) -> Steps:
     beside, found, times = Beside(), {}, {}
+    arrays = []
     for name, column in answer.named:
         codes = column.found.tobytes()
         if codes.count(Found.FOUND) < len(codes):
@@ -37,13 +39,14 @@ def to_answer(answer: Answer) -> bytes:
         if answer.asked.times:
             known = column.found >= Found.OUTSIDE_MAX_AGE
             times[name] = beside.name_of("times", known.tobytes() + column.as_of.tobytes(), column.as_of, known)
-    arrays = [to_arrow(TYPES[column.type], column.values, column.valid) for _, column in answer.named] + beside.arrays
+        arrays.append(to_arrow(TYPES[column.type], column.values, column.valid))
+        yield
     types = tuple(column.type for _, column in answer.named)
     told = orjson.dumps({"views": answer.views, "found": found, "times": times})
     schema = schema_of(answer.plan.names, types, tuple(beside.names)).with_metadata({METADATA: told})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as stream:
-        stream.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+        stream.write_batch(pa.RecordBatch.from_arrays(arrays + beside.arrays, schema=schema))
     written: bytes = sink.getvalue().to_pybytes()
     return written
 

@@ -8,16 +8,19 @@ import orjson
 
 from serving.answer import Answer
 from serving.answers.times import to_json_times
-from serving.answers.values import OPTIONS, fragment, nullable
+from serving.answers.values import OPTIONS, column_of, fragment, nullable
 from serving.columns import STATUSES, Column, Found, everywhere, status_codes
+from serving.pace import Steps
 
 PRESENT = len(STATUSES) - 1
 
 
-def to_answer(answer: Answer) -> bytes:
-    names = [name for name, _ in answer.named]
-    told = features_of([column for _, column in answer.named], times=answer.asked.times)
-    whole = {"rows": answer.asked.rows, "views": answer.views, "features": dict(zip(names, told, strict=True))}
+def to_answer(answer: Answer) -> Steps:
+    names, features = [name for name, _ in answer.named], []
+    for told in features_of([column for _, column in answer.named], times=answer.asked.times):
+        features.append(told)
+        yield
+    whole = {"rows": answer.asked.rows, "views": answer.views, "features": dict(zip(names, features, strict=True))}
     return orjson.dumps(whole, option=OPTIONS)
 
 
@@ -31,7 +34,7 @@ def features_of(columns: list[Column], *, times: bool) -> Iterator[dict[str, Any
         return written[key]
 
     for column in columns:
-        told: dict[str, Any] = {"values": nullable(column)}
+        told: dict[str, Any] = {"values": column_of(nullable(column), len(column.found))}
         found = column.found.tobytes()
         if not everywhere(column.valid):
             told["statuses"] = once((found, column.valid.tobytes()), absences_of, column)

@@ -9,10 +9,11 @@ import zstandard
 
 from serving.answer import Answer
 from serving.answers import arrow, compact, feast
+from serving.pace import Steps
 
 FEAST, COMPACT = "application/json", "application/vnd.tailrace.columns+json"
 ARROW = "application/vnd.apache.arrow.stream"
-WRITERS: dict[str, Callable[[Answer], bytes]] = {
+WRITERS: dict[str, Callable[[Answer], Steps]] = {
     FEAST: feast.to_answer,
     COMPACT: compact.to_answer,
     ARROW: arrow.to_answer,

@@ -9,6 +9,7 @@ from contracts.tables import Type
 from serving.answers.times import to_json_times
 from serving.columns import Array, Column, everywhere
 
+ROWS_WRITTEN_TOGETHER = 1_000
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
 
@@ -36,6 +37,11 @@ def to_json(type_: Type, values: Array) -> Array | list[Any]:
 
 def in_words(value: float) -> str:
     return "NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def column_of(values: Any, rows: int) -> Any:
+    """The values of a column as the serialiser takes them; those of many rows are written at once, one column a step."""
+    return fragment(values) if rows > ROWS_WRITTEN_TOGETHER else values
 
 
 def fragment(values: Any) -> orjson.Fragment:

@@ -3,10 +3,12 @@
 import itertools
 import re
 import secrets
+from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from serving.admission import HELD
 from serving.answer import Answer
 from serving.columns import Found
 from serving.current import CURRENT
@@ -48,8 +50,23 @@ def observing(cells: Cells, log: AccessLog, tracing: Tracing | None) -> Middlewa
             log.tell(request, answered, trip, status=status)
             if tracing is not None:
                 tracing.tell(request, trip, status=status)
+            await release(request, answered)
 
     return observe
+
+
+async def release(request: web.Request, answered: web.StreamResponse | None) -> None:
+    """Give back what a request holds, once its answer was taken or nobody takes it."""
+    held = request.get(HELD)
+    if held is None:
+        return
+    try:
+        if answered is not None and not isinstance(answered, web.HTTPException):
+            with suppress(ConnectionError):  # which aiohttp meets as well, and knows
+                await answered.prepare(request)
+                await answered.write_eof()
+    finally:
+        held.release()
 
 
 def path_of(request: web.Request) -> str:

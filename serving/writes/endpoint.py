@@ -7,7 +7,7 @@ from aiohttp import web
 
 from online.direct.writer import DirectWriter
 from serving.access.guard import IDENTITY, check_write
-from serving.admission import ADMISSION
+from serving.admission import WRITE_PLACES, held_by
 from serving.body import body_of
 from serving.current import CURRENT
 from serving.operations.board import Cells
@@ -25,9 +25,9 @@ ONCE = web.AppKey("ONCE", Once)
 async def write(request: web.Request) -> web.Response:
     """Write values of one view; what is answered as written is in the store, and durably in the log."""
     refuse_pages(request)
-    raw = await body_of(request)
-    async with request.app[ADMISSION].place():
-        return await written(request, raw)
+    raw = await body_of(request, request.app[WRITE_PLACES])
+    await request.app[WRITE_PLACES].enter(held_by(request))
+    return await written(request, raw)
 
 
 async def written(request: web.Request, raw: bytes) -> web.Response:

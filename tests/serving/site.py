@@ -6,9 +6,11 @@ import socket
 from aiohttp import web
 
 from serving import connections
+from serving.admission import READ_PLACES, Admission
 from serving.body import body_of
 from serving.connections import CarefulSite
 from serving.errors import tell_errors
+from serving.operations.board import Board, Cells
 
 MUCH = 2**25  # bytes, more than the kernel takes for a client
 
@@ -27,12 +29,13 @@ async def much(_: web.Request) -> web.Response:
 
 
 async def body(request: web.Request) -> web.Response:
-    return web.json_response(len(await body_of(request)))
+    return web.json_response(len(await body_of(request, request.app[READ_PLACES])))
 
 
 async def listen() -> web.AppRunner:
     """Listen on a free port of loopback."""
     app = web.Application(middlewares=[tell_errors])
+    app[READ_PLACES] = Admission(64, Cells(Board(1)))
     app.router.add_get("/quick", quick)
     app.router.add_get("/slow", slow)
     app.router.add_get("/much", much)

@@ -143,9 +143,9 @@ def test_views_of_the_same_entities_are_read_as_one_item_per_key(store, reader, 
     asked = []
     send = StoreClient.send
 
-    async def observed(client, operation, body):
+    async def observed(client, operation, body, **options):
         asked.append(orjson.loads(body)["RequestItems"][client.table])
-        return await send(client, operation, body)
+        return await send(client, operation, body, **options)
 
     monkeypatch.setattr(StoreClient, "send", observed)
     reader.ask(features=["document_activity", "document_profile"], entities={"document_id": ["d1", "d2", "d1"]})
