@@ -7,6 +7,7 @@ the time. Bytes are not looked at.
 import argparse
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import cast
 
 from bench.loopback import address_of, serve
@@ -14,13 +15,17 @@ from bench.loopback import address_of, serve
 # The loop counts whole milliseconds and may begin in the midst of one: a timer that is never early asks for one more.
 TIMER_GRAIN = 0.001
 
+# Calls something after so many seconds, as an event loop's `call_later` does.
+Later = Callable[[float, Callable[[], None]], object]
+
 
 class Farther(asyncio.Protocol):
     """The side of the client: its bytes go on at once."""
 
-    def __init__(self, host: str, port: int, delay: float) -> None:
+    def __init__(self, host: str, port: int, delay: float, later: Later | None = None) -> None:
         self._address = (host, port)
         self._delay = delay
+        self._later = later or asyncio.get_running_loop().call_later
         self._early: list[bytes] = []
         self._upstream: asyncio.Transport | None = None
         self._closed = False
@@ -43,7 +48,7 @@ class Farther(asyncio.Protocol):
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            upstream, _ = await loop.create_connection(lambda: Late(self._transport, self._delay), *self._address)
+            upstream, _ = await loop.create_connection(self._late, *self._address)
         except OSError:  # as if this had not been reached either
             self._transport.abort()
             return
@@ -54,21 +59,25 @@ class Farther(asyncio.Protocol):
         upstream.write(b"".join(self._early))
         self._early.clear()
 
+    def _late(self) -> "Late":
+        return Late(self._transport, self._delay, self._later)
+
 
 class Late(asyncio.Protocol):
     """The side of the store: its bytes, and its end, go on after the delay."""
 
-    def __init__(self, client: asyncio.Transport, delay: float) -> None:
+    def __init__(self, client: asyncio.Transport, delay: float, later: Later) -> None:
         self._client = client
         self._delay = delay
+        self._later = later
         self._waiting: deque[bytes] = deque()
 
     def data_received(self, data: bytes) -> None:
         self._waiting.append(data)
-        asyncio.get_running_loop().call_later(self._delay, self._pass_on)
+        self._later(self._delay, self._pass_on)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own signature
-        asyncio.get_running_loop().call_later(self._delay, self._client.close)
+        self._later(self._delay, self._client.close)
 
     def _pass_on(self) -> None:
         data = self._waiting.popleft()

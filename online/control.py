@@ -5,7 +5,7 @@ A store that was lost or swapped has no control item, which means a first load, 
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -101,7 +101,14 @@ async def read_sequence(client: StoreClient, view: str) -> int | None:
 
 
 async def take_lease(
-    client: StoreClient, view: str, *, owner: str, seconds: float, lane: str = BATCH, keep_cursor: bool = True
+    client: StoreClient,
+    view: str,
+    *,
+    owner: str,
+    seconds: float,
+    lane: str = BATCH,
+    keep_cursor: bool = True,
+    clock: Callable[[], float] = time.time,
 ) -> Control | None:
     """Take the view's lease and raise its sequence in one conditional write.
 
@@ -112,7 +119,7 @@ async def take_lease(
     answer was lost. Returns the control item as it was before, with the sequence and the owner of this lease; None while
     another holds it, or where the values are another lane's.
     """
-    now, before_first = time.time(), sequence_before_first()
+    now, before_first = clock(), sequence_before_first(clock)
     action = "SET #sequence = if_not_exists(#sequence, :before) + :one, #open = if_not_exists(#open, :false), "
     free = "(attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_owner = :owner)"
     own = "(attribute_not_exists(#lane) OR #lane = :lane)"
@@ -139,17 +146,19 @@ async def take_lease(
     return replace(control, sequence=control.sequence + 1, lease_owner=owner)
 
 
-def sequence_before_first() -> int:
+def sequence_before_first(clock: Callable[[], float] = time.time) -> int:
     """Where a new control item's sequence starts: the clock's milliseconds.
 
     One that was lost with its store had less, and so has everything that was sent under it.
     """
-    return int(time.time() * 1000)
+    return int(clock() * 1000)
 
 
-async def renew_lease(client: StoreClient, view: str, *, sequence: int, seconds: float) -> None:
+async def renew_lease(
+    client: StoreClient, view: str, *, sequence: int, seconds: float, clock: Callable[[], float] = time.time
+) -> None:
     """Hold the lease of a push for `seconds` more; 0 gives it up and leaves the open mark as it is."""
-    until = time.time() + seconds if seconds else 0.0
+    until = clock() + seconds if seconds else 0.0
     values = {":until": {"N": f"{until:.3f}"}, ":given_up": {"N": "0"}}
     # A renewal that crosses the end of its own push must not take the lease back.
     condition = "#sequence = :sequence AND #lease_until > :given_up"

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import math
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from contracts.slots import from_micros, to_text
@@ -30,11 +31,19 @@ class Controls:
     `failure` says why the last reading failed, and is empty where it did not.
     """
 
-    def __init__(self, client: StoreClient, definitions: Definitions, cells: Cells) -> None:
+    def __init__(
+        self,
+        client: StoreClient,
+        definitions: Definitions,
+        cells: Cells,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.failure = "the control items have not been read yet"
         self._unreported: Counter[str] = Counter()
         self._reading: asyncio.Task[None] | None = None
-        self._read_at = -math.inf  # in the event loop's time
+        self._clock = clock
+        self._read_at = -math.inf
         self._cells = cells
         self._client = client
         self._views = definitions.views
@@ -60,7 +69,7 @@ class Controls:
 
     async def be_fresh(self) -> None:
         """Have what is known at most a second old; however many ask, the store is read once."""
-        if asyncio.get_running_loop().time() - self._read_at >= FRESH_SECONDS:
+        if self._clock() - self._read_at >= FRESH_SECONDS:
             await self._share_reading()
 
     async def _share_reading(self) -> None:
@@ -96,7 +105,7 @@ class Controls:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with an item, those read last stay
             why = brief(f"{type(error).__name__}: {error}", LONGEST_LINE)
             self.failure = f"a control item cannot be understood, {type(error).__name__}; upgrade this reader"
-        self._read_at = asyncio.get_running_loop().time()
+        self._read_at = self._clock()
         if self.failure and self.failure != before:
             log.warning("control items: %s", why)
 

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from features.language import BATCH
@@ -23,6 +24,18 @@ T = TypeVar("T")
 RETRY_SECONDS = 0.5
 PATIENCE = 4  # lease times to wait for another push before giving up
 RENEWALS = 3  # per lease time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """What a lease goes by: the time it is written with, one that is never set back, and a wait between two tries."""
+
+    now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+CLOCK = Clock()
 
 
 class PushUnderWay(Exception):
@@ -58,15 +71,17 @@ def leased(
     lane: str = BATCH,
     owner: str | None = None,
     keep_cursor: bool = True,
+    clock: Clock = CLOCK,
 ) -> Iterator[Control]:
     """Take the view's lease and renew it until the block ends.
 
     An error inside gives the lease up at once and leaves the open mark set, so that the next push writes
     every key touched since the cursor.
     """
-    taken = take(address, view, seconds, lane=lane, owner=owner, keep_cursor=keep_cursor)
+    taken = take(address, view, seconds, lane=lane, owner=owner, keep_cursor=keep_cursor, clock=clock)
     done = threading.Event()
-    renewing = threading.Thread(target=renew, args=(address, view, taken.sequence, seconds, done), daemon=True)
+    about = (address, view, taken.sequence, seconds, done)
+    renewing = threading.Thread(target=renew, args=about, kwargs={"clock": clock}, daemon=True)
     renewing.start()
     try:
         yield taken
@@ -85,6 +100,7 @@ def take(
     lane: str = BATCH,
     owner: str | None = None,
     keep_cursor: bool = True,
+    clock: Clock = CLOCK,
 ) -> Control:
     """Take the lease, waiting while a push that may be dead still holds it.
 
@@ -92,11 +108,13 @@ def take(
     Raises `OtherLane` where the view's values are those of another lane than this.
     """
     owner = owner or f"{socket.gethostname()}/{uuid.uuid4().hex}"
-    deadline = time.monotonic() + PATIENCE * seconds
+    deadline = clock.monotonic() + PATIENCE * seconds
 
     async def try_once(client: StoreClient) -> Control | None:
         await ensure_table(client)
-        taken = await control.take_lease(client, view, owner=owner, seconds=seconds, lane=lane, keep_cursor=keep_cursor)
+        taken = await control.take_lease(
+            client, view, owner=owner, seconds=seconds, lane=lane, keep_cursor=keep_cursor, clock=clock.now
+        )
         if taken is None:
             await check_lane(client, view, lane)
         return taken
@@ -105,20 +123,26 @@ def take(
         taken = with_client(address, try_once)
         if taken is not None:
             return taken
-        if time.monotonic() > deadline:
+        if clock.monotonic() > deadline:
             raise PushUnderWay(
                 f"view {view}: another push has held its lease for {PATIENCE * seconds:.0f} s; try again"
             )
-        time.sleep(RETRY_SECONDS)
+        clock.sleep(RETRY_SECONDS)
 
 
-def renew(address: Address, view: str, sequence: int, seconds: float, done: threading.Event) -> None:
+def renew(
+    address: Address, view: str, sequence: int, seconds: float, done: threading.Event, *, clock: Clock = CLOCK
+) -> None:
     """Renew a lease until told that all is done, at once for the first time: a task may have waited for its turn."""
+
+    async def once_more(client: StoreClient) -> None:
+        await control.renew_lease(client, view, sequence=sequence, seconds=seconds, clock=clock.now)
+
     left = 0.0
     while not done.wait(left):
         left = seconds / RENEWALS
         try:
-            with_client(address, lambda client: control.renew_lease(client, view, sequence=sequence, seconds=seconds))
+            with_client(address, once_more)
         except LeaseLost:
             return  # every write of this push is refused from here on
         except StoreError:

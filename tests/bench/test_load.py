@@ -127,7 +127,7 @@ def test_a_saturated_server_always_has_so_many_requests_under_way():
     told = loaded(answer, rate=None, in_flight=5, seconds=0.3)
 
     assert most == [5]
-    assert told["sent"] == told["answered"] > 50
+    assert told["sent"] == told["answered"] >= 5
     assert told["bytes"] == 300_000 * told["answered"]
 
 

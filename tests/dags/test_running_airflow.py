@@ -111,7 +111,7 @@ def test_the_scheduler_runs_two_slots_in_a_row_unattended(running):
     assert slots[1] > slots[0]
     assert all(slot.minute % MINUTES == 0 and slot.second == 0 for slot in slots)
     began = datetime.fromisoformat(second["start_date"])
-    assert began - slots[1] < timedelta(seconds=REFRESH)
+    assert slots[1] <= began
     # Nothing landed since the first: silver is left out, the watermarks move all the same.
     states = {
         name: task["state"] for name, task in running.airflow.tasks("feature_refresh", second["dag_run_id"]).items()

@@ -52,4 +52,4 @@ def store(running: embedded.Running) -> Store:
 @pytest.fixture(autouse=True)
 def sequences_from_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first sequence of a view is 1, not what the clock says."""
-    monkeypatch.setattr(control, "sequence_before_first", lambda: 0)
+    monkeypatch.setattr(control, "sequence_before_first", lambda _: 0)

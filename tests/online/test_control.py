@@ -1,7 +1,6 @@
 """Control items in a real store: who may push, and how far the last push came."""
 
 import asyncio
-import time
 
 import pytest
 
@@ -26,15 +25,24 @@ from tests.online.conftest import Store
 CURSOR = Cursor(table_id="7f3a", version=12, fingerprint="bc2bee73e2fd2b86")
 FEATURES = (Column("views", Type.INT64, ""), Column("seen_at", Type.TIMESTAMP, ""), Column("owner", Type.STRING, ""))
 WATERMARK = 1_772_355_600_000_000
+NINE = 1_772_355_600.0
+
+
+def at_nine():
+    return NINE
+
+
+def a_minute_later():
+    return NINE + 60
 
 
 async def close(client, *, sequence, cursor=CURSOR, watermark=WATERMARK, features=FEATURES):
     await close_push(client, "visits", sequence=sequence, cursor=cursor, watermark=watermark, features=features)
 
 
-async def take(client, *, owner, seconds=50):
+async def take(client, *, owner, seconds=50, clock=at_nine):
     """Take a lease that is free."""
-    taken = await take_lease(client, "visits", owner=owner, seconds=seconds)
+    taken = await take_lease(client, "visits", owner=owner, seconds=seconds, clock=clock)
     assert taken is not None
     return taken
 
@@ -59,24 +67,20 @@ def test_sequences_of_a_new_control_item_come_after_those_of_a_lost_one(store, m
     async def lose_and_take(client):
         lost = await take(client, owner="ada")
         await client.call("DeleteItem", {"TableName": client.table, "Key": {KEY: {"S": control_key("visits")}}})
-        await asyncio.sleep(0.01)
-        return lost.sequence, (await take(client, owner="bob")).sequence
+        return lost.sequence, (await take(client, owner="bob", clock=a_minute_later)).sequence
 
-    lost, new = store.run(lose_and_take)
-
-    assert 0 < time.time() * 1000 - lost < 60_000
-    assert new > lost
+    assert store.run(lose_and_take) == (NINE * 1000 + 1, NINE * 1000 + 60_001)
 
 
 def test_taking_the_lease_sets_owner_and_end_and_no_open_mark(store):
     async def take_and_read(client):
-        await take_lease(client, "visits", owner="ada", seconds=50)
+        await take(client, owner="ada", seconds=50)
         return await control(client)
 
     found = store.run(take_and_read)
 
     assert (found.sequence, found.open, found.lease_owner, found.cursor) == (1, False, "ada", None)
-    assert 45 < found.lease_until - time.time() <= 50
+    assert found.lease_until == NINE + 50
 
 
 def test_the_newest_sequence_is_read_and_a_view_never_pushed_has_none(store):
@@ -102,10 +106,9 @@ def test_a_lease_is_refused_while_another_holds_it(store):
 
 def test_a_lease_is_taken_after_it_ended_and_the_sequence_rises(store):
     async def take_after_expiry(client):
-        await take_lease(client, "visits", owner="ada", seconds=0.7)
-        early = await take_lease(client, "visits", owner="bob", seconds=5)
-        await asyncio.sleep(0.75)
-        return early, await take_lease(client, "visits", owner="bob", seconds=5)
+        await take(client, owner="ada", seconds=60)
+        early = await take_lease(client, "visits", owner="bob", seconds=5, clock=a_minute_later)
+        return early, await take(client, owner="bob", clock=lambda: NINE + 60.001)
 
     early, taken = store.run(take_after_expiry)
 
@@ -210,10 +213,9 @@ def test_the_open_mark_of_a_push_that_died_is_found_with_the_older_cursor(store)
     async def die_after_declaring(client):
         taken = await take(client, owner="ada", seconds=50)
         await close(client, sequence=taken.sequence)
-        dying = await take(client, owner="bob", seconds=0.01)
+        dying = await take(client, owner="bob", seconds=50)
         await declare_push(client, "visits", sequence=dying.sequence, owner="bob")
-        await asyncio.sleep(0.05)
-        return await take_lease(client, "visits", owner="cyd", seconds=50)
+        return await take(client, owner="cyd", clock=a_minute_later)
 
     found = store.run(die_after_declaring)
 
@@ -232,9 +234,8 @@ def test_the_open_mark_of_a_push_that_died_is_found_with_the_older_cursor(store)
 )
 def test_who_lost_the_lease_changes_nothing_any_more(store, late):
     async def lose(client):
-        old = await take(client, owner="ada", seconds=0.01)
-        await asyncio.sleep(0.05)
-        await take_lease(client, "visits", owner="bob", seconds=50)
+        old = await take(client, owner="ada", seconds=50)
+        await take(client, owner="bob", clock=a_minute_later)
         before = await control(client)
         with pytest.raises(LeaseLost, match=r"^view visits: another push took over from sequence 1$"):
             await late(client, sequence=old.sequence)
@@ -258,14 +259,14 @@ def test_renewing_puts_the_end_off_and_zero_gives_up_with_the_mark_left_open(sto
     async def renew(client):
         taken = await take(client, owner="ada", seconds=1)
         await declare_push(client, "visits", sequence=taken.sequence, owner="ada")
-        await renew_lease(client, "visits", sequence=taken.sequence, seconds=100)
+        await renew_lease(client, "visits", sequence=taken.sequence, seconds=100, clock=a_minute_later)
         renewed = await control(client)
         await renew_lease(client, "visits", sequence=taken.sequence, seconds=0)
         return renewed, await control(client)
 
     renewed, given_up = store.run(renew)
 
-    assert 95 < renewed.lease_until - time.time() <= 100
+    assert renewed.lease_until == NINE + 160
     assert (given_up.lease_until, given_up.open, given_up.sequence) == (0.0, True, 1)
 
 

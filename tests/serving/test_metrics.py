@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import multiprocessing
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -157,10 +158,11 @@ def test_watermarks_and_ages_of_views_are_told(store, start_reader, definitions)
     hour_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
     store.push(actor_activity, watermark=hour_ago)
 
+    before = time.time()
     told = samples_of(start_reader(definitions))
 
     assert told["view_watermark_seconds", "actor_activity"] == hour_ago.timestamp()
-    assert told["view_age_seconds", "actor_activity"] == pytest.approx(3600, abs=60)
+    assert before <= hour_ago.timestamp() + told["view_age_seconds", "actor_activity"] <= time.time()
     assert told["store_readable",] == 1
     assert told["build_info", definitions.files, "0.1.0"] == 1
 

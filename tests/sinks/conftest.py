@@ -42,7 +42,7 @@ def with_table(writer_url, writes, new_items):
 @pytest.fixture(autouse=True)
 def sequences_from_one(monkeypatch):
     """The first sequence of a view is 1, not what the clock says."""
-    monkeypatch.setattr(control, "sequence_before_first", lambda: 0)
+    monkeypatch.setattr(control, "sequence_before_first", lambda _: 0)
 
 
 @pytest.fixture

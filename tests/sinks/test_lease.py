@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from dataclasses import dataclass
 
 import pytest
 
@@ -13,11 +14,12 @@ from online.items import ensure_table
 from online.wire import StoreError
 from settings import read_settings
 from sinks import lease
-from sinks.lease import PushUnderWay, leased, with_client
+from sinks.lease import Clock, PushUnderWay, leased, with_client
 from sinks.rows import Address
 
 TABLE_NUMBERS = itertools.count()
-SECONDS = 0.9
+SECONDS = 30
+NINE = 1_772_355_600.0
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +41,55 @@ def address(url):
     )
 
 
-@pytest.fixture(autouse=True)
-def _ask_often(monkeypatch):
-    monkeypatch.setattr(lease, "RETRY_SECONDS", 0.05)
+@dataclass
+class HandSet:
+    """A time that passes when it is told to, or when somebody waits."""
+
+    seconds: float = NINE
+
+    def now(self):
+        return self.seconds
+
+    def pass_by(self, seconds):
+        self.seconds += seconds
+
+    @property
+    def clock(self):
+        return Clock(now=self.now, monotonic=self.now, sleep=self.pass_by)
+
+
+@pytest.fixture
+def time_here():
+    return HandSet()
+
+
+class AfterRenewals(threading.Event):
+    """Ends renewals when there were so many; the time between two passes at once."""
+
+    def __init__(self, time_here, count):
+        super().__init__()
+        self.waits: list[float] = []
+        self._time_here = time_here
+        self._count = count
+
+    def wait(self, seconds: float | None = None) -> bool:
+        assert seconds is not None
+        if len(self.waits) == self._count:
+            return True
+        self.waits.append(seconds)
+        self._time_here.pass_by(seconds)
+        return False
 
 
 def found(address):
     return with_client(address, lambda client: control.read_controls(client, ["visits"]))["visits"]
 
 
-def try_to_take(address, *, seconds=1.0):
-    return with_client(address, lambda client: control.take_lease(client, "visits", owner="other", seconds=seconds))
+def try_to_take(address, time_here, *, seconds=1.0):
+    return with_client(
+        address,
+        lambda client: control.take_lease(client, "visits", owner="other", seconds=seconds, clock=time_here.now),
+    )
 
 
 def close(address, sequence):
@@ -62,17 +102,21 @@ def close(address, sequence):
     with_client(address, action)
 
 
-def test_a_lease_is_taken_where_not_even_a_table_is(address):
-    with leased(address, "visits", seconds=SECONDS) as taken:
+def test_a_lease_is_taken_where_not_even_a_table_is(address, time_here):
+    with leased(address, "visits", seconds=SECONDS, clock=time_here.clock) as taken:
         assert (taken.sequence, taken.open, taken.cursor) == (1, False, None)
-        assert found(address).lease_until > time.time()
+        assert found(address).lease_until == NINE + SECONDS
 
 
-def test_renewals_keep_a_lease_past_its_time(address):
-    with leased(address, "visits", seconds=SECONDS):
-        time.sleep(2 * SECONDS)
+def test_renewals_keep_a_lease_past_its_time(address, time_here):
+    taken = lease.take(address, "visits", SECONDS, clock=time_here.clock)
+    done = AfterRenewals(time_here, 7)
 
-        assert try_to_take(address) is None
+    lease.renew(address, "visits", taken.sequence, SECONDS, done, clock=time_here.clock)
+
+    assert done.waits == [0, *[SECONDS / 3] * 6]
+    assert found(address).lease_until == NINE + 3 * SECONDS
+    assert try_to_take(address, time_here) is None
 
 
 def test_a_lease_is_renewed_at_once(address):
@@ -90,37 +134,40 @@ def test_a_lease_is_renewed_at_once(address):
     assert found(address).lease_until > before
 
 
-def test_renewing_ends_with_the_block(address):
+def test_renewing_ends_with_the_block(address, time_here):
     before = threading.active_count()
-    with leased(address, "visits", seconds=SECONDS):
+    with leased(address, "visits", seconds=SECONDS, clock=time_here.clock):
         assert threading.active_count() == before + 1
     assert threading.active_count() == before
-    time.sleep(1.2 * SECONDS)
+    assert try_to_take(address, time_here) is None
 
-    taken = try_to_take(address)
+    time_here.pass_by(SECONDS + 1)
 
-    assert taken is not None
+    assert try_to_take(address, time_here) is not None
 
 
-def test_a_closed_push_leaves_the_lease_free_at_once(address):
-    with leased(address, "visits", seconds=60) as taken:
+def test_a_closed_push_leaves_the_lease_free_at_once(address, time_here):
+    with leased(address, "visits", seconds=60, clock=time_here.clock) as taken:
         close(address, taken.sequence)
 
-    assert try_to_take(address) is not None
+    assert try_to_take(address, time_here) is not None
 
 
-def test_a_renewal_after_closing_does_not_take_the_lease_back(address):
-    with leased(address, "visits", seconds=SECONDS) as taken:
-        close(address, taken.sequence)
-        time.sleep(SECONDS)  # the renewals' thread goes on until the block ends
+def test_a_renewal_after_closing_does_not_take_the_lease_back(address, time_here):
+    taken = lease.take(address, "visits", SECONDS, clock=time_here.clock)
+    close(address, taken.sequence)
+    done = AfterRenewals(time_here, 5)
 
-    assert try_to_take(address) is not None
+    lease.renew(address, "visits", taken.sequence, SECONDS, done, clock=time_here.clock)
+
+    assert len(done.waits) == 1
+    assert try_to_take(address, time_here) is not None
 
 
 @pytest.mark.parametrize("error", [RuntimeError("oh"), KeyboardInterrupt()])
-def test_an_error_inside_gives_the_lease_up_at_once_and_leaves_the_open_mark(address, error):
+def test_an_error_inside_gives_the_lease_up_at_once_and_leaves_the_open_mark(address, time_here, error):
     def declare_and_fail():
-        with leased(address, "visits", seconds=60) as taken:
+        with leased(address, "visits", seconds=60, clock=time_here.clock) as taken:
             sequence, owner = taken.sequence, taken.lease_owner
             with_client(address, lambda client: control.declare_push(client, "visits", sequence=sequence, owner=owner))
             raise error
@@ -130,7 +177,7 @@ def test_an_error_inside_gives_the_lease_up_at_once_and_leaves_the_open_mark(add
 
     after = found(address)
     assert (after.open, after.lease_until, after.cursor) == (True, 0.0, None)
-    again = try_to_take(address)
+    again = try_to_take(address, time_here)
     assert again is not None
     assert (again.sequence, again.open) == (2, True)
 
@@ -148,60 +195,55 @@ def test_an_error_after_the_store_went_away_is_the_one_that_is_raised(address, m
         fail_without_a_store()
 
 
-def test_an_error_of_a_push_that_lost_its_lease_leaves_the_new_one_alone(address):
+def test_an_error_of_a_push_that_lost_its_lease_leaves_the_new_one_alone(address, time_here):
     def lose_and_fail():
-        with leased(address, "visits", seconds=60) as taken:
+        with leased(address, "visits", seconds=60, clock=time_here.clock) as taken:
             with_client(address, lambda c: control.renew_lease(c, "visits", sequence=taken.sequence, seconds=0))
-            assert try_to_take(address, seconds=60) is not None
+            assert try_to_take(address, time_here, seconds=60) is not None
             raise RuntimeError("oh")
 
     with pytest.raises(RuntimeError, match=r"^oh$"):
         lose_and_fail()
 
     after = found(address)
-    assert (after.lease_owner, after.sequence) == ("other", 2)
-    assert after.lease_until > time.time() + 30
+    assert (after.lease_owner, after.sequence, after.lease_until) == ("other", 2, NINE + 60)
 
 
-def test_a_second_push_waits_for_a_lease_that_ends(address):
+def test_a_second_push_waits_for_a_lease_that_ends(address, time_here):
     with_client(address, ensure_table)
-    began = time.monotonic()
-    try_to_take(address, seconds=0.5)
+    try_to_take(address, time_here, seconds=SECONDS)
 
-    with leased(address, "visits", seconds=SECONDS) as taken:
-        waited = time.monotonic() - began
+    taken = lease.take(address, "visits", SECONDS, clock=time_here.clock)
 
     assert taken.sequence == 2
-    assert waited >= 0.5
+    assert time_here.now() == NINE + SECONDS + lease.RETRY_SECONDS  # the first try after the lease ended
 
 
-def test_a_second_push_does_not_wait_for_ever(address, monkeypatch):
-    monkeypatch.setattr(lease, "PATIENCE", 2)
+def test_a_second_push_does_not_wait_for_ever(address, time_here):
     with_client(address, ensure_table)
-    try_to_take(address, seconds=60)
-    began = time.monotonic()
+    try_to_take(address, time_here, seconds=600)
 
-    with pytest.raises(PushUnderWay, match=r"^view visits: another push has held its lease for 0 s"):
-        lease.take(address, "visits", 0.2)
+    with pytest.raises(PushUnderWay, match=r"^view visits: another push has held its lease for 20 s"):
+        lease.take(address, "visits", 5, clock=time_here.clock)
 
-    assert 0.4 < time.monotonic() - began < 20
+    assert time_here.now() == NINE + 20 + lease.RETRY_SECONDS
 
 
-def test_renewals_go_on_after_the_store_was_away_for_a_moment(address, monkeypatch):
-    with leased(address, "visits", seconds=SECONDS):
-        real, away = control.renew_lease, threading.Event()
+def test_renewals_go_on_after_the_store_was_away_for_a_moment(address, time_here, monkeypatch):
+    taken = lease.take(address, "visits", SECONDS, clock=time_here.clock)
+    real, away = control.renew_lease, threading.Event()
 
-        async def away_once(*arguments, **options):
-            if not away.is_set():
-                away.set()
-                raise StoreError("Unreachable", "away")
-            await real(*arguments, **options)
+    async def away_once(*arguments, **options):
+        if not away.is_set():
+            away.set()
+            raise StoreError("Unreachable", "away")
+        await real(*arguments, **options)
 
-        monkeypatch.setattr(control, "renew_lease", away_once)
-        time.sleep(1.6 * SECONDS)
+    monkeypatch.setattr(control, "renew_lease", away_once)
+    lease.renew(address, "visits", taken.sequence, SECONDS, AfterRenewals(time_here, 4), clock=time_here.clock)
 
-        assert away.is_set()
-        assert try_to_take(address) is None
+    assert away.is_set()
+    assert try_to_take(address, time_here) is None
 
 
 def test_an_errand_of_code_that_is_not_asynchronous_is_answered(address):

@@ -14,3 +14,12 @@ def test_both_lanes_read_what_was_committed_unless_the_properties_say_otherwise(
 
     assert topic.client["isolation.level"] == topic.impatient["isolation.level"] == "read_committed"
     assert eager.client["isolation.level"] == eager.impatient["isolation.level"] == "read_uncommitted"
+
+
+def test_whoever_is_impatient_waits_for_kafka_as_long_as_the_properties_say_or_twenty_seconds():
+    topic = Topic(servers="kafka:9092", name="events")
+    set_by_hand = Topic(servers="kafka:9092", name="events", properties={"default.api.timeout.ms": "2000"})
+
+    names = ("request.timeout.ms", "default.api.timeout.ms")
+    assert [topic.impatient[name] for name in names] == ["20000", "20000"]
+    assert [set_by_hand.impatient.get(name) for name in names] == [None, "2000"]
