@@ -52,6 +52,8 @@ def open_session(settings: SparkSettings, *, name: str = "tailrace") -> SparkSes
     # PySpark hands timestamps over in the process's zone; in any but UTC an hour of each autumn comes twice.
     os.environ["TZ"] = "UTC"
     time.tzset()
+    # Java opens files by its locale's encoding, and lowers letters by its language.
+    os.environ["LC_ALL"] = "C.UTF-8"
     builder = SparkSession.builder.appName(name)
     options = DELTA | {"spark.sql.shuffle.partitions": str(settings.shuffle_partitions)}
     if not is_submitted():

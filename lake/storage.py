@@ -1,63 +1,45 @@
 """Plain files beside the tables, on any file system that Spark reaches."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from pyspark.sql import SparkSession
 
 from lake.jvm import java_class
+from lake.local_files import walk
+from lake.stored import StoredFile, time_of
 
 PATH = "org.apache.hadoop.fs.Path"
 IO_UTILS = "org.apache.commons.io.IOUtils"
-HADOOP_UTIL = "org.apache.spark.deploy.SparkHadoopUtil"
+CODECS = "org.apache.hadoop.io.compress.CompressionCodecFactory"
 REMOTE_ITERATORS = "org.apache.hadoop.util.functional.RemoteIterators"
 COLLECTION_CONVERTERS = "scala.jdk.javaapi.CollectionConverters"
 LOCAL = "file"
 SEPARATOR = "\0"  # no file's name holds it
 # How Hadoop's FileStatus writes itself; a name may hold anything, so the last match counts.
 STATUS = re.compile(
-    r"\w+\{path=(?P<path>.*); isDirectory=false; length=(?P<bytes>\d+); .*?modification_time=(?P<modified>\d+);.*",
+    r"\w+\{path=(?P<path>.*); isDirectory=false; length=(?P<bytes>\d+); .*?modification_time=(?P<modified>-?\d+);.*",
     re.DOTALL,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredFile:
-    """A file below a folder; `name` is its path inside that folder, `path` its full one."""
-
-    name: str
-    path: str
-    bytes: int
-    modified_at: datetime
-
-    @property
-    def pattern(self) -> str:
-        """What Spark's readers take: they expand patterns, so characters that have a meaning there are escaped."""
-        return re.sub(r"([\\*?\[\]{}])", r"\\\1", self.path)
 
 
 def list_files(spark: SparkSession, folder: str) -> list[StoredFile]:
     """Every file below a folder, at any depth; none where the folder does not exist."""
     root, system = _resolve(spark, folder)
+    root = system.makeQualified(root)
+    if system.getScheme() == LOCAL:
+        return walk(root.toUri().getPath())
     if not system.exists(root):
         return []
-    root = system.makeQualified(root)
-    # One answer with all of them, where a question for each property of each file would grow with what landed.
-    listing = _statuses(spark, system, root).mkString(SEPARATOR)
+    # One answer with all of them, where a question for each property of each file would grow with what landed; object
+    # stores list a whole tree at once.
+    found = java_class(spark, REMOTE_ITERATORS).toList(system.listFiles(root, True))
+    listing = java_class(spark, COLLECTION_CONVERTERS).asScala(found).mkString(SEPARATOR)
     prefix = root.toString()
     return [_stored_file(status, prefix) for status in listing.split(SEPARATOR) if status]
-
-
-def _statuses(spark: SparkSession, system: Any, root: Any) -> Any:
-    """Hadoop's descriptions of all files below a folder, as a Scala collection."""
-    if system.getScheme() == LOCAL:
-        # `listFiles` looks up owner and permissions of each local file: 5 ms a file, of which this takes a fortieth.
-        return java_class(spark, HADOOP_UTIL).get().listLeafStatuses(system, root)
-    # Object stores list a whole tree at once, where the other way asks for each folder.
-    found = java_class(spark, REMOTE_ITERATORS).toList(system.listFiles(root, True))
-    return java_class(spark, COLLECTION_CONVERTERS).asScala(found)
 
 
 def _stored_file(status: str, root: str) -> StoredFile:
@@ -68,7 +50,7 @@ def _stored_file(status: str, root: str) -> StoredFile:
         name=matched["path"].removeprefix(root).lstrip("/"),
         path=matched["path"],
         bytes=int(matched["bytes"]),
-        modified_at=datetime.fromtimestamp(int(matched["modified"]) / 1000, UTC),
+        modified_at=time_of(int(matched["modified"])),
     )
 
 
@@ -79,21 +61,27 @@ def reported_path(spark: SparkSession, file: StoredFile) -> str:
 
 def sha256(spark: SparkSession, path: str) -> str:
     """The digest of a file's bytes, in hexadecimal."""
-    stream = _open(spark, path)
-    try:
+    with _closing(_open(spark, path)) as stream:
         return str(java_class(spark, "org.apache.commons.codec.digest.DigestUtils").sha256Hex(stream))
-    finally:
-        stream.close()
 
 
-def consume_gzip(spark: SparkSession, path: str) -> None:
-    """Unpack a gzip file to nowhere; raises what Java raises where it is damaged."""
-    stream = _open(spark, path)
-    try:
-        unpacked = java_class(spark, "java.util.zip.GZIPInputStream")(stream)
+def head(spark: SparkSession, path: str, *, size: int) -> bytes:
+    """The first bytes of a file as they are stored."""
+    with _closing(_open(spark, path)) as stream:
+        return bytes(stream.readNBytes(size))
+
+
+def unpack(spark: SparkSession, path: str, *, size: int) -> bytes:
+    """The first bytes of a packed file's content, which is unpacked to its end by the codec that Spark takes for its name.
+
+    Raises what Java raises where the file is damaged.
+    """
+    codecs = java_class(spark, CODECS)(spark._jsc.hadoopConfiguration())
+    codec = codecs.getCodec(java_class(spark, PATH)(path))
+    with _closing(_open(spark, path)) as stream, _closing(codec.createInputStream(stream)) as unpacked:
+        first = bytes(unpacked.readNBytes(size))
         java_class(spark, IO_UTILS).consume(unpacked)
-    finally:
-        stream.close()
+        return first
 
 
 def read_text(spark: SparkSession, path: str) -> str | None:
@@ -106,6 +94,12 @@ def read_text(spark: SparkSession, path: str) -> str | None:
         return str(java_class(spark, IO_UTILS).toString(stream, "UTF-8"))
     finally:
         stream.close()
+
+
+def opens_any_name(spark: SparkSession, path: str) -> bool:
+    """Whether Java opens files of names beyond ASCII, which for local ones its locale decides."""
+    encoding = java_class(spark, "java.lang.System").getProperty("sun.jnu.encoding")
+    return not path.startswith(f"{LOCAL}:") or encoding == "UTF-8"
 
 
 def is_there(spark: SparkSession, path: str) -> bool:
@@ -139,6 +133,14 @@ def delete(spark: SparkSession, folder: str) -> None:
     """Remove a folder and all that lies in it, if it is there."""
     resolved, system = _resolve(spark, folder)
     system.delete(resolved, True)
+
+
+@contextmanager
+def _closing(stream: Any) -> Iterator[Any]:
+    try:
+        yield stream
+    finally:
+        stream.close()
 
 
 def _open(spark: SparkSession, path: str) -> Any:

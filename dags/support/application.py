@@ -64,7 +64,11 @@ class TailraceOperator(SparkSubmitOperator):
             driver_memory=options.pop("spark.driver.memory"),
             conf=options | {"spark.log.level": "WARN"},  # of Spark's own lines; those of the application stay
             durable=False,  # a retry runs again; the report of a try is its own
-            env_vars={"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable},
+            env_vars={
+                "PYSPARK_PYTHON": sys.executable,
+                "PYSPARK_DRIVER_PYTHON": sys.executable,
+                "LC_ALL": "C.UTF-8",  # by which Java opens files
+            },
             **kwargs,
         )
         self.command = command

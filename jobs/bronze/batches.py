@@ -9,10 +9,10 @@ from pyspark.sql import functions as F
 
 from contracts import bronze
 from lake.session import small_frame
-from lake.storage import StoredFile
+from lake.stored import StoredFile
 from lake.tables import Lake
 
-STORED = "file string, bytes bigint, delivered_at timestamp"
+STORED = "file string, bytes bigint, delivered_at timestamp, refusal string"
 
 
 class LandingError(Exception):
@@ -67,23 +67,29 @@ def reasons(lake: Lake, *, batch: int) -> dict[tuple[str, str], str]:
 
 
 def not_taken(lake: Lake, feed: str, stored: Iterable[StoredFile]) -> list[tuple[StoredFile, set[str]]]:
-    """The stored files that no load took under this name, size and time, each with the digests taken under its name.
+    """The stored files that no load took under this name, size and time, each with the marks taken under its name.
 
-    Looked up by Spark: what was ever taken grows without end, and is not brought to the driver.
+    A mark is a digest, or the refusal of a file that was not read. Looked up by Spark: what was ever taken grows without
+    end, and is not brought to the driver.
     """
     by_name = {file.name: file for file in stored}
     if not by_name or not lake.exists(bronze.FILES):
         return [(file, set()) for file in by_name.values()]
-    rows = [(file.name, file.bytes, file.modified_at) for file in by_name.values()]
-    found = digests_of_unknown(
+    rows = [(file.name, file.bytes, file.modified_at, file.refusal) for file in by_name.values()]
+    found = marks_of_unknown(
         small_frame(lake.spark, rows, STORED), lake.read(bronze.FILES).where(F.col("feed") == feed)
     )
-    return [(by_name[row.file], set(row.digests)) for row in found.collect()]
+    return [(by_name[row.file], set(row.marks)) for row in found.collect()]
 
 
-def digests_of_unknown(stored: DataFrame, taken: DataFrame) -> DataFrame:
-    """`file, digests` of the stored files that are not among those taken."""
-    is_known = F.max(F.expr("stored.bytes = taken.bytes and stored.delivered_at = taken.delivered_at"))
+def marks_of_unknown(stored: DataFrame, taken: DataFrame) -> DataFrame:
+    """`file, marks` of the stored files that are not among those taken.
+
+    What was refused unread may be read now, though neither its size nor its time has changed.
+    """
+    is_same = F.expr("stored.bytes = taken.bytes and stored.delivered_at = taken.delivered_at")
+    was_read = F.expr("taken.sha256 <> '' or taken.refusal <=> stored.refusal")
+    mark = F.expr("if(taken.sha256 = '', taken.refusal, taken.sha256)")
     pairs = F.broadcast(stored).alias("stored").join(taken.alias("taken"), on="file", how="left")
-    files = pairs.groupBy("file").agg(is_known.alias("is_known"), F.collect_set("taken.sha256").alias("digests"))
-    return files.where(~F.coalesce("is_known", F.lit(False))).select("file", "digests")
+    files = pairs.groupBy("file").agg(F.max(is_same & was_read).alias("is_known"), F.collect_set(mark).alias("marks"))
+    return files.where(~F.coalesce("is_known", F.lit(False))).select("file", "marks")

@@ -14,21 +14,25 @@ from jobs.bronze.ids import id_problems, id_text
 
 TEXT_KINDS = r"STRING|BIGINT|DECIMAL\(\d+,0\)"  # a whole number serves as a text, as its digits
 WHOLE_NUMBER_KINDS = "BIGINT"
+PROBLEM = "problem"
 OBJECT_KIND = "OBJECT<"  # and what it holds, in which a name may have line breaks
 
 
 def judge(lines: DataFrame, feed: Feed, *, now: datetime) -> DataFrame:
     """Add the feed's columns and `reason` to lines that have a `value`.
 
-    `reason` is null for a usable line and names the field for any other. `now` is the wall clock.
+    `reason` is null for a usable line and names the field for any other. `now` is the wall clock. A column `problem` has
+    what was found in a line before, and is given up.
     """
     facts, names = list(feed.facts.values()), {fact.name: name for name, fact in feed.facts.items()}
     kinds = {f"kind_{fact.name}": kind_of(names[fact.name]) for fact in facts}
     texts = {f"text_{fact.name}": text_of(names[fact.name], feed) for fact in facts}
     parsed = parse(lines).withColumns(kinds).withColumns(texts).withColumns({fact.name: typed(fact) for fact in facts})
     found = [*line_problems(), *(p for fact in facts for p in problems(fact, names[fact.name], feed, now))]
-    reason = F.coalesce(*(F.when(condition, F.lit(text)) for condition, text in found))
-    return parsed.select(*lines.columns, *(fact.name for fact in facts), reason.alias("reason"))
+    reasons = [F.when(condition, F.lit(text)) for condition, text in found]
+    reason = F.coalesce(*([F.col(PROBLEM)] if PROBLEM in lines.columns else []), *reasons)
+    kept = [name for name in lines.columns if name != PROBLEM]
+    return parsed.select(*kept, *(fact.name for fact in facts), reason.alias("reason"))
 
 
 def parse(lines: DataFrame) -> DataFrame:

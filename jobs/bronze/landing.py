@@ -1,21 +1,16 @@
 """What lies in a landing folder: which files are new, and which are refused as a whole."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from urllib.parse import urlsplit
-
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
 
 from contracts import landing
 from contracts.landing import Feed
 from jobs.bronze.batches import LandedFile, not_taken
+from jobs.bronze.check import check
 from lake import storage
-from lake.storage import StoredFile
+from lake.stored import StoredFile
 from lake.tables import Lake
 
 
@@ -31,16 +26,30 @@ class Listing:
         listed = {feed.name: storage.list_files(lake.spark, feed.folder(landing_folder)) for feed in landing.FEEDS}
         return cls(
             landing_folder,
-            {feed: [file for file in files if not is_temporary(file.name)] for feed, files in listed.items()},
+            {feed: once(file for file in files if not is_temporary(file.name)) for feed, files in listed.items()},
         )
 
     @cached_property
     def digest(self) -> str:
-        """Equal for equal names, sizes and times."""
+        """Equal for equal names, sizes, times and refusals."""
         known = [
-            (feed, file.name, file.bytes, file.modified_at) for feed, files in self.files.items() for file in files
+            (feed, file.name, file.bytes, file.modified_at, file.refusal or "")
+            for feed, files in self.files.items()
+            for file in files
         ]
         return hashlib.sha256(repr((self.folder, sorted(known))).encode()).hexdigest()
+
+
+def once(files: Iterable[StoredFile]) -> list[StoredFile]:
+    """The files, of which those are refused that lead to another one that is taken."""
+    listed = sorted(files, key=lambda file: (file.link_to is not None, file.name))
+    taken_as: dict[str, str] = {}
+    found = []
+    for file in listed:
+        name = taken_as.setdefault(file.link_to or file.name, file.name)
+        is_again = file.refusal is None and name != file.name
+        found.append(replace(file, refusal=f"this link leads to {name}, which is taken already") if is_again else file)
+    return found
 
 
 def new_files(lake: Lake, listing: Listing, feed: Feed) -> Iterator[LandedFile]:
@@ -49,20 +58,18 @@ def new_files(lake: Lake, listing: Listing, feed: Feed) -> Iterator[LandedFile]:
     A file whose name, size and time are known is not read again; only where one of them changed is its
     content compared.
     """
-    folder, stored = feed.folder(listing.folder), listing.files[feed.name]
-    for file, digests in sorted(not_taken(lake, feed.name, stored), key=lambda found: found[0].name):
-        refusal = why_out_of_reach(file, folder)
-        digest = "" if refusal else storage.sha256(lake.spark, file.path)
-        if digest in digests:
-            continue
-        yield LandedFile(
-            feed=feed.name,
-            file=file.name,
-            sha256=digest,
-            bytes=file.bytes,
-            delivered_at=file.modified_at,
-            refusal=refusal or why_unreadable(lake.spark, file),
-        )
+    stored = listing.files[feed.name]
+    for file, known in sorted(not_taken(lake, feed.name, stored), key=lambda found: found[0].name):
+        checked = check(lake.spark, file, feed, known=known)
+        if checked is not None:
+            yield LandedFile(
+                feed=feed.name,
+                file=file.name,
+                sha256=checked.sha256,
+                bytes=file.bytes,
+                delivered_at=file.modified_at,
+                refusal=checked.refusal,
+            )
 
 
 def is_temporary(name: str) -> bool:
@@ -71,37 +78,3 @@ def is_temporary(name: str) -> bool:
     return any(part.startswith(landing.TEMPORARY_PREFIXES) for part in parts) or any(
         part.lower().endswith(landing.TEMPORARY_SUFFIXES) for part in parts
     )
-
-
-def why_out_of_reach(file: StoredFile, folder: str) -> str | None:
-    if leads_out(file, folder):
-        return "the file leads out of the landing folder"
-    # Hadoop's local file system takes what stands before a colon for a scheme.
-    return "the file's name holds a colon; land it under another name" if ":" in file.name else None
-
-
-def leads_out(file: StoredFile, folder: str) -> bool:
-    """Whether a local file is a link to a place outside its feed's folder."""
-    if urlsplit(file.path).scheme != "file":
-        return False
-    root = Path(folder.removeprefix("file://")).resolve()
-    return not (root / file.name).resolve().is_relative_to(root)
-
-
-def why_unreadable(spark: SparkSession, file: StoredFile) -> str | None:
-    name = file.name.lower()
-    try:
-        if name.endswith(landing.PARQUET_SUFFIX):
-            spark.read.parquet(file.pattern).write.format("noop").mode("overwrite").save()  # pages may be damaged too
-        elif name.endswith(".gz") and name.endswith(landing.LINE_SUFFIXES):
-            storage.consume_gzip(spark, file.path)
-        elif not name.endswith(landing.LINE_SUFFIXES):
-            return f"the file is neither JSON lines ({', '.join(landing.LINE_SUFFIXES)}) nor Parquet (.parquet)"
-    except (Py4JJavaError, PySparkException) as error:
-        return f"the file cannot be read: {first_line(error)}"
-    return None
-
-
-def first_line(error: Exception) -> str:
-    java = getattr(error, "java_exception", None)
-    return (str(java) if java is not None else str(error)).strip().splitlines()[0]

@@ -7,19 +7,32 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from contracts import landing
+from contracts.landing import Feed
+from jobs.bronze.parquet import read_rows
 from lake.session import small_frame
-from lake.storage import StoredFile, reported_path
+from lake.storage import reported_path
+from lake.stored import StoredFile
+
+LINES = "path string, line bigint, value string, problem string"
 
 
-def read_lines(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
-    """Read JSON and Parquet files as `path, line, value`, the path escaped; a Parquet row becomes the JSON line it would have been."""
-    parquet = [file for file in files if file.name.lower().endswith(landing.PARQUET_SUFFIX)]
-    text = [file.pattern for file in files if file not in parquet]
+def read_lines(spark: SparkSession, files: Sequence[StoredFile], feed: Feed) -> DataFrame:
+    """Read JSON and Parquet files as `path, line, value, problem`, the path escaped.
+
+    A Parquet row becomes the JSON line it would have been; `problem` says what it would hide, and is null elsewhere.
+    Raises `OddColumn` for Parquet whose columns are no use.
+    """
+    parquet = [file for file in files if is_parquet(file.name)]
+    text = [file.pattern for file in files if not is_parquet(file.name)]
     frames = [number_lines(read_text(spark, text))] if text else []
     # One by one, because files written at different times need not have the same columns.
-    frames += [read_parquet(spark, file) for file in parquet]
-    frames = frames or [small_frame(spark, [], "path string, line bigint, value string")]
+    frames += [read_parquet(spark, file, feed) for file in parquet]
+    frames = frames or [small_frame(spark, [], LINES)]
     return reduce(DataFrame.unionByName, frames).where(F.col("value").rlike(r"\S"))
+
+
+def is_parquet(name: str) -> bool:
+    return name.lower().endswith(landing.PARQUET_SUFFIX)
 
 
 def read_text(spark: SparkSession, patterns: list[str]) -> DataFrame:
@@ -38,15 +51,11 @@ def number_lines(text: DataFrame) -> DataFrame:
     before = Window.partitionBy("path").orderBy("block").rowsBetween(Window.unboundedPreceding, -1)
     offsets = blocks.withColumn("offset", F.coalesce(F.sum("lines").over(before), F.lit(0)))
     numbered = text.join(F.broadcast(offsets), on=["path", "block"], how="inner")
-    return numbered.select("path", (F.col("offset") + F.col("position") - F.col("first") + 1).alias("line"), "value")
+    line = F.col("offset") + F.col("position") - F.col("first") + 1
+    return numbered.select("path", line.alias("line"), "value", F.lit(None).cast("string").alias("problem"))
 
 
-def read_parquet(spark: SparkSession, file: StoredFile) -> DataFrame:
-    rows = spark.read.parquet(file.pattern)
-    micros = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS"
-    time_format = {"timestampFormat": f"{micros}XXX", "timestampNTZFormat": micros}
-    return rows.select(
-        F.lit(reported_path(spark, file)).alias("path"),
-        (F.col("_metadata.row_index") + 1).alias("line"),
-        F.to_json(F.struct("*"), time_format).alias("value"),
+def read_parquet(spark: SparkSession, file: StoredFile, feed: Feed) -> DataFrame:
+    return read_rows(spark, file, feed).select(
+        F.lit(reported_path(spark, file)).alias("path"), "line", "value", "problem"
     )

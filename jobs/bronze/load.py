@@ -134,7 +134,7 @@ def load_batch(lake: Lake, landing_folder: str, batch: Batch, *, topic: Topic | 
         for feed in landing.FEEDS:
             readable = [file for file in files if file.feed == feed.name and file.refusal is None]
             if readable:
-                lines = deliveries(lake, feed.folder(landing_folder), readable, topic=topic, until=batch.ingested_at)
+                lines = deliveries(lake, feed, landing_folder, readable, topic=topic, until=batch.ingested_at)
                 verdicts = judge(lines, feed, now=batch.ingested_at)
                 judged[feed] = until_appended.enter_context(held(verdicts, usable=F.isnull("reason")))
                 refused = refused.unionByName(refused_lines(judged[feed].frame, feed))
@@ -161,21 +161,24 @@ def audit(lake: Lake, feed: Feed, rows: Held, stamp: dict[str, Column]) -> None:
     lake.audit(feed.table, Held(usable_rows(rows, stamp).select(*feed.table.columns), {ROWS: good}), feed=feed.name)
 
 
-def deliveries(lake: Lake, folder: str, files: list[LandedFile], *, topic: Topic | None, until: datetime) -> DataFrame:
+def deliveries(
+    lake: Lake, feed: Feed, landing_folder: str, files: list[LandedFile], *, topic: Topic | None, until: datetime
+) -> DataFrame:
     """The lines of claimed files and messages of claimed parts, each with where it came from and when.
 
     A time after `until` counts as `until`: a delivery from the future would win against every correction till then.
     """
     parts = [file for file in files if is_of_topic(file)]
     landed = [file for file in files if not is_of_topic(file)]
-    frames = [lines_of(lake, folder, landed)] if landed else []
+    frames = [lines_of(lake, feed, landing_folder, landed)] if landed else []
     frames += [read_parts(lake.spark, topic, parts)] if parts else []
-    lines = reduce(DataFrame.unionByName, frames)
+    lines = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
     return lines.withColumn("delivered_at", F.least("delivered_at", F.lit(until)))
 
 
-def lines_of(lake: Lake, folder: str, files: list[LandedFile]) -> DataFrame:
+def lines_of(lake: Lake, feed: Feed, landing_folder: str, files: list[LandedFile]) -> DataFrame:
     """The lines of claimed files, each with its file and when that was delivered."""
+    folder = feed.folder(landing_folder)
     stored = {file.name: file for file in storage.list_files(lake.spark, folder)}
     for file in files:
         if file.file not in stored:
@@ -185,7 +188,7 @@ def lines_of(lake: Lake, folder: str, files: list[LandedFile]) -> DataFrame:
             )
     known = [(storage.reported_path(lake.spark, stored[file.file]), file.file, file.delivered_at) for file in files]
     origin = small_frame(lake.spark, known, "path string, file string, delivered_at timestamp")
-    lines = read_lines(lake.spark, [stored[file.file] for file in files if stored[file.file].bytes])
+    lines = read_lines(lake.spark, [stored[file.file] for file in files if stored[file.file].bytes], feed)
     # A line without its file would break bronze's NOT NULL rather than be lost.
     return lines.join(F.broadcast(origin), on="path", how="left").drop("path")
 

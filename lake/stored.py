@@ -1,0 +1,36 @@
+"""A file as a listing of its folder describes it."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# File systems keep times that neither Python nor a table can: beyond these a file is as old as the bound.
+OLDEST, NEWEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """A file below a folder; `name` is its path inside that folder, `path` its full one.
+
+    `refusal` says why it must not be opened, None where it may; `link_to` is the name of the file inside the folder that
+    a link leads to.
+    """
+
+    name: str
+    path: str
+    bytes: int
+    modified_at: datetime
+    refusal: str | None = None
+    link_to: str | None = None
+
+    @property
+    def pattern(self) -> str:
+        """The path as Spark's readers take it: they expand patterns, so characters that have a meaning there are escaped."""
+        return re.sub(r"([\\*?\[\]{}])", r"\\\1", self.path)
+
+
+def time_of(milliseconds: int) -> datetime:
+    """The moment so many milliseconds after 1970, or before it, brought between 1900 and 2200."""
+    first, last = ((bound - EPOCH) // timedelta(milliseconds=1) for bound in (OLDEST, NEWEST))
+    return EPOCH + timedelta(milliseconds=min(max(milliseconds, first), last))
