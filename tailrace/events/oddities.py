@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-EVENT: Mapping[str, Any] = {
+EVENT: dict[str, Any] = {
     "event_id": "odd",
     "event_type": "view",
     "actor_id": "u-odd",

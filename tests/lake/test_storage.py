@@ -52,15 +52,6 @@ def test_a_folder_without_files_and_one_that_is_not_there_list_nothing(spark, tm
     assert list_files(spark, str(tmp_path)) == list_files(spark, str(tmp_path / "nowhere")) == []
 
 
-def test_local_files_are_listed_without_their_owners(spark, tmp_path, listed_as):
-    land(tmp_path, "a.jsonl")
-    folder, system = storage._resolve(spark, str(tmp_path))
-
-    listing = storage._statuses(spark, system, folder).mkString(storage.SEPARATOR)
-
-    assert ("owner=;" in listing) == (listed_as == "local")
-
-
 def test_questions_to_java_do_not_grow_with_the_number_of_files(spark, tmp_path, monkeypatch):
     asked = []
     client = spark.sparkContext._gateway._gateway_client

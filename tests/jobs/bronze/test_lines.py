@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from contracts.landing import EVENTS
 from jobs.bronze.lines import read_lines
 from lake.storage import list_files, reported_path
 
@@ -59,7 +60,7 @@ def lines(spark, tmp_path_factory):
     before = spark.conf.get(option)
     spark.conf.set(option, "512b")
     try:
-        rows = read_lines(spark, files).collect()
+        rows = read_lines(spark, files, EVENTS).collect()
     finally:
         spark.conf.set(option, before)
     found: dict[str, list[tuple[int, str]]] = {file.name: [] for file in files}

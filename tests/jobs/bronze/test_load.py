@@ -72,7 +72,7 @@ class Story:
         self.first_quarantine = lake.read(bronze.QUARANTINE).collect()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(storage, "sha256", refuse_to_read)
-            patch.setattr(storage, "consume_gzip", refuse_to_read)
+            patch.setattr(storage, "unpack", refuse_to_read)
             self.again = load.run(lake, str(folder), now=NOW)
         self.land_more_files()
         self.second = load.run(lake, str(folder), now=LATER)
@@ -137,10 +137,10 @@ def test_bad_lines_go_to_quarantine_as_they_landed(story):
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
-        ("cut.jsonl.gz", "the file cannot be read: java.io.EOFException: Unexpected end of ZLIB input stream"),
-        ("cut.parquet", "the file cannot be read: "),
-        ("plain.jsonl.gz", "the file cannot be read: java.util.zip.ZipException: Not in GZIP format"),
-        ("notes.txt", "the file is neither JSON lines (.jsonl, .ndjson, .json, .jsonl.gz, .ndjson.gz, .json.gz) nor "),
+        ("cut.jsonl.gz", "the file cannot be read (java.io.EOFException"),
+        ("cut.parquet", "the file cannot be read ("),
+        ("plain.jsonl.gz", "the file holds no gzip"),
+        ("notes.txt", "the file is by its name neither JSON lines (.jsonl, "),
         ("at 10:30.jsonl", "the file's name holds a colon; land it under another name"),
         ("link.jsonl", "the file leads out of the landing folder"),
     ],
