@@ -1,6 +1,10 @@
-"""Load the DAG folder as Airflow's processor does, and print what is in it."""
+"""Load the DAG folder as Airflow's processor does, once for each set of environment variables that is given as JSON, by name.
+
+Print what is in it, by the same names. Airflow is imported once; each load is a fork, so that nothing of ours is loaded twice.
+"""
 
 import json
+import multiprocessing
 import os
 import sys
 
@@ -13,27 +17,40 @@ def shown(param):
     return {**param.schema, "description": param.description}
 
 
-bag = DagBag(dag_folder=os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
-print(
-    json.dumps(
-        {
-            "errors": bag.import_errors,
-            "heavy": [name for name in HEAVY if name in sys.modules],
-            "dags": {
-                name: {
-                    "schedule": getattr(dag.timetable, "summary", dag.schedule),
-                    "catchup": dag.catchup,
-                    "max_active_runs": dag.max_active_runs,
-                    "doc": dag.doc_md or "",
-                    "params": {key: shown(dag.params.get_param(key)) for key in dag.params},
-                    "late": dag.deadline is not None,
-                    "tasks": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
-                    "mapped": [task.task_id for task in dag.tasks if task.is_mapped],
-                    "owners": sorted({task.owner for task in dag.tasks}),
-                }
-                for name, dag in bag.dags.items()
-            },
-        },
-        default=str,
-    )
-)
+def described(dag):
+    return {
+        "schedule": getattr(dag.timetable, "summary", dag.schedule),
+        "catchup": dag.catchup,
+        "max_active_runs": dag.max_active_runs,
+        "doc": dag.doc_md or "",
+        "params": {key: shown(dag.params.get_param(key)) for key in dag.params},
+        "late": dag.deadline is not None,
+        "tasks": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
+        "mapped": [task.task_id for task in dag.tasks if task.is_mapped],
+        "owners": sorted({task.owner for task in dag.tasks}),
+    }
+
+
+def look(variables):
+    """What is in the folder, as JSON: values that a schema may have are not all picklable."""
+    os.environ.update(variables)
+    bag = DagBag(dag_folder=os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    found = {
+        "errors": bag.import_errors,
+        "heavy": [name for name in HEAVY if name in sys.modules],
+        "dags": {name: described(dag) for name, dag in bag.dags.items()},
+    }
+    return json.dumps(found, default=str)
+
+
+def main():
+    by_name = json.loads(sys.argv[1])
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as forks:
+        found = forks.map(look, by_name.values(), chunksize=1)
+        forks.close()
+        forks.join()  # what they logged comes before the result
+    print(json.dumps(dict(zip(by_name, map(json.loads, found), strict=True))))
+
+
+if __name__ == "__main__":
+    main()

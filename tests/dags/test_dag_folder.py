@@ -14,14 +14,28 @@ FORMS = {
 }
 
 
+VARIABLES = {
+    "as it is": {},
+    "often": {"TAILRACE_REFRESH_MINUTES": "5", "TAILRACE_DEADLINE_MINUTES": "0"},
+    "per view": {"TAILRACE_APPLICATION_PER": "view"},
+    "streaming": {"TAILRACE_STREAMING": "1"},
+}
+
+
 @pytest.fixture(scope="module")
-def found(airflow):
-    return airflow().run("look_at_dags.py")[0]
+def loaded(airflow):
+    """What is in the folder with each set of environment variables, by their name."""
+    return airflow().run("look_at_dags.py", json.dumps(VARIABLES))[0]
 
 
-def test_the_folder_loads_without_error_and_without_spark(found):
-    assert found["errors"] == {}
-    assert found["heavy"] == []
+@pytest.fixture
+def found(loaded):
+    return loaded["as it is"]
+
+
+def test_the_folder_loads_without_error_and_without_spark(loaded, found):
+    assert [one["errors"] for one in loaded.values()] == [{}] * len(VARIABLES)
+    assert [one["heavy"] for one in loaded.values()] == [[]] * len(VARIABLES)
     names = {"feature_refresh", "feature_backfill", "feature_reconcile", "feature_maintenance", "feature_stream"}
     assert set(found["dags"]) == names
 
@@ -85,25 +99,22 @@ def test_the_form_of_a_backfill_asks_for_a_range(found):
     assert (dag["params"]["every"]["minimum"], dag["params"]["every"]["multipleOf"]) == (15, 15)
 
 
-def test_the_interval_and_the_deadline_are_settings(airflow):
-    found, _ = airflow(TAILRACE_REFRESH_MINUTES="5", TAILRACE_DEADLINE_MINUTES="0").run("look_at_dags.py")
-    dag = found["dags"]["feature_refresh"]
+def test_the_interval_and_the_deadline_are_settings(loaded):
+    dag = loaded["often"]["dags"]["feature_refresh"]
 
     assert (dag["schedule"], dag["late"]) == ("*/5 * * * *", False)
 
 
-def test_where_it_is_set_gold_and_the_push_are_mapped_over_views(airflow):
-    found, _ = airflow(TAILRACE_APPLICATION_PER="view").run("look_at_dags.py")
-    dag = found["dags"]["feature_refresh"]
+def test_where_it_is_set_gold_and_the_push_are_mapped_over_views(loaded):
+    dag = loaded["per view"]["dags"]["feature_refresh"]
 
     assert dag["mapped"] == ["gold.refresh", "publish"]
     assert dag["tasks"]["gold.refresh"] == ["gold.views_apart"]
     assert dag["tasks"]["publish"] == ["gold.quality_gate", "views_to_push"]
 
 
-def test_the_stream_is_looked_at_every_minute_where_it_is_wanted_and_never_elsewhere(airflow, found):
-    wanted, _ = airflow(TAILRACE_STREAMING="1").run("look_at_dags.py")
-    dag = wanted["dags"]["feature_stream"]
+def test_the_stream_is_looked_at_every_minute_where_it_is_wanted_and_never_elsewhere(loaded, found):
+    dag = loaded["streaming"]["dags"]["feature_stream"]
 
     assert (dag["schedule"], dag["catchup"], dag["max_active_runs"]) == ("* * * * *", False, 1)
     assert dag["tasks"] == {"keep_running": [], "guard": ["keep_running"]}
