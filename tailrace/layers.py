@@ -17,7 +17,16 @@ from lake.task_progress import telling_tasks
 from sinks.reconcile import reconcile_view, repair_view
 from sinks.reconcile_direct import reconcile_direct
 from sinks.sweep import forget_writes
-from tailrace.refresh import Home, Progress, catch_up_bronze, run_bronze, run_publish, run_silver
+from tailrace.refresh import (
+    Home,
+    Progress,
+    catch_up_bronze,
+    run_bronze,
+    run_publish,
+    run_silver,
+    views_to_recount,
+)
+from tailrace.report import recount_json, taken_back_json
 from tailrace.stream_home import source_of
 
 Json = dict[str, Any]
@@ -35,10 +44,11 @@ def figures_of(
     home: Home, layer: str, *, as_of: datetime | None, full: bool, allowed: str | None, aside: SetAside | None
 ) -> Json:
     if layer == "bronze":
-        return asdict(run_bronze(home, aside=aside)) | {"all_read": is_all_read(home.lake)}
+        loaded = asdict(run_bronze(home, aside=aside)) | {"all_read": is_all_read(home.lake)}
+        return loaded | recount_json(views_to_recount(home, aside))
     if layer == "silver":
-        run_silver(home)
-        return {"load": last_read(home.lake, silver.INTERACTIONS)}
+        taken_back = taken_back_json(run_silver(home))
+        return {"load": last_read(home.lake, silver.INTERACTIONS)} | taken_back
     if layer == "gold":
         as_of = as_of or last_tick(datetime.now(UTC))
         refreshed = gold.run(home.lake, home.chosen, as_of=as_of, full=full)

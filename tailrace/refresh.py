@@ -9,6 +9,7 @@ from functools import cached_property
 
 from pyspark.sql import SparkSession
 
+from contracts import landing, silver
 from contracts.slots import last_tick
 from features.language import Definitions, load_definitions
 from jobs import maintenance
@@ -16,11 +17,13 @@ from jobs.bronze import load
 from jobs.bronze.catch_up import catch_up
 from jobs.bronze.load import Loaded
 from jobs.bronze.set_aside import SetAside
-from jobs.bronze.topic import topic_of
+from jobs.bronze.topic import PREFIX, topic_of
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import Refreshed
 from jobs.maintenance import Maintained
 from jobs.silver import documents, interactions
+from jobs.silver.excluded import TakenBack
+from jobs.streaming.alone import has_run
 from lake.gate import Gate, Verdict
 from lake.log_store import check_log_store
 from lake.session import is_submitted, open_session
@@ -92,6 +95,9 @@ class Home:
 class Report:
     """A whole refresh: what landed, per view what became of gold and of the store, the maintenance that was due, and what
     the quality gate found per table.
+
+    `taken_back` is what silver gave back of files set aside, per table; `to_recount` are the views of the stream that may
+    have counted these files.
     """
 
     as_of: datetime
@@ -101,6 +107,8 @@ class Report:
     pushed: dict[str, Pushed]
     maintained: dict[str, Maintained]
     gates: dict[str, Verdict]
+    taken_back: dict[str, TakenBack]
+    to_recount: tuple[str, ...]
 
 
 def refresh(
@@ -115,8 +123,8 @@ def refresh(
     """Run every layer and the push; `as_of` is the last tick of the 15-minute grid if not given.
 
     `full` computes gold anew, and allows an `as_of` before the one that it holds. `allowed` is the reason for which a
-    change may be larger than the breaker takes. `aside` names landed files that the quality gate stopped and that are to
-    be left out.
+    change may be larger than the breaker takes. `aside` names landed files that are to be left out, also of what silver
+    has read.
     """
     began = time.monotonic()
     as_of = as_of or last_tick(datetime.now(UTC))
@@ -127,7 +135,7 @@ def refresh(
     progress("bronze")
     landed = run_bronze(home, aside=aside)
     progress("silver")
-    run_silver(home)
+    taken_back = run_silver(home)
     progress("gold")
     refreshed = gold.run(home.lake, home.chosen, as_of=as_of, full=full)
     progress("publish")
@@ -142,6 +150,8 @@ def refresh(
         pushed=pushed,
         maintained=maintained,
         gates=home.gate.take_verdicts(),
+        taken_back=taken_back,
+        to_recount=views_to_recount(home, aside),
     )
 
 
@@ -163,9 +173,20 @@ def catch_up_bronze(home: Home) -> Loaded:
     return catch_up(home.lake, home.settings.landing, lambda: run_bronze(home), topic=topic)
 
 
-def run_silver(home: Home) -> None:
-    interactions.run(home.lake)
-    documents.run(home.lake)
+def run_silver(home: Home) -> dict[str, TakenBack]:
+    """Bring silver up to date; returns what it gave back of files set aside, by table, where there were any."""
+    tables = {silver.INTERACTIONS: interactions.run, silver.DOCUMENTS: documents.run}
+    done = {table.full_name: bring(home.lake) for table, bring in tables.items()}
+    return {name: back for name, back in done.items() if back != TakenBack()}
+
+
+def views_to_recount(home: Home, aside: SetAside | None) -> tuple[str, ...]:
+    """The views of the stream that may have counted events of files set aside: it reads the same source by itself."""
+    if aside is None or not has_run(home.settings.home):
+        return ()
+    events, of_kafka = f"{landing.EVENTS.name}/", home.settings.stream.kafka is not None
+    followed = (name.startswith(f"{events}{PREFIX}") == of_kafka for name in aside.files if name.startswith(events))
+    return tuple(home.definitions.stream_views) if any(followed) else ()
 
 
 def run_publish(home: Home, *, allowed: str | None = None) -> dict[str, Pushed]:

@@ -31,7 +31,9 @@ Allowed = Annotated[
 Aside = Annotated[
     list[str] | None,
     typer.Option(
-        "--set-aside", metavar="FILE", help="Leave out a file that the quality gate stopped, such as events/new.jsonl."
+        "--set-aside",
+        metavar="FILE",
+        help="Leave out a landed file, such as events/new.jsonl, whether it was read or not.",
     ),
 ]
 Because = Annotated[
@@ -62,7 +64,8 @@ def refresh(
     loads = report.first_load_lines(done.pushed)
     gates = report.gate_lines(shown["gates"])
     landed = report.landed_line(shown["landed"])
-    show(shown, report.refresh_table(shown), landed, *gates, *loads, *maintained, as_json=as_json)
+    aside_lines = report.set_aside_lines(shown)
+    show(shown, report.refresh_table(shown), landed, *aside_lines, *gates, *loads, *maintained, as_json=as_json)
 
 
 @app.command()

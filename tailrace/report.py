@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from contracts.slots import to_text
+from jobs.silver.excluded import TakenBack
 from sinks.ledger import Pushed
 from sinks.protocol import FIRST_LOAD
 from tailrace.refresh import Report
@@ -15,7 +16,10 @@ Json = dict[str, Any]
 
 
 def refresh_json(report: Report) -> Json:
-    """A refresh as `tailrace refresh --json` prints it; `maintained` is there only where something was due."""
+    """A refresh as `tailrace refresh --json` prints it.
+
+    `maintained` is there only where something was due, `taken_back` and `recount` where files were set aside.
+    """
     shown = {
         "as_of": to_text(report.as_of),
         "seconds": round(report.seconds, 3),
@@ -24,7 +28,33 @@ def refresh_json(report: Report) -> Json:
         "gates": {table: asdict(found) for table, found in report.gates.items()},
     }
     maintained = {table: asdict(one) for table, one in report.maintained.items()}
+    shown |= taken_back_json(report.taken_back) | recount_json(report.to_recount)
     return shown | ({"maintained": maintained} if maintained else {})
+
+
+def taken_back_json(taken_back: Mapping[str, TakenBack]) -> Json:
+    """What silver gave back of files set aside, under `taken_back` by table; nothing where that is nothing."""
+    return {"taken_back": {table: asdict(back) for table, back in taken_back.items()}} if taken_back else {}
+
+
+def recount_json(views: Sequence[str]) -> Json:
+    """The views of the stream that are to be counted again, and by which command; nothing where there are none."""
+    return {"recount": {"views": list(views), "command": f"tailrace rebuild {' '.join(views)}"}} if views else {}
+
+
+def set_aside_lines(shown: Json) -> Iterator[str]:
+    """What follows from files set aside, in words."""
+    for table, back in shown.get("taken_back", {}).items():
+        yield (
+            f"{table}: of files set aside {back['replaced']:,} rows were replaced by the delivery before, "
+            f"{back['removed']:,} removed"
+        )
+    if "recount" in shown:
+        views, command = shown["recount"]["views"], shown["recount"]["command"]
+        yield (
+            f"The stream may have counted the files set aside, in {', '.join(views)}. To count again without them, stop it, "
+            f"run `{command}`, and start it again"
+        )
 
 
 def view_json(report: Report, view: str) -> Json:

@@ -57,8 +57,10 @@ def words_of(what: str, figures: Json) -> Iterator[str]:
     match what:
         case "bronze":
             yield report.landed_line(figures)
+            yield from report.set_aside_lines(figures)
         case "silver":
             yield f"Silver is at load {figures['load']}."
+            yield from report.set_aside_lines(figures)
         case "gold":
             yield from (gold_line(name, view) for name, view in figures["views"].items())
         case "publish":

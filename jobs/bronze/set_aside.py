@@ -1,7 +1,11 @@
-"""Leave landed files out that the quality gate stopped, so that the rest goes on; who did it and why is kept."""
+"""Leave landed files out, so that the rest goes on; who did it and why is kept.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+A file that silver has not read never gets there. Of one that it has read, `jobs.silver.excluded` takes back what silver
+has; a row in `bronze.SET_ASIDE` is all that says so, whichever process reads it next.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
 from operator import or_
@@ -18,6 +22,9 @@ from lake.tables import Lake
 SOURCE = {feed.name: feed.table for feed in landing.FEEDS}
 SILVER = {landing.EVENTS.name: silver.INTERACTIONS, landing.DOCUMENTS.name: silver.DOCUMENTS}
 
+# In a silver table's state: the version of `bronze.SET_ASIDE` whose files it has nothing of.
+ASIDE = "aside"
+
 
 @dataclass(frozen=True)
 class SetAside:
@@ -27,38 +34,85 @@ class SetAside:
     why: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """The loads that took one file: those that are still to be read further on, and those that were."""
+
+    waiting: list[int] = field(default_factory=list)
+    read: list[int] = field(default_factory=list)
+
+
 def set_aside(lake: Lake, aside: SetAside, *, now: datetime) -> None:
-    """Leave files out of loads that silver has not read; their rows stay in the files.
+    """Leave files out, those that silver has read too; their rows stay in the files and in bronze.
 
     Raises `LandingError`, and leaves out nothing, where one of them is no such file.
     """
-    waiting, done = waiting_files(lake), files_aside(lake)
-    rows = []
-    for file in aside.files:
-        name, _, number = file.partition("@")
-        batches = [batch for batch in waiting.get(name, ()) if number in {"", str(batch)}]
-        if not batches and name not in done:
-            told = ", ".join(sorted(waiting)) or "none"
-            raise LandingError(
-                f"{file} cannot be set aside: it was not taken yet, or went on to silver; files that wait are {told}"
-            )
-        if len(batches) > 1:
-            told = ", ".join(f"{name}@{batch}" for batch in sorted(batches))
-            raise LandingError(f"{file} was taken by several loads; say which is to be set aside: {told}")
-        rows += [(*name.split("/", 1), batch, aside.why, now) for batch in batches if batch not in done.get(name, ())]
+    taken, done = taken_files(lake, aside.files), files_aside(lake)
+    chosen = [chosen_load(lake, file, taken) for file in aside.files]
+    rows = [
+        (*name.split("/", 1), batch, aside.why, now)
+        for name, batch in dict.fromkeys(chosen)
+        if batch not in done.get(name, ())
+    ]
     if rows:
         lake.append(bronze.SET_ASIDE, small_frame(lake.spark, rows, bronze.SET_ASIDE.ddl))
+
+
+def chosen_load(lake: Lake, file: str, taken: dict[str, Taken]) -> tuple[str, int]:
+    """The name and the load that `file` stands for; without a number that of a load that waits, or else was read."""
+    name, number = name_and_load(file, taken)
+    loads = taken.get(name, Taken())
+    if name.startswith(f"{landing.DIRECT_WRITES.name}/") and loads.read and not loads.waiting:
+        raise LandingError(
+            f"{file} cannot be set aside: its values are in the online store and its history; write the right ones instead"
+        )
+    if number is not None and number in [*loads.waiting, *loads.read]:
+        return name, number
+    batches = [] if number is not None else loads.waiting or loads.read
+    if not batches:
+        told = ", ".join(sorted(waiting_files(lake))) or "none"
+        raise LandingError(f"{file} cannot be set aside: no load has taken it; files that wait are {told}")
+    if len(batches) > 1:
+        told = ", ".join(f"{name}@{batch}" for batch in sorted(batches))
+        raise LandingError(f"{file} was taken by several loads; say which is to be set aside: {told}")
+    return name, batches[0]
+
+
+def name_and_load(file: str, taken: dict[str, Taken]) -> tuple[str, int | None]:
+    """What is a file's name, and the number of a load behind its last `@`; names may hold one too."""
+    name, _, number = file.rpartition("@")
+    if file in taken or not (name and number.isdecimal()):
+        return file, None
+    return name, int(number)
+
+
+def taken_files(lake: Lake, files: Sequence[str]) -> dict[str, Taken]:
+    """The loads that took files of these names, as they are or without a number behind their last `@`."""
+    if not lake.exists(bronze.FILES):
+        return {}
+    names = {name for file in files for name in (file, file.rpartition("@")[0]) if name}
+    full_name, last = F.concat_ws("/", "feed", "file"), last_of_feeds(lake)
+    found: dict[str, Taken] = {}
+    rows = lake.read(bronze.FILES).where(full_name.isin(*names)).select("feed", "file", "batch")
+    for row in rows.collect():
+        loads = found.setdefault(f"{row.feed}/{row.file}", Taken())
+        (loads.waiting if row.batch > last[row.feed] else loads.read).append(row.batch)
+    return found
 
 
 def waiting_files(lake: Lake) -> dict[str, list[int]]:
     """The files that loads have taken and silver has not read, each with the numbers of these loads."""
     if not lake.exists(bronze.FILES):
         return {}
-    read = {feed: last_read(lake, table) for feed, table in SILVER.items()}
-    read[landing.DIRECT_WRITES.name] = lake.last_appended(bronze.DIRECT_WRITES)  # bronze is where they are read from
-    unread = [(F.col("feed") == feed) & (F.col("batch") > batch) for feed, batch in read.items()]
+    unread = [(F.col("feed") == feed) & (F.col("batch") > batch) for feed, batch in last_of_feeds(lake).items()]
     waiting = lake.read(bronze.FILES).where(reduce(or_, unread))
     return by_name(waiting.select("feed", "file", "batch").collect())
+
+
+def last_of_feeds(lake: Lake) -> dict[str, int]:
+    """The last load of each feed that was read further on: by silver, or from bronze itself."""
+    read = {feed: last_read(lake, table) for feed, table in SILVER.items()}
+    return read | {landing.DIRECT_WRITES.name: lake.last_appended(bronze.DIRECT_WRITES)}
 
 
 def files_aside(lake: Lake) -> dict[str, list[int]]:
@@ -76,9 +130,13 @@ def by_name(rows: Iterable[Row]) -> dict[str, list[int]]:
 
 
 def is_all_read(lake: Lake) -> bool:
-    """Whether silver has read every load of the feeds that go there; asked of the logs alone."""
+    """Whether silver has read every load of the feeds that go there, and left out every file that is set aside; asked of the
+    logs alone.
+    """
     return all(
-        lake.exists(table) and last_read(lake, table) == lake.last_appended(SOURCE[feed])
+        lake.exists(table)
+        and last_read(lake, table) == lake.last_appended(SOURCE[feed])
+        and not has_files_to_take_back(lake, table)
         for feed, table in SILVER.items()
     )
 
@@ -89,9 +147,31 @@ def last_read(lake: Lake, table: Table) -> int:
     return int(state.values["batch"]) if state else 0
 
 
-def left_in(lake: Lake, rows: DataFrame, *, feed: str) -> DataFrame:
-    """Rows of bronze without those of files that are set aside."""
+def has_files_to_take_back(lake: Lake, table: Table) -> bool:
+    """Whether files may have been set aside since a silver table last left such files out."""
+    state, version = lake.state(table), aside_version(lake)
+    if state is None or version is None:
+        return False
+    before = state.values.get(ASIDE)
+    if before is None or before > version:
+        return True
+    return lake.rows_written(bronze.SET_ASIDE, after=before, up_to=version)
+
+
+def aside_version(lake: Lake) -> int | None:
+    """The newest version of the files set aside; None where none ever was."""
+    return lake.version(bronze.SET_ASIDE) if lake.exists(bronze.SET_ASIDE) else None
+
+
+def left_in(lake: Lake, rows: DataFrame, *, feed: str, version: int | None = None) -> DataFrame:
+    """Rows of bronze without those of files that are set aside, or were at a version."""
     if not lake.exists(bronze.SET_ASIDE):
         return rows
-    aside = lake.read(bronze.SET_ASIDE).where(F.col("feed") == feed).select("file", "batch").distinct()
+    aside = files_left_out(lake, feed=feed, version=version)
     return rows.join(F.broadcast(aside), on=["file", "batch"], how="left_anti")
+
+
+def files_left_out(lake: Lake, *, feed: str, version: int | None = None) -> DataFrame:
+    """`file, batch` of a feed's files that are set aside, or were at a version."""
+    aside = lake.read(bronze.SET_ASIDE, version=version)
+    return aside.where(F.col("feed") == feed).select("file", "batch").distinct()

@@ -3,12 +3,13 @@
 from pyspark.sql import DataFrame
 
 from contracts import bronze, silver
+from jobs.silver.excluded import TakenBack
 from jobs.silver.last_delivery import keep_last_delivery, merge_unread
 from lake.tables import Lake
 
 
-def run(lake: Lake) -> None:
-    merge_unread(lake, source=bronze.EVENTS, target=silver.INTERACTIONS, transform=to_interactions)
+def run(lake: Lake) -> TakenBack:
+    return merge_unread(lake, source=bronze.EVENTS, target=silver.INTERACTIONS, transform=to_interactions)
 
 
 def to_interactions(events: DataFrame) -> DataFrame:

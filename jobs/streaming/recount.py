@@ -15,9 +15,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from contracts import bronze
+from contracts import bronze, landing
 from features.language import FeatureView
 from features.language.recent import MICROS_PER_MINUTE
+from jobs.bronze.set_aside import left_in
 from jobs.bronze.topic import PREFIX
 from jobs.streaming.frames import AMOUNTS, changes_of_rows, events_of, keyed, whole
 from jobs.streaming.pairs import horizon_of, take_pairs
@@ -50,11 +51,13 @@ Finish = Callable[[FeatureView, State], State]
 def streamed_events(lake: Lake, *, kafka: bool) -> DataFrame:
     """The events in bronze that the stream's source had, in the form of `usable_events` with `file` and `line`.
 
-    That is all of Kafka, a topic of before among it, or the landed files where the stream follows these.
+    That is all of Kafka, a topic of before among it, or the landed files where the stream follows these; without files
+    that are set aside.
     """
     of_kafka = F.col("file").startswith(PREFIX)
     at, appended = F.unix_micros("occurred_at"), F.unix_micros("delivered_at")
-    rows = lake.read(bronze.EVENTS).where(~is_ahead(at, appended) & (of_kafka if kafka else ~of_kafka))
+    left = left_in(lake, lake.read(bronze.EVENTS), feed=landing.EVENTS.name)
+    rows = left.where(~is_ahead(at, appended) & (of_kafka if kafka else ~of_kafka))
     place = F.format_string("%s %020d", "file", "line")
     micros = [at.alias("at"), appended.alias("appended")]
     return rows.select(*PAIR, "event_id", "event_type", *micros, place.alias("place"), "file", "line")

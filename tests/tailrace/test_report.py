@@ -2,13 +2,18 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from jobs.bronze.load import Loaded
+from jobs.bronze.set_aside import SetAside
 from jobs.maintenance import Maintained
+from jobs.silver.excluded import TakenBack
+from jobs.streaming.alone import alone
+from settings import read_settings
 from sinks.ledger import Pushed
-from tailrace.refresh import Report
-from tailrace.report import first_load_lines, maintained_lines, refresh_json, runs_table
+from tailrace.refresh import Home, Report, views_to_recount
+from tailrace.report import first_load_lines, maintained_lines, refresh_json, runs_table, set_aside_lines
 
 AT = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 DONE = Maintained(files_before=31, files_after=2, removed_files=1200, removed_bytes=3_400_000)
@@ -16,8 +21,18 @@ HELD = Maintained(files_before=2, files_after=2, held_by="version 7 is older tha
 FAILED = Maintained(files_before=31, files_after=31, failure="online store: down")
 
 
-def report(**maintained):
-    return Report(as_of=AT, seconds=1.0, landed=Loaded(), refreshed={}, pushed={}, maintained=maintained, gates={})
+def report(*, taken_back=None, to_recount=(), **maintained):
+    return Report(
+        as_of=AT,
+        seconds=1.0,
+        landed=Loaded(),
+        refreshed={},
+        pushed={},
+        maintained=maintained,
+        gates={},
+        taken_back=taken_back or {},
+        to_recount=to_recount,
+    )
 
 
 def test_a_refresh_tells_of_maintenance_only_where_something_was_done():
@@ -33,6 +48,46 @@ def test_people_are_told_what_was_done_to_a_table_what_holds_it_and_what_stopped
         "b: 2 data files, nothing removed: version 7 is older than the retention and needed by x",
         "c: maintenance stopped: online store: down",
     ]
+
+
+def test_what_follows_from_files_set_aside_is_reported_only_where_there_are_some():
+    shown = refresh_json(report(taken_back={"silver.a": TakenBack(replaced=2, removed=1)}, to_recount=("p", "d")))
+
+    assert {"taken_back", "recount"} & {*refresh_json(report())} == set()
+    assert shown["taken_back"] == {"silver.a": {"replaced": 2, "removed": 1}}
+    assert shown["recount"] == {"views": ["p", "d"], "command": "tailrace rebuild p d"}
+    in_silver, in_stream = set_aside_lines(shown)
+    assert "2 rows were replaced" in in_silver
+    assert "`tailrace rebuild p d`" in in_stream
+
+
+@pytest.mark.parametrize(
+    ("files", "kafka", "counted"),
+    [
+        (("events/a.jsonl",), "", True),
+        (("documents/a.jsonl", "events/kafka:t/0"), "", False),
+        (("events/kafka:t/0@3",), "k:9092", True),
+        (("events/a.jsonl",), "k:9092", False),
+    ],
+)
+def test_the_views_of_the_stream_are_named_where_it_reads_what_was_set_aside(tmp_path, files, kafka, counted):
+    folder = tmp_path / "features"
+    folder.mkdir()
+    (folder / "all.py").write_text(
+        "from features.document_recent import *\nfrom features.actor_document_recent import *\n"
+    )
+    home = Home(
+        read_settings({"TAILRACE_HOME": str(tmp_path), "TAILRACE_FEATURES": str(folder), "TAILRACE_KAFKA": kafka})
+    )
+
+    before = views_to_recount(home, SetAside(files, "why"))
+    with alone(tmp_path):
+        pass
+
+    assert before == ()
+    assert views_to_recount(home, SetAside(files, "why")) == (tuple(home.definitions.stream_views) if counted else ())
+    assert home.definitions.stream_views
+    assert views_to_recount(home, None) == ()
 
 
 def test_people_are_told_of_tombstones_that_went():

@@ -137,7 +137,7 @@ def test_a_file_that_is_mended_and_landed_again_is_taken(gated, landing):
     assert ids(gated, bronze.EVENTS) == {"mended"}
 
 
-def test_a_file_in_bronze_is_kept_from_silver_and_one_in_silver_cannot_be_set_aside(gated, landing):
+def test_a_file_in_bronze_is_kept_from_silver(gated, landing):
     land(landing, "one.jsonl", event("one"))
     land(landing, "two.jsonl", event("two"))
     load.run(gated, str(landing), now=NOW)
@@ -147,8 +147,6 @@ def test_a_file_in_bronze_is_kept_from_silver_and_one_in_silver_cannot_be_set_as
 
     assert ids(gated, silver.INTERACTIONS) == {"two"}
     assert waiting_files(gated) == {}
-    with pytest.raises(LandingError, match="files that wait are none"):
-        load.run(gated, str(landing), now=LATER, aside=SetAside(("events/two.jsonl",), "too late"))
 
 
 def test_most_lines_being_refused_stops_a_load_and_a_few_do_not(gated, landing):

@@ -14,6 +14,7 @@ from contracts.slots import to_micros
 from features.language.recent import MICROS_PER_MINUTE, rings_of
 from jobs import backfill
 from jobs.bronze import load
+from jobs.bronze.set_aside import SetAside
 from jobs.streaming import micro_batch, run
 from jobs.streaming.parked import Parked
 from jobs.streaming.rebuild import Source, rebuild_stream
@@ -160,6 +161,24 @@ def test_a_key_that_the_store_refuses_is_parked_and_taken_again_once_it_is_right
     assert lane.rebuild() == {"pairs": 3, "documents": 2}
     assert lane.parked() == []
     assert lane.reconcile() == {"pairs": (3, 0, 0, 0, 0), "documents": (2, 0, 0, 0, 0)}
+
+
+def test_a_file_that_is_set_aside_is_not_counted_again(lane):
+    lane.stream.land(event(1))
+    bad = lane.stream.land(event(2), event(3, "u3"))
+    lane.stream.run()
+    lane.load()
+
+    load.run(
+        lane.lake,
+        str(lane.stream.folder),
+        now=datetime.now(UTC),
+        aside=SetAside((f"events/{bad.name}",), "never happened"),
+    )
+
+    assert lane.reconcile() == {"pairs": (1, 0, 1, 1, 0), "documents": (1, 0, 0, 1, 0)}
+    assert lane.rebuild() == {"pairs": 1, "documents": 1}
+    assert lane.reconcile() == {"pairs": (1, 0, 0, 0, 0), "documents": (1, 0, 0, 0, 0)}
 
 
 def test_a_value_that_changed_since_it_was_compared_stays(lane):
