@@ -2,10 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, cast
 
 import orjson
 import typer
+from typer.rich_utils import rich_format_error
 
 from serving.catalogue import catalogue
 from settings import read_settings
@@ -23,7 +24,8 @@ from tailrace import (
     store_commands,
     stream_commands,
 )
-from tailrace.errors import TOLD, CommandError
+from tailrace.errors import CommandError, UnexpectedError
+from tailrace.failures import as_told
 from tailrace.output import AsJson, ReportTo, ViewNames, aside, progress, show
 from tailrace.refresh import Home
 
@@ -41,16 +43,32 @@ app.add_typer(rebuild_command.app)
 features_app = typer.Typer(no_args_is_help=True, help="The feature definitions.")
 app.add_typer(features_app, name="features")
 
+INTERRUPTED = 130  # what a shell calls a command that was stopped from the keyboard
+
 
 def main() -> None:
-    """Run the command line; errors that a user can mend are told in one line."""
+    """Run the command line; every failure is told in one line, and with `--json` as an object."""
     try:
-        app()
-    except TOLD as error:
-        aside.print(f"tailrace: {error}", style="red", highlight=False, soft_wrap=True)
-        if "--json" in sys.argv:
-            show({"error": str(error)}, as_json=True)
-        sys.exit(1)
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:  # a wrong option, which is shown with the usage
+        rich_format_error(cast("Any", error))  # typed for a subclass that is not public
+        end(error.format_message(), code=error.exit_code)
+    except typer.Abort:
+        end("aborted")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        told = as_told(error)
+        aside.print(f"tailrace: {told}", style="red", highlight=False, soft_wrap=True)
+        end(str(told), log=told.log if isinstance(told, UnexpectedError) else None)
+    if code == INTERRUPTED:
+        end("interrupted; what was committed stays, and running it again goes on from there", code=code)
+    sys.exit(code)
+
+
+def end(message: str, *, code: int = 1, log: Path | None = None) -> NoReturn:
+    """End a command that failed, with one JSON object where that is asked for."""
+    if "--json" in sys.argv:
+        show({"error": message} | ({"log": str(log)} if log else {}), as_json=True)
+    sys.exit(code)
 
 
 def home() -> Home:

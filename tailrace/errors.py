@@ -1,4 +1,6 @@
-"""The errors a command tells in one line; any other is a defect and keeps its traceback."""
+"""The errors a command tells in one line; any other becomes an `UnexpectedError`, and its traceback goes to a log."""
+
+from pathlib import Path
 
 from contracts.slots import AsOfError
 from features.language import DefinitionError
@@ -35,6 +37,14 @@ class CommandError(Exception):
     """A command that cannot do what was asked; the message says why and what would work."""
 
 
+class UnexpectedError(Exception):
+    """An error that nobody foresaw, with what it is about as far as that can be found, and the log that has all of it."""
+
+    def __init__(self, message: str, *, log: Path) -> None:
+        super().__init__(message)
+        self.log = log
+
+
 TOLD = (
     AsOfError,
     BackfillError,
@@ -69,4 +79,5 @@ TOLD = (
     StoreError,
     StreamFailed,
     TransformError,
+    UnexpectedError,
 )

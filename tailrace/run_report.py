@@ -10,7 +10,7 @@ import orjson
 from lake.files import put
 from lake.gate import GateFailed
 from tailrace import report
-from tailrace.errors import TOLD
+from tailrace.failures import as_told
 from tailrace.output import show
 
 Json = dict[str, Any]
@@ -21,7 +21,7 @@ def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
     one is given.
 
     Where there is a file, rows that the quality gate stopped are told there under `stopped` rather than raised; other
-    errors are told there under `error` and raised.
+    errors are told there under `error` and raised, as commands tell them.
     """
     began = time.monotonic()
     try:
@@ -30,10 +30,13 @@ def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
         if to is None:
             raise
         figures = {"stopped": {"table": failed.table, "rows": failed.rows, "files": failed.files, "told": str(failed)}}
-    except TOLD as error:
+    except Exception as error:
+        told = as_told(error)
         if to is not None:
-            write(to, {"error": {"kind": type(error).__name__, "told": str(error)}})
-        raise
+            write(to, {"error": {"kind": type(error).__name__, "told": str(told)}})
+        if told is error:
+            raise
+        raise told from error
     figures = {"of": what, "seconds": time.monotonic() - began, **figures}
     figures["words"] = list(words_of(what, figures))
     if to is not None:

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from features.language import load_definitions
 from online import embedded
 from settings import read_settings
-from tailrace import cli, refresh
+from tailrace import cli, failures, refresh
 from tailrace.output import show
 from tailrace.refresh import Home
 from tailrace.report import plain_table
@@ -171,12 +172,128 @@ def test_an_output_that_is_a_file_is_told_like_any_failure(fail, tmp_path):
     assert str(tmp_path / "file") in lines[-1]
 
 
-def test_a_defect_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tailrace", "features", "list", "--json"])
+class Java:
+    """An exception of Java's as Python has it."""
+
+    def __init__(self, text, cause=None):
+        self.text, self.cause = text, cause
+
+    def toString(self):  # noqa: N802
+        return self.text
+
+    def getCause(self):  # noqa: N802
+        return self.cause
+
+
+class FromJava(Exception):
+    """As Py4J and PySpark raise them: pages of text, with Java's exception beside it."""
+
+    def __init__(self, java):
+        super().__init__("An error occurred while calling o1.save.\n: java.lang.Oh\n" + "\tat java.base/x\n" * 99)
+        self.java_exception = java
+
+
+ENDED = Java("java.io.EOFException: Unexpected end of input stream")
+READ = "org.apache.spark.SparkException: [FAILED_READ_FILE.NO_HINT] Encountered error while reading file file://{}. SQLSTATE: KD001"
+UNFORESEEN = {
+    "a defect": (lambda _: ZeroDivisionError("division by zero"), ["ZeroDivisionError: division by zero"]),
+    "no words": (lambda _: ValueError(), ["ValueError"]),
+    "a number": (lambda _: OverflowError("date value out of range"), ["OverflowError: date value out of range"]),
+    "a landed file": (
+        lambda home: FromJava(Java(READ.format(f"{home}/landing/events/b%20c.gz"), ENDED)),
+        ["SparkException: [FAILED_READ_FILE.NO_HINT]", "events/b c.gz", "Unexpected end of input stream"],
+    ),
+    "a table": (
+        lambda home: FromJava(
+            Java(f"java.io.FileNotFoundException: File file:{home}/lake/gold/views/x.parquet is gone")
+        ),
+        ["FileNotFoundException", "gold.views"],
+    ),
+    "a setting": (
+        lambda _: FromJava(Java("java.lang.OutOfMemoryError: Java heap space")),
+        ["TAILRACE_SPARK_MEMORY"],
+    ),
+    "what it comes from": (
+        lambda _: caused(RuntimeError("outer"), KeyError("inner")),
+        ["outer", "KeyError: 'inner'"],
+    ),
+}
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(("make", "said"), UNFORESEEN.values(), ids=UNFORESEEN)
+def test_an_error_nobody_foresaw_is_one_line_an_object_and_a_log(fail, monkeypatch, home, make, said):
+    def raise_it(_):
+        raise make(home)
+
+    monkeypatch.setattr(cli, "catalogue", raise_it)
+
+    out, [line] = fail("features", "list", "--json")
+
+    told = json.loads(out)
+    assert line == f"tailrace: {told['error']}"
+    assert [words for words in said if words not in told["error"]] == []
+    assert told["log"] in told["error"]
+    [log] = (home / "logs").iterdir()
+    assert str(log) == told["log"]
+    assert "raise_it" in log.read_text()
+
+
+def test_logs_of_a_command_that_fails_for_ever_do_not_pile_up(fail, monkeypatch, home):
+    monkeypatch.setattr(failures, "KEPT_LOGS", 2)
     monkeypatch.setattr(cli, "catalogue", lambda _: 1 / 0)
 
-    with pytest.raises(ZeroDivisionError):
+    logs = [json.loads(fail("features", "list", "--json")[0])["log"] for _ in range(4)]
+
+    assert sorted(map(str, (home / "logs").iterdir())) == sorted(logs[-2:])
+
+
+def test_a_home_that_cannot_be_written_leaves_the_log_elsewhere(fail, monkeypatch, home, tmp_path):
+    home.write_text("a file")
+    monkeypatch.setattr(failures.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+    monkeypatch.setattr(cli, "catalogue", lambda _: 1 / 0)
+
+    out, _ = fail("features", "list", "--json")
+
+    assert Path(json.loads(out)["log"]).parent == tmp_path / "temporary" / "tailrace-logs"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("features", "list", "--nope"), "No such option: --nope"),
+        (("get", "--json"), "Missing argument"),
+        (("nothing",), "No such command 'nothing'"),
+        (("runs", "--last", "x"), "'--last'"),
+    ],
+)
+def test_a_wrong_option_is_an_object_too(monkeypatch, capsys, arguments, said):
+    monkeypatch.setattr(sys, "argv", ["tailrace", *arguments, "--json"])
+
+    with pytest.raises(SystemExit) as end:
         cli.main()
+
+    assert end.value.code == 2
+    assert said in json.loads(capsys.readouterr().out)["error"]
+
+
+@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt, 130), (typer.Abort, 1)])
+def test_a_command_that_is_interrupted_says_so(monkeypatch, capsys, raised, code):
+    def stop(_):
+        raise raised
+
+    monkeypatch.setattr(cli, "catalogue", stop)
+    monkeypatch.setattr(sys, "argv", ["tailrace", "features", "list", "--json"])
+
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+
+    assert end.value.code == code
+    assert list(json.loads(capsys.readouterr().out)) == ["error"]
 
 
 def test_events_are_generated_and_counted(tmp_path):
