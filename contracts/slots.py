@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 SLOT = timedelta(minutes=15)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # events of before do not land
 
 
 class AsOfError(Exception):
@@ -33,6 +34,21 @@ def check_on_grid(as_of: datetime) -> None:
             f"as-of {to_text(as_of)} is not on the 15-minute grid; the neighbours are "
             f"{to_text(before)} and {to_text(before + SLOT)}"
         )
+
+
+def check_within_reach(as_of: datetime, *, now: datetime) -> None:
+    """Raise `AsOfError` for a time beyond the next tick, or before 1900.
+
+    Views that are refreshed to a far time empty their windows, and refuse every refresh to an earlier one.
+    """
+    following = last_tick(now) + SLOT
+    if EARLIEST <= as_of <= following:
+        return
+    which = f"beyond the next tick, {to_text(following)}" if as_of > following else f"before {EARLIEST.year}"
+    raise AsOfError(
+        f"as-of {to_text(as_of)} lies {which}; refresh to {to_text(last_tick(now))}, or give no time. "
+        "Tests of other times take it with --any-as-of"
+    )
 
 
 def times_between(first: datetime, last: datetime, *, every: timedelta) -> list[datetime]:

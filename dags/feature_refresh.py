@@ -6,7 +6,7 @@ from airflow.sdk import TaskGroup, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.timetables.trigger import CronTriggerTimetable
 
-from contracts.slots import AsOfError, last_tick, parse_as_of, to_text
+from contracts.slots import AsOfError, check_within_reach, last_tick, parse_as_of, to_text
 from dags.support.application import run
 from dags.support.deadline import deadline
 from dags.support.defaults import TASKS
@@ -60,10 +60,13 @@ def feature_refresh() -> None:
         """Settle on the time that all of this run is for, retries included."""
         context = get_current_context()
         given, slot = context["params"]["as_of"], context["dag_run"].data_interval_end
+        now = datetime.now(UTC)
         try:
-            return to_text(parse_as_of(given) if given else last_tick(slot or datetime.now(UTC)))
+            chosen = parse_as_of(given) if given else last_tick(slot or now)
+            check_within_reach(chosen, now=now)
         except AsOfError as error:
             raise AirflowFailException(str(error)) from error
+        return to_text(chosen)
 
     with TaskGroup("bronze") as bronze:
         load = run(task_id="load", command="run bronze", arguments=of_bronze)

@@ -48,7 +48,11 @@ def run_demo(home: Home, *, git: Path | None, events: Path | None, progress: Pro
 def replay(home: Home, slot: Slot, number: int, progress: Progress) -> Json:
     """Land one slot and refresh to it; adds what a push of every row would have written."""
     land(slot, Path(home.settings.landing))
-    told = refresh_json(refresh(home, as_of=slot.as_of, progress=lambda stage: progress(f"refresh {number}: {stage}")))
+    # Slots are where a file's events lie: the last ones of a history that goes up to now are still to come.
+    done = refresh(
+        home, as_of=slot.as_of, any_as_of=True, progress=lambda stage: progress(f"refresh {number}: {stage}")
+    )
+    told = refresh_json(done)
     for name, view in told["views"].items():
         definition = home.definitions.view(name)
         everything = view["gold_rows"] if definition.online_when is None else online_count(home, definition)

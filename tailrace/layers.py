@@ -1,12 +1,12 @@
 """Single layers and the reconciliation, as the command line runs them."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from contracts import silver
-from contracts.slots import last_tick, to_text
+from contracts.slots import to_text
 from jobs import maintenance
 from jobs.bronze.set_aside import SetAside, is_all_read, last_read
 from jobs.gold import refresh as gold
@@ -21,6 +21,7 @@ from tailrace.refresh import (
     Home,
     Progress,
     catch_up_bronze,
+    chosen_as_of,
     run_bronze,
     run_publish,
     run_silver,
@@ -33,15 +34,23 @@ Json = dict[str, Any]
 
 
 def run_layer(
-    home: Home, layer: str, *, as_of: datetime | None, full: bool, allowed: str | None, aside: SetAside | None
+    home: Home,
+    layer: str,
+    *,
+    as_of: datetime | None,
+    full: bool,
+    allowed: str | None,
+    aside: SetAside | None,
+    any_as_of: bool = False,
 ) -> Json:
     """Run bronze, silver, gold or publish; returns its figures, those of its quality gate under `gates`."""
+    as_of = chosen_as_of(as_of, any_as_of=any_as_of)
     figures = figures_of(home, layer, as_of=as_of, full=full, allowed=allowed, aside=aside)
     return figures | {"gates": {table: asdict(found) for table, found in home.gate.take_verdicts().items()}}
 
 
 def figures_of(
-    home: Home, layer: str, *, as_of: datetime | None, full: bool, allowed: str | None, aside: SetAside | None
+    home: Home, layer: str, *, as_of: datetime, full: bool, allowed: str | None, aside: SetAside | None
 ) -> Json:
     if layer == "bronze":
         loaded = asdict(run_bronze(home, aside=aside)) | {"all_read": is_all_read(home.lake)}
@@ -50,7 +59,6 @@ def figures_of(
         taken_back = taken_back_json(run_silver(home))
         return {"load": last_read(home.lake, silver.INTERACTIONS)} | taken_back
     if layer == "gold":
-        as_of = as_of or last_tick(datetime.now(UTC))
         refreshed = gold.run(home.lake, home.chosen, as_of=as_of, full=full)
         return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}
     pushed = run_publish(home, allowed=allowed)

@@ -10,7 +10,7 @@ from functools import cached_property
 from pyspark.sql import SparkSession
 
 from contracts import landing, silver
-from contracts.slots import last_tick
+from contracts.slots import check_within_reach, last_tick
 from features.language import Definitions, load_definitions
 from jobs import maintenance
 from jobs.bronze import load
@@ -118,16 +118,17 @@ def refresh(
     full: bool = False,
     allowed: str | None = None,
     aside: SetAside | None = None,
+    any_as_of: bool = False,
     progress: Progress = say_nothing,
 ) -> Report:
     """Run every layer and the push; `as_of` is the last tick of the 15-minute grid if not given.
 
     `full` computes gold anew, and allows an `as_of` before the one that it holds. `allowed` is the reason for which a
     change may be larger than the breaker takes. `aside` names landed files that are to be left out, also of what silver
-    has read.
+    has read. `any_as_of` takes times beyond the next tick and before 1900.
     """
     began = time.monotonic()
-    as_of = as_of or last_tick(datetime.now(UTC))
+    as_of = chosen_as_of(as_of, any_as_of=any_as_of)
     views = home.chosen.batch_views.values()
     progress("starting Spark")
     gold.check_as_of(home.lake, () if full else views, as_of)  # before anything is taken in
@@ -153,6 +154,16 @@ def refresh(
         taken_back=taken_back,
         to_recount=views_to_recount(home, aside),
     )
+
+
+def chosen_as_of(given: datetime | None, *, any_as_of: bool) -> datetime:
+    """The time to refresh to, the last tick if none is given; raises `AsOfError` where it is out of reach."""
+    now = datetime.now(UTC)
+    if given is None:
+        return last_tick(now)
+    if not any_as_of:
+        check_within_reach(given, now=now)
+    return given
 
 
 def run_bronze(home: Home, *, aside: SetAside | None = None) -> Loaded:

@@ -19,6 +19,9 @@ LAYERS = ("bronze", "silver", "gold", "publish")
 AsOf = Annotated[
     str | None, typer.Option(metavar="TIME", help="Event time on the 15-minute grid, UTC; the last tick by default.")
 ]
+AnyAsOf = Annotated[
+    bool, typer.Option("--any-as-of", help="Take a time beyond the next tick, or before 1900: for tests of such times.")
+]
 Full = Annotated[bool, typer.Option("--full", help="Compute gold anew; the time may be an earlier one.")]
 Allowed = Annotated[
     str | None,
@@ -44,6 +47,7 @@ Because = Annotated[
 @app.command()
 def refresh(
     as_of: AsOf = None,
+    any_as_of: AnyAsOf = False,
     full: Full = False,
     views: ViewNames = None,
     allowed: Allowed = None,
@@ -58,7 +62,9 @@ def refresh(
     with progress("refresh") as told:
         time = parse_as_of(as_of) if as_of is not None else None
         home = Home(settings_of_home(), views=views or ())
-        done = run_refresh(home, as_of=time, full=full, allowed=allowed, aside=files, progress=told)
+        done = run_refresh(
+            home, as_of=time, any_as_of=any_as_of, full=full, allowed=allowed, aside=files, progress=told
+        )
     shown = report.refresh_json(done)
     maintained = report.maintained_lines(shown.get("maintained", {}))
     loads = report.first_load_lines(done.pushed)
@@ -72,6 +78,7 @@ def refresh(
 def run(
     layer: Annotated[str, typer.Argument(metavar="|".join(LAYERS))],
     as_of: AsOf = None,
+    any_as_of: AnyAsOf = False,
     full: Full = False,
     views: ViewNames = None,
     allowed: Allowed = None,
@@ -99,7 +106,7 @@ def run(
     def figures() -> report.Json:
         time = parse_as_of(as_of) if as_of is not None else None
         home = Home(settings_of_home(), views=views or ())
-        return run_layer(home, layer, as_of=time, full=full, allowed=allowed, aside=files)
+        return run_layer(home, layer, as_of=time, any_as_of=any_as_of, full=full, allowed=allowed, aside=files)
 
     with progress(layer):
         shown = reported(layer, figures, report_to)

@@ -10,7 +10,7 @@ PARAMS = {
         type=["null", "string"],
         format="date-time",
         title="As-of time",
-        description="A quarter of an hour, UTC. Left empty: the last one.",
+        description="A quarter of an hour, UTC, up to the next one. Left empty: the last one.",
     ),
     "views": Param(
         None,

@@ -10,6 +10,7 @@ from contracts.slots import (
     SLOT,
     AsOfError,
     check_on_grid,
+    check_within_reach,
     from_micros,
     last_tick,
     parse_as_of,
@@ -130,3 +131,25 @@ def test_a_text_has_a_z_and_microseconds_only_where_there_are_some():
 @given(TIMES.map(last_tick))
 def test_a_text_on_the_grid_is_read_back(tick):
     assert parse_as_of(to_text(tick)) == tick
+
+
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("as_of", [EARLIEST, NINE - SLOT, NINE, NINE + SLOT])
+def test_times_from_1900_to_the_next_tick_are_within_reach(as_of):
+    check_within_reach(as_of, now=NINE + MICROSECOND)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "said"),
+    [
+        (EARLIEST - SLOT, "1899-12-31T23:45:00Z lies before 1900"),
+        (NINE + 2 * SLOT, r"beyond the next tick, 2026-01-31T09:15:00Z; refresh to 2026-01-31T09:00:00Z"),
+        (datetime(9999, 12, 31, 23, 45, tzinfo=UTC), "beyond the next tick"),
+        (datetime(1, 1, 1, tzinfo=UTC), "before 1900"),
+    ],
+)
+def test_other_times_are_refused_with_the_time_to_take_and_the_option_for_tests(as_of, said):
+    with pytest.raises(AsOfError, match=rf"{said}.*--any-as-of"):
+        check_within_reach(as_of, now=NINE + SLOT - MICROSECOND)

@@ -97,6 +97,8 @@ FAILURES = {
     "unknown definition": (("features", "show", "rankr"), "there is no 'rankr'; `tailrace features list` lists the"),
     "off the grid": (("refresh", "--as-of", "2026-01-31T09:07:00Z"), "as-of 2026-01-31T09:07:00Z is not on the 15-min"),
     "no time": (("refresh", "--as-of", "yesterday"), "'yesterday' is not a time"),
+    "far future": (("refresh", "--as-of", "2962-11-28T09:00:00Z"), "beyond the next tick"),
+    "far past": (("run", "gold", "--full", "--as-of", "1899-12-31T23:45:00Z"), "lies before 1900"),
     "layer off the grid": (
         ("run", "gold", "--as-of", "2026-01-31T09:07:00Z"),
         "2026-01-31T09:00:00Z and 2026-01-31T09:15",
@@ -137,6 +139,18 @@ def test_a_failure_is_told_to_programs_as_an_object(fail, arguments, said):
     told = json.loads(out.splitlines()[-1])
     assert list(told) == ["error"]
     assert said in told["error"]
+
+
+@pytest.mark.parametrize("command", [("refresh",), ("run", "gold")])
+def test_a_test_of_the_future_may_take_any_time(monkeypatch, command):
+    def started(_):
+        raise LookupError("Spark was started")
+
+    monkeypatch.setattr(refresh, "open_session", started)
+
+    result = CliRunner().invoke(cli.app, [*command, "--as-of", "2962-11-28T09:00:00Z", "--any-as-of"])
+
+    assert "Spark was started" in str(result.exception)
 
 
 @pytest.mark.parametrize("name", ["[/bold]", "[red]x[/red]", "a[b]c", ":warning:"])
