@@ -15,6 +15,7 @@ from typing import TypeVar
 from features.language import check
 from features.language.generated import windows_of
 from features.language.on_demand import OnDemandFeature
+from features.language.own_modules import own_modules
 from features.language.problem import DefinitionError
 from features.language.service import FeatureService
 from features.language.view import BATCH, DIRECT, STREAM, FeatureView
@@ -30,7 +31,7 @@ Definition = TypeVar("Definition", FeatureView, OnDemandFeature, FeatureService)
 class Definitions:
     """All definitions, by name; `views` has every view behind the finer ones it counts rows of.
 
-    `files` is a fingerprint of the files that they were loaded from.
+    `files` is a fingerprint of the files that they were loaded from, and of the modules beside them that these import.
     """
 
     views: dict[str, FeatureView]
@@ -115,6 +116,7 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
     for service in services.values():
         with naming(files[id(service)]):
             check.check_service(service, views, on_demand)
+    fingerprint = with_own_modules(fingerprint, folders)
     return Definitions(views=finer_first(views), on_demand=on_demand, services=services, files=fingerprint)
 
 
@@ -124,16 +126,43 @@ def load_anew(folders: Collection[str] = (SHIPPED,)) -> Definitions:
     Raises `DefinitionError` as `load_definitions` does; what was loaded before stays in use then.
     """
     before = {name: module for name, module in sys.modules.items() if is_definition(name)}
-    for name in before:
-        del sys.modules[name]
+    before |= loaded_from(own_modules_of(folders))
+    forget(before)
     importlib.invalidate_caches()  # a file that is new in a folder that was already looked at
     try:
         return load_definitions(folders)
     except DefinitionError:
-        for name in [name for name in sys.modules if is_definition(name)]:
-            del sys.modules[name]
-        sys.modules.update(before)
+        forget([name for name in sys.modules if is_definition(name)])
+        bring_back(before)
         raise
+
+
+def forget(names: Iterable[str]) -> None:
+    """Have modules run again when they are imported, those too that packages which stay have as attributes."""
+    for name in names:
+        del sys.modules[name]
+        package, _, own_name = name.rpartition(".")
+        if package in sys.modules:
+            vars(sys.modules[package]).pop(own_name, None)
+
+
+def bring_back(modules: dict[str, ModuleType]) -> None:
+    sys.modules.update(modules)
+    for name, module in modules.items():
+        package, _, own_name = name.rpartition(".")
+        if package in sys.modules:
+            setattr(sys.modules[package], own_name, module)
+
+
+def loaded_from(files: Collection[Path]) -> dict[str, ModuleType]:
+    """The modules that were loaded from these files, by name."""
+    names = {file.name for file in files}
+    loaded = ((name, module, getattr(module, "__file__", None) or "") for name, module in [*sys.modules.items()])
+    return {
+        name: module
+        for name, module, file in loaded
+        if Path(file).name in names and Path(file).resolve() in files
+    }
 
 
 def is_definition(module: str) -> bool:
@@ -151,6 +180,25 @@ def fingerprint_of(folders: Iterable[str]) -> str:
             content = file.read_bytes()
         digest.update(f"{file.name} {len(content)} ".encode() + content)
     return digest.hexdigest()[:16]
+
+
+def with_own_modules(fingerprint: str, folders: Iterable[str]) -> str:
+    """The fingerprint of definition files, and of the modules that they import from their folders if there are any."""
+    files = {file.resolve() for folder in folders for file in files_of(folder)}
+    modules = sorted(own_modules_of(folders) - files)
+    if not modules:
+        return fingerprint
+    digest = hashlib.sha256(fingerprint.encode())
+    for module in modules:
+        with importing(module):
+            content = module.read_bytes()
+        digest.update(f"{module.name} {len(content)} ".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def own_modules_of(folders: Iterable[str]) -> set[Path]:
+    """The modules that definition files import from their folders, definition files among them."""
+    return {module for folder in folders for file in files_of(folder) for module in own_modules(file)}
 
 
 def files_of(folder: str) -> list[Path]:

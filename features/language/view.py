@@ -14,6 +14,7 @@ from contracts.expectations import Expectation, holds
 from contracts.tables import Column, Table, Type
 from features.language.aggregation import Aggregation
 from features.language.entity import Entity
+from features.language.own_modules import source_of
 from features.language.promises import conditions_of
 from features.language.recent import stored_columns
 
@@ -120,10 +121,13 @@ class FeatureView:
 
     @cached_property
     def definition_fingerprint(self) -> str:
-        """Changes where gold would hold other rows for the same inputs: a transform counts with all of its file."""
+        """Changes where gold would hold other rows for the same inputs.
+
+        A transform counts with all of its file, and with the modules of the same folder that the file imports.
+        """
         declared = repr((self.keys, self.features, self.aggregations))
         file = inspect.getsourcefile(self.transform) if self.transform else None
-        source = Path(file).read_bytes() if file else b""
+        source = source_of(Path(file)) if file else b""
         return hashlib.sha256(declared.encode() + source).hexdigest()[:16]
 
     @cached_property
