@@ -38,9 +38,9 @@ class CommandError(Exception):
 
 
 class UnexpectedError(Exception):
-    """An error that nobody foresaw, with what it is about as far as that can be found, and the log that has all of it."""
+    """An error that nobody foresaw, with what it is about as far as can be found, and the log of it if one was written."""
 
-    def __init__(self, message: str, *, log: Path) -> None:
+    def __init__(self, message: str, *, log: Path | None) -> None:
         super().__init__(message)
         self.log = log
 

@@ -45,7 +45,10 @@ def as_told(error: Exception) -> Exception:
     named = [name for name in names_in(everything, settings) if name not in message]
     about = f"; it is about {', '.join(named)}" if named else ""
     log = write_log(everything, settings)
-    return UnexpectedError(f"{message}{about}; all of it is in {log}", log=log)
+    if log is None:
+        sys.stderr.write(f"{everything}\n")
+    where = f"all of it is in {log}" if log else "no log of it can be written"
+    return UnexpectedError(f"{message}{about}; {where}", log=log)
 
 
 def settings_or_none() -> Settings | None:
@@ -105,8 +108,11 @@ def place_of(path: str, settings: Settings) -> str:
     return ""
 
 
-def write_log(text: str, settings: Settings | None) -> Path:
-    """Keep a traceback below the home, or among temporary files where that cannot be written; old ones go."""
+def write_log(text: str, settings: Settings | None) -> Path | None:
+    """Keep a traceback below the home, or among temporary files where that cannot be written; old ones go.
+
+    None where neither can be written, as on a full disk.
+    """
     at = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     where = [settings.home] if settings else []
     for folder in (*(home / "logs" for home in where), Path(tempfile.gettempdir()) / "tailrace-logs"):
@@ -119,4 +125,4 @@ def write_log(text: str, settings: Settings | None) -> Path:
         for old in sorted(folder.glob("*.log"))[:-KEPT_LOGS]:
             old.unlink(missing_ok=True)
         return path
-    raise OSError(f"no log can be written below {folder}")
+    return None

@@ -158,11 +158,7 @@ def loaded_from(files: Collection[Path]) -> dict[str, ModuleType]:
     """The modules that were loaded from these files, by name."""
     names = {file.name for file in files}
     loaded = ((name, module, getattr(module, "__file__", None) or "") for name, module in [*sys.modules.items()])
-    return {
-        name: module
-        for name, module, file in loaded
-        if Path(file).name in names and Path(file).resolve() in files
-    }
+    return {name: module for name, module, file in loaded if Path(file).name in names and Path(file).resolve() in files}
 
 
 def is_definition(module: str) -> bool:

@@ -276,6 +276,18 @@ def test_a_home_that_cannot_be_written_leaves_the_log_elsewhere(fail, monkeypatc
     assert Path(json.loads(out)["log"]).parent == tmp_path / "temporary" / "tailrace-logs"
 
 
+def test_an_error_is_reported_where_no_log_can_be_written(fail, monkeypatch, home, tmp_path):
+    home.write_text("a file")
+    monkeypatch.setattr(failures.tempfile, "gettempdir", lambda: str(home))
+    monkeypatch.setattr(cli, "catalogue", lambda _: 1 / 0)
+
+    out, lines = fail("features", "list", "--json")
+
+    assert "ZeroDivisionError" in json.loads(out)["error"]
+    assert "log" not in json.loads(out)
+    assert "Traceback (most recent call last):" in lines
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
