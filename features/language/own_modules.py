@@ -76,7 +76,7 @@ def files_along(name: str, folders: list[str] | None) -> tuple[list[Path], list[
 
     Looked for in `folders`, or in Python's path where there are none given.
     """
-    files = []
+    files: list[Path] = []
     for part in filter(None, name.split(".")):
         spec = PathFinder.find_spec(part, folders)
         if spec is None:

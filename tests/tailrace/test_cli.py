@@ -268,7 +268,7 @@ def test_logs_of_a_command_that_fails_for_ever_do_not_pile_up(fail, monkeypatch,
 
 def test_a_home_that_cannot_be_written_leaves_the_log_elsewhere(fail, monkeypatch, home, tmp_path):
     home.write_text("a file")
-    monkeypatch.setattr(failures.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "temporary"))
     monkeypatch.setattr(cli, "catalogue", lambda _: 1 / 0)
 
     out, _ = fail("features", "list", "--json")
@@ -278,7 +278,7 @@ def test_a_home_that_cannot_be_written_leaves_the_log_elsewhere(fail, monkeypatc
 
 def test_an_error_is_reported_where_no_log_can_be_written(fail, monkeypatch, home, tmp_path):
     home.write_text("a file")
-    monkeypatch.setattr(failures.tempfile, "gettempdir", lambda: str(home))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(home))
     monkeypatch.setattr(cli, "catalogue", lambda _: 1 / 0)
 
     out, lines = fail("features", "list", "--json")

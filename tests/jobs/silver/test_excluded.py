@@ -18,6 +18,7 @@ from jobs.gold.refresh import INCREMENTAL
 from jobs.gold.verify import verify_view
 from jobs.silver import documents, excluded, interactions
 from jobs.silver.excluded import TakenBack
+from lake.amend import amend
 from lake.tables import Lake
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ def deliveries():
 
     No two deliveries agree: the file and the line are in the actor, the document and the time.
     """
-    lines = {name: [] for name in FILES}
+    lines: dict[str, list[dict[str, str]]] = {name: [] for name in FILES}
     for number, pattern in enumerate(ALL):
         for (file, name), times in zip(enumerate(FILES), pattern, strict=True):
             for _ in range(times):
@@ -129,7 +130,6 @@ def test_silver_and_gold_become_what_they_would_be_had_the_file_never_come_kille
 
 def test_a_name_with_an_at_is_one_and_a_later_delivery_that_came_meanwhile_stays(lake, landing, monkeypatch):
     left = expected(without=["worse.jsonl", "bad@2.jsonl"])
-    amend = excluded.amend
     [later] = [key for key, row in expected(without=["worse.jsonl"]).items() if row[3:] == ("bad@2.jsonl", 1)]
 
     def overtaken(lake, table, rows, **options):
