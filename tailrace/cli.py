@@ -2,46 +2,24 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
-import orjson
 import typer
 from typer.rich_utils import rich_format_error
 
-from serving.catalogue import catalogue
 from settings import read_settings
-from tailrace import (
-    backfill_command,
-    bench_commands,
-    check_commands,
-    event_commands,
-    key_commands,
-    local_commands,
-    plan_command,
-    rebuild_command,
-    refresh_commands,
-    report,
-    store_commands,
-    stream_commands,
-)
+from tailrace import report
+from tailrace.command_group import CommandGroup
 from tailrace.errors import CommandError, UnexpectedError
 from tailrace.failures import as_told
-from tailrace.output import AsJson, ReportTo, ViewNames, aside, progress, show
-from tailrace.refresh import Home
+from tailrace.output import AsJson, ReportTo, aside, progress, show
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="A feature store that ships only what changed.")
-app.add_typer(refresh_commands.app)
-app.add_typer(event_commands.app, name="events")
-app.add_typer(store_commands.app, name="store")
-app.add_typer(stream_commands.app, name="stream")
-app.add_typer(key_commands.app, name="keys")
-app.add_typer(local_commands.app)
-app.add_typer(backfill_command.app)
-app.add_typer(bench_commands.app, name="bench")
-app.add_typer(check_commands.app)
-app.add_typer(rebuild_command.app)
-features_app = typer.Typer(no_args_is_help=True, help="The feature definitions.")
-app.add_typer(features_app, name="features")
+if TYPE_CHECKING:
+    from tailrace.refresh import Home
+
+app = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, add_completion=False, help="A feature store that ships only what changed."
+)
 
 INTERRUPTED = 130  # what a shell calls a command that was stopped from the keyboard
 
@@ -71,7 +49,9 @@ def end(message: str, *, code: int = 1, log: Path | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def home() -> Home:
+def home() -> "Home":
+    from tailrace.refresh import Home
+
     return Home(read_settings())
 
 
@@ -157,41 +137,6 @@ def demo(
     with progress("demo") as told:
         summary = run_demo(home(), git=git, events=events, progress=told)
     show(summary, *tell(summary), as_json=as_json)
-
-
-features_app.command("plan")(plan_command.plan_lanes)
-
-
-@features_app.command("list")
-def list_features(as_json: AsJson = False) -> None:
-    """List the views, on-demand features and services."""
-    shown = catalogue(home().definitions)
-    rows: list[tuple[Any, ...]] = [
-        (name, ", ".join(view["keys"]), len(view["features"]), view["lane"], view["owner"])
-        for name, view in shown["views"].items()
-    ]
-    show(
-        shown, report.plain_table("Feature views", ("view", "keys", "features", "lane", "owner"), rows), as_json=as_json
-    )
-
-
-@features_app.command("show")
-def show_feature(name: str, as_json: AsJson = False) -> None:
-    """Show one view, on-demand feature or service."""
-    kinds = catalogue(home().definitions)
-    found = [{"kind": kind, "name": name, **named[name]} for kind, named in kinds.items() if name in named]
-    if not found:
-        raise CommandError(f"there is no {name!r}; `tailrace features list` lists the views")
-    shown = found[0]
-    people_see = orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode()
-    show(shown, people_see, as_json=as_json)
-
-
-@features_app.command("independent")
-def independent_views(views: ViewNames = None, as_json: AsJson = False) -> None:
-    """List the batch views in groups of which none needs another, so that each can be refreshed by itself."""
-    groups = home().definitions.only(views or ()).independent
-    show({"groups": groups}, *(", ".join(group) for group in groups), as_json=as_json)
 
 
 if __name__ == "__main__":

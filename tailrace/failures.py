@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from settings import Settings, SettingsError, read_settings
-from tailrace.errors import TOLD, UnexpectedError
+from tailrace.errors import UnexpectedError
 
 KEPT_LOGS = 100
 LONGEST = 500  # of a message; the log has the rest
@@ -34,6 +34,8 @@ HINTS = {
 
 def as_told(error: Exception) -> Exception:
     """The error as a command tells it: itself if it is one of ours, else one of ours that leads to a log with its traceback."""
+    from tailrace.told import TOLD  # most of the product, which few commands need
+
     if isinstance(error, TOLD):
         return error
     settings = settings_or_none()

@@ -1,7 +1,7 @@
 """What the commands print: progress and tables for a person, or one JSON object as the last line."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from tailrace.refresh import Progress as Told
+Told = Callable[[str], None]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 ReportTo = Annotated[

@@ -2,20 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from contracts.slots import to_text
-from jobs.silver.excluded import TakenBack
-from sinks.ledger import Pushed
-from sinks.protocol import FIRST_LOAD
-from tailrace.refresh import Report
+
+if TYPE_CHECKING:
+    from jobs.silver.excluded import TakenBack
+    from sinks.ledger import Pushed
+    from tailrace.refresh import Report
 
 Json = dict[str, Any]
 
 
-def refresh_json(report: Report) -> Json:
+def refresh_json(report: "Report") -> Json:
     """A refresh as `tailrace refresh --json` prints it.
 
     `maintained` is there only where something was due, `taken_back` and `recount` where files were set aside.
@@ -32,7 +33,7 @@ def refresh_json(report: Report) -> Json:
     return shown | ({"maintained": maintained} if maintained else {})
 
 
-def taken_back_json(taken_back: Mapping[str, TakenBack]) -> Json:
+def taken_back_json(taken_back: Mapping[str, "TakenBack"]) -> Json:
     """What silver gave back of files set aside, under `taken_back` by table; nothing where that is nothing."""
     return {"taken_back": {table: asdict(back) for table, back in taken_back.items()}} if taken_back else {}
 
@@ -57,7 +58,7 @@ def set_aside_lines(shown: Json) -> Iterator[str]:
         )
 
 
-def view_json(report: Report, view: str) -> Json:
+def view_json(report: "Report", view: str) -> Json:
     refreshed, pushed = report.refreshed[view], report.pushed[view]
     return {
         "gold_rows": refreshed.gold_rows,
@@ -111,8 +112,10 @@ def runs_table(run: Json) -> Table:
     return table
 
 
-def first_load_lines(pushed: Mapping[str, Pushed]) -> list[str]:
+def first_load_lines(pushed: Mapping[str, "Pushed"]) -> list[str]:
     """The rate of each first load, a line each."""
+    from sinks.protocol import FIRST_LOAD
+
     return [
         f"first load of {view}: {one.pushed:,} rows written in {one.write_seconds:.1f} s, {one.rows_per_second:,} a second"
         for view, one in pushed.items()

@@ -4,21 +4,25 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import typer
+from typer.main import get_group
 from typer.testing import CliRunner
 
 from features.language import load_definitions
 from online import embedded
 from settings import read_settings
-from tailrace import cli, failures, refresh
+from tailrace import cli, failures, feature_commands, refresh
+from tailrace.command_group import MODULES
 from tailrace.output import show
 from tailrace.refresh import Home
 from tailrace.report import plain_table
 
 CHECKOUT = Path(cli.__file__).parent.parent
+HEAVY = ("pyspark", "pandas", "numpy", "pyarrow", "sqlglot", "aiohttp", "airflow")
 
 
 @pytest.fixture(autouse=True)
@@ -244,7 +248,7 @@ def test_an_error_nobody_foresaw_is_one_line_an_object_and_a_log(fail, monkeypat
     def raise_it(_):
         raise make(home)
 
-    monkeypatch.setattr(cli, "catalogue", raise_it)
+    monkeypatch.setattr(feature_commands, "catalogue", raise_it)
 
     out, [line] = fail("features", "list", "--json")
 
@@ -259,7 +263,7 @@ def test_an_error_nobody_foresaw_is_one_line_an_object_and_a_log(fail, monkeypat
 
 def test_logs_of_a_command_that_fails_for_ever_do_not_pile_up(fail, monkeypatch, home):
     monkeypatch.setattr(failures, "KEPT_LOGS", 2)
-    monkeypatch.setattr(cli, "catalogue", lambda _: 1 / 0)
+    monkeypatch.setattr(feature_commands, "catalogue", lambda _: 1 / 0)
 
     logs = [json.loads(fail("features", "list", "--json")[0])["log"] for _ in range(4)]
 
@@ -269,7 +273,7 @@ def test_logs_of_a_command_that_fails_for_ever_do_not_pile_up(fail, monkeypatch,
 def test_a_home_that_cannot_be_written_leaves_the_log_elsewhere(fail, monkeypatch, home, tmp_path):
     home.write_text("a file")
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "temporary"))
-    monkeypatch.setattr(cli, "catalogue", lambda _: 1 / 0)
+    monkeypatch.setattr(feature_commands, "catalogue", lambda _: 1 / 0)
 
     out, _ = fail("features", "list", "--json")
 
@@ -279,7 +283,7 @@ def test_a_home_that_cannot_be_written_leaves_the_log_elsewhere(fail, monkeypatc
 def test_an_error_is_reported_where_no_log_can_be_written(fail, monkeypatch, home, tmp_path):
     home.write_text("a file")
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(home))
-    monkeypatch.setattr(cli, "catalogue", lambda _: 1 / 0)
+    monkeypatch.setattr(feature_commands, "catalogue", lambda _: 1 / 0)
 
     out, lines = fail("features", "list", "--json")
 
@@ -312,7 +316,7 @@ def test_a_command_that_is_interrupted_says_so(monkeypatch, capsys, raised, code
     def stop(_):
         raise raised
 
-    monkeypatch.setattr(cli, "catalogue", stop)
+    monkeypatch.setattr(feature_commands, "catalogue", stop)
     monkeypatch.setattr(sys, "argv", ["tailrace", "features", "list", "--json"])
 
     with pytest.raises(SystemExit) as end:
@@ -451,3 +455,29 @@ def test_a_value_is_shown_to_people_word_by_word_whatever_brackets_it_holds(caps
     assert "actors [a]" in shown
     assert "[ada]" in shown
     assert "[/x] :key:" in shown
+
+
+def test_every_command_of_a_module_is_found_by_its_name():
+    found = set()
+    for module in set(MODULES.values()):
+        names = {name for name, its_module in MODULES.items() if its_module == module}
+        defined = set(get_group(import_module(f"tailrace.{module}").app).commands)
+        assert names == defined or (len(names) == 1 and not names & defined), module
+        found |= names
+    assert set(MODULES) == found
+    help_text = CliRunner().invoke(cli.app, ["--help"]).stdout
+    assert [name for name in MODULES if name not in help_text] == []
+
+
+@pytest.mark.parametrize("words", [("status", "--json"), ("store", "status", "--json")])
+def test_commands_that_read_no_table_load_neither_spark_nor_the_reader(words):
+    lines = (
+        "import sys",
+        f"sys.argv = ['tailrace', *{words!r}]",
+        "from tailrace.cli import main",
+        "try: main()",
+        f"except SystemExit: print([name for name in {HEAVY} if name in sys.modules])",
+    )
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "[]"

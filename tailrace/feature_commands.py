@@ -1,0 +1,47 @@
+"""`tailrace features`: what is defined."""
+
+from typing import Any
+
+import orjson
+import typer
+
+from serving.catalogue import catalogue
+from settings import read_settings
+from tailrace.errors import CommandError
+from tailrace.output import AsJson, ViewNames, show
+from tailrace.plan_command import plan_lanes
+from tailrace.refresh import Home
+from tailrace.report import plain_table
+
+app = typer.Typer(no_args_is_help=True, help="The feature definitions.")
+app.command("plan")(plan_lanes)
+
+
+@app.command("list")
+def list_features(as_json: AsJson = False) -> None:
+    """List the views, on-demand features and services."""
+    shown = catalogue(Home(read_settings()).definitions)
+    rows: list[tuple[Any, ...]] = [
+        (name, ", ".join(view["keys"]), len(view["features"]), view["lane"], view["owner"])
+        for name, view in shown["views"].items()
+    ]
+    show(shown, plain_table("Feature views", ("view", "keys", "features", "lane", "owner"), rows), as_json=as_json)
+
+
+@app.command("show")
+def show_feature(name: str, as_json: AsJson = False) -> None:
+    """Show one view, on-demand feature or service."""
+    kinds = catalogue(Home(read_settings()).definitions)
+    found = [{"kind": kind, "name": name, **named[name]} for kind, named in kinds.items() if name in named]
+    if not found:
+        raise CommandError(f"there is no {name!r}; `tailrace features list` lists the views")
+    shown = found[0]
+    people_see = orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode()
+    show(shown, people_see, as_json=as_json)
+
+
+@app.command("independent")
+def independent_views(views: ViewNames = None, as_json: AsJson = False) -> None:
+    """List the batch views in groups of which none needs another, so that each can be refreshed by itself."""
+    groups = Home(read_settings()).definitions.only(views or ()).independent
+    show({"groups": groups}, *(", ".join(group) for group in groups), as_json=as_json)
