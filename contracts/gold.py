@@ -22,5 +22,6 @@ def table(
         fields=(*keys, *features, *state),
         key=tuple(key.name for key in keys),
         change_feed=True,
+        rows_change=True,
         expectations=tuple(expectations),
     )

@@ -19,6 +19,7 @@ INTERACTIONS = Table(
     checks=(f"event_type rlike '^{landing.EVENT_TYPE}$'",),
     statistics=("occurred_at",),
     change_feed=True,
+    rows_change=True,
 )
 
 DOCUMENTS = Table(
@@ -29,6 +30,7 @@ DOCUMENTS = Table(
     checks=("size_bytes is null or size_bytes >= 0",),
     statistics=("updated_at",),
     change_feed=True,
+    rows_change=True,
 )
 
 TABLES = (INTERACTIONS, DOCUMENTS)

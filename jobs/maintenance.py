@@ -15,8 +15,15 @@ from contracts import bronze, history, ledger, silver
 from contracts.tables import Table
 from features.language import Definitions
 from jobs.gold.refresh import pins_in
+from lake.conflicts import CONFLICTS
 from lake.history import Pin
-from lake.maintenance import can_go_on_from, compact, vacuum
+from lake.maintenance import (
+    can_go_on_from,
+    compact,
+    drop_deletion_vectors,
+    has_needless_deletion_vectors,
+    vacuum,
+)
 from lake.tables import Lake
 from online.control import Control, read_controls
 from online.items import ensure_table
@@ -30,15 +37,19 @@ from sinks.target import pin_of
 # Versions from one vacuum of a table to the next: a day of refreshes.
 VACUUM_EVERY = 96
 
+# Tables of an older version from which one refresh takes deletion vectors: each costs seconds, once.
+OPENED_AT_ONCE = 1
+
 # None leaves a table worse: Delta commits a rewrite whole or not at all, and a vacuum goes on where another stopped.
-FAILURES = (PySparkException, Py4JJavaError, StoreError)
+FAILURES = (PySparkException, Py4JJavaError, StoreError, *CONFLICTS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Maintained:
     """One table: its data files before and after compaction, what a vacuum removed, who kept it from that, and why
     maintenance stopped; the last two are None where nothing did. `swept` are tombstones of the view whose history this
-    is, removed from the store.
+    is, removed from the store. `opened` says that deletion vectors were taken from a table that needs none, so that other
+    readers of Delta open it.
     """
 
     files_before: int = 0
@@ -46,6 +57,7 @@ class Maintained:
     removed_files: int = 0
     removed_bytes: int = 0
     swept: int = 0
+    opened: bool = False
     held_by: str | None = None
     failure: str | None = None
 
@@ -68,7 +80,7 @@ Needs = Mapping[str, list[Need]]
 def run(lake: Lake, definitions: Definitions, store: Address) -> dict[str, Maintained]:
     """Compact every table for which it is due and vacuum all; by full name."""
     tables = list(existing(lake, definitions))
-    return maintain(lake, definitions, store, tables, wants_vacuum=lambda _: True)
+    return maintain(lake, definitions, store, tables, wants_vacuum=lambda _: True, to_open=len(tables))
 
 
 def run_due(lake: Lake, definitions: Definitions, store: Address, *, since: Mapping[str, int]) -> dict[str, Maintained]:
@@ -81,7 +93,7 @@ def run_due(lake: Lake, definitions: Definitions, store: Address, *, since: Mapp
         return is_vacuum_due(since.get(table.full_name, 0), lake.version(table))
 
     tables = [table for table in existing(lake, definitions) if lake.version(table) != since.get(table.full_name)]
-    done = maintain(lake, definitions, store, tables, wants_vacuum=wants_vacuum)
+    done = maintain(lake, definitions, store, tables, wants_vacuum=wants_vacuum, to_open=OPENED_AT_ONCE)
     return {name: one for name, one in done.items() if one.is_worth_telling}
 
 
@@ -104,9 +116,15 @@ def maintain(
     tables: list[Table],
     *,
     wants_vacuum: Callable[[Table], bool],
+    to_open: int,
 ) -> dict[str, Maintained]:
-    """Compact tables and vacuum those that want it; what goes wrong with one is told, and the others go on."""
+    """Compact tables and vacuum those that want it; what goes wrong with one is told, and the others go on.
+
+    Up to `to_open` tables lose deletion vectors that they do not need.
+    """
     done = {table: compacted(lake, table) for table in tables}
+    closed = [table for table in tables if has_needless_deletion_vectors(lake, table)]
+    done |= {table: opened(lake, table, done[table]) for table in closed[:to_open]}
     wanting = [table for table in tables if done[table].failure is None and wants_vacuum(table)]
     if wanting:
         try:
@@ -138,6 +156,15 @@ def compacted(lake: Lake, table: Table) -> Maintained:
     except FAILURES as error:
         return Maintained(failure=first_line(error))
     return Maintained(files_before=result.before.files, files_after=result.after.files)
+
+
+def opened(lake: Lake, table: Table, done: Maintained) -> Maintained:
+    """Take deletion vectors from a table that other readers of Delta could open without them."""
+    try:
+        drop_deletion_vectors(lake, table)
+    except FAILURES as error:
+        return replace(done, failure=done.failure or first_line(error))
+    return replace(done, opened=True)
 
 
 def vacuumed(lake: Lake, table: Table, needs: list[Need], done: Maintained) -> Maintained:

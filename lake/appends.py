@@ -17,7 +17,7 @@ def append_numbered(lake: Lake, table: Table, rows: DataFrame, *, name: str, num
     writer = rows.select(*table.columns).write.format("delta").mode("append").option("mergeSchema", value=True)
     # Another process that appends under the same number at this moment appends the same rows.
     with suppress(ConcurrentTransactionException):
-        writer.option("txnAppId", name).option("txnVersion", number).save(lake.path(table))
+        lake.save_append(writer.option("txnAppId", name).option("txnVersion", number), table)
 
 
 def numbers_reached(lake: Lake, table: Table) -> dict[str, int]:

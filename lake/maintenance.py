@@ -45,6 +45,7 @@ VACUUM = {
 }
 
 HOUR = timedelta(hours=1)
+DELETION_VECTORS = "deletionVectors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +102,8 @@ def health(lake: Lake, table: Table) -> Health:
 
 def figures_of(summary: dict[str, Any]) -> dict[str, Any] | None:
     """The figures in a commit's summary; None where it lacks some."""
-    histogram = summary.get("fileSizeHistogram")
-    if histogram is None or "numDeletedRecordsOpt" not in summary:
+    histogram, deleted_rows = summary.get("fileSizeHistogram"), deleted_rows_in(summary)
+    if histogram is None or deleted_rows is None:
         return None
     sizes = zip(histogram["sortedBinBoundaries"], histogram["fileCounts"], strict=True)
     # Delta lists the files themselves only while they are few.
@@ -114,8 +115,14 @@ def figures_of(summary: dict[str, Any]) -> dict[str, Any] | None:
         "small_files": sum(count for boundary, count in sizes if boundary < SMALL),
         "bytes": summary["tableSizeBytes"],
         "rows": sum(counted) if known else None,
-        "deleted_rows": summary["numDeletedRecordsOpt"],
+        "deleted_rows": deleted_rows,
     }
+
+
+def deleted_rows_in(summary: dict[str, Any]) -> int | None:
+    """How many rows are marked deleted; Delta says nothing of them where a table has no deletion vectors."""
+    has_vectors = DELETION_VECTORS in summary["protocol"].get("writerFeatures", ())
+    return summary.get("numDeletedRecordsOpt", None if has_vectors else 0)
 
 
 def live_files(lake: Lake, snapshot: Any) -> DataFrame:
@@ -167,6 +174,23 @@ def vacuum(lake: Lake, table: Table, *, oldest_needed: int | None = None) -> Vac
         lake.spark.sql(f"VACUUM delta.`{lake.path(table)}`").collect()
     files_after, size_after = files_outside_log(lake, table)
     return Vacuumed(files=max(0, files - files_after), bytes=max(0, size - size_after))
+
+
+def has_needless_deletion_vectors(lake: Lake, table: Table) -> bool:
+    """Whether a table that is only appended to was made with deletion vectors, which keep many readers of Delta out."""
+    if table.rows_change:
+        return False
+    features = lake.snapshot(table).protocol().readerFeatureNames()
+    return bool(features.contains(DELETION_VECTORS))
+
+
+def drop_deletion_vectors(lake: Lake, table: Table) -> None:
+    """Take deletion vectors from a table, once for ever; all its versions stay readable here.
+
+    Delta rewrites the files of which rows are marked deleted, and guards the log up to then by checkpoints that others
+    may not rewrite (`checkpointProtection`, of which readers need know nothing), instead of cutting it off.
+    """
+    lake.spark.sql(f"ALTER TABLE delta.`{lake.path(table)}` DROP FEATURE {DELETION_VECTORS}").collect()
 
 
 def files_outside_log(lake: Lake, table: Table) -> tuple[int, int]:

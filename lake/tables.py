@@ -5,10 +5,10 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from delta.exceptions import ConcurrentTransactionException
+from delta.exceptions import ConcurrentTransactionException, MetadataChangedException, ProtocolChangedException
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.tables import Table
@@ -28,11 +28,13 @@ AT_ONCE = 4
 CREATION_WAITS = 20
 CREATION_WAIT_SECONDS = 0.25
 
+# Dropping a feature of a table is a handful of commits one after another.
+APPEND_TRIES = 10
+
 # A weekend without a push still ends in one of changes.
 RETENTION = timedelta(days=3)
 
 PROPERTIES = {
-    "delta.enableDeletionVectors": "true",
     # File times change when a table is copied, and the change feed goes by them otherwise.
     "delta.enableInCommitTimestamps": "true",
 }
@@ -179,7 +181,14 @@ class Lake:
         """Append rows; what is appended twice is there twice. A table gets the columns that its contract gained."""
         self.create(table)
         writer = rows.select(*table.columns).write.format("delta").mode("append")
-        writer.option("mergeSchema", value=True).save(self.path(table))
+        self.save_append(writer.option("mergeSchema", value=True), table)
+
+    def save_append(self, writer: DataFrameWriter, table: Table) -> None:
+        """Save an append, once more where maintenance or a new column changed the table meanwhile, and nothing was committed."""
+        for _ in range(APPEND_TRIES - 1):
+            with suppress(MetadataChangedException, ProtocolChangedException):
+                return writer.save(self.path(table))
+        return writer.save(self.path(table))
 
     def append_once(self, table: Table, rows: DataFrame, *, number: int, **state: Any) -> None:
         """Append rows under a rising number, with further state; an append under a number already reached does nothing.
@@ -192,7 +201,7 @@ class Lake:
         writer = writer.option("userMetadata", to_metadata({"number": number, **state}))
         # Another process that appends under the same number at this moment appends the same rows.
         with suppress(ConcurrentTransactionException):
-            writer.save(self.path(table))
+            self.save_append(writer, table)
 
     def last_appended(self, table: Table) -> int:
         """The highest number that `append_once` has reached; 0 before the first."""
@@ -233,6 +242,8 @@ class Lake:
 
 def properties_of(table: Table) -> dict[str, str]:
     properties = {"delta.dataSkippingNumIndexedCols": "0"}
+    # Said of every table: a session's default would reach those that are only appended to.
+    properties["delta.enableDeletionVectors"] = "true" if table.rows_change else "false"
     if table.statistics:
         properties["delta.dataSkippingStatsColumns"] = ",".join(table.statistics)
     if table.change_feed:

@@ -144,6 +144,8 @@ def done_to(one: Json) -> Iterator[str]:
         yield f"{one['files_before']:,} data files rewritten as {one['files_after']:,}"
     elif not one["failure"]:
         yield f"{one['files_after']:,} data files"
+    if one["opened"]:
+        yield "deletion vectors dropped, other readers of Delta open it now"
     if one["removed_files"]:
         yield f"{one['removed_files']:,} files removed ({one['removed_bytes']:,} bytes)"
     if one["held_by"]:

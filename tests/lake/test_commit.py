@@ -24,6 +24,7 @@ THINGS = Table(
     key=("thing_id",),
     checks=("size is null or size < 1000",),
     change_feed=True,
+    rows_change=True,
 )
 WITH_COLOUR = replace(THINGS, fields=(*THINGS.fields, Column("colour", Type.STRING, "its colour")))
 

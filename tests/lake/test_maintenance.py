@@ -19,6 +19,7 @@ THINGS = Table(
     fields=(Column("thing_id", Type.STRING, "the thing", nullable=False), Column("size", Type.INT64, "its size")),
     key=("thing_id",),
     change_feed=True,
+    rows_change=True,
 )
 DAY = timedelta(days=1)
 

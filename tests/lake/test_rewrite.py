@@ -26,6 +26,7 @@ THINGS = Table(
     key=("owner", "name"),
     checks=("size is null or size < 1000",),
     change_feed=True,
+    rows_change=True,
 )
 UNCHANGED = {"t1": 10, "t2": 20, "t3": 30}
 

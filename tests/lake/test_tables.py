@@ -27,6 +27,7 @@ THINGS = Table(
     checks=("size is null or size >= 0", "size is null or size < 1000"),
     statistics=("at",),
     change_feed=True,
+    rows_change=True,
 )
 
 
