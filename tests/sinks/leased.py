@@ -16,6 +16,7 @@ from tests.online.proxy import Proxy
 
 TABLE_NUMBERS = itertools.count()
 PUSH = Sequenced(view="visits", sequence=5, lease_seconds=60)
+IN_FLIGHT = 3
 WRITES = {"TransactWriteItems", "UpdateItem", "PutItem"}
 
 
@@ -53,7 +54,7 @@ class Table:
 @asynccontextmanager
 async def leased_table(url, writes="transactions", *, new_items=False):
     table = f"writer-{next(TABLE_NUMBERS)}"
-    address = Address(url=url, region="us-east-1", table=table, in_flight=3, writes=writes, lease_seconds=60)
+    address = Address(url=url, region="us-east-1", table=table, in_flight=IN_FLIGHT, writes=writes, lease_seconds=60)
     async with open_store(url=url, region=address.region, table=address.table) as client:
         await ensure_table(client)
         before = {"sequence": {"N": str(PUSH.sequence - 1)}, "open": {"BOOL": False}, "lease_owner": {"S": "me"}}
