@@ -66,8 +66,9 @@ def reader(store, proxy, start_reader, definitions):
 
 @pytest.fixture
 def calm_probes(monkeypatch, fresh_probes):
-    """Probes as they are outside of tests."""
+    """Probes as they are outside of tests, but for how long they wait for a store that hangs."""
     monkeypatch.setattr(controls, "FRESH_SECONDS", 1.0)
+    monkeypatch.setattr(controls, "READ_SECONDS", 0.5)
 
 
 def ask(reader):

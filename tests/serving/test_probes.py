@@ -7,12 +7,19 @@ import pytest
 
 from features.entities import DOCUMENT
 from features.language import Feature, FeatureView, Type
-from online import embedded
+from online import embedded, wire
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 NOWHERE = "http://127.0.0.1:9"
 READY = {"ready": True, "store": "answers", "views": {}, "stopping": False}
 ASKED = {"features": ["document_activity"], "entities": {"document_id": ["d1"]}}
+
+
+@pytest.fixture
+def little_waiting(monkeypatch):
+    """Attempts follow each other at once; how long they wait between them is tested with the client of the store."""
+    monkeypatch.setattr(wire, "delay_after", lambda _: 0.01)
+    monkeypatch.setattr("serving.fetch.delay_after", lambda _: 0.01)
 
 
 @pytest.fixture
@@ -66,7 +73,7 @@ def test_not_ready_while_a_view_is_pushed_under_another_schema(all_pushed, store
     assert view.fingerprint in answer["views"]["actor_activity"]
 
 
-def test_a_reader_starts_without_its_store_and_says_so(start_reader, definitions):
+def test_a_reader_starts_without_its_store_and_says_so(little_waiting, start_reader, definitions):
     reader = start_reader(definitions, NOWHERE)
 
     status, answer = reader.get("/ready")
@@ -76,7 +83,7 @@ def test_a_reader_starts_without_its_store_and_says_so(start_reader, definitions
     assert "online store" in answer["store"]
 
 
-def test_no_answer_is_made_up_without_the_store(start_reader, definitions):
+def test_no_answer_is_made_up_without_the_store(little_waiting, start_reader, definitions):
     reader = start_reader(definitions, NOWHERE)
 
     status, answer = reader.send("POST", "/get-online-features", json=ASKED)

@@ -147,7 +147,8 @@ def test_one_that_has_begun_again_may_be_left_some_time_to_catch_up(tell):
     assert tell(replace(found, catching_up_since=None), "--grace", "120")[0] == 1
 
 
-def test_a_store_that_is_away_is_said_and_not_started(tell):
+def test_a_store_that_is_away_is_said_and_not_started(tell, monkeypatch):
+    monkeypatch.setattr("tailrace.stream_status.STORE_SECONDS", 0.2)
     code, told = tell(heartbeat(), url="http://127.0.0.1:1")
 
     assert code == 1
