@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from pyspark.sql import SparkSession
 from xdist.scheduler import LoadGroupScheduling
@@ -35,6 +36,11 @@ MEMORY = Path("/dev/shm")
 ROOM_BYTES = 6 * 2**30
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM_BYTES:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+# Of random examples quick tests try a few, other ones each time; `make soak` tries many. A slow machine fails none of them.
+hypothesis.settings.register_profile("quick", max_examples=40, deadline=None)
+hypothesis.settings.register_profile("deep", max_examples=1_000, deadline=None)
+hypothesis.settings.load_profile("quick")
 
 PATIENT_MS = "30000"  # of a reader: a machine that has much else to do must not turn values into timeouts
 

@@ -2,7 +2,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.tables import Column, Type
@@ -82,7 +82,6 @@ def tables(draw):
 
 
 @given(tables(), st.integers(MINIMUM, MAXIMUM))
-@settings(deadline=None)
 def test_every_value_of_every_type_comes_back(table, as_of):
     features, rows = table
 
@@ -94,7 +93,6 @@ def test_every_value_of_every_type_comes_back(table, as_of):
 
 
 @given(tables(), st.integers(0, MAXIMUM), st.integers(MINIMUM, -1))
-@settings(deadline=None)
 def test_equal_rows_have_equal_payloads_whenever_they_were_written(table, as_of, other):
     features, rows = table
 
@@ -105,7 +103,6 @@ def test_equal_rows_have_equal_payloads_whenever_they_were_written(table, as_of,
 
 
 @given(tables())
-@settings(deadline=None)
 def test_a_row_has_the_same_bytes_alone_and_among_others(table):
     features, rows = table
 
@@ -113,7 +110,6 @@ def test_a_row_has_the_same_bytes_alone_and_among_others(table):
 
 
 @given(tables())
-@settings(deadline=None)
 def test_different_rows_have_different_payloads(table):
     features, rows = table
 

@@ -1,7 +1,7 @@
 from itertools import permutations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from online.keys import ItemKeyError, control_key, ids_of, item_keys
@@ -22,13 +22,11 @@ rows = st.dictionaries(NAMES, IDS, min_size=1, max_size=3)
 @given(rows, rows)
 @example({"a": "1", "b": "23"}, {"a": "12", "b": "3"})
 @example({"a": "1:1"}, {"a": "1"})
-@settings(deadline=None)
 def test_no_two_rows_share_a_key(one, two):
     assert (key_of(one) == key_of(two)) == (one == two)
 
 
 @given(st.tuples(IDS, IDS), st.tuples(IDS, IDS))
-@settings(deadline=None)
 def test_no_two_pairs_of_the_same_entities_share_a_key(one, two):
     keys = item_keys(ENTITIES, {"actor_id": [one[0], two[0]], "document_id": [one[1], two[1]]})
 
@@ -47,13 +45,11 @@ def test_ids_that_read_alike_one_after_another_have_different_keys():
 
 
 @given(rows)
-@settings(deadline=None)
 def test_a_key_is_taken_apart_again(ids):
     assert ids_of(key_of(ids)) == ids
 
 
 @given(st.dictionaries(NAMES, IDS, min_size=2, max_size=3))
-@settings(deadline=None)
 def test_the_order_of_entities_does_not_matter(ids):
     assert len({key_of(dict(order)) for order in permutations(ids.items())}) == 1
 

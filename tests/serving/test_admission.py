@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from online import embedded
@@ -247,7 +246,6 @@ ACTIONS = st.lists(st.tuples(st.sampled_from(["take", "give", "cancel", "late"])
 
 
 @given(ACTIONS)
-@hypothesis_settings(max_examples=100, deadline=None)
 def test_a_pool_gives_out_what_it_has_in_the_order_in_which_it_was_asked(actions):
     asyncio.run(act(Pool(10), actions))
 

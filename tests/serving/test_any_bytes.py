@@ -1,7 +1,7 @@
 """Whatever bytes the store holds: a value is read whole or counted as unreadable, and the others are none the worse."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features.language import Feature, Type
@@ -49,7 +49,6 @@ values = st.lists(st.sampled_from(WHOLE) | damaged() | st.binary(max_size=64), m
 
 
 @given(values)
-@settings(max_examples=150, deadline=None)
 def test_a_codec_reads_all_values_or_says_what_is_wrong_with_one(found):
     for codec in CODECS.values():
         try:
@@ -62,7 +61,6 @@ def test_a_codec_reads_all_values_or_says_what_is_wrong_with_one(found):
 
 
 @given(values)
-@settings(max_examples=150, deadline=None)
 def test_among_any_others_a_whole_value_is_read_as_it_is_alone(found):
     columns, unreadable = decoded_apart(CODECS, found, FEATURES)
 

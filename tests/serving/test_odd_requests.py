@@ -7,7 +7,6 @@ from itertools import pairwise
 import orjson
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from features.language import load_definitions
@@ -278,7 +277,6 @@ HEADERS = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=5)
 
 
 @given(headers=HEADERS, path=st.sampled_from([b"/get-online-features", b"/v1/write"]))
-@hypothesis_settings(max_examples=150, deadline=None)
 def test_whatever_headers_say_the_answer_is_no_failure_and_the_next_request_is_answered(reader, headers, path):
     body = WRITE if path == b"/v1/write" else ASKED
     odd = asked(body, *(name + b": " + value for name, value in headers), path=path)

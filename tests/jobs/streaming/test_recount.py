@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 
 from features.language.recent import MICROS_PER_MINUTE
 from jobs.streaming.recount import fold_coarser, fold_pairs
@@ -58,7 +58,6 @@ def recounted(batches, *, moments):
     return told
 
 
-@settings(max_examples=40, deadline=None)
 @given(BATCHES)
 def test_a_recount_of_all_comes_to_what_the_stream_has(batches):
     batches = as_they_came_first(batches)
@@ -66,7 +65,6 @@ def test_a_recount_of_all_comes_to_what_the_stream_has(batches):
     assert recounted(batches, moments=[9] * len(batches)).get(9, {}) == streamed(batches)
 
 
-@settings(max_examples=40, deadline=None)
 @given(BATCHES)
 def test_a_recount_of_each_moment_comes_to_what_the_stream_had_then(batches):
     batches = as_they_came_first(batches)

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from features.entities import ACTOR, DOCUMENT
@@ -119,7 +119,6 @@ def counted(batches, now):
     )
 
 
-@settings(max_examples=300, deadline=None)
 @given(BATCHES, st.integers(85, 200), st.booleans())
 @example([[(0, "a", "x", 0, "open")], [(1, "a", "x", 80, "edit")], [(0, "a", "x", 1, "open")]], 85, False)
 def test_values_are_those_of_counting_all_events_again(batches, minutes_later, doubled):
@@ -133,7 +132,6 @@ def test_values_are_those_of_counting_all_events_again(batches, minutes_later, d
     assert (of_pairs["last_opened_at"] // MICROS_PER_MINUTE).tolist() == last
 
 
-@settings(max_examples=100, deadline=None)
 @given(BATCHES)
 def test_a_repeated_micro_batch_leaves_the_same_state(batches):
     for once, twice in zip(run(batches), run(batches, doubled=True), strict=True):

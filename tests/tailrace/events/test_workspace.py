@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.events.errors import WorkspaceError
@@ -64,7 +64,6 @@ def test_different_workspaces_share_no_event(change):
     assert not {event["event_id"] for event in first} & {event["event_id"] for event in second}
 
 
-@settings(max_examples=60, deadline=None)
 @given(WORKSPACES)
 def test_any_workspace_keeps_its_counts_range_and_order(workspace):
     documents, events = generate(workspace)
