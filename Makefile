@@ -50,7 +50,9 @@ test: setup ## run the quick tests
 test-slow: setup $(ARCHIVE) ## run the slow tests: kills, races, whole runs
 	@$(PYTEST_SLOW) -m slow
 
-soak: setup $(ARCHIVE) ## run the long tests: random histories, many times over, a long replay, killed pushes, and what requests leave behind. ROUNDS=20 PUSHES=300000 STEPS=40 KILLS=200 REQUESTS=200000
+soak: setup $(ARCHIVE) ## run the long tests: planted bugs, random histories, many times over, a long replay, killed pushes, and what requests leave behind. ROUNDS=20 PUSHES=300000 STEPS=40 KILLS=200 REQUESTS=200000
+	@.venv/bin/python -m tests.planted
+	@$(PYTEST) --hypothesis-profile deep -m "hypothesis and not slow"
 	@HISTORY_ROUNDS="$(ROUNDS)" .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
 	@PUBLISHER_HISTORIES="$(PUSHES)" .venv/bin/pytest -m slow tests/sinks/test_publisher_model.py
 	@REPLAY_STEPS="$(STEPS)" .venv/bin/pytest -m slow tests/test_replay.py
