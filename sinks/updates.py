@@ -3,10 +3,10 @@
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
+from online.pace import Pace
 from online.wire import Patience, StoreClient, StoreError, is_throttling, is_transient
 from sinks.actions import Action, put_new, update
 from sinks.fence import Fence
-from sinks.pace import Pace
 from sinks.rows import OWN_REFUSALS, Outcome, Row, Sequenced, told_of
 
 UPDATES_PER_PLACE = 8  # under way where one transaction would be: an update carries one row, not 99

@@ -11,10 +11,10 @@ from aiohttp import web
 
 from online import wire
 from online.control import LeaseLost, take_lease
+from online.pace import Pace
 from online.wire import StoreError
 from sinks.actions import update
 from sinks.fence import Fence, seconds_since_boot
-from sinks.pace import Pace
 from sinks.rows import Outcome
 from sinks.updates import UPDATES_PER_PLACE, send, write
 from tests.online.proxy import Proxy

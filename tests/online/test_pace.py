@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sinks.pace import Pace
+from online.pace import Pace
 
 
 def test_throttling_halves_the_limit_and_never_below_one():
