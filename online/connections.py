@@ -117,19 +117,27 @@ class Connections:
         self._places = asyncio.Semaphore(limits.connections)
         self._open: set[Connection] = set()
 
-    async def post(self, headers: Mapping[str, str], body: bytes) -> Reply:
-        """Raises `OSError`, of which lost connections and time-outs are kinds."""
+    async def post(self, headers: Mapping[str, str], body: bytes, *, within: float | None = None) -> Reply:
+        """Raises `OSError`, of which lost connections and time-outs are kinds; too where the line is over `within` seconds."""
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         request = f"{self._start}{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
-        async with self._places, asyncio.timeout(self._limits.exchange_seconds):
-            connection = self._free() or await self._connect()
-            try:
-                reply = await connection.exchange(request)
-            except BaseException:  # given up, or failed: what may still come belongs to no other request
-                self._drop(connection)
-                raise
-            self._idle.append(connection)
-            return reply
+        async with asyncio.timeout(within):
+            await self._places.acquire()
+        try:
+            async with asyncio.timeout(self._limits.exchange_seconds):
+                return await self._exchange(request)
+        finally:
+            self._places.release()
+
+    async def _exchange(self, request: bytes) -> Reply:
+        connection = self._free() or await self._connect()
+        try:
+            reply = await connection.exchange(request)
+        except BaseException:  # given up, or failed: what may still come belongs to no other request
+            self._drop(connection)
+            raise
+        self._idle.append(connection)
+        return reply
 
     def _free(self) -> Connection | None:
         """An idle connection that is still good."""

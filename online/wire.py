@@ -104,25 +104,33 @@ class StoreClient:
         """The bounds of one request: this client's seconds of patience, or the attempts of one that has none."""
         return Patience(seconds=self._patience)
 
-    async def call(self, operation: str, request: Json, *, attempts: int | None = None) -> Json:
-        """Make one call; throttling, server errors and lost connections are tried again with growing, random delays."""
+    async def call(
+        self, operation: str, request: Json, *, attempts: int | None = None, within: float | None = None
+    ) -> Json:
+        """Make one call; throttling, server errors and lost connections are tried again with growing, random delays.
+
+        Each attempt waits for a connection for at most `within` seconds.
+        """
         body = orjson.dumps(request)
         patience = self.be_patient() if attempts is None else Patience(attempts=attempts)
         while True:
             try:
-                return await self.send(operation, body)
+                return await self.send(operation, body, within=within)
             except StoreError as error:
                 if not is_transient(error):
                     raise
                 await patience.wait_after(error)
 
-    async def send(self, operation: str, body: bytes, *, turn: Turn | None = None) -> Json:
-        """Send an encoded request once; where there is a `turn`, its answer is read after that."""
+    async def send(self, operation: str, body: bytes, *, turn: Turn | None = None, within: float | None = None) -> Json:
+        """Send an encoded request once, if a connection is free within so many seconds.
+
+        Where there is a `turn`, the answer is read after that.
+        """
         self.requests += 1
         self.bytes_sent += len(body)
         try:
             headers = self._signer.headers(operation, body, self._credentials.current())
-            reply = await self._connections.post(headers, body)
+            reply = await self._connections.post(headers, body, within=within)
         except OSError as error:  # a time-out is one as well
             raise StoreError("Unreachable", f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
         if turn is not None:

@@ -18,8 +18,9 @@ from online.direct.deliver import land
 from online.direct.log import Intent, landed_line
 from online.direct.replay import ordered, write_as_owner
 from online.direct.revisions import Revisions, move_watermark, take_revisions
+from online.direct.rivals import Overwritten, Refused, Stale, first_unknown
 from online.direct.values import ValueProblem, checked, checked_id, checked_time
-from online.direct.write import Refused, Stale
+from online.direct.write import Sender
 from online.items import ensure_table
 from online.wire import PATIENCE_SECONDS, StoreClient, open_store
 from sinks.lease import with_client
@@ -80,18 +81,23 @@ class Target:
         async with open_store(
             url=address.url, region=address.region, table=address.table, patience=PATIENCE_SECONDS
         ) as client:
+            sender = Sender(client, address.writes == "transactions")
             for start in range(0, len(intents), ROWS_AT_ONCE):
                 part = intents[start : start + ROWS_AT_ONCE]
-                results = await write_as_owner(
-                    client, self.view, partial(ordered, self.view, part), transactions=address.writes == "transactions"
-                )
-                done = [intent for intent, result in zip(part, results, strict=True) if result is None]
+                results = await write_as_owner(sender, self.view, partial(ordered, self.view, part))
+                done = [
+                    intent
+                    for intent, result in zip(part, results, strict=True)
+                    if result is None or isinstance(result, Overwritten)
+                ]
                 unlanded.add(done)
                 outcome.written += len(done)
                 outcome.stale += sum(isinstance(result, Stale) for result in results)
                 for intent, result in zip(part, results, strict=True):
                     if isinstance(result, Refused):
                         raise DirectError(f"view {self.view.name}: the store refused {intent.keys}: {result.why}")
+                if failure := first_unknown(results):
+                    raise failure
 
     def intents(self, batch: pa.RecordBatch, revision: int) -> Iterator[Intent]:
         """Rows, checked as the write endpoint checks them."""

@@ -19,7 +19,8 @@ from lake.tables import Lake
 from online.direct.log import Intent
 from online.direct.order import Order
 from online.direct.replay import Log, adopt_all, ordered, write_as_owner
-from online.direct.write import OrderedValue, Refused
+from online.direct.rivals import OrderedValue, Refused, first_unknown
+from online.direct.write import Sender
 from online.items import ensure_table
 from online.wire import PATIENCE_SECONDS, StoreError, open_store
 from sinks.lease import with_client
@@ -43,6 +44,7 @@ PACKED_SCHEMA = pa.schema(
     ]
 )
 ROWS_AT_ONCE = 1_000
+FINISH_SECONDS = 60.0  # for which a refresh goes on to write what dead processes left; readers do the rest
 
 
 def record(lake: Lake, view: FeatureView) -> int:
@@ -160,9 +162,12 @@ async def send(address: Address, view: FeatureView, batch: pa.RecordBatch) -> in
     ) as client:
         await ensure_table(client)
         rows, written = batch.to_pylist(), 0
+        sender = Sender(client, address.writes == "transactions")
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = partial(ordered_values, rows[start : start + ROWS_AT_ONCE], view)
-            results = await write_as_owner(client, view, part, transactions=address.writes == "transactions")
+            results = await write_as_owner(sender, view, part)
+            if failure := first_unknown(results):
+                raise failure
             refused = next((one for one in results if isinstance(one, Refused)), None)
             if refused is not None:
                 raise StoreError("Refused", f"view {view.name}: a value is not taken: {refused.why}")
@@ -175,6 +180,6 @@ def finish_logs(address: Address, definitions: Definitions, where: Log) -> list[
     transactions = address.writes == "transactions"
     return with_client(
         address,
-        lambda client: adopt_all(client, definitions.views, where, transactions=transactions),
+        lambda client: adopt_all(client, definitions.views, where, transactions=transactions, seconds=FINISH_SECONDS),
         patience=PATIENCE_SECONDS,
     )

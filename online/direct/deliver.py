@@ -1,24 +1,38 @@
-"""Hand a finished segment of the log to the landing folder, from where the next refresh takes it to bronze."""
+"""Hand what was written from a segment of the log to the landing folder, from where the next refresh takes it to bronze."""
 
 import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import orjson
 import pyarrow as pa
 
 from contracts import landing
-from online.direct.log import LogError, Segment, sync_folder
+from online.direct.log import Contents, LogError, Segment, sync_folder
 
 
-def deliver(segment: Segment, landing_folder: str) -> None:
-    """Land what was written of a segment whose outcomes are all known, and remove the segment.
+def deliver(segment: Segment, landing_folder: str) -> Contents:
+    """Land what is known to be written of a segment, and remove the segment once nothing of it is left to do.
 
-    Cut off and done again, it lands the same file once more. Raises `LogError` where the folder does not take it.
+    Cut off and done again, it lands the same files once more. Raises `LogError` where the folder does not take them;
+    returns what the segment holds.
     """
-    if lines := segment.lines_written():
-        folder = landing.DIRECT_WRITES.folder(landing_folder)
-        land(b"".join(lines), name=f"{segment.path.stem}.jsonl", folder=folder)
-    segment.remove()
+    contents = Contents.read(segment.path)
+    has_unknown = bool(contents.intents.keys() - contents.written.keys() - contents.kept_out)
+    if new := contents.unlanded:
+        if has_unknown or contents.damage:  # more may be written later: what this landing has is written down before
+            segment.append([orjson.dumps({"landing": new}, option=orjson.OPT_APPEND_NEWLINE)])
+        contents.landings.append(new)
+    for number, landed in enumerate(contents.landings):
+        if number >= contents.confirmed:
+            name = f"{segment.path.stem}{f'-{number}' if number else ''}.jsonl"
+            land(contents.lines(landed), name=name, folder=landing.DIRECT_WRITES.folder(landing_folder))
+    if not has_unknown and not contents.damage:
+        segment.remove()
+    elif contents.confirmed < len(contents.landings):
+        contents.confirmed = len(contents.landings)
+        segment.append([orjson.dumps({"landed": contents.confirmed}, option=orjson.OPT_APPEND_NEWLINE)])
+    return contents
 
 
 def land(content: bytes, *, name: str, folder: str) -> None:

@@ -2,15 +2,17 @@
 
 A segment is a file of JSON lines that one process appends to and holds a lock on; a segment that nobody holds is a dead
 process's, and is adopted. An intent has a number within its segment; an outcome names the numbers of those that were
-written (`written`) and of those that were not (`kept_out`), and when that was known (`acknowledged_at`).
+written (`written`), of those among them that were not sent because a later value of their key came with them
+(`overwritten`), of those that were not written (`kept_out`), and when that was known (`acknowledged_at`). What was written
+lands as soon as that is known, whatever else the segment holds: a landing names its numbers before, and is confirmed after.
 """
 
 import fcntl
 import os
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +22,7 @@ import orjson
 from contracts.slots import from_micros, to_micros, to_text
 
 SUFFIX = ".log"
-INTENT, OUTCOMES = b'{"number":', b'{"written":'  # what their lines begin with
+INTENT = b'{"number":'  # what its line begins with
 CLOSED = -1  # in place of a descriptor
 MEND = "move the file out of its folder, see what of it the store has, and write the rest again"
 
@@ -69,19 +71,82 @@ def landed_line(line: bytes, acknowledged_at: str | None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """The numbers of the intents that were written, and of those that the store kept out."""
+    """The numbers of the intents that were written, of those that a later one overwrote, and of those kept out."""
 
     written: list[int]
+    overwritten: list[int]
     kept_out: list[int]
 
     def to_line(self, *, acknowledged_at: int) -> bytes:
         """`acknowledged_at` is when the outcomes were known, in microseconds."""
-        record = {
-            "written": self.written,
-            "kept_out": self.kept_out,
-            "acknowledged_at": to_text(from_micros(acknowledged_at)),
-        }
+        record: dict[str, Any] = {"written": self.written}
+        record |= {"overwritten": self.overwritten} if self.overwritten else {}
+        record |= {"kept_out": self.kept_out, "acknowledged_at": to_text(from_micros(acknowledged_at))}
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a segment holds: lines of intents by number, what became of them, and what of it has landed.
+
+    `landings` are the numbers that landings named, of which the first `confirmed` are known to have landed. `damage` says
+    what is wrong with a line that nobody can read, and is empty where all can be.
+    """
+
+    path: Path
+    intents: dict[int, bytes] = field(default_factory=dict)
+    written: dict[int, str | None] = field(default_factory=dict)  # with when it was acknowledged
+    kept_out: set[int] = field(default_factory=set)
+    landings: list[list[int]] = field(default_factory=list)
+    confirmed: int = 0
+    damage: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a segment's file; a last line that was cut off says nothing. Raises `OSError`."""
+        contents = cls(path)
+        for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+            if line.endswith(b"\n"):
+                try:
+                    contents._take(line)
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
+                    contents.damage = f"{path}, line {number}: damaged: {type(error).__name__} {error}; {MEND}"
+        return contents
+
+    def _take(self, line: bytes) -> None:
+        if line.startswith(INTENT) and line.endswith(b"}\n"):  # many thousands, and requests go on meanwhile
+            self.intents[int(line[len(INTENT) : line.index(b",")])] = line
+            return
+        record = orjson.loads(line)
+        if "landing" in record:
+            self.landings.append(record["landing"])
+        elif "landed" in record:
+            self.confirmed = max(self.confirmed, record["landed"])
+        else:
+            self.written |= dict.fromkeys(record["written"], record.get("acknowledged_at"))
+            self.kept_out.update(record["kept_out"])
+
+    @property
+    def unlanded(self) -> list[int]:
+        """The numbers of those that were written and that no landing names."""
+        named = {number for landing in self.landings for number in landing}
+        return [number for number in self.intents if number in self.written and number not in named]
+
+    def unknown(self) -> list[Intent]:
+        """The intents without an outcome; those that cannot be understood are damage."""
+        intents = []
+        for number, line in self.intents.items():
+            if number not in self.written and number not in self.kept_out:
+                try:
+                    intents.append(Intent.of_record(orjson.loads(line)))
+                except (KeyError, TypeError, ValueError) as error:
+                    self.damage = f"{self.path}: intent {number}: damaged: {type(error).__name__} {error}; {MEND}"
+        return intents
+
+    def lines(self, numbers: Iterable[int]) -> bytes:
+        """Intents that were written, as they land."""
+        known = [number for number in numbers if number in self.intents and number in self.written]
+        return b"".join(landed_line(self.intents[number], self.written[number]) for number in known)
 
 
 class Segment:
@@ -136,34 +201,6 @@ class Segment:
         except OSError as error:
             raise LogError(f"{self.path}: the log of direct writes cannot be written: {error}") from error
 
-    def read(self) -> tuple[list[Intent], Outcomes]:
-        """All intents, and the outcomes that are known. A last line that was cut off says nothing."""
-        intents, outcomes = [], Outcomes([], [])
-        for record in records(self.path):
-            try:
-                if "number" in record:
-                    intents.append(Intent.of_record(record))
-                else:
-                    outcomes.written.extend(record["written"])
-                    outcomes.kept_out.extend(record["kept_out"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise LogError(f"{self.path} holds a line that no log has: {error}; {MEND}") from error
-        return intents, outcomes
-
-    def lines_written(self) -> list[bytes]:
-        """The lines of the intents that were written; raises `LogError` where it is not known of all of them.
-
-        A busy segment has many thousands, and requests go on meanwhile: lines are told apart by how they begin.
-        """
-        lines = self.path.read_bytes().splitlines(keepends=True)
-        told = [orjson.loads(line) for line in lines if line.startswith(OUTCOMES)]
-        written = {number: one.get("acknowledged_at") for one in told for number in one["written"]}
-        known = written.keys() | {number for one in told for number in one["kept_out"]}
-        intents = {int(line[len(INTENT) : line.index(b",")]): line for line in lines if line.startswith(INTENT)}
-        if unknown := intents.keys() - known:
-            raise LogError(f"{self.path}: of {len(unknown)} writes it is not known what became of them")
-        return [landed_line(line, written[number]) for number, line in intents.items() if number in written]
-
     def remove(self) -> None:
         """Remove the file, all of it being told elsewhere."""
         self.path.unlink(missing_ok=True)
@@ -189,16 +226,6 @@ def cut_tail(path: Path, descriptor: int) -> None:
     content = path.read_bytes()
     if content and not content.endswith(b"\n"):
         os.ftruncate(descriptor, content.rfind(b"\n") + 1)
-
-
-def records(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
-        if not line.endswith(b"\n"):
-            return  # cut off
-        try:
-            yield orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise LogError(f"{path}, line {number}: damaged: {error}; {MEND}") from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,7 +8,11 @@ from typing import NamedTuple, Self
 
 import pybase64
 
+from online.answers import binary_in, whole_in
+from online.items import sequence_attribute
+
 BYTES = 8
+REVISIONS = range(2 ** (8 * BYTES))  # that an order has room for
 
 
 class Order(NamedTuple):
@@ -23,9 +27,20 @@ class Order(NamedTuple):
 
     @classmethod
     def of_attribute(cls, attribute: dict[str, str]) -> Self:
-        raw = pybase64.b64decode(attribute["B"])
+        return cls.of_bytes(pybase64.b64decode(attribute["B"]))
+
+    @classmethod
+    def of_bytes(cls, raw: bytes) -> Self:
         return cls(int.from_bytes(raw[:BYTES], "big"), int.from_bytes(raw[BYTES:], "big"))
 
 
 def order_attribute(view: str) -> str:
     return f"{view}#t"
+
+
+def order_in(item: object, view: str, sequence: int) -> Order | None:
+    """The order of an item's value of a view; None where it has none, or one of another owner of the view."""
+    raw = binary_in(item, order_attribute(view))
+    if raw is None or len(raw) != 2 * BYTES or whole_in(item, sequence_attribute(view)) != sequence:
+        return None
+    return Order.of_bytes(raw)

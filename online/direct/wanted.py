@@ -10,7 +10,7 @@ from features.language import FeatureView
 from online.direct.log import Intent
 from online.direct.order import Order
 from online.direct.replay import ordered
-from online.direct.write import OrderedValue, Result
+from online.direct.rivals import OrderedValue, Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ class Wanted:
 
     value: Value
     done: asyncio.Future[Written]
+    since: float = 0.0  # in the event loop's time
     order: Order | None = None
 
 

@@ -3,51 +3,22 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from online.direct.order import Order, order_attribute
+from online.answers import object_in
+from online.direct.order import order_attribute, order_in
+from online.direct.refusals import CANCELED, is_refused_whole, is_throttled, stale_of
+from online.direct.rivals import OrderedValue, Refused, Result, Rivals, Stale, Unknown, by_row, rivals_of
+from online.direct.turns import Turns, too_late
 from online.items import KEY, sequence_attribute, to_binary
-from online.wire import Json, StoreClient, StoreError, is_transient
+from online.wire import Json, Patience, StoreClient, StoreError, is_transient
 
 ROWS_PER_TRANSACTION = 100
 BYTES_PER_TRANSACTION = 3_000_000  # of the 4 MB that a transaction may have
-# How long after its revision was given a value may still be sent: a view that changes hands waits that out.
+# How long after its revision was given a value may still be sent: a view that changes hands waits that out, and as long
+# again for requests that are under way.
 SEND_SECONDS = 10.0
-
-# What says that one row cannot be written, whatever becomes of the others.
-OWN_REFUSALS = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException", "413"})
-RETRIED_REASONS = frozenset({"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
-CONDITION_FAILED = "ConditionalCheckFailedException"
-CANCELED = "TransactionCanceledException"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderedValue:
-    """A packed value of one key, empty where the key is to go; `sequence` is that of the lane's owning the view."""
-
-    view: str
-    item_key: str
-    value: bytes
-    order: Order
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stale:
-    """The store kept what it has: its order, or None where the view has changed hands."""
-
-    stored: Order | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The store will never take this value; `why` is what it said."""
-
-    why: str
-
-
-Result = Stale | Refused | None  # None where the value was written
 
 
 def boot_time() -> float:
@@ -55,111 +26,130 @@ def boot_time() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-async def write_values(
-    client: StoreClient, rows: Sequence[OrderedValue], *, transactions: bool, until: float
-) -> list[Result]:
-    """Write rows and tell what became of each; of rows with one key, later ones are written after earlier ones.
+@dataclass(frozen=True)
+class Sender:
+    """Sends values to a store, one by one or in transactions, at the pace that it takes."""
 
-    Nothing is sent after `until`, by `boot_time`. Raises `StoreError` where the store cannot be reached or refuses:
-    then any of the rows may have been written, and writing them again does no harm.
-    """
-    results: list[Result] = [None] * len(rows)
-    for wave in waves(rows):
-        parts = list(chunks(rows, wave)) if transactions else [[i] for i in wave]
-        answers = await asyncio.gather(*(write_part(client, [rows[i] for i in part], until) for part in parts))
-        for part, answer in zip(parts, answers, strict=True):
-            for i, result in zip(part, answer, strict=True):
-                results[i] = result
-    return results
+    client: StoreClient
+    transactions: bool
+    turns: Turns = field(default_factory=Turns)
+
+    def room(self, seconds: float) -> float:
+        """How many values the store takes within so many seconds: one at least, and any number where it takes all."""
+        return max(1.0, self.turns.room(seconds) * (ROWS_PER_TRANSACTION if self.transactions else 1))
+
+    async def write(self, rows: Sequence[OrderedValue], *, until: float) -> list[Result | Unknown]:
+        """Write rows and return what became of each; of rows with one key the newest alone is sent.
+
+        Nothing is sent after `until`, by `boot_time`; what is under way then is waited for.
+        """
+        rivals = rivals_of(rows)
+        left = rivals
+        while left:  # once, unless the store refuses the newest value of a key
+            for wave in waves(left):
+                await asyncio.gather(*(self._write_part(part, until) for part in self._parts(wave)))
+            left = [own for own in left if not own.is_settled]
+        return by_row(rows, rivals)
+
+    def _parts(self, wave: Sequence[Rivals]) -> Iterable[list[Rivals]]:
+        """What goes together: of a key with several values the store says what it had, which no transaction does."""
+        alone = [[own] for own in wave if len(own.rows) > 1 or not self.transactions]
+        return [*alone, *chunks(own for own in wave if len(own.rows) == 1 and self.transactions)]
+
+    async def _write_part(self, part: list[Rivals], until: float) -> None:
+        """One key by itself, or several in a transaction that leaves out those whose values are stale."""
+        patience = self.client.be_patient()
+        while part:
+            rows = [own.newest for own in part]
+            try:
+                answer = await self._send(rows, until)
+            except StoreError as error:
+                if is_refused_whole(error, rows):
+                    await self._write_apart(part, until, error)
+                    return
+                stale = stale_of(error, rows)
+                for at, order in stale.items():
+                    part[at].settle(Stale(order))
+                part = [own for at, own in enumerate(part) if at not in stale]
+                if not stale and (last := await no_more(error, patience)):
+                    settle_all(part, Unknown(last))
+                    return
+            else:
+                for own in part:
+                    own.before = order_in(object_in(answer, "Attributes"), own.newest.view, own.newest.sequence)
+                settle_all(part, None)
+                return
+
+    async def _write_apart(self, part: list[Rivals], until: float, error: StoreError) -> None:
+        """Find the values that made the store refuse all: what it refuses alone as well is to blame."""
+        if len(part) == 1:
+            part[0].settle(Refused(error.message))
+        else:
+            await asyncio.gather(*(self._write_part([own], until) for own in part))
+
+    async def _send(self, rows: Sequence[OrderedValue], until: float) -> Json:
+        """Send rows once; raises `StoreError` unless all of them were written."""
+        operation, request = request_of(self.client, rows)
+
+        async def call() -> Json:
+            left = until - boot_time()
+            if left <= 0:  # suspended meanwhile
+                raise too_late()
+            return await self.client.call(operation, request, attempts=1, within=left)
+
+        return await self.turns.send(call, within=until - boot_time())
 
 
-def waves(rows: Sequence[OrderedValue]) -> list[list[int]]:
-    """Rows in groups, by place, none of which has two of one item, which no transaction takes."""
-    found: list[list[int]] = []
+async def no_more(error: StoreError, patience: Patience) -> StoreError | None:
+    """Wait for the next attempt; the error that ends the attempts where there is none."""
+    if is_throttled(error):
+        return None  # the next turn comes later
+    if not (is_transient(error) or error.code == CANCELED):
+        return error
+    try:
+        await patience.wait_after(error)
+    except StoreError as last:
+        return last
+    return None
+
+
+def settle_all(part: Iterable[Rivals], result: Result | Unknown) -> None:
+    for own in part:
+        own.settle(result)
+
+
+def waves(rivals: Sequence[Rivals]) -> list[list[Rivals]]:
+    """Keys in groups none of which has two of one item, which no transaction takes: views may share items."""
+    found: list[list[Rivals]] = []
     seen: dict[str, int] = {}
-    for i, row in enumerate(rows):
-        wave = seen[row.item_key] = seen.get(row.item_key, -1) + 1
+    for own in rivals:
+        item = own.newest.item_key
+        wave = seen[item] = seen.get(item, -1) + 1
         if wave == len(found):
             found.append([])
-        found[wave].append(i)
+        found[wave].append(own)
     return found
 
 
-def chunks(rows: Sequence[OrderedValue], wave: Iterable[int]) -> Iterable[list[int]]:
-    """As many rows together as one transaction takes, by number and by bytes."""
-    part: list[int] = []
+def chunks(rivals: Iterable[Rivals]) -> Iterable[list[Rivals]]:
+    """As many keys together as one transaction takes, by number and by bytes."""
+    part: list[Rivals] = []
     size = 0
-    for i in wave:
-        bytes_ = len(rows[i].item_key.encode()) + 2 * len(rows[i].value)
+    for own in rivals:
+        bytes_ = len(own.newest.item_key.encode()) + 2 * len(own.newest.value)
         if part and (len(part) == ROWS_PER_TRANSACTION or size + bytes_ > BYTES_PER_TRANSACTION):
             yield part
             part, size = [], 0
-        part.append(i)
+        part.append(own)
         size += bytes_
     if part:
         yield part
 
 
-async def write_part(client: StoreClient, rows: list[OrderedValue], until: float) -> list[Result]:
-    """One row by itself, or several in a transaction that leaves out those that are stale."""
-    results: list[Result] = [None] * len(rows)
-    left = list(range(len(rows)))
-    patience = client.be_patient()
-    while left:
-        sent = [rows[i] for i in left]
-        try:
-            await send(client, sent, until)
-            break
-        except StoreError as error:
-            if is_refused_whole(error):
-                await write_apart(client, sent, until, error, into=results, places=left)
-                break
-            stale = stale_of(error, sent)
-            if not stale:
-                if not (is_transient(error) or error.code == CANCELED):
-                    raise
-                await patience.wait_after(error)
-        for at, order in stale.items():
-            results[left[at]] = Stale(order)
-        left = [place for at, place in enumerate(left) if at not in stale]
-    return results
-
-
-async def send(client: StoreClient, rows: list[OrderedValue], until: float) -> None:
-    """Send rows once; raises `StoreError` unless all of them were written."""
-    left = until - boot_time()
-    try:
-        if left > 0:
-            async with asyncio.timeout(left):  # a place among the connections may have to be waited for
-                operation, request = request_of(client, rows)
-                await client.call(operation, request, attempts=1)
-                return
-    except TimeoutError:
-        pass
-    raise StoreError("TooLate", f"a write was held up for over {SEND_SECONDS:g} s and given up; send it again")
-
-
-async def write_apart(
-    client: StoreClient,
-    rows: list[OrderedValue],
-    until: float,
-    error: StoreError,
-    *,
-    into: list[Result],
-    places: list[int],
-) -> None:
-    """Find the rows that made the store refuse all: what it refuses alone as well is to blame."""
-    if len(rows) == 1:
-        into[places[0]] = Refused(error.message)
-        return
-    for row, place in zip(rows, places, strict=True):
-        [into[place]] = await write_part(client, [row], until)
-
-
-def request_of(client: StoreClient, rows: list[OrderedValue]) -> tuple[str, Json]:
+def request_of(client: StoreClient, rows: Sequence[OrderedValue]) -> tuple[str, Json]:
     actions = [update(client, row) for row in rows]
     if len(actions) == 1:
-        return "UpdateItem", actions[0]
+        return "UpdateItem", actions[0] | {"ReturnValues": "UPDATED_OLD"}
     return "TransactWriteItems", {"TransactItems": [{"Update": action} for action in actions]}
 
 
@@ -184,32 +174,3 @@ def update(client: StoreClient, row: OrderedValue) -> dict[str, Any]:
         },
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
-
-
-def is_refused_whole(error: StoreError) -> bool:
-    """Whether waiting will not help, because of what a row is."""
-    if error.code == CANCELED:
-        codes = {reason.get("Code", "None") for reason in error.details.get("CancellationReasons") or [{}]}
-        return not codes <= {*RETRIED_REASONS, "ConditionalCheckFailed"}
-    return error.code in OWN_REFUSALS
-
-
-def stale_of(error: StoreError, rows: list[OrderedValue]) -> dict[int, Order | None]:
-    """The rows whose own condition failed, by place, with the orders that the store has."""
-    if error.code == CONDITION_FAILED:
-        return {0: order_in(error.details.get("Item", {}), rows[0])}
-    if error.code != CANCELED:
-        return {}
-    reasons = error.details.get("CancellationReasons") or []
-    return {
-        i: order_in(reason.get("Item", {}), row)
-        for i, (row, reason) in enumerate(zip(rows, reasons, strict=False))
-        if reason.get("Code") == "ConditionalCheckFailed"
-    }
-
-
-def order_in(item: dict[str, Any], row: OrderedValue) -> Order | None:
-    order, sequence = item.get(order_attribute(row.view)), item.get(sequence_attribute(row.view))
-    if order is None or sequence is None or int(sequence["N"]) != row.sequence:
-        return None
-    return Order.of_attribute(order)

@@ -5,33 +5,57 @@ import contextlib
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 
 from online.direct.deliver import deliver
 from online.direct.log import LogError, Segment
 from online.direct.order import Order
-from online.direct.replay import Log, Views, adopt_all, outcomes_of
+from online.direct.replay import Adopter, Log, Round, Views, outcomes_of
 from online.direct.revisions import move_watermark, take_revisions
+from online.direct.rivals import Unknown
 from online.direct.wanted import Numbered, Value, Wanted, Written, fail
-from online.direct.write import SEND_SECONDS, boot_time, write_values
+from online.direct.write import SEND_SECONDS, Sender, boot_time
 from online.items import ensure_table
 from online.lanes import OtherLane
 from online.wire import StoreClient, StoreError
 
-VALUES_AT_ONCE = 1_000
+VALUES_AT_ONCE = 1_000  # in a group; fewer where the store is slow
+LEAST_AT_ONCE = 1
 VALUES_WAITING = 20_000
 GROUPS_AT_ONCE = 4
+SLOW_SECONDS = 2.0  # for a group, after which the next ones are smaller
+WAIT_SECONDS = 10.0  # for the turn to be logged; what waits for longer is given up
 SEGMENT_SECONDS = 10.0  # after which a segment is finished and landed
 LOOK_SECONDS = 1.0  # between looks at what is to be finished
 ADOPT_SECONDS = 5.0
+FAILURES_SHOWN = 3
 
 log = logging.getLogger(__name__)
 
 
 class Busy(Exception):
     """So many values wait to be written that no more are taken; nothing of these was written."""
+
+
+@dataclass(slots=True)
+class GroupSize:
+    """How many values go together: so many as the store takes in a moment, so that what is logged is soon written."""
+
+    values: int = VALUES_AT_ONCE
+    may_wait: int = VALUES_WAITING  # so many that the last of them is written in time
+
+    def learn(self, values: int, known: int, seconds: float, *, is_busy: bool) -> None:
+        """Learn from a group: the store took `known` of its values in so many seconds; `is_busy` says that more wait."""
+        rate = known / max(seconds, 0.001)
+        if is_busy or seconds > SLOW_SECONDS:
+            self.values = max(LEAST_AT_ONCE, min(VALUES_AT_ONCE, 2 * self.values, int(rate * SLOW_SECONDS)))
+            self.may_wait = min(VALUES_WAITING, int(rate * GROUPS_AT_ONCE * WAIT_SECONDS / 2))
+        elif seconds < SLOW_SECONDS / 2:
+            self.may_wait = min(VALUES_WAITING, max(LEAST_AT_ONCE, self.may_wait * 2))
+            if values >= self.values:
+                self.values = min(VALUES_AT_ONCE, self.values * 2)
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +73,10 @@ class DirectWriter:
     """Logs, writes, logs and answers; `views` gives the definitions in use. An `async with` block runs it."""
 
     def __init__(self, client: StoreClient, where: Log, views: Callable[[], Views], *, transactions: bool) -> None:
-        self._client, self._where, self._views, self._transactions = client, where, views, transactions
+        self._client, self._where = client, where
+        self._sender = Sender(client, transactions)
+        self._adopter = Adopter(self._sender, views, where)
+        self._size = GroupSize()
         self._waiting: deque[Wanted] = deque()
         self._wake = asyncio.Event()
         self._places = asyncio.Semaphore(GROUPS_AT_ONCE)
@@ -58,10 +85,10 @@ class DirectWriter:
         self._left: list[Current] = []
         self._acknowledged: dict[str, int] = {}
         self._has_table = False
-        self._adopted = -ADOPT_SECONDS
 
     async def __aenter__(self) -> "DirectWriter":
-        self._running = [asyncio.create_task(self._take_turns()), asyncio.create_task(self._tidy())]
+        tasks = (self._take_turns(), again_and_again(self._tidy, LOOK_SECONDS), self._adopt())
+        self._running = [asyncio.create_task(task) for task in tasks]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -85,10 +112,9 @@ class DirectWriter:
         """
         if not values:
             return []
-        if len(self._waiting) + len(values) > VALUES_WAITING:
-            raise Busy(f"{len(self._waiting):,} values wait to be written; send these later")
+        self._check_room(len(values))
         loop = asyncio.get_running_loop()
-        wanted = [Wanted(value, loop.create_future()) for value in values]
+        wanted = [Wanted(value, loop.create_future(), loop.time()) for value in values]
         for one, order in zip(wanted, orders or (), strict=False):
             one.order = order
         self._waiting.extend(wanted)
@@ -98,6 +124,16 @@ class DirectWriter:
             if isinstance(answer, BaseException):
                 raise answer
         return [answer for answer in told if isinstance(answer, Written)]
+
+    def _check_room(self, values: int) -> None:
+        """Raise `Busy` where more is wanted than the store takes in time; one who comes alone always gets a try."""
+        waiting, is_idle = len(self._waiting), not self._waiting and not self._groups
+        if waiting + values > (VALUES_WAITING if is_idle else self._size.may_wait):
+            raise Busy(f"{waiting:,} values wait to be written; send these later, or fewer at once")
+        if self._adopter.unknown > VALUES_WAITING:
+            raise Busy(
+                f"the store is behind: {self._adopter.unknown:,} logged values wait to be written; send these later"
+            )
 
     async def have_table(self) -> None:
         """Make the store's table, once, unless it is there."""
@@ -109,12 +145,29 @@ class DirectWriter:
         while True:
             await self._wake.wait()
             await self._places.acquire()
-            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), VALUES_AT_ONCE))]
+            await self._sender.turns.come_near(SLOW_SECONDS)
+            group = self._next_group()
             if not self._waiting:
                 self._wake.clear()
+            if not group:
+                self._places.release()
+                continue
             task = asyncio.create_task(self._write_group(group))
             self._groups.add(task)
             task.add_done_callback(self._end_group)
+
+    def _next_group(self) -> list[Wanted]:
+        """The values that have waited longest; those that waited too long, or for nobody any more, are left out."""
+        now, group = asyncio.get_running_loop().time(), list[Wanted]()
+        most = min(self._size.values, self._sender.room(SLOW_SECONDS))
+        while self._waiting and len(group) < most:
+            first = self._waiting.popleft()
+            if now - first.since > WAIT_SECONDS:
+                why = f"values waited for over {WAIT_SECONDS:g} s; the store takes fewer than come; send fewer at once"
+                fail([first], StoreError("TooLate", why))
+            elif not first.done.done():
+                group.append(first)
+        return group
 
     def _end_group(self, task: asyncio.Task[None]) -> None:
         self._groups.discard(task)
@@ -157,8 +210,7 @@ class DirectWriter:
         current.groups += 1
         is_known = False
         try:
-            await self._write_logged(numbered, current, until)
-            is_known = True
+            is_known = await self._write_logged(numbered, current, until)
         finally:
             current.groups -= 1
             if not is_known:
@@ -166,23 +218,31 @@ class DirectWriter:
                 if self._open is current:
                     self._leave_segment()  # so that what is unknown is looked into soon
 
-    async def _write_logged(self, numbered: list[Numbered], current: Current, until: float) -> None:
+    async def _write_logged(self, numbered: list[Numbered], current: Current, until: float) -> bool:
+        """Log, write, log and answer; False where it is not known of all values what became of them."""
         wanted = [one for view in numbered for one in view.wanted]
         intents = [view.intents(current.numbers) for view in numbered]
         rows = [row for view, own in zip(numbered, intents, strict=True) for row in view.rows(own)]
         told = [intent for own in intents for intent in own]
         await asyncio.to_thread(current.segment.append, [intent.to_line() for intent in told])
-        results = await write_values(self._client, rows, transactions=self._transactions, until=until)
+        began = asyncio.get_running_loop().time()
+        results = await self._sender.write(rows, until=until)
+        known = sum(not isinstance(one, Unknown) for one in results)
+        seconds = asyncio.get_running_loop().time() - began
+        self._size.learn(len(rows), known, seconds, is_busy=bool(self._waiting))
         await asyncio.to_thread(current.segment.append, [outcomes_of(told, results)])
         now = time.time_ns() // 1000
         self._acknowledged |= {view.view.name: now for view in numbered}
         for one, row, result in zip(wanted, rows, results, strict=True):
-            if not one.done.done():
+            if isinstance(result, Unknown):
+                fail([one], result.why)
+            elif not one.done.done():
                 one.done.set_result(Written(row.order, result))
+        return known == len(rows)
 
     def _current(self) -> Current:
         if self._open is None:
-            self._open = Current(Segment.begin(self._where.folder), time.monotonic())
+            self._open = Current(Segment.begin(self._where.folder), asyncio.get_running_loop().time())
         return self._open
 
     def _leave_segment(self) -> None:
@@ -191,24 +251,25 @@ class DirectWriter:
             self._open = None
 
     async def _tidy(self) -> None:
-        """Tell readers how fresh the views are, land finished segments, and finish those of processes that are gone."""
-        while True:
-            try:
-                await self._tidy_once()
-            except Exception:  # what is wrong now may be right in a second, and nobody else looks
-                log.exception("the log of direct writes")
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _tidy_once(self) -> None:
+        """Tell readers how fresh the views are, and land finished segments."""
         await self._tell_watermarks()
-        if self._open is not None and time.monotonic() - self._open.begun >= SEGMENT_SECONDS:
+        if self._open is not None and asyncio.get_running_loop().time() - self._open.begun >= SEGMENT_SECONDS:
             self._leave_segment()
         await self._finish_segments()
-        if time.monotonic() - self._adopted >= ADOPT_SECONDS:
-            self._adopted = time.monotonic()
-            views, where = self._views(), self._where
-            for failure in await adopt_all(self._client, views, where, transactions=self._transactions):
-                log.warning("the log of direct writes: %s", failure)
+
+    async def _adopt(self) -> None:
+        """Finish the segments of processes that are gone, and those of this one of which something is unknown."""
+        while True:
+            done, began = Round(), asyncio.get_running_loop().time()
+            try:
+                done = await self._adopter.look()
+                if done.failures:
+                    log.warning("the log of direct writes: %s", brief(done.failures))
+            except Exception:  # what is wrong now may be right in a moment, and nobody else looks
+                log.exception("the log of direct writes")
+            # Half of the time is for those who wait for an answer.
+            seconds = asyncio.get_running_loop().time() - began
+            await asyncio.sleep(min(seconds, ADOPT_SECONDS) if done.has_progress else ADOPT_SECONDS)
 
     async def _tell_watermarks(self) -> None:
         told, self._acknowledged = self._acknowledged, {}
@@ -229,3 +290,20 @@ class DirectWriter:
             except (LogError, OSError) as error:
                 log.warning("the log of direct writes: %s", error)
                 left.segment.close()
+
+
+def brief(failures: Mapping[str, str]) -> str:
+    """Why segments could not be finished, as one line: the first ones, and how many more there are."""
+    shown = "; ".join(f"{name}: {why}" for name, why in islice(failures.items(), FAILURES_SHOWN))
+    more = len(failures) - FAILURES_SHOWN
+    return f"{shown}; and {more} more" if more > 0 else shown
+
+
+async def again_and_again(action: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """Do something every so many seconds, whatever it raises: what is wrong now may be right in a moment."""
+    while True:
+        try:
+            await action()
+        except Exception:
+            log.exception("the log of direct writes")
+        await asyncio.sleep(seconds)

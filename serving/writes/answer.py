@@ -7,8 +7,8 @@ import orjson
 from aiohttp import web
 
 from contracts.slots import from_micros, to_text
+from online.direct.rivals import Overwritten, Refused, Stale
 from online.direct.wanted import Written
-from online.direct.write import Refused, Stale
 from serving.errors import as_json
 from serving.request import BadRequest
 
@@ -24,6 +24,8 @@ def told_of(result: Written | BadRequest) -> tuple[int, Told]:
     occurred_at = to_text(from_micros(result.order.occurred_at))
     if result.result is None:
         return OK, {"status": "WRITTEN", "occurred_at": occurred_at}
+    if isinstance(result.result, Overwritten):
+        return OK, {"status": "WRITTEN", "occurred_at": occurred_at, "overwritten": True}
     if isinstance(result.result, Refused):
         return INVALID, {"status": "INVALID", "detail": f"the store refused it: {result.result.why}"}
     return STALE, {"status": "STALE", "occurred_at": occurred_at} | stored(result.result)

@@ -15,8 +15,8 @@ from multidict import CIMultiDictProxy
 
 from online.direct.order import Order
 from online.direct.revisions import take_revisions
+from online.direct.rivals import Overwritten, Refused, Result, Stale
 from online.direct.wanted import Value, Written
-from online.direct.write import Refused, Result, Stale
 from online.direct.writer import DirectWriter
 from online.items import KEY, Item
 from online.keys import once_key
@@ -115,12 +115,16 @@ def orders_of(item: Item, digest: str, count: int) -> list[Order]:
 def told_of(result: Result) -> Any:
     if isinstance(result, Stale):
         return {"stored": None if result.stored is None else tuple(result.stored)}
+    if isinstance(result, Overwritten):
+        return {"overwritten": True}
     return {"refused": result.why} if isinstance(result, Refused) else None
 
 
 def result_of(told: dict[str, Any] | None) -> Result:
     if told is None:
         return None
+    if "overwritten" in told:
+        return Overwritten()
     if "refused" in told:
         return Refused(told["refused"])
     return Stale(None if told["stored"] is None else Order(*told["stored"]))

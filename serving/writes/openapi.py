@@ -98,6 +98,7 @@ ANSWER: Schema = {
                 "properties": {
                     "status": {"enum": STATUSES},
                     "occurred_at": TIME,
+                    "overwritten": {"const": True, "description": "A later value of the key came with it."},
                     "stored_at": {"type": ["string", "null"], "format": "date-time"},
                     "detail": {"type": "string"},
                 },

@@ -138,6 +138,26 @@ def test_no_more_connections_are_opened_than_there_may_be():
     assert site.opened == 3
 
 
+def test_what_finds_no_free_connection_in_its_time_is_not_sent():
+    async def go():
+        async with Site(None, WHOLE) as site:
+            pool = Connections(site.url, Limits(connections=1))
+            first = asyncio.create_task(pool.post({}, b"asked"))
+            await asyncio.sleep(0)
+            with pytest.raises(TimeoutError):
+                await pool.post({}, b"late", within=0.01)
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            after = await pool.post({}, b"asked", within=10)
+            await pool.close()
+            return after, [body for _, body in site.requests]
+
+    after, bodies = asyncio.run(go())
+
+    assert after.body == b"body"
+    assert b"late" not in bodies
+
+
 def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch):
     monkeypatch.setattr(connections, "IDLE_SECONDS", 0.0)
 

@@ -21,11 +21,12 @@ from features.language import BATCH, DIRECT, STREAM, Feature, Type
 from online.control import LeaseLost, close_push, read_controls, take_lease
 from online.direct.order import Order
 from online.direct.revisions import take_revisions
-from online.direct.write import OrderedValue, boot_time, write_values
+from online.direct.rivals import OrderedValue, first_unknown
+from online.direct.write import Sender, boot_time
 from online.items import binary, ensure_table, read_items
 from online.keys import item_keys
 from online.lanes import OtherLane, check_lane, give_to_lane
-from online.wire import StoreError, open_store
+from online.wire import open_store
 from settings import read_settings
 from sinks.rebuild import remove_value
 from sinks.rows import TOMBSTONE, Outcome, Sequenced
@@ -141,11 +142,10 @@ class History:
             OrderedValue(view=view.name, item_key=key, value=value, order=late.orders[key], sequence=late.sequence)
             for key, value in late.values.items()
         ]
-        try:
-            results = await write_values(self.client, rows, transactions=self.random.random() < 0.5, until=late.until)
-        except StoreError as error:
-            if (error.code, late.until) != ("TooLate", 0.0):
-                raise
+        sender = Sender(self.client, transactions=self.random.random() < 0.5)
+        results = await sender.write(rows, until=late.until)
+        if failure := first_unknown(results):
+            assert (failure.code, late.until) == ("TooLate", 0.0)
             return
         for row, result in zip(rows, results, strict=True):
             accepted = view.take(row.item_key, (row.sequence, *row.order), row.value)

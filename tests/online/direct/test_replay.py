@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from online.codec import Codec
-from online.direct import log, writer
+from online.direct import log
 from online.direct.log import LogError, Segment
 from online.direct.replay import adopt_all
 from online.direct.wanted import Wanted
-from online.direct.write import write_values
+from online.direct.write import Sender
 from online.direct.writer import DirectWriter
 from online.items import binary, read_items
 from online.wire import StoreError
@@ -23,7 +23,7 @@ def test_a_death_at_any_moment_is_mended_by_whoever_finds_the_log(store, where, 
     async def die_at(client):
         lane = DirectWriter(client, where, lambda: VIEWS, transactions=True)
         appended = []
-        append = Segment.append
+        append, write_values = Segment.append, Sender.write
 
         def append_or_die(self, lines):
             if at == "before the intents":
@@ -41,7 +41,7 @@ def test_a_death_at_any_moment_is_mended_by_whoever_finds_the_log(store, where, 
 
         with monkeypatch.context() as dying:
             dying.setattr(Segment, "append", append_or_die)
-            dying.setattr(writer, "write_values", write_or_die)
+            dying.setattr(Sender, "write", write_or_die)
             group = [Wanted(value("d1", 10, 0.1), asyncio.get_running_loop().create_future())]
             await lane._write_group(group)
             with pytest.raises((LogError, StoreError)):
@@ -119,7 +119,7 @@ def test_a_store_that_is_away_leaves_the_write_to_a_later_replay(store, where, m
             raise StoreError("Unreachable", "no answer")
 
         with monkeypatch.context() as away:
-            away.setattr(writer, "write_values", refuse)
+            away.setattr(Sender, "write", refuse)
             with pytest.raises(StoreError, match="no answer"):
                 await write(client, where, value("d1", 10, 0.1))
         left = len(list(where.folder.iterdir()))

@@ -10,9 +10,9 @@ from online.direct import log, writer
 from online.direct.log import LogError, Segment
 from online.direct.order import Order
 from online.direct.replay import adopt_all
-from online.direct.write import OrderedValue, Stale, boot_time, write_values
+from online.direct.rivals import OrderedValue, Overwritten, Stale, Unknown
+from online.direct.write import Sender, boot_time
 from online.direct.writer import Busy, DirectWriter
-from online.wire import StoreError
 from tests.online.direct.conftest import VIEWS, key_of, lines_in, stored, value, write
 
 
@@ -33,7 +33,7 @@ def test_values_are_written_in_the_order_of_their_times_and_then_of_their_coming
 
     told, found = store.run(story)
 
-    assert [type(one.result) for one in told] == [Stale, type(None), type(None), type(None)]
+    assert [type(one.result) for one in told] == [Stale, type(None), Overwritten, type(None)]
     assert told[0].result.stored.occurred_at == 10
     assert {document: score for document, (score, _) in found.items()} == {"d1": 0.6, "d2": 0.4}
     assert found["d1"][1] == told[3].order
@@ -120,11 +120,12 @@ def test_a_write_that_waits_too_long_is_given_up(store):
     row = OrderedValue(view="relevance", item_key=key_of("d1"), value=b"x", order=Order(1, 1), sequence=1)
 
     async def story(client):
-        with pytest.raises(StoreError, match="held up"):
-            await write_values(client, [row], transactions=True, until=boot_time())
-        return await stored(client, "d1")
+        results = await Sender(client, transactions=True).write([row], until=boot_time())
+        return results, await stored(client, "d1")
 
-    assert store.run(story) == {}
+    [result], found = store.run(story)
+
+    assert (type(result), result.why.code, found) == (Unknown, "TooLate", {})
 
 
 def test_more_than_can_wait_is_refused_at_once(store, where, monkeypatch):
