@@ -4,6 +4,7 @@ A version is needed while some state or cursor names it: silver's in the state o
 of the views that count its rows, and a view's own in the online store's cursor.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ from sinks.lease import with_client
 from sinks.rows import Address
 from sinks.sweep import sweep_view
 from sinks.target import pin_of
+
+log = logging.getLogger(__name__)
 
 # Versions from one vacuum of a table to the next: a day of refreshes.
 VACUUM_EVERY = 96
@@ -211,13 +214,17 @@ def needs_of(lake: Lake, definitions: Definitions, store: Address) -> Needs:
 def lost_schemas(lake: Lake, definitions: Definitions, store: Address) -> dict[str, list[str]]:
     """Record the schemas of histories from before there was a record, and return those that nobody knows any more.
 
-    Fingerprints by view: values of these schemas are in its history, and cannot be decoded.
+    Fingerprints by view: values of these schemas are in its history, and cannot be decoded. A history that cannot be read,
+    and all of them while the store is away, which may still know schemas, wait for the next maintenance.
     """
-    with suppress(*FAILURES):  # what a store that is away still knows waits for the next maintenance
+    with suppress(*FAILURES):
         controls = controls_of(store, definitions.views)
         for name, view in definitions.views.items():
             known = [controls[name].features] if name in controls else []
-            schemas.account_for_older(lake, view, known=known)
+            try:
+                schemas.account_for_older(lake, view, known=known)
+            except FAILURES as error:
+                log.warning("history.%s: its schemas are not recorded: %s", name, first_line(error))
     return schemas.lost_schemas(lake)
 
 

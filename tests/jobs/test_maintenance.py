@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import pytest
 from delta.tables import DeltaTable
+from pyspark.errors import PySparkException
 
 from contracts import silver
 from features.entities import ACTOR, DOCUMENT
@@ -21,6 +23,7 @@ from jobs.maintenance import Maintained, is_vacuum_due
 from lake import maintenance as tables
 from lake.tables import Lake
 from online.embedded import store_url
+from sinks import schemas
 from sinks.protocol import CHANGES, SNAPSHOT
 from sinks.push import push_view
 from sinks.reconcile import Reconciled, reconcile_view
@@ -242,6 +245,26 @@ def test_what_became_due_during_a_refresh_is_done_and_told(refreshed, store, mon
     told = done["silver.interactions"]
     assert (told.files_after, told.files_before > 1, told.failure) == (1, True, None)
     assert "needed by the state of gold.pairs" in held_by(told)
+
+
+def test_a_history_that_cannot_be_read_is_named_and_keeps_no_other_from_its_record(monkeypatch, caplog):
+    asked = []
+    nothing: Any = None
+
+    def account(_, view, *, known):
+        asked.append((view.name, known))
+        if view is PAIRS:
+            raise PySparkException("a file is gone\nand more")
+
+    monkeypatch.setattr(maintenance, "controls_of", lambda *_: {})
+    monkeypatch.setattr(schemas, "account_for_older", account)
+    monkeypatch.setattr(schemas, "lost_schemas", lambda _: {"readers": ["00ab"]})
+
+    assert maintenance.lost_schemas(nothing, VIEWS, nothing) == {"readers": ["00ab"]}
+    assert asked == [("pairs", []), ("readers", [])]
+    [line] = caplog.messages
+    assert "history.pairs" in line
+    assert "a file is gone" in line
 
 
 @pytest.mark.parametrize(

@@ -91,3 +91,11 @@ def test_a_comparison_names_the_views_that_differ_and_counts_what_was_mended():
     assert compared_line(found) == (
         "9 rows compared: 2 missing, 0 ghost, 1 different, 2 repaired; views that differ: c"
     )
+
+
+def test_maintenance_names_the_schemas_that_are_lost_beside_their_history():
+    figures = {"tables": {}, "forgotten_writes": 0, "lost_schemas": {"visits": ["00ab", "00cd"]}}
+
+    [line] = reported("maintain", lambda: figures, None)["words"]
+
+    assert all(name in line for name in ("history.visits", "00ab", "00cd"))
