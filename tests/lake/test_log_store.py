@@ -1,10 +1,13 @@
 """Which lakes are refused because commits of several processes could be lost there."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from lake.log_store import check_log_store
 from lake.tables import LakeError
 from settings import SettingsError
+from tailrace import refresh
 from tailrace.refresh import Home
 
 DYNAMODB = "io.delta.storage.S3DynamoDBLogStore"
@@ -65,3 +68,12 @@ def test_a_home_with_the_embedded_store_asks_no_cluster_for_executors(make_setti
 
     with pytest.raises(SettingsError, match=r"cluster\.invalid"):
         _ = home.spark
+
+
+def test_a_home_that_was_submitted_to_a_cluster_is_refused_where_spark_runs(make_settings, monkeypatch):
+    on_cluster = SimpleNamespace(sparkContext=SimpleNamespace(master="yarn"))
+    monkeypatch.setattr(refresh, "is_submitted", lambda: True)
+    monkeypatch.setattr(refresh, "open_session", lambda _: on_cluster)
+
+    with pytest.raises(SettingsError, match="yarn"):
+        _ = Home(make_settings()).spark
