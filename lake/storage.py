@@ -108,6 +108,14 @@ def is_there(spark: SparkSession, path: str) -> bool:
     return bool(system.exists(resolved))
 
 
+def folders_in(spark: SparkSession, folder: str) -> list[str]:
+    """The names of the folders directly in a folder; none where it does not exist."""
+    resolved, system = _resolve(spark, folder)
+    if not system.exists(resolved):
+        return []
+    return sorted(str(one.getPath().getName()) for one in system.listStatus(resolved) if one.isDirectory())
+
+
 def exists(spark: SparkSession, folder: str, file: str) -> bool:
     """Whether a file is there whose path below the folder, or whole, is given as a URI, as Delta's log does."""
     resolved, system = _resolve_uri(spark, folder, file)

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.tables import Table
+from lake import storage
 from lake.conflicts import CONFLICTS
 from lake.gate import Gate
 from lake.held import Held
@@ -155,6 +156,16 @@ class Lake:
                 except (AnalysisException, *CONFLICTS):
                     if not self._has_check(table, number):  # or another process was faster
                         raise
+
+    def drop(self, table: Table) -> bool:
+        """Remove a table with all its files, or what a removal that was cut off left of it; False where there is nothing."""
+        path = self.path(table)
+        if not storage.is_there(self.spark, path):
+            return False
+        storage.delete(self.spark, path)
+        delta_log = java_class(self.spark, "org.apache.spark.sql.delta.DeltaLog")
+        delta_log.invalidateCache(self.spark._jsparkSession, java_class(self.spark, storage.PATH)(path))
+        return True
 
     def _has_check(self, table: Table, number: int) -> bool:
         properties = self.snapshot(table).metadata().configuration()

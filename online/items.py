@@ -104,16 +104,17 @@ async def scan(
     *,
     segment: int = 0,
     segments: int = 1,
-    having: str | None = None,
+    having: str | tuple[str, ...] = (),
 ) -> AsyncIterator[list[Item]]:
-    """Read some attributes of every item of one segment of the table, or of those `having` one, page by page."""
+    """Read some attributes of every item of one segment of the table, or of those `having` one of some, page by page."""
     names, projection = projected(attributes)
     request: dict[str, Any] = {"TableName": client.table, "ConsistentRead": True}
     request |= {"ProjectionExpression": projection, "ExpressionAttributeNames": names}
     request |= {"Segment": segment, "TotalSegments": segments}
-    if having is not None:
-        names |= {"#having": having}
-        request |= {"FilterExpression": "attribute_exists(#having)"}
+    if having:
+        had = {f"#h{i}": name for i, name in enumerate([having] if isinstance(having, str) else having)}
+        names |= had
+        request |= {"FilterExpression": " OR ".join(f"attribute_exists({name})" for name in had)}
     while True:
         answer = await client.call("Scan", request)
         yield answer["Items"]

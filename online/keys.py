@@ -50,6 +50,11 @@ def control_key(view: str) -> str:
     return CONTROL_PREFIX + view
 
 
+def view_of_control(item_key: str) -> str | None:
+    """The view whose control item has this key; None for any other item."""
+    return item_key.removeprefix(CONTROL_PREFIX) if item_key.startswith(CONTROL_PREFIX) else None
+
+
 def once_key(digest: str) -> str:
     """Of the item that remembers a write which may be sent again."""
     return ONCE_PREFIX + digest

@@ -8,6 +8,9 @@ from online.items import KEY
 from online.keys import control_key
 from online.wire import StoreClient, call_if
 
+# In place of a lane: the view is being removed, and no lane writes it.
+NO_LANE = "dropped"
+
 
 class OtherLane(Exception):
     """A view's values are another lane's to write; the message says which, and how they change hands."""

@@ -48,10 +48,15 @@ def hand_over(address: Address, view: FeatureView) -> HandedOver:
             before, below = owner, found.sequence + 1
         else:
             raise PushUnderWay(f"view {view.name}: its control item changed while it was handed over; try again")
-        await asyncio.sleep(max(LAST_WORDS_SECONDS, address.lease_seconds))
+        await outlast_writers(address)
         return HandedOver(before=before, removed=await clear(client, view.name, below=below))
 
     return with_client(address, run, patience=PATIENCE_SECONDS)
+
+
+async def outlast_writers(address: Address) -> None:
+    """Wait until nothing is under way any more of whoever wrote a view before its control item changed hands."""
+    await asyncio.sleep(max(LAST_WORDS_SECONDS, address.lease_seconds))
 
 
 async def clear(client: StoreClient, view: str, *, below: int) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import DataFrame
@@ -12,6 +13,7 @@ from features.language import FeatureView
 from lake.tables import Lake
 from online import control
 from online.items import KEY, ensure_table, scan, sequence_attribute
+from online.keys import view_of_control
 from online.wire import PATIENCE_SECONDS, StoreClient, call_if
 from sinks.history import of_pushes
 from sinks.lease import control_of, with_client
@@ -87,23 +89,35 @@ async def remove_tombstone(client: StoreClient, view: str, key: str, sequence: i
     return await call_if(client, "UpdateItem", request)
 
 
-def forget_writes(address: Address, *, now: datetime | None = None) -> int:
-    """Remove what the store remembers of writes that can no longer be sent again; returns of how many."""
+@dataclass(frozen=True, kw_only=True)
+class LookedOver:
+    """What one pass over the store found: of how many writes it removed what was remembered, and the views that have a
+    control item.
+    """
+
+    forgotten: int
+    views: frozenset[str]
+
+
+def look_over(address: Address, *, now: datetime | None = None) -> LookedOver:
+    """Remove what the store remembers of writes that can no longer be sent again, and find the views that it knows."""
     at = str(int((now or datetime.now(UTC)).timestamp()))
 
-    async def forget(client: StoreClient) -> int:
+    async def look(client: StoreClient) -> LookedOver:
         await ensure_table(client)
-        places, forgotten = asyncio.Semaphore(AT_ONCE), 0
+        places, forgotten, views = asyncio.Semaphore(AT_ONCE), 0, set[str]()
 
         async def remove(key: str) -> bool:
             async with places:
                 return await remove_expired(client, key, at=at)
 
-        async for page in scan(client, ("expires",), having="expires"):
-            forgotten += sum(await asyncio.gather(*(remove(item[KEY]["S"]) for item in page)))
-        return forgotten
+        async for page in scan(client, ("expires",), having=("expires", "sequence")):
+            views.update(filter(None, (view_of_control(item[KEY]["S"]) for item in page)))
+            expiring = (item[KEY]["S"] for item in page if "expires" in item)
+            forgotten += sum(await asyncio.gather(*map(remove, expiring)))
+        return LookedOver(forgotten=forgotten, views=frozenset(views))
 
-    return with_client(address, forget, patience=PATIENCE_SECONDS)
+    return with_client(address, look, patience=PATIENCE_SECONDS)
 
 
 async def remove_expired(client: StoreClient, key: str, *, at: str) -> bool:

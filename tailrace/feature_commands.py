@@ -1,6 +1,6 @@
-"""`tailrace features`: what is defined."""
+"""The commands `tailrace features …`: what is defined, and what there still is of views that are not."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -8,7 +8,7 @@ import typer
 from serving.catalogue import catalogue
 from settings import read_settings
 from tailrace.errors import CommandError
-from tailrace.output import AsJson, ViewNames, show
+from tailrace.output import AsJson, ViewNames, progress, show
 from tailrace.plan_command import plan_lanes
 from tailrace.refresh import Home
 from tailrace.report import plain_table
@@ -18,18 +18,22 @@ app.command("plan")(plan_lanes)
 
 
 @app.command("list")
-def list_features(as_json: AsJson = False) -> None:
-    """List the views, on-demand features and services."""
-    shown = catalogue(Home(read_settings()).definitions)
+def list_features(*, as_json: AsJson = False) -> None:
+    """List the views, on-demand features and services, and views that are no longer defined and left something."""
+    from tailrace.undefined import found_at_a_glance, undefined_lines
+
+    here = Home(read_settings())
+    shown = catalogue(here.definitions) | {"undefined": found_at_a_glance(here)}
     rows: list[tuple[Any, ...]] = [
         (name, ", ".join(view["keys"]), len(view["features"]), view["lane"], view["owner"])
         for name, view in shown["views"].items()
     ]
-    show(shown, plain_table("Feature views", ("view", "keys", "features", "lane", "owner"), rows), as_json=as_json)
+    table = plain_table("Feature views", ("view", "keys", "features", "lane", "owner"), rows)
+    show(shown, table, *undefined_lines(shown["undefined"]), as_json=as_json)
 
 
 @app.command("show")
-def show_feature(name: str, as_json: AsJson = False) -> None:
+def show_feature(name: str, *, as_json: AsJson = False) -> None:
     """Show one view, on-demand feature or service."""
     kinds = catalogue(Home(read_settings()).definitions)
     found = [{"kind": kind, "name": name, **named[name]} for kind, named in kinds.items() if name in named]
@@ -41,7 +45,22 @@ def show_feature(name: str, as_json: AsJson = False) -> None:
 
 
 @app.command("independent")
-def independent_views(views: ViewNames = None, as_json: AsJson = False) -> None:
+def independent_views(views: ViewNames = None, *, as_json: AsJson = False) -> None:
     """List the batch views in groups of which none needs another, so that each can be refreshed by itself."""
     groups = Home(read_settings()).definitions.only(views or ()).independent
     show({"groups": groups}, *(", ".join(group) for group in groups), as_json=as_json)
+
+
+@app.command("drop")
+def drop_feature_view(
+    view: str,
+    *,
+    history: Annotated[bool, typer.Option("--history", help="Remove its history too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what a view that is no longer defined left: its values in the store and its gold table."""
+    from tailrace.undefined import drop_view, dropped_lines
+
+    with progress("drop") as told:
+        shown = drop_view(Home(read_settings()), view, told, with_history=history)
+    show(shown, *dropped_lines(shown), as_json=as_json)

@@ -16,7 +16,7 @@ from jobs.streaming.run import views_of
 from lake.task_progress import telling_tasks
 from sinks.reconcile import reconcile_view, repair_view
 from sinks.reconcile_direct import reconcile_direct
-from sinks.sweep import forget_writes
+from sinks.sweep import look_over
 from tailrace.refresh import (
     Home,
     Progress,
@@ -29,6 +29,7 @@ from tailrace.refresh import (
 )
 from tailrace.report import recount_json, taken_back_json
 from tailrace.stream_home import source_of
+from tailrace.undefined import found_in_everything
 
 Json = dict[str, Any]
 
@@ -110,12 +111,13 @@ def tell_of_view(progress: Progress, view: str, what: str) -> None:
 
 
 def maintain_all(home: Home) -> Json:
-    """Compact and vacuum every table, and forget old direct writes; figures per table."""
+    """Compact and vacuum every table, forget old direct writes, and look for views that no definition has; figures per table."""
     tables = maintenance.run(home.lake, home.definitions, home.store)
-    forgotten = forget_writes(home.store) if home.definitions.direct_views else 0
+    seen = look_over(home.store)
     lost = maintenance.lost_schemas(home.lake, home.definitions, home.store)
     return {
         "tables": {name: asdict(one) for name, one in tables.items()},
-        "forgotten_writes": forgotten,
+        "forgotten_writes": seen.forgotten,
         "lost_schemas": lost,
+        "undefined": found_in_everything(home, seen.views),
     }

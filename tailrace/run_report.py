@@ -12,6 +12,7 @@ from lake.gate import GateFailed
 from tailrace import report
 from tailrace.failures import as_told
 from tailrace.output import show
+from tailrace.undefined import undefined_lines
 
 Json = dict[str, Any]
 
@@ -71,6 +72,7 @@ def words_of(what: str, figures: Json) -> Iterator[str]:
         case "maintain":
             yield from report.maintained_lines(figures["tables"])
             yield from report.lost_schema_lines(figures["lost_schemas"])
+            yield from undefined_lines(figures["undefined"])
         case "backfill":
             yield from backfill_lines(figures)
         case "reconcile":

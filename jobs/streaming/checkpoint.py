@@ -1,19 +1,38 @@
 """What the checkpoint of a stream, a local folder that Spark keeps, tells of how far it came."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import made_anew
+from lake.files import put
 
 VERSION = "v1"  # of Spark's files; below it are a line of Spark's own and one of the source
 NOTHING = "-"
+VIEWS = "views.json"  # beside the checkpoint
 
 
 def checkpoint_of(home: Path) -> Path:
     """Where the checkpoint of a home's stream is."""
     return home / "stream" / "checkpoint"
+
+
+def remember_views(checkpoint: Path, views: Iterable[str]) -> None:
+    """Note which views a stream has ever kept: nothing but the store has them, and searching that takes a while."""
+    before = remembered_views(checkpoint)
+    known = before.union(views)
+    if known != before:
+        put(checkpoint.with_name(VIEWS), json.dumps(sorted(known)))
+
+
+def remembered_views(checkpoint: Path) -> set[str]:
+    """The views that a stream has ever kept, as far as it was noted."""
+    try:
+        return set(json.loads(checkpoint.with_name(VIEWS).read_text()))
+    except FileNotFoundError:
+        return set()
 
 
 def run_id(checkpoint: Path) -> int:

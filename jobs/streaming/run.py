@@ -19,7 +19,7 @@ from contracts.slots import to_micros
 from features.language import DefinitionError, Definitions, FeatureView
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import Ends, KafkaAway, Topic, behind_transaction, ends_of, for_spark, made_anew
-from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, run_id
+from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, remember_views, run_id
 from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
 from jobs.streaming.parked import Parked
 from lake.jvm import java_class
@@ -161,9 +161,11 @@ def start(
 
     `bound` says up to when all of the source can be read, in seconds since 1970; None where nothing of it has to wait.
     """
+    views = views_of(definitions)
+    remember_views(Path(checkpoint), (view.name for view in views))
     take = partial(
         take_messages,
-        views=views_of(definitions),
+        views=views,
         address=address,
         checkpoint=checkpoint,
         topic=topic,

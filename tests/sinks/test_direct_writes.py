@@ -15,7 +15,7 @@ from sinks.history import last_sequence, open_keys
 from sinks.lease import with_client
 from sinks.reconcile import Reconciled
 from sinks.schemas import features_by_fingerprint
-from sinks.sweep import forget_writes, sweep_view
+from sinks.sweep import look_over, sweep_view
 from tests.sinks.direct_lane import NOW, RELEVANCE, score_of
 
 
@@ -88,7 +88,7 @@ def test_a_dead_process_leaves_its_log_to_the_next_refresh(lane):
     assert content
 
 
-def test_what_is_remembered_of_writes_goes_when_its_day_is_over(lane):
+def test_what_is_remembered_of_writes_goes_when_its_day_is_over_and_views_are_found(lane):
     async def remember(client):
         for name, seconds in (("old", -1), ("young", 60)):
             item = {KEY: {"S": once_key(name)}, "expires": {"N": str(int(NOW.timestamp()) + seconds)}}
@@ -97,7 +97,9 @@ def test_what_is_remembered_of_writes_goes_when_its_day_is_over(lane):
     with_client(lane.address, remember)
     lane.write(("d1", 10, 0.1))
 
-    assert (forget_writes(lane.address, now=NOW), forget_writes(lane.address, now=NOW)) == (1, 0)
+    found = [look_over(lane.address, now=NOW) for _ in range(2)]
+    assert [one.forgotten for one in found] == [1, 0]
+    assert {one.views for one in found} == {frozenset({"relevance"})}
     assert lane.scores() == {"d1": 0.1}
 
 

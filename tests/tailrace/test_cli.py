@@ -62,7 +62,7 @@ def test_features_are_listed_as_one_object():
     shown = run("features", "list")
 
     definitions = load_definitions()
-    assert list(shown) == ["views", "on_demand", "services"]
+    assert list(shown) == ["views", "on_demand", "services", "undefined"]
     assert list(shown["views"]) == list(definitions.views)
     for name, view in definitions.views.items():
         assert [feature["name"] for feature in shown["views"][name]["features"]] == list(view.told_names)

@@ -1,0 +1,73 @@
+"""Remove all values of a view that no definition has any more, then its control item.
+
+First the view is given to no lane, so that whoever still has its definition is refused, then the time that a writer may
+have left is waited out. The control item goes last: as long as it is there the view is found. Cut off anywhere and begun
+again, it goes on.
+"""
+
+import time
+from dataclasses import dataclass
+
+from features.language import BATCH
+from online.control import Control, read_controls
+from online.items import KEY, ensure_table
+from online.keys import control_key
+from online.lanes import NO_LANE, give_to_lane, owner_of
+from online.wire import PATIENCE_SECONDS, StoreClient, call_if
+from sinks.lease import PushUnderWay, with_client
+from sinks.rebuild import clear, outlast_writers
+from sinks.rows import Address
+
+ABOVE_ALL = 2**63  # no sequence is
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """The lane whose values they were, None where none is known; how many were removed; and whether there was a control
+    item.
+    """
+
+    lane: str | None
+    values: int
+    control: bool
+
+
+def drop_values(address: Address, view: str) -> Dropped:
+    """Remove what the store has of a view; raises `PushUnderWay` while somebody writes it."""
+
+    async def run(client: StoreClient) -> Dropped:
+        await ensure_table(client)
+        found = (await read_controls(client, [view])).get(view)
+        if found is None:  # what there may be is of a control item that was lost
+            return Dropped(lane=None, values=await clear(client, view, below=ABOVE_ALL), control=False)
+        sequence = await take_from_lane(client, view, found)
+        if found.open or found.lane != BATCH:  # else each write is confirmed
+            await outlast_writers(address)
+        values = await clear(client, view, below=ABOVE_ALL)
+        removed = await remove_control(client, view, sequence=sequence)
+        return Dropped(lane=None if found.lane == NO_LANE else owner_of(found), values=values, control=removed)
+
+    return with_client(address, run, patience=PATIENCE_SECONDS)
+
+
+async def take_from_lane(client: StoreClient, view: str, found: Control) -> int:
+    """Give a view to no lane, unless it is already; returns the sequence that its control item has then."""
+    if found.lane == NO_LANE:
+        return found.sequence
+    if found.lease_until > time.time():
+        raise PushUnderWay(f"view {view}: it is being written; stop whatever still has its definition, and try again")
+    if not await give_to_lane(client, view, NO_LANE, found=found):
+        raise PushUnderWay(f"view {view}: its control item changed while it was dropped; try again")
+    return found.sequence + 1
+
+
+async def remove_control(client: StoreClient, view: str, *, sequence: int) -> bool:
+    """Remove a control item, unless a definition has been given the view again meanwhile."""
+    request = {
+        "TableName": client.table,
+        "Key": {KEY: {"S": control_key(view)}},
+        "ConditionExpression": "#lane = :none AND #sequence = :sequence",
+        "ExpressionAttributeNames": {"#lane": "lane", "#sequence": "sequence"},
+        "ExpressionAttributeValues": {":none": {"S": NO_LANE}, ":sequence": {"N": str(sequence)}},
+    }
+    return await call_if(client, "DeleteItem", request)
