@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from settings import Settings, SettingsError, read_settings
 from tailrace.errors import UnexpectedError
@@ -21,7 +21,7 @@ KEPT_LOGS = 100
 LONGEST = 500  # of a message; the log has the rest
 DEEPEST = 20  # of the causes of causes
 
-PATH = re.compile(r"\bfile:/{1,3}([^\s\"',;()\[\]{}]+)")
+IN_FOLDER = r"/+([^\s\"'`,;()\[\]{}]+)"
 SETTING = re.compile(r"\bTAILRACE_[A-Z_]+\b")
 # What Spark and the JVM say where one of our settings is at fault.
 HINTS = {
@@ -29,6 +29,8 @@ HINTS = {
     "Could not parse Master URL": "TAILRACE_SPARK_MASTER",
     "Java heap space": "TAILRACE_SPARK_MEMORY",
     "GC overhead limit": "TAILRACE_SPARK_MEMORY",
+    "No FileSystem for scheme": "TAILRACE_LAKE, TAILRACE_LANDING",
+    "Failed to construct kafka consumer": "TAILRACE_KAFKA, TAILRACE_KAFKA_PROPERTIES",
 }
 
 
@@ -96,18 +98,16 @@ def names_in(text: str, settings: Settings | None) -> list[str]:
     """The landed files, the tables and the settings that a text names, each once."""
     found = [hint for mark, hint in HINTS.items() if mark in text] + SETTING.findall(text)
     if settings is not None:
-        paths = ("/" + unquote(path).lstrip("/").rstrip(".:") for path in PATH.findall(text))
-        found += [place_of(path, settings) for path in paths]
+        found += [".".join(place.split("/")[:2]) for place in places_in(text, settings.lake)]
+        found += places_in(text, settings.landing)
     return [name for name in dict.fromkeys(found) if name]
 
 
-def place_of(path: str, settings: Settings) -> str:
-    """A path as people know it: a file of a feed, a table, else nothing."""
-    for root, is_table in ((settings.lake, True), (settings.landing, False)):
-        inside = path.removeprefix(root.removeprefix("file://").rstrip("/") + "/")
-        if inside != path:
-            return ".".join(inside.split("/")[:2]) if is_table else inside
-    return ""
+def places_in(text: str, root: str) -> list[str]:
+    """The places below a root that a text names, from there on; Java writes paths as they are, and as URIs."""
+    folder = root.removeprefix("file://").rstrip("/")
+    spelled = "|".join(re.escape(one) for one in dict.fromkeys([folder, quote(folder, safe="/:")]))
+    return [unquote(place).rstrip(".:") for place in re.findall(f"(?:{spelled}){IN_FOLDER}", text)]
 
 
 def write_log(text: str, settings: Settings | None) -> Path | None:

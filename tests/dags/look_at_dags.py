@@ -7,10 +7,14 @@ import json
 import multiprocessing
 import os
 import sys
+from types import SimpleNamespace
 
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowFailException
 
 HEAVY = ("pyspark", "delta", "great_expectations", "pandas", "lake", "jobs", "sinks", "online", "features")
+
+TIMES = (None, "2026-03-10T12:00:00Z", "2962-03-10T12:00:00Z", "1899-12-31T23:45:00Z", "2026-03-10T12:01:00Z")
 
 
 def shown(param):
@@ -31,6 +35,17 @@ def described(dag):
     }
 
 
+def settled(dag, given):
+    """The as-of time that a run of the refresh settles on where this is given, or why it refuses."""
+    settle = dag.get_task("as_of").python_callable
+    context = {"params": {"as_of": given}, "dag_run": SimpleNamespace(data_interval_end=None)}
+    settle.__globals__["get_current_context"] = lambda: context
+    try:
+        return settle()
+    except AirflowFailException as refusal:
+        return f"refused: {refusal}"
+
+
 def look(variables):
     """What is in the folder, as JSON: values that a schema may have are not all picklable."""
     os.environ.update(variables)
@@ -39,6 +54,7 @@ def look(variables):
         "errors": bag.import_errors,
         "heavy": [name for name in HEAVY if name in sys.modules],
         "dags": {name: described(dag) for name, dag in bag.dags.items()},
+        "settled": [settled(bag.dags["feature_refresh"], given) for given in TIMES],
     }
     return json.dumps(found, default=str)
 

@@ -1,9 +1,11 @@
 """The DAG folder as Airflow loads it: no error, no Spark, schedules, forms and documents."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
+from contracts.slots import parse_as_of
 from tests.dags.landed import TWO_VIEWS, event, land
 
 FORMS = {
@@ -68,6 +70,16 @@ def test_a_refresh_runs_every_quarter_of_an_hour_one_at_a_time_each_layer_behind
         "gold.quality_gate": ["gold.refresh"],
         "publish": ["gold.quality_gate"],
     }
+
+
+def test_a_refresh_in_airflow_is_of_a_time_that_a_command_would_take(found):
+    by_itself, given, far, early, between = found["settled"]
+
+    assert parse_as_of(by_itself) <= datetime.now(UTC)
+    assert given == "2026-03-10T12:00:00Z"
+    assert "refused: as-of 2962-03-10T12:00:00Z lies beyond the next tick" in far
+    assert "refused: as-of 1899-12-31T23:45:00Z lies before 1900" in early
+    assert "refused: as-of 2026-03-10T12:01:00Z is not on the" in between
 
 
 def test_the_form_of_a_refresh_has_typed_fields_that_may_be_left_empty(found):

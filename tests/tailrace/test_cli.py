@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -227,6 +228,10 @@ UNFORESEEN = {
         ),
         ["FileNotFoundException", "gold.views"],
     ),
+    "a table of Delta's": (
+        lambda home: FromJava(Java(f"AnalysisException: delta.`{home}/lake/silver/interactions` has no column x")),
+        ["silver.interactions"],
+    ),
     "a setting": (
         lambda _: FromJava(Java("java.lang.OutOfMemoryError: Java heap space")),
         ["TAILRACE_SPARK_MEMORY"],
@@ -259,6 +264,22 @@ def test_an_error_nobody_foresaw_is_one_line_an_object_and_a_log(fail, monkeypat
     [log] = (home / "logs").iterdir()
     assert str(log) == told["log"]
     assert "raise_it" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("s3a://bucket/lake/gold/views/part-0.parquet: 403", ["gold.views"]),
+        ("reading file:///x/my%20home%20%231/landing/events/a%20b.gz.", ["events/a b.gz"]),
+        ("/x/my home #1/landing/documents/d.jsonl (Permission denied)", ["documents/d.jsonl"]),
+        ("s3a://bucket/lakeside/gold/views and /x/my home #1/landings/events/a", []),
+        ('No FileSystem for scheme "s3"', ["TAILRACE_LAKE, TAILRACE_LANDING"]),
+    ],
+)
+def test_what_an_error_is_about_is_found_however_java_spells_it(text, named):
+    settings = replace(read_settings({}), lake="s3a://bucket/lake", landing="/x/my home #1/landing")
+
+    assert failures.names_in(text, settings) == named
 
 
 def test_logs_of_a_command_that_fails_for_ever_do_not_pile_up(fail, monkeypatch, home):
