@@ -1,11 +1,12 @@
 """A module beside the definitions, which they import, is part of what they say."""
 
+import ast
 import sys
 
 import pytest
 
 from features.language import DefinitionError, load_anew, load_definitions
-from features.language.own_modules import own_modules, source_of
+from features.language.own_modules import own_modules, source_of, syntax_of
 
 PACKAGE = "mine"
 SHIPPED = {
@@ -161,3 +162,9 @@ def test_a_module_that_cannot_be_read_is_named(project):
 
     with pytest.raises(DefinitionError, match=r"_depth\.py: SyntaxError"):
         source_of(file)
+
+
+def test_syntax_is_spelled_without_what_is_empty_as_versions_of_python_differ_in_that():
+    [function] = ast.parse("def f(): # says nothing\n    return None").body
+
+    assert syntax_of(function) == "FunctionDef(name='f', args=arguments(), body=[Return(value=Constant())])"
