@@ -15,7 +15,8 @@ IN_FRONT = {("stream", "run"), ("stream", "broker"), PASSES_ON}  # run until the
 
 def commands(group, path=()):
     """The words of each command, with its parameters."""
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         if isinstance(command, TyperGroup):
             yield from commands(command, (*path, name))
         else:
