@@ -1,13 +1,10 @@
-"""A topic that a stream follows: what is produced to it, and what readers are told of it."""
+"""Events for a stream, and what the store has of them."""
 
 import json
-import subprocess
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import numpy as np
-from confluent_kafka import Producer
 
 from features.language import load_definitions
 from features.language.recent import rings_of
@@ -15,30 +12,8 @@ from online.codec import Codec
 from online.items import binary, read_items
 from online.wire import StoreError
 from sinks.lease import with_client
-from tailrace.local import broker
 
 PATIENCE = 240  # seconds; the JVM alone may take many of them
-
-
-@contextmanager
-def running(command, **options):
-    process = subprocess.Popen(command, **options)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def producer_of(settings):
-    return Producer({"bootstrap.servers": broker.servers(settings), "enable.idempotence": True, "log_level": 0})
-
-
-def produce(settings, *messages, **where):
-    producer = producer_of(settings)
-    for message in messages:
-        producer.produce(settings.stream.topic, message, **where)
-    assert producer.flush(PATIENCE) == 0
 
 
 def opened(number, document="d1"):
@@ -63,8 +38,10 @@ def recent_events(address, document):
     return ring.value_at(state["_minute"], [state[c.name] for c in ring.columns], now).item()
 
 
-def wait_for(address, document, count):
+def until(holds):
+    """Wait for what a function returns to be true, and return it."""
     deadline = time.monotonic() + PATIENCE
-    while recent_events(address, document) < count:
-        assert time.monotonic() < deadline, "the stream brought nothing"
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.2)
+    return found

@@ -1,40 +1,18 @@
-"""The broker and the stream as `tailrace up` starts them, here without Airflow."""
+"""The broker and the stream as services of a home, here without Airflow; tests/jobs/streaming/test_faults.py runs them."""
 
-import json
 import os
 import socket
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 import psutil
 import pytest
-from confluent_kafka import Producer
 
-from jobs.streaming import progress
+from bench.followed import free_port
 from settings import read_settings
-from sinks.rows import Address
 from tailrace.local import airflow, stack, streaming
 from tailrace.local.keep_stream import keep_running, stop_running
 from tailrace.local.service import LocalError, Service, alone
-from tailrace.stream_status import look_at
 from tests.conftest import SPARK
-from tests.jobs.streaming.followed import wait_for
-
-PATIENCE = 240  # seconds; the JVM alone may take many of them
-
-
-def free_port():
-    """A free port whose next one is free as well, as the broker needs two."""
-    with socket.socket() as probe, socket.socket() as next_one:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        try:
-            next_one.bind(("127.0.0.1", port + 1))
-        except OSError:
-            return free_port()
-        return port
 
 
 @pytest.fixture
@@ -54,67 +32,6 @@ def up(settings, *, with_stream=False):
     found = stack.up(settings, lambda _: None, with_stream=with_stream)
     assert {one.state for one in found.values()} == {"healthy"}
     return {name: one.pid for name, one in found.items()}
-
-
-def until(told):
-    deadline = time.monotonic() + PATIENCE
-    while not (answer := told()):
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    return answer
-
-
-def produce(settings):
-    producer = Producer({"bootstrap.servers": f"127.0.0.1:{settings.stream.broker_port}"})
-    now = datetime.now(UTC).isoformat()
-    event = {"event_id": "e1", "event_type": "open", "actor_id": "u1", "document_id": "d1", "occurred_at": now}
-    producer.produce("events", json.dumps(event))
-    assert producer.flush(PATIENCE) == 0
-
-
-def caught_up_to(settings):
-    heartbeat = progress.read(settings.home)
-    return (heartbeat and heartbeat.caught_up_to) or 0.0
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_stream_comes_up_with_its_broker_is_brought_back_when_killed_and_goes_down_with_everything(settings):
-    before = up(settings, with_stream=True)
-    assert list(before) == ["store", "broker", "stream", "reader"]
-
-    produce(settings)
-    wait_for(Address.of(settings), "d1", 1)
-    readable = time.time()
-
-    def healthy():
-        found = look_at(settings)
-        return found if not found["why"] and found["batch"] is not None else None
-
-    # The micro-batch of the event, which may not be the first, is ended as well.
-    first = until(lambda: caught_up_to(settings) > readable and healthy())
-    assert (first["pid"], first["behind"]) == (before["stream"], 0)
-    # Nothing comes any more, and the views are told to be as fresh as that all the same.
-    until(lambda: look_at(settings)["views"]["document_recent"]["watermark_age_seconds"] < first["lag_seconds"] + 5)
-    assert up(settings) == before
-
-    killed = psutil.Process(before["stream"])
-    killed.kill()
-    killed.wait()
-    stopped = look_at(settings)
-    assert stopped["running"] is False
-    with ThreadPoolExecutor() as two:
-        asked = [two.submit(keep_running, settings) for _ in range(2)]
-    told = [one.exception() or one.result() for one in asked]
-    assert sum("was started" in str(one) for one in told) == 1
-    again = until(healthy)
-    assert again["pid"] != before["stream"]
-    assert again["batch"] == stopped["batch"]
-    assert keep_running(settings) == "the stream runs"
-
-    assert stack.down(settings, lambda _: None) == ["reader", "stream", "broker", "store"]
-    assert {one.state for one in stack.status(settings).values()} == {"stopped"}
-    assert list(stack.status(settings)) == ["store", "reader"]
 
 
 def test_what_up_was_told_of_the_stream_holds_for_commands_that_are_told_nothing(make_settings):
