@@ -95,8 +95,8 @@ class LookedOver:
     control item.
     """
 
-    forgotten: int
-    views: frozenset[str]
+    forgotten: int = 0
+    views: frozenset[str] = frozenset()
 
 
 def look_over(address: Address, *, now: datetime | None = None) -> LookedOver:

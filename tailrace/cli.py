@@ -101,7 +101,7 @@ def maintain(report_to: ReportTo = None, as_json: AsJson = False) -> None:
     with progress("maintain"):
         shown = reported("maintain", lambda: maintain_all(home()), report_to)
     show_words(shown, report_to, as_json=as_json)
-    if any(table["failure"] for table in shown["tables"].values()):
+    if shown["failure"] or any(table["failure"] for table in shown["tables"].values()):
         raise typer.Exit(1)
 
 

@@ -14,9 +14,10 @@ from jobs.gold.verify import verify_view
 from jobs.streaming.reconcile import reconcile_stream
 from jobs.streaming.run import views_of
 from lake.task_progress import telling_tasks
+from online.wire import StoreError
 from sinks.reconcile import reconcile_view, repair_view
 from sinks.reconcile_direct import reconcile_direct
-from sinks.sweep import look_over
+from sinks.sweep import LookedOver, look_over
 from tailrace.refresh import (
     Home,
     Progress,
@@ -111,13 +112,22 @@ def tell_of_view(progress: Progress, view: str, what: str) -> None:
 
 
 def maintain_all(home: Home) -> Json:
-    """Compact and vacuum every table, forget old direct writes, and look for views that no definition has; figures per table."""
+    """Compact and vacuum every table, forget old direct writes, and look for views that no definition has; figures per table.
+
+    What became of the tables is reported also where the store is away: `failure` says so then.
+    """
     tables = maintenance.run(home.lake, home.definitions, home.store)
-    seen = look_over(home.store)
     lost = maintenance.lost_schemas(home.lake, home.definitions, home.store)
+    seen, undefined, failure = LookedOver(), dict[str, Json](), None
+    try:
+        seen = look_over(home.store)
+        undefined = found_in_everything(home, seen.views)
+    except StoreError as error:
+        failure = maintenance.first_line(error)
     return {
         "tables": {name: asdict(one) for name, one in tables.items()},
         "forgotten_writes": seen.forgotten,
         "lost_schemas": lost,
-        "undefined": found_in_everything(home, seen.views),
+        "undefined": undefined,
+        "failure": failure,
     }

@@ -73,6 +73,7 @@ def words_of(what: str, figures: Json) -> Iterator[str]:
             yield from report.maintained_lines(figures["tables"])
             yield from report.lost_schema_lines(figures["lost_schemas"])
             yield from undefined_lines(figures["undefined"])
+            yield from [f"The store was not looked through: {figures['failure']}"] if figures["failure"] else []
         case "backfill":
             yield from backfill_lines(figures)
         case "reconcile":

@@ -7,7 +7,7 @@ that no window holds one of those left out. Then its value is right again withou
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -86,6 +86,11 @@ class Parked:
         for key in keys:
             if self._keys.pop((view, key), None):
                 log.warning("view %s: the key %r is parked no longer", view, key)
+        self._save()
+
+    def keep_only(self, views: Collection[str]) -> None:
+        """Forget the keys of views that the stream no longer has."""
+        self._keys = {place: one for place, one in self._keys.items() if one.view in views}
         self._save()
 
     def forget(self) -> None:

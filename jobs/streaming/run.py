@@ -162,7 +162,9 @@ def start(
     `bound` says up to when all of the source can be read, in seconds since 1970; None where nothing of it has to wait.
     """
     views = views_of(definitions)
-    remember_views(Path(checkpoint), (view.name for view in views))
+    names = [view.name for view in views]
+    remember_views(Path(checkpoint), names)
+    Parked(Path(checkpoint)).keep_only(names)
     take = partial(
         take_messages,
         views=views,

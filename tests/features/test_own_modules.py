@@ -1,6 +1,7 @@
 """A module beside the definitions, which they import, is part of what they say."""
 
 import ast
+import shutil
 import sys
 
 import pytest
@@ -101,6 +102,18 @@ def test_a_module_that_the_file_of_a_transform_imports_counts_with_its_syntax(pr
     assert in_other_words[0] == before[0]
     assert changed[0] != before[0]
     assert len({before[1], in_other_words[1], changed[1]}) == 3
+
+
+def test_the_same_folder_elsewhere_is_the_same_definition(project, make_folder, monkeypatch):
+    for name in ("_depth.py", "_other.py"):
+        project.write(name, "DEPTH = 1")
+    file = project.imports("import _other, _depth")
+    elsewhere = make_folder("of_another_machine").path
+    shutil.copytree(project.path, elsewhere)
+    here = source_of(file)
+    monkeypatch.setattr(sys, "path", [str(elsewhere), *sys.path[2:]])
+
+    assert source_of(elsewhere / "visits.py") == here != file.read_bytes()
 
 
 ENTITIES = "from features.language import Entity\nDOCUMENT = Entity('document', 'document_id', 'a document')\n"

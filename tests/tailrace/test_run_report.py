@@ -2,11 +2,17 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from contracts import bronze
+from jobs import maintenance
+from jobs.maintenance import Maintained
 from lake.gate import GateFailed
+from online.wire import StoreError
+from tailrace import layers
 from tailrace.errors import CommandError
 from tailrace.run_report import compared_line, differing, reported, show_words
 
@@ -93,9 +99,45 @@ def test_a_comparison_names_the_views_that_differ_and_counts_what_was_mended():
     )
 
 
+MAINTAINED = {"tables": {}, "forgotten_writes": 0, "lost_schemas": {}, "undefined": {}, "failure": None}
+
+
 def test_maintenance_names_the_schemas_that_are_lost_beside_their_history():
-    figures = {"tables": {}, "forgotten_writes": 0, "lost_schemas": {"visits": ["00ab", "00cd"]}}
+    figures = MAINTAINED | {"lost_schemas": {"visits": ["00ab", "00cd"]}}
 
     [line] = reported("maintain", lambda: figures, None)["words"]
 
     assert all(name in line for name in ("history.visits", "00ab", "00cd"))
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        ({"gold": True, "history": True, "store": True, "lane": "batch"}, ["gold.sharing", "values in the store"]),
+        (
+            {"gold": False, "history": True, "store": False, "lane": None},
+            ["history.sharing", "drop sharing --history`"],
+        ),
+        ({"gold": True, "history": False, "store": None, "lane": None}, ["in the store perhaps", "drop sharing`"]),
+    ],
+)
+def test_maintenance_names_views_that_no_definition_has_and_what_removes_them(left, said):
+    [line] = reported("maintain", lambda: MAINTAINED | {"undefined": {"sharing": left}}, None)["words"]
+
+    assert [words for words in said if words not in line] == []
+
+
+def test_maintenance_reports_what_became_of_tables_where_the_store_is_away(monkeypatch):
+    def away(_):
+        raise StoreError("Unreachable", "nobody answers")
+
+    monkeypatch.setattr(maintenance, "run", lambda *_: {"gold.visits": Maintained(files_before=9)})
+    monkeypatch.setattr(maintenance, "lost_schemas", lambda *_: {})
+    monkeypatch.setattr(layers, "look_over", away)
+    home: Any = SimpleNamespace(lake=None, definitions=None, store=None)
+
+    shown = reported("maintain", lambda: layers.maintain_all(home), None)
+
+    assert shown["tables"]["gold.visits"]["files_before"] == 9
+    assert "nobody answers" in shown["failure"]
+    assert "nobody answers" in shown["words"][-1]

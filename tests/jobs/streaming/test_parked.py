@@ -34,6 +34,13 @@ def test_a_parked_key_is_left_out_of_its_view_until_no_window_holds_what_was_lef
     assert left_out(parked, k1=341) == [False]
 
 
+def test_keys_of_views_that_the_stream_no_longer_has_are_forgotten(parked, tmp_path):
+    parked.park("b", refused("k2"), {"k2": 100})
+    parked.keep_only(["b", "c"])
+
+    assert [(one.view, one.key) for one in Parked(tmp_path / "checkpoint").keys] == [("b", "k2")]
+
+
 def test_a_late_event_shortens_no_time(parked):
     assert left_out(parked, k1=20) == [True]
     assert left_out(parked, k1=180) == [True]
