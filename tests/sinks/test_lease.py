@@ -240,9 +240,10 @@ def test_renewals_go_on_after_the_store_was_away_for_a_moment(address, time_here
         await real(*arguments, **options)
 
     monkeypatch.setattr(control, "renew_lease", away_once)
-    lease.renew(address, "visits", taken.sequence, SECONDS, AfterRenewals(time_here, 4), clock=time_here.clock)
+    lease.renew(address, "visits", taken.sequence, SECONDS, AfterRenewals(time_here, 5), clock=time_here.clock)
 
     assert away.is_set()
+    assert found(address).lease_until == NINE + 4 * SECONDS / 3 + SECONDS
     assert try_to_take(address, time_here) is None
 
 
