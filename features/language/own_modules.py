@@ -32,41 +32,43 @@ def own_modules(file: Path) -> list[Path]:
     found: set[Path] = set()
     left = [file]
     while left:
-        imported = {module for module in imports_of(left.pop()) if is_own(module, file.parent)}
+        imported = {module for module in imports_of(left.pop(), file.parent) if is_own(module, file.parent)}
         left += imported - found
         found |= imported
     return sorted(module for module in found - {file} if says_something(tree_of(module)))
 
 
 def is_own(module: Path, folder: Path) -> bool:
+    if module.suffix != ".py" or not module.is_relative_to(folder):
+        return False
+    if module.is_relative_to(LANGUAGE):
+        return False
     installed = (Path(path).resolve() for path in sysconfig.get_paths().values())
-    apart = [LANGUAGE, *(path for path in installed if path.is_relative_to(folder))]
-    return (
-        module.suffix == ".py"
-        and module.is_relative_to(folder)
-        and not any(module.is_relative_to(path) for path in apart)
-    )
+    return not any(path.is_relative_to(folder) and module.is_relative_to(path) for path in installed)
 
 
-def imports_of(file: Path) -> Iterator[Path]:
+def imports_of(file: Path, folder: Path) -> Iterator[Path]:
     """The files that run when the imports of a file do, wherever they are."""
     for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from files_along(alias.name, None)[0]
         elif isinstance(node, ast.ImportFrom):
-            yield from imported_from(node, file)
+            yield from imported_from(node, file, folder)
 
 
-def imported_from(node: ast.ImportFrom, file: Path) -> Iterator[Path]:
-    """The files that run for `from … import …`: packages on the way, the module, and names that are modules in it."""
+def imported_from(node: ast.ImportFrom, file: Path, folder: Path) -> Iterator[Path]:
+    """The files that run for `from … import …`: packages on the way, the module, and names that are modules in it.
+
+    A module of the folder of which only entities are wanted is left out.
+    """
     files, folders = files_along(node.module or "", [str(file.parents[node.level - 1])] if node.level else None)
     names = []
     for alias in node.names:
         submodule, _ = files_along(alias.name, folders)
         yield from submodule
         names += [] if submodule else [alias.name]
-    if files and names and set(names) <= entities_in(files[-1]):
+    if files and names and is_own(files[-1], folder) and set(names) <= entities_in(files[-1]):
         del files[-1]
     yield from files
 
@@ -89,8 +91,6 @@ def files_along(name: str, folders: list[str] | None) -> tuple[list[Path], list[
 
 def entities_in(module: Path) -> set[str]:
     """The names that a module gives to entities."""
-    if module.suffix != ".py":
-        return set()
     return {
         target.id
         for line in tree_of(module).body
