@@ -31,7 +31,7 @@ class Server:
 
     @property
     def workers(self) -> list[psutil.Process]:
-        """Its children, but for the helper that `multiprocessing` keeps."""
+        """Its children, but for the helpers that `multiprocessing` keeps."""
         children = psutil.Process(self.pid).children(recursive=True)
         return [child for child in children if is_worker(child)]
 
@@ -50,9 +50,14 @@ def command_of(process: psutil.Process) -> str:
 
 
 def is_worker(child: psutil.Process) -> bool:
-    """Whether it runs, and is not the helper that `multiprocessing` keeps."""
+    """Whether it runs, and is none of the helpers that `multiprocessing` keeps; from one of them workers are forked."""
     command = command_of(child)
-    return bool(command) and "resource_tracker" not in command
+    if not command or "resource_tracker" in command:
+        return False
+    with suppress(psutil.NoSuchProcess):
+        parent = child.parent()
+        return "forkserver" not in command or (parent is not None and "forkserver" in command_of(parent))
+    return False
 
 
 @contextmanager

@@ -3,9 +3,8 @@
 import argparse
 import sys
 
-from features.language import DefinitionError
 from online.embedded import EmbeddedStoreError
-from serving.errors import ServingError
+from serving.failure import ServingError
 from serving.workers import run
 from settings import SettingsError, read_settings
 
@@ -19,7 +18,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         run(read_settings(), host=options.host, port=options.port, workers=options.workers, local=options.local)
-    except (DefinitionError, EmbeddedStoreError, ServingError, SettingsError) as error:
+    except (EmbeddedStoreError, ServingError, SettingsError) as error:
         sys.exit(f"serving: {error}")
 
 

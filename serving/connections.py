@@ -4,7 +4,6 @@ import asyncio
 import resource
 import socket
 from collections import OrderedDict
-from contextlib import suppress
 from pathlib import Path
 from ssl import SSLContext
 from typing import cast
@@ -21,13 +20,6 @@ LINGER_SECONDS = 2.0  # in which the rest of a body that nobody reads may come, 
 SILENT_AT_MOST = 256  # connections of a process that have not sent a request yet
 CONNECTIONS_AT_MOST = 4_096  # of a process, each of which takes some 30 kB
 OTHER_DESCRIPTORS = 192  # for connections to the store, log files and whatever else a process opens
-
-
-def raise_descriptor_limit() -> None:
-    """Let this process and its children open as many files and connections as the system allows them."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # of a system that calls its limit infinite and takes no infinite one
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def room_for_connections() -> int:

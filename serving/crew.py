@@ -2,15 +2,15 @@
 
 import logging
 import math
-import multiprocessing
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 
+from serving.job import LAST_REQUEST_SECONDS, STOP_SECONDS, Job, Word, begin
 from serving.operations.board import Board, Cells
 from serving.operations.metrics import ENDED, GAUGES
-from serving.worker import LAST_REQUEST_SECONDS, STOP_SECONDS, Job, Word, work
+from serving.template import NotForked, forked
 
 RESTART_SECONDS = 1.0  # so that a worker that cannot live does not take the machine
 END_SECONDS = LAST_REQUEST_SECONDS + 2 * STOP_SECONDS
@@ -30,7 +30,7 @@ class Worker:
     `ends_by` is when one that is closing has to have ended, on the monotonic clock.
     """
 
-    process: SpawnProcess
+    process: ForkServerProcess
     line: Connection
     slot: int
     place: int
@@ -68,11 +68,19 @@ class Crew:
         return None if due == math.inf else max(0.0, due - time.monotonic())
 
     def fill(self) -> None:
-        """Start the workers that are missing, if it is time."""
+        """Start the workers that are missing, if it is time; raises `CrewError` where that fails."""
         while self._has_room() and time.monotonic() >= self._next_start:
             taken = {worker.place for worker in self.serving}
             place = next(one for one in range(self._workers) if one not in taken)
             self._start(self._free_slots()[0], place)
+
+    def refill(self) -> None:
+        """As `fill`, while others serve: what cannot be started now is tried again later."""
+        try:
+            self.fill()
+        except CrewError as error:
+            self._next_start = time.monotonic() + RESTART_SECONDS
+            log.warning("a worker is missing: %s", error)
 
     def _has_room(self) -> bool:
         return len(self.serving) < self._workers and bool(self._free_slots())
@@ -82,13 +90,11 @@ class Crew:
         return [slot for slot in range(self._job.board.slots) if slot not in taken]
 
     def _start(self, slot: int, place: int) -> None:
-        # Spawned, not forked: numpy and the event loop's parts do not like to wake up in a copy.
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(self._job, slot, place, theirs), name="tailrace-reader")
-        process.start()
-        theirs.close()
-        self._all.append(Worker(process, ours, slot, place))
+        try:
+            process, line = forked(begin, self._job, slot, place, name="tailrace-reader")
+        except NotForked as error:
+            raise CrewError(str(error)) from error
+        self._all.append(Worker(process, line, slot, place))
 
     def attend(self) -> None:
         """Hear what workers say, and clear up after those that ended."""
@@ -125,12 +131,13 @@ class Crew:
         worker.line.close()
         self._all.remove(worker)
         self._job.board.clear(worker.slot, GAUGES)
-        code = worker.process.exitcode
+        pid, code = worker.process.pid, worker.process.exitcode
+        worker.process.close()  # one whose end the template no longer saw learns by this that it has to end
         if code == 0 and worker.closing:
             return
         self._cells.add((ENDED, str(code)))
         self._next_start = time.monotonic() + RESTART_SECONDS
-        log.warning("worker %d ended with exit code %s", worker.process.pid, code)
+        log.warning("worker %d ended with exit code %s", pid, code)
 
     def await_listening(self, stopped: int) -> bool:
         """Wait until all listen; False where a signal came first. Raises `CrewError` where one ends."""

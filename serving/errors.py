@@ -37,10 +37,6 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class ServingError(Exception):
-    """The reader cannot be started; the message says why."""
-
-
 @web.middleware
 async def tell_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error as JSON: those that are expected by their kind, and all others as our own fault."""

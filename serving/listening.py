@@ -1,13 +1,14 @@
 """The sockets that workers listen on, which are the parent's: what waits in them outlives a worker."""
 
 import ctypes
+import resource
 import select
 import socket
 import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 HANDSHAKE_SECONDS = 0.1
 EMPTYING_SECONDS = 5.0
@@ -26,6 +27,13 @@ ONLY_OPEN_CONNECTIONS = (
 
 class AddressError(Exception):
     """The reader cannot listen there; the message says why."""
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process and its children open as many files and connections as the system allows them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # of a system that calls its limit infinite and takes no infinite one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def be_succeeded(listening: socket.socket) -> None:

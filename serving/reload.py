@@ -1,20 +1,18 @@
 """Definitions that are new on disk, tried in a process of their own before any worker takes them."""
 
-import multiprocessing
 from multiprocessing.connection import Connection, wait
 
-from features.language import DefinitionError, load_definitions
+from serving.template import NotForked, forked
 
 TRY_SECONDS = 30.0
 
 
 def failure_of(folders: tuple[str, ...], *, unless: int) -> str:
     """Why these definitions cannot be used; empty where they can. Does not go on once `unless` can be read."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=try_out, args=(folders, theirs), name="tailrace-definitions")
-    process.start()
-    theirs.close()
+    try:
+        process, ours = forked(try_out, folders, name="tailrace-definitions")
+    except NotForked as error:
+        return str(error)
     try:
         happened = wait([ours, unless], timeout=TRY_SECONDS)
         if ours not in happened:
@@ -31,6 +29,8 @@ def failure_of(folders: tuple[str, ...], *, unless: int) -> str:
 
 
 def try_out(folders: tuple[str, ...], told: Connection) -> None:
+    from features.language import DefinitionError, load_definitions
+
     try:
         load_definitions(folders)
     except DefinitionError as error:

@@ -2,7 +2,7 @@
 
 import ssl
 
-from serving.errors import ServingError
+from serving.failure import ServingError
 from settings import TlsSettings
 
 

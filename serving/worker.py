@@ -5,9 +5,6 @@ import gc
 import logging
 import multiprocessing
 import signal
-import socket
-from dataclasses import dataclass
-from enum import StrEnum
 from multiprocessing.connection import Connection
 
 import uvloop
@@ -20,42 +17,19 @@ from serving.app import make_app
 from serving.connections import IDLE_SECONDS, LINGER_SECONDS
 from serving.current import CURRENT
 from serving.door import Door
+from serving.job import LAST_REQUEST_SECONDS, LOG_FORMAT, STOP_SECONDS, Job, Word
 from serving.messages import one_line
-from serving.operations.board import Board, Cells
+from serving.operations.board import Cells
 from serving.operations.metrics import WORKERS
 from serving.operations.tracing import start_tracing
 from serving.tls import tls_context
-from settings import Settings
 
-LAST_REQUEST_SECONDS = 2.0  # for each connection to send one more request, whose answer says that it is the last
-STOP_SECONDS = 5.0  # for requests under way
 LOOK_SECONDS = 0.02
+FOR_PARENT = (signal.SIGINT, signal.SIGHUP)  # these reach the whole group; the parent passes on what they ask for
+SIGNALS = (signal.SIGTERM, *FOR_PARENT)  # that are blocked until a worker knows what to do with them
 NEW_OBJECTS = 20_000  # after which the collector looks; a large answer makes many, and each look would take 10 ms
-LOG_FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
 log = logging.getLogger(__name__)
-
-
-class Word(StrEnum):
-    """What the parent and a worker tell each other, with a text that says more."""
-
-    LISTENS = "listens"  # from the worker, with the fingerprint of its definitions
-    CLOSING = "closing"  # it takes no more connections
-    RELOADED = "reloaded"  # with the new fingerprint
-    KEPT = "kept"  # it could not reload, with the reason
-    RELOAD = "reload"  # from the parent
-    LEAVE = "leave"  # say that you are not ready
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What every worker is given."""
-
-    settings: Settings
-    url: str
-    local: bool
-    sockets: tuple[socket.socket, ...]
-    board: Board
 
 
 def work(job: Job, slot: int, place: int, parent: Connection) -> None:
@@ -63,7 +37,7 @@ def work(job: Job, slot: int, place: int, parent: Connection) -> None:
 
     `slot` is where on the board this worker counts, `place` which of the sockets is its own.
     """
-    for one in (signal.SIGINT, signal.SIGHUP):  # these reach the whole group; the parent passes on what they ask for
+    for one in FOR_PARENT:
         signal.signal(one, signal.SIG_IGN)
     logging.basicConfig(format=LOG_FORMAT)
     audit.write_lines()
@@ -104,6 +78,7 @@ def stop_event() -> asyncio.Event:
     """Set by SIGTERM, and by the end of the parent."""
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if (parent := multiprocessing.parent_process()) is not None:
 
         def stop() -> None:

@@ -9,20 +9,17 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
-from features.language import load_definitions
 from online.embedded import store_url
-from serving.access.guard import check_access
-from serving.connections import raise_descriptor_limit
+from serving.access.start import check_access
 from serving.crew import PARENT_SLOT, Crew, CrewError, board_for
-from serving.errors import ServingError
-from serving.listening import AddressError, bound_sockets, take_no_more
+from serving.failure import ServingError
+from serving.job import LOG_FORMAT, Job, Word
+from serving.listening import AddressError, bound_sockets, raise_descriptor_limit, take_no_more
 from serving.operations.board import Cells
 from serving.operations.metrics import RELOADS
-from serving.operations.tracing import TracingError, start_tracing
 from serving.reload import failure_of
 from serving.tls import check_tls
-from serving.worker import LOG_FORMAT, Job, Word
-from settings import Settings
+from settings import ReaderSettings, Settings
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +35,7 @@ def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1",
     """Serve until SIGTERM or SIGINT; prints one line with the address once all workers listen.
 
     Port 0 takes a free one. `local` answers everybody, and takes a host of loopback. A worker that ends is started
-    again; SIGHUP loads the definitions anew. Raises `DefinitionError`, `EmbeddedStoreError` or `ServingError` where it
-    cannot start.
+    again; SIGHUP loads the definitions anew. Raises `EmbeddedStoreError` or `ServingError` where it cannot start.
     """
     if workers < 1:
         raise ServingError(f"{workers} workers cannot serve; start at least 1")
@@ -47,31 +43,47 @@ def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1",
     check_tls(settings.reader.tls)
     logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)
     raise_descriptor_limit()
-    load_definitions(settings.features)  # a mistake in them is told here, once
     url = store_url(settings)
+    check_tracing(settings.reader)
     try:
-        if settings.reader.traces:
-            start_tracing().close()  # as is what is missing for traces
         with bound_sockets(host, port, count=workers) as sockets, signals() as told:
-            board = board_for(workers)
-            cells = Cells(board, PARENT_SLOT)
-            job = Job(settings=settings, url=url, local=local, sockets=sockets, board=board)
-            crew = Crew(job, workers, cells)
-            try:
-                crew.fill()
-                if crew.await_listening(told.stop):
-                    address = (
-                        f"{'https' if settings.reader.tls else 'http'}://{in_url(host)}:{sockets[0].getsockname()[1]}"
-                    )
-                    sys.stdout.write(f"serving features on {address} with {counted(workers)}\n")
-                    sys.stdout.flush()
-                    attend(crew, told, cells, settings)
-                    crew.tell(Word.LEAVE)
-                    wait([told.stop], timeout=settings.reader.drain_seconds)  # a second signal ends it
-                    take_no_more(sockets)
-            finally:
-                crew.stop()
-    except (AddressError, CrewError, TracingError) as error:
+            failure = failure_of(settings.features, unless=told.stop)  # told here, once
+            if wait([told.stop], timeout=0):
+                return
+            if failure:
+                raise ServingError(failure)
+            job = Job(settings=settings, url=url, local=local, sockets=sockets, board=board_for(workers))
+            serve(job, told, workers=workers, host=host)
+    except (AddressError, CrewError) as error:
+        raise ServingError(str(error)) from error
+
+
+def serve(job: Job, told: Signals, *, workers: int, host: str) -> None:
+    """Start the workers, say where they listen, attend to them, and stop them."""
+    cells = Cells(job.board, PARENT_SLOT)
+    crew = Crew(job, workers, cells)
+    try:
+        crew.fill()
+        if crew.await_listening(told.stop):
+            sys.stdout.write(f"serving features on {address_of(job, host)} with {counted(workers)}\n")
+            sys.stdout.flush()
+            attend(crew, told, cells, job.settings)
+            crew.tell(Word.LEAVE)
+            wait([told.stop], timeout=job.settings.reader.drain_seconds)  # a second signal ends it
+            take_no_more(job.sockets)
+    finally:
+        crew.stop()
+
+
+def check_tracing(settings: ReaderSettings) -> None:
+    """Raises `ServingError` where traces are wanted and something is missing for them."""
+    if not settings.traces:
+        return
+    from serving.operations.tracing import TracingError, start_tracing
+
+    try:
+        start_tracing().close()
+    except TracingError as error:
         raise ServingError(str(error)) from error
 
 
@@ -91,7 +103,7 @@ def attend(crew: Crew, told: Signals, cells: Cells, settings: Settings) -> None:
             else:
                 crew.tell(Word.RELOAD)
         crew.attend()
-        crew.fill()
+        crew.refill()
 
 
 @contextmanager
@@ -118,8 +130,9 @@ def pipe() -> Iterator[tuple[int, int]]:
         os.close(writable)
 
 
-def in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def address_of(job: Job, host: str) -> str:
+    scheme, name = "https" if job.settings.reader.tls else "http", f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}:{job.sockets[0].getsockname()[1]}"
 
 
 def counted(workers: int) -> str:

@@ -8,14 +8,14 @@ from multidict import CIMultiDictProxy
 
 from serving.access import audit
 from serving.access.identity import LOCAL, BadCredential, Identity, Misdirected, NotAllowed, Refused, credential_of
-from serving.access.keys import PREFIX, KeyRing, KeysError, read_keys
+from serving.access.keys import PREFIX, KeyRing
 from serving.access.routes import Rule, rule_of
 from serving.access.scopes import METRICS, ReadRules, require, require_write
 from serving.access.tokens import Tokens
-from serving.errors import Handler, ServingError, detail
+from serving.errors import Handler, detail
 from serving.request import FeatureRequest
 from settings import AccessSettings
-from settings.loopback import is_loopback, names_loopback
+from settings.loopback import names_loopback
 
 HOSTS = "localhost, 127.0.0.1 or [::1]"
 IDENTITY = web.RequestKey("IDENTITY", Identity)
@@ -103,21 +103,3 @@ def check_write(request: web.Request, view: str) -> None:
     """Raises `NotAllowed` unless whoever sent the request may write values of the view; call it before writing any."""
     require_write(request[IDENTITY], view)
     request[CHECKED] = True
-
-
-def check_access(access: AccessSettings, *, host: str, local: bool) -> None:
-    """Raises `ServingError` for a reader that would answer everybody, or nobody, or whose keys cannot be read."""
-    if local:
-        if not is_loopback(host):
-            raise ServingError(f"--local answers everybody, and others reach {host}; listen on 127.0.0.1")
-        return
-    if access.keys is None and access.issuer is None:
-        raise ServingError(
-            "nobody could ask this reader: set TAILRACE_READER_KEYS to a file of keys (`tailrace keys add` makes it) or "
-            "TAILRACE_READER_ISSUER to an issuer of tokens; --local answers everybody, on this machine alone"
-        )
-    if access.keys is not None:
-        try:
-            read_keys(access.keys)
-        except KeysError as error:
-            raise ServingError(str(error)) from error

@@ -37,8 +37,8 @@ class Served:
         return self._errors.read_text()
 
     def workers(self) -> list[psutil.Process]:
-        """Its children but for the helper that `multiprocessing` keeps, and for those that have ended."""
-        children = psutil.Process(self.process.pid).children()
+        """Its children but for the helpers that `multiprocessing` keeps, and for those that have ended."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
         return [one for one in children if is_worker(one)]
 
     def get(self, path: str) -> tuple[int, Any]:
@@ -60,7 +60,13 @@ class Served:
 
 @contextlib.contextmanager
 def served(
-    settings: Settings, folder: Path, *, workers: int = 2, local: bool = True, **variables: str
+    settings: Settings,
+    folder: Path,
+    *,
+    workers: int = 2,
+    local: bool = True,
+    start_new_session: bool = False,
+    **variables: str,
 ) -> Iterator[Served]:
     """Start a reader over the settings' store, with `TAILRACE_*` variables by what follows that prefix."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
@@ -71,7 +77,9 @@ def served(
     command += ["--local"] if local else []
     errors = folder / "errors.log"
     with errors.open("w") as stderr, (folder / "output.log").open("w") as stdout:
-        process = subprocess.Popen(command, env=environment, stdout=stdout, stderr=stderr, text=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=stdout, stderr=stderr, text=True, start_new_session=start_new_session
+        )
     try:
         until(lambda: "serving features on" in (folder / "output.log").read_text() or process.poll() is not None)
         line = (folder / "output.log").read_text()

@@ -8,7 +8,8 @@ import pytest
 import uvloop
 
 from serving import connections
-from serving.connections import raise_descriptor_limit, room_for_connections
+from serving.connections import room_for_connections
+from serving.listening import raise_descriptor_limit
 from tests.serving.odd import PATIENCE_SECONDS, message, read_answer
 from tests.serving.site import listen
 

@@ -1,32 +1,62 @@
 """`python -m serving`: worker processes on one port, started again when they die and stopped with their parent."""
 
+import asyncio
+import os
 import signal
 import socket
+from dataclasses import replace
 
 import psutil
 import pytest
 
+from online import embedded
+from online.items import ensure_table
+from online.wire import open_store
 from serving import ServingError, run
-from tests.serving.processes import served, until
+from tests.serving.processes import PATIENCE_SECONDS, served, until
+
+ALIVE = (200, {"status": "alive"})
 
 
-@pytest.fixture
-def reader_of_two(settings, store, tmp_path):
-    with served(settings, tmp_path) as running:
+@pytest.fixture(scope="module")
+def shared(store_settings, tmp_path_factory):
+    """A reader of two workers; every test leaves it as it was."""
+    settings = replace(store_settings, store=replace(store_settings.store, table="processes"))
+    asyncio.run(make_table(settings))
+    with served(settings, tmp_path_factory.mktemp("reader")) as running:
         yield running
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_parent_stops_all(reader_of_two, stop):
-    workers = reader_of_two.workers()
-    assert reader_of_two.get("/health") == (200, {"status": "alive"})
+async def make_table(settings):
+    store = settings.store
+    async with open_store(url=embedded.store_url(settings), region=store.region, table=store.table) as client:
+        await ensure_table(client)
 
-    reader_of_two.process.send_signal(stop)
 
-    assert reader_of_two.process.wait(20) == 0
+def template_of(running):
+    """The process that all workers were forked from."""
+    [template] = {worker.ppid() for worker in running.workers()}
+    return psutil.Process(template)
+
+
+@pytest.fixture
+def reader_of_two(shared):
+    until(lambda: shared.metric("tailrace_reader_workers") == len(shared.workers()) == 2)
+    return shared
+
+
+def test_a_signal_from_the_terminal_stops_all(settings, store, tmp_path):
+    with served(settings, tmp_path, start_new_session=True) as running:
+        workers = running.workers()
+        assert running.get("/health") == ALIVE
+
+        os.killpg(running.process.pid, signal.SIGINT)  # as Ctrl-C does: to every process that was started there
+
+        assert running.process.wait(20) == 0
+
     assert len(workers) == 2
     assert [worker for worker in workers if worker.is_running()] == []
-    assert reader_of_two.errors == ""
+    assert running.errors == ""
 
 
 def test_a_worker_that_hangs_keeps_no_new_connection_waiting(reader_of_two):
@@ -37,10 +67,9 @@ def test_a_worker_that_hangs_keeps_no_new_connection_waiting(reader_of_two):
     finally:
         hanging.resume()
 
-    assert answers == [(200, {"status": "alive"})] * 20
+    assert answers == [ALIVE] * 20
 
 
-@pytest.mark.slow
 def test_a_dead_worker_is_started_again(reader_of_two):
     first, second = reader_of_two.workers()
 
@@ -48,18 +77,41 @@ def test_a_dead_worker_is_started_again(reader_of_two):
 
     until(lambda: len(alive := reader_of_two.workers()) == 2 and first not in alive)
     assert second in reader_of_two.workers()
-    assert reader_of_two.get("/health") == (200, {"status": "alive"})
+    assert reader_of_two.get("/health") == ALIVE
     assert f"worker {first.pid} ended with exit code -9" in reader_of_two.errors
 
 
+def test_signals_that_are_for_the_parent_do_not_end_what_workers_are_forked_from(reader_of_two):
+    template = template_of(reader_of_two)
+
+    for one in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        template.send_signal(one)
+    reader_of_two.workers()[0].kill()
+
+    until(lambda: len(reader_of_two.workers()) == 2)
+    assert template_of(reader_of_two) == template
+
+
+def test_where_what_workers_are_forked_from_is_killed_there_are_new_ones_and_the_old_ones_end(reader_of_two):
+    before = reader_of_two.workers()
+    template = template_of(reader_of_two)
+
+    template.kill()
+
+    until(lambda: len(now := reader_of_two.workers()) == 2 and not set(now) & set(before))
+    until(lambda: reader_of_two.get("/health") == ALIVE)
+    assert psutil.wait_procs(before, timeout=PATIENCE_SECONDS)[1] == []
+
+
 @pytest.mark.slow
-def test_workers_do_not_outlive_a_parent_that_is_killed(reader_of_two):
-    workers = reader_of_two.workers()
+def test_workers_do_not_outlive_a_parent_that_is_killed(settings, store, tmp_path):
+    with served(settings, tmp_path) as running:
+        workers = running.workers()
+        template = template_of(running)
 
-    reader_of_two.process.kill()
+        running.process.kill()
 
-    _, left = psutil.wait_procs(workers, timeout=10)
-    assert left == []
+        assert psutil.wait_procs([*workers, template], timeout=PATIENCE_SECONDS)[1] == []
 
 
 def test_a_port_that_is_taken_is_refused(settings, store):
