@@ -38,6 +38,12 @@ def whole_in(item: object, attribute: str) -> int | None:
         return None
 
 
+def flag_in(item: object, attribute: str) -> bool | None:
+    """True or false of an item; None where it has neither."""
+    found = object_in(item, attribute).get("BOOL")
+    return found if isinstance(found, bool) else None
+
+
 def binary_in(item: object, attribute: str) -> bytes | None:
     """Bytes of an item; None where it has none."""
     found = object_in(item, attribute).get("B")

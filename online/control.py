@@ -11,6 +11,7 @@ from typing import Any
 
 from contracts.tables import Column, Type
 from features.language import BATCH
+from online.answers import flag_in, object_in, text_in, whole_in
 from online.items import KEY, Item, read_items
 from online.keys import control_key
 from online.wire import StoreClient, StoreError
@@ -61,34 +62,44 @@ class Control:
 
 
 def control_of(item: Item) -> Control:
-    cursor = json.loads(item["cursor"]["S"]) if "cursor" in item else None
-    features = json.loads(item["features"]["S"]) if "features" in item else []
+    """The control item as the store answered it; raises `StoreError` where that cannot be understood."""
+    try:
+        return _understood(item)
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        why = f"a control item cannot be understood, {type(error).__name__}; upgrade what reads it"
+        raise StoreError("Unreadable", why) from error
+
+
+def _understood(item: Item) -> Control:
+    cursor, sequence, is_open = text_in(item, "cursor"), whole_in(item, "sequence"), flag_in(item, "open")
+    if sequence is None or is_open is None:
+        raise ValueError("no sequence, or no open mark")
     return Control(
-        sequence=int(item["sequence"]["N"]),
-        open=item["open"]["BOOL"],
-        cursor=Cursor(**cursor) if cursor else None,
-        watermark=number_in(item, "watermark"),
-        closed=number_in(item, "closed"),
-        declared=number_in(item, "declared"),
-        declared_by=item["declared_by"]["S"] if "declared_by" in item else None,
-        swept=number_in(item, "swept"),
-        features=tuple(Column(name, Type(type_), "") for name, type_ in features),
-        lane=item["lane"]["S"] if "lane" in item else None,
-        owned_from=number_in(item, "owned_from"),
-        lease_owner=item["lease_owner"]["S"],
-        lease_until=float(item["lease_until"]["N"]),
+        sequence=sequence,
+        open=is_open,
+        cursor=Cursor(**json.loads(cursor)) if cursor else None,
+        watermark=whole_in(item, "watermark"),
+        closed=whole_in(item, "closed"),
+        declared=whole_in(item, "declared"),
+        declared_by=text_in(item, "declared_by"),
+        swept=whole_in(item, "swept"),
+        features=features_of(text_in(item, "features") or "[]"),
+        lane=text_in(item, "lane"),
+        owned_from=whole_in(item, "owned_from"),
+        lease_owner=text_in(item, "lease_owner") or "",
+        lease_until=float(object_in(item, "lease_until")["N"]),
     )
 
 
-def number_in(item: Item, name: str) -> int | None:
-    return int(item[name]["N"]) if name in item else None
+def features_of(schema: str) -> tuple[Column, ...]:
+    return tuple(Column(name, Type(type_), "") for name, type_ in json.loads(schema))
 
 
 async def read_controls(client: StoreClient, views: Iterable[str]) -> dict[str, Control]:
     """The control items of several views; a view that was never pushed has none."""
     keys = {control_key(view): view for view in views}
     items = await read_items(client, keys, ATTRIBUTES)
-    return {keys[key]: control_of(item) for key, item in items.items()}
+    return {keys[key]: control_of(item) for key, item in items.items() if key in keys}
 
 
 async def read_sequence(client: StoreClient, view: str) -> int | None:
@@ -96,8 +107,7 @@ async def read_sequence(client: StoreClient, view: str) -> int | None:
     request: dict[str, Any] = {"TableName": client.table, "Key": {KEY: {"S": control_key(view)}}}
     request |= {"ProjectionExpression": "#sequence", "ExpressionAttributeNames": {"#sequence": "sequence"}}
     answer = await client.call("GetItem", request | {"ConsistentRead": True})
-    sequence = answer.get("Item", {}).get("sequence")
-    return None if sequence is None else int(sequence["N"])
+    return whole_in(object_in(answer, "Item"), "sequence")
 
 
 async def take_lease(
@@ -141,8 +151,8 @@ async def take_lease(
         if error.code == "ConditionalCheckFailedException":
             return None
         raise
-    before = answer.get("Attributes")
-    control = control_of(before) if before and "sequence" in before else Control(sequence=before_first)
+    before = object_in(answer, "Attributes")
+    control = control_of(before) if "sequence" in before else Control(sequence=before_first)
     return replace(control, sequence=control.sequence + 1, lease_owner=owner)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pybase64
 
-from online.wire import Json, StoreClient, StoreError, delay_after
+from online.answers import list_in, object_in
+from online.wire import PATIENCE_SECONDS, Json, StoreClient, StoreError, delay_after
 
 KEY = "pk"
 KEYS_PER_READ = 100  # of BatchGetItem
@@ -19,24 +20,32 @@ def sequence_attribute(view: str) -> str:
     return f"{view}#s"
 
 
-async def ensure_table(client: StoreClient) -> None:
-    """Create the table unless it is there, and wait until it can be used."""
+async def ensure_table(client: StoreClient, *, seconds: float = PATIENCE_SECONDS) -> None:
+    """Create the table unless it is there, and wait until it can be used; raises `StoreError` after so many seconds."""
     try:
-        await client.call("DescribeTable", {"TableName": client.table})
+        await _describe(client)
     except StoreError as error:
         if error.code != "ResourceNotFoundException":
             raise
         await _create_table(client)
-    while True:
-        table = (await client.call("DescribeTable", {"TableName": client.table}))["Table"]
-        if table["TableStatus"] == "ACTIVE":
-            return
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while (status := object_in(await _describe(client), "Table").get("TableStatus")) != "ACTIVE":
+        if not isinstance(status, str) or loop.time() > until:
+            raise StoreError(
+                "TableNotActive", f"table {client.table} cannot be used: DescribeTable says {status!r:.40}"
+            )
         await asyncio.sleep(0.5)
 
 
 async def item_count(client: StoreClient) -> int:
     """About how many items the table holds; DynamoDB counts them every six hours."""
-    return int((await client.call("DescribeTable", {"TableName": client.table}))["Table"].get("ItemCount", 0))
+    count = object_in(await _describe(client), "Table").get("ItemCount")
+    return count if isinstance(count, int) else 0
+
+
+async def _describe(client: StoreClient) -> Json:
+    return await client.call("DescribeTable", {"TableName": client.table})
 
 
 async def _create_table(client: StoreClient) -> None:
@@ -90,12 +99,15 @@ def read_request(table: str, keys: Iterable[str], attributes: Sequence[str], *, 
 
 def told_by(answer: Json, table: str) -> tuple[dict[str, Item], list[str]]:
     """What a BatchGetItem answered: the items by key, and the keys that it left unprocessed."""
+    responses = answer.get("Responses")
+    if not isinstance(responses, dict):
+        raise StoreError("Unreadable", "BatchGetItem answered without Responses")
+    unprocessed = object_in(object_in(answer, "UnprocessedKeys"), table)
     try:
-        items = {item[KEY]["S"]: item for item in answer["Responses"].get(table, ())}
-        unprocessed = answer.get("UnprocessedKeys", {}).get(table, {"Keys": ()})
-        return items, [key[KEY]["S"] for key in unprocessed["Keys"]]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise StoreError("Unreadable", f"BatchGetItem answered with {type(error).__name__}: {error}") from error
+        items = {item[KEY]["S"]: item for item in list_in(responses, table)}
+        return items, [key[KEY]["S"] for key in list_in(unprocessed, "Keys")]
+    except (KeyError, TypeError) as error:
+        raise StoreError("Unreadable", f"BatchGetItem answered with an item without its key: {error}") from error
 
 
 async def scan(
@@ -117,10 +129,12 @@ async def scan(
         request |= {"FilterExpression": " OR ".join(f"attribute_exists({name})" for name in had)}
     while True:
         answer = await client.call("Scan", request)
+        if not isinstance(answer.get("Items"), list):
+            raise StoreError("Unreadable", "Scan answered without Items")
         yield answer["Items"]
-        if "LastEvaluatedKey" not in answer:
+        if not (last := object_in(answer, "LastEvaluatedKey")):
             return
-        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        request["ExclusiveStartKey"] = last
 
 
 def projected(attributes: Sequence[str]) -> tuple[dict[str, str], str]:

@@ -141,7 +141,7 @@ class StoreClient:
             raise StoreError("Unreadable", message)
         if reply.status == 200:
             return answer
-        code = str(answer.get("__type", reply.status)).rpartition("#")[2]
+        code = str(answer.get("__type") or reply.status).rpartition("#")[2]
         message = answer.get("message") or answer.get("Message") or f"HTTP {reply.status}"
         if code in EXPIRED and await self._credentials.renew():
             code = "CredentialsRenewed"

@@ -4,15 +4,18 @@ A direct view has three attributes on an item: its value, `<view>#s`, the sequen
 `<view>#t`, the order. As 16 bytes, big-endian, orders compare as DynamoDB compares binary values, byte by byte.
 """
 
+from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
 import pybase64
 
+from contracts.slots import to_micros
 from online.answers import binary_in, whole_in
 from online.items import sequence_attribute
 
 BYTES = 8
 REVISIONS = range(2 ** (8 * BYTES))  # that an order has room for
+TIMES = range(to_micros(datetime.max.replace(tzinfo=UTC)) + 1)  # that there are dates for
 
 
 class Order(NamedTuple):
@@ -20,6 +23,11 @@ class Order(NamedTuple):
 
     occurred_at: int
     revision: int
+
+    @classmethod
+    def checked(cls, occurred_at: int, revision: int) -> Self | None:
+        """The order; None where no value can have it."""
+        return cls(occurred_at, revision) if occurred_at in TIMES and revision in REVISIONS else None
 
     def to_attribute(self) -> dict[str, str]:
         raw = self.occurred_at.to_bytes(BYTES, "big") + self.revision.to_bytes(BYTES, "big")
@@ -43,4 +51,4 @@ def order_in(item: object, view: str, sequence: int) -> Order | None:
     raw = binary_in(item, order_attribute(view))
     if raw is None or len(raw) != 2 * BYTES or whole_in(item, sequence_attribute(view)) != sequence:
         return None
-    return Order.of_bytes(raw)
+    return Order.checked(*Order.of_bytes(raw))

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 from contracts.tables import Column
 from features.language import DIRECT
+from online.answers import object_in, whole_in
 from online.control import sequence_before_first
+from online.direct.order import REVISIONS
 from online.items import KEY
 from online.keys import control_key
 from online.lanes import check_lane
-from online.wire import StoreClient, StoreError, call_if
+from online.wire import Json, StoreClient, StoreError, call_if
 
 NAMES = ("revision", "lane", "features", "sequence", "open", "lease_owner", "lease_until", "cursor")
 
@@ -54,12 +56,21 @@ async def take_revisions(client: StoreClient, view: str, features: Sequence[Colu
         "ReturnValues": "UPDATED_NEW",
     }
     try:
-        given = (await client.call("UpdateItem", request))["Attributes"]
+        answer = await client.call("UpdateItem", request)
     except StoreError as error:
         if error.code == "ConditionalCheckFailedException":
             await check_lane(client, view, DIRECT)
         raise
-    return Revisions(sequence=int(given["sequence"]["N"]), first=int(given["revision"]["N"]) - count + 1)
+    return given_by(answer, view, count=count)
+
+
+def given_by(answer: Json, view: str, *, count: int) -> Revisions:
+    """What the control item gave; raises `StoreError` for what no value can be ordered by, so that none is logged."""
+    given = object_in(answer, "Attributes")
+    sequence, last = whole_in(given, "sequence"), whole_in(given, "revision")
+    if sequence is None or last is None or sequence not in REVISIONS or last not in REVISIONS or last < count:
+        raise StoreError("Unreadable", f"UpdateItem gave view {view} no sequence and revisions that order its values")
+    return Revisions(sequence=sequence, first=last - count + 1)
 
 
 async def move_watermark(client: StoreClient, view: str, *, to: int) -> None:

@@ -138,7 +138,7 @@ class DirectWriter:
     async def have_table(self) -> None:
         """Make the store's table, once, unless it is there."""
         if not self._has_table:
-            await ensure_table(self._client)
+            await ensure_table(self._client, seconds=SEND_SECONDS)
             self._has_table = True
 
     async def _take_turns(self) -> None:

@@ -6,13 +6,15 @@ and, once they were written, what became of them. Whoever finds no outcome there
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
+from online.answers import object_in, text_in
 from online.direct.order import Order
 from online.direct.revisions import take_revisions
 from online.direct.rivals import Overwritten, Refused, Result, Stale
@@ -58,9 +60,10 @@ class Once:
         before = await self._claim(item_key, digest, orders)
         if before is not None:
             orders = orders_of(before, digest, len(values))
-            if "results" in before:
-                results = map(result_of, orjson.loads(before["results"]["S"]))
-                return [Written(order, result) for order, result in zip(orders, results, strict=True)]
+            if (kept := text_in(before, "results")) is not None:
+                return [
+                    Written(order, result) for order, result in zip(orders, results_of(kept, len(orders)), strict=True)
+                ]
         written = await self._writer.write(values, orders=orders)
         await self._keep(item_key, written)
         return written
@@ -85,13 +88,17 @@ class Once:
             await self._client.call("PutItem", request)
         except StoreError as error:
             if error.code == "ConditionalCheckFailedException":
-                before: Item = error.details["Item"]
-                return before
+                return object_in(error.details, "Item") or await self._read(item_key)
             raise
         return None
 
+    async def _read(self, item_key: str) -> Item:
+        """What was recorded; there are stores that do not return it with the condition that failed."""
+        request = {"TableName": self._client.table, "Key": {KEY: {"S": item_key}}, "ConsistentRead": True}
+        return object_in(await self._client.call("GetItem", request), "Item")
+
     async def _keep(self, item_key: str, written: list[Written]) -> None:
-        results = orjson.dumps([told_of(one.result) for one in written]).decode()
+        results = orjson.dumps([recorded_of(one.result) for one in written]).decode()
         request = {
             "TableName": self._client.table,
             "Key": {KEY: {"S": item_key}},
@@ -104,15 +111,36 @@ class Once:
 
 
 def orders_of(item: Item, digest: str, count: int) -> list[Order]:
-    if item["digest"]["S"] != digest:
+    if text_in(item, "digest") not in {digest, None}:
         raise KeyReused(text=f"header {HEADER}: this key came with another body before; take a new one")
-    orders = [Order(*order) for order in orjson.loads(item["orders"]["S"])]
+    with understanding("orders"):
+        if text_in(item, "digest") is None:
+            raise ValueError("no digest")
+        orders = [order_of(one) for one in orjson.loads(text_in(item, "orders") or "")]
     if len(orders) != count:
         raise KeyReused(text=f"header {HEADER}: of this body other entities were valid before; take a new key")
     return orders
 
 
-def told_of(result: Result) -> Any:
+def order_of(recorded: Any) -> Order:
+    occurred_at, revision = map(int, recorded)
+    order = Order.checked(occurred_at, revision)
+    if order is None:
+        raise ValueError("no order")
+    return order
+
+
+@contextmanager
+def understanding(what: str) -> Iterator[None]:
+    """Raise `StoreError` for what was recorded under a key and cannot be understood."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        message = f"header {HEADER}: the {what} recorded under this key cannot be understood: {type(error).__name__}"
+        raise StoreError("Unreadable", message) from error
+
+
+def recorded_of(result: Result) -> Any:
     if isinstance(result, Stale):
         return {"stored": None if result.stored is None else tuple(result.stored)}
     if isinstance(result, Overwritten):
@@ -120,11 +148,19 @@ def told_of(result: Result) -> Any:
     return {"refused": result.why} if isinstance(result, Refused) else None
 
 
-def result_of(told: dict[str, Any] | None) -> Result:
-    if told is None:
+def results_of(kept: str, count: int) -> list[Result]:
+    with understanding("results"):
+        results = [result_of(recorded) for recorded in orjson.loads(kept)]
+        if len(results) != count:
+            raise ValueError("not of as many values")
+        return results
+
+
+def result_of(recorded: dict[str, Any] | None) -> Result:
+    if recorded is None:
         return None
-    if "overwritten" in told:
+    if "overwritten" in recorded:
         return Overwritten()
-    if "refused" in told:
-        return Refused(told["refused"])
-    return Stale(None if told["stored"] is None else Order(*told["stored"]))
+    if "refused" in recorded:
+        return Refused(str(recorded["refused"]))
+    return Stale(None if recorded["stored"] is None else order_of(recorded["stored"]))
