@@ -11,6 +11,7 @@ from tailrace import report
 from tailrace.errors import CommandError
 from tailrace.output import AsJson, progress, show
 from tailrace.serving_report import serving_tables
+from tailrace.small_data import for_many_rows
 from tailrace.streaming_report import streaming_tables
 
 app = typer.Typer(no_args_is_help=True, help="Measure against the naive way, on this machine.")
@@ -65,8 +66,8 @@ def run_publish(settings: Settings, rows: int, changed: int, told: Any) -> dict[
     from bench.publish import Bench
     from tailrace.refresh import Home
 
-    store = replace(settings.store, table="bench-publish")
-    home = Home(replace(settings, lake=str(settings.home / "bench" / "publish"), store=store))
+    store, spark = replace(settings.store, table="bench-publish"), for_many_rows(settings.spark)
+    home = Home(replace(settings, lake=str(settings.home / "bench" / "publish"), store=store, spark=spark))
     return Bench(lake=home.lake, store=home.store, rows=rows, changed=changed, told=told).run()
 
 
@@ -204,6 +205,7 @@ def run(settings: Settings, documents: int, rows: int, told: Any) -> dict[str, A
         settings,
         lake=str(settings.home / "bench" / name),
         store=replace(settings.store, table=name),
+        spark=for_many_rows(settings.spark),
         features=("shipped",),
     )
     home = Home(own)

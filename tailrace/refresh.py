@@ -34,6 +34,7 @@ from sinks import direct_writes
 from sinks.ledger import Pushed
 from sinks.push import push_views
 from sinks.rows import Address
+from tailrace.small_data import fitting
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Home:
     def spark(self) -> SparkSession:
         if not is_submitted():  # a cluster need not be asked for executors first
             check_store_is_reachable(self.settings, master=self.settings.spark.master)
-        session = open_session(self.settings.spark)
+        session = open_session(fitting(self.settings))
         check_store_is_reachable(self.settings, master=str(session.sparkContext.master))
         return session
 

@@ -14,9 +14,9 @@ from sinks.rows import Address
 from tailrace.errors import CommandError
 from tailrace.output import aside
 from tailrace.refresh import Home
+from tailrace.small_data import ONE_COMPILER, with_java_options
 from tailrace.stream_home import source_of
 
-ONE_COMPILER = "-XX:TieredStopAtLevel=1"
 NO_CODE = "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
 
 
@@ -60,7 +60,7 @@ def of_stream(spark: SparkSettings) -> SparkSettings:
     The JVM's second compiler took more than half of its processor time, and found little to make quicker; generating code
     for each micro-batch took a fifth of what was left. Options that are set come later and win.
     """
-    return replace(spark, shuffle_partitions=2, java_options=f"{ONE_COMPILER} {NO_CODE} {spark.java_options}")
+    return replace(with_java_options(spark, f"{ONE_COMPILER} {NO_CODE}"), shuffle_partitions=2)
 
 
 def messages_of(home: Home, topic: Topic | None, *, checkpoint: str) -> DataFrame:

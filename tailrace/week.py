@@ -20,6 +20,7 @@ from tailrace.demo_home import empty_home
 from tailrace.events.slots import occurred_at_of
 from tailrace.events.workspace import Workspace, generate
 from tailrace.refresh import Home, Progress, Report, refresh
+from tailrace.small_data import for_many_rows
 
 WORKSPACE = {"documents": 2_000, "actors": 100, "seed": 11}
 BEFORE = 40  # days of events that are there when the week begins
@@ -36,7 +37,8 @@ def run_week(settings: Settings, *, refreshes: int, retention_days: float, progr
     `retention_days` are days of the simulation. They are turned into real time by the pace of the first refreshes, so
     that tables keep as many versions as in a real week.
     """
-    home = Home(replace(settings, home=settings.home / "week", **places(settings.home / "week")))
+    own = replace(settings, home=settings.home / "week", **places(settings.home / "week"))
+    home = Home(replace(own, spark=for_many_rows(own.spark)))  # one JVM for all of them
     empty_home(home.settings)
     points = []
     began = time.monotonic()
