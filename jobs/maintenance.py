@@ -26,7 +26,7 @@ from lake.maintenance import (
     vacuum,
 )
 from lake.tables import Lake
-from online.control import Control, read_controls
+from online.control import Control, known_schemas, read_controls
 from online.items import ensure_table
 from online.wire import StoreClient, StoreError
 from sinks import schemas
@@ -220,7 +220,7 @@ def lost_schemas(lake: Lake, definitions: Definitions, store: Address) -> dict[s
     with suppress(*FAILURES):
         controls = controls_of(store, definitions.views)
         for name, view in definitions.views.items():
-            known = [controls[name].features] if name in controls else []
+            known = known_schemas(controls[name]) if name in controls else ()
             try:
                 schemas.account_for_older(lake, view, known=known)
             except FAILURES as error:

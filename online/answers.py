@@ -27,6 +27,11 @@ def text_in(item: object, attribute: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def texts_in(item: object, attribute: str) -> list[str]:
+    """The set of texts of an item, in a fixed order; empty where it has none."""
+    return sorted(one for one in list_in(object_in(item, attribute), "SS") if isinstance(one, str))
+
+
 def whole_in(item: object, attribute: str) -> int | None:
     """A whole number of an item; None where it has none."""
     found = object_in(item, attribute).get("N")

@@ -6,19 +6,20 @@ A store that was lost or swapped has no control item, which means a first load, 
 import json
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from contracts.tables import Column, Type
 from features.language import BATCH
-from online.answers import flag_in, object_in, text_in, whole_in
+from online.answers import flag_in, object_in, text_in, texts_in, whole_in
 from online.items import KEY, Item, read_items
 from online.keys import control_key
 from online.wire import StoreClient, StoreError
 
 ATTRIBUTES = (
     "sequence", "open", "closed", "declared", "declared_by", "swept",
-    "cursor", "watermark", "lease_owner", "lease_until", "features", "lane", "owned_from",
+    "cursor", "watermark", "lease_owner", "lease_until", "features", "schemas", "lane", "owned_from",
 )  # fmt: skip
 
 
@@ -42,7 +43,8 @@ class Control:
 
     `open` says that a push began to write and none since has ended: then `declared` is its sequence, and `declared_by` the
     owner of its lease. `closed` is the sequence of the last that ended. `swept` is one up to which tombstones have been
-    removed. `features` is the schema of the values. `lane` is whose the values are, and
+    removed. `features` is the schema of the values; those of a direct view have several,
+    `schemas`, and the one in `features` is no more than one of them. `lane` is whose the values are, and
     `owned_from` the sequence from which on they are, where another lane had them before.
     """
 
@@ -55,6 +57,7 @@ class Control:
     declared_by: str | None = None
     swept: int | None = None
     features: tuple[Column, ...] = ()
+    schemas: tuple[tuple[Column, ...], ...] = ()
     lane: str | None = None
     owned_from: int | None = None
     lease_owner: str = ""
@@ -84,6 +87,7 @@ def _understood(item: Item) -> Control:
         declared_by=text_in(item, "declared_by"),
         swept=whole_in(item, "swept"),
         features=features_of(text_in(item, "features") or "[]"),
+        schemas=schemas_in(item),
         lane=text_in(item, "lane"),
         owned_from=whole_in(item, "owned_from"),
         lease_owner=text_in(item, "lease_owner") or "",
@@ -93,6 +97,20 @@ def _understood(item: Item) -> Control:
 
 def features_of(schema: str) -> tuple[Column, ...]:
     return tuple(Column(name, Type(type_), "") for name, type_ in json.loads(schema))
+
+
+def schemas_in(item: Item) -> tuple[tuple[Column, ...], ...]:
+    """The schemas of a direct view, but for those of a newer version, whose values are then not found."""
+    found = []
+    for schema in texts_in(item, "schemas"):
+        with suppress(KeyError, TypeError, ValueError, RecursionError):
+            found.append(features_of(schema))
+    return tuple(found)
+
+
+def known_schemas(control: Control) -> tuple[tuple[Column, ...], ...]:
+    """Every schema that the control item says values were written under, each once."""
+    return tuple(dict.fromkeys(schema for schema in (*control.schemas, control.features) if schema))
 
 
 async def read_controls(client: StoreClient, views: Iterable[str]) -> dict[str, Control]:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from contracts.slots import from_micros, to_text
-from features.language import BATCH, Definitions, FeatureView
+from features.language import BATCH, DIRECT, Definitions, FeatureView
 from online.codec import Codec
-from online.control import Control, read_controls
+from online.control import Control, known_schemas, read_controls
 from online.wire import StoreClient, StoreError
 from serving.background import keep_doing
 from serving.messages import LONGEST_LINE, brief, of_store
@@ -110,11 +110,11 @@ class Controls:
             log.warning("control items: %s", why)
 
     def _understand(self, view: str, control: Control) -> None:
-        """Have a codec for what the view was pushed under; raises where an answer could not tell of this item."""
+        """Have a codec for each schema that values have; raises where an answer could not tell of this item."""
         if control.watermark is not None:
             from_micros(control.watermark)
-        if control.features:
-            codec = Codec(view, control.features)
+        for schema in known_schemas(control):
+            codec = Codec(view, schema)
             self._codecs[view].setdefault(codec.fingerprint, codec)
 
     async def learn(self, view: str, fingerprints: Iterable[str]) -> None:
@@ -157,6 +157,8 @@ class Controls:
         control = self._controls.get(view.name)
         if self.failure:
             return "not known while the online store cannot be read"
+        if view.lane == DIRECT:
+            return ""  # what somebody declares says nothing of values that others wrote, and each is decoded by its own
         if control is None or control.watermark is None:
             return "" if view.lane != BATCH else "never pushed; publish it first"
         pushed = Codec(view.name, control.features).fingerprint

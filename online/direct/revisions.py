@@ -15,7 +15,7 @@ from online.keys import control_key
 from online.lanes import check_lane
 from online.wire import Json, StoreClient, StoreError, call_if
 
-NAMES = ("revision", "lane", "features", "sequence", "open", "lease_owner", "lease_until", "cursor")
+NAMES = ("revision", "lane", "features", "schemas", "sequence", "open", "lease_owner", "lease_until", "cursor")
 
 
 class Revisions(NamedTuple):
@@ -26,16 +26,21 @@ class Revisions(NamedTuple):
 
 
 async def take_revisions(client: StoreClient, view: str, features: Sequence[Column], *, count: int) -> Revisions:
-    """Take revisions higher than any given out before, and tell readers the schema; makes the control item if need be.
+    """Take revisions higher than any given out before, and note the schema; makes the control item if need be.
 
+    `schemas` has every schema that values were written under, for readers to decode them with: several are in use while a
+    definition rolls out. `features` is the first of them, or what an earlier version wrote last.
     The first of a control item is the clock's microseconds: one that was lost with its store gave lower ones.
     Raises `OtherLane` where the view's values are those of another lane.
     """
     action = (
-        "SET #revision = if_not_exists(#revision, :start) + :count, #lane = :lane, #features = :features, "
+        "SET #revision = if_not_exists(#revision, :start) + :count, #lane = :lane, "
+        "#features = if_not_exists(#features, :features), "
         "#sequence = if_not_exists(#sequence, :before), #open = if_not_exists(#open, :false), "
-        "#lease_owner = if_not_exists(#lease_owner, :nobody), #lease_until = if_not_exists(#lease_until, :zero)"
+        "#lease_owner = if_not_exists(#lease_owner, :nobody), #lease_until = if_not_exists(#lease_until, :zero) "
+        "ADD #schemas :schemas"
     )
+    schema = json.dumps([(feature.name, feature.type.value) for feature in features])
     request: dict[str, Any] = {
         "TableName": client.table,
         "Key": {KEY: {"S": control_key(view)}},
@@ -47,7 +52,8 @@ async def take_revisions(client: StoreClient, view: str, features: Sequence[Colu
             ":start": {"N": str(time.time_ns() // 1000)},
             ":count": {"N": str(count)},
             ":lane": {"S": DIRECT},
-            ":features": {"S": json.dumps([(feature.name, feature.type.value) for feature in features])},
+            ":features": {"S": schema},
+            ":schemas": {"SS": [schema]},
             ":before": {"N": str(sequence_before_first())},
             ":false": {"BOOL": False},
             ":nobody": {"S": ""},

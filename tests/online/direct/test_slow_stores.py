@@ -129,7 +129,10 @@ async def want(callers, *, every, values, seconds):
 
 
 @pytest.mark.parametrize("throttles", [False, True])
-@pytest.mark.parametrize("load", [(20, 50, 120), (0.5, 2, 1_200), pytest.param((0.2, 5, DAY), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "load",
+    [(20, 50, 120), (0.5, 2, 1_200), pytest.param((0.5, 2, DAY), marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])],
+)
 def test_a_store_at_a_tenth_of_what_is_wanted_goes_on_at_its_own_rate(where, throttles, load, monkeypatch):
     per_second, values, seconds = load
     store = SlowStore(latency=0.01, per_second=per_second, throttles=throttles)

@@ -37,13 +37,14 @@ from tests.online.direct.slow_store import HeldLoop, SlowStore
 EXPECTED: tuple[type[Exception], ...] = (KeyReused, *STATUSES)
 ITEM = {"pk": {"S": key_of("d1")}, "relevance": to_binary(b"x"), "relevance#s": {"N": "1"}}
 ITEM |= {"relevance#t": Order(20, 7).to_attribute()}
+SCHEMA = '[["score", "float64"]]'
 CONTROL = {
     "pk": {"S": control_key("relevance")},
     "sequence": {"N": "1"},
     "open": {"BOOL": False},
     "lane": {"S": "direct"},
 }
-CONTROL |= {"watermark": {"N": "10"}, "features": {"S": '[["score", "float64"]]'}, "revision": {"N": "1009"}}
+CONTROL |= {"watermark": {"N": "10"}, "features": {"S": SCHEMA}, "schemas": {"SS": [SCHEMA]}, "revision": {"N": "1009"}}
 CONTROL |= {"lease_owner": {"S": ""}, "lease_until": {"N": "0"}}
 RECORDED = {"digest": {"S": ""}, "orders": {"S": "[[10,7],[10,8]]"}, "results": {"S": '[null,{"stored":[10,7]}]'}}
 FAILED = "ConditionalCheckFailedException"
