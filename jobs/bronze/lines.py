@@ -13,6 +13,10 @@ from lake.session import small_frame
 from lake.storage import reported_path
 from lake.stored import StoredFile
 
+# Spark reads a packed file in one task. From so many bytes on its lines are judged on all cores, which takes far longer
+# than to read and to send them.
+WORTH_SENDING = 2**20
+
 LINES = "path string, line bigint, value string, problem string"
 
 
@@ -29,6 +33,14 @@ def read_lines(spark: SparkSession, files: Sequence[StoredFile], feed: Feed) -> 
     frames += [read_parquet(spark, file, feed) for file in parquet]
     frames = frames or [small_frame(spark, [], LINES)]
     return reduce(DataFrame.unionByName, frames).where(F.col("value").rlike(r"\S"))
+
+
+def spread(lines: DataFrame, files: Sequence[StoredFile]) -> DataFrame:
+    """Lines of files, over all cores where one task reads many of them."""
+    packed = (file.bytes for file in files if file.name.lower().endswith(".gz"))
+    if max(packed, default=0) < WORTH_SENDING:
+        return lines
+    return lines.repartition(lines.sparkSession.sparkContext.defaultParallelism)
 
 
 def is_parquet(name: str) -> bool:

@@ -19,7 +19,7 @@ from contracts.tables import Table
 from jobs.bronze.batches import Batch, LandedFile, LandingError, read_batch
 from jobs.bronze.judge import judge
 from jobs.bronze.landing import Listing, new_files
-from jobs.bronze.lines import read_lines
+from jobs.bronze.lines import read_lines, spread
 from jobs.bronze.set_aside import SetAside, set_aside
 from jobs.bronze.topic import Topic, ends_of, is_of_topic, new_parts, read_parts, what_is_left
 from lake import storage
@@ -188,7 +188,8 @@ def lines_of(lake: Lake, feed: Feed, landing_folder: str, files: list[LandedFile
             )
     known = [(storage.reported_path(lake.spark, stored[file.file]), file.file, file.delivered_at) for file in files]
     origin = small_frame(lake.spark, known, "path string, file string, delivered_at timestamp")
-    lines = read_lines(lake.spark, [stored[file.file] for file in files if stored[file.file].bytes], feed)
+    with_lines = [stored[file.file] for file in files if stored[file.file].bytes]
+    lines = spread(read_lines(lake.spark, with_lines, feed), with_lines)
     # A line without its file would break bronze's NOT NULL rather than be lost.
     return lines.join(F.broadcast(origin), on="path", how="left").drop("path")
 

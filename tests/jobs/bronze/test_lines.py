@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import functions as F
 
 from contracts.landing import EVENTS
-from jobs.bronze.lines import read_lines
+from jobs.bronze.lines import read_lines, spread
 from lake.storage import list_files, reported_path
+from lake.stored import StoredFile
 
 NAMES = (
     "two words.jsonl",
@@ -112,3 +114,16 @@ def test_a_parquet_row_becomes_the_line_it_would_have_been(lines, name, changes)
     found = [(line, json.loads(text)) for line, text in lines[name]]
 
     assert found == [(1, ROW | changes), (2, {"event_id": "p2"})]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "tasks"),
+    [("large.jsonl.GZ", 2**20, 2), ("small.jsonl.gz", 2**20 - 1, 1), ("plain.jsonl", 2**20, 1)],
+)
+def test_lines_of_a_large_packed_file_are_judged_on_all_cores(spark, name, size, tasks):
+    file = StoredFile(name=name, path=name, bytes=size, modified_at=AT)
+
+    lines = spread(spark.range(100, numPartitions=1).toDF("line"), [file])
+
+    assert lines.select(F.spark_partition_id()).distinct().count() == tasks
+    assert lines.agg(F.count("*"), F.sum("line")).collect() == [(100, 4950)]
