@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -159,13 +160,29 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-@pytest.fixture
-def store(settings: Settings, runner: asyncio.Runner) -> Iterator[Store]:
+@contextmanager
+def table_of(settings: Settings, runner: asyncio.Runner) -> Iterator[Store]:
+    """The settings' table, which is made."""
     opened = open_store(url=embedded.store_url(settings), region=settings.store.region, table=settings.store.table)
     client = runner.run(opened.__aenter__())
     runner.run(ensure_table(client))
     yield Store(settings, runner, client)
     runner.run(opened.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def store(settings: Settings, runner: asyncio.Runner) -> Iterator[Store]:
+    with table_of(settings, runner) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def module_store(store_settings: Settings) -> Iterator[Store]:
+    """A table for all tests of a module."""
+    table = f"table-{next(TABLE_NUMBERS)}"
+    settings = replace(store_settings, store=replace(store_settings.store, table=table))
+    with asyncio.Runner() as runner, table_of(settings, runner) as store:
+        yield store
 
 
 def direct_log(settings: Settings) -> Log:

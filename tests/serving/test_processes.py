@@ -1,17 +1,12 @@
 """`python -m serving`: worker processes on one port, started again when they die and stopped with their parent."""
 
-import asyncio
 import os
 import signal
 import socket
-from dataclasses import replace
 
 import psutil
 import pytest
 
-from online import embedded
-from online.items import ensure_table
-from online.wire import open_store
 from serving import ServingError, run
 from tests.serving.processes import PATIENCE_SECONDS, served, until
 
@@ -19,18 +14,10 @@ ALIVE = (200, {"status": "alive"})
 
 
 @pytest.fixture(scope="module")
-def shared(store_settings, tmp_path_factory):
+def shared(module_store, tmp_path_factory):
     """A reader of two workers; every test leaves it as it was."""
-    settings = replace(store_settings, store=replace(store_settings.store, table="processes"))
-    asyncio.run(make_table(settings))
-    with served(settings, tmp_path_factory.mktemp("reader")) as running:
+    with served(module_store.settings, tmp_path_factory.mktemp("reader")) as running:
         yield running
-
-
-async def make_table(settings):
-    store = settings.store
-    async with open_store(url=embedded.store_url(settings), region=store.region, table=store.table) as client:
-        await ensure_table(client)
 
 
 def template_of(running):

@@ -35,6 +35,7 @@ def raised(score):
     return score + {more}
 """
 BONUS = 'Feature("bonus", Type.INT64, ""),'
+TAKEN, REFUSED = (f'tailrace_reader_reloads_total{{outcome="{one}"}}' for one in ("taken", "refused"))
 SCORE = 'Feature("score", Type.INT64, ""),'
 BROKEN = (
     ("scores = (", "SyntaxError"),
@@ -43,10 +44,12 @@ BROKEN = (
 )
 
 
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "definitions").mkdir()
-    return tmp_path / "definitions"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Definitions that readers of this module serve."""
+    folder = tmp_path_factory.mktemp("definitions")
+    (folder / "scores.py").write_text(DEFINED.format(features=SCORE, more=1))
+    return folder
 
 
 @pytest.fixture
@@ -63,18 +66,26 @@ def define(folder, tmp_path):
     return write
 
 
-@pytest.fixture
-def running(settings, store, define, folder, tmp_path):
-    view = define()
-    store.put(view, {"actor_id": "a0"}, {"score": 7}, as_of=NINE)
-    store.push(view, watermark=NINE)
-    with served(settings, tmp_path, FEATURES=f"shipped:{folder}") as reader:
+@pytest.fixture(scope="module")
+def shared(module_store, folder, tmp_path_factory):
+    with served(module_store.settings, tmp_path_factory.mktemp("reader"), FEATURES=f"shipped:{folder}") as reader:
         yield reader
 
 
-def ask(running, feature):
-    """The answer's status, and the value of a feature of the actor a0."""
-    body = json.dumps({"features": [feature], "entities": {"actor_id": ["a0"]}}).encode()
+@pytest.fixture
+def running(shared, module_store, define):
+    """A reader of two workers that serves what is defined at first, whatever another test had it load."""
+    view = define()
+    if ask(shared, "scores:bonus")[0] == 200:
+        reload(shared)
+    module_store.put(view, {"actor_id": "a0"}, {"score": 7}, as_of=NINE)
+    module_store.push(view, watermark=NINE)
+    return shared
+
+
+def ask(running, feature, actor="a0"):
+    """The answer's status, and the value of a feature of an actor."""
+    body = json.dumps({"features": [feature], "entities": {"actor_id": [actor]}}).encode()
     try:
         with urllib.request.urlopen(f"{running.address}/get-online-features", body, timeout=20) as answer:
             return answer.status, json.load(answer)["results"][-1]["values"][0]
@@ -94,7 +105,7 @@ def reload(running):
     until(lambda: len(now := definitions_of(running)) == 1 and now != before)
 
 
-def test_a_feature_that_is_added_is_served_and_no_request_fails(running, store, define):
+def test_a_feature_that_is_added_is_served_and_no_request_fails(running, module_store, define):
     async def reload_while_asked():
         async with Rankers(running.address).asking(kept=4) as rankers:
             for more in (10, 20):
@@ -106,17 +117,17 @@ def test_a_feature_that_is_added_is_served_and_no_request_fails(running, store, 
 
     assert ask(running, "scores:bonus")[0] == 400
     assert ask(running, "raised") == (200, 8)
-    workers = running.workers()
+    workers, said, reloads = running.workers(), len(running.errors), running.metric(TAKEN)
 
     rankers, view = asyncio.run(reload_while_asked())
-    store.put(view, {"actor_id": "a0"}, {"score": 7, "bonus": 3}, as_of=NINE)
+    module_store.put(view, {"actor_id": "a1"}, {"score": 7, "bonus": 3}, as_of=NINE)
 
     assert (rankers.failures, rankers.refused) == ([], 0)
-    assert ask(running, "scores:bonus") == (200, 3)
+    assert ask(running, "scores:bonus", actor="a1") == (200, 3)
     assert ask(running, "raised") == (200, 27)
     assert running.workers() == workers
-    assert running.metric('tailrace_reader_reloads_total{outcome="taken"}') == 2
-    assert ["all workers serve definitions" in line for line in running.errors.splitlines()] == [True, True]
+    assert running.metric(TAKEN) == reloads + 2
+    assert ["all workers serve definitions" in line for line in running.errors[said:].splitlines()] == [True, True]
 
 
 def test_values_written_under_the_schema_of_before_are_served_after_a_reload(running, define):
@@ -128,32 +139,36 @@ def test_values_written_under_the_schema_of_before_are_served_after_a_reload(run
 
 
 def test_broken_files_leave_the_old_definitions_serving(running, folder):
-    before = definitions_of(running)
+    before, said, refused = definitions_of(running), len(running.errors), running.metric(REFUSED)
 
     for number, (broken, reason) in enumerate(BROKEN, 1):
         (folder / "scores.py").write_text(broken)
         running.process.send_signal(signal.SIGHUP)
-        until(partial(is_refused, running, number))
+        until(partial(is_refused, running, refused + number))
         assert reason in running.errors.splitlines()[-1]
 
     assert definitions_of(running) == before
     assert ask(running, "raised") == (200, 8)
-    assert running.errors.count("the definitions stay as they were") == len(BROKEN)
-    assert running.errors.count(str(folder / "scores.py")) >= len(BROKEN)
+    assert running.errors[said:].count("the definitions stay as they were") == len(BROKEN)
+    assert running.errors[said:].count(str(folder / "scores.py")) >= len(BROKEN)
 
 
 def is_refused(running, times):
-    return running.metric('tailrace_reader_reloads_total{outcome="refused"}') == times
+    return running.metric(REFUSED) == times
 
 
-def test_a_definition_that_never_loads_does_not_keep_the_reader_from_stopping(running, folder):
-    (folder / "scores.py").write_text("import time; time.sleep(600)")
-    running.process.send_signal(signal.SIGHUP)
-    until(lambda: len(running.workers()) == 3)  # one more process, which tries them
+def test_a_definition_that_never_loads_does_not_keep_the_reader_from_stopping(
+    settings, store, define, folder, tmp_path
+):
+    define()
+    with served(settings, tmp_path, workers=1, FEATURES=str(folder)) as running:
+        (folder / "scores.py").write_text("import time; time.sleep(600)")
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: len(running.workers()) == 2)  # one more process, which tries them
 
-    running.process.terminate()
+        running.process.terminate()
 
-    assert running.process.wait(20) == 0
+        assert running.process.wait(20) == 0
 
 
 def test_what_is_known_of_a_view_stays_known_where_the_store_is_gone_during_a_reload(

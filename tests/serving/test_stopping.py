@@ -57,7 +57,7 @@ def test_no_request_that_was_taken_fails_while_the_reader_is_stopped(settings, s
 def test_a_reader_that_drains_is_not_ready_and_serves_until_it_stops(settings, store, definitions, tmp_path):
     for view in definitions.views.values():
         store.push(view, watermark=NINE)
-    with served(settings, tmp_path, READER_DRAIN_SECONDS="300") as running:
+    with served(settings, tmp_path, workers=1, READER_DRAIN_SECONDS="300") as running:
         assert running.get("/ready")[0] == 200
         running.process.terminate()
         until(lambda: running.get("/ready")[1]["stopping"])

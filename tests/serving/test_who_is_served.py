@@ -21,7 +21,7 @@ from tests.serving.processes import served
 def test_a_reader_with_keys_answers_their_holders_and_writes_a_line_for_others(settings, tmp_path):
     path = tmp_path / "keys.json"
     key, _ = add_key(path, "ranker", scopes=["read:ranker"], created=datetime.now(UTC), expires=None)
-    with served(settings, tmp_path, local=False, READER_KEYS=str(path)) as reader:
+    with served(settings, tmp_path, workers=1, local=False, READER_KEYS=str(path)) as reader:
         assert reader.get("/features")[0] == 401
         request = urllib.request.Request(reader.address + "/features", headers={"Authorization": f"Bearer {key}"})
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -56,7 +56,7 @@ def test_a_reader_that_everybody_could_ask_is_not_started(settings, options, sai
 @pytest.mark.usefixtures("store")
 def test_headers_that_do_not_end_are_cut_after_ten_seconds(settings, tmp_path):
     with (
-        served(settings, tmp_path) as reader,
+        served(settings, tmp_path, workers=1) as reader,
         socket.create_connection(("127.0.0.1", reader.port), timeout=30) as slow,
     ):
         slow.sendall(b"GET /health HTTP/1.1\r\n")
