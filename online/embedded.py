@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from online.processes import ends
 from settings import Settings
 
 HOST = "127.0.0.1"
@@ -61,10 +62,8 @@ def stop(settings: Settings) -> bool:
             return False
         process = psutil.Process(running.pid)
         process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except psutil.TimeoutExpired as error:
-            raise EmbeddedStoreError(f"the store, process {running.pid}, did not stop in {STOP_SECONDS} s") from error
+        if not ends(process, within=STOP_SECONDS):
+            raise EmbeddedStoreError(f"the store, process {running.pid}, did not stop in {STOP_SECONDS} s")
         return True
 
 

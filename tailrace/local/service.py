@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import math
 import os
 import subprocess
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from lake.files import put
+from online.processes import ends, runs
 from settings import Settings
 
 # Two processes of one id never began so close together.
@@ -125,11 +127,9 @@ def stop(service: Service) -> bool:
     if process is not None:
         with suppress(psutil.NoSuchProcess):  # it may end by itself at any moment
             process.terminate()
-        try:
-            process.wait(service.stop_seconds)
-        except psutil.TimeoutExpired:
+        if not ends(process, within=service.stop_seconds):
             process.kill()
-            process.wait()
+            ends(process, within=math.inf)
     stragglers = list(left_behind(service))
     for straggler in stragglers:
         with suppress(psutil.NoSuchProcess):
@@ -154,13 +154,6 @@ def left_behind(service: Service) -> Iterator[psutil.Process]:
                 yield process
         except ProcessLookupError:
             continue
-
-
-def runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def last_lines(service: Service, *, count: int = 5) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -12,7 +13,7 @@ import pytest
 
 from online import embedded
 from tailrace.local import airflow, stack
-from tailrace.local.service import STOPPED, LocalError, Service, find, start, stop
+from tailrace.local.service import STOPPED, LocalError, Service, find, since_boot, start, stop
 
 # Tells that it runs, starts a child, and ends when it is told to.
 OBEDIENT = "import signal, subprocess, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); print('runs', flush=True); subprocess.run(['sleep', '60'])"
@@ -94,6 +95,22 @@ def test_a_service_that_does_not_stop_is_killed(make_service):
 
     assert stop(service)
     assert find(service) is None
+
+
+@pytest.mark.timeout(60)
+def test_a_service_whose_code_nobody_takes_has_ended(make_service):
+    service = make_service(OBEDIENT)
+    service.folder.mkdir()
+    careless = f"import subprocess, time; print(subprocess.Popen({service.command!r}).pid, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", careless], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        service.record.write_text(json.dumps({"pid": pid, "since_boot": since_boot(psutil.Process(pid))}))
+
+        assert stop(service)
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        assert find(service) is None
+        parent.kill()
 
 
 def test_what_was_left_behind_by_a_killed_service_is_ended_by_the_next_stop(make_service):
