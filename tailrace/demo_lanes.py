@@ -29,13 +29,18 @@ Json = dict[str, Any]
 def following(home: Home) -> Iterator[None]:
     """Have a stream follow the landing folder, from when it has taken all that landed there."""
     from jobs.streaming import run
+    from jobs.streaming.folder import follow_plans
+    from jobs.streaming.plans import Plans
 
-    messages = run.from_folder(home.spark, str(Path(home.settings.landing) / EVENTS.name))
     checkpoint = home.settings.home / "demo" / "stream"  # not the home's own: its stream may follow a topic later
-    query = run.start(messages, home.definitions, home.store, checkpoint=str(checkpoint))
+    plans = Plans(str(Path(home.settings.landing) / EVENTS.name), checkpoint)
+    plans.look()
+    messages = follow_plans(home.spark, plans)
+    query = run.start(messages, home.definitions, home.store, checkpoint=str(checkpoint), folder=plans.folder)
     try:
         query.processAllAvailable()
-        yield
+        with plans.looking():
+            yield
         query.processAllAvailable()  # Spark tells of a micro-batch that is cut off as of an error
     finally:
         query.stop()

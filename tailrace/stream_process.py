@@ -1,5 +1,6 @@
 """The process of the stream: it follows the source of its home until it is stopped."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 from pyspark.sql import DataFrame
@@ -7,8 +8,10 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.bronze.topic import Topic, Watch, topic_of
 from jobs.streaming import run
+from jobs.streaming.folder import follow_plans
 from jobs.streaming.follow import Pulse
 from jobs.streaming.follow import follow as keep_following
+from jobs.streaming.plans import Plans
 from settings import Settings, SparkSettings
 from sinks.rows import Address
 from tailrace.errors import CommandError
@@ -28,18 +31,20 @@ def follow(settings: Settings) -> None:
     definitions = home.definitions
 
     kafka = topic_of(settings.stream)
+    plans = None if kafka else Plans(source.folder, source.checkpoint)
 
     def begin() -> StreamingQuery:
         source.refuse_another()
         address = Address.of(settings)
         topic = topic_of(settings.stream)
-        messages = messages_of(home, topic, checkpoint=checkpoint)
+        messages = messages_of(home, topic, plans, checkpoint=checkpoint)
         query = run.start(
             messages,
             definitions,
             address,
             checkpoint=checkpoint,
             topic=topic.name if topic else None,
+            folder=None if topic else source.folder,
             bound=lambda: pulse.bound,
         )
         aside.print(f"The stream follows {settings.stream.kafka or settings.landing}", highlight=False)
@@ -50,8 +55,14 @@ def follow(settings: Settings) -> None:
         if caught_up_to is not None:
             run.move_watermarks(definitions, address, checkpoint=checkpoint, to=caught_up_to)
 
-    pulse = Pulse(settings.home, tend=tend, ends=Watch(home.spark, kafka).ends if kafka else dict)
-    keep_following(begin, pulse)
+    pulse = Pulse(
+        settings.home,
+        tend=tend,
+        ends=Watch(lambda: home.spark, kafka).ends if kafka else dict,
+        listed=lambda: plans.listed if plans else None,
+    )
+    with plans.looking() if plans else nullcontext():
+        keep_following(begin, pulse)
 
 
 def of_stream(spark: SparkSettings) -> SparkSettings:
@@ -63,10 +74,11 @@ def of_stream(spark: SparkSettings) -> SparkSettings:
     return replace(with_java_options(spark, f"{ONE_COMPILER} {NO_CODE}"), shuffle_partitions=2)
 
 
-def messages_of(home: Home, topic: Topic | None, *, checkpoint: str) -> DataFrame:
-    landing = home.settings.landing
+def messages_of(home: Home, topic: Topic | None, plans: Plans | None, *, checkpoint: str) -> DataFrame:
+    """The messages of the topic, or else the plans of the folder."""
     if topic:
         return run.from_kafka(home.spark, topic, checkpoint=checkpoint)
-    if "://" in landing:
+    if plans is None or "://" in plans.folder:
         raise CommandError("the stream reads a folder of this machine, or Kafka: set TAILRACE_KAFKA")
-    return run.from_folder(home.spark, f"{landing}/events")
+    plans.look()
+    return follow_plans(home.spark, plans)

@@ -14,6 +14,7 @@ from features.language import FeatureView, load_definitions
 from jobs.streaming import progress
 from jobs.streaming.alone import runs
 from jobs.streaming.checkpoint import checkpoint_of
+from jobs.streaming.left_out import LeftOut
 from jobs.streaming.parked import Parked, ParkedKey
 from jobs.streaming.progress import Heartbeat
 from online import embedded
@@ -24,6 +25,7 @@ from tailrace.errors import CommandError
 from tailrace.report import plain_table
 
 STORE_SECONDS = 5.0
+NAMED = 20  # of the files that were left out, the last ones
 
 Status = dict[str, Any]
 
@@ -42,7 +44,8 @@ def look_at(settings: Settings, *, grace: float = 0.0) -> Status:
     watermarks, failure = read_watermarks(settings, views)
     lag = None if heartbeat.caught_up_to is None else max(now - heartbeat.caught_up_to, 0.0)
     why = reasons(heartbeat, views.values(), running=running, lag=lag, now=now)
-    parked = Parked(checkpoint_of(settings.home)).keys
+    checkpoint = checkpoint_of(settings.home)
+    parked, left_out = Parked(checkpoint).keys, LeftOut(checkpoint).files
     young = running and now - (heartbeat.catching_up_since or 0.0) < grace
     return {
         "running": running,
@@ -59,6 +62,7 @@ def look_at(settings: Settings, *, grace: float = 0.0) -> Status:
         "error": heartbeat.error,
         "views": {name: of_view(view, watermarks.get(name), lag=lag, now=now) for name, view in views.items()},
         "parked": [asdict(one) for one in parked],
+        "left_out": {"count": len(left_out), "files": [asdict(one) for one in left_out[-NAMED:]]},
         "why": [*([] if young else [*why, *failure]), *map(parked_words, parked)],
     }
 
@@ -140,7 +144,19 @@ def words(found: Status) -> list[str]:
     begun = "follows" if found["follows"] else "is starting"
     first = f"The stream, process {found['pid']}, {begun} since {found['began']}{lag}{messages}."
     failing = [f"Failing since {found['failing_since']}: {found['error']}"] if found["failing_since"] else []
-    return [first, *failing, *(why for why in found["why"] if why != found["error"])]
+    return [
+        first,
+        *failing,
+        *left_out_words(found["left_out"]),
+        *(why for why in found["why"] if why != found["error"]),
+    ]
+
+
+def left_out_words(left_out: Status) -> list[str]:
+    if not left_out["files"]:
+        return []
+    last = left_out["files"][-1]
+    return [f"{left_out['count']:,} files were left out so far, the last of them {last['file']}: {last['reason']}"]
 
 
 def table(found: Status) -> Table:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from pyspark.sql import SparkSession
+
 from contracts import landing
 from contracts.landing import Feed
 from jobs.bronze.batches import LandedFile, not_taken
@@ -23,11 +25,8 @@ class Listing:
 
     @classmethod
     def of(cls, lake: Lake, landing_folder: str) -> "Listing":
-        listed = {feed.name: storage.list_files(lake.spark, feed.folder(landing_folder)) for feed in landing.FEEDS}
-        return cls(
-            landing_folder,
-            {feed: once(file for file in files if not is_temporary(file.name)) for feed, files in listed.items()},
-        )
+        listed = {feed.name: files_in(lake.spark, feed.folder(landing_folder)) for feed in landing.FEEDS}
+        return cls(landing_folder, listed)
 
     @cached_property
     def digest(self) -> str:
@@ -38,6 +37,11 @@ class Listing:
             for file in files
         ]
         return hashlib.sha256(repr((self.folder, sorted(known))).encode()).hexdigest()
+
+
+def files_in(spark: SparkSession, folder: str) -> list[StoredFile]:
+    """What lies in the folder of a feed, each real file once, temporary files left out."""
+    return once(file for file in storage.list_files(spark, folder) if not is_temporary(file.name))
 
 
 def once(files: Iterable[StoredFile]) -> list[StoredFile]:

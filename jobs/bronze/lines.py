@@ -27,7 +27,7 @@ def read_lines(spark: SparkSession, files: Sequence[StoredFile], feed: Feed) -> 
     Raises `OddColumn` for Parquet whose columns are no use.
     """
     parquet = [file for file in files if is_parquet(file.name)]
-    text = [file.pattern for file in files if not is_parquet(file.name)]
+    text = [file for file in files if not is_parquet(file.name)]
     frames = [number_lines(read_text(spark, text))] if text else []
     # One by one, because files written at different times need not have the same columns.
     frames += [read_parquet(spark, file, feed) for file in parquet]
@@ -47,9 +47,13 @@ def is_parquet(name: str) -> bool:
     return name.lower().endswith(landing.PARQUET_SUFFIX)
 
 
-def read_text(spark: SparkSession, patterns: list[str]) -> DataFrame:
-    text = spark.read.option("lineSep", "\n").text(patterns)
-    return text.select(
+def open_text(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
+    """The lines of files, packed or not, as `value` and Spark's own `_metadata`."""
+    return spark.read.option("lineSep", "\n").text([file.pattern for file in files])
+
+
+def read_text(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
+    return open_text(spark, files).select(
         F.regexp_replace("_metadata.file_path", "^[^:/]+:(//[^/]*)?", "").alias("path"),
         F.col("_metadata.file_block_start").alias("block"),
         F.monotonically_increasing_id().alias("position"),

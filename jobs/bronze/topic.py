@@ -200,9 +200,9 @@ def ends_of(spark: SparkSession, topic: Topic) -> dict[int, Ends]:
 
 
 class Watch:
-    """The ends of a topic, looked at again and again over connections that stay open."""
+    """The ends of a topic, looked at again and again over connections that stay open; Spark is started for the first look."""
 
-    def __init__(self, spark: SparkSession, topic: Topic) -> None:
+    def __init__(self, spark: Callable[[], SparkSession], topic: Topic) -> None:
         self._spark, self._topic = spark, topic
         self._clients = ExitStack()
         self._look: Callable[[], dict[int, Ends]] | None = None
@@ -211,7 +211,7 @@ class Watch:
         """The ends of each partition; raises `KafkaAway`, `LandingError`."""
         with errors_told(self._topic):
             if self._look is None:
-                self._look = self._clients.enter_context(looking_at(self._spark, self._topic, **SOON))
+                self._look = self._clients.enter_context(looking_at(self._spark(), self._topic, **SOON))
             return self._look()
 
 

@@ -1,7 +1,8 @@
 """What the checkpoint of a stream, a local folder that Spark keeps, tells of how far it came."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,12 @@ def planned_offsets(checkpoint: Path, number: int) -> tuple[str, dict[int, int]]
     return "", {}
 
 
+def began_at(checkpoint: Path, number: int) -> datetime:
+    """When a micro-batch began for the first time, however often it is repeated."""
+    _, told, *_ = (checkpoint / "offsets" / str(number)).read_text().splitlines()
+    return datetime.fromtimestamp(json.loads(told)["batchTimestampMs"] / 1000, UTC)
+
+
 def planned(checkpoint: Path, number: int) -> dict[str, Any]:
     """Where a micro-batch ends, in the words of Spark's source; empty where it has nothing of it."""
     file = checkpoint / "offsets" / str(number)
@@ -103,3 +110,18 @@ def refuse_steps_back(checkpoint: Path, number: int, *, topic: str) -> None:
         end = planned.get(partition, 0)
         if before == name == topic and end < taken:
             raise made_anew(topic, partition, end, taken=taken)
+
+
+def log_of(checkpoint: Path) -> Path:
+    """The log in which Spark's source of a folder keeps its files."""
+    return checkpoint / "sources" / "0"
+
+
+def logged_files(entries: Iterable[Path]) -> Iterator[tuple[int, str]]:
+    """The entry of each file of that log, though it is in a compact one, and where the file is, as a URI."""
+    for entry in entries:
+        if not entry.name.removesuffix(".compact").isdecimal():
+            continue
+        _, *files = entry.read_text().splitlines()
+        for file in map(json.loads, files):
+            yield file["batchId"], file["path"]

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,16 +11,12 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
-from features.language import DefinitionError
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import Ends, KafkaAway
 from jobs.streaming import progress
-from jobs.streaming.leases import StoreLost
+from jobs.streaming.failures import LASTING, Kind, failure_of
 from jobs.streaming.transactions import Readable
-from jobs.streaming.values import OtherDefinition
-from online.codec import CodecError
 from online.embedded import EmbeddedStoreError
-from online.lanes import OtherLane
 from online.wire import StoreError
 
 log = logging.getLogger(__name__)
@@ -31,14 +26,13 @@ TELL_SECONDS = 1.0
 TEND_SECONDS = 3.0
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
 
-# What may pass: the store or Kafka is away, or somebody holds a lease. A JVM that has died is not among them.
+TRIES = 5  # of a micro-batch that holds what cannot be taken: a file may have been changed as it was read
+NO_OUTAGE = (
+    "a micro-batch failed {} times, and no store or Kafka was away: {}; the log has where, and what it names has to go"
+)
+
+# What begins again, unless `failure_of` says otherwise. A JVM that has died is not among them.
 PASSING = (StreamingQueryException, Py4JJavaError, KafkaAway, StoreError, EmbeddedStoreError)
-# What another try meets again; Spark tells errors of Python only by their names, in its text.
-LASTING = (CodecError, DefinitionError, LandingError, OtherDefinition, OtherLane, StoreLost)
-LASTING_NAMES = frozenset(error.__name__ for error in LASTING)
-LOST = re.compile(r"KAFKA_DATA_LOSS|failOnDataLoss")  # the topic was made anew, or has lost what was not taken yet
-RAISED = re.compile(r"^(?:: )?(?:[a-z_]\w*\.)+([A-Z]\w+): (.+)$", re.MULTILINE)
-TERMINATED = re.compile(r"^\[STREAM_FAILED\].*? terminated with exception: ")
 
 
 class StreamFailed(Exception):
@@ -49,14 +43,19 @@ class Pulse:
     """Looks at the query, tells how far it is, and has the store looked after.
 
     `tend` is called every few seconds, with the moment up to which all is readable while nothing comes, or else None;
-    `ends` just as often, for those of a topic.
+    `ends` just as often, for those of a topic. `listed` says up to when a folder is known, None where there is none.
     """
 
     def __init__(
-        self, home: Path, *, tend: Callable[[float | None], None], ends: Callable[[], Mapping[int, Ends]] = dict
+        self,
+        home: Path,
+        *,
+        tend: Callable[[float | None], None],
+        ends: Callable[[], Mapping[int, Ends]] = dict,
+        listed: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._home = home
-        self._tend, self._ends = tend, ends
+        self._tend, self._ends, self._listed = tend, ends, listed
         self._readable = Readable()
         self._told = self._tended = 0.0
         self.heartbeat = progress.first_heartbeat(progress.read(home), now=time.time())
@@ -79,7 +78,7 @@ class Pulse:
     @property
     def bound(self) -> float | None:
         """Up to when the source can be read; None for all of it."""
-        return self._readable.bound
+        return self._listed() if self._readable.bound is None else self._readable.bound
 
     def look_for_transactions(self) -> None:
         """Note what waits behind open transactions, and say so once each time that they stay open."""
@@ -134,20 +133,22 @@ class Pulse:
 
 def follow(begin: Callable[[], StreamingQuery], pulse: Pulse) -> None:
     """Have a query run until it is stopped; raises `StreamFailed` where beginning again is no use."""
-    delay = FIRST_DELAY
+    delay, tries = FIRST_DELAY, 0
     while True:
         try:
             watch(begin(), pulse)
             return
         except PASSING as error:  # before what lasts: a Kafka that is away is a LandingError too
-            why, passes = cause_of(error)
-            if not passes:
+            if pulse.heartbeat.failing_since is None:
+                delay, tries = FIRST_DELAY, 0
+            failure = failure_of(error)
+            tries += failure.kind is Kind.DATA
+            if failure.kind is Kind.LASTING or tries == TRIES:
+                why = failure.why if failure.kind is Kind.LASTING else NO_OUTAGE.format(TRIES, failure.why)
                 pulse.end(why)
                 raise StreamFailed(why) from error
-            if pulse.heartbeat.failing_since is None:
-                delay = FIRST_DELAY
-            log.warning("the stream failed, and begins again in %g s: %s", delay, why)
-            pulse.fail(why)
+            log.warning("the stream failed, and begins again in %g s: %s", delay, failure.why)
+            pulse.fail(failure.why)
         except LASTING as error:
             pulse.end(str(error))
             raise
@@ -160,11 +161,3 @@ def watch(query: StreamingQuery, pulse: Pulse) -> None:
         pulse.watch(query)
     finally:
         query.stop()
-
-
-def cause_of(error: Exception) -> tuple[str, bool]:
-    """What failed, in a line, and whether it may pass by itself; what cannot be told may."""
-    text = str(error)
-    raised = RAISED.findall(text)
-    kind, told = raised[-1] if raised else ("", TERMINATED.sub("", text.strip()).split("\n")[0])
-    return told or type(error).__name__, kind not in LASTING_NAMES and not LOST.search(text)

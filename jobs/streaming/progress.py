@@ -73,7 +73,9 @@ def look(
         behind = messages_behind(progress["sources"][0])
         after = replace(after, behind=behind)
         if "addBatch" in progress["durationMs"]:  # else it looked, and there was nothing to do
-            after = replace(after, batch=progress["batchId"], rows_per_second=progress["processedRowsPerSecond"])
+            # Of a folder Spark reads nothing itself.
+            rate = None if behind is None else progress["processedRowsPerSecond"]
+            after = replace(after, batch=progress["batchId"], rows_per_second=rate)
         if behind == 0:
             after = caught_up(after, min(seconds_of(progress["timestamp"]), bound))
     if is_waiting(status):

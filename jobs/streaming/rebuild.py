@@ -15,6 +15,7 @@ from features.language.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import PREFIX
 from jobs.streaming.checkpoint import followed
+from jobs.streaming.left_out import LeftOut
 from jobs.streaming.micro_batch import refuse_stale
 from jobs.streaming.parked import Parked
 from jobs.streaming.recount import counting, states, streamed_events, tasks_for
@@ -95,6 +96,7 @@ def rebuild_stream(lake: Lake, address: Address, views: Sequence[FeatureView], s
         events = others
     as_of, written, parked = reached(events), {}, Parked(source.checkpoint)
     parked.forget()
+    LeftOut(source.checkpoint).forget()
     with held(recounted(lake, views, events, upto, as_of=as_of)) as rows:
         for view in views:
             values = rows.frame.where(F.col("view") == view.name)

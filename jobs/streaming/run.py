@@ -1,25 +1,23 @@
 """The stream: from a Kafka topic, or from the landing feed `events` as a folder, to the views of the lane `stream`."""
 
 import logging
-import os
-import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
-from contracts import landing
 from contracts.slots import to_micros
 from features.language import DefinitionError, Definitions, FeatureView
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import Ends, KafkaAway, Topic, behind_transaction, ends_of, for_spark, made_anew
 from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, remember_views, run_id
+from jobs.streaming.folder import appended_at, lines_of
 from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
 from jobs.streaming.parked import Parked
 from lake.jvm import java_class
@@ -32,8 +30,6 @@ from sinks.rows import Address
 log = logging.getLogger(__name__)
 
 MOST_MESSAGES = 20_000  # of one micro-batch: what came meanwhile, or a part of it after an outage
-BYTES_AT_ONCE = 8 * 2**20  # likewise of a folder, compressed or not; one file is taken whole
-EVER = "36500d"  # Spark passes over files that are a week older than the newest
 SOURCE = "org.apache.spark.sql.kafka010"
 TOPIC_LOOKS = 60  # a second apart
 # By default each of a micro-batch's two small files is renamed with several processes of the system (`readlink`).
@@ -56,43 +52,6 @@ def views_of(definitions: Definitions) -> list[FeatureView]:
     return finest + [view for view in views if not view.is_finest]
 
 
-def from_folder(spark: SparkSession, folder: str) -> DataFrame:
-    """Lines of the JSON files in a folder, at any depth, which appear there whole: those that bronze takes."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    options = {"maxBytesPerTrigger": str(BYTES_AT_ONCE), "maxFileAge": EVER}
-    options |= {"recursiveFileLookup": "true", "pathGlobFilter": in_any_case(landing.LINE_SUFFIXES)}
-    lines = spark.readStream.options(**options).text(folder)
-    file = F.col("_metadata")
-    return lines.where(~file["file_path"].rlike(left_out(folder))).select(
-        "value",
-        appended_at(file["file_modification_time"]),
-        F.lit(0).alias("partition"),
-        file["file_path"].alias("place"),
-    )
-
-
-def appended_at(time: Column) -> Column:
-    """A time of append by whoever's clock; what lies after the beginning of the micro-batch counts as that."""
-    return F.least(time, F.current_timestamp()).alias("appended_at")
-
-
-def in_any_case(suffixes: Iterable[str]) -> str:
-    """A pattern of Hadoop's for names that end so, in letters of either case."""
-    ends = ("".join(f"[{one}{one.upper()}]" if one.isalpha() else one for one in suffix) for suffix in suffixes)
-    return f"*{{{','.join(ends)}}}"
-
-
-def left_out(folder: str) -> str:
-    """What matches a path below the folder for whose names bronze leaves a file alone, or refuses it.
-
-    Spark's own rules know fewer names of temporary files, and it fails at a name with a colon.
-    """
-    depth = len(Path(os.path.normpath(Path(folder).absolute())).parts) - 1
-    prefixes = "".join(landing.TEMPORARY_PREFIXES)
-    suffixes = "|".join(map(re.escape, landing.TEMPORARY_SUFFIXES))
-    return rf"^file:/+(?:[^/]+/){{{depth}}}(?:[^/]+/)*(?:[{prefixes}]|[^/]*:|[^/]*(?i:{suffixes})/)"
-
-
 def from_kafka(spark: SparkSession, topic: Topic, *, checkpoint: str) -> DataFrame:
     """Messages of a topic from its beginning, or from where the checkpoint left off, which may be gone by now."""
     tell_gaps(topic, taken=committed_offsets(Path(checkpoint), topic=topic.name), ends=await_topic(spark, topic))
@@ -103,7 +62,7 @@ def from_kafka(spark: SparkSession, topic: Topic, *, checkpoint: str) -> DataFra
     place = F.format_string("%010d %020d", "partition", "offset")
     return messages.where("value IS NOT NULL").select(
         F.col("value").cast("string").alias("value"),
-        appended_at(F.col("timestamp")),
+        appended_at(F.col("timestamp"), until=F.current_timestamp()),
         "partition",
         place.alias("place"),
     )
@@ -155,9 +114,10 @@ def start(
     *,
     checkpoint: str,
     topic: str | None = None,
+    folder: str | None = None,
     bound: Callable[[], float | None] = lambda: None,
 ) -> StreamingQuery:
-    """Start the stream; it goes on where the checkpoint, a local folder, left off. `topic` is the one it follows, if any.
+    """Start the stream; it goes on where the checkpoint, a local folder, left off. It follows the `topic` or the `folder`.
 
     `bound` says up to when all of the source can be read, in seconds since 1970; None where nothing of it has to wait.
     """
@@ -171,6 +131,7 @@ def start(
         address=address,
         checkpoint=checkpoint,
         topic=topic,
+        folder=folder,
         bound=bound,
     )
     writer = messages.writeStream.foreachBatch(take).queryName("tailrace")
@@ -186,20 +147,23 @@ def take_messages(
     address: Address,
     checkpoint: str,
     topic: str | None,
+    folder: str | None,
     bound: Callable[[], float | None],
 ) -> None:
     """Write what the events of a micro-batch say."""
-    folder, now, readable = Path(checkpoint), to_micros(datetime.now(UTC)), bound()
+    of, now, readable = Path(checkpoint), to_micros(datetime.now(UTC)), bound()
     if topic:
-        refuse_steps_back(folder, number, topic=topic)
+        refuse_steps_back(of, number, topic=topic)
+    if folder:
+        messages = lines_of(messages.sparkSession, folder, of, number)
     batch = MicroBatch(
         address=address,
         views=views,
         sequences={},
-        run=run_id(folder),
+        run=run_id(of),
         number=number,
         as_of=now,
-        parked=Parked(folder),
+        parked=Parked(of),
         bound=now if readable is None else round(readable * 1e6),
     )
     write_micro_batch(messages, batch, owner=owner_of(checkpoint))

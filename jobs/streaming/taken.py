@@ -1,16 +1,15 @@
 """Up to where a stream has come, as its checkpoint tells: by bronze's files, whichever source they are of."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.bronze.topic import PREFIX, Topic
-from jobs.streaming.checkpoint import last_committed, planned, planned_offsets, run_id
+from jobs.streaming.checkpoint import last_committed, log_of, logged_files, planned, planned_offsets, run_id
+from jobs.streaming.plans import planned_by
 from lake.session import small_frame
 
 ALL_LINES = 2**62
@@ -52,31 +51,32 @@ def taken(checkpoint: Path, *, folder: str) -> Taken:
     if topic:
         ends = {Topic(servers="", name=topic).file(partition): offset for partition, offset in offsets.items()}
     else:
-        entry = planned(checkpoint, batch).get(LOG_ENTRY, -1)
-        ends = dict.fromkeys(files_taken(checkpoint, folder, until=entry), ALL_LINES)
+        ends = dict.fromkeys(files_taken(checkpoint, folder, until=entry_of(checkpoint, batch)), ALL_LINES)
     return Taken(run=run_id(checkpoint), batch=batch, topic=topic or None, ends=ends)
+
+
+def files_of(checkpoint: Path, folder: str, number: int) -> list[str]:
+    """The files of a folder that a micro-batch has, in the order of their names."""
+    before, last = entry_of(checkpoint, number - 1) if number else -1, entry_of(checkpoint, number)
+    log = log_of(checkpoint)
+    entries = [log / f"{entry}{end}" for entry in range(before + 1, last + 1) for end in ("", ".compact")]
+    found = [entry for entry in entries if entry.exists()]
+    if len(found) < last - before:  # the micro-batch is so old that they went into a later one
+        found = list(log.glob("*"))
+    paths = [path for entry, path in logged_files(found) if before < entry <= last]
+    return sorted({name for path in paths for name in planned_by(path, folder, checkpoint)})
+
+
+def entry_of(checkpoint: Path, number: int) -> int:
+    """The entry up to which a micro-batch goes, of the log in which Spark's source of a folder keeps its files."""
+    return int(planned(checkpoint, number).get(LOG_ENTRY, -1))
 
 
 def files_taken(checkpoint: Path, folder: str, *, until: int) -> set[str]:
     """The files of a folder that Spark's log of its source has up to an entry; older entries are in a compact one."""
     while True:
         try:
-            return set(logged_files(checkpoint / "sources" / "0", folder, until=until))
+            paths = [path for entry, path in logged_files(log_of(checkpoint).glob("*")) if entry <= until]
         except FileNotFoundError:
             continue  # an entry went into a compact one
-
-
-def logged_files(log: Path, folder: str, *, until: int) -> Iterator[str]:
-    for entry in log.glob("*"):
-        if not entry.name.removesuffix(".compact").isdecimal():
-            continue
-        _, *files = entry.read_text().splitlines()
-        for file in map(json.loads, files):
-            if file["batchId"] <= until:
-                yield in_folder(unquote(urlsplit(file["path"]).path), folder)
-
-
-def in_folder(path: str, folder: str) -> str:
-    """The name in its feed's folder, which may have been elsewhere when the stream took it."""
-    above = f"{Path(folder).absolute()}/"
-    return path.removeprefix(above) if path.startswith(above) else path.rpartition(f"/{Path(folder).name}/")[2]
+        return {name for path in paths for name in planned_by(path, folder, checkpoint)}

@@ -11,7 +11,7 @@ from jobs.streaming import progress
 from jobs.streaming.alone import refuse_half_rebuilt
 from jobs.streaming.checkpoint import checkpoint_of
 from settings import read_settings
-from tailrace import cli
+from tailrace import cli, refresh
 from tailrace.local.streaming import turn_on
 from tailrace.stream_process import follow, of_stream
 
@@ -35,7 +35,8 @@ def of_folder(make_settings):
     return settings
 
 
-def test_a_stream_that_followed_a_folder_does_not_begin_with_a_topic(of_folder):
+def test_a_stream_that_followed_a_folder_does_not_begin_with_a_topic_nor_start_spark(of_folder, monkeypatch):
+    monkeypatch.setattr(refresh, "open_session", None)
     with pytest.raises(
         LandingError, match=r"follows a folder; unset TAILRACE_KAFKA .* go over to the topic events, stop it"
     ):

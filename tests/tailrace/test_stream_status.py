@@ -11,6 +11,7 @@ from features.language import STREAM, load_definitions
 from jobs.streaming import progress
 from jobs.streaming.alone import RunsAlready, alone
 from jobs.streaming.checkpoint import checkpoint_of
+from jobs.streaming.left_out import LeftOut
 from jobs.streaming.parked import Parked
 from jobs.streaming.progress import Heartbeat
 from lake.files import put
@@ -21,6 +22,7 @@ from settings import read_settings
 from sinks.lease import with_client
 from sinks.rows import Address, Outcome
 from tailrace import cli
+from tailrace.stream_status import NAMED, words
 
 VIEWS = ("actor_document_recent", "document_recent")  # both want 10 s
 NOW = 1_772_355_600.0
@@ -115,6 +117,19 @@ def test_one_that_failed_a_moment_ago_is_healthy_and_says_what_failed(tell):
 def test_messages_behind_an_open_transaction_are_counted_and_are_a_reason_once_it_lags(tell):
     assert [tell(heartbeat(waiting=3))[1][name] for name in ("waiting", "why")] == [3, []]
     assert "3 messages wait behind open transactions" in tell(heartbeat(lag=40, waiting=3))[1]["why"][1]
+
+
+def test_files_that_were_left_out_are_counted_and_the_last_are_named_with_what_to_do(tell, tmp_path):
+    left_out = LeftOut(checkpoint_of(tmp_path))
+    left_out.add({f"{number}.jsonl": "the file holds gzip; unpack it" for number in range(NAMED)})
+    left_out.add({"0.jsonl": "again", "last.jsonl": "a pipe; land a file"})
+
+    code, told = tell(heartbeat())
+
+    assert (code, told["left_out"]["count"]) == (0, NAMED + 1)
+    assert [one["file"] for one in told["left_out"]["files"][-2:]] == [f"{NAMED - 1}.jsonl", "last.jsonl"]
+    assert len(told["left_out"]["files"]) == NAMED
+    assert f"{NAMED + 1} files were left out so far, the last of them last.jsonl: a pipe; land a file" in words(told)
 
 
 def test_a_parked_key_fails_it_with_view_key_and_reason_however_young_it_is(tell, tmp_path):

@@ -3,12 +3,15 @@
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 
 from features.language import load_definitions
 from features.language.recent import rings_of
 from jobs.streaming import run
+from jobs.streaming.folder import follow_plans
+from jobs.streaming.plans import Plans
 from online.codec import Codec
 from online.items import KEY, binary, read_items, scan
 from sinks.lease import with_client
@@ -48,8 +51,10 @@ class Stream:
         return file
 
     def run(self):
-        messages = run.from_folder(self.spark, str(self.folder / "events"))
-        query = run.start(messages, self.definitions, self.address, checkpoint=self.checkpoint)
+        plans = Plans(str(self.folder / "events"), Path(self.checkpoint))
+        plans.look()
+        messages = follow_plans(self.spark, plans)
+        query = run.start(messages, self.definitions, self.address, checkpoint=self.checkpoint, folder=plans.folder)
         try:
             query.processAllAvailable()
         finally:

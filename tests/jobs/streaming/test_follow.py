@@ -11,7 +11,7 @@ from features.language import DefinitionError
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import KafkaAway
 from jobs.streaming import follow, progress
-from jobs.streaming.follow import Pulse, StreamFailed
+from jobs.streaming.follow import TRIES, Pulse, StreamFailed
 from online.wire import StoreError
 
 WAITING = {"message": "Waiting for data to arrive", "isDataAvailable": False, "isTriggerActive": False}
@@ -143,6 +143,37 @@ def test_what_does_not_pass_ends_it_and_leaves_word(pulse, tmp_path, error, told
     left = progress.read(tmp_path)
     assert left
     assert told in (left.error or "")
+
+
+def test_of_a_folder_no_more_is_readable_than_was_listed(tmp_path):
+    moved: list[float | None] = []
+    pulse = Pulse(tmp_path, tend=moved.append, listed=lambda: 5.0)
+
+    follow.follow(begin_each(Query(looks=1)), pulse)
+
+    assert (moved, pulse.heartbeat.caught_up_to) == ([5.0], 5.0)
+
+
+def test_what_a_micro_batch_holds_is_tried_a_few_times_and_ends_it_then(pulse, tmp_path):
+    of_data = [Query(of_python("OverflowError: int too big to convert")) for _ in range(TRIES)]
+    away = of_python("online.wire.StoreError: online store: Unreachable: http://127.0.0.1:1")
+
+    with pytest.raises(StreamFailed, match="int too big"):
+        follow.follow(begin_each(Query(away), *of_data), pulse)
+
+    assert len(pulse.rested) == TRIES
+    left = progress.read(tmp_path)
+    assert left
+    assert "no store or Kafka was away" in (left.error or "")
+
+
+def test_what_was_tried_is_forgotten_once_it_was_well(pulse):
+    of_data = [Query(of_python("OverflowError: int too big to convert")) for _ in range(TRIES - 1)]
+    well = [Query(of_python("OverflowError: int too big to convert"), looks=1) for _ in range(2)]
+
+    follow.follow(begin_each(*of_data, *well, Query()), pulse)
+
+    assert len(pulse.rested) == TRIES + 1
 
 
 def test_a_definition_that_cannot_be_used_ends_it_before_it_begins(pulse):

@@ -3,13 +3,20 @@
 import gzip
 import os
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from contracts.landing import EVENTS
+from contracts.landing import EVENTS, LINE_SUFFIXES
+from jobs.bronze.check import Checked
 from jobs.bronze.landing import Listing, new_files
-from jobs.streaming import micro_batch
+from jobs.streaming import folder, micro_batch
+from jobs.streaming.failures import Kind, failure_of
+from jobs.streaming.left_out import LeftOut
+from jobs.streaming.plans import Plans
 from sinks.lease import control_of
+from tailrace.events.oddities import LINE, land_oddities
 from tests.jobs.streaming.folder_stream import event
 
 pytestmark = pytest.mark.slow
@@ -69,3 +76,44 @@ def test_the_files_that_bronze_takes_lines_of_are_followed_and_no_others(stream,
     }
     assert in_bronze == taken | {"old.json"}
     assert stream.keys("pairs") == {f"actor+document|{len(name)}:{name}2:d1" for name in in_bronze}
+
+
+def test_whatever_lies_in_the_folder_is_left_out_by_name_and_all_else_goes_on(stream, monkeypatch):
+    events = stream.folder / "events"
+    odd = {one.name: one.reason for one in land_oddities(stream.folder) if one.name.endswith(LINE_SUFFIXES)}
+    stream.land(event(1), name="good.jsonl")
+    stream.land(event(2, "u2"), name="of 2040.jsonl", at=datetime(2040, 1, 1, tzinfo=UTC))
+    (events / "latest.jsonl").symlink_to("good.jsonl")
+    stream.run()
+    assert stream.keys("pairs") == {"actor+document|2:u12:d1", "actor+document|2:u22:d1"}
+    found = left_out(stream)
+    assert found.keys() == odd.keys() | {"latest.jsonl"}
+    assert [name for name, reason in odd.items() if reason not in found[name]] == []
+
+    gone = stream.land(event(3, "u3"), name="gone.jsonl")
+    Plans(str(events), Path(stream.checkpoint)).look()
+    gone.unlink()
+    stream.land(event(4, "u4"), name="later.jsonl")
+    stream.land(name="damaged.jsonl.gz").write_bytes(gzip.compress(LINE.encode() * 40)[:-20])
+    with monkeypatch.context() as patched:
+        patched.setattr(folder, "check", as_if_whole)  # it is damaged once it was looked at
+        with pytest.raises(Exception, match="FAILED_READ_FILE") as raised:
+            stream.run()
+    failure = failure_of(raised.value)
+    assert failure.kind is Kind.DATA
+    assert "damaged.jsonl.gz cannot be read" in failure.why
+    stream.run()
+
+    assert "actor+document|2:u42:d1" in stream.keys("pairs")
+    assert {"gone.jsonl": "gone", "damaged.jsonl.gz": "cannot be read"}.items() <= {
+        name: next((words for words in ("gone", "cannot be read") if words in reason), reason)
+        for name, reason in left_out(stream).items()
+    }.items()
+
+
+def left_out(stream):
+    return {one.file: one.reason for one in LeftOut(Path(stream.checkpoint)).files}
+
+
+def as_if_whole(spark, file, feed):
+    return Checked("", None)

@@ -9,7 +9,7 @@ import pytest
 from jobs.bronze.batches import LandingError
 from jobs.streaming.rebuild import Source
 from jobs.streaming.state import empty
-from jobs.streaming.taken import ALL_LINES, Taken, taken
+from jobs.streaming.taken import ALL_LINES, Taken, files_of, taken
 from jobs.streaming.values import OtherDefinition, packed, unpacked
 from tests.jobs.streaming.test_state import DOCUMENTS
 
@@ -42,6 +42,33 @@ def test_offsets_are_those_of_the_last_micro_batch_that_is_complete(checkpoint):
 
     assert (found.run, found.batch, found.topic) == (0xF, 10, "events")
     assert found.ends == {"kafka:events/0": 10, "kafka:events/1": 7}
+
+
+@pytest.mark.parametrize(
+    ("number", "files"),
+    [(0, ["0.jsonl"]), (1, ["1.jsonl", "2.jsonl"]), (2, ["3.jsonl"])],
+    ids=["old", "two", "compact"],
+)
+def test_the_files_of_a_micro_batch_are_those_of_the_log_since_the_one_before(checkpoint, number, files):
+    for batch, entry in enumerate((0, 2, 3, 4)):
+        write(checkpoint, f"offsets/{batch}", {}, {"logOffset": entry})
+    of_entries = [{"path": f"file:///landing/events/{entry}.jsonl", "batchId": entry} for entry in range(5)]
+    for entry in (1, 2, 4):
+        write(checkpoint, f"sources/0/{entry}", of_entries[entry])
+    write(checkpoint, "sources/0/3.compact", *of_entries[:4])  # the first entry is there alone
+
+    assert files_of(checkpoint, "/landing/events", number) == files
+
+
+def test_a_plan_in_the_log_stands_for_its_files(checkpoint):
+    (checkpoint / "plans").mkdir()
+    (checkpoint / "plans" / "0000000003.plan").write_text(json.dumps(["b/2.jsonl", "a.jsonl"]))
+    write(checkpoint, "offsets/0", {}, {"logOffset": 0})
+    write(checkpoint, "commits/0", {})
+    write(checkpoint, "sources/0/0", {"path": "file:///moved%20since/plans/0000000003.plan", "batchId": 0})
+
+    assert files_of(checkpoint, "/landing/events", 0) == ["a.jsonl", "b/2.jsonl"]
+    assert taken(checkpoint, folder="/landing/events").ends == dict.fromkeys(("a.jsonl", "b/2.jsonl"), ALL_LINES)
 
 
 def test_files_are_those_of_the_log_of_the_folder_compact_or_not(checkpoint):
