@@ -76,22 +76,24 @@ class Adopter:
 
     def __init__(self, sender: Sender, views: Callable[[], Views], where: Log) -> None:
         self._sender, self._views, self._where = sender, views, where
+        self._segments: list[Path] = []
         self._pauses: dict[Path, Pause] = {}
         self._unknown: dict[Path, int] = {}
+        self._keys = KEYS_PER_PART  # of the next part
 
     @property
     def unknown(self) -> int:
-        """How many values without an outcome wait in the segments that were looked at, to be written."""
-        return sum(self._unknown.values())
+        """How many values without an outcome wait to be written; one for a segment that was not looked at yet."""
+        return sum(self._unknown.get(path, 1) for path in self._segments)
 
     async def look(self) -> Round:
         """Land what is known of each segment, and write one part of what is not, as long as the store takes anything."""
         done = Round()
-        segments = await asyncio.to_thread(lambda: self._where.segments)
-        for path in (self._pauses.keys() | self._unknown.keys()).difference(segments):
+        self._segments = await asyncio.to_thread(lambda: self._where.segments)
+        for path in (self._pauses.keys() | self._unknown.keys()).difference(self._segments):
             self._pauses.pop(path, None)
             self._unknown.pop(path, None)
-        for path in segments:
+        for path in self._segments:
             pause = self._pauses.get(path)
             if pause is None or asyncio.get_running_loop().time() >= pause.until:
                 await self._try(path, done)
@@ -124,8 +126,10 @@ class Adopter:
         self._unknown[segment.path] = len(writable)
         if writable:
             await self._sender.turns.come_near(PART_SECONDS)
-            part = part_of(writable, keys=int(min(KEYS_PER_PART, self._sender.room(PART_SECONDS))), tries=tries)
+            part = part_of(writable, keys=int(min(self._keys, self._sender.room(PART_SECONDS))), tries=tries)
+            began = asyncio.get_running_loop().time()
             results = await again(self._sender, views[part[0].view], part)
+            self._learn(asyncio.get_running_loop().time() - began)
             if (failure := first_unknown(results)) and all(isinstance(one, Unknown) for one in results):
                 raise failure
             await asyncio.to_thread(segment.append, [outcomes_of(part, results)])
@@ -140,6 +144,11 @@ class Adopter:
             )
         elif contents.damage:
             raise LogError(contents.damage)
+
+    def _learn(self, seconds: float) -> None:
+        """Make the next part larger or smaller, so that those who wait for an answer are not long behind it."""
+        keys = self._keys // 2 if seconds > PART_SECONDS else self._keys * 2
+        self._keys = max(1, min(KEYS_PER_PART, keys))
 
 
 async def adopt_all(

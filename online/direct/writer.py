@@ -41,17 +41,25 @@ class Busy(Exception):
 
 @dataclass(slots=True)
 class GroupSize:
-    """How many values go together: so many as the store takes in a moment, so that what is logged is soon written."""
+    """How many values go together: so many as the store takes in a moment, so that what is logged is soon written.
+
+    Where it takes longer for a single value, fewer groups are under way at once.
+    """
 
     values: int = VALUES_AT_ONCE
+    groups: int = GROUPS_AT_ONCE
     may_wait: int = VALUES_WAITING  # so many that the last of them is written in time
 
     def learn(self, values: int, known: int, seconds: float, *, is_busy: bool) -> None:
         """Learn from a group: the store took `known` of its values in so many seconds; `is_busy` says that more wait."""
         rate = known / max(seconds, 0.001)
+        if seconds > SLOW_SECONDS and values <= LEAST_AT_ONCE:
+            self.groups = max(1, self.groups - 1)
+        elif seconds < SLOW_SECONDS / 2:
+            self.groups = min(GROUPS_AT_ONCE, self.groups + 1)
         if is_busy or seconds > SLOW_SECONDS:
             self.values = max(LEAST_AT_ONCE, min(VALUES_AT_ONCE, 2 * self.values, int(rate * SLOW_SECONDS)))
-            self.may_wait = min(VALUES_WAITING, int(rate * GROUPS_AT_ONCE * WAIT_SECONDS / 2))
+            self.may_wait = min(VALUES_WAITING, int(rate * self.groups * WAIT_SECONDS / 2))
         elif seconds < SLOW_SECONDS / 2:
             self.may_wait = min(VALUES_WAITING, max(LEAST_AT_ONCE, self.may_wait * 2))
             if values >= self.values:
@@ -79,7 +87,6 @@ class DirectWriter:
         self._size = GroupSize()
         self._waiting: deque[Wanted] = deque()
         self._wake = asyncio.Event()
-        self._places = asyncio.Semaphore(GROUPS_AT_ONCE)
         self._groups: set[asyncio.Task[None]] = set()
         self._open: Current | None = None
         self._left: list[Current] = []
@@ -144,17 +151,16 @@ class DirectWriter:
     async def _take_turns(self) -> None:
         while True:
             await self._wake.wait()
-            await self._places.acquire()
+            while len(self._groups) >= self._size.groups:
+                await asyncio.wait(self._groups, return_when=asyncio.FIRST_COMPLETED)
             await self._sender.turns.come_near(SLOW_SECONDS)
             group = self._next_group()
             if not self._waiting:
                 self._wake.clear()
-            if not group:
-                self._places.release()
-                continue
-            task = asyncio.create_task(self._write_group(group))
-            self._groups.add(task)
-            task.add_done_callback(self._end_group)
+            if group:
+                task = asyncio.create_task(self._write_group(group))
+                self._groups.add(task)
+                task.add_done_callback(self._groups.discard)
 
     def _next_group(self) -> list[Wanted]:
         """The values that have waited longest; those that waited too long, or for nobody any more, are left out."""
@@ -168,10 +174,6 @@ class DirectWriter:
             elif not first.done.done():
                 group.append(first)
         return group
-
-    def _end_group(self, task: asyncio.Task[None]) -> None:
-        self._groups.discard(task)
-        self._places.release()
 
     async def _write_group(self, group: list[Wanted]) -> None:
         try:
