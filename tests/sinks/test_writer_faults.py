@@ -15,7 +15,7 @@ from sinks.rows import Outcome
 from tests.sinks.leased import IN_FLIGHT, WRITES, rows, stored
 
 COUNT = 120  # two transactions
-SOON = Limits(exchange_seconds=0.3)
+SOON = Limits(exchange_seconds=0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -120,19 +120,19 @@ def test_a_store_that_is_gone_for_longer_than_a_reader_waits_comes_back(with_tab
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_that_does_not_pass_ends_in_an_error_that_names_keys_and_patience(with_table, fault):
     async def action(table):
-        return await table.write_through(always(fault), rows(COUNT), patience=0.5), await table.items()
+        return await table.write_through(always(fault), rows(COUNT), patience=0.1), await table.items()
 
     (error, _), items = with_table(action)
 
     assert isinstance(error, StoreError)
     assert "view visits: 'document|0" in str(error)
-    assert "attempts in 0.5 s" in str(error)
+    assert "attempts in 0.1 s" in str(error)
     assert items == {}
 
 
 @known_items
 def test_a_store_that_always_hangs_ends_in_an_error_that_names_keys(with_table):
-    error, _ = with_table(lambda table: table.write_through(always(hang), rows(COUNT), patience=0.5, limits=SOON))
+    error, _ = with_table(lambda table: table.write_through(always(hang), rows(COUNT), patience=0.1, limits=SOON))
 
     assert isinstance(error, StoreError)
     assert (error.code, "view visits: 'document|0" in str(error)) == ("Unreachable", True)
