@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import psutil
+import pytest
 
 from tests.serving.processes import until
 
@@ -21,6 +22,7 @@ with processes.ending_when_told(), processes.process([sys.executable, '-c', chil
 """
 
 
+@pytest.mark.slow
 def test_a_benchmark_that_is_told_to_end_leaves_no_process_behind(tmp_path):
     command = [sys.executable, "-c", BENCHMARK, str(tmp_path / "log")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as benchmark:

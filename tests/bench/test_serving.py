@@ -71,6 +71,7 @@ def without_network(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.mark.slow
 def test_a_peer_that_cannot_be_installed_is_missing(without_network, tmp_path):
     feast = Feast(folder=tmp_path / "feast", region="us-east-1", documents=10)
 
@@ -80,6 +81,7 @@ def test_a_peer_that_cannot_be_installed_is_missing(without_network, tmp_path):
     assert not (tmp_path / "feast" / "env" / "installed").exists()
 
 
+@pytest.mark.slow
 def test_the_measurement_goes_on_without_a_peer_and_says_why(without_network, make_settings):
     told: list[str] = []
     bench = make_bench(make_settings(), plan=replace(PLAN, peer=SIZES), told=told.append)

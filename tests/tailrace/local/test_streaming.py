@@ -77,6 +77,7 @@ def test_without_servers_the_homes_own_broker_is_followed_on_its_port(make_setti
     assert streaming.service_of_broker(plain).environment["TAILRACE_KAFKA_PORT"] == "29999"
 
 
+@pytest.mark.slow
 def test_an_airflow_that_runs_without_the_stream_is_started_again_with_it(settings, monkeypatch):
     def one_service(known, folder):
         command = (sys.executable, "-c", "import time; time.sleep(600)")
@@ -121,6 +122,7 @@ def test_a_stream_that_was_started_otherwise_has_to_be_stopped_first(settings, m
     assert streaming.remembered(settings) is None
 
 
+@pytest.mark.slow
 def test_a_stream_that_ends_at_once_is_told_with_the_end_of_its_log(settings, monkeypatch):
     monkeypatch.setenv("TAILRACE_FEATURES", os.devnull + "/none")
 
