@@ -40,6 +40,8 @@ ENVIRONMENT = {
     "JDK_JAVA_OPTIONS": "-Dspark.python.worker.reuse=false",
 }
 
+CUT_OFF = "Failed: Timeout"
+
 FOUND, SURVIVED = "found", "SURVIVED"
 
 
@@ -192,9 +194,17 @@ def write_anew(file: Path, text: str) -> None:
 
 
 def plant_here(numbers: Sequence[int]) -> Iterator[Result]:
-    """Plant bugs of one file of tests in this tree, which is a copy."""
-    bugs = load_bugs()
-    planted = {number: plant(bugs[number]) for number in numbers}
+    """Plant bugs of one file of tests in this tree, which is a copy.
+
+    A test that was cut off may leave its connection to Spark in the midst of an answer: then only its bug has a result,
+    and the others are to be planted in another process.
+    """
+    bugs, planted = load_bugs(), {}
+    for number in numbers:
+        verdict, why = planted[number] = plant(bugs[number])
+        if why.startswith(CUT_OFF):
+            yield Result(number, verdict, why)
+            return
     unbroken = run_tests(sorted({bugs[number].test for number in numbers}))
     for number, (verdict, why) in planted.items():
         said = bugs[number].said_in(unbroken) or unbroken.get("")
@@ -209,14 +219,27 @@ def plant_in_copies(numbers: Iterable[int]) -> Iterator[Result]:
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
         tree = copy_tree(Path(folder))
         for of_file in by_file.values():
-            command = [sys.executable, "-m", "tests.planted", "--here", *map(str, of_file)]
-            environment = os.environ | ENVIRONMENT | {"PYTHONPATH": str(tree)}
-            ended = subprocess.run(
-                command, cwd=tree, env=environment, capture_output=True, timeout=RUN_SECONDS, check=False, text=True
-            )
-            told = {one.number: one for one in map(result_in, ended.stdout.splitlines()) if one}
-            for number in of_file:
-                yield told.get(number) or Result(number, SURVIVED, f"no verdict: {ended.stderr.strip()[-300:]}")
+            yield from results_of_file(tree, of_file)
+
+
+def results_of_file(tree: Path, numbers: Iterable[int]) -> Iterator[Result]:
+    """Plant bugs of one file of tests in as few processes as do."""
+    left = list(numbers)
+    while left:
+        for result in results_of_process(tree, left):
+            left.remove(result.number)
+            yield result
+
+
+def results_of_process(tree: Path, numbers: Sequence[int]) -> list[Result]:
+    """Plant bugs in a process of their own; the first has a result at least."""
+    command = [sys.executable, "-m", "tests.planted", "--here", *map(str, numbers)]
+    environment = os.environ | ENVIRONMENT | {"PYTHONPATH": str(tree)}
+    ended = subprocess.run(
+        command, cwd=tree, env=environment, capture_output=True, timeout=RUN_SECONDS, check=False, text=True
+    )
+    found = [one for one in map(result_in, ended.stdout.splitlines()) if one]
+    return found or [Result(numbers[0], SURVIVED, f"no verdict: {ended.stderr.strip()[-300:]}")]
 
 
 def result_in(line: str) -> Result | None:

@@ -276,5 +276,18 @@ async def act(pool, actions):
     await asyncio.gather(*taking, return_exceptions=True)
 
 
+def test_a_small_part_waits_behind_a_large_one_that_came_first():
+    async def go():
+        pool = Pool(10)
+        await pool.take(6, within=PATIENCE_SECONDS)
+        taking = [asyncio.create_task(pool.take(amount, within=PATIENCE_SECONDS)) for amount in (8, 2)]
+        await asyncio.sleep(0)
+        waiting = pool.waiting
+        pool.give(6)
+        return waiting, await asyncio.gather(*taking)
+
+    assert asyncio.run(go()) == (2, [8, 2])
+
+
 def has(taking):
     return taking.done() and not taking.cancelled() and taking.exception() is None
