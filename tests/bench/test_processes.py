@@ -6,7 +6,7 @@ import sys
 import psutil
 import pytest
 
-from tests.serving.processes import until
+from tests.serving.processes import has_ended, until
 
 BENCHMARK = """
 import sys, time
@@ -34,10 +34,3 @@ def test_a_benchmark_that_is_told_to_end_leaves_no_process_behind(tmp_path):
     assert benchmark.returncode == 128 + 15
     assert len(pids) == 2
     until(lambda: all(has_ended(pid) for pid in pids))
-
-
-def has_ended(pid):
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True

@@ -91,6 +91,14 @@ def served(
             process.wait(PATIENCE_SECONDS)
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process does nothing any more, though nobody may have asked how it ended."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def until(happened: Callable[[], Any]) -> None:
     """Wait, not for ever, until something is so."""
     deadline = time.monotonic() + PATIENCE_SECONDS

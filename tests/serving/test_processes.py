@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from serving import ServingError, run
-from tests.serving.processes import PATIENCE_SECONDS, served, until
+from tests.serving.processes import has_ended, served, until
 
 ALIVE = (200, {"status": "alive"})
 
@@ -87,7 +87,7 @@ def test_where_what_workers_are_forked_from_is_killed_there_are_new_ones_and_the
 
     until(lambda: len(now := reader_of_two.workers()) == 2 and not set(now) & set(before))
     until(lambda: reader_of_two.get("/health") == ALIVE)
-    assert psutil.wait_procs(before, timeout=PATIENCE_SECONDS)[1] == []
+    until(lambda: all(has_ended(one.pid) for one in before))
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(settings, store, tmp_pat
 
         running.process.kill()
 
-        assert psutil.wait_procs([*workers, template], timeout=PATIENCE_SECONDS)[1] == []
+        until(lambda: all(has_ended(one.pid) for one in (*workers, template)))
 
 
 def test_a_port_that_is_taken_is_refused(settings, store):
