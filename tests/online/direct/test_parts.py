@@ -1,14 +1,18 @@
 """A log whose outcomes are known in part: what is known lands at once, once, whatever dies in between."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from online.direct import deliver as delivering
 from online.direct.log import Intent, LogError, Outcomes, Segment
 from online.direct.replay import Adopter, adopt_all
+from online.direct.rivals import Unknown
 from online.direct.write import Sender
-from online.direct.writer import FAILURES_SHOWN, brief
+from online.direct.writer import FAILURES_SHOWN, DirectWriter, brief
 from online.wire import StoreError
-from tests.online.direct.conftest import VIEWS, lines_in, stored
+from tests.online.direct.conftest import VIEWS, lines_in, stored, value
 
 
 def intent(number, *, view="relevance"):
@@ -92,6 +96,29 @@ def test_a_death_at_any_step_of_landing_in_parts_lands_each_value_once(store, wh
     assert (failures, set(found)) == ([], {"d1"})
     assert landed(where) == ["d0", "d1"]
     assert list(where.folder.iterdir()) == []
+
+
+def test_a_value_of_which_nothing_is_known_is_written_later_and_the_one_beside_it_is_acknowledged(
+    store, where, monkeypatch
+):
+    write_values = Sender.write
+
+    async def lose_the_last(self, rows, *, until):
+        return [*await write_values(self, rows[:-1], until=until), Unknown(StoreError("TooLate", ""))]
+
+    async def story(client):
+        async with DirectWriter(client, where, lambda: VIEWS, transactions=True) as lane:
+            with monkeypatch.context() as slow:
+                slow.setattr(Sender, "write", lose_the_last)
+                two = [lane.write([value(f"d{number}", 10, 0.5)]) for number in range(2)]
+                done: list[Any] = await asyncio.gather(*two, return_exceptions=True)
+        failures = await adopt_all(client, VIEWS, where, transactions=True)
+        return done[0][0].result, done[1].code, failures, await stored(client, "d0", "d1")
+
+    *outcomes, found = store.run(story)
+
+    assert outcomes == [None, "TooLate", []]
+    assert (set(found), landed(where)) == ({"d0", "d1"}, ["d0", "d1"])
 
 
 def test_a_store_that_takes_nothing_is_asked_for_one_segment_at_a_look(store, where, monkeypatch):
