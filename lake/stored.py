@@ -2,11 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# File systems keep times that neither Python nor a table can: beyond these a file is as old as the bound.
-OLDEST, NEWEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+from contracts.slots import EARLIEST, EPOCH, LATEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +29,9 @@ class StoredFile:
 
 
 def time_of(milliseconds: int) -> datetime:
-    """The moment so many milliseconds after 1970, or before it, brought between 1900 and 2200."""
-    first, last = ((bound - EPOCH) // timedelta(milliseconds=1) for bound in (OLDEST, NEWEST))
+    """The moment so many milliseconds after 1970, or before it, brought between 1900 and 2200.
+
+    File systems keep times that neither Python nor a table can.
+    """
+    first, last = ((bound - EPOCH) // timedelta(milliseconds=1) for bound in (EARLIEST, LATEST))
     return EPOCH + timedelta(milliseconds=min(max(milliseconds, first), last))

@@ -9,12 +9,15 @@ from pyspark.sql import functions as F
 
 from contracts import ids, landing
 from contracts.landing import Feed
+from contracts.slots import EARLIEST, LATEST
 from contracts.tables import Column, Type
 from jobs.bronze.ids import id_problems, id_text
+from jobs.bronze.json_limits import has_infinite, is_too_deep, limit_problems
 
 TEXT_KINDS = r"STRING|BIGINT|DECIMAL\(\d+,0\)"  # a whole number serves as a text, as its digits
 WHOLE_NUMBER_KINDS = "BIGINT"
 PROBLEM = "problem"
+NOT_AN_OBJECT = "the line is not a JSON object"
 OBJECT_KIND = "OBJECT<"  # and what it holds, in which a name may have line breaks
 
 
@@ -41,19 +44,20 @@ def parse(lines: DataFrame) -> DataFrame:
     Wrapped as `[…]` and as `{"v":…}`, trailing text, a second value or stray brackets break one or the other.
     """
     text = F.ltrim(F.col("value"), F.lit("\ufeff"))  # files from Windows may begin with a mark
+    text = F.when(~is_too_deep(text), text)
     in_list = F.try_parse_json(F.concat(F.lit("["), text, F.lit("]")))
     in_object = F.try_parse_json(F.concat(F.lit('{"v":'), text, F.lit("}")))
     return lines.withColumns({"json": in_list, "again": in_object})
 
 
-def line_problems() -> list[tuple[SparkColumn, str]]:
+def line_problems() -> Iterator[tuple[SparkColumn, str]]:
     kind = F.schema_of_variant(F.expr("variant_get(json, '$[0]')"))
-    return [
-        (~F.is_valid_utf8("value"), "the line is not UTF-8"),
-        (F.col("json").isNull() | F.col("again").isNull(), "the line is not a JSON object"),
-        (F.expr("variant_get(json, '$[1]') is not null"), "the line is not a JSON object"),
-        (~F.coalesce(kind.startswith(OBJECT_KIND), F.lit(False)), "the line is not a JSON object"),
-    ]
+    is_unparsed = F.col("json").isNull() | F.col("again").isNull()
+    yield ~F.is_valid_utf8("value"), "the line is not UTF-8"
+    yield from limit_problems(F.when(is_unparsed, F.col("value")))
+    yield is_unparsed, NOT_AN_OBJECT
+    yield F.expr("variant_get(json, '$[1]') is not null"), NOT_AN_OBJECT
+    yield ~F.coalesce(kind.startswith(OBJECT_KIND), F.lit(False)), NOT_AN_OBJECT
 
 
 def problems(fact: Column, name: str, feed: Feed, now: datetime) -> Iterator[tuple[SparkColumn, str]]:
@@ -64,6 +68,8 @@ def problems(fact: Column, name: str, feed: Feed, now: datetime) -> Iterator[tup
         yield ~given, f"{name} is missing"
     if fact.name in landing.OBJECTS:
         yield given & ~kind.startswith(OBJECT_KIND), f"{name} is not a JSON object"
+        says_infinity = text.rlike('"-?Infinity"')
+        yield says_infinity & has_infinite(F.col("value")), f"{name} has a number beyond the range of 64 bits"
         return
     if fact.type is Type.INT64:
         yield given & ~kind.rlike(f"^({WHOLE_NUMBER_KINDS})$"), f"{name} is not a whole number"
@@ -77,6 +83,8 @@ def problems(fact: Column, name: str, feed: Feed, now: datetime) -> Iterator[tup
     yield given & ~kind.rlike(f"^({TEXT_KINDS})$"), f"{name} is not text"
     if fact.type is Type.TIMESTAMP:
         yield given & value.isNull(), f"{name} is not an ISO 8601 time such as 2026-01-31T09:15:00Z"
+        is_far = (value < F.lit(EARLIEST)) | (value >= F.lit(LATEST))
+        yield is_far, f"{name} is not between the years {EARLIEST.year} and {LATEST.year - 1}"
         latest = now + timedelta(hours=landing.MAXIMUM_HOURS_AHEAD)
         yield value > F.lit(latest), f"{name} is more than {landing.MAXIMUM_HOURS_AHEAD} hours ahead of the clock"
         return

@@ -7,7 +7,7 @@ Spark plans its rules anew for each micro-batch and generates code for them, whi
 import json
 import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from contracts import landing
 from contracts.ids import problem_of
+from contracts.slots import EARLIEST, LATEST, to_micros
 from contracts.strict_json import without_duplicates
 from contracts.tables import Type
 from features.language.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
@@ -23,7 +24,6 @@ from jobs.bronze.judge import judge
 from lake.session import small_frame
 
 FAR = datetime(9000, 1, 1, tzinfo=UTC)
-EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 COLUMNS = ("actor_id", "document_id", "event_id", "event_type", "at")
 
@@ -113,7 +113,10 @@ def plain_value(name: str, type_: Type, value: Any) -> Any:
         return None
     if type_ is Type.TIMESTAMP and isinstance(value, str) and PLAIN_TIME.fullmatch(value):
         at = datetime.fromisoformat(value)
-        return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        if not EARLIEST <= at < LATEST:
+            raise NotPlain(name)
+        return to_micros(at)
     if type_ is Type.STRING and name not in landing.OBJECTS:
         text = str(value) if type(value) is int else value
         is_plain = isinstance(text, str) and (problem_of(text) is None or not landing.EVENTS.is_id(name))

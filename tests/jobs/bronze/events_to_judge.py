@@ -25,6 +25,16 @@ TEXTS = (*IDS, "event_type", "occurred_at", "source")
 NOT_TEXT = {name: f"{name} {ids.NOT_TEXT if name in IDS else 'is not text'}" for name in TEXTS}
 
 
+OUTSIDE = "occurred_at is not between the years 1900 and 2199"
+INFINITE = "attributes has a number beyond the range of 64 bits"
+TOO_DEEP = "the line is JSON that nests more than 200 levels"
+HALF_A_PAIR = "the line has half a surrogate pair"
+
+
+def nested(levels):
+    return '{"a":' * levels + "{}" + "}" * levels
+
+
 def event(**changes):
     return json.dumps(EVENT | changes, ensure_ascii=False).encode()
 
@@ -72,6 +82,21 @@ REFUSED_EVENTS = {
     "number as time": (event(occurred_at=1767225600), NOT_A_TIME),
     "a microsecond too far ahead": (event(occurred_at="2026-03-03T10:11:12.131416Z"), AHEAD),
     "too far ahead by its offset": (event(occurred_at="2026-03-03T10:11:12.131415-00:01"), AHEAD),
+    **{f"{time} as time": (event(occurred_at=time), OUTSIDE) for time in (
+        "0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "1601-01-01T00:00:00Z", "1899-12-31T23:59:59.999999Z",
+        "1900-01-01T00:00:00+00:01", "2199-12-31T23:59:00-00:01", "2200-01-01T00:00:00Z", "9999-12-31T23:59:59Z",
+    )},
+    **{f"{number:.12} in attributes": (with_raw("attributes", b'{"x":[%s]}' % number.encode()), INFINITE) for number in (
+        "1E400", "-1e309", "1.5E+999", "2" * 310, "0.1e310",
+    )},
+    "a text and a number that are both infinite": (with_raw("attributes", b'{"x":"Infinity","y":1E400}'), INFINITE),
+    **{f"{levels:,} levels": (with_raw("attributes", nested(levels).encode()), TOO_DEEP) for levels in (200, 900, 1_100)},
+    "900 levels of arrays": (b"[" * 900 + b"]" * 900, NOT_AN_OBJECT),
+    "1,200 digits": (with_raw("attributes", b'{"x":' + b"7" * 1_200 + b"}"), "the line is JSON with a number of more than 1,000 digits"),
+    "60,000 characters of a name": (event(attributes={"x" * 60_000: 1}), "the line is JSON with a name of more than 50,000 characters"),
+    "half a pair": (with_raw("source", b'"\\ud800"'), HALF_A_PAIR),
+    "the other half": (with_raw("source", b'"x\\uDC00"'), HALF_A_PAIR),
+    "1,100 open brackets": (b'{"a":' + b"[" * 1_100, NOT_AN_OBJECT),
     "text as attributes": (event(attributes="x"), "attributes is not a JSON object"),
     "list as attributes": (event(attributes=[{}]), "attributes is not a JSON object"),
     "number as attributes": (event(attributes=1), "attributes is not a JSON object"),
@@ -131,6 +156,12 @@ USABLE_EVENTS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "nanoseconds": (event(occurred_at="2026-03-01T09:08:07.123456999Z"), {"occurred_at": datetime(2026, 3, 1, 9, 8, 7, 123456, tzinfo=UTC)}),
     "29 February": (event(occurred_at="2024-02-29T00:00:00Z"), {"occurred_at": datetime(2024, 2, 29, tzinfo=UTC)}),
     "before 1970": (event(occurred_at="1969-12-31T23:59:59.999999Z"), {"occurred_at": datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)}),
+    "1900": (event(occurred_at="1900-01-01T00:00:00Z"), {"occurred_at": datetime(1900, 1, 1, tzinfo=UTC)}),
+    "1900 by its offset": (event(occurred_at="1899-12-31T22:00:00-02:00"), {"occurred_at": datetime(1900, 1, 1, tzinfo=UTC)}),
+    "199 levels": (with_raw("attributes", nested(198).encode()), {"attributes": nested(198)}),
+    "texts that say infinity": (event(attributes={"x": "Infinity", "y": "1E400"}), {"attributes": '{"x":"Infinity","y":"1E400"}'}),
+    "1E400 in a field nobody knows": (with_raw("attributes", b"{}")[:-1] + b',"more":1E400}', {"attributes": "{}"}),
+    "the largest number": (with_raw("attributes", b'{"x":1e308}'), {"attributes": '{"x":1.0E308}'}),
     "exactly 24 hours ahead": (
         event(occurred_at="2026-03-03T10:11:12.131415Z"),
         {"occurred_at": NOW + timedelta(hours=24)},

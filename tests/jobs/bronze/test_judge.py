@@ -71,7 +71,9 @@ def judge_all(spark, feed, *cases):
     lines = [line for group in cases for line, _ in group.values()]
     frame = spark.createDataFrame(list(enumerate(lines)), "line bigint, bytes binary")
     frame = frame.select("line", F.col("bytes").cast("string").alias("value"))
-    rows = judge(frame, feed, now=NOW).drop("value").collect()
+    judged = judge(frame, feed, now=NOW).drop("value")
+    usable = {name: F.when(F.isnull("reason"), F.col(name)) for name in judged.columns[1:-1]}  # Python has no year 0
+    rows = judged.withColumns(usable).collect()
     assert len(rows) == len(lines)
     return {
         lines[row.line]: {name: in_utc(value) for name, value in row.asDict().items() if name != "line"} for row in rows
