@@ -46,12 +46,12 @@ def read_batch(lake: Lake, number: int) -> Batch:
     rows = lake.read(bronze.FILES).where(F.col("batch") == number).select(*names, "ingested_at").collect()
     if not rows:
         raise LandingError(f"batch {number} claims no file in {bronze.FILES.full_name}")
-    aside = reasons(lake, batch=number)
+    left_out = unread(lake, batch=number) | reasons(lake, batch=number)
     files = [
         LandedFile(
             **{name: row[name] for name in names}
             | {"delivered_at": row.delivered_at.astimezone()}
-            | {"refusal": row.refusal or aside.get((row.feed, row.file))}
+            | {"refusal": row.refusal or left_out.get((row.feed, row.file))}
         )
         for row in rows
     ]
@@ -64,6 +64,14 @@ def reasons(lake: Lake, *, batch: int) -> dict[tuple[str, str], str]:
         return {}
     rows = lake.read(bronze.SET_ASIDE).where(F.col("batch") == batch).collect()
     return {(row.feed, row.file): f"set aside: {row.why}" for row in rows}
+
+
+def unread(lake: Lake, *, batch: int) -> dict[tuple[str, str], str]:
+    """Why files could not be read by a load that came as far as its quarantine, by feed and file."""
+    if lake.last_appended(bronze.QUARANTINE) < batch:
+        return {}
+    rows = lake.read(bronze.QUARANTINE).where((F.col("batch") == batch) & F.isnull("line")).collect()
+    return {(row.feed, row.file): row.reason for row in rows}
 
 
 def not_taken(lake: Lake, feed: str, stored: Iterable[StoredFile]) -> list[tuple[StoredFile, set[str]]]:

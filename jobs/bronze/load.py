@@ -4,11 +4,10 @@ A load first claims its files under the next batch number, in one commit. Its ro
 number, which Delta accepts once per table. The next load finishes a batch that was cut off before it claims one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
-from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -16,14 +15,12 @@ from pyspark.sql import functions as F
 from contracts import bronze, landing
 from contracts.landing import Feed
 from contracts.tables import Table
-from jobs.bronze.batches import Batch, LandedFile, LandingError, read_batch
-from jobs.bronze.judge import judge
+from jobs.bronze.batches import Batch, LandedFile, read_batch
+from jobs.bronze.claimed import Source, judge_claimed
 from jobs.bronze.landing import Listing, new_files
-from jobs.bronze.lines import read_lines, spread
 from jobs.bronze.set_aside import SetAside, set_aside
-from jobs.bronze.topic import Topic, ends_of, is_of_topic, new_parts, read_parts, what_is_left
-from lake import storage
-from lake.held import ROWS, Held, held
+from jobs.bronze.topic import Topic, ends_of, new_parts, what_is_left
+from lake.held import ROWS, Held
 from lake.session import small_frame
 from lake.tables import Lake
 
@@ -124,29 +121,39 @@ def tables_of(files: Iterable[LandedFile]) -> list[Table]:
 
 def load_batch(lake: Lake, landing_folder: str, batch: Batch, *, topic: Topic | None = None) -> Loaded:
     lake.expect_rows()
-    files = batch.files
-    whole = [(file.feed, file.file, None, file.refusal, None) for file in files if file.refusal]
-    refused = small_frame(lake.spark, whole, REFUSED)
-    loaded = Loaded(files=len(files), quarantined=len(whole))
     stamp = {"batch": F.lit(batch.number).cast("bigint"), "ingested_at": F.lit(batch.ingested_at)}
+    whole = [file for file in batch.files if file.refusal]
+    judged: dict[Feed, Held] = {}
     with ExitStack() as until_appended:
-        judged: dict[Feed, Held] = {}
         for feed in landing.FEEDS:
-            readable = [file for file in files if file.feed == feed.name and file.refusal is None]
-            if readable:
-                lines = deliveries(lake, feed, landing_folder, readable, topic=topic, until=batch.ingested_at)
-                verdicts = judge(lines, feed, now=batch.ingested_at)
-                judged[feed] = until_appended.enter_context(held(verdicts, usable=F.isnull("reason")))
-                refused = refused.unionByName(refused_lines(judged[feed].frame, feed))
-                everything, usable = (judged[feed].counts[name] for name in (ROWS, "usable"))
-                loaded += Loaded(quarantined=everything - usable, **{feed.name: usable})
+            readable = [file for file in batch.files if file.feed == feed.name and file.refusal is None]
+            folder = feed.folder(landing_folder)
+            source = Source(lake=lake, feed=feed, folder=folder, topic=topic, until=batch.ingested_at)
+            rows, unread = judge_claimed(source, readable, keep=until_appended)
+            whole += unread
+            if rows:
+                judged[feed] = rows
+        loaded = counted(batch, judged, whole)
         for feed, rows in judged.items():
             audit(lake, feed, rows, stamp)
         if loaded.quarantined:
+            refused = refused_files(lake, whole)
+            for feed, rows in judged.items():
+                refused = refused.unionByName(refused_lines(rows.frame, feed))
             lake.append_once(bronze.QUARANTINE, refused.withColumns(stamp), number=batch.number)
         for feed, rows in judged.items():
             lake.append_once(feed.table, usable_rows(rows, stamp), number=batch.number)
     return loaded
+
+
+def counted(batch: Batch, judged: Mapping[Feed, Held], whole: Sequence[LandedFile]) -> Loaded:
+    usable = {feed.name: rows.counts["usable"] for feed, rows in judged.items()}
+    lines = sum(rows.counts[ROWS] for rows in judged.values())
+    return Loaded(files=len(batch.files), quarantined=len(whole) + lines - sum(usable.values()), **usable)
+
+
+def refused_files(lake: Lake, files: Sequence[LandedFile]) -> DataFrame:
+    return small_frame(lake.spark, [(file.feed, file.file, None, file.refusal, None) for file in files], REFUSED)
 
 
 def usable_rows(rows: Held, stamp: dict[str, Column]) -> DataFrame:
@@ -159,39 +166,6 @@ def audit(lake: Lake, feed: Feed, rows: Held, stamp: dict[str, Column]) -> None:
     if good < everything:
         lake.audit(feed.lines, Held(rows.frame.select(*feed.lines.columns), {ROWS: everything}), feed=feed.name)
     lake.audit(feed.table, Held(usable_rows(rows, stamp).select(*feed.table.columns), {ROWS: good}), feed=feed.name)
-
-
-def deliveries(
-    lake: Lake, feed: Feed, landing_folder: str, files: list[LandedFile], *, topic: Topic | None, until: datetime
-) -> DataFrame:
-    """The lines of claimed files and messages of claimed parts, each with where it came from and when.
-
-    A time after `until` counts as `until`: a delivery from the future would win against every correction till then.
-    """
-    parts = [file for file in files if is_of_topic(file)]
-    landed = [file for file in files if not is_of_topic(file)]
-    frames = [lines_of(lake, feed, landing_folder, landed)] if landed else []
-    frames += [read_parts(lake.spark, topic, parts)] if parts else []
-    lines = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
-    return lines.withColumn("delivered_at", F.least("delivered_at", F.lit(until)))
-
-
-def lines_of(lake: Lake, feed: Feed, landing_folder: str, files: list[LandedFile]) -> DataFrame:
-    """The lines of claimed files, each with its file and when that was delivered."""
-    folder = feed.folder(landing_folder)
-    stored = {file.name: file for file in storage.list_files(lake.spark, folder)}
-    for file in files:
-        if file.file not in stored:
-            raise LandingError(
-                f"{folder}/{file.file} was claimed by a load that did not finish, and is gone; "
-                "put it back, or put an empty file in its place to give its rows up"
-            )
-    known = [(storage.reported_path(lake.spark, stored[file.file]), file.file, file.delivered_at) for file in files]
-    origin = small_frame(lake.spark, known, "path string, file string, delivered_at timestamp")
-    with_lines = [stored[file.file] for file in files if stored[file.file].bytes]
-    lines = spread(read_lines(lake.spark, with_lines, feed), with_lines)
-    # A line without its file would break bronze's NOT NULL rather than be lost.
-    return lines.join(F.broadcast(origin), on="path", how="left").drop("path")
 
 
 def refused_lines(judged: DataFrame, feed: Feed) -> DataFrame:

@@ -123,9 +123,8 @@ ODDITIES = (
 )
 
 
-def land_oddities(landing: Path) -> tuple[Oddity, ...]:
-    """Write every oddity into the feed `events` of a landing folder; none of them is there before."""
-    folder = landing / "events"
+def land_oddities(folder: Path) -> tuple[Oddity, ...]:
+    """Write every oddity into a folder among those of the feed `events`; none of them is there before."""
     folder.mkdir(parents=True, exist_ok=True)
     for oddity in ODDITIES:
         oddity.write(folder / oddity.name)

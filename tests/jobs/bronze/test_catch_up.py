@@ -9,7 +9,7 @@ from jobs.bronze.batches import LandingError
 from jobs.bronze.catch_up import LOADS, catch_up
 from jobs.bronze.landing import Listing, new_files
 from jobs.bronze.load import Loaded, claim
-from tests.jobs.bronze.test_load import NOW, event, land
+from tests.jobs.bronze.landed import NOW, event, land
 
 
 def test_what_another_load_has_only_claimed_is_waited_for(lake, tmp_path):

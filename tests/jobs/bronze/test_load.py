@@ -1,59 +1,29 @@
-import gzip
-import json
-import os
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from contracts import bronze
-from contracts.landing import EVENTS
 from jobs.bronze import load
-from jobs.bronze.batches import LandedFile, LandingError, not_taken
-from jobs.bronze.landing import Listing, new_files
+from jobs.bronze.batches import LandedFile, not_taken
+from jobs.bronze.landing import Listing
 from jobs.bronze.load import Loaded
 from lake import storage
 from lake.tables import Lake
-
-NOW = datetime(2026, 3, 2, 10, 11, 12, tzinfo=UTC)
-LATER = NOW + timedelta(minutes=15)
-FUTURE = datetime(2040, 1, 1, tzinfo=UTC)
-WRITTEN = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
-
-EVENT = {"event_id": "e1", "event_type": "edit", "actor_id": "u1", "document_id": "d1"}
-EVENT |= {"occurred_at": "2026-03-01T09:08:07Z", "source": "drive"}
+from tests.jobs.bronze.landed import (
+    FUTURE,
+    LATER,
+    NOW,
+    WRITTEN,
+    claim_everything,
+    event,
+    land,
+    land_parquet,
+    rows,
+    truncate,
+)
 
 EMPTY = Loaded()
-
-
-def event(event_id, **changes):
-    return json.dumps(EVENT | {"event_id": event_id} | changes)
-
-
-def land(path, *lines, text=None, at=WRITTEN):
-    """Write a file of lines; `.gz` is compressed, and each is as old as `at`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = (text if text is not None else "".join(line + "\n" for line in lines)).encode()
-    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-    os.utime(path, (at.timestamp(), at.timestamp()))
-
-
-def land_parquet(path, *ids, **changes):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(
-        pa.Table.from_pylist([EVENT | {"event_id": event_id} | changes for event_id in ids]), path, compression="none"
-    )
-    os.utime(path, (WRITTEN.timestamp(), WRITTEN.timestamp()))
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:-12])
-
-
-def rows(lake, table, *columns):
-    return sorted(map(tuple, lake.read(table).select(*columns).collect()), key=repr)
 
 
 def refuse_to_read(*_):
@@ -241,14 +211,6 @@ def test_of_landed_files_only_those_come_to_the_driver_that_no_load_took(lake, t
     assert [file.name for file, _ in not_taken(lake, "documents", [found[0][0]])] == [found[0][0].name]
 
 
-def claim_everything(lake, folder, *, batch):
-    """What a load does first, and nothing after it: the process is gone."""
-    listing = Listing.of(lake, str(folder))
-    files = list(new_files(lake, listing, EVENTS))
-    load.claim(lake, files, batch=batch, now=NOW, listing=listing)
-    return files
-
-
 @pytest.mark.slow
 def test_a_batch_that_was_only_claimed_is_finished_by_the_next_load_once(lake, tmp_path):
     land(tmp_path / "events" / "a.jsonl", event("e1"), event("e2", event_type="?"))
@@ -284,18 +246,6 @@ def test_a_batch_cut_off_after_its_quarantine_is_finished_by_the_next_load_once(
     assert rows(lake, bronze.EVENTS, "event_id", "batch", "ingested_at") == [("e1", 1, now)]
     assert rows(lake, bronze.QUARANTINE, "file", "line", "batch", "ingested_at") == [("a.jsonl", 2, 1, now)]
     assert len(rows(lake, bronze.FILES, "file")) == 1
-
-
-def test_a_claimed_file_that_is_gone_is_named_with_what_to_do(lake, tmp_path):
-    path = tmp_path / "events" / "a.jsonl"
-    land(path, event("e1"))
-    claim_everything(lake, tmp_path, batch=1)
-    path.unlink()
-
-    with pytest.raises(
-        LandingError, match=r"events/a\.jsonl was claimed .* put it back, or put an empty file in its place"
-    ):
-        load.run(lake, str(tmp_path), now=LATER)
 
 
 @pytest.mark.slow

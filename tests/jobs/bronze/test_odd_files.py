@@ -90,7 +90,7 @@ class Story:
     """Two loads of a folder of oddities, and what is in bronze by file."""
 
     def __init__(self, lake, landing):
-        land_oddities(landing)
+        land_oddities(landing / "events")
         for name, taken in TAKEN.items():
             path = landing / "events" / name
             path.parent.mkdir(parents=True, exist_ok=True)
