@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from tailrace.local.api import AirflowApi
+from tests.dags import warm_submit
 
 TAILRACE = Path(sys.executable).parent / "tailrace"
 
@@ -50,10 +51,16 @@ class Running:
 
     def tailrace(self, *arguments):
         """The last line of a command, as JSON."""
-        command = [TAILRACE, *arguments, "--json"]
+        return self.last_line([TAILRACE, *arguments, "--json"])
+
+    def last_line(self, command):
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
         return json.loads(done.stdout.splitlines()[-1])
+
+    def in_warm_driver(self, *arguments):
+        """The last line of a command, as JSON, that runs where the applications of the DAGs run."""
+        return self.last_line([warm_submit.BINARY, "--name", "by-hand", warm_submit.APPLICATION, *arguments, "--json"])
 
     @property
     def password(self):
