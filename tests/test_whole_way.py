@@ -24,6 +24,7 @@ from online.control import Control, read_controls
 from online.wire import StoreClient
 from settings import Settings
 from sinks.lease import with_client
+from tailrace.events.oddities import land_oddities
 from tailrace.layers import reconcile_all
 from tailrace.ranker import ask, reader
 from tailrace.refresh import Home, Report, refresh, say_nothing
@@ -89,12 +90,15 @@ def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
         event(6, event_type="Not A Type"),
         "half a li",
     )
+    odd = {oddity.name for oddity in land_oddities(Path(home.settings.landing) / "events")}
     land(home.settings, "first", {"id": "d1", "title": "Plän", "folder": "/a/b", "size": 7}, feed="documents")
 
     first = refresh(home, as_of=T0)
 
-    assert (first.landed.events, first.landed.documents, first.landed.quarantined) == (5, 1, 2)
-    assert home.lake.read(bronze.QUARANTINE).count() == 2
+    assert (first.landed.events, first.landed.documents, first.landed.quarantined) == (5, 1, 2 + len(odd))
+    refused = home.lake.read(bronze.QUARANTINE).select("file", "line").collect()
+    assert {row.file for row in refused if row.line is None} == odd
+    assert [row.line for row in refused if row.file == "first.jsonl"] == [6, 7]
     assert figures(first, "document_activity") == (3, 3, 3, 0)
     assert figures(first, "actor_document_affinity") == (3, 3, 3, 0)
     assert agreement(home) == AGREED
