@@ -58,6 +58,7 @@ soak: setup $(ARCHIVE) ## run the long tests: planted bugs, random histories, ma
 	@REPLAY_STEPS="$(STEPS)" .venv/bin/pytest -m slow tests/test_replay.py
 	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py
 	@LEAK_REQUESTS="$(REQUESTS)" .venv/bin/pytest -m slow tests/serving/test_leak.py
+	@BENCH_STREAMING=1 .venv/bin/pytest -m slow tests/bench/test_streaming.py
 
 $(ARCHIVE): requirements.lock setup/jars.lock | setup
 	@.venv/bin/python -m tailrace.class_archive || echo "Spark starts without an archive of its classes; the next make tries again." >&2

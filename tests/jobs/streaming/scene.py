@@ -31,6 +31,7 @@ from jobs.bronze import load
 from jobs.bronze.topic import topic_of
 from jobs.streaming import progress
 from lake.tables import Lake
+from online import embedded
 from settings import read_settings
 from sinks.rows import Address
 from tailrace.local import airflow, broker, service, stack, streaming
@@ -108,6 +109,13 @@ class Scene:
         found = stack.up(self.home, lambda _: None, with_stream=True)
         assert {one.state for one in found.values()} == {"healthy"}
         return {name: one.pid for name, one in found.items()}
+
+    def start_without_stream(self):
+        """Start the broker and the store again, whose home knows its topic."""
+        streaming.turn_on(self.home)
+        service.start(self._broker)
+        embedded.start(self.home)
+        until(lambda: streaming.accepts(self.home.stream.broker_port))
 
     def kill(self, name):
         """Kill the broker or the stream."""
