@@ -9,6 +9,7 @@ from rich.table import Table
 from features.language import BATCH
 from tailrace.report import landed_line
 
+ODD_SHOWN = 4
 SHOWN = ("document_id", "document_activity__events_24h", "edit_trend", "hours_since_last_edit", "size_bytes")
 
 
@@ -17,6 +18,7 @@ def tell(summary: dict[str, Any]) -> Iterator[RenderableType]:
     yield f"\nTailrace replayed {summary['source']}, in {summary['home']}"
     for number, refresh in enumerate(summary["refreshes"], start=1):
         yield f"  refresh {number} at {refresh['as_of']}: {landed_line(refresh['landed'])}"
+    yield odd_files(summary["refused"])
     yield refreshes_table(summary["refreshes"])
     yield saved(summary["refreshes"])
     agreed = summary["reconcile"]
@@ -26,6 +28,17 @@ def tell(summary: dict[str, Any]) -> Iterator[RenderableType]:
     )
     yield answer_table(summary["answer"])
     yield answered(summary)
+
+
+def odd_files(refused: dict[str, str]) -> str:
+    shown = [f"    {name}: {reason}" for name, reason in list(refused.items())[:: max(1, len(refused) // ODD_SHOWN)]]
+    return "\n".join(
+        [
+            f"  {len(refused)} odd files lay beside the good ones, kept none of them out, and are in bronze.quarantine by name, such as",
+            *shown[:ODD_SHOWN],
+            '    ("refused" in demo/summary.json has them all)',
+        ]
+    )
 
 
 def refreshes_table(refreshes: list[dict[str, Any]]) -> Table:

@@ -1,0 +1,29 @@
+"""The demo's odd files: they lie beside the good ones in its first load, and each has to be refused by name."""
+
+from pathlib import Path
+
+from pyspark.sql import functions as F
+
+from contracts import bronze
+from contracts.landing import EVENTS
+from lake.tables import Lake
+from tailrace.errors import CommandError
+from tailrace.events.oddities import ODDITIES, land_oddities
+
+FOLDER = "odd"
+
+
+def land_odd_files(landing: Path) -> None:
+    """Put every oddity into a folder of its own among the events."""
+    land_oddities(landing / EVENTS.name / FOLDER)
+
+
+def refused_odd_files(lake: Lake) -> dict[str, str]:
+    """Why each oddity was refused, by its name; raises `CommandError` for one that was not."""
+    whole = lake.read(bronze.QUARANTINE).where((F.col("feed") == EVENTS.name) & F.isnull("line"))
+    reasons = {row.file: row.reason for row in whole.collect()}
+    refused = {f"{FOLDER}/{oddity.name}": oddity.reason for oddity in ODDITIES}
+    left = [name for name, reason in refused.items() if reason not in reasons.get(name, "")]
+    if left:
+        raise CommandError(f"odd files were not refused by name: {', '.join(left)}; look into bronze.quarantine")
+    return {name: reasons[name] for name in refused}
