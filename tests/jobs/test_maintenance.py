@@ -261,7 +261,7 @@ def test_a_history_that_cannot_be_read_is_named_and_keeps_no_other_from_its_reco
     monkeypatch.setattr(schemas, "lost_schemas", lambda _: {"readers": ["00ab"]})
 
     assert maintenance.lost_schemas(nothing, VIEWS, nothing) == {"readers": ["00ab"]}
-    assert asked == [("pairs", []), ("readers", [])]
+    assert asked == [("pairs", ()), ("readers", ())]
     [line] = caplog.messages
     assert "history.pairs" in line
     assert "a file is gone" in line

@@ -15,6 +15,7 @@ import pytest
 from online import embedded
 from online.embedded import EmbeddedStoreError, Running
 from online.items import KEY, ensure_table, read_items
+from online.processes import runs
 from online.wire import open_store
 
 
@@ -73,7 +74,7 @@ def test_stopping_ends_the_process_and_says_whether_one_ran(make_settings):
     assert embedded.stop(settings) is True
     assert embedded.stop(settings) is False
     assert embedded.status(settings) is None
-    assert not psutil.pid_exists(running.pid)
+    assert not runs(running.pid)
 
 
 def test_a_home_that_never_had_a_store_has_none(make_settings):

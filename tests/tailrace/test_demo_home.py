@@ -1,9 +1,9 @@
 """The demo empties the home it runs in, so it must be sure whose home that is."""
 
-import psutil
 import pytest
 
 from online import embedded
+from online.processes import runs
 from tailrace.demo_home import MARKER, STATE, empty_home
 from tailrace.errors import CommandError
 
@@ -51,7 +51,7 @@ def test_the_store_of_the_demos_home_is_stopped_before_it_is_removed(make_settin
 
     empty_home(settings)
 
-    assert not psutil.pid_exists(running.pid)
+    assert not runs(running.pid)
     assert not (settings.home / "store").exists()
 
 

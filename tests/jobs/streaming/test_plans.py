@@ -47,8 +47,8 @@ def test_each_file_is_planned_once_whichever_process_looks(folder, plans):
     assert planned(plans) == [["a.jsonl", "sub/b.JSON"], ["c.jsonl.gz"]]
 
 
-def test_links_in_circles_have_an_end_and_odd_files_are_planned_by_name(tmp_path, plans):
-    odd = land_oddities(tmp_path)
+def test_links_in_circles_have_an_end_and_odd_files_are_planned_by_name(folder, plans):
+    odd = land_oddities(folder)
     plans.look()
 
     (names,) = planned(plans)

@@ -80,7 +80,7 @@ def test_the_files_that_bronze_takes_lines_of_are_followed_and_no_others(stream,
 
 def test_whatever_lies_in_the_folder_is_left_out_by_name_and_all_else_goes_on(stream, monkeypatch):
     events = stream.folder / "events"
-    odd = {one.name: one.reason for one in land_oddities(stream.folder) if one.name.endswith(LINE_SUFFIXES)}
+    odd = {one.name: one.reason for one in land_oddities(events) if one.name.endswith(LINE_SUFFIXES)}
     stream.land(event(1), name="good.jsonl")
     stream.land(event(2, "u2"), name="of 2040.jsonl", at=datetime(2040, 1, 1, tzinfo=UTC))
     (events / "latest.jsonl").symlink_to("good.jsonl")
