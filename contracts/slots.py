@@ -60,6 +60,8 @@ def times_between(first: datetime, last: datetime, *, every: timedelta) -> list[
         )
     if first > last:
         raise AsOfError(f"the range from {to_text(first)} to {to_text(last)} is empty; give the earlier time first")
+    if first < EARLIEST:
+        raise AsOfError(f"{to_text(first)} lies before {EARLIEST.year}, and no event does; give a later time")
     return [first + number * every for number in range((last - first) // every + 1)]
 
 

@@ -14,6 +14,7 @@ from contracts.slots import (
     from_micros,
     last_tick,
     parse_as_of,
+    times_between,
     to_micros,
     to_text,
 )
@@ -153,3 +154,9 @@ def test_times_from_1900_to_the_next_tick_are_within_reach(as_of):
 def test_other_times_are_refused_with_the_time_to_take_and_the_option_for_tests(as_of, said):
     with pytest.raises(AsOfError, match=rf"{said}.*--any-as-of"):
         check_within_reach(as_of, now=NINE + SLOT - MICROSECOND)
+
+
+def test_a_range_begins_in_1900_at_the_earliest():
+    assert times_between(EARLIEST, EARLIEST + SLOT, every=SLOT) == [EARLIEST, EARLIEST + SLOT]
+    with pytest.raises(AsOfError, match="1899-12-31T23:45:00Z lies before 1900"):
+        times_between(EARLIEST - SLOT, NINE, every=SLOT)
