@@ -100,6 +100,7 @@ def test_up_tells_addresses_and_login_and_goes_on_without_its_terminal(running):
 
 
 def test_the_scheduler_runs_two_slots_in_a_row_unattended(running):
+    running.airflow.wait_until_known("feature_refresh", seconds=REFRESH)
     until(lambda: len(running.airflow.runs("feature_refresh", "scheduled")) >= 2, seconds=2 * REFRESH)
     schedule_every(60, running)  # while the second goes on: a third is started on a busy machine alone
     first, second = until(lambda: all_ended(running), seconds=2 * REFRESH)[:2]
