@@ -14,7 +14,7 @@ from tailrace import ranker
 from tailrace.demo_events import Slot, demo_slots, land
 from tailrace.demo_home import empty_home
 from tailrace.demo_lanes import following, judge, open_document
-from tailrace.demo_oddities import land_odd_files, refused_odd_files
+from tailrace.demo_oddities import land_odd_files, refused_odd_files, remove_odd_files
 from tailrace.layers import reconcile_all
 from tailrace.refresh import Home, Progress, refresh
 from tailrace.report import refresh_json
@@ -30,10 +30,12 @@ def run_demo(home: Home, *, git: Path | None, events: Path | None, progress: Pro
     progress("preparing events")
     source, slots = demo_slots(git=git, events=events)
     empty_home(home.settings)
-    land_odd_files(Path(home.settings.landing))
+    landing = Path(home.settings.landing)
+    land_odd_files(landing)
     refreshes = [replay(home, slot, number, progress) for number, slot in enumerate(slots, start=1)]
     agreed = reconcile_all(home, lambda view: progress(f"reconciling {view}"))
     refused = refused_odd_files(home.lake)
+    remove_odd_files(landing)
     summary = {
         "source": source,
         "home": str(home.settings.home),

@@ -1,5 +1,6 @@
 """The demo's odd files: they lie beside the good ones in its first load, and each has to be refused by name."""
 
+import shutil
 from pathlib import Path
 
 from pyspark.sql import functions as F
@@ -16,6 +17,11 @@ FOLDER = "odd"
 def land_odd_files(landing: Path) -> None:
     """Put every oddity into a folder of its own among the events."""
     land_oddities(landing / EVENTS.name / FOLDER)
+
+
+def remove_odd_files(landing: Path) -> None:
+    """Take the folder away again; the stream, which follows the same rules, would name each of them once more."""
+    shutil.rmtree(landing / EVENTS.name / FOLDER)
 
 
 def refused_odd_files(lake: Lake) -> dict[str, str]:
