@@ -5,7 +5,7 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-# One process runs the tests that share a Spark session, the others run files that start processes or wait (tests/conftest.py).
+# A file's tests run together in one of three processes; why not all that share a Spark session, tests/conftest.py says.
 PYTEST = .venv/bin/pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 # Slow tests run in two, a file's together: many start a Spark of their own, and more would need more cores.
 PYTEST_SLOW = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
