@@ -5,7 +5,7 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-# A file's tests run together in one of three processes; why not all that share a Spark session, tests/conftest.py says.
+# Two of three processes have a Spark session, which tests share (tests/conftest.py); a file's other tests run together.
 PYTEST = .venv/bin/pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 # Slow tests run in two, a file's together: many start a Spark of their own, and more would need more cores.
 PYTEST_SLOW = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -44,7 +44,7 @@ down: setup ## stop them, once running tasks have ended
 status: setup ## say what runs, whether it is healthy, and where
 	@.venv/bin/tailrace status
 
-test: setup ## run the quick tests
+test: setup $(ARCHIVE) ## run the quick tests
 	@$(PYTEST) -m "not slow"
 
 test-slow: setup $(ARCHIVE) ## run the slow tests: kills, races, whole runs

@@ -9,6 +9,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from _pytest.nodeid import NodeId
 from pyspark.sql import SparkSession
 from xdist.scheduler import LoadGroupScheduling
 
@@ -28,9 +29,9 @@ SPARK = {
     "TAILRACE_SHUFFLE_PARTITIONS": "2",
 }
 
-# The tests that share a Spark session are to run in one process: a second JVM would have to warm up too, on the same two
-# cores. They do not yet: xdist 3.8 writes the group into `_nodeid`, which pytest 9.2 no longer reads.
-SHARED_SPARK = "spark"
+# Tests with Spark run in two processes, a JVM each: those of the lake, and all others, which take as long. A third JVM would
+# cost more to warm up than it does on two cores, and one alone leaves a core idle.
+LAKE = Path(__file__).parent / "lake"
 
 # Stores and tables lie in memory where there is enough: the embedded store waits for the disk with each row.
 MEMORY = Path("/dev/shm")
@@ -46,24 +47,25 @@ hypothesis.settings.load_profile("quick")
 PATIENT_MS = "30000"  # of a reader: a machine that has much else to do must not turn values into timeouts
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that share the Spark session, and put files with the longest tests first.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Name the process of each test with Spark, and put files with the longest tests first.
 
-    No file is left to run alone at the end then.
+    No file is left to run alone at the end then. The process follows an `@` behind a test's name, where xdist looks for it;
+    xdist 3.8 itself writes it where pytest 9.2 no longer reads.
     """
     longest: dict[Path, float] = defaultdict(float)
     for item in items:
         limit = item.get_closest_marker("timeout")
         if limit is not None:
             longest[item.path] = max(longest[item.path], limit.args[0])
-        if "spark" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group(SHARED_SPARK))
+        if getattr(config.option, "loadgroup", False) and "spark" in getattr(item, "fixturenames", ()):
+            process = "lake" if item.path.is_relative_to(LAKE) else "jobs"
+            item._id = NodeId.parse(f"{item.nodeid}@spark-{process}")
     items.sort(key=lambda item: longest[item.path], reverse=True)
 
 
 class BySparkAndFile(LoadGroupScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Tests with a group run in one process, all others file by file."""
+    """Tests with Spark run in their process, all others file by file."""
 
     def _split_scope(self, nodeid: str) -> str:
         group = str(super()._split_scope(nodeid))

@@ -223,6 +223,7 @@ def test_a_version_that_the_log_no_longer_leads_on_from_holds_nothing_and_a_push
     assert reconcile_view(refreshed, store, PAIRS) == Reconciled(compared=3, missing=0, ghost=0, different=0)
 
 
+@pytest.mark.slow
 def test_a_refresh_after_which_nothing_is_due_costs_no_spark_job(refreshed, unreachable):
     """Nor is the store asked: it cannot be reached here."""
     before = jobs(refreshed)
