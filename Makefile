@@ -45,20 +45,20 @@ status: setup ## say what runs, whether it is healthy, and where
 	@.venv/bin/tailrace status
 
 test: setup $(ARCHIVE) ## run the quick tests
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow and not soak"
 
 test-slow: setup $(ARCHIVE) ## run the slow tests: kills, races, whole runs
 	@$(PYTEST_SLOW) -m slow
 
 soak: setup $(ARCHIVE) ## run the long tests: planted bugs, random histories, many times over, a long replay, killed pushes, and what requests leave behind. ROUNDS=20 PUSHES=300000 STEPS=40 KILLS=200 REQUESTS=200000
 	@.venv/bin/python -m tests.planted
-	@$(PYTEST) --hypothesis-profile deep -m "hypothesis and not slow"
-	@HISTORY_ROUNDS="$(ROUNDS)" .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
+	@$(PYTEST) --hypothesis-profile deep -m "hypothesis and not slow and not soak"
+	@HISTORY_ROUNDS="$(ROUNDS)" HISTORY_REFRESHES=8 .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
 	@PUBLISHER_HISTORIES="$(PUSHES)" .venv/bin/pytest -m slow tests/sinks/test_publisher_model.py
 	@REPLAY_STEPS="$(STEPS)" .venv/bin/pytest -m slow tests/test_replay.py
 	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py
 	@LEAK_REQUESTS="$(REQUESTS)" .venv/bin/pytest -m slow tests/serving/test_leak.py
-	@BENCH_STREAMING=1 .venv/bin/pytest -m slow tests/bench/test_streaming.py
+	@$(PYTEST_SLOW) -m soak
 
 $(ARCHIVE): requirements.lock setup/jars.lock | setup
 	@.venv/bin/python -m tailrace.class_archive || echo "Spark starts without an archive of its classes; the next make tries again." >&2

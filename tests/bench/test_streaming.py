@@ -1,6 +1,5 @@
 """The whole measurement of the stream, made very small: a real store, broker, stream and reader, and the naive way."""
 
-import os
 from io import StringIO
 
 import orjson
@@ -52,11 +51,8 @@ def test_the_highest_rate_held_is_searched_for_in_four_tries_while_there_is_hope
     assert [one.rate for one in searched] == tried
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(
-    "BENCH_STREAMING" not in os.environ, reason="`make soak` runs all of it; its parts run in test_faults.py"
-)
 def test_events_are_read_at_the_reader_and_of_the_naive_way_and_nothing_is_left(make_settings):
     with own_home(make_settings()) as own:
         bench = Bench(settings=own, seconds=2, told=list[str]().append, rates=(50,), naive_rates=(50,), tries=0)

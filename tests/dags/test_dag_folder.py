@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from contracts.slots import parse_as_of
+from tests.dags import warm_submit
 from tests.dags.landed import TWO_VIEWS, event, land
 
 FORMS = {
@@ -16,6 +17,9 @@ FORMS = {
 }
 
 
+# One application of these layers is a spark-submit of its own, as one of the others in test_running_airflow.py; the rest run in
+# a driver that is warm.
+LAYERS = ("bronze", "gold")
 VARIABLES = {
     "as it is": {},
     "often": {"TAILRACE_REFRESH_MINUTES": "5", "TAILRACE_DEADLINE_MINUTES": "0"},
@@ -137,7 +141,10 @@ def test_the_stream_is_looked_at_every_minute_where_it_is_wanted_and_never_elsew
 @pytest.mark.timeout(900)
 def test_dags_run_as_a_whole_each_view_by_itself_where_that_is_set(airflow, make_settings):
     settings = make_settings()
+    for layer in LAYERS:
+        warm_submit.next_is_real(settings.home, f"tailrace-run-{layer}")
     in_airflow = airflow(
+        AIRFLOW_CONN_SPARK_DEFAULT=warm_submit.connection("local[2]"),
         TAILRACE_HOME=str(settings.home),
         TAILRACE_FEATURES=str(TWO_VIEWS),
         TAILRACE_APPLICATION_PER="view",
@@ -149,7 +156,10 @@ def test_dags_run_as_a_whole_each_view_by_itself_where_that_is_set(airflow, make
 
     land(settings.home, "one.jsonl", event(1), event(2, document_id="d2"))
 
-    done, log = in_airflow.run("run_dag.py", json.dumps(FORMS))
+    try:
+        done, log = in_airflow.run("run_dag.py", json.dumps(FORMS))
+    finally:
+        warm_submit.stop(settings.home)
 
     refreshed = done.pop("feature_refresh")
     assert {state for states in refreshed.values() for state in states} == {"success"}

@@ -167,7 +167,7 @@ def own_store(tmp_path, settings, runner):
     embedded.stop(own)
 
 
-@pytest.mark.parametrize("seconds", [OUTAGE_SECONDS, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [OUTAGE_SECONDS, pytest.param(60, marks=pytest.mark.soak)])
 def test_a_store_that_is_gone_for_a_while_is_read_again_when_it_is_back(own_store, start_reader, definitions, seconds):
     reader = start_reader(definitions, embedded.store_url(own_store))
     before = ask(reader)

@@ -15,8 +15,14 @@ from tests.sinks.publisher import Publisher
 DOCUMENTS = 60_000
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("writes", "outage_seconds"), [("transactions", 60), ("updates", 20)])
+@pytest.mark.parametrize(
+    ("writes", "outage_seconds"),
+    [
+        pytest.param("transactions", 15, marks=pytest.mark.slow),
+        pytest.param("transactions", 60, marks=pytest.mark.soak),
+        pytest.param("updates", 20, marks=pytest.mark.soak),
+    ],
+)
 def test_a_push_outlasts_a_store_that_is_away(lake, make_settings, writes, outage_seconds):
     settings = make_settings("outage")
     running = embedded.start(settings)

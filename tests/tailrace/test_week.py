@@ -35,7 +35,7 @@ def test_files_of_a_table_are_told_apart():
     assert {name: sort_of(Path(name)) for name in names} == names
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_each_refresh_of_a_week_is_a_point_with_its_files_and_all_of_them_a_picture(make_settings, tmp_path):
     stages: list[str] = []

@@ -1,7 +1,7 @@
 """Whatever happens between refreshes, gold brought forward by increments is gold computed in full.
 
-Many random histories run at once, in the same tables: every id begins with the number of its history. HISTORIES and
-HISTORY_ROUNDS make it longer, HISTORY_SEED repeats a run.
+Many random histories run at once, in the same tables: every id begins with the number of its history. HISTORIES,
+HISTORY_REFRESHES and HISTORY_ROUNDS make it longer, HISTORY_SEED repeats a run.
 """
 
 import os
@@ -36,7 +36,7 @@ ROUNDS = int(os.environ.get("HISTORY_ROUNDS", "1"))
 START = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 STEPS = [SLOT, SLOT, SLOT, 2 * SLOT, 5 * SLOT, timedelta(hours=23), timedelta(days=8)]
 
-REFRESHES = 8  # a step costs the same for many histories as for few
+REFRESHES = int(os.environ.get("HISTORY_REFRESHES", "6"))  # a step costs the same for many histories as for few
 TICK = timedelta(microseconds=1)
 LENGTHS = [timedelta(0), timedelta(minutes=15), timedelta(hours=1), timedelta(days=1), timedelta(days=7)]
 Row = dict[str, Any]
