@@ -61,7 +61,7 @@ soak: setup $(ARCHIVE) ## run the long tests: planted bugs, random histories, ma
 	@$(PYTEST_SLOW) -m soak
 
 $(ARCHIVE): requirements.lock setup/jars.lock | setup
-	@.venv/bin/python -m tailrace.class_archive || echo "Spark starts without an archive of its classes; the next make tries again." >&2
+	@.venv/bin/python -m tailrace.local.class_archive || echo "Spark starts without an archive of its classes; the next make tries again." >&2
 
 check: setup ## lint, check the format, the types and the direction of imports
 	@.venv/bin/ruff check

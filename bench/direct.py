@@ -24,11 +24,11 @@ from bench.measured import Figures, LoadFailed, Sent, Subject
 from bench.plan import Size
 from bench.processes import Server
 from bench.readers import JSON, reading
-from online import embedded
-from online.items import KEY, ensure_table, sequence_attribute
-from online.keys import item_keys
-from online.wire import open_store
-from settings import Settings
+from tailrace.settings import Settings
+from tailrace.store import embedded
+from tailrace.store.items import KEY, ensure_table, sequence_attribute
+from tailrace.store.keys import item_keys
+from tailrace.store.wire import open_store
 
 Told = Callable[[str], None]
 

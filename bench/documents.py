@@ -9,12 +9,12 @@ import numpy.typing as npt
 import orjson
 
 from bench.served.document_ranking import document_ranking
-from contracts.tables import Type
-from online.codec import Codec, ColumnValues
-from online.control import Cursor, close_push, read_controls, take_lease
-from online.items import KEY, ensure_table, sequence_attribute, to_binary
-from online.keys import item_keys
-from online.wire import StoreClient
+from tailrace.schemas.tables import Type
+from tailrace.store.codec import Codec, ColumnValues
+from tailrace.store.control import Cursor, close_push, read_controls, take_lease
+from tailrace.store.items import KEY, ensure_table, sequence_attribute, to_binary
+from tailrace.store.keys import item_keys
+from tailrace.store.wire import StoreClient
 
 Array = npt.NDArray[Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from bench.documents import VIEW
-from contracts.tables import Type
+from tailrace.schemas.tables import Type
 
 TYPES = {feature.name: feature.type for feature in VIEW.features}
 

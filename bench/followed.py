@@ -17,11 +17,11 @@ from bench.naive_stream import COUNTS, document_key
 from bench.processes import Server, process, server, without_settings
 from bench.readers import HEADERS
 from bench.timed import Readable
-from online import embedded
-from online.items import ensure_table, read_items
-from settings import Settings
 from sinks.lease import with_client
 from sinks.rows import Address
+from tailrace.settings import Settings
+from tailrace.store import embedded
+from tailrace.store.items import ensure_table, read_items
 
 HOST = "127.0.0.1"
 FEATURE = "recent_events_15m"  # of the view that is written last: then both are there

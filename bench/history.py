@@ -12,9 +12,9 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from contracts import silver
-from contracts.slots import SLOT
-from lake.tables import Lake
+from tailrace.lake.tables import Lake
+from tailrace.schemas import silver
+from tailrace.schemas.slots import SLOT
 
 START = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 STEPS = 24

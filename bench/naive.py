@@ -10,18 +10,18 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts import silver
-from contracts.slots import to_micros
-from features.language import Definitions, FeatureView
 from jobs.gold.compute import compute
-from lake import storage
-from lake.tables import AT_ONCE, Lake
-from online.control import Cursor, close_push
 from sinks.decisions import decided
 from sinks.lease import leased, with_client
 from sinks.net_changes import first_load
 from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_changes
+from tailrace.definitions import Definitions, FeatureView
+from tailrace.lake import storage
+from tailrace.lake.tables import AT_ONCE, Lake
+from tailrace.schemas import silver
+from tailrace.schemas.slots import to_micros
+from tailrace.store.control import Cursor, close_push
 
 FULLY_UP_TO = 1_500_000  # rows; of more, a share of `SAMPLE` is pushed and the time extrapolated, which the figures say
 SAMPLE = 1_000_000

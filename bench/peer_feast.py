@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from bench.documents import NEWEST, VIEW, columns_of, ids_of
 from bench.loopback import HOST
 from bench.processes import Server, process, without_settings
-from settings import CHECKOUT
+from tailrace.settings import CHECKOUT
 
 LOCK = Path(__file__).parent / "feast-requirements.lock"
 LOADER = Path(__file__).parent / "peer" / "load_feast.py"

@@ -20,13 +20,6 @@ from boto3.dynamodb.types import Binary
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features.entities import DOCUMENT
-from features.language import Feature, FeatureView, Type
-from lake import commit, storage
-from lake.tables import Lake
-from online.credentials import credentials_for
-from online.items import KEY, ensure_table, sequence_attribute, to_binary
-from online.wire import StoreClient, open_store
 from sinks.decisions import decided
 from sinks.lease import with_client
 from sinks.ledger import Pushed
@@ -34,6 +27,13 @@ from sinks.net_changes import first_load
 from sinks.push import push_view
 from sinks.rows import Address
 from sinks.updates import UPDATES_PER_PLACE
+from tailrace.definitions import Feature, FeatureView, Type
+from tailrace.lake import commit, storage
+from tailrace.lake.tables import Lake
+from tailrace.shipped.entities import DOCUMENT
+from tailrace.store.credentials import credentials_for
+from tailrace.store.items import KEY, ensure_table, sequence_attribute, to_binary
+from tailrace.store.wire import StoreClient, open_store
 
 Figures = dict[str, Any]
 Told = Callable[[str], None]

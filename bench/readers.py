@@ -9,7 +9,7 @@ from bench import asked
 from bench.documents import SERVED
 from bench.measured import Subject
 from bench.processes import Server, server, without_settings
-from settings import Settings
+from tailrace.settings import Settings
 
 JSON = "application/json"
 # A long budget: nothing is cut off, and so counted as quick.

@@ -16,15 +16,15 @@ from pyspark.sql import functions as F
 
 from bench.history import START, STEPS, History, land_step, write_history
 from bench.naive import push_share, refresh_naively, share_pushed
-from contracts.slots import SLOT
-from features.language import Definitions
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import as_of_in
-from lake import storage
-from lake.tables import Lake
 from sinks.push import push_views
 from sinks.rows import Address
 from sinks.target import newest
+from tailrace.definitions import Definitions
+from tailrace.lake import storage
+from tailrace.lake.tables import Lake
+from tailrace.schemas.slots import SLOT
 
 Figures = dict[str, Any]
 Told = Callable[[str], None]

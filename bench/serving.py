@@ -24,12 +24,12 @@ from bench.plan import Plan, Size
 from bench.processes import Server, server
 from bench.readers import Documents, reading
 from bench.summary import COMPARED, summary
-from online import embedded
-from online.control import ATTRIBUTES
-from online.items import read_request
-from online.keys import control_key
-from online.wire import open_store
-from settings import Settings
+from tailrace.settings import Settings
+from tailrace.store import embedded
+from tailrace.store.control import ATTRIBUTES
+from tailrace.store.items import read_request
+from tailrace.store.keys import control_key
+from tailrace.store.wire import open_store
 
 Told = Callable[[str], None]
 

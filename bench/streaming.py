@@ -18,10 +18,10 @@ from bench.processes import process, without_settings
 from bench.produced import Topic
 from bench.rates import Measured, next_rate, summary
 from bench.timed import Timing
-from online.items import ensure_table
-from settings import Settings
 from sinks.lease import with_client
 from sinks.rows import Address
+from tailrace.settings import Settings
+from tailrace.store.items import ensure_table
 
 NAIVE = "naive"
 RATES, NAIVE_RATES = (100, 1_000, 5_000), (100, 1_000)

@@ -6,14 +6,14 @@ from airflow.sdk import TaskGroup, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.timetables.trigger import CronTriggerTimetable
 
-from contracts.slots import AsOfError, check_within_reach, last_tick, parse_as_of, to_text
 from dags.support.application import run
 from dags.support.deadline import deadline
 from dags.support.defaults import TASKS
 from dags.support.gate import layer_asset, quality_gate
 from dags.support.per_view import WHERE_SILVER_WAS_SKIPPED_TOO, views_apart, views_to_push
 from dags.support.refresh_form import PARAMS, no_news, of_bronze, of_gold, of_publish
-from settings import read_settings
+from tailrace.schemas.slots import AsOfError, check_within_reach, last_tick, parse_as_of, to_text
+from tailrace.settings import read_settings
 
 MINUTES = read_settings().schedule.refresh_minutes
 PER_VIEW = read_settings().schedule.application_per == "view"

@@ -5,7 +5,7 @@ from airflow.sdk import dag, task
 from dags.support import alerts
 from dags.support.defaults import TASKS
 from dags.support.stream import GRACE_SECONDS, tell
-from settings import read_settings
+from tailrace.settings import read_settings
 
 WANTED = read_settings().stream.wanted
 

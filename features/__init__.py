@@ -1,1 +1,1 @@
-"""Feature definitions: every module in this folder is read, nothing else lists them."""
+"""Feature definitions of this checkout, an example of a folder that TAILRACE_FEATURES names."""

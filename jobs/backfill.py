@@ -10,22 +10,22 @@ from functools import partial
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts import history, silver
-from contracts.slots import from_micros, to_micros, to_text
-from features.language import STREAM, Definitions, FeatureView
 from jobs.gold.compute import compute
 from jobs.streaming.recount import counting, had_by, states, tasks_for
 from jobs.streaming.run import views_of
 from jobs.streaming.values import settled
-from lake.appends import append_numbered, number_reached
-from lake.held import ROWS, held
-from lake.history import Pin
-from lake.session import small_frame
-from lake.tables import Lake
 from sinks.decisions import decided, held_decisions
 from sinks.net_changes import snapshot
 from sinks.protocol import SUPPRESS
 from sinks.schemas import Schema, ensure_recorded
+from tailrace.definitions import STREAM, Definitions, FeatureView
+from tailrace.lake.appends import append_numbered, number_reached
+from tailrace.lake.held import ROWS, held
+from tailrace.lake.history import Pin
+from tailrace.lake.session import small_frame
+from tailrace.lake.tables import Lake
+from tailrace.schemas import history, silver
+from tailrace.schemas.slots import from_micros, to_micros, to_text
 
 Told = Callable[[str], None]
 

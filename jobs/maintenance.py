@@ -12,28 +12,28 @@ from dataclasses import dataclass, replace
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
-from contracts import bronze, history, ledger, silver
-from contracts.tables import Table
-from features.language import Definitions
 from jobs.gold.refresh import pins_in
-from lake.conflicts import CONFLICTS
-from lake.history import Pin
-from lake.maintenance import (
+from sinks import schemas
+from sinks.lease import with_client
+from sinks.rows import Address
+from sinks.sweep import sweep_view
+from sinks.target import pin_of
+from tailrace.definitions import Definitions
+from tailrace.lake.conflicts import CONFLICTS
+from tailrace.lake.history import Pin
+from tailrace.lake.maintenance import (
     can_go_on_from,
     compact,
     drop_deletion_vectors,
     has_needless_deletion_vectors,
     vacuum,
 )
-from lake.tables import Lake
-from online.control import Control, known_schemas, read_controls
-from online.items import ensure_table
-from online.wire import StoreClient, StoreError
-from sinks import schemas
-from sinks.lease import with_client
-from sinks.rows import Address
-from sinks.sweep import sweep_view
-from sinks.target import pin_of
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze, history, ledger, silver
+from tailrace.schemas.tables import Table
+from tailrace.store.control import Control, known_schemas, read_controls
+from tailrace.store.items import ensure_table
+from tailrace.store.wire import StoreClient, StoreError
 
 log = logging.getLogger(__name__)
 

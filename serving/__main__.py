@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from online.embedded import EmbeddedStoreError
 from serving.failure import ServingError
 from serving.workers import run
-from settings import SettingsError, read_settings
+from tailrace.settings import SettingsError, read_settings
+from tailrace.store.embedded import EmbeddedStoreError
 
 
 def main() -> None:

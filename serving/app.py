@@ -7,10 +7,6 @@ from contextlib import AsyncExitStack
 import orjson
 from aiohttp import web
 
-from features.language import Definitions
-from online.direct.replay import Log
-from online.direct.writer import DirectWriter
-from online.wire import open_store
 from serving.access.guard import GUARD, Guard, admit, check_read
 from serving.admission import READ_PLACES, WRITE_PLACES, Admission, held_by
 from serving.answers.negotiate import SMALLEST, WRITERS, encoding_of, form_of, packed
@@ -28,7 +24,11 @@ from serving.request import parse_request
 from serving.trip import TRIP
 from serving.writes.endpoint import CELLS, ONCE, WRITER, write
 from serving.writes.idempotency import Once
-from settings import ReaderSettings, Writes
+from tailrace.definitions import Definitions
+from tailrace.settings import ReaderSettings, Writes
+from tailrace.store.direct.replay import Log
+from tailrace.store.direct.writer import DirectWriter
+from tailrace.store.wire import open_store
 
 WRITE_SECONDS = 3.0  # for which one request of a write is tried
 

@@ -5,9 +5,9 @@ from collections import deque
 
 import orjson
 
-from online.wire import Json, StoreClient, StoreError, Turn
 from serving.operations.board import Cells
 from serving.operations.metrics import STORE_READS
+from tailrace.store.wire import Json, StoreClient, StoreError, Turn
 
 SHARE = 0.1
 AT_FIRST = 5.0  # calls, so that a connection that broke while idle costs no answer

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from features.language import Definitions, FeatureService, FeatureView, OnDemandFeature
+from tailrace.definitions import Definitions, FeatureService, FeatureView, OnDemandFeature
 
 
 def catalogue(definitions: Definitions) -> dict[str, Any]:

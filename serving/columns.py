@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from contracts.tables import Type
+from tailrace.schemas.tables import Type
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]

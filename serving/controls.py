@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from contracts.slots import from_micros, to_text
-from features.language import BATCH, DIRECT, Definitions, FeatureView
-from online.codec import Codec
-from online.control import Control, known_schemas, read_controls
-from online.wire import StoreClient, StoreError
 from serving.background import keep_doing
 from serving.messages import LONGEST_LINE, brief, of_store
 from serving.operations.board import Cells
 from serving.operations.metrics import UNREADABLE
+from tailrace.definitions import BATCH, DIRECT, Definitions, FeatureView
+from tailrace.schemas.slots import from_micros, to_text
+from tailrace.store.codec import Codec
+from tailrace.store.control import Control, known_schemas, read_controls
+from tailrace.store.wire import StoreClient, StoreError
 
 REFRESH_SECONDS = 1.0
 READ_SECONDS = 2.0

@@ -4,11 +4,11 @@ import asyncio
 
 from aiohttp import web
 
-from features.language import Definitions
-from online.wire import StoreClient
 from serving.engine import Engine
 from serving.fetch import Fetches
 from serving.operations.board import Cells
+from tailrace.definitions import Definitions
+from tailrace.store.wire import StoreClient
 
 
 class Current:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from contracts.tables import Column as Feature
-from contracts.tables import Type
-from online.codec import Codec, CodecError, fingerprints
 from serving.columns import DTYPES, Column, Found, nothing_found
+from tailrace.schemas.tables import Column as Feature
+from tailrace.schemas.tables import Type
+from tailrace.store.codec import Codec, CodecError, fingerprints
 
 
 def decoded(codec: Codec, values: Sequence[bytes], features: Sequence[Feature]) -> list[Column]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from itertools import chain
 
-from contracts.strict_json import without_duplicates
+from tailrace.schemas.strict_json import without_duplicates
 
 BACKSLASH = 92  # as a byte
 

@@ -4,8 +4,6 @@ import time
 
 import orjson
 
-from features.language import Definitions
-from online.wire import StoreClient
 from serving.access.scopes import ReadRules
 from serving.answer import Answer
 from serving.catalogue import catalogue
@@ -19,6 +17,8 @@ from serving.plan import Plan, Planner
 from serving.read import Reader
 from serving.request import FeatureRequest
 from serving.trip import Trip
+from tailrace.definitions import Definitions
+from tailrace.store.wire import StoreClient
 
 
 class Engine:

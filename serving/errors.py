@@ -6,11 +6,6 @@ from collections.abc import Awaitable, Callable
 import orjson
 from aiohttp import web
 
-from online.direct.log import LogError
-from online.direct.writer import Busy
-from online.keys import ItemKeyError
-from online.lanes import OtherLane
-from online.wire import StoreError
 from serving.admission import Overloaded
 from serving.answers.negotiate import NotAcceptable
 from serving.body import ClientLeft
@@ -18,6 +13,11 @@ from serving.messages import LONGEST_DETAIL, LONGEST_LINE, brief, of_store, one_
 from serving.on_demand import OnDemandError
 from serving.request import BadRequest
 from serving.trip import TRIP
+from tailrace.store.direct.log import LogError
+from tailrace.store.direct.writer import Busy
+from tailrace.store.keys import ItemKeyError
+from tailrace.store.lanes import OtherLane
+from tailrace.store.wire import StoreError
 
 RETRY_SECONDS = 1
 CLIENT_LEFT = 499  # as nginx calls it: no fault of ours, and nobody sees the answer

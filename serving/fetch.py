@@ -6,14 +6,14 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from online.items import KEYS_PER_READ, Item, read_request, told_by
-from online.wire import StoreClient, StoreError, Turn, delay_after, is_transient
 from serving.cache import Cache
 from serving.calls import Calls
 from serving.messages import one_line
 from serving.operations.board import Cells
 from serving.operations.metrics import STORE_KEYS, STORE_READS
 from serving.pace import Line
+from tailrace.store.items import KEYS_PER_READ, Item, read_request, told_by
+from tailrace.store.wire import StoreClient, StoreError, Turn, delay_after, is_transient
 
 Views = tuple[str, ...]
 

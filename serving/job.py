@@ -6,7 +6,7 @@ from enum import StrEnum
 from multiprocessing.connection import Connection
 
 from serving.operations.board import Board
-from settings import Settings
+from tailrace.settings import Settings
 
 LAST_REQUEST_SECONDS = 2.0  # for each connection to send one more request, whose answer says that it is the last
 STOP_SECONDS = 5.0  # for requests under way

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from contracts.tables import Type
-from features.language import OnDemandFeature
 from serving.columns import DTYPES, Array, Column, Found, Mask, nothing_found
+from tailrace.definitions import OnDemandFeature
+from tailrace.schemas.tables import Type
 
 
 class OnDemandError(Exception):

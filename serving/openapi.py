@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import Any
 
-from contracts.ids import LARGEST, SMALLEST
-from features.language import Definitions
 from serving.answers.negotiate import ARROW, COMPACT, FEAST
 from serving.budget import HEADER, LONGEST_MS
 from serving.columns import STATUSES
 from serving.request import MAXIMUM_KEYS
 from serving.writes import openapi as writes
+from tailrace.definitions import Definitions
+from tailrace.schemas.ids import LARGEST, SMALLEST
 
 Schema = dict[str, Any]
 

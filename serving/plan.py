@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from features.language import STREAM, Definitions, Feature, FeatureView, OnDemandFeature, windows_of
 from serving.request import BadRequest, FeatureRequest
+from tailrace.definitions import STREAM, Definitions, Feature, FeatureView, OnDemandFeature, windows_of
 
 PLANS_KEPT = 256  # a ranker asks for the same features with every query
 

@@ -8,9 +8,6 @@ from typing import Any, TypeVar
 import numpy as np
 import pybase64
 
-from contracts.tables import Column as Feature
-from online.codec import CodecError, fingerprints
-from online.keys import item_keys
 from serving.columns import NOWHERE, UNTOLD, Array, Column, fanned_out, not_valued, stacked, too_old
 from serving.controls import Controls
 from serving.decode import decoded, decoded_apart
@@ -19,6 +16,9 @@ from serving.pace import Pace
 from serving.plan import ItemGroup, Plan
 from serving.request import FeatureRequest
 from serving.trip import Trip
+from tailrace.schemas.tables import Column as Feature
+from tailrace.store.codec import CodecError, fingerprints
+from tailrace.store.keys import item_keys
 
 NO_VALUE = {"B": ""}
 Item = TypeVar("Item")

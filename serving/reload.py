@@ -29,7 +29,7 @@ def failure_of(folders: tuple[str, ...], *, unless: int) -> str:
 
 
 def try_out(folders: tuple[str, ...], told: Connection) -> None:
-    from features.language import DefinitionError, load_definitions
+    from tailrace.definitions import DefinitionError, load_definitions
 
     try:
         load_definitions(folders)

@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
-from contracts.ids import NotAnIdError, WrittenNumber, text_of
-from contracts.strict_json import Duplicate
 from serving.duplicates import check_duplicates
+from tailrace.schemas.ids import NotAnIdError, WrittenNumber, text_of
+from tailrace.schemas.strict_json import Duplicate
 
 MAXIMUM_KEYS = 5_000
 MAXIMUM_FEATURES = 500
@@ -148,7 +148,7 @@ def is_one_id(ids: Any) -> bool:
 
 
 def texts(key: str, ids: Any) -> list[str]:
-    """The ids of one key column by the rule of `contracts.ids`, texts as they are."""
+    """The ids of one key column by the rule of `tailrace.schemas.ids`, texts as they are."""
     if not isinstance(ids, list):
         raise BadRequest(
             f"field 'entities', key {key!r} is {json_name(ids)}; it is a list of ids, or one id for all rows"

@@ -3,7 +3,7 @@
 import ssl
 
 from serving.failure import ServingError
-from settings import TlsSettings
+from tailrace.settings import TlsSettings
 
 
 def check_tls(settings: TlsSettings | None) -> None:

@@ -10,8 +10,6 @@ from multiprocessing.connection import Connection
 import uvloop
 from aiohttp import web
 
-from features.language import DefinitionError, Definitions, load_anew, load_definitions
-from online.direct.replay import Log
 from serving.access import audit
 from serving.app import make_app
 from serving.connections import IDLE_SECONDS, LINGER_SECONDS
@@ -23,6 +21,8 @@ from serving.operations.board import Cells
 from serving.operations.metrics import WORKERS
 from serving.operations.tracing import start_tracing
 from serving.tls import tls_context
+from tailrace.definitions import DefinitionError, Definitions, load_anew, load_definitions
+from tailrace.store.direct.replay import Log
 
 LOOK_SECONDS = 0.02
 FOR_PARENT = (signal.SIGINT, signal.SIGHUP)  # these reach the whole group; the parent passes on what they ask for

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
-from online.embedded import store_url
 from serving.access.start import check_access
 from serving.crew import PARENT_SLOT, Crew, CrewError, board_for
 from serving.failure import ServingError
@@ -19,7 +18,8 @@ from serving.operations.board import Cells
 from serving.operations.metrics import RELOADS
 from serving.reload import failure_of
 from serving.tls import check_tls
-from settings import ReaderSettings, Settings
+from tailrace.settings import ReaderSettings, Settings
+from tailrace.store.embedded import store_url
 
 log = logging.getLogger(__name__)
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from online.items import KEY, sequence_attribute, to_binary
-from online.keys import control_key
-from online.wire import StoreClient
 from sinks.rows import Row, Sequenced
+from tailrace.store.items import KEY, sequence_attribute, to_binary
+from tailrace.store.keys import control_key
+from tailrace.store.wire import StoreClient
 
 Action = dict[str, Any]
 

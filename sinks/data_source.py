@@ -24,12 +24,12 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from contracts.slots import to_micros
-from features.language import DIRECT, FeatureView, Type, load_definitions
-from online.direct.values import ValueProblem, checked_time
-from settings import read_settings
 from sinks.direct import DirectError, Outcome, Target
 from sinks.rows import Address
+from tailrace.definitions import DIRECT, FeatureView, Type, load_definitions
+from tailrace.schemas.slots import to_micros
+from tailrace.settings import read_settings
+from tailrace.store.direct.values import ValueProblem, checked_time
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.tables import Column
-from features.language import FeatureView
-from lake.held import Held, held
-from online.arrow import column_values
-from online.codec import Codec, meaning
 from sinks.net_changes import UNKNOWN
 from sinks.protocol import SUPPRESS, WRITE, decide
+from tailrace.definitions import FeatureView
+from tailrace.lake.held import Held, held
+from tailrace.schemas.tables import Column
+from tailrace.store.arrow import column_values
+from tailrace.store.codec import Codec, meaning
 
 DECIDED = "item_key string, value binary, action string, difference string, images bigint"
 DECIDED_SCHEMA = pa.schema(

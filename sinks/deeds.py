@@ -10,14 +10,6 @@ from pyspark.errors import PythonException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.tables import Column
-from features.language import FeatureView
-from lake.held import ROWS
-from lake.history import HistoryLost
-from lake.tables import Lake
-from online import control
-from online.control import Control, Cursor
-from online.wire import PATIENCE_SECONDS
 from sinks import history, schemas, steps
 from sinks.breaker import check_share
 from sinks.decisions import decided, held_decisions
@@ -31,6 +23,14 @@ from sinks.steps import Step
 from sinks.store_scan import has_items, has_values, highest_sequence
 from sinks.target import definition_at, has_version, newest, pin_of, rows_to_decide
 from sinks.writer import write_changes
+from tailrace.definitions import FeatureView
+from tailrace.lake.held import ROWS
+from tailrace.lake.history import HistoryLost
+from tailrace.lake.tables import Lake
+from tailrace.schemas.tables import Column
+from tailrace.store import control
+from tailrace.store.control import Control, Cursor
+from tailrace.store.wire import PATIENCE_SECONDS
 
 
 class PushError(Exception):

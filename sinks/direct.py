@@ -11,20 +11,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from contracts import landing
-from contracts.slots import to_micros, to_text
-from features.language import FeatureView
-from online.direct.deliver import land
-from online.direct.log import Intent, landed_line
-from online.direct.replay import ordered, write_as_owner
-from online.direct.revisions import Revisions, move_watermark, take_revisions
-from online.direct.rivals import Overwritten, Refused, Stale, first_unknown
-from online.direct.values import ValueProblem, checked, checked_id, checked_time
-from online.direct.write import Sender
-from online.items import ensure_table
-from online.wire import PATIENCE_SECONDS, StoreClient, open_store
 from sinks.lease import with_client
 from sinks.rows import Address
+from tailrace.definitions import FeatureView
+from tailrace.schemas import landing
+from tailrace.schemas.slots import to_micros, to_text
+from tailrace.store.direct.deliver import land
+from tailrace.store.direct.log import Intent, landed_line
+from tailrace.store.direct.replay import ordered, write_as_owner
+from tailrace.store.direct.revisions import Revisions, move_watermark, take_revisions
+from tailrace.store.direct.rivals import Overwritten, Refused, Stale, first_unknown
+from tailrace.store.direct.values import ValueProblem, checked, checked_id, checked_time
+from tailrace.store.direct.write import Sender
+from tailrace.store.items import ensure_table
+from tailrace.store.wire import PATIENCE_SECONDS, StoreClient, open_store
 
 ROWS_AT_ONCE = 1_000
 ROWS_PER_FILE = 50_000

@@ -10,22 +10,22 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from contracts import bronze, history
-from contracts.slots import to_micros
-from features.language import Definitions, FeatureView
-from lake.appends import append_numbered, number_reached
-from lake.held import ROWS, held
-from lake.tables import Lake
-from online.direct.log import Intent
-from online.direct.order import Order
-from online.direct.replay import Log, adopt_all, ordered, write_as_owner
-from online.direct.rivals import OrderedValue, Refused, first_unknown
-from online.direct.write import Sender
-from online.items import ensure_table
-from online.wire import PATIENCE_SECONDS, StoreError, open_store
 from sinks.lease import with_client
 from sinks.rows import TOMBSTONE, Address
 from sinks.schemas import Schema, ensure_recorded
+from tailrace.definitions import Definitions, FeatureView
+from tailrace.lake.appends import append_numbered, number_reached
+from tailrace.lake.held import ROWS, held
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze, history
+from tailrace.schemas.slots import to_micros
+from tailrace.store.direct.log import Intent
+from tailrace.store.direct.order import Order
+from tailrace.store.direct.replay import Log, adopt_all, ordered, write_as_owner
+from tailrace.store.direct.rivals import OrderedValue, Refused, first_unknown
+from tailrace.store.direct.write import Sender
+from tailrace.store.items import ensure_table
+from tailrace.store.wire import PATIENCE_SECONDS, StoreError, open_store
 
 APPENDS = "direct writes"  # the name under which they are appended to a history
 TOLD = ("keys", "occurred_at", "revision", "values", "accepted_at", "acknowledged_at")

@@ -8,15 +8,15 @@ again, it goes on.
 import time
 from dataclasses import dataclass
 
-from features.language import BATCH
-from online.control import Control, read_controls
-from online.items import KEY, ensure_table
-from online.keys import control_key
-from online.lanes import NO_LANE, give_to_lane, owner_of
-from online.wire import PATIENCE_SECONDS, StoreClient, call_if
 from sinks.lease import PushUnderWay, with_client
 from sinks.rebuild import clear, outlast_writers
 from sinks.rows import Address
+from tailrace.definitions import BATCH
+from tailrace.store.control import Control, read_controls
+from tailrace.store.items import KEY, ensure_table
+from tailrace.store.keys import control_key
+from tailrace.store.lanes import NO_LANE, give_to_lane, owner_of
+from tailrace.store.wire import PATIENCE_SECONDS, StoreClient, call_if
 
 ABOVE_ALL = 2**63  # no sequence is
 

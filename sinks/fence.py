@@ -4,9 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from online.control import LeaseLost, read_sequence
-from online.wire import StoreClient
 from sinks.rows import Sequenced
+from tailrace.store.control import LeaseLost, read_sequence
+from tailrace.store.wire import StoreClient
 
 CHECKS = 3  # per lease time
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts import history
-from contracts.slots import from_micros
-from features.language import FeatureView
-from lake.session import small_frame
-from lake.tables import Lake
 from sinks.protocol import SUPPRESS
+from tailrace.definitions import FeatureView
+from tailrace.lake.session import small_frame
+from tailrace.lake.tables import Lake
+from tailrace.schemas import history
+from tailrace.schemas.slots import from_micros
 
 
 def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, push: str, as_of: int) -> None:

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from features.language import BATCH
-from online import control
-from online.control import Control, LeaseLost
-from online.items import ensure_table
-from online.lanes import check_lane
-from online.wire import StoreClient, StoreError, open_store
 from sinks.rows import Address
+from tailrace.definitions import BATCH
+from tailrace.store import control
+from tailrace.store.control import Control, LeaseLost
+from tailrace.store.items import ensure_table
+from tailrace.store.lanes import check_lane
+from tailrace.store.wire import StoreClient, StoreError, open_store
 
 T = TypeVar("T")
 

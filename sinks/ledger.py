@@ -8,10 +8,10 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from contracts.ledger import RUNS
-from contracts.slots import from_micros, to_text
-from lake.session import small_frame
-from lake.tables import Lake
+from tailrace.lake.session import small_frame
+from tailrace.lake.tables import Lake
+from tailrace.schemas.ledger import RUNS
+from tailrace.schemas.slots import from_micros, to_text
 
 
 @dataclass(frozen=True, kw_only=True)

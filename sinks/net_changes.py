@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from features.language import FeatureView
-from lake.history import BEFORE_IMAGES
+from tailrace.definitions import FeatureView
+from tailrace.lake.history import BEFORE_IMAGES
 
 UNKNOWN = 0
 
 
 def item_key(entities: Iterable[tuple[str, str]]) -> Column:
-    """`online.keys.item_keys` as a column, for entities given as (name, key column)."""
+    """`tailrace.store.keys.item_keys` as a column, for entities given as (name, key column)."""
     ordered = sorted(entities)
     parts = [part for _, key in ordered for part in (F.length(key).cast("string"), F.lit(":"), F.col(key))]
     return F.concat(F.lit("+".join(name for name, _ in ordered) + "|"), *parts)

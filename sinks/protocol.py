@@ -12,8 +12,6 @@ higher sequence.
 from collections.abc import Collection, Generator
 from typing import Any
 
-from online.codec import meaning
-from online.control import Control, Cursor
 from sinks.steps import (
     CheckFeed,
     Close,
@@ -32,6 +30,8 @@ from sinks.steps import (
     TakeLease,
     Write,
 )
+from tailrace.store.codec import meaning
+from tailrace.store.control import Control, Cursor
 
 NOTHING_NEW = "nothing new"
 CHANGES = "changes"

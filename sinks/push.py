@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from pyspark.sql import DataFrame
 
-from features.language import FeatureView
-from lake.tables import AT_ONCE, Lake
 from sinks import ledger, protocol
 from sinks.deeds import Push
 from sinks.ledger import Pushed
 from sinks.protocol import REPAIR
 from sinks.rows import Address, Outcome
+from tailrace.definitions import FeatureView
+from tailrace.lake.tables import AT_ONCE, Lake
 
 
 def push_views(

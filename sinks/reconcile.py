@@ -13,11 +13,6 @@ from itertools import islice
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features.language import FeatureView
-from lake.held import ROWS, Held, held
-from lake.session import small_frame
-from lake.tables import Lake
-from online.control import Control, Cursor
 from sinks import ledger
 from sinks.decisions import INSERT, REMOVAL, UPDATE, decided
 from sinks.lease import PushUnderWay, control_of
@@ -27,6 +22,11 @@ from sinks.push import push_views, repair_keys
 from sinks.rows import Address
 from sinks.store_scan import stored_values, stored_values_of
 from sinks.target import has_version
+from tailrace.definitions import FeatureView
+from tailrace.lake.held import ROWS, Held, held
+from tailrace.lake.session import small_frame
+from tailrace.lake.tables import Lake
+from tailrace.store.control import Control, Cursor
 
 LOOKS = 20  # at suspects, while pushes come between
 PAUSE_SECONDS = 1.0

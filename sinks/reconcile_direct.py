@@ -11,17 +11,17 @@ from dataclasses import replace
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts import bronze
-from features.language import FeatureView
-from lake.held import ROWS, held
-from lake.session import small_frame
-from lake.tables import Lake
-from online.direct.writer import LOOK_SECONDS, SEGMENT_SECONDS
 from sinks.decisions import INSERT, REMOVAL, UPDATE
 from sinks.direct_writes import newest_of_each_key, write_again
 from sinks.reconcile import Reconciled, Told, say_nothing
 from sinks.rows import Address
 from sinks.store_scan import stored_values
+from tailrace.definitions import FeatureView
+from tailrace.lake.held import ROWS, held
+from tailrace.lake.session import small_frame
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze
+from tailrace.store.direct.writer import LOOK_SECONDS, SEGMENT_SECONDS
 
 LANDED_SECONDS = 2 * (SEGMENT_SECONDS + LOOK_SECONDS)
 EXPECTED = "item_key string, value binary"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from online.embedded import store_url
-from online.wire import StoreError
-from settings import Settings, Writes
+from tailrace.settings import Settings, Writes
+from tailrace.store.embedded import store_url
+from tailrace.store.wire import StoreError
 
 Row = tuple[str, bytes]  # item key and packed value
 

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 
 from pyspark.sql import functions as F
 
-from contracts import history
-from contracts.slots import to_micros
-from contracts.tables import Column, Type
-from features.language import FeatureView
-from features.language.view import schema_fingerprint
-from lake.appends import append_numbered, numbers_reached
-from lake.session import small_frame
-from lake.tables import Lake
+from tailrace.definitions import FeatureView
+from tailrace.definitions.view import schema_fingerprint
+from tailrace.lake.appends import append_numbered, numbers_reached
+from tailrace.lake.session import small_frame
+from tailrace.lake.tables import Lake
+from tailrace.schemas import history
+from tailrace.schemas.slots import to_micros
+from tailrace.schemas.tables import Column, Type
 
 Features = tuple[Column, ...]
 
@@ -85,7 +85,7 @@ def fingerprints_in(lake: Lake, view: str) -> dict[str, int]:
     """The schema fingerprints in the headers of a history's values, each with the first sequence that has it."""
     in_header = F.hex(F.substring("value", 9, 8)).alias(
         "bytes"
-    )  # little-endian, as `online.codec.fingerprints` reads it
+    )  # little-endian, as `tailrace.store.codec.fingerprints` reads it
     values = lake.read(history.table(view)).where("value IS NOT NULL").select(in_header, "sequence")
     rows = values.groupBy("bytes").agg(F.min("sequence").alias("first")).orderBy("first", "bytes").collect()
     return {bytes.fromhex(row.bytes)[::-1].hex(): row["first"] for row in rows}

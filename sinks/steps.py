@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from online.control import Cursor
+from tailrace.store.control import Cursor
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from online.items import KEY, Item, binary, item_count, read_items, scan, sequence_attribute
-from online.keys import CONTROL_PREFIX
-from online.wire import StoreClient, open_store
 from sinks.lease import with_client
 from sinks.rows import TOMBSTONE, Address
+from tailrace.store.items import KEY, Item, binary, item_count, read_items, scan, sequence_attribute
+from tailrace.store.keys import CONTROL_PREFIX
+from tailrace.store.wire import StoreClient, open_store
 
 STORED = "item_key string, value binary"
 PAGE = pa.schema([("item_key", pa.string()), ("value", pa.binary())])

@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts import history
-from features.language import FeatureView
-from lake.tables import Lake
-from online import control
-from online.items import KEY, ensure_table, scan, sequence_attribute
-from online.keys import view_of_control
-from online.wire import PATIENCE_SECONDS, StoreClient, call_if
 from sinks.history import of_pushes
 from sinks.lease import control_of, with_client
 from sinks.rows import Address
+from tailrace.definitions import FeatureView
+from tailrace.lake.tables import Lake
+from tailrace.schemas import history
+from tailrace.store import control
+from tailrace.store.items import KEY, ensure_table, scan, sequence_attribute
+from tailrace.store.keys import view_of_control
+from tailrace.store.wire import PATIENCE_SECONDS, StoreClient, call_if
 
 # A tombstone stays for so long, and for so many lease times: until then an old push's write may still be under way, and
 # the tombstone is what refuses it.

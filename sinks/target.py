@@ -4,16 +4,16 @@ from datetime import datetime
 
 from pyspark.sql import DataFrame
 
-from contracts.slots import to_micros
-from features.language import FeatureView
-from lake.history import Pin
-from lake.tables import Lake, LakeError
-from online.control import Cursor
 from sinks.net_changes import first_load, net_changes, rows_of, snapshot, spread, with_keys
 from sinks.protocol import CHANGES, FIRST_LOAD
 from sinks.rows import Address
 from sinks.steps import FindChanges
 from sinks.store_scan import stored_values
+from tailrace.definitions import FeatureView
+from tailrace.lake.history import Pin
+from tailrace.lake.tables import Lake, LakeError
+from tailrace.schemas.slots import to_micros
+from tailrace.store.control import Cursor
 
 
 def rows_to_decide(lake: Lake, address: Address, view: FeatureView, step: FindChanges) -> DataFrame:

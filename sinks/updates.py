@@ -3,11 +3,11 @@
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from online.pace import Pace
-from online.wire import Patience, StoreClient, StoreError, is_throttling, is_transient
 from sinks.actions import Action, put_new, update
 from sinks.fence import Fence
 from sinks.rows import OWN_REFUSALS, Outcome, Row, Sequenced, told_of
+from tailrace.store.pace import Pace
+from tailrace.store.wire import Patience, StoreClient, StoreError, is_throttling, is_transient
 
 UPDATES_PER_PLACE = 8  # under way where one transaction would be: an update carries one row, not 99
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from online.connections import USUAL, Limits
-from online.wire import PATIENCE_SECONDS, open_store
 from sinks import transactions, updates
 from sinks.rows import OUTCOME, TOMBSTONE, Address, Outcome, Row, Sequenced, outcome_of, total
+from tailrace.store.connections import USUAL, Limits
+from tailrace.store.wire import PATIENCE_SECONDS, open_store
 
 WAYS = {"transactions": transactions.writers, "updates": updates.writers}
 

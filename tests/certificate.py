@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from settings import TlsSettings
+from tailrace.settings import TlsSettings
 
 
 def make_certificate(folder, name="tls", *, encryption=None):

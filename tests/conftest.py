@@ -13,10 +13,10 @@ from _pytest.nodeid import NodeId
 from pyspark.sql import SparkSession
 from xdist.scheduler import LoadGroupScheduling
 
-from lake.session import open_session
-from lake.tables import Lake
-from online import embedded
-from settings import Settings, read_settings
+from tailrace.lake.session import open_session
+from tailrace.lake.tables import Lake
+from tailrace.settings import Settings, read_settings
+from tailrace.store import embedded
 
 # A JVM here lives for minutes at most, much of which would go into optimising what never runs again, and into generating
 # code for plans that run once over a few rows. The DAGs that run as a whole generate it, as in production.
@@ -29,9 +29,9 @@ SPARK = {
     "TAILRACE_SHUFFLE_PARTITIONS": "2",
 }
 
-# Tests with Spark run in two processes, a JVM each: those of the lake, and all others, which take as long. A third JVM would
+# Tests with Spark run in two processes, a JVM each: those of the lake and its gate, and all others, which take as long. A third JVM would
 # cost more to warm up than it does on two cores, and one alone leaves a core idle.
-LAKE = Path(__file__).parent / "lake"
+LAKE = Path(__file__).parent / "tailrace"
 
 # Stores and tables lie in memory where there is enough: the embedded store waits for the disk with each row.
 MEMORY = Path("/dev/shm")

@@ -9,16 +9,16 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from contracts import ids, landing
-from contracts.ids import NotAnIdError, WrittenNumber, id_of
-from features.entities import DOCUMENT
-from features.language import DIRECT, Feature, FeatureView, Type
 from jobs.bronze.judge import judge
 from jobs.streaming.usable import FAR, plain_event
 from serving.request import BadRequest, parse_request
 from serving.writes.request import parse_body, values_of
 from sinks.direct import DirectError, Target
 from sinks.rows import Address
+from tailrace.definitions import DIRECT, Feature, FeatureView, Type
+from tailrace.schemas import ids, landing
+from tailrace.schemas.ids import NotAnIdError, WrittenNumber, id_of
+from tailrace.shipped.entities import DOCUMENT
 from tests.jobs.bronze.events_to_judge import event
 
 # JSON as it is written, and the id that it stands for or why it is none.

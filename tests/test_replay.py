@@ -12,11 +12,11 @@ import orjson
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts.slots import SLOT
-from settings import Settings
 from sinks.reconcile import Reconciled, reconcile_view
 from tailrace.events.workspace import Workspace, generate
-from tailrace.refresh import Home, refresh
+from tailrace.schemas.slots import SLOT
+from tailrace.settings import Settings
+from tailrace.workspace.refresh import Home, refresh
 
 END = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LENGTHS = {"15m": 15, "1h": 60, "24h": 24 * 60, "7d": 7 * 24 * 60, "30d": 30 * 24 * 60, "total": None}
@@ -129,7 +129,7 @@ def corrected(event: Event, choose: random.Random) -> Event:
 def test_every_refresh_of_a_replay_gives_what_a_computation_from_scratch_gives(
     spark: SparkSession, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("lake.maintenance.SMALL_FILES", 8)  # so that tables are compacted along the way
+    monkeypatch.setattr("tailrace.lake.maintenance.SMALL_FILES", 8)  # so that tables are compacted along the way
     seed = random.randrange(10**6)
     choose = random.Random(seed)
     home = Home(make_settings(), views=VIEWS)

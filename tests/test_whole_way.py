@@ -16,18 +16,19 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts import bronze
-from contracts.slots import SLOT
 from jobs.bronze.set_aside import SetAside
-from lake.gate import GateFailed
-from online.control import Control, read_controls
-from online.wire import StoreClient
-from settings import Settings
 from sinks.lease import with_client
 from tailrace.events.oddities import land_oddities
-from tailrace.layers import reconcile_all
-from tailrace.ranker import ask, reader
-from tailrace.refresh import Home, Report, refresh, say_nothing
+from tailrace.local.ranker import ask, reader
+from tailrace.quality.gate import GateFailed
+from tailrace.schemas import bronze
+from tailrace.schemas.slots import SLOT
+from tailrace.settings import Settings
+from tailrace.store.control import Control, read_controls
+from tailrace.store.wire import StoreClient
+from tailrace.workspace.layers import reconcile_all
+from tailrace.workspace.refresh import Home, refresh, say_nothing
+from tailrace.workspace.report import Report
 
 T0 = datetime(2026, 3, 10, 12, tzinfo=UTC)
 AGREED = {"missing": 0, "ghost": 0, "different": 0}
@@ -187,7 +188,7 @@ def test_a_refresh_killed_at_any_moment_loses_and_repeats_nothing(
         batch = [event(100 * attempt + i, document_id=f"d{i}", occurred_at=moment) for i in range(50)]
         land(settings, f"batch-{attempt}", *batch, "not json")
         expected += len(batch)
-        command = [sys.executable, "-m", "tailrace.cli", "refresh", "--as-of", as_of.isoformat()]
+        command = [sys.executable, "-m", "tailrace.cli.app", "refresh", "--as-of", as_of.isoformat()]
         log = settings.home / f"killed-{attempt}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)

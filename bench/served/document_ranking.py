@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from features.entities import DOCUMENT
-from features.language import DIRECT, Feature, FeatureView, Type
+from tailrace.definitions import DIRECT, Feature, FeatureView, Type
+from tailrace.shipped.entities import DOCUMENT
 
 WINDOWS = ("1h", "24h", "7d", "30d")
 

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from features.entities import DOCUMENT
-from features.language import DIRECT, Feature, FeatureView, Type
+from tailrace.definitions import DIRECT, Feature, FeatureView, Type
+from tailrace.shipped.entities import DOCUMENT
 
 relevance = FeatureView(
     name="relevance",

@@ -4,7 +4,7 @@ import logging
 from importlib import import_module
 from typing import Any
 
-from settings import read_settings
+from tailrace.settings import read_settings
 
 log = logging.getLogger(__name__)
 

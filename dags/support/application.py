@@ -14,7 +14,7 @@ from airflow.sdk import Context, XComArg
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from settings import Settings, read_settings, submit_options
+from tailrace.settings import Settings, read_settings, submit_options
 
 Figures = dict[str, Any]
 
@@ -112,7 +112,7 @@ def run(*, over: XComArg | None = None, **task: Any) -> TailraceOperator | Mappe
 
 def application() -> str:
     """The file that spark-submit runs."""
-    spec = find_spec("tailrace.__main__")
+    spec = find_spec("tailrace.application.__main__")
     if spec is None or spec.origin is None:
         raise AirflowException("Tailrace is not installed in Airflow's environment; see docs/airflow.md")
     return spec.origin

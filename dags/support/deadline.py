@@ -6,7 +6,7 @@ from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from dags.support import alerts
-from settings import read_settings
+from tailrace.settings import read_settings
 
 
 def deadline(dag: str) -> DeadlineAlert | None:

@@ -7,10 +7,10 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts import bronze
-from lake.session import small_frame
-from lake.stored import StoredFile
-from lake.tables import Lake
+from tailrace.lake.session import small_frame
+from tailrace.lake.stored import StoredFile
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze
 
 STORED = "file string, bytes bigint, delivered_at timestamp, refusal string"
 

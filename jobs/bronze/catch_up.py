@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from contracts import landing
 from jobs.bronze.batches import LandingError
 from jobs.bronze.landing import Listing, new_files
 from jobs.bronze.load import Loaded, last_claim, unfinished
 from jobs.bronze.topic import Topic, ends_claimed, ends_of
-from lake.tables import Lake
+from tailrace.lake.tables import Lake
+from tailrace.schemas import landing
 
 LOADS = 20  # each of which another process may have cut short by taking a part
 

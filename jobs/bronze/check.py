@@ -7,13 +7,13 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from contracts import landing
-from contracts.landing import Feed
 from jobs.bronze import content
 from jobs.bronze.lines import is_parquet, read_parquet
 from jobs.bronze.parquet import OddColumn
-from lake import storage
-from lake.stored import StoredFile
+from tailrace.lake import storage
+from tailrace.lake.stored import StoredFile
+from tailrace.schemas import landing
+from tailrace.schemas.landing import Feed
 
 UNREADABLE = (Py4JJavaError, PySparkException, OddColumn)
 PACKED = ".gz"

@@ -12,17 +12,17 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.landing import Feed
 from jobs.bronze.batches import LandedFile, LandingError
 from jobs.bronze.check import UNREADABLE, check, why_unread
 from jobs.bronze.judge import judge
 from jobs.bronze.lines import read_lines, spread
 from jobs.bronze.topic import Topic, is_of_topic, read_parts
-from lake import storage
-from lake.held import Held, held
-from lake.session import small_frame
-from lake.stored import StoredFile
-from lake.tables import Lake
+from tailrace.lake import storage
+from tailrace.lake.held import Held, held
+from tailrace.lake.session import small_frame
+from tailrace.lake.stored import StoredFile
+from tailrace.lake.tables import Lake
+from tailrace.schemas.landing import Feed
 
 ORIGIN = "path string, file string, delivered_at timestamp"
 AGAIN = "land it again under another name"

@@ -1,11 +1,11 @@
-"""The rule of `contracts.ids` for columns: fields of JSON lines, and numbers of Parquet files."""
+"""The rule of `tailrace.schemas.ids` for columns: fields of JSON lines, and numbers of Parquet files."""
 
 from collections.abc import Iterator
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from contracts import ids
+from tailrace.schemas import ids
 
 WHOLE_KINDS = r"^(BIGINT|DECIMAL\(\d+,0\))$"  # Spark drops the zeros behind a point; with an exponent it is a DOUBLE
 
@@ -18,7 +18,7 @@ def id_text(kind: Column, text: Column) -> Column:
 
 
 def id_problems(text: Column, *, may_be_empty: bool) -> Iterator[tuple[Column, str]]:
-    """Conditions under which a text cannot be an id, with the reason, in the order of `contracts.ids.problem_of`."""
+    """Conditions under which a text cannot be an id, with the reason, in the order of `tailrace.schemas.ids.problem_of`."""
     if not may_be_empty:
         yield F.length(text) == 0, ids.EMPTY
     yield F.octet_length(text) > ids.MAXIMUM_BYTES, ids.TOO_LONG

@@ -7,12 +7,12 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts import ids, landing
-from contracts.landing import Feed
-from contracts.slots import EARLIEST, LATEST
-from contracts.tables import Column, Type
 from jobs.bronze.ids import id_problems, id_text
 from jobs.bronze.json_limits import has_infinite, is_too_deep, limit_problems
+from tailrace.schemas import ids, landing
+from tailrace.schemas.landing import Feed
+from tailrace.schemas.slots import EARLIEST, LATEST
+from tailrace.schemas.tables import Column, Type
 
 TEXT_KINDS = r"STRING|BIGINT|DECIMAL\(\d+,0\)"  # a whole number serves as a text, as its digits
 WHOLE_NUMBER_KINDS = "BIGINT"

@@ -7,13 +7,13 @@ from functools import cached_property
 
 from pyspark.sql import SparkSession
 
-from contracts import landing
-from contracts.landing import Feed
 from jobs.bronze.batches import LandedFile, not_taken
 from jobs.bronze.check import check
-from lake import storage
-from lake.stored import StoredFile
-from lake.tables import Lake
+from tailrace.lake import storage
+from tailrace.lake.stored import StoredFile
+from tailrace.lake.tables import Lake
+from tailrace.schemas import landing
+from tailrace.schemas.landing import Feed
 
 
 @dataclass(frozen=True)

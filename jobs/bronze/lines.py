@@ -6,12 +6,12 @@ from functools import reduce
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from contracts import landing
-from contracts.landing import Feed
 from jobs.bronze.parquet import read_rows
-from lake.session import small_frame
-from lake.storage import reported_path
-from lake.stored import StoredFile
+from tailrace.lake.session import small_frame
+from tailrace.lake.storage import reported_path
+from tailrace.lake.stored import StoredFile
+from tailrace.schemas import landing
+from tailrace.schemas.landing import Feed
 
 # Spark reads a packed file in one task. From so many bytes on its lines are judged on all cores, which takes far longer
 # than to read and to send them.

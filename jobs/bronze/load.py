@@ -12,17 +12,17 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts import bronze, landing
-from contracts.landing import Feed
-from contracts.tables import Table
 from jobs.bronze.batches import Batch, LandedFile, read_batch
 from jobs.bronze.claimed import Source, judge_claimed
 from jobs.bronze.landing import Listing, new_files
 from jobs.bronze.set_aside import SetAside, set_aside
 from jobs.bronze.topic import Topic, ends_of, new_parts, what_is_left
-from lake.held import ROWS, Held
-from lake.session import small_frame
-from lake.tables import Lake
+from tailrace.lake.held import ROWS, Held
+from tailrace.lake.session import small_frame
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze, landing
+from tailrace.schemas.landing import Feed
+from tailrace.schemas.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)

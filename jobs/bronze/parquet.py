@@ -28,9 +28,9 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from contracts.landing import Feed
-from lake.jvm import java_class
-from lake.stored import StoredFile
+from tailrace.lake.jvm import java_class
+from tailrace.lake.stored import StoredFile
+from tailrace.schemas.landing import Feed
 
 NANOS = "spark.sql.legacy.parquet.nanosAsLong"
 CONVERTER = "org.apache.spark.sql.execution.datasources.parquet.ParquetToSparkSchemaConverter"

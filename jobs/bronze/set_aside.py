@@ -13,11 +13,11 @@ from operator import or_
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from contracts import bronze, landing, silver
-from contracts.tables import Table
 from jobs.bronze.batches import LandingError
-from lake.session import small_frame
-from lake.tables import Lake
+from tailrace.lake.session import small_frame
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze, landing, silver
+from tailrace.schemas.tables import Table
 
 SOURCE = {feed.name: feed.table for feed in landing.FEEDS}
 SILVER = {landing.EVENTS.name: silver.INTERACTIONS, landing.DOCUMENTS.name: silver.DOCUMENTS}

@@ -13,11 +13,11 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from contracts import bronze, landing
 from jobs.bronze.batches import LandedFile, LandingError
-from lake.jvm import java_class
-from lake.tables import Lake
-from settings import StreamSettings, read_properties
+from tailrace.lake.jvm import java_class
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze, landing
+from tailrace.settings import StreamSettings, read_properties
 
 log = logging.getLogger(__name__)
 

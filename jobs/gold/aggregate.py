@@ -7,9 +7,9 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from features.language import Count, Distinct, FeatureView, First, Last, NewestIs, Sum, Window
-from features.language.aggregation import Aggregation
-from features.language.view import INTERACTIONS
+from tailrace.definitions import Count, Distinct, FeatureView, First, Last, NewestIs, Sum, Window
+from tailrace.definitions.aggregation import Aggregation
+from tailrace.definitions.view import INTERACTIONS
 
 # A number of any length; but not 1e-99999999, of which Java would write out every digit.
 NUMBER = r"^[+-]?[0-9]*\.?[0-9]*([eE][+-]?[0-9]{1,2})?$"

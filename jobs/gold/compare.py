@@ -3,7 +3,7 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.tables import Table
+from tailrace.schemas.tables import Table
 
 
 def differing_keys(held: DataFrame, wanted: DataFrame, table: Table) -> DataFrame:

@@ -5,12 +5,12 @@ from datetime import datetime
 
 from pyspark.sql import DataFrame
 
-from contracts import silver
-from features.language import Definitions, FeatureView
 from jobs.gold.aggregate import aggregate
 from jobs.gold.transform import transform
-from lake.history import Pin
-from lake.tables import Lake
+from tailrace.definitions import Definitions, FeatureView
+from tailrace.lake.history import Pin
+from tailrace.lake.tables import Lake
+from tailrace.schemas import silver
 
 
 def inputs_of(view: FeatureView, definitions: Definitions) -> list[str]:

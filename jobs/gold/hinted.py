@@ -6,16 +6,16 @@ from zlib import crc32
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts import silver
-from contracts.tables import Table
-from features.language import FeatureView
 from jobs.gold.compare import differing_keys
 from jobs.gold.incremental import Step
 from jobs.gold.transform import TransformError, check_keys, transform_unchecked
-from lake import commit
-from lake.held import ROWS, held, to_join
-from lake.rewrite import Change
-from lake.tables import Lake
+from tailrace.definitions import FeatureView
+from tailrace.lake import commit
+from tailrace.lake.held import ROWS, held, to_join
+from tailrace.lake.rewrite import Change
+from tailrace.lake.tables import Lake
+from tailrace.schemas import silver
+from tailrace.schemas.tables import Table
 
 # One refresh of so many checks one key of so many, others each time. A check reads all of gold and of the view's inputs,
 # so that few checks of many keys cost less than many of few.

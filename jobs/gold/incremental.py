@@ -10,18 +10,18 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts import silver
-from contracts.tables import Table
-from features.language import FeatureView, Window
-from features.language.view import INTERACTIONS
 from jobs.gold.increments import increments, settle
 from jobs.gold.maintain import LOST, Maintained, maintained_columns
 from jobs.gold.signed import signed_interactions
-from lake import commit
-from lake.held import ROWS, held, to_join
-from lake.history import Pin
-from lake.rewrite import Change
-from lake.tables import Lake
+from tailrace.definitions import FeatureView, Window
+from tailrace.definitions.view import INTERACTIONS
+from tailrace.lake import commit
+from tailrace.lake.held import ROWS, held, to_join
+from tailrace.lake.history import Pin
+from tailrace.lake.rewrite import Change
+from tailrace.lake.tables import Lake
+from tailrace.schemas import silver
+from tailrace.schemas.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)

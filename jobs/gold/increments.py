@@ -8,11 +8,11 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from features.language import Distinct, FeatureView, First, Last, NewestIs
 from jobs.gold.aggregate import columns_of
 from jobs.gold.maintain import LOST, Maintained
 from jobs.gold.signed import is_before_image
-from lake.held import Held, to_join
+from tailrace.definitions import Distinct, FeatureView, First, Last, NewestIs
+from tailrace.lake.held import Held, to_join
 
 
 def increments(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from features.language import Count, Distinct, FeatureView, First, Last, NewestIs, Sum
-from features.language.aggregation import Aggregation
-from features.language.view import INTERACTIONS
 from jobs.gold.aggregate import is_of, newest_of, number_in
 from jobs.gold.signed import weight_column
+from tailrace.definitions import Count, Distinct, FeatureView, First, Last, NewestIs, Sum
+from tailrace.definitions.aggregation import Aggregation
+from tailrace.definitions.view import INTERACTIONS
 
 # Set on a key that lost an interaction: its first, last and newest are settled from those that survive.
 LOST = "_lost"

@@ -11,18 +11,18 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from contracts import silver
-from contracts.slots import AsOfError, check_on_grid, to_text
-from contracts.tables import Table
-from features.language import Definitions, FeatureView
 from jobs.gold.compute import compute, inputs_of
 from jobs.gold.hinted import change_hinted
 from jobs.gold.incremental import SignedRows, Step, add_changes
-from lake import commit
-from lake.history import HistoryLost, Pin
-from lake.state import State
-from lake.tables import AT_ONCE, Lake
-from lake.transaction import Overtaken
+from tailrace.definitions import Definitions, FeatureView
+from tailrace.lake import commit
+from tailrace.lake.history import HistoryLost, Pin
+from tailrace.lake.state import State
+from tailrace.lake.tables import AT_ONCE, Lake
+from tailrace.lake.transaction import Overtaken
+from tailrace.schemas import silver
+from tailrace.schemas.slots import AsOfError, check_on_grid, to_text
+from tailrace.schemas.tables import Table
 
 UNCHANGED = "unchanged"
 INCREMENTAL = "incremental"

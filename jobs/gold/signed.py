@@ -17,8 +17,8 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from features.language import Window
-from lake.history import BEFORE_IMAGES
+from tailrace.definitions import Window
+from tailrace.lake.history import BEFORE_IMAGES
 
 FACTS = ("event_id", "event_type", "actor_id", "document_id", "occurred_at", "attributes")
 ALL_TIME = Window("total", None)

@@ -8,7 +8,7 @@ from operator import or_
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features.language import FeatureView
+from tailrace.definitions import FeatureView
 
 
 class TransformError(Exception):

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 
-from contracts import silver
-from contracts.slots import to_text
-from contracts.tables import Table
-from features.language import Definitions, FeatureView
 from jobs.gold.compare import differing_keys
 from jobs.gold.compute import compute
 from jobs.gold.refresh import as_of_in, pins_in
-from lake import storage
-from lake.history import Pin
-from lake.state import State
-from lake.tables import Lake, LakeError
+from tailrace.definitions import Definitions, FeatureView
+from tailrace.lake import storage
+from tailrace.lake.history import Pin
+from tailrace.lake.state import State
+from tailrace.lake.tables import Lake, LakeError
+from tailrace.schemas import silver
+from tailrace.schemas.slots import to_text
+from tailrace.schemas.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,12 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.tables import Table
 from jobs.bronze.set_aside import files_left_out, left_in
-from lake.amend import amend
-from lake.held import ROWS, Held, held, to_join
-from lake.tables import Lake, LakeError
-from lake.transaction import Overtaken, Transaction
+from tailrace.lake.amend import amend
+from tailrace.lake.held import ROWS, Held, held, to_join
+from tailrace.lake.tables import Lake, LakeError
+from tailrace.lake.transaction import Overtaken, Transaction
+from tailrace.schemas.tables import Table
 
 Transform = Callable[[DataFrame], DataFrame]
 

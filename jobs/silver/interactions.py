@@ -2,10 +2,10 @@
 
 from pyspark.sql import DataFrame
 
-from contracts import bronze, silver
 from jobs.silver.excluded import TakenBack
 from jobs.silver.last_delivery import keep_last_delivery, merge_unread
-from lake.tables import Lake
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze, silver
 
 
 def run(lake: Lake) -> TakenBack:

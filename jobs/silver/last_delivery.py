@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from contracts.bronze import DELIVERY_ORDER
-from contracts.tables import Table
 from jobs.bronze.set_aside import ASIDE, aside_version, has_files_to_take_back, last_read, left_in
 from jobs.silver.excluded import TakenBack, take_back
-from lake.held import held
-from lake.tables import Lake
+from tailrace.lake.held import held
+from tailrace.lake.tables import Lake
+from tailrace.schemas.bronze import DELIVERY_ORDER
+from tailrace.schemas.tables import Table
 
 
 def merge_unread(lake: Lake, *, source: Table, target: Table, transform: Callable[[DataFrame], DataFrame]) -> TakenBack:

@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import made_anew
-from lake.files import put
+from tailrace.lake.files import put
 
 VERSION = "v1"  # of Spark's files; below it are a line of Spark's own and one of the source
 NOTHING = "-"

@@ -5,18 +5,18 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from features.language import DefinitionError
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import KafkaAway
 from jobs.streaming.leases import StoreLost
 from jobs.streaming.parked import RefusedByStore
 from jobs.streaming.values import OtherDefinition
-from online.codec import CodecError
-from online.control import LeaseLost
-from online.embedded import EmbeddedStoreError
-from online.lanes import OtherLane
-from online.wire import StoreError
 from sinks.lease import PushUnderWay
+from tailrace.definitions import DefinitionError
+from tailrace.store.codec import CodecError
+from tailrace.store.control import LeaseLost
+from tailrace.store.embedded import EmbeddedStoreError
+from tailrace.store.lanes import OtherLane
+from tailrace.store.wire import StoreError
 
 # What another try meets again; Spark tells errors of Python only by their names, in its text.
 LASTING = (CodecError, DefinitionError, LandingError, OtherDefinition, OtherLane, StoreLost)

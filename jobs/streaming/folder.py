@@ -9,7 +9,6 @@ from pathlib import Path
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from contracts import landing
 from jobs.bronze.check import check
 from jobs.bronze.landing import files_in
 from jobs.bronze.lines import open_text
@@ -17,8 +16,9 @@ from jobs.streaming.checkpoint import began_at
 from jobs.streaming.left_out import LeftOut
 from jobs.streaming.plans import PLAN, Plans, plans_of
 from jobs.streaming.taken import files_of
-from lake.session import small_frame
-from lake.stored import StoredFile
+from tailrace.lake.session import small_frame
+from tailrace.lake.stored import StoredFile
+from tailrace.schemas import landing
 
 EVER = "365000d"  # Spark passes over files that are a week older than the newest
 GONE = "the file was gone when its micro-batch began"

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features.language import FeatureView
 from jobs.streaming.state import Array, Changes, Events
-from online.keys import item_keys
+from tailrace.definitions import FeatureView
+from tailrace.store.keys import item_keys
 
 AMOUNTS = ("line", "minute", "amount")
 

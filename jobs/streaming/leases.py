@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from features.language import STREAM, FeatureView
-from online.control import Control
 from sinks import lease
 from sinks.rows import Address
+from tailrace.definitions import STREAM, FeatureView
+from tailrace.store.control import Control
 
 
 class StoreLost(Exception):

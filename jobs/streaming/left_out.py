@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lake.files import put
+from tailrace.lake.files import put
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
 
-from features.language import FeatureView
-from features.language.recent import MICROS_PER_MINUTE
 from jobs.streaming.frames import Changed, events_of, keyed, with_keys
 from jobs.streaming.leases import take_leases
 from jobs.streaming.pairs import horizon_of, take_pairs
@@ -22,12 +20,14 @@ from jobs.streaming.parked import Parked
 from jobs.streaming.state import Array, State, fold
 from jobs.streaming.usable import usable_events
 from jobs.streaming.values import packed, unpacked
-from online.control import Control, close_push
-from online.items import binary, read_items
-from online.wire import PATIENCE_SECONDS, open_store
 from sinks import lease
 from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_rows
+from tailrace.definitions import FeatureView
+from tailrace.definitions.recent import MICROS_PER_MINUTE
+from tailrace.store.control import Control, close_push
+from tailrace.store.items import binary, read_items
+from tailrace.store.wire import PATIENCE_SECONDS, open_store
 
 
 @dataclass(frozen=True, kw_only=True)

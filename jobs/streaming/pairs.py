@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from features.language import FeatureView
-from features.language.recent import rings_of
 from jobs.streaming.state import Array, Changes, Events, State, changes_of, fold, new_events, remember
+from tailrace.definitions import FeatureView
+from tailrace.definitions.recent import rings_of
 
 SPARE_MINUTES = 10
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from jobs.streaming.state import Array
-from lake.files import put
 from sinks.rows import Outcome
+from tailrace.lake.files import put
 
 log = logging.getLogger(__name__)
 

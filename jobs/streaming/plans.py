@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from contracts import landing
 from jobs.bronze.landing import is_temporary
 from jobs.streaming.checkpoint import log_of, logged_files
-from lake.local_files import walk
-from lake.stored import StoredFile
+from tailrace.lake.local_files import walk
+from tailrace.lake.stored import StoredFile
+from tailrace.schemas import landing
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lake.files import put
+from tailrace.lake.files import put
 
 WAITING = "Waiting for data to arrive"  # Spark's words for a query that has looked, and found nothing new
 SILENT_SECONDS = 15.0  # a heartbeat comes each second, on a busy machine a few later; after this it hangs

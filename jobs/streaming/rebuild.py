@@ -9,9 +9,6 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts import bronze
-from features.language import STREAM, FeatureView
-from features.language.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import PREFIX
 from jobs.streaming.checkpoint import followed
@@ -22,14 +19,17 @@ from jobs.streaming.recount import counting, states, streamed_events, tasks_for
 from jobs.streaming.run import owner_of
 from jobs.streaming.taken import Taken, taken
 from jobs.streaming.values import settled
-from lake.held import held
-from lake.tables import Lake
-from online.control import close_push
-from online.wire import PATIENCE_SECONDS, StoreClient
 from sinks.lease import leased, with_client
 from sinks.rebuild import clear
 from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_changes
+from tailrace.definitions import STREAM, FeatureView
+from tailrace.definitions.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
+from tailrace.lake.held import held
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze
+from tailrace.store.control import close_push
+from tailrace.store.wire import PATIENCE_SECONDS, StoreClient
 
 
 @dataclass(frozen=True, kw_only=True)

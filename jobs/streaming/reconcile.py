@@ -15,20 +15,20 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts import bronze
-from features.language import FeatureView
 from jobs.streaming.frames import keyed
 from jobs.streaming.rebuild import Source, reached, recounted, write
 from jobs.streaming.recount import PAIR
 from jobs.streaming.taken import Taken
 from jobs.streaming.values import packed, settled, unpacked
-from lake.held import ROWS, held
-from lake.tables import Lake
 from sinks.decisions import INSERT, REMOVAL, UPDATE, difference
 from sinks.lease import control_of
 from sinks.reconcile import Reconciled, Told, say_nothing
 from sinks.rows import Address
 from sinks.store_scan import STORED, read_keys, stored_values
+from tailrace.definitions import FeatureView
+from tailrace.lake.held import ROWS, held
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,6 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from contracts import bronze, landing
-from features.language import FeatureView
-from features.language.recent import MICROS_PER_MINUTE
 from jobs.bronze.set_aside import left_in
 from jobs.bronze.topic import PREFIX
 from jobs.streaming.frames import AMOUNTS, changes_of_rows, events_of, keyed, whole
@@ -25,7 +22,10 @@ from jobs.streaming.pairs import horizon_of, take_pairs
 from jobs.streaming.state import Array, State, empty, fold
 from jobs.streaming.usable import is_ahead
 from jobs.streaming.values import packed
-from lake.tables import Lake
+from tailrace.definitions import FeatureView
+from tailrace.definitions.recent import MICROS_PER_MINUTE
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze, landing
 
 EVENTS_PER_TASK = 200_000
 MOST_TASKS = 1_000

@@ -12,20 +12,20 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
-from contracts.slots import to_micros
-from features.language import DefinitionError, Definitions, FeatureView
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import Ends, KafkaAway, Topic, behind_transaction, ends_of, for_spark, made_anew
 from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, remember_views, run_id
 from jobs.streaming.folder import appended_at, lines_of
 from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
 from jobs.streaming.parked import Parked
-from lake.jvm import java_class
-from lake.session import configured
-from online.watermark import move_watermark
-from online.wire import StoreClient
 from sinks.lease import with_client
 from sinks.rows import Address
+from tailrace.definitions import DefinitionError, Definitions, FeatureView
+from tailrace.lake.jvm import java_class
+from tailrace.lake.session import configured
+from tailrace.schemas.slots import to_micros
+from tailrace.store.watermark import move_watermark
+from tailrace.store.wire import StoreClient
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pybase64
 
-from features.language import Count, Distinct, FeatureView, Last
-from features.language.recent import MICROS_PER_MINUTE, rings_of
+from tailrace.definitions import Count, Distinct, FeatureView, Last
+from tailrace.definitions.recent import MICROS_PER_MINUTE, rings_of
 
 Array = npt.NDArray[Any]
 State = dict[str, Array]

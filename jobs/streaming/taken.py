@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from jobs.bronze.topic import PREFIX, Topic
 from jobs.streaming.checkpoint import last_committed, log_of, logged_files, planned, planned_offsets, run_id
 from jobs.streaming.plans import planned_by
-from lake.session import small_frame
+from tailrace.lake.session import small_frame
 
 ALL_LINES = 2**62
 LOG_ENTRY = "logOffset"  # of the log in which Spark's source of a folder keeps its files

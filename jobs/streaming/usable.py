@@ -14,14 +14,14 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts import landing
-from contracts.ids import problem_of
-from contracts.slots import EARLIEST, LATEST, to_micros
-from contracts.strict_json import without_duplicates
-from contracts.tables import Type
-from features.language.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
 from jobs.bronze.judge import judge
-from lake.session import small_frame
+from tailrace.definitions.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
+from tailrace.lake.session import small_frame
+from tailrace.schemas import landing
+from tailrace.schemas.ids import problem_of
+from tailrace.schemas.slots import EARLIEST, LATEST, to_micros
+from tailrace.schemas.strict_json import without_duplicates
+from tailrace.schemas.tables import Type
 
 FAR = datetime(9000, 1, 1, tzinfo=UTC)
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from features.language import FeatureView, Type
 from jobs.streaming.state import TEXT_PER_ENTRY, Array, State, empty
-from online.codec import MICROSECONDS, Codec, ColumnValues, SchemaMismatch
 from sinks.rows import Row
+from tailrace.definitions import FeatureView, Type
+from tailrace.store.codec import MICROSECONDS, Codec, ColumnValues, SchemaMismatch
 
 
 class OtherDefinition(Exception):

@@ -14,8 +14,8 @@ from serving.access.scopes import METRICS, ReadRules, require, require_write
 from serving.access.tokens import Tokens
 from serving.errors import Handler, detail
 from serving.request import FeatureRequest
-from settings import AccessSettings
-from settings.loopback import names_loopback
+from tailrace.settings import AccessSettings
+from tailrace.settings.loopback import names_loopback
 
 HOSTS = "localhost, 127.0.0.1 or [::1]"
 IDENTITY = web.RequestKey("IDENTITY", Identity)

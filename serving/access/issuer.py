@@ -14,8 +14,8 @@ import orjson
 from serving.access.identity import BadCredential, CannotTell
 from serving.background import keep_doing
 from serving.messages import one_line
-from settings import IssuerSettings
-from settings.loopback import comes_unchanged, is_loopback
+from tailrace.settings import IssuerSettings
+from tailrace.settings.loopback import comes_unchanged, is_loopback
 
 DISCOVERY = "/.well-known/openid-configuration"
 FETCH_AGAIN_SECONDS = 30.0  # at the soonest: tokens that name unknown keys are cheap to make

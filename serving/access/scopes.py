@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from features.language import Definitions
 from serving.access.identity import Identity, NotAllowed
 from serving.request import FeatureRequest
+from tailrace.definitions import Definitions
 
 READ_ALL, WRITE_ALL, METRICS = "read:*", "write:*", "metrics"
 SCOPE = re.compile(r"(read|write):(\*|[a-z][a-z0-9_]*)|metrics")

@@ -1,8 +1,8 @@
 """Whom a reader would answer, seen before it starts."""
 
 from serving.failure import ServingError
-from settings import AccessSettings
-from settings.loopback import is_loopback
+from tailrace.settings import AccessSettings
+from tailrace.settings.loopback import is_loopback
 
 
 def check_access(access: AccessSettings, *, host: str, local: bool) -> None:

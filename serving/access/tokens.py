@@ -9,7 +9,7 @@ import jwt
 
 from serving.access.identity import BadCredential, Identity
 from serving.access.issuer import IssuerKeys
-from settings import IssuerSettings
+from tailrace.settings import IssuerSettings
 
 TOKENS_KEPT = 10_000
 LEEWAY_SECONDS = 10  # that the clocks of issuer and reader may differ

@@ -12,10 +12,10 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from contracts.tables import Type
 from serving.answer import Answer
 from serving.columns import Array, Found, Mask, everywhere
 from serving.pace import Steps
+from tailrace.schemas.tables import Type
 
 METADATA = b"tailrace"
 TIME = pa.timestamp("us", "UTC")

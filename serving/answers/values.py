@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from contracts.tables import Type
 from serving.answers.times import to_json_times
 from serving.columns import Array, Column, everywhere
+from tailrace.schemas.tables import Type
 
 ROWS_WRITTEN_TOGETHER = 1_000
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z

@@ -13,7 +13,7 @@ from serving.messages import brief
 from serving.operations.board import Cells
 from serving.operations.metrics import LINES_LOST
 from serving.trip import Trip
-from settings import AccessLogging
+from tailrace.settings import AccessLogging
 
 LOGGER = "serving.access"  # what its lines call themselves, among others on the same output
 STANDARD_OUTPUT = 1

@@ -6,11 +6,11 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from contracts.slots import from_micros, to_text
-from online.direct.rivals import Overwritten, Refused, Stale
-from online.direct.wanted import Written
 from serving.errors import as_json
 from serving.request import BadRequest
+from tailrace.schemas.slots import from_micros, to_text
+from tailrace.store.direct.rivals import Overwritten, Refused, Stale
+from tailrace.store.direct.wanted import Written
 
 OK, MIXED, INVALID, STALE = 200, 207, 400, 409
 

@@ -5,7 +5,6 @@ from collections import Counter
 
 from aiohttp import web
 
-from online.direct.writer import DirectWriter
 from serving.access.guard import IDENTITY, check_write
 from serving.admission import WRITE_PLACES, held_by
 from serving.body import body_of
@@ -16,6 +15,7 @@ from serving.request import BadRequest
 from serving.writes.answer import answer_of, told_of
 from serving.writes.idempotency import Once, key_of
 from serving.writes.request import parse_body, values_of, view_of
+from tailrace.store.direct.writer import DirectWriter
 
 CELLS = web.AppKey("CELLS", Cells)
 WRITER = web.AppKey("WRITER", DirectWriter)

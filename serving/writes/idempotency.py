@@ -14,17 +14,17 @@ import orjson
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from online.answers import object_in, text_in
-from online.direct.order import Order
-from online.direct.revisions import take_revisions
-from online.direct.rivals import Overwritten, Refused, Result, Stale
-from online.direct.wanted import Value, Written
-from online.direct.writer import DirectWriter
-from online.items import KEY, Item
-from online.keys import once_key
-from online.wire import StoreClient, StoreError
 from serving.headers import only_value
 from serving.request import BadRequest
+from tailrace.store.answers import object_in, text_in
+from tailrace.store.direct.order import Order
+from tailrace.store.direct.revisions import take_revisions
+from tailrace.store.direct.rivals import Overwritten, Refused, Result, Stale
+from tailrace.store.direct.wanted import Value, Written
+from tailrace.store.direct.writer import DirectWriter
+from tailrace.store.items import KEY, Item
+from tailrace.store.keys import once_key
+from tailrace.store.wire import StoreClient, StoreError
 
 HEADER = "Idempotency-Key"
 LONGEST = 255

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from contracts.ids import LARGEST, MAXIMUM_BYTES, SMALLEST
-from contracts.tables import Column, Type
-from features.language import Definitions, FeatureView
-from online.direct.values import LONGEST_TEXT
 from serving.writes.idempotency import HEADER, LONGEST
 from serving.writes.request import MAXIMUM_ENTITIES
+from tailrace.definitions import Definitions, FeatureView
+from tailrace.schemas.ids import LARGEST, MAXIMUM_BYTES, SMALLEST
+from tailrace.schemas.tables import Column, Type
+from tailrace.store.direct.values import LONGEST_TEXT
 
 Schema = dict[str, Any]
 

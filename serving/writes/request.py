@@ -7,14 +7,14 @@ from typing import Any
 
 import orjson
 
-from contracts.ids import WrittenNumber
-from contracts.slots import to_micros
-from contracts.strict_json import Duplicate, without_duplicates
-from features.language import DIRECT, Definitions, FeatureView
-from online.direct.values import ValueProblem, checked, checked_id, checked_time, time_of
-from online.direct.wanted import Value
-from online.keys import ItemKeyError, item_keys
 from serving.request import BadRequest, json_name
+from tailrace.definitions import DIRECT, Definitions, FeatureView
+from tailrace.schemas.ids import WrittenNumber
+from tailrace.schemas.slots import to_micros
+from tailrace.schemas.strict_json import Duplicate, without_duplicates
+from tailrace.store.direct.values import ValueProblem, checked, checked_id, checked_time, time_of
+from tailrace.store.direct.wanted import Value
+from tailrace.store.keys import ItemKeyError, item_keys
 
 MAXIMUM_ENTITIES = 1_000
 FIELDS = ("view", "occurred_at", "entities")

@@ -13,9 +13,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contracts.landing import LINE_SUFFIXES, PARQUET_SUFFIX
-from contracts.slots import to_text
 from tailrace.events.errors import LandingFileError
+from tailrace.schemas.landing import LINE_SUFFIXES, PARQUET_SUFFIX
+from tailrace.schemas.slots import to_text
 
 WRITTEN_SUFFIXES = (".jsonl", ".jsonl.gz")
 PARQUET_BATCH = 8_192  # rows

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from contracts.slots import to_text
 from tailrace.events.errors import HistoryError
+from tailrace.schemas.slots import to_text
 
 EVENT_TYPES = {b"A": "create", b"M": "edit", b"T": "edit", b"D": "delete"}
 CHUNK = 1 << 16  # bytes

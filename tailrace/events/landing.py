@@ -5,11 +5,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from contracts.landing import DOCUMENTS, EVENTS
 from tailrace.events.documents_from_ids import describe
 from tailrace.events.files import refuse_existing, write_lines
 from tailrace.events.git_history import read_history, repository_name
 from tailrace.events.workspace import Workspace, generate
+from tailrace.schemas.landing import DOCUMENTS, EVENTS
 
 LONGEST_NAME = 200  # characters; a file system takes 255 bytes with the suffix
 

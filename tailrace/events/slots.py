@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import orjson
 
-from contracts.slots import SLOT, from_micros, to_micros
 from tailrace.events.errors import NoReadableTimeError
 from tailrace.events.times import from_text
+from tailrace.schemas.slots import SLOT, from_micros, to_micros
 
 SHOWN = 4  # slots
 TAIL = 10  # the last tenth of the events

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts import landing
+from tailrace.schemas import landing
 
 TIME = re.compile(landing.TIME)
 
 
 def to_texts(micros: NDArray[np.int64]) -> list[str]:
-    """Write microseconds since 1970, each as `contracts.slots.to_text` writes one."""
+    """Write microseconds since 1970, each as `tailrace.schemas.slots.to_text` writes one."""
     texts: list[str] = np.datetime_as_string(micros.astype("datetime64[us]"), unit="us").tolist()
     return [text.removesuffix(".000000") + "Z" for text in texts]
 

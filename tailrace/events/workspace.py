@@ -4,9 +4,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from contracts.slots import EPOCH, to_micros
 from tailrace.events import activity, catalogue
 from tailrace.events.errors import WorkspaceError
+from tailrace.schemas.slots import EPOCH, to_micros
 
 DAILY_EVENTS_PER_DOCUMENT = 0.25
 

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from online.embedded import DIRECT, HOST
-from settings import CHECKOUT, Settings
 from tailrace.local.service import LocalError, Service, places_of
+from tailrace.settings import CHECKOUT, Settings
+from tailrace.store.embedded import DIRECT, HOST
 
 SPARK = {"conn_type": "spark", "host": "local[*]", "extra": {"deploy-mode": "client", "spark-binary": "spark-submit"}}
 USER = "admin"

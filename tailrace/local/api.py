@@ -8,8 +8,8 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
 
-from online.embedded import DIRECT
 from tailrace.local.service import LocalError
+from tailrace.store.embedded import DIRECT
 
 Json = dict[str, Any]
 

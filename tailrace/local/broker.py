@@ -5,8 +5,8 @@ import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
-from settings import Settings
 from tailrace.local.service import LocalError
+from tailrace.settings import Settings
 
 HOST = "127.0.0.1"
 FRUGAL = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a broker beside everything else on a few cores

@@ -4,9 +4,9 @@ import time
 
 from jobs.streaming import progress
 from jobs.streaming.alone import runs
-from settings import Settings
 from tailrace.local.service import LocalError, alone, find, last_lines, start, stop
 from tailrace.local.streaming import known, service_of_stream
+from tailrace.settings import Settings
 
 START_SECONDS = 120.0
 LOOK_SECONDS = 0.2

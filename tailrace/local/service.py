@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
-from lake.files import put
-from online.processes import ends, runs
-from settings import Settings
+from tailrace.lake.files import put
+from tailrace.settings import Settings
+from tailrace.store.processes import ends, runs
 
 # Two processes of one id never began so close together.
 SAME_SECONDS = 1.0

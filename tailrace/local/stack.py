@@ -8,9 +8,6 @@ import urllib.error
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from online import embedded
-from online.embedded import DIRECT, HOST
-from settings import Settings
 from tailrace.local import airflow, streaming
 from tailrace.local.service import (
     HEALTHY,
@@ -28,6 +25,9 @@ from tailrace.local.service import (
     start,
     stop,
 )
+from tailrace.settings import Settings
+from tailrace.store import embedded
+from tailrace.store.embedded import DIRECT, HOST
 
 READER = "reader"
 STORE = "store"

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.streaming import progress
-from lake.files import put
-from settings import Settings, read_settings
+from tailrace.lake.files import put
 from tailrace.local import broker
 from tailrace.local.service import (
     HEALTHY,
@@ -22,6 +21,7 @@ from tailrace.local.service import (
     places_of,
     run_folder,
 )
+from tailrace.settings import Settings, read_settings
 
 BROKER, STREAM = "broker", "stream"
 STOP_SECONDS = 20.0

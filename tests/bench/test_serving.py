@@ -12,8 +12,8 @@ from bench.plan import QUICK, Size
 from bench.readers import own_home
 from bench.serving import Bench
 from bench.summary import AIMS
-from online import embedded
-from tailrace.serving_report import serving_tables
+from tailrace.cli.serving_report import serving_tables
+from tailrace.store import embedded
 
 SIZES = (Size(keys=1, rate=50, seconds=0.5, in_flight=4), Size(keys=100, rate=20, seconds=1, in_flight=4))
 PLAN = replace(QUICK, ours=SIZES, saturated_seconds=0.5, format_seconds=0.5, canned_seconds=0.5, beside_seconds=0.5)

@@ -11,8 +11,8 @@ from bench.followed import own_home
 from bench.processes import command_of
 from bench.rates import Measured
 from bench.streaming import Bench
-from online import embedded
-from tailrace.streaming_report import streaming_tables
+from tailrace.cli.streaming_report import streaming_tables
+from tailrace.store import embedded
 
 
 class Stream:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contracts.slots import parse_as_of
+from tailrace.schemas.slots import parse_as_of
 from tests.dags import warm_submit
 from tests.dags.landed import TWO_VIEWS, event, land
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 import psutil
 import pytest
 
-from settings import CHECKOUT, read_settings
 from tailrace.local.api import ENDED
+from tailrace.settings import CHECKOUT, read_settings
 from tests.conftest import BRIEF
 from tests.dags import warm_submit
 from tests.dags.browser import at_the_browser

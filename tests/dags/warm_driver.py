@@ -10,7 +10,7 @@ import sys
 import traceback
 from contextlib import contextmanager
 
-from tailrace.cli import main
+from tailrace.cli.app import main
 
 IDLE_SECONDS = 900
 # By which the session finds the JVM that spark-submit began.

@@ -7,7 +7,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from features.language import Type, load_definitions
+from tailrace.definitions import Type, load_definitions
+from tailrace.settings import CHECKOUT
 
 WINDOWS = ("15m", "1h", "24h", "7d", "30d", "total")
 INT, TEXT, TIME = Type.INT64, Type.STRING, Type.TIMESTAMP
@@ -160,9 +161,9 @@ def test_edit_trend_of_a_week_without_edits_is_nan_which_stands_for_null(shipped
 @pytest.mark.parametrize(
     "program",
     [
-        "from features.language import load_definitions; load_definitions()",
+        "from tailrace.definitions import load_definitions; load_definitions()",
         "import serving, serving.app, serving.worker, serving.workers, serving.catalogue",
-        "import online.arrow, online.codec, online.control, online.embedded, online.items, online.keys, online.wire",
+        "from tailrace.store import arrow, codec, control, embedded, items, keys, wire",
     ],
 )
 def test_definitions_and_reader_never_load_spark(program):
@@ -171,5 +172,27 @@ def test_definitions_and_reader_never_load_spark(program):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
-    assert {"features", "online", "serving"} & loaded
+    assert {"tailrace", "serving"} & loaded
     assert not {"pyspark", "delta", "py4j", "boto3", "botocore"} & loaded
+
+
+def test_the_folder_of_this_checkout_defines_what_is_shipped():
+    shipped, here = load_definitions(), load_definitions([str(CHECKOUT / "features")])
+
+    assert here.views == shipped.views
+    assert (here.on_demand.keys(), here.services) == (shipped.on_demand.keys(), shipped.services)
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ("from features.language import FeatureView", "tailrace.definitions"),
+        ("from features.entities import DOCUMENT", "tailrace.shipped.entities"),
+    ],
+)
+def test_what_was_imported_before_is_still_there_and_says_where_it_went(line, place):
+    command = [sys.executable, "-W", "always", "-c", line]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=CHECKOUT)
+
+    assert "DeprecationWarning" in done.stderr
+    assert place in done.stderr

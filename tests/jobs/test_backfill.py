@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
-from contracts import history, silver
-from contracts.slots import times_between, to_micros
-from features.entities import ACTOR, DOCUMENT
-from features.language import DIRECT, Count, DefinitionError, Definitions, Distinct, FeatureView, Last
 from jobs import backfill
 from jobs.backfill import BackfillError
 from jobs.gold.compute import compute
-from lake.session import small_frame
-from lake.tables import Lake
-from online.codec import meaning
 from sinks import history as pushes
 from sinks.decisions import decided
 from sinks.net_changes import first_load
+from tailrace.definitions import DIRECT, Count, DefinitionError, Definitions, Distinct, FeatureView, Last
+from tailrace.lake.session import small_frame
+from tailrace.lake.tables import Lake
+from tailrace.schemas import history, silver
+from tailrace.schemas.slots import times_between, to_micros
+from tailrace.shipped.entities import ACTOR, DOCUMENT
+from tailrace.store.codec import meaning
 from tests.jobs.gold.test_refresh import EVENT, FACTS, hold
-from tests.lake.copies import copied
+from tests.tailrace.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 SLOT = timedelta(minutes=15)

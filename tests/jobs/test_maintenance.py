@@ -12,22 +12,22 @@ import pytest
 from delta.tables import DeltaTable
 from pyspark.errors import PySparkException
 
-from contracts import silver
-from features.entities import ACTOR, DOCUMENT
-from features.language import Count, Definitions, Distinct, Feature, FeatureView, Type
 from jobs import maintenance
 from jobs.gold import refresh
 from jobs.gold.refresh import ConcurrentRefreshError
 from jobs.gold.verify import verify_view
 from jobs.maintenance import Maintained, is_vacuum_due
-from lake import maintenance as tables
-from lake.tables import Lake
-from online.embedded import store_url
 from sinks import schemas
 from sinks.protocol import CHANGES, SNAPSHOT
 from sinks.push import push_view
 from sinks.reconcile import Reconciled, reconcile_view
 from sinks.rows import Address
+from tailrace.definitions import Count, Definitions, Distinct, Feature, FeatureView, Type
+from tailrace.lake import maintenance as tables
+from tailrace.lake.tables import Lake
+from tailrace.schemas import silver
+from tailrace.shipped.entities import ACTOR, DOCUMENT
+from tailrace.store.embedded import store_url
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 SLOT = timedelta(minutes=15)

@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from contracts.slots import to_micros
-from contracts.tables import Type
-from features.language import Definitions, Feature, FeatureView, load_definitions
-from online import embedded
-from online.codec import Codec, ColumnValues
-from online.control import Cursor, close_push, take_lease
-from online.direct.replay import Log
-from online.items import KEY, ensure_table, to_binary
-from online.keys import CONTROL_PREFIX, item_keys
-from online.wire import StoreClient, open_store
 from serving import controls
 from serving.app import make_app
 from serving.operations.board import Board, Cells
 from serving.operations.tracing import Tracing
-from settings import Settings, read_settings
+from tailrace.definitions import Definitions, Feature, FeatureView, load_definitions
+from tailrace.schemas.slots import to_micros
+from tailrace.schemas.tables import Type
+from tailrace.settings import Settings, read_settings
+from tailrace.store import embedded
+from tailrace.store.codec import Codec, ColumnValues
+from tailrace.store.control import Cursor, close_push, take_lease
+from tailrace.store.direct.replay import Log
+from tailrace.store.items import KEY, ensure_table, to_binary
+from tailrace.store.keys import CONTROL_PREFIX, item_keys
+from tailrace.store.wire import StoreClient, open_store
 from tests.conftest import PATIENT_MS
-from tests.online.proxy import Misbehaviour, Proxy
+from tests.tailrace.store.proxy import Misbehaviour, Proxy
 
 DTYPES = {Type.INT64: "i8", Type.FLOAT64: "f8", Type.BOOL: "?", Type.TIMESTAMP: "M8[us]", Type.STRING: "O"}
 TABLE_NUMBERS = itertools.count()

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from bench.processes import is_worker
-from settings import Settings
+from tailrace.settings import Settings
 
 PATIENCE_SECONDS = 30.0  # far more than anything takes
 

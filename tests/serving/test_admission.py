@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from online import embedded
 from serving import admission, pace
 from serving.admission import BODIES_AT_ONCE, Pool
 from serving.app import make_app
 from serving.operations.board import Board, Cells
 from serving.operations.metrics import AT_ONCE
+from tailrace.store import embedded
 from tests.serving.conftest import direct_log, entity_keys
 from tests.serving.odd import PATIENCE_SECONDS, answers_to, asked, listening, message
 from tests.serving.writes.conftest import RELEVANCE, of

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
-from features.actor_activity import actor_activity
-from features.actor_document_affinity import actor_document_affinity
-from features.document_activity import document_activity
-from features.document_profile import document_profile
-from online.wire import StoreClient
+from tailrace.shipped.actor_activity import actor_activity
+from tailrace.shipped.actor_document_affinity import actor_document_affinity
+from tailrace.shipped.document_activity import document_activity
+from tailrace.shipped.document_profile import document_profile
+from tailrace.store.wire import StoreClient
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 HALF_PAST_TEN = datetime(2026, 3, 1, 10, 30, 0, 250, tzinfo=UTC)

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.language import Feature, Type
-from online.codec import Codec, CodecError, ColumnValues
 from serving.decode import decoded, decoded_apart
+from tailrace.definitions import Feature, Type
+from tailrace.store.codec import Codec, CodecError, ColumnValues
 
 FEATURES = (
     Feature("opens", Type.INT64, ""),

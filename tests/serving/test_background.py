@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from features.actor_activity import actor_activity
-from online.items import KEY
-from online.keys import control_key
 from serving import controls
 from serving.background import keep_doing
+from tailrace.shipped.actor_activity import actor_activity
+from tailrace.store.items import KEY
+from tailrace.store.keys import control_key
 from tests.serving.conftest import entity_keys
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

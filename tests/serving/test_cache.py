@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from features.document_activity import document_activity
-from features.document_profile import document_profile
 from serving import cache
 from serving.cache import Cache
+from tailrace.shipped.document_activity import document_activity
+from tailrace.shipped.document_profile import document_profile
 from tests.serving.conftest import entity_keys
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

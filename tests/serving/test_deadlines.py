@@ -9,10 +9,10 @@ import orjson
 import pytest
 from aiohttp import web
 
-from features.actor_activity import actor_activity
-from online.items import read_request
 from serving.fetch import Fetches, Views
 from serving.operations.board import Board, Cells
+from tailrace.shipped.actor_activity import actor_activity
+from tailrace.store.items import read_request
 from tests.serving.conftest import entity_keys
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

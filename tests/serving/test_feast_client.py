@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from bench.peer_feast import Feast
-from features.actor_document_affinity import actor_document_affinity
-from features.document_activity import document_activity
-from features.document_profile import document_profile
 from serving.access.key_file import add_key
-from settings import CHECKOUT
+from tailrace.settings import CHECKOUT
+from tailrace.shipped.actor_document_affinity import actor_document_affinity
+from tailrace.shipped.document_activity import document_activity
+from tailrace.shipped.document_profile import document_profile
 from tests.serving.processes import served
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from features.actor_activity import actor_activity
-from features.actor_document_affinity import actor_document_affinity
-from features.document_activity import document_activity
-from features.document_profile import document_profile
 from serving.answers.negotiate import ARROW, COMPACT, FEAST, NotAcceptable, encoding_of, form_of
 from serving.client import AsyncClient, Client, ReaderError
+from tailrace.shipped.actor_activity import actor_activity
+from tailrace.shipped.actor_document_affinity import actor_document_affinity
+from tailrace.shipped.document_activity import document_activity
+from tailrace.shipped.document_profile import document_profile
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 TEN = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import aiohttp
 import pytest
 
-from features.actor_activity import actor_activity
+from tailrace.shipped.actor_activity import actor_activity
 from tests.serving.processes import PATIENCE_SECONDS, served, until
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

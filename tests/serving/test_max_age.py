@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from features.document_activity import document_activity
+from tailrace.shipped.document_activity import document_activity
 
 ASKED = {"document_id": ["d1", "unknown"]}
 

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
-from features.actor_activity import actor_activity
 from serving.operations.board import CELLS, HISTOGRAM, Board, Cells
 from serving.operations.metrics import GAUGES
+from tailrace.shipped.actor_activity import actor_activity
 from tests.serving.conftest import entity_keys
 from tests.serving.processes import served, until
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.language import load_definitions
-from online import embedded
-from online.items import ensure_table
-from online.wire import open_store
 from serving.app import make_app
 from serving.engine import Engine
 from serving.messages import LONGEST_DETAIL
 from serving.operations.board import Board, Cells
 from serving.operations.metrics import REQUESTS
+from tailrace.definitions import load_definitions
+from tailrace.store import embedded
+from tailrace.store.items import ensure_table
+from tailrace.store.wire import open_store
 from tests.serving.conftest import direct_log
 from tests.serving.odd import PATIENCE_SECONDS, Answer, answers_to, asked, listening, message
 from tests.serving.writes.conftest import RELEVANCE, of

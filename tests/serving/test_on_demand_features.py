@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from features.document_activity import document_activity
-from features.language import load_definitions
+from tailrace.definitions import load_definitions
+from tailrace.shipped.document_activity import document_activity
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 TEN = NINE + timedelta(hours=1)
@@ -15,7 +15,7 @@ DOCUMENTS = {"document_id": ["d1"]}
 DEFINITIONS = """
 from datetime import timedelta
 import numpy as np
-from features.language import Entity, Feature, FeatureView, Type, on_demand
+from tailrace.definitions import Entity, Feature, FeatureView, Type, on_demand
 
 def transform(documents):
     raise NotImplementedError

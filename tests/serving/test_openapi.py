@@ -9,10 +9,10 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
-from features.document_activity import document_activity
 from serving.access.key_file import add_key
 from serving.access.routes import RULES
 from serving.answers.negotiate import COMPACT, FEAST
+from tailrace.shipped.document_activity import document_activity
 from tests.serving.processes import served
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from features.actor_activity import actor_activity
-from online import embedded
-from online.items import ensure_table
-from online.wire import open_store
 from serving import controls
 from serving.controls import Controls
 from serving.operations.board import Board, Cells
+from tailrace.shipped.actor_activity import actor_activity
+from tailrace.store import embedded
+from tailrace.store.items import ensure_table
+from tailrace.store.wire import open_store
 from tests.serving.conftest import Store
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from features.entities import DOCUMENT
-from features.language import Feature, FeatureView, Type
-from online import embedded, wire
+from tailrace.definitions import Feature, FeatureView, Type
+from tailrace.shipped.entities import DOCUMENT
+from tailrace.store import embedded, wire
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 NOWHERE = "http://127.0.0.1:9"

@@ -12,8 +12,8 @@ from functools import partial
 
 import pytest
 
-from features.language import load_definitions
 from serving.current import CURRENT
+from tailrace.definitions import load_definitions
 from tests.serving.processes import served, until
 from tests.serving.rankers import Rankers
 
@@ -21,8 +21,8 @@ NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 DEFINED = """
 from datetime import timedelta
 
-from features.entities import ACTOR
-from features.language import DIRECT, Feature, FeatureView, Type, on_demand
+from tailrace.shipped.entities import ACTOR
+from tailrace.definitions import DIRECT, Feature, FeatureView, Type, on_demand
 
 scores = FeatureView(
     name="scores", entities=(ACTOR,), owner="tests", description="", freshness=timedelta(hours=1), lane=DIRECT,

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from features.document_activity import document_activity
-from features.document_profile import document_profile
-from features.language import Feature, Type
-from online.codec import Codec, ColumnValues
+from tailrace.definitions import Feature, Type
+from tailrace.shipped.document_activity import document_activity
+from tailrace.shipped.document_profile import document_profile
+from tailrace.store.codec import Codec, ColumnValues
 from tests.serving.conftest import entity_keys
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from features.language import load_definitions
 from serving.plan import Planner
 from serving.request import BadRequest, FeatureRequest
+from tailrace.definitions import load_definitions
 
 
 def plan(*features):

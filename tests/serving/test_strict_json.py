@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.strict_json import Duplicate
 from serving.duplicates import check_duplicates
 from serving.request import BadRequest, parse_request
+from tailrace.schemas.strict_json import Duplicate
 
 
 @pytest.mark.parametrize(

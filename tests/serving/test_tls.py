@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from serving import ServingError, run
 from serving.connections import CarefulSite
 from serving.tls import tls_context
-from settings import read_settings
+from tailrace.settings import read_settings
 from tests.certificate import make_certificate
 
 

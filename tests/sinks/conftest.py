@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from online import control, embedded
-from settings import read_settings
 from sinks.rows import Address
+from tailrace.settings import read_settings
+from tailrace.store import control, embedded
 from tests.sinks.direct_lane import Lane
 from tests.sinks.leased import run_with_table
 from tests.sinks.publisher import Publisher

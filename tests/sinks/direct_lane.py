@@ -2,18 +2,18 @@
 
 from datetime import UTC, datetime, timedelta
 
-from contracts import history
-from features.entities import DOCUMENT
-from features.language import DIRECT, Feature, FeatureView, Type
 from jobs.bronze import load
-from online.codec import Codec
-from online.direct.order import order_attribute
-from online.direct.replay import Log
-from online.direct.wanted import Value
-from online.direct.writer import DirectWriter
-from online.items import KEY, binary, ensure_table, scan
 from sinks import reconcile_direct
 from sinks.lease import with_client
+from tailrace.definitions import DIRECT, Feature, FeatureView, Type
+from tailrace.schemas import history
+from tailrace.shipped.entities import DOCUMENT
+from tailrace.store.codec import Codec
+from tailrace.store.direct.order import order_attribute
+from tailrace.store.direct.replay import Log
+from tailrace.store.direct.wanted import Value
+from tailrace.store.direct.writer import DirectWriter
+from tailrace.store.items import KEY, binary, ensure_table, scan
 
 NOW = datetime.now(UTC)
 RELEVANCE = FeatureView(

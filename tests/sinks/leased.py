@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from online.control import take_lease
-from online.items import KEY, ensure_table, to_binary
-from online.keys import control_key
-from online.wire import StoreClient, open_store
 from sinks.rows import Address, Sequenced
 from sinks.writer import write_rows
-from tests.online.proxy import Proxy
+from tailrace.store.control import take_lease
+from tailrace.store.items import KEY, ensure_table, to_binary
+from tailrace.store.keys import control_key
+from tailrace.store.wire import StoreClient, open_store
+from tests.tailrace.store.proxy import Proxy
 
 TABLE_NUMBERS = itertools.count()
 PUSH = Sequenced(view="visits", sequence=5, lease_seconds=60)

@@ -3,9 +3,9 @@
 import random
 from dataclasses import dataclass, field
 
-from online.codec import HEADER
-from online.control import Cursor
 from sinks.protocol import Image
+from tailrace.store.codec import HEADER
+from tailrace.store.control import Cursor
 
 KEYS = "abcd"
 VALUES = (b"1", b"2")
@@ -44,7 +44,7 @@ class Gold:
         return cursor.version < len(self.log) and str(self.log[cursor.version].commit) == cursor.commit
 
     def feed_is_lost(self, since: Cursor, until: Cursor) -> bool:
-        """Told by ids and numbers alone, as `lake.history` does."""
+        """Told by ids and numbers alone, as `tailrace.lake.history` does."""
         if since.table_id != until.table_id or not self.kept_from <= since.version <= until.version:
             return True
         return str(self.log[since.version].commit) != since.commit

@@ -5,18 +5,18 @@ from datetime import timedelta
 import pytest
 from pyspark.sql import functions as F
 
-from contracts import history
-from features.entities import DOCUMENT
-from features.language import Feature, FeatureView, Type
-from lake import commit
-from lake.tables import Lake
-from online.items import KEY, scan, sequence_attribute
 from sinks import protocol
 from sinks.deeds import Push
 from sinks.lease import with_client
 from sinks.push import push_view
 from sinks.reconcile import reconcile_view
 from sinks.rows import Address
+from tailrace.definitions import Feature, FeatureView, Type
+from tailrace.lake import commit
+from tailrace.lake.tables import Lake
+from tailrace.schemas import history
+from tailrace.shipped.entities import DOCUMENT
+from tailrace.store.items import KEY, scan, sequence_attribute
 
 VISITS = FeatureView(
     name="visits",

@@ -11,10 +11,10 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from online.control import Control
 from sinks import protocol, steps
 from sinks.protocol import REMOVE, SUPPRESS, decide, fold
 from sinks.steps import Step
+from tailrace.store.control import Control
 from tests.sinks.model_gold import KEYS, VALUES, Gold
 
 Decisions = list[tuple[str, bytes | None]]

@@ -4,11 +4,11 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from lake.session import open_session
-from lake.tables import Lake
-from settings import read_settings
 from sinks.push import push_view
 from sinks.rows import Address
+from tailrace.lake.session import open_session
+from tailrace.lake.tables import Lake
+from tailrace.settings import read_settings
 from tests.sinks.publisher import VISITS
 
 

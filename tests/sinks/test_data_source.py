@@ -8,16 +8,16 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from contracts.slots import to_micros
-from features.language import load_definitions
-from online import control
-from online.codec import Codec
-from online.direct.order import Order, order_attribute
-from online.items import KEY, binary, ensure_table, scan
 from sinks.data_source import TailraceDataSource
 from sinks.direct import Target
 from sinks.lease import control_of, with_client
 from sinks.rows import Address
+from tailrace.definitions import load_definitions
+from tailrace.schemas.slots import to_micros
+from tailrace.store import control
+from tailrace.store.codec import Codec
+from tailrace.store.direct.order import Order, order_attribute
+from tailrace.store.items import KEY, binary, ensure_table, scan
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ AS_OF = "2026-03-02T10:15:00Z"
 TEN_FIFTEEN = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 DEFINITIONS = """
 from datetime import timedelta
-from features.language import Count, Entity, Feature, FeatureView, Type
+from tailrace.definitions import Count, Entity, Feature, FeatureView, Type
 DOCUMENT = Entity('document', 'document_id', 'a document')
 about = {'entities': (DOCUMENT,), 'owner': 'ada', 'description': 'Tested.', 'freshness': timedelta(hours=1)}
 relevance = FeatureView(

@@ -5,17 +5,17 @@ from datetime import timedelta
 
 import pytest
 
-from contracts import bronze, history
-from features.language import load_definitions
 from jobs.bronze import load
-from online.items import KEY, binary
-from online.keys import once_key
 from sinks import direct_writes, reconcile_direct
 from sinks.history import last_sequence, open_keys
 from sinks.lease import with_client
 from sinks.reconcile import Reconciled
 from sinks.schemas import features_by_fingerprint
 from sinks.sweep import look_over, sweep_view
+from tailrace.definitions import load_definitions
+from tailrace.schemas import bronze, history
+from tailrace.store.items import KEY, binary
+from tailrace.store.keys import once_key
 from tests.sinks.direct_lane import NOW, RELEVANCE, score_of
 
 

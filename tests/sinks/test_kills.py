@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lake.tables import Lake
+from tailrace.lake.tables import Lake
 from tests.conftest import SPARK
 from tests.sinks.publisher import Publisher
 

@@ -17,21 +17,21 @@ from typing import Any
 import pytest
 import uvloop
 
-from features.language import BATCH, DIRECT, STREAM, Feature, Type
-from online.control import LeaseLost, close_push, read_controls, take_lease
-from online.direct.order import Order
-from online.direct.revisions import take_revisions
-from online.direct.rivals import OrderedValue, first_unknown
-from online.direct.write import Sender, boot_time
-from online.items import binary, ensure_table, read_items
-from online.keys import item_keys
-from online.lanes import OtherLane, check_lane, give_to_lane
-from online.wire import open_store
-from settings import read_settings
 from sinks.rebuild import remove_value
 from sinks.rows import TOMBSTONE, Outcome, Sequenced
 from sinks.sweep import remove_tombstone
 from sinks.transactions import transact
+from tailrace.definitions import BATCH, DIRECT, STREAM, Feature, Type
+from tailrace.settings import read_settings
+from tailrace.store.control import LeaseLost, close_push, read_controls, take_lease
+from tailrace.store.direct.order import Order
+from tailrace.store.direct.revisions import take_revisions
+from tailrace.store.direct.rivals import OrderedValue, first_unknown
+from tailrace.store.direct.write import Sender, boot_time
+from tailrace.store.items import binary, ensure_table, read_items
+from tailrace.store.keys import item_keys
+from tailrace.store.lanes import OtherLane, check_lane, give_to_lane
+from tailrace.store.wire import open_store
 
 HISTORIES = int(os.environ.get("LANE_HISTORIES", "2000"))
 STEPS = 8

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from contracts.tables import Column, Type
-from online import control, embedded
-from online.control import Cursor
-from online.items import ensure_table
-from online.wire import StoreError
-from settings import read_settings
 from sinks import lease
 from sinks.lease import Clock, PushUnderWay, leased, with_client
 from sinks.rows import Address
+from tailrace.schemas.tables import Column, Type
+from tailrace.settings import read_settings
+from tailrace.store import control, embedded
+from tailrace.store.control import Cursor
+from tailrace.store.items import ensure_table
+from tailrace.store.wire import StoreError
 
 TABLE_NUMBERS = itertools.count()
 SECONDS = 30

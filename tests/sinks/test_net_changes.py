@@ -5,12 +5,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from features.entities import ACTOR, DOCUMENT
-from features.language import Count, Feature, FeatureView, Last, NewestIs, Type
-from online.codec import Codec
-from online.keys import item_keys
 from sinks.decisions import decided
 from sinks.net_changes import first_load, item_key, net_changes, rows_of, snapshot, with_keys
+from tailrace.definitions import Count, Feature, FeatureView, Last, NewestIs, Type
+from tailrace.shipped.entities import ACTOR, DOCUMENT
+from tailrace.store.codec import Codec
+from tailrace.store.keys import item_keys
 
 VIEW = FeatureView(
     name="affinity",

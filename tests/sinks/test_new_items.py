@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from online.items import to_binary
 from sinks.rows import Outcome
+from tailrace.store.items import to_binary
 from tests.sinks.leased import rows, run_with_table, stored, written
 
 THEIRS = {"profile": to_binary(b"theirs"), "profile#s": {"N": "9"}}

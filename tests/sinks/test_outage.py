@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from online import embedded
 from sinks.lease import control_of
 from sinks.rows import Address
+from tailrace.store import embedded
 from tests.sinks.publisher import Publisher
 
 DOCUMENTS = 60_000

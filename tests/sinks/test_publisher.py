@@ -4,9 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from contracts import history
-from online.items import ensure_table, to_binary
-from online.keys import control_key
 from sinks import deeds, ledger, protocol, steps
 from sinks.breaker import BreakerOpen
 from sinks.protocol import (
@@ -22,6 +19,9 @@ from sinks.protocol import (
 )
 from sinks.push import push_views
 from sinks.writer import write_changes
+from tailrace.schemas import history
+from tailrace.store.items import ensure_table, to_binary
+from tailrace.store.keys import control_key
 from tests.sinks.publisher import AS_OF, VISITS
 
 

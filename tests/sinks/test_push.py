@@ -4,19 +4,19 @@ from typing import Any
 
 import pytest
 
-from contracts.slots import parse_as_of, to_micros
-from features.actor_activity import actor_activity
-from lake import commit
-from lake.jvm import java_class
-from lake.state import to_metadata
-from lake.tables import Lake, LakeError
-from online.control import Control
 from sinks.deeds import Push
 from sinks.protocol import CHANGES, HISTORY_LOST, NOTHING_NEW, SNAPSHOT, planned
 from sinks.rows import Address
 from sinks.steps import CheckFeed, LookForRecord, ReadOpenKeys
 from sinks.target import newest
-from tests.lake.copies import copied
+from tailrace.lake import commit
+from tailrace.lake.jvm import java_class
+from tailrace.lake.state import to_metadata
+from tailrace.lake.tables import Lake, LakeError
+from tailrace.schemas.slots import parse_as_of, to_micros
+from tailrace.shipped.actor_activity import actor_activity
+from tailrace.store.control import Control
+from tests.tailrace.lake.copies import copied
 
 STATE: dict[str, Any] = {"as_of": "2026-03-02T10:15:00Z"}
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from features.language import BATCH
-from online.keys import control_key
-from online.lanes import OtherLane
 from sinks import rebuild
 from sinks.lease import take
+from tailrace.definitions import BATCH
+from tailrace.store.keys import control_key
+from tailrace.store.lanes import OtherLane
 from tests.sinks.direct_lane import RELEVANCE
 
 

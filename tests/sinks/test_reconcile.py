@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from online import control
-from online.items import to_binary
 from sinks import reconcile
 from sinks.lease import PushUnderWay, leased
 from sinks.protocol import PushFirst
 from sinks.push import repair_keys
 from sinks.reconcile import repair_view
+from tailrace.store import control
+from tailrace.store.items import to_binary
 from tests.sinks.publisher import VISITS
 
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from contracts import history
-from features.language import Feature, Type
-from online.codec import Codec, fingerprints
 from sinks import deeds, schemas
 from sinks import history as pushes
 from sinks.schemas import Schema, features_by_fingerprint, lost_schemas
+from tailrace.definitions import Feature, Type
+from tailrace.schemas import history
+from tailrace.store.codec import Codec, fingerprints
 from tests.sinks.publisher import VISITS
 
 VIEWS = Feature("views", Type.INT64, "how many")

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from online.items import KEY, to_binary
 from sinks import sweep
 from sinks.sweep import sweep_view
+from tailrace.store.items import KEY, to_binary
 from tests.sinks.publisher import VISITS
 
 LATER = timedelta(days=1, minutes=1)

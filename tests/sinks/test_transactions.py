@@ -5,9 +5,9 @@ import itertools
 import pytest
 from aiohttp import web
 
-from online import wire
-from online.wire import StoreError
 from sinks.rows import Outcome
+from tailrace.store import wire
+from tailrace.store.wire import StoreError
 from tests.sinks.leased import rows, run_with_table, stored
 
 CANCELED = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException"

@@ -9,16 +9,16 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from online import wire
-from online.control import LeaseLost, take_lease
-from online.pace import Pace
-from online.wire import StoreError
 from sinks.actions import update
 from sinks.fence import Fence, seconds_since_boot
 from sinks.rows import Outcome
 from sinks.updates import UPDATES_PER_PLACE, send, write
-from tests.online.proxy import Proxy
+from tailrace.store import wire
+from tailrace.store.control import LeaseLost, take_lease
+from tailrace.store.pace import Pace
+from tailrace.store.wire import StoreError
 from tests.sinks.leased import PUSH, rows, run_with_table, stored
+from tests.tailrace.store.proxy import Proxy
 
 BRIEF = replace(PUSH, lease_seconds=30)
 

@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 from aiohttp import web
 
-from online import wire
-from online.connections import Limits
-from online.wire import StoreError
 from sinks import updates
 from sinks.rows import Outcome
+from tailrace.store import wire
+from tailrace.store.connections import Limits
+from tailrace.store.wire import StoreError
 from tests.sinks.leased import IN_FLIGHT, WRITES, rows, stored
 
 COUNT = 120  # two transactions

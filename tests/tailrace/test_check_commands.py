@@ -5,19 +5,19 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from online import embedded
-from online.items import KEY
-from settings import read_settings
 from sinks.lease import with_client
-from tailrace import cli
-from tailrace.refresh import Home
+from tailrace.cli import app as cli
+from tailrace.settings import read_settings
+from tailrace.store import embedded
+from tailrace.store.items import KEY
+from tailrace.workspace.refresh import Home
 from tests.conftest import SPARK
 
 VIEW = """
 from datetime import timedelta
 
-from features.entities import DOCUMENT
-from features.language import Count, FeatureView
+from tailrace.shipped.entities import DOCUMENT
+from tailrace.definitions import Count, FeatureView
 
 visits = FeatureView(
     name="visits",

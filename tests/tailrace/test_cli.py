@@ -13,16 +13,19 @@ import typer
 from typer.main import get_group
 from typer.testing import CliRunner
 
-from features.language import load_definitions
-from online import embedded
-from settings import read_settings
-from tailrace import cli, failures, feature_commands, refresh
-from tailrace.command_group import MODULES
-from tailrace.output import show
-from tailrace.refresh import Home
-from tailrace.report import plain_table
+from tailrace.cli import app as cli
+from tailrace.cli import failures
+from tailrace.cli import features as feature_commands
+from tailrace.cli.group import MODULES
+from tailrace.cli.output import show
+from tailrace.cli.report import plain_table
+from tailrace.definitions import load_definitions
+from tailrace.settings import read_settings
+from tailrace.store import embedded
+from tailrace.workspace import refresh
+from tailrace.workspace.refresh import Home
 
-CHECKOUT = Path(cli.__file__).parent.parent
+CHECKOUT = Path(cli.__file__).parents[2]
 HEAVY = ("pyspark", "pandas", "numpy", "pyarrow", "sqlglot", "aiohttp", "airflow")
 
 
@@ -88,9 +91,7 @@ def test_one_definition_is_shown_with_its_kind(name, kind):
 
 
 def test_a_folder_of_definitions_is_listed_beside_the_shipped_ones(monkeypatch, tmp_path):
-    source = (
-        "from features.ranker import ranker\nfrom dataclasses import replace\nmine = replace(ranker, name='mine')\n"
-    )
+    source = "from tailrace.shipped.ranker import ranker\nfrom dataclasses import replace\nmine = replace(ranker, name='mine')\n"
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "service.py").write_text(source)
     monkeypatch.setenv("TAILRACE_FEATURES", f"shipped:{tmp_path / 'more'}")
@@ -457,7 +458,7 @@ def test_the_parts_of_a_home_are_opened_only_when_they_are_needed(home):
 
 
 def test_the_installed_command_ends_with_its_object_and_its_status(tmp_path):
-    command = [sys.executable, "-m", "tailrace.cli", "features", "show", "nothing", "--json"]
+    command = [sys.executable, "-m", "tailrace", "features", "show", "nothing", "--json"]
     variables = {"PATH": os.environ["PATH"], "TAILRACE_HOME": str(tmp_path)}
 
     done = subprocess.run(command, cwd=CHECKOUT, env=variables, capture_output=True, text=True, check=False)
@@ -485,7 +486,7 @@ def test_every_command_of_a_module_is_found_by_its_name():
     }
     for module in modules - {cli.__name__.rpartition(".")[2]}:
         names = {name for name, its_module in MODULES.items() if its_module == module}
-        defined = set(get_group(import_module(f"tailrace.{module}").app).commands)
+        defined = set(get_group(import_module(f"tailrace.cli.{module}").app).commands)
         assert names == defined or (len(names) == 1 and not names & defined), module
         found |= names
     assert set(MODULES) == found

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
-from contracts.slots import SLOT, check_on_grid, to_text
-from tailrace import demo_events
-from tailrace.demo_events import Slot, demo_slots, land
+from tailrace.demo import events as demo_events
+from tailrace.demo.events import Slot, demo_slots, land
 from tailrace.events.errors import LandingFileError, NoReadableTimeError
+from tailrace.schemas.slots import SLOT, check_on_grid, to_text
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
 BAD = b'{"event_id": "e-bad", "document_id": "d-bad'

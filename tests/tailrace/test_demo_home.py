@@ -2,10 +2,10 @@
 
 import pytest
 
-from online import embedded
-from online.processes import runs
-from tailrace.demo_home import MARKER, STATE, empty_home
+from tailrace.demo.home import MARKER, STATE, empty_home
 from tailrace.errors import CommandError
+from tailrace.store import embedded
+from tailrace.store.processes import runs
 
 
 def write(path, text="kept"):

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from jobs.streaming.checkpoint import checkpoint_of
-from tailrace import demo_lanes, ranker
-from tailrace.demo_lanes import following, land_opening, open_document, shows
-from tailrace.demo_report import opened_line
+from tailrace.cli.demo_report import opened_line
+from tailrace.demo import lanes as demo_lanes
+from tailrace.demo.lanes import following, land_opening, open_document, shows
 from tailrace.errors import CommandError
-from tailrace.refresh import Home
+from tailrace.local import ranker
+from tailrace.workspace.refresh import Home
 
 NINE = datetime(2026, 3, 2, 9, 0, 0, 123456, tzinfo=UTC)
 ENTITIES = {"actor_id": ["u1", "u1"], "document_id": ["d1", "d2"]}

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tailrace import cli
+from tailrace.cli import app as cli
 
 PASSES_ON = ("airflow",)  # whatever it is given, to another command
 IN_FRONT = {("stream", "run"), ("stream", "broker"), PASSES_ON}  # run until they are stopped, and have no result

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from serving.access.keys import read_keys, sha256
-from tailrace import cli
+from tailrace.cli import app as cli
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_a_key_is_shown_once_and_its_hash_is_kept(path):
 
 def test_a_key_is_shown_to_people_on_a_line_of_its_own_however_narrow_that_is(monkeypatch, path):
     with monkeypatch.context() as narrow:
-        narrow.setattr("tailrace.output.people._width", 20)
+        narrow.setattr("tailrace.cli.output.people._width", 20)
         told = CliRunner().invoke(cli.app, ["keys", "add", "ranker", "--scope", "read:*"]).stdout
 
     [key] = [line for line in told.splitlines() if line.startswith("trk_")]

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from features.document_activity import document_activity
-from features.document_profile import document_profile
-from features.document_recent import document_recent
-from features.document_relevance import document_relevance
-from tailrace.lane_plan import Observed, Terms, plan
+from tailrace.shipped.document_activity import document_activity
+from tailrace.shipped.document_profile import document_profile
+from tailrace.shipped.document_recent import document_recent
+from tailrace.shipped.document_relevance import document_relevance
+from tailrace.workspace.lane_plan import Observed, Terms, plan
 
 QUARTER = timedelta(minutes=15)
 TERMS = Terms(interval=QUARTER, price=1.0)

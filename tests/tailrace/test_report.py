@@ -10,10 +10,11 @@ from jobs.bronze.set_aside import SetAside
 from jobs.maintenance import Maintained
 from jobs.silver.excluded import TakenBack
 from jobs.streaming.alone import alone
-from settings import read_settings
 from sinks.ledger import Pushed
-from tailrace.refresh import Home, Report, views_to_recount
-from tailrace.report import first_load_lines, maintained_lines, refresh_json, runs_table, set_aside_lines
+from tailrace.cli.report import first_load_lines, maintained_lines, runs_table, set_aside_lines
+from tailrace.settings import read_settings
+from tailrace.workspace.refresh import Home, views_to_recount
+from tailrace.workspace.report import Report, refresh_json
 
 AT = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 DONE = Maintained(files_before=31, files_after=2, removed_files=1200, removed_bytes=3_400_000)
@@ -74,7 +75,7 @@ def test_the_views_of_the_stream_are_named_where_it_reads_what_was_set_aside(tmp
     folder = tmp_path / "features"
     folder.mkdir()
     (folder / "all.py").write_text(
-        "from features.document_recent import *\nfrom features.actor_document_recent import *\n"
+        "from tailrace.shipped.document_recent import *\nfrom tailrace.shipped.actor_document_recent import *\n"
     )
     home = Home(
         read_settings({"TAILRACE_HOME": str(tmp_path), "TAILRACE_FEATURES": str(folder), "TAILRACE_KAFKA": kafka})

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from contracts import bronze
 from jobs import maintenance
 from jobs.maintenance import Maintained
-from lake.gate import GateFailed
-from online.wire import StoreError
-from tailrace import layers
+from tailrace.cli.run_report import compared_line, differing, reported, show_words
 from tailrace.errors import CommandError
-from tailrace.run_report import compared_line, differing, reported, show_words
+from tailrace.quality.gate import GateFailed
+from tailrace.schemas import bronze
+from tailrace.store.wire import StoreError
+from tailrace.workspace import layers
 
 STOPPED = GateFailed(bronze.EVENTS, rows=3, misses=(), files=("events/a.jsonl",), page=Path("page.html"))
 NOTHING = {"files": 0, "events": 0, "documents": 0, "direct_writes": 0, "quarantined": 0, "waiting": 0, "gates": {}}

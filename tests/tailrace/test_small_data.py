@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tailrace import small_data
-from tailrace.small_data import ONE_COMPILER, fitting, for_many_rows, has_little
+from tailrace.workspace import small_data
+from tailrace.workspace.small_data import ONE_COMPILER, fitting, for_many_rows, has_little
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from jobs.bronze.batches import LandingError
 from jobs.streaming import progress
 from jobs.streaming.alone import refuse_half_rebuilt
 from jobs.streaming.checkpoint import checkpoint_of
-from settings import read_settings
-from tailrace import cli, refresh
+from tailrace.cli import app as cli
+from tailrace.cli.stream_process import follow, of_stream
 from tailrace.local.streaming import turn_on
-from tailrace.stream_process import follow, of_stream
+from tailrace.settings import read_settings
+from tailrace.workspace import refresh
 
 
 def test_java_options_that_are_set_come_after_the_stream_s_own_and_win():

@@ -7,22 +7,23 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from features.language import STREAM, load_definitions
 from jobs.streaming import progress
 from jobs.streaming.alone import RunsAlready, alone
 from jobs.streaming.checkpoint import checkpoint_of
 from jobs.streaming.left_out import LeftOut
 from jobs.streaming.parked import Parked
 from jobs.streaming.progress import Heartbeat
-from lake.files import put
-from online import embedded
-from online.control import close_push, take_lease
-from online.items import ensure_table
-from settings import read_settings
 from sinks.lease import with_client
 from sinks.rows import Address, Outcome
-from tailrace import cli
-from tailrace.stream_status import NAMED, words
+from tailrace.cli import app as cli
+from tailrace.cli.stream_report import words
+from tailrace.definitions import STREAM, load_definitions
+from tailrace.lake.files import put
+from tailrace.settings import read_settings
+from tailrace.store import embedded
+from tailrace.store.control import close_push, take_lease
+from tailrace.store.items import ensure_table
+from tailrace.workspace.stream_status import NAMED
 
 VIEWS = ("actor_document_recent", "document_recent")  # both want 10 s
 NOW = 1_772_355_600.0
@@ -62,7 +63,7 @@ def tell(tmp_path, monkeypatch, store):
     def go(heartbeat, *words, running=True, url=store):
         monkeypatch.setenv("TAILRACE_HOME", str(tmp_path))
         monkeypatch.setenv("TAILRACE_STORE_URL", url)
-        monkeypatch.setattr("tailrace.stream_status.time", SimpleNamespace(time=lambda: NOW))
+        monkeypatch.setattr("tailrace.workspace.stream_status.time", SimpleNamespace(time=lambda: NOW))
         put(progress.file_of(tmp_path), json.dumps(asdict(heartbeat)))
         arguments = ["stream", "status", "--json", *words]
         if not running:
@@ -163,7 +164,7 @@ def test_one_that_has_begun_again_may_be_left_some_time_to_catch_up(tell):
 
 
 def test_a_store_that_is_away_is_said_and_not_started(tell, monkeypatch):
-    monkeypatch.setattr("tailrace.stream_status.STORE_SECONDS", 0.2)
+    monkeypatch.setattr("tailrace.workspace.stream_status.STORE_SECONDS", 0.2)
     code, told = tell(heartbeat(), url="http://127.0.0.1:1")
 
     assert code == 1

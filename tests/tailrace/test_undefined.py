@@ -7,31 +7,32 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from contracts import gold, history
-from contracts.tables import Column, Type
-from features.language import BATCH, DIRECT, STREAM
 from jobs.streaming.checkpoint import checkpoint_of, remember_views
-from lake import storage
-from online import embedded
-from online.control import Control, Cursor, close_push, declare_push, read_controls, take_lease
-from online.direct.order import Order, order_attribute
-from online.direct.revisions import take_revisions
-from online.items import KEY, ensure_table, scan, sequence_attribute, to_binary
-from online.keys import control_key, item_keys
-from online.lanes import NO_LANE, OtherLane, give_to_lane
-from settings import read_settings
 from sinks import drop, lease, rebuild
 from sinks.drop import drop_values
 from sinks.lease import PushUnderWay, with_client
 from sinks.schemas import Schema, ensure_recorded
 from sinks.sweep import look_over
-from tailrace import cli, refresh
+from tailrace.cli import app as cli
+from tailrace.definitions import BATCH, DIRECT, STREAM
 from tailrace.errors import CommandError
-from tailrace.refresh import Home
-from tailrace.undefined import drop_view, found_at_a_glance, found_in_everything
+from tailrace.lake import storage
+from tailrace.schemas import gold, history
+from tailrace.schemas.tables import Column, Type
+from tailrace.settings import read_settings
+from tailrace.store import embedded
+from tailrace.store.control import Control, Cursor, close_push, declare_push, read_controls, take_lease
+from tailrace.store.direct.order import Order, order_attribute
+from tailrace.store.direct.revisions import take_revisions
+from tailrace.store.items import KEY, ensure_table, scan, sequence_attribute, to_binary
+from tailrace.store.keys import control_key, item_keys
+from tailrace.store.lanes import NO_LANE, OtherLane, give_to_lane
+from tailrace.workspace import refresh
+from tailrace.workspace.refresh import Home
+from tailrace.workspace.undefined import drop_view, found_at_a_glance, found_in_everything
 from tests.conftest import SPARK
 
-VIEW = "from features.document_activity import document_activity\nfrom features.actor_document_affinity import *\n"
+VIEW = "from tailrace.shipped.document_activity import document_activity\nfrom tailrace.shipped.actor_document_affinity import *\n"
 DEFINED = "document_activity"
 FEATURES = (Column("score", Type.FLOAT64, ""),)
 DOCUMENTS = [f"d{number}" for number in range(40)]

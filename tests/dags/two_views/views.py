@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from features.entities import ACTOR, DOCUMENT
-from features.language import Count, FeatureView
+from tailrace.definitions import Count, FeatureView
+from tailrace.shipped.entities import ACTOR, DOCUMENT
 
 
 def view(name, entity):

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contracts import ids, landing
+from tailrace.schemas import ids, landing
 
 NOW = datetime(2026, 3, 2, 10, 11, 12, 131415, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contracts.landing import EVENTS
 from jobs.bronze import load
 from jobs.bronze.landing import Listing, new_files
+from tailrace.schemas.landing import EVENTS
 
 NOW = datetime(2026, 3, 2, 10, 11, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=15)

@@ -19,13 +19,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from contracts import bronze, landing
 from jobs.bronze import load
 from jobs.bronze.landing import is_temporary
 from jobs.bronze.load import Loaded
-from lake.local_files import printable
-from lake.tables import Lake
 from tailrace.events.oddities import EVENT, LINE, LINES, event
+from tailrace.lake.local_files import printable
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze, landing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from contracts import bronze
-from contracts.landing import EVENTS
 from jobs.bronze import load
 from jobs.bronze.batches import LandingError
 from jobs.bronze.catch_up import LOADS, catch_up
 from jobs.bronze.landing import Listing, new_files
 from jobs.bronze.load import Loaded, claim
+from tailrace.schemas import bronze
+from tailrace.schemas.landing import EVENTS
 from tests.jobs.bronze.landed import NOW, event, land
 
 

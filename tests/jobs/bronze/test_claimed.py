@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from contracts import bronze
-from contracts.landing import EVENTS
 from jobs.bronze import claimed, load
 from jobs.bronze.batches import LandedFile, LandingError
 from jobs.bronze.check import Checked
 from jobs.bronze.claimed import Source, culprits
 from jobs.bronze.load import Loaded
-from lake.stored import StoredFile
-from lake.tables import Lake
+from tailrace.lake.stored import StoredFile
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze
+from tailrace.schemas.landing import EVENTS
 from tests.jobs.bronze.landed import (
     LATER,
     NOW,

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from contracts import ids, landing
 from jobs.bronze.judge import judge
+from tailrace.schemas import ids, landing
 from tests.jobs.bronze.events_to_judge import (
     AHEAD,
     EVENT_FACTS,

@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from contracts.landing import EVENTS
 from jobs.bronze.lines import read_lines, spread
-from lake.storage import list_files, reported_path
-from lake.stored import StoredFile
+from tailrace.lake.storage import list_files, reported_path
+from tailrace.lake.stored import StoredFile
+from tailrace.schemas.landing import EVENTS
 
 NAMES = (
     "two words.jsonl",

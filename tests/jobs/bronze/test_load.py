@@ -3,13 +3,13 @@ from datetime import timedelta
 
 import pytest
 
-from contracts import bronze
 from jobs.bronze import load
 from jobs.bronze.batches import LandedFile, not_taken
 from jobs.bronze.landing import Listing
 from jobs.bronze.load import Loaded
-from lake import storage
-from lake.tables import Lake
+from tailrace.lake import storage
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze
 from tests.jobs.bronze.landed import (
     FUTURE,
     LATER,

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from contracts import bronze
-from lake.tables import Lake
 from tailrace.events.oddities import LINE
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze
 from tests.conftest import SPARK
 
 POOREST = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

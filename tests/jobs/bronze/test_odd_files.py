@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contracts import bronze
 from jobs.bronze import load
 from jobs.bronze.load import Loaded
-from lake.tables import Lake
 from tailrace.events.oddities import EVENT, LINE, ODDITIES, event, holding, land_oddities, parquet
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

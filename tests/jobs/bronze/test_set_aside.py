@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contracts import bronze, silver
 from jobs.bronze import load
 from jobs.bronze.batches import LandingError
 from jobs.bronze.load import Loaded
 from jobs.bronze.set_aside import SetAside, is_all_read, waiting_files
 from jobs.silver import documents, interactions
-from lake.gate import Gate, GateFailed
-from lake.tables import Lake
+from tailrace.lake.tables import Lake
+from tailrace.quality.gate import Gate, GateFailed
+from tailrace.schemas import bronze, silver
 
 pytestmark = pytest.mark.slow
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from chispa import assert_df_equality
 
-from contracts import silver
-from features.actor_activity import actor_activity
-from features.actor_document_affinity import actor_document_affinity
-from features.document_activity import document_activity
-from features.entities import DOCUMENT
-from features.language import Count, Distinct, FeatureView, First, Last, NewestIs, Sum
 from jobs.gold.aggregate import aggregate
+from tailrace.definitions import Count, Distinct, FeatureView, First, Last, NewestIs, Sum
+from tailrace.schemas import silver
+from tailrace.shipped.actor_activity import actor_activity
+from tailrace.shipped.actor_document_affinity import actor_document_affinity
+from tailrace.shipped.document_activity import document_activity
+from tailrace.shipped.entities import DOCUMENT
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 TICK = timedelta(microseconds=1)

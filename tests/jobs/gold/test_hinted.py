@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from delta.tables import DeltaTable
 
-from contracts import silver
-from features.entities import DOCUMENT
-from features.language import Definitions, Feature, FeatureView, Type
 from jobs.gold import hinted, refresh
 from jobs.gold.transform import TransformError
-from lake.tables import Lake
-from tests.lake.copies import copied
+from tailrace.definitions import Definitions, Feature, FeatureView, Type
+from tailrace.lake.tables import Lake
+from tailrace.schemas import silver
+from tailrace.shipped.entities import DOCUMENT
+from tests.tailrace.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 SLOT = timedelta(minutes=15)

@@ -20,16 +20,16 @@ from hypothesis import strategies as st
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts import silver
-from contracts.slots import SLOT
-from features.entities import ACTOR, DOCUMENT
-from features.language import Count, Definitions, Distinct, FeatureView, First, Last, NewestIs, Sum
 from jobs.gold import refresh
 from jobs.gold.aggregate import aggregate
 from jobs.gold.compare import differing_keys
-from lake import commit
-from lake.session import small_frame
-from lake.tables import Lake
+from tailrace.definitions import Count, Definitions, Distinct, FeatureView, First, Last, NewestIs, Sum
+from tailrace.lake import commit
+from tailrace.lake.session import small_frame
+from tailrace.lake.tables import Lake
+from tailrace.schemas import silver
+from tailrace.schemas.slots import SLOT
+from tailrace.shipped.entities import ACTOR, DOCUMENT
 
 HISTORIES = int(os.environ.get("HISTORIES", "300"))
 ROUNDS = int(os.environ.get("HISTORY_ROUNDS", "1"))

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from delta.tables import DeltaTable
 
-from contracts import silver
-from contracts.slots import AsOfError
-from features.entities import ACTOR, DOCUMENT
-from features.language import Count, Definitions, Distinct, FeatureView, Last, NewestIs
 from jobs.gold import refresh
 from jobs.gold.verify import verify_view
-from lake.tables import Lake
-from tests.lake.copies import copied
+from tailrace.definitions import Count, Definitions, Distinct, FeatureView, Last, NewestIs
+from tailrace.lake.tables import Lake
+from tailrace.schemas import silver
+from tailrace.schemas.slots import AsOfError
+from tailrace.shipped.entities import ACTOR, DOCUMENT
+from tests.tailrace.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 SLOT = timedelta(minutes=15)

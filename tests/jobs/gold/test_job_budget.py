@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contracts import silver
-from contracts.slots import SLOT
-from features.language import load_definitions
 from jobs.gold import refresh
+from tailrace.definitions import load_definitions
+from tailrace.schemas import silver
+from tailrace.schemas.slots import SLOT
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 EVENT = {"event_id": "e1", "event_type": "view", "actor_id": "u1", "document_id": "d1", "occurred_at": T}

@@ -3,13 +3,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contracts import silver
-from contracts.slots import AsOfError, to_text
-from features.entities import ACTOR, DOCUMENT
-from features.language import Count, Definitions, Distinct, Feature, FeatureView, Type
 from jobs.gold import refresh
 from jobs.gold.refresh import ConcurrentRefreshError
-from lake.tables import Lake, LakeError
+from tailrace.definitions import Count, Definitions, Distinct, Feature, FeatureView, Type
+from tailrace.lake.tables import Lake, LakeError
+from tailrace.schemas import silver
+from tailrace.schemas.slots import AsOfError, to_text
+from tailrace.shipped.entities import ACTOR, DOCUMENT
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 SLOT = timedelta(minutes=15)

@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 from chispa import assert_df_equality
 
-from contracts import silver
-from features.document_activity import document_activity
-from features.document_profile import document_profile
-from features.entities import ACTOR, DOCUMENT
-from features.language import Feature, FeatureView, Type
 from jobs.gold.transform import TransformError, transform
+from tailrace.definitions import Feature, FeatureView, Type
+from tailrace.schemas import silver
+from tailrace.shipped.document_activity import document_activity
+from tailrace.shipped.document_profile import document_profile
+from tailrace.shipped.entities import ACTOR, DOCUMENT
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 PLACES = (("/", 0), ("", 0), ("//", 0), ("/a", 1), ("/a/", 1), ("/a/b", 2), ("a/b", 1), ("a", 0), (None, None))

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from contracts import silver
-from features.document_profile import document_profile
-from features.language import Definitions
 from jobs.gold import refresh
 from jobs.gold.verify import verify_view
-from lake.jvm import java_class
-from lake.tables import Lake, LakeError
-from tests.lake.copies import copied
+from tailrace.definitions import Definitions
+from tailrace.lake.jvm import java_class
+from tailrace.lake.tables import Lake, LakeError
+from tailrace.schemas import silver
+from tailrace.shipped.document_profile import document_profile
+from tests.tailrace.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 

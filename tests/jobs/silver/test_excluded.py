@@ -7,9 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contracts import bronze, silver
-from features.entities import ACTOR
-from features.language import Count, Definitions, FeatureView, Last
 from jobs.bronze import load
 from jobs.bronze.batches import LandingError
 from jobs.bronze.set_aside import SetAside, is_all_read
@@ -18,8 +15,11 @@ from jobs.gold.refresh import INCREMENTAL
 from jobs.gold.verify import verify_view
 from jobs.silver import documents, excluded, interactions
 from jobs.silver.excluded import TakenBack
-from lake.amend import amend
-from lake.tables import Lake
+from tailrace.definitions import Count, Definitions, FeatureView, Last
+from tailrace.lake.amend import amend
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze, silver
+from tailrace.shipped.entities import ACTOR
 
 pytestmark = pytest.mark.slow
 

@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from chispa import assert_df_equality
 
-from contracts import bronze, silver
 from jobs.silver import documents, interactions
 from jobs.silver.last_delivery import merge_unread
+from tailrace.schemas import bronze, silver
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
 TEN = NINE + timedelta(hours=1)

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from features.language import load_definitions
-from features.language.recent import rings_of
 from jobs.streaming import run
 from jobs.streaming.folder import follow_plans
 from jobs.streaming.plans import Plans
-from online.codec import Codec
-from online.items import KEY, binary, read_items, scan
 from sinks.lease import with_client
 from sinks.rows import Address
+from tailrace.definitions import load_definitions
+from tailrace.definitions.recent import rings_of
+from tailrace.store.codec import Codec
+from tailrace.store.items import KEY, binary, read_items, scan
 
 DEFINITIONS = """
 from datetime import timedelta
-from features.entities import ACTOR, DOCUMENT
-from features.language import Count, Distinct, FeatureView, Last
+from tailrace.shipped.entities import ACTOR, DOCUMENT
+from tailrace.definitions import Count, Distinct, FeatureView, Last
 about = {'owner': 'ada', 'description': 'Tested.', 'freshness': timedelta(seconds=10), 'lane': 'stream'}
 pairs = FeatureView(name='pairs', entities=(ACTOR, DOCUMENT), aggregations=(
     Count(name='opens', types=('open',), over=('15m', '1h')), Last(name='last_opened_at', types=('open',))), **about)

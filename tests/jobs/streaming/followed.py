@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from features.language import load_definitions
-from features.language.recent import rings_of
-from online.codec import Codec
-from online.items import binary, read_items
-from online.wire import StoreError
 from sinks.lease import with_client
+from tailrace.definitions import load_definitions
+from tailrace.definitions.recent import rings_of
+from tailrace.store.codec import Codec
+from tailrace.store.items import binary, read_items
+from tailrace.store.wire import StoreError
 
 PATIENCE = 240  # seconds; the JVM alone may take many of them
 

@@ -26,15 +26,15 @@ from pyspark.sql import functions as F
 
 import features
 from bench.followed import free_port
-from contracts import bronze
 from jobs.bronze import load
 from jobs.bronze.topic import topic_of
 from jobs.streaming import progress
-from lake.tables import Lake
-from online import embedded
-from settings import read_settings
 from sinks.rows import Address
+from tailrace.lake.tables import Lake
 from tailrace.local import airflow, broker, service, stack, streaming
+from tailrace.schemas import bronze
+from tailrace.settings import read_settings
+from tailrace.store import embedded
 from tests.certificate import make_certificate
 from tests.conftest import SPARK
 from tests.jobs.streaming.followed import PATIENCE, recent_events, until

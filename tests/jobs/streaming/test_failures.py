@@ -36,11 +36,11 @@ TIMED_OUT = OF_JAVA.format("", "org.apache.kafka.common.errors.TimeoutException:
 DAMAGED = OF_JAVA.format("", UNREAD, "java.io.EOFException: Unexpected end of input stream")
 OF_MICRO_BATCH = {
     Kind.OUTAGE: {
-        "the store": "online.wire.StoreError: online store: Unreachable: http://127.0.0.1:1",
-        "the embedded store": "online.embedded.EmbeddedStoreError: the store did not start",
+        "the store": "tailrace.store.wire.StoreError: online store: Unreachable: http://127.0.0.1:1",
+        "the embedded store": "tailrace.store.embedded.EmbeddedStoreError: the store did not start",
         "Kafka": "jobs.bronze.topic.KafkaAway: Kafka at kafka:9092 does not tell of topic events",
         "another push": "sinks.lease.PushUnderWay: view a: another push",
-        "a lost lease": "online.control.LeaseLost: view a: the lease went to another",
+        "a lost lease": "tailrace.store.control.LeaseLost: view a: the lease went to another",
         "a store that refuses all": "jobs.streaming.parked.RefusedByStore: view a: the store refuses 500 rows",
         "the network": "ConnectionResetError: [Errno 104] Connection reset by peer",
         "a full disk": "OSError: [Errno 28] No space left on device",
@@ -48,9 +48,9 @@ OF_MICRO_BATCH = {
         "Kafka's client": TIMED_OUT,
     },
     Kind.LASTING: {
-        "another lane": "online.lanes.OtherLane: view a: its values are those of the lane batch",
-        "another layout": "online.codec.CodecError: view a: values of another layout",
-        "a definition": "features.language.check.DefinitionError: view a has no key",
+        "another lane": "tailrace.store.lanes.OtherLane: view a: its values are those of the lane batch",
+        "another layout": "tailrace.store.codec.CodecError: view a: values of another layout",
+        "a definition": "tailrace.definitions.check.DefinitionError: view a has no key",
         "a topic made anew": "jobs.bronze.batches.LandingError: the topic was made anew",
         "a lost store": "jobs.streaming.leases.StoreLost: the store has nothing of pairs",
         "another definition": "jobs.streaming.values.OtherDefinition: view a was defined otherwise",

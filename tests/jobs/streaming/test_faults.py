@@ -19,17 +19,17 @@ from bench.produced import Topic
 from bench.rates import summary
 from bench.streaming import NAIVE, Bench
 from bench.timed import Timing
-from contracts import bronze
 from jobs.bronze import load
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import KafkaAway, ends_of
-from online import embedded
-from settings import read_properties
 from sinks.lease import with_client
-from tailrace import cli
+from tailrace.cli import app as cli
 from tailrace.local import broker, stack
 from tailrace.local.keep_stream import keep_running
-from tailrace.stream_status import look_at
+from tailrace.schemas import bronze
+from tailrace.settings import read_properties
+from tailrace.store import embedded
+from tailrace.workspace.stream_status import look_at
 from tests.certificate import make_certificate
 from tests.jobs.streaming.followed import PATIENCE, opened, recent_events, until
 from tests.jobs.streaming.scene import PASSWORD, PLAIN, VIEWS, Scene, client_properties, free_ports

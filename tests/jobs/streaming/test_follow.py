@@ -7,12 +7,12 @@ import pytest
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
-from features.language import DefinitionError
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import KafkaAway
 from jobs.streaming import follow, progress
 from jobs.streaming.follow import TRIES, Pulse, StreamFailed
-from online.wire import StoreError
+from tailrace.definitions import DefinitionError
+from tailrace.store.wire import StoreError
 
 WAITING = {"message": "Waiting for data to arrive", "isDataAvailable": False, "isTriggerActive": False}
 BUSY = {"message": "Processing new data", "isDataAvailable": True, "isTriggerActive": True}
@@ -87,7 +87,7 @@ def begin_each(*queries):
 
 
 def test_after_outages_it_begins_again_ever_later_and_soon_again_once_it_was_well(pulse):
-    away = of_python("online.wire.StoreError: online store: Unreachable: http://127.0.0.1:1")
+    away = of_python("tailrace.store.wire.StoreError: online store: Unreachable: http://127.0.0.1:1")
     kafka_away = of_python("jobs.bronze.topic.KafkaAway: Kafka at kafka:9092 does not tell of topic events")
     failing = [Query(away) for _ in range(6)] + [Query(kafka_away)]
     well = Query(ended(f"{TERMINATED}Timed out waiting for a node assignment\n=== Streaming Query ==="), looks=1)
@@ -129,7 +129,7 @@ def test_a_kafka_that_is_away_when_it_begins_is_told_and_tried_again(pulse, tmp_
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (of_python("online.lanes.OtherLane: view a: its values are those of the lane batch"), "lane batch"),
+        (of_python("tailrace.store.lanes.OtherLane: view a: its values are those of the lane batch"), "lane batch"),
         (of_python("jobs.streaming.leases.StoreLost: the store has nothing of pairs"), "nothing of pairs"),
         (of_python("jobs.bronze.batches.LandingError: the topic was made anew"), "made anew"),
         (ended(f"{TERMINATED}[KAFKA_DATA_LOSS.X] Some data may have been lost"), "may have been lost"),
@@ -156,7 +156,7 @@ def test_of_a_folder_no_more_is_readable_than_was_listed(tmp_path):
 
 def test_what_a_micro_batch_holds_is_tried_a_few_times_and_ends_it_then(pulse, tmp_path):
     of_data = [Query(of_python("OverflowError: int too big to convert")) for _ in range(TRIES)]
-    away = of_python("online.wire.StoreError: online store: Unreachable: http://127.0.0.1:1")
+    away = of_python("tailrace.store.wire.StoreError: online store: Unreachable: http://127.0.0.1:1")
 
     with pytest.raises(StreamFailed, match="int too big"):
         follow.follow(begin_each(Query(away), *of_data), pulse)

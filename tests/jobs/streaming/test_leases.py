@@ -4,12 +4,12 @@ from functools import partial
 
 import pytest
 
-from features.language import load_definitions
 from jobs.streaming.leases import StoreLost, take_leases
 from jobs.streaming.run import views_of
-from online.control import close_push, read_controls
 from sinks.lease import with_client
 from sinks.rows import Address
+from tailrace.definitions import load_definitions
+from tailrace.store.control import close_push, read_controls
 from tests.jobs.streaming.folder_stream import DEFINITIONS
 
 

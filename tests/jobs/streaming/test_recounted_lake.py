@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 from pyspark.errors import StreamingQueryException
 
-from contracts import history, silver
-from contracts.slots import to_micros
-from features.language.recent import MICROS_PER_MINUTE, rings_of
 from jobs import backfill
 from jobs.bronze import load
 from jobs.bronze.set_aside import SetAside
@@ -22,9 +19,12 @@ from jobs.streaming.reconcile import COMPARED, mend, reconcile_stream
 from jobs.streaming.run import views_of
 from jobs.streaming.taken import Taken
 from jobs.streaming.values import unpacked
-from lake.session import small_frame
-from online.items import KEY, ensure_table
 from sinks.lease import control_of, with_client
+from tailrace.definitions.recent import MICROS_PER_MINUTE, rings_of
+from tailrace.lake.session import small_frame
+from tailrace.schemas import history, silver
+from tailrace.schemas.slots import to_micros
+from tailrace.store.items import KEY, ensure_table
 from tests.jobs.streaming.folder_stream import event
 
 NEARLY_FULL = 409_400  # bytes, of the 400 KB that an item may have

@@ -7,12 +7,12 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from features.entities import ACTOR, DOCUMENT
-from features.language import STREAM, Count, Distinct, FeatureView, Last
-from features.language.recent import MICROS_PER_MINUTE, rings_of
 from jobs.streaming import state as states
 from jobs.streaming.pairs import horizon_of, take_pairs
 from jobs.streaming.state import Changes, Events
+from tailrace.definitions import STREAM, Count, Distinct, FeatureView, Last
+from tailrace.definitions.recent import MICROS_PER_MINUTE, rings_of
+from tailrace.shipped.entities import ACTOR, DOCUMENT
 
 ABOUT: dict[str, Any] = {"owner": "ada", "description": "Tested.", "freshness": timedelta(seconds=10), "lane": STREAM}
 PAIRS = FeatureView(

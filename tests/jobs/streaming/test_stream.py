@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from contracts.landing import EVENTS, LINE_SUFFIXES
 from jobs.bronze.check import Checked
 from jobs.bronze.landing import Listing, new_files
 from jobs.streaming import folder, micro_batch
@@ -17,6 +16,7 @@ from jobs.streaming.left_out import LeftOut
 from jobs.streaming.plans import Plans
 from sinks.lease import control_of
 from tailrace.events.oddities import LINE, land_oddities
+from tailrace.schemas.landing import EVENTS, LINE_SUFFIXES
 from tests.jobs.streaming.folder_stream import event
 
 pytestmark = pytest.mark.slow

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pyspark.sql import functions as F
 
-from contracts import landing
-from features.language.recent import MINUTES_AHEAD
 from jobs.bronze.judge import judge
 from jobs.streaming import usable
 from jobs.streaming.usable import FAR, PLAIN_BYTES, plain_event, usable_events
+from tailrace.definitions.recent import MINUTES_AHEAD
+from tailrace.schemas import landing
 from tests.jobs.bronze.events_to_judge import EVENT, EVENT_FACTS, REFUSED_EVENTS, USABLE_EVENTS, event
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from serving.access.key_file import add_key
-from settings import AccessSettings, IssuerSettings
+from tailrace.settings import AccessSettings, IssuerSettings
 
 AUDIENCE = "tailrace"
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

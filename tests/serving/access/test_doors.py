@@ -6,7 +6,7 @@ import pytest
 from yarl import URL
 
 from serving import ServingError, run
-from settings import AccessSettings, read_settings
+from tailrace.settings import AccessSettings, read_settings
 from tests.serving.access.conftest import bearer
 
 NOBODY = AccessSettings(keys=None, issuer=None)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from features.language import FeatureService, load_definitions
-from online.direct.replay import Log
 from serving.access.routes import RULES, Rule, rule
 from serving.app import make_app
 from serving.operations.board import Board, Cells
-from settings import read_settings
+from tailrace.definitions import FeatureService, load_definitions
+from tailrace.settings import read_settings
+from tailrace.store.direct.replay import Log
 from tests.serving.access.conftest import bearer
 from tests.serving.writes.conftest import RELEVANCE, of
 

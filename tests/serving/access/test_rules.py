@@ -7,7 +7,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from serving.access.guard import GUARD, Guard, admit, check_write
 from serving.access.routes import RULES, Rule
 from serving.errors import tell_errors
-from settings import AccessSettings
+from tailrace.settings import AccessSettings
 from tests.serving.access.conftest import bearer
 
 

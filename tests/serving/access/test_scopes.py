@@ -2,10 +2,10 @@
 
 import pytest
 
-from features.language import Definitions, FeatureService, load_definitions
 from serving.access.identity import Identity, NotAllowed
 from serving.access.scopes import ReadRules, require_write
 from serving.request import FeatureRequest
+from tailrace.definitions import Definitions, FeatureService, load_definitions
 
 SHIPPED = load_definitions()
 

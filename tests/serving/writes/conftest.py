@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from features.entities import ACTOR, DOCUMENT
-from features.language import DIRECT, Definitions, Feature, FeatureView, Type
-from settings import Settings
+from tailrace.definitions import DIRECT, Definitions, Feature, FeatureView, Type
+from tailrace.settings import Settings
+from tailrace.shipped.entities import ACTOR, DOCUMENT
 from tests.serving.conftest import Http, Store, direct_log
 
 RELEVANCE = FeatureView(

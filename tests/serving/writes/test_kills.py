@@ -11,14 +11,14 @@ import aiohttp
 import orjson
 import pytest
 
-from features.document_relevance import document_relevance
-from online import embedded
-from online.codec import Codec
-from online.direct.replay import Log, adopt_all
-from online.items import binary, read_items
-from online.keys import item_keys
-from online.wire import open_store
 from serving.client import AsyncClient, ReaderError
+from tailrace.shipped.document_relevance import document_relevance
+from tailrace.store import embedded
+from tailrace.store.codec import Codec
+from tailrace.store.direct.replay import Log, adopt_all
+from tailrace.store.items import binary, read_items
+from tailrace.store.keys import item_keys
+from tailrace.store.wire import open_store
 from tests.serving.processes import served, until
 
 KILLS = 8

@@ -13,26 +13,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.language import Definitions
-from online.connections import USUAL as USUAL_LIMITS
-from online.connections import Connections, Reply
-from online.direct import replay, write, writer
-from online.direct.order import Order, order_in
-from online.direct.replay import Log, adopt_all
-from online.direct.rivals import Stale
-from online.direct.wanted import Written
-from online.direct.writer import DirectWriter
-from online.items import to_binary, told_by
-from online.keys import control_key
-from online.lanes import check_lane
-from online.wire import StoreClient, StoreError
 from serving.controls import Controls
 from serving.errors import STATUSES
 from serving.operations.board import Board, Cells
 from serving.writes.answer import answer_of
 from serving.writes.idempotency import KeyReused, Once
-from tests.online.direct.conftest import VIEWS, key_of, value
-from tests.online.direct.slow_store import HeldLoop, SlowStore
+from tailrace.definitions import Definitions
+from tailrace.store.connections import USUAL as USUAL_LIMITS
+from tailrace.store.connections import Connections, Reply
+from tailrace.store.direct import replay, write, writer
+from tailrace.store.direct.order import Order, order_in
+from tailrace.store.direct.replay import Log, adopt_all
+from tailrace.store.direct.rivals import Stale
+from tailrace.store.direct.wanted import Written
+from tailrace.store.direct.writer import DirectWriter
+from tailrace.store.items import to_binary, told_by
+from tailrace.store.keys import control_key
+from tailrace.store.lanes import check_lane
+from tailrace.store.wire import StoreClient, StoreError
+from tests.tailrace.store.direct.conftest import VIEWS, key_of, value
+from tests.tailrace.store.direct.slow_store import HeldLoop, SlowStore
 
 EXPECTED: tuple[type[Exception], ...] = (KeyReused, *STATUSES)
 ITEM = {"pk": {"S": key_of("d1")}, "relevance": to_binary(b"x"), "relevance#s": {"N": "1"}}

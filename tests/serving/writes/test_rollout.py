@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from features.language import Feature, Type
-from online.direct.revisions import move_watermark
-from online.items import KEY
-from online.keys import control_key
+from tailrace.definitions import Feature, Type
+from tailrace.store.direct.revisions import move_watermark
+from tailrace.store.items import KEY
+from tailrace.store.keys import control_key
 from tests.serving.writes.conftest import RELEVANCE, VALUES, Writes, of
 
 LATER = "2026-03-01T10:00:00Z"

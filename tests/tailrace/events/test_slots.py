@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.slots import EPOCH, SLOT
 from tailrace.events.errors import NoReadableTimeError
 from tailrace.events.slots import busiest_slots, occurred_at_of, split
+from tailrace.schemas.slots import EPOCH, SLOT
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.slots import to_micros, to_text
 from tailrace.events.times import from_text, to_texts
+from tailrace.schemas.slots import to_micros, to_text
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)
 ANY_TIME = st.datetimes(timezones=st.just(UTC))

@@ -11,9 +11,9 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from online import embedded
 from tailrace.local import airflow, stack
 from tailrace.local.service import STOPPED, LocalError, Service, find, since_boot, start, stop
+from tailrace.store import embedded
 
 # Tells that it runs, starts a child, and ends when it is told to.
 OBEDIENT = "import signal, subprocess, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); print('runs', flush=True); subprocess.run(['sleep', '60'])"
@@ -161,7 +161,7 @@ def test_a_taken_port_is_told_with_its_setting_and_nothing_is_started(make_setti
 
 def test_a_service_that_ends_is_told_with_its_log_and_what_was_started_is_stopped(make_settings, monkeypatch, tmp_path):
     (tmp_path / "views").mkdir()
-    (tmp_path / "views" / "broken.py").write_text("from features.language import NoSuchThing\n")
+    (tmp_path / "views" / "broken.py").write_text("from tailrace.definitions import NoSuchThing\n")
     monkeypatch.setenv("TAILRACE_FEATURES", str(tmp_path / "views"))
     settings = make_settings(TAILRACE_FEATURES=str(tmp_path / "views"), TAILRACE_READER_PORT=str(free_port()))
 

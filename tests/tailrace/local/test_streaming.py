@@ -8,10 +8,10 @@ import psutil
 import pytest
 
 from bench.followed import free_port
-from settings import read_settings
 from tailrace.local import airflow, stack, streaming
 from tailrace.local.keep_stream import keep_running, stop_running
 from tailrace.local.service import LocalError, Service, alone
+from tailrace.settings import read_settings
 from tests.conftest import SPARK
 
 

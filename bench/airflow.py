@@ -1,0 +1,90 @@
+"""What a refresh costs through Airflow: quiet refreshes of a small workspace, by turns as a DAG run and as one command."""
+
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bench.week import places
+from tailrace.demo.events import demo_slots, land
+from tailrace.demo.home import empty_home
+from tailrace.local import airflow, stack
+from tailrace.local.api import AirflowApi
+from tailrace.local.service import LocalError, places_of
+from tailrace.settings import LocalSettings, Settings
+from tailrace.store.embedded import HOST
+from tailrace.workspace.refresh import Progress
+
+DAG = "feature_refresh"
+RUN_SECONDS = 900.0
+PARSE_SECONDS = 120.0
+
+Json = dict[str, Any]
+
+
+def run_airflow(settings: Settings, *, refreshes: int, progress: Progress) -> Json:
+    """Seconds of refreshes for which nothing landed: through Airflow, task by task, and as one command."""
+    here = settings.home / "airflow-bench"
+    ports = LocalSettings(airflow_port=free_port(), reader_port=free_port(), reader_workers=1)
+    hourly = replace(settings.schedule, refresh_minutes=60)  # so that hardly any slot comes between
+    home = replace(settings, home=here, local=ports, schedule=hourly, **places(here))
+    empty_home(home)
+    for slot in demo_slots(git=None, events=None)[1]:
+        land(slot, Path(home.landing))
+    stack.up(home, progress)
+    try:
+        return measured(home, refreshes=refreshes, progress=progress)
+    finally:
+        stack.down(home, progress)
+
+
+def measured(home: Settings, *, refreshes: int, progress: Progress) -> Json:
+    api = AirflowApi(airflow.url(home), user=airflow.USER, password=airflow.password(home) or "")
+    api.wait_until_known(DAG, seconds=PARSE_SECONDS)
+    progress("first load")
+    lasted(api.wait(DAG, api.trigger(DAG, {}), seconds=RUN_SECONDS))
+    seconds: dict[str, list[float]] = {"airflow": [], "command": []}
+    tasks: dict[str, list[float]] = {}
+    for number in range(refreshes):
+        progress(f"quiet refresh {number + 1} of {refreshes}")
+        run = api.trigger(DAG, {})
+        seconds["airflow"].append(lasted(api.wait(DAG, run, seconds=RUN_SECONDS)))
+        for name, task in api.tasks(DAG, run).items():
+            tasks.setdefault(name, []).append(task["duration"] or 0.0)
+        seconds["command"].append(seconds_of_command(home))
+    medians = {name: round(statistics.median(some), 1) for name, some in seconds.items()}
+    return {
+        "refreshes": refreshes,
+        "quiet_seconds": medians["airflow"],
+        "command_seconds": medians["command"],
+        "ratio_to_command": round(medians["airflow"] / medians["command"], 2),
+        "task_seconds": {name: round(statistics.median(some), 1) for name, some in tasks.items()},
+    }
+
+
+def seconds_of_command(home: Settings) -> float:
+    """The same refresh as one command, from its start to its end."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "tailrace", "refresh"]
+    subprocess.run(command, env=os.environ | places_of(home), check=True, capture_output=True)
+    return time.monotonic() - began
+
+
+def lasted(run: Json) -> float:
+    """Seconds of a run from its start to its end; raises `LocalError` where it did not end well."""
+    if run["state"] != "success":
+        raise LocalError(f"run {run['dag_run_id']} ended as {run['state']}; see its log")
+    began, ended = (datetime.fromisoformat(run[name]) for name in ("start_date", "end_date"))
+    return (ended - began).total_seconds()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,133 @@
+"""A week of refreshes on a small workspace: what each takes, and how many files the tables come to."""
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tailrace.demo.events import Slot, land
+from tailrace.demo.home import empty_home
+from tailrace.events.slots import occurred_at_of
+from tailrace.events.workspace import Workspace, generate
+from tailrace.lake.maintenance import health
+from tailrace.schemas import bronze, silver
+from tailrace.schemas.slots import SLOT, last_tick, to_text
+from tailrace.settings import Settings
+from tailrace.workspace.refresh import Home, Progress, refresh
+from tailrace.workspace.report import Report
+from tailrace.workspace.small_data import for_many_rows
+
+WORKSPACE = {"documents": 2_000, "actors": 100, "seed": 11}
+BEFORE = 40  # days of events that are there when the week begins
+REFRESHES_PER_DAY = 96
+LOOK_EVERY = 8  # refreshes, and after the last; a look lists all files
+PACED_BY = 24  # refreshes
+
+Json = dict[str, Any]
+
+
+def run_week(settings: Settings, *, refreshes: int, retention_days: float, progress: Progress) -> Json:
+    """Refresh so many times in a home of its own, as fast as it goes; figures per refresh and in sum.
+
+    `retention_days` are days of the simulation. They are turned into real time by the pace of the first refreshes, so
+    that tables keep as many versions as in a real week.
+    """
+    own = replace(settings, home=settings.home / "week", **places(settings.home / "week"))
+    home = Home(replace(own, spark=for_many_rows(own.spark)))  # one JVM for all of them
+    empty_home(home.settings)
+    points = []
+    began = time.monotonic()
+    for number, slot in enumerate(slots_of_week(refreshes)):
+        land(slot, Path(home.settings.landing))
+        progress(f"refresh {number}")
+        done = refresh(home, as_of=slot.as_of)
+        if number == 0:
+            began = time.monotonic()
+            continue
+        if number == PACED_BY:
+            pace = (time.monotonic() - began) / number
+            home.lake.retention = timedelta(seconds=pace * REFRESHES_PER_DAY * retention_days)
+        looks = number % LOOK_EVERY == 0 or number == refreshes
+        points.append(point_of(done, slot) | (look_at(home) if looks else {}))
+    return summary_of(points) | {"refreshes": points}
+
+
+def places(home: Path) -> Json:
+    return {"landing": str(home / "landing"), "lake": str(home / "lake")}
+
+
+def slots_of_week(refreshes: int) -> Iterator[Slot]:
+    """All that happened before, then what happened in each slot."""
+    end = last_tick(datetime.now(UTC))
+    start = end - refreshes * SLOT
+    days = BEFORE + -(-refreshes // REFRESHES_PER_DAY)
+    documents, events = generate(Workspace(**WORKSPACE, days=days, end=end))
+    by_slot: dict[datetime, list[bytes]] = {}
+    for line in map(orjson.dumps, events):
+        at = occurred_at_of(line)
+        if at is not None:
+            by_slot.setdefault(max(start, end - (end - at) // SLOT * SLOT), []).append(line)
+    facts = [orjson.dumps(document) for document in documents]
+    for number in range(refreshes + 1):
+        as_of = start + number * SLOT
+        yield Slot(as_of=as_of, events=by_slot.get(as_of, []), documents=[] if number else facts)
+
+
+def point_of(done: Report, slot: Slot) -> Json:
+    return {
+        "as_of": to_text(done.as_of),
+        "seconds": round(done.seconds, 2),
+        "events": len(slot.events),
+        "changed": sum(view.changed for view in done.refreshed.values()),
+        "pushed": sum(view.pushed + view.removed for view in done.pushed.values()),
+        "maintained": sorted(done.maintained),
+    }
+
+
+def look_at(home: Home) -> Json:
+    """How many files there are of each sort, and the bytes of all."""
+    root = Path(home.settings.lake)
+    files = [path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    sorts = Counter(sort_of(path) for path in files)
+    views = (view.table for view in home.definitions.batch_views.values())
+    live = [health(home.lake, table) for table in (*bronze.TABLES, *silver.TABLES, *views) if home.lake.exists(table)]
+    return {
+        "live_files": sum(one.files for one in live),
+        "deleted_rows": sum(one.deleted_rows for one in live),
+        "data_files": sorts["data"],
+        "log_files": sorts["log"],
+        "change_files": sorts["change"],
+        "deletion_vectors": sorts["vector"],
+        "bytes": sum(path.stat().st_size for path in files),
+    }
+
+
+def sort_of(path: Path) -> str:
+    if "_delta_log" in path.parts:
+        return "log"
+    if "_change_data" in path.parts:
+        return "change"
+    return "vector" if path.suffix == ".bin" else "data"
+
+
+def summary_of(points: list[Json]) -> Json:
+    """Median seconds of the first and the last day and of refreshes that changed no row, and the files at most and last."""
+    days = [points[:REFRESHES_PER_DAY], points[-REFRESHES_PER_DAY:]]
+    looks = [point for point in points if "live_files" in point]
+    return {
+        "median_seconds_first_day": median_of(days[0]),
+        "median_seconds_last_day": median_of(days[1]),
+        "median_seconds_without_change": median_of([point for point in points if not point["changed"]]),
+        "most": {name: max(look[name] for look in looks) for name in looks[0] if name not in points[0]},
+        "last": {name: looks[-1][name] for name in looks[0] if name not in points[0]},
+    }
+
+
+def median_of(points: list[Json]) -> float | None:
+    return round(statistics.median(point["seconds"] for point in points), 2) if points else None

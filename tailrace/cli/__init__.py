@@ -1,0 +1,5 @@
+"""The command `tailrace`: one module for each group of commands."""
+
+from tailrace.cli.app import main
+
+__all__ = ["main"]

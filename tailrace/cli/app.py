@@ -1,0 +1,143 @@
+"""The command `tailrace`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+
+import typer
+from typer.rich_utils import rich_format_error
+
+from tailrace.cli import report
+from tailrace.cli.failures import as_told
+from tailrace.cli.group import CommandGroup
+from tailrace.cli.output import AsJson, ReportTo, aside, progress, show
+from tailrace.errors import CommandError, UnexpectedError
+from tailrace.settings import read_settings
+
+if TYPE_CHECKING:
+    from tailrace.workspace.refresh import Home
+
+app = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, add_completion=False, help="A feature store that ships only what changed."
+)
+
+INTERRUPTED = 130  # what a shell calls a command that was stopped from the keyboard
+
+
+def main() -> None:
+    """Run the command line; every failure is told in one line, and with `--json` as an object."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:  # a wrong option, which is shown with the usage
+        rich_format_error(cast("Any", error))  # typed for a subclass that is not public
+        end(error.format_message(), code=error.exit_code)
+    except typer.Abort:
+        end("aborted")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        told = as_told(error)
+        aside.print(f"tailrace: {told}", style="red", highlight=False, soft_wrap=True)
+        end(str(told), log=told.log if isinstance(told, UnexpectedError) else None)
+    if code == INTERRUPTED:
+        end("interrupted; what was committed stays, and running it again goes on from there", code=code)
+    sys.exit(code)
+
+
+def end(message: str, *, code: int = 1, log: Path | None = None) -> NoReturn:
+    """End a command that failed, with one JSON object where that is asked for."""
+    if "--json" in sys.argv:
+        show({"error": message} | ({"log": str(log)} if log else {}), as_json=True)
+    sys.exit(code)
+
+
+def home() -> "Home":
+    from tailrace.workspace.refresh import Home
+
+    return Home(read_settings())
+
+
+@app.command()
+def get(
+    view: str,
+    key: Annotated[list[str], typer.Argument(help="One id per key column of the view.")],
+    source: Annotated[str, typer.Option("--from", metavar="gold|store")] = "store",
+    as_json: AsJson = False,
+) -> None:
+    """Show one row of a view, from gold or from the online store."""
+    from tailrace.workspace.lookup import look_up
+
+    here = home()
+    definition = here.definitions.view(view)
+    row = look_up(here, definition, key, source=source)
+    ids = dict(zip(definition.keys, key, strict=True))
+    shown = {"view": view, "from": source, "key": ids, "found": row is not None, "features": row}
+    title = f"{view} {', '.join(key)}, from {source}"
+    told = report.plain_table(title, ("feature", "value"), list(row.items())) if row else f"{title}: no such row"
+    show(shown, told, as_json=as_json)
+
+
+@app.command()
+def export(
+    view: str, out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")], as_json: AsJson = False
+) -> None:
+    """Write a view's gold table as plain Parquet."""
+    from tailrace.workspace.lookup import gold_of
+
+    here = home()
+    definition = here.definitions.view(view)
+    if out.exists():
+        raise CommandError(f"{out} exists; give a folder that does not")
+    rows = gold_of(here, definition).select(*definition.keys, *definition.feature_names)
+    rows.write.parquet(str(out.absolute()))
+    shown = {"view": view, "rows": rows.count(), "out": str(out)}
+    show(shown, f"{shown['rows']:,} rows of {view} in {out}", as_json=as_json)
+
+
+@app.command()
+def maintain(report_to: ReportTo = None, as_json: AsJson = False) -> None:
+    """Rewrite small files and remove what nobody needs any more; a refresh does it too, where it is due."""
+    from tailrace.cli.run_report import reported, show_words
+    from tailrace.workspace.layers import maintain_all
+
+    with progress("maintain"):
+        shown = reported("maintain", lambda: maintain_all(home()), report_to)
+    show_words(shown, report_to, as_json=as_json)
+    if shown["failure"] or any(table["failure"] for table in shown["tables"].values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 6566,
+    workers: Annotated[int, typer.Option()] = 1,
+    host: Annotated[str, typer.Option()] = "127.0.0.1",
+    local: Annotated[
+        bool, typer.Option("--local", help="Answer everybody, which takes an address of loopback.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Serve features to rankers until stopped."""
+    import serving
+
+    serving.run(read_settings(), port=port, workers=workers, host=host, local=local)
+    show({"stopped": True, "port": port}, "stopped", as_json=as_json)
+
+
+@app.command()
+def demo(
+    git: Annotated[Path | None, typer.Option(help="Take the history of this git repository.")] = None,
+    events: Annotated[Path | None, typer.Option(help="Take this file in the landing format.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show it all: events land, four refreshes, what changed and was pushed, a ranker's answer."""
+    from tailrace.cli.demo_report import tell
+    from tailrace.demo.run import run_demo
+
+    if git and events:
+        raise CommandError("give --git or --events, not both")
+    with progress("demo") as told:
+        summary = run_demo(home(), git=git, events=events, progress=told)
+    show(summary, *tell(summary), as_json=as_json)
+
+
+if __name__ == "__main__":
+    main()

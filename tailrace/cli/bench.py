@@ -1,0 +1,242 @@
+"""`tailrace bench`: measurements against the naive way, on this machine."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tailrace.cli import report
+from tailrace.cli.output import AsJson, progress, show
+from tailrace.cli.serving_report import serving_tables
+from tailrace.cli.streaming_report import streaming_tables
+from tailrace.errors import CommandError
+from tailrace.settings import Settings, read_settings
+from tailrace.workspace.small_data import for_many_rows
+
+app = typer.Typer(no_args_is_help=True, help="Measure against the naive way, on this machine.")
+
+SWEEP = (1, 2, 4, 8)
+ROWS_PER_DOCUMENT = 4  # gold rows of all shipped views
+
+
+@app.callback()
+def bench() -> None:
+    """Measure against the naive way, on this machine."""
+
+
+@app.command()
+def refresh(
+    documents: Annotated[int, typer.Option(min=1, help="About a quarter of the gold rows.")] = 250_000,
+    changed: Annotated[float, typer.Option(min=0.0, max=1.0, help="The fraction of gold rows that changes.")] = 0.01,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="At 1, 2, 4 and 8 times the documents, as many rows changing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Refresh and push what changed, beside computing, overwriting and pushing everything."""
+    rows = round(documents * ROWS_PER_DOCUMENT * changed)
+    if rows < 1:
+        raise CommandError(f"--changed {changed} of {documents} documents is less than one row; give more of either")
+    settings = read_settings()
+    with progress("bench") as told:
+        runs = [run(settings, documents * factor, rows, told) for factor in (SWEEP if sweep else (1,))]
+    shown: dict[str, Any] = {"sweep": runs, "growth": growth(runs)} if sweep else runs[0]
+    show(shown, report.plain_table("Refresh by what changed, and the naive way", *table(runs)), as_json=as_json)
+
+
+@app.command()
+def publish(
+    rows: Annotated[int, typer.Option(min=1, help="Rows of gold, all of them online.")] = 200_000,
+    changed: Annotated[int, typer.Option(min=1, help="How many of them change.")] = 100_000,
+    as_json: AsJson = False,
+) -> None:
+    """Push a first load and changed rows, beside the fastest loop there is and beside boto3's batch_writer."""
+    if changed > rows:
+        raise CommandError(f"--changed {changed} of --rows {rows}; give more rows or fewer changes")
+    with progress("bench") as told:
+        shown = run_publish(read_settings(), rows, changed, told)
+    columns = ("", "rows a second")
+    names = ("first_load", "first_load_limit", "changes", "limit", "batch_writer")
+    rates: list[tuple[Any, ...]] = [(name, round(shown[name]["rows_per_second"])) for name in names]
+    show(shown, report.plain_table("Pushes, the limit and boto3's batch_writer", columns, rates), as_json=as_json)
+
+
+def run_publish(settings: Settings, rows: int, changed: int, told: Any) -> dict[str, Any]:
+    from bench.publish import Bench
+    from tailrace.workspace.refresh import Home
+
+    store, spark = replace(settings.store, table="bench-publish"), for_many_rows(settings.spark)
+    home = Home(replace(settings, lake=str(settings.home / "bench" / "publish"), store=store, spark=spark))
+    return Bench(lake=home.lake, store=home.store, rows=rows, changed=changed, told=told).run()
+
+
+@app.command("serving")
+def serve(
+    documents: Annotated[int, typer.Option(min=16_000, help="How many the store holds.")] = 20_000,
+    workers: Annotated[int, typer.Option(min=1, help="Of this reader and of Feast's server.")] = 1,
+    accept: Annotated[
+        list[str] | None, typer.Option(metavar="TYPE", help="Measure this format; all that there are by default.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few requests, and without Feast.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read features from a store 20 ms away, beside a bare loop of reads and beside Feast's server."""
+    from bench.equal import Unequal
+    from bench.measured import LoadFailed
+    from bench.plan import QUICK, WHOLE
+    from bench.processes import NotStarted
+    from bench.readers import own_home
+    from bench.serving import FORMATS, Bench
+
+    with progress("bench") as told:
+        bench = Bench(
+            settings=own_home(read_settings(), documents=documents),
+            plan=QUICK if quick else WHOLE,
+            documents=documents,
+            workers=workers,
+            formats=tuple(accept or FORMATS),
+            told=told,
+        )
+        try:
+            shown = bench.run()
+        except (LoadFailed, NotStarted, Unequal) as error:
+            raise CommandError(str(error)) from error
+    show(shown, *serving_tables(shown), as_json=as_json)
+
+
+@app.command("direct")
+def write_directly(
+    workers: Annotated[int, typer.Option(min=1, help="Of the reader.")] = 1,
+    seconds: Annotated[float, typer.Option(min=1, help="For each part.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Write values to a reader over a store on disk: how many are acknowledged, how soon each is read."""
+    from bench.direct import Bench, own_home
+    from bench.measured import LoadFailed
+    from bench.processes import NotStarted
+
+    with progress("bench") as told:
+        try:
+            shown = Bench(settings=own_home(read_settings()), workers=workers, seconds=seconds, told=told).run()
+        except (LoadFailed, NotStarted) as error:
+            raise CommandError(str(error)) from error
+    rows = [(name, value) for name, value in shown.items() if not isinstance(value, dict)]
+    show(shown, report.plain_table("Direct writes", ("figure", "value"), rows), as_json=as_json)
+
+
+@app.command()
+def streaming(
+    seconds: Annotated[float, typer.Option(min=1.0, help="At each rate.")] = 20.0, as_json: AsJson = False
+) -> None:
+    """Produce events at several rates: how soon a reader answers with them, beside the naive way."""
+    from bench.followed import own_home
+    from bench.measured import LoadFailed
+    from bench.processes import NotStarted, ending_when_told
+    from bench.streaming import Bench
+
+    with progress("bench") as told, ending_when_told(), own_home(read_settings()) as own:
+        try:
+            shown = Bench(settings=own, seconds=seconds, told=told).run()
+        except (LoadFailed, NotStarted, TimeoutError) as error:
+            raise CommandError(f"{error}; the logs are in {own.home}") from error
+    show(shown, *streaming_tables(shown), as_json=as_json)
+
+
+@app.command()
+def week(
+    refreshes: Annotated[int, typer.Option(min=25, help="Of 15 minutes each.")] = 672,
+    retention_days: Annotated[
+        float, typer.Option(min=0.1, help="How long tables keep old files, in simulated days.")
+    ] = 1.0,
+    plot: Annotated[Path | None, typer.Option(help="Draw seconds and files into this SVG.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Refresh a small workspace for a simulated week: seconds per refresh and files of the tables."""
+    from bench.week import run_week
+    from bench.week_plot import draw_week
+
+    with progress("bench") as told:
+        shown = run_week(read_settings(), refreshes=refreshes, retention_days=retention_days, progress=told)
+    if plot:
+        draw_week(shown["refreshes"], plot)
+    told_rows: list[tuple[Any, ...]] = [(name, value) for name, value in shown.items() if name != "refreshes"]
+    show(shown, report.plain_table("A simulated week", ("figure", "value"), told_rows), as_json=as_json)
+
+
+@app.command()
+def gates(
+    refreshes: Annotated[int, typer.Option(min=4, help="Half of them with the gate, half without.")] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """Refresh a small workspace by turns with and without the quality gate: what it costs."""
+    from bench.gate import run_gates
+
+    with progress("bench") as told:
+        shown = run_gates(read_settings(), refreshes=refreshes, progress=told)
+    show(shown, report.plain_table("Quality gates", ("figure", "value"), list(shown.items())), as_json=as_json)
+
+
+@app.command("airflow")
+def through_airflow(
+    refreshes: Annotated[int, typer.Option(min=1, help="As many through Airflow as by one command.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Refresh a small workspace for which nothing landed, through Airflow and as one command by turns."""
+    from bench.airflow import run_airflow
+
+    with progress("bench") as told:
+        shown = run_airflow(read_settings(), refreshes=refreshes, progress=told)
+    rows = [*((name, value) for name, value in shown.items() if name != "task_seconds"), *shown["task_seconds"].items()]
+    show(
+        shown,
+        report.plain_table("A quiet refresh through Airflow, seconds", ("figure", "value"), rows),
+        as_json=as_json,
+    )
+
+
+def run(settings: Settings, documents: int, rows: int, told: Any) -> dict[str, Any]:
+    from bench.history import History
+    from bench.refresh import Bench
+    from tailrace.workspace.refresh import Home
+
+    name = f"bench-{documents}-{rows}"
+    own = replace(
+        settings,
+        lake=str(settings.home / "bench" / name),
+        store=replace(settings.store, table=name),
+        spark=for_many_rows(settings.spark),
+        features=("shipped",),
+    )
+    home = Home(own)
+    bench = Bench(
+        lake=home.lake,
+        store=home.store,
+        definitions=home.definitions,
+        history=History(documents=documents, changed_rows=rows),
+        told=told,
+    )
+    return bench.run()
+
+
+def growth(runs: list[dict[str, Any]]) -> float:
+    """How many times as long the largest refresh takes as the smallest."""
+    return float(runs[-1]["incremental"]["seconds"] / runs[0]["incremental"]["seconds"])
+
+
+def table(runs: list[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    columns = ("gold rows", "changed", "pushed", "seconds", "naive seconds", "ratio", "rows ratio", "scan ratio")
+    rows = [
+        (
+            run["gold_rows"],
+            run["incremental"]["changed"],
+            run["incremental"]["pushed"],
+            round(run["incremental"]["seconds"], 1),
+            round(run["naive"]["seconds"], 1),
+            round(run["ratio"], 1),
+            round(run["rows_ratio"], 1),
+            round(run["scan_ratio"], 1),
+        )
+        for run in runs
+    ]
+    return columns, rows

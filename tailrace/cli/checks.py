@@ -1,0 +1,60 @@
+"""The commands that look back: `verify`, `reconcile`, `runs`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from tailrace.cli.output import AsJson, ReportTo, progress, show
+from tailrace.cli.report import plain_table, runs_table
+from tailrace.local.streaming import settings_of_home
+from tailrace.settings import read_settings
+from tailrace.workspace.refresh import Home
+
+app = typer.Typer()
+
+Repair = Annotated[bool, typer.Option("--repair", help="Push, then write what still differs as gold has it.")]
+Last = Annotated[int, typer.Option(min=1, help="How many runs, the newest first.")]
+
+
+@app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Compute every view in full beside gold and compare; fails unless they agree."""
+    from tailrace.workspace.layers import verify_all
+
+    with progress("verify") as told:
+        shown = verify_all(Home(read_settings()), told)
+    compared("Gold and the full computation", ("rows", "differing"), shown, as_json=as_json)
+    if shown["differing"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJson = False) -> None:
+    """Compare every gold row with the online store; fails unless they agree, or were mended."""
+    from tailrace.cli.run_report import compared_line, differing, reported, write
+    from tailrace.workspace.layers import reconcile_all
+
+    with progress("reconcile") as told:
+        shown = reported("reconcile", lambda: reconcile_all(Home(settings_of_home()), told, repair=repair), report_to)
+    columns = ("compared", "missing", "ghost", "different", "in_motion", *(("repaired",) if repair else ()))
+    compared("Gold and the online store", columns, shown, as_json=as_json)
+    if differing(shown):
+        if report_to is not None:
+            write(report_to, shown | {"error": {"kind": "Differs", "told": compared_line(shown)}})
+        raise typer.Exit(1)
+
+
+@app.command()
+def runs(last: Last = 10, as_json: AsJson = False) -> None:
+    """List what the last runs of the publisher did, view by view."""
+    from sinks.ledger import read_runs
+
+    shown = {"runs": read_runs(Home(read_settings()).lake, last=last)}
+    show(shown, *(runs_table(run) for run in shown["runs"]), as_json=as_json)
+
+
+def compared(title: str, columns: tuple[str, ...], shown: dict[str, Any], *, as_json: bool) -> None:
+    """Show a comparison, per view and in total."""
+    rows: list[tuple[Any, ...]] = [(name, *(view[c] for c in columns)) for name, view in shown["views"].items()]
+    rows.append(("total", *(shown[column] for column in columns)))
+    show(shown, plain_table(title, ("view", *columns), rows), as_json=as_json)

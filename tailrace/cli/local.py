@@ -1,0 +1,83 @@
+"""`tailrace up`, `down`, `status`, and Airflow's own command line: everything on one machine."""
+
+import os
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from tailrace.cli.output import AsJson, progress, show
+from tailrace.cli.report import plain_table
+from tailrace.local import airflow, stack
+from tailrace.local.service import HEALTHY, STOPPED, run_folder
+from tailrace.local.streaming import known
+from tailrace.settings import Settings, read_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def up(
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="The stream too, and a broker unless TAILRACE_KAFKA names one.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start the store, the reader and Airflow in the background, unless they run."""
+    settings = read_settings()
+    with progress("up") as told:
+        found = stack.up(settings, told, with_stream=streaming)
+    show(shown(settings, found), table(found), *welcome(settings, found), as_json=as_json)
+
+
+@app.command()
+def down(as_json: AsJson = False) -> None:
+    """Stop all of it, once running tasks have ended."""
+    with progress("down") as told:
+        stopped = stack.down(read_settings(), told)
+    show({"stopped": stopped}, f"stopped {', '.join(stopped)}" if stopped else "nothing was running", as_json=as_json)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Say what runs, whether it is healthy, and where; fails where only a part of it is."""
+    settings = read_settings()
+    found = stack.status(settings)
+    states = {one.state for one in found.values()}
+    show(shown(settings, found), table(found), *welcome(settings, found), as_json=as_json)
+    if states not in ({HEALTHY}, {STOPPED}):
+        raise typer.Exit(1)
+
+
+@app.command(
+    "airflow", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def airflow_command(context: typer.Context) -> None:
+    """Airflow's own command line, with the settings of the Airflow that `up` starts, such as `airflow dags list`."""
+    os.execve(
+        sys.executable, (sys.executable, "-m", "airflow", *context.args), airflow.environment(known(read_settings()))
+    )
+
+
+def shown(settings: Settings, found: dict[str, stack.Found]) -> dict[str, object]:
+    login = {"user": airflow.USER, "password": airflow.password(settings)}
+    return {"services": {name: asdict(one) for name, one in found.items()}, "airflow_login": login}
+
+
+def table(found: dict[str, stack.Found]) -> Table:
+    rows = [(name, one.state, one.address or "", str(one.pid or "")) for name, one in found.items()]
+    return plain_table("Services", ("service", "state", "address", "process"), rows)
+
+
+def welcome(settings: Settings, found: dict[str, stack.Found]) -> list[str]:
+    if {one.state for one in found.values()} == {STOPPED}:
+        return ["Nothing runs; `make up` starts it."]
+    stream = known(settings).stream
+    topic = [f"The stream follows the topic {stream.topic} at TAILRACE_KAFKA={stream.kafka}."] if stream.wanted else []
+    return [
+        f"Log in to Airflow as {airflow.USER} with the password {airflow.password(settings)}.",
+        *topic,
+        f"Logs: {run_folder(settings)}",
+    ]

@@ -1,0 +1,64 @@
+"""`tailrace bench serving` for people: the aims, the table, the formats."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import RenderableType
+
+from bench.summary import AIMS, COMPARED, figure, ratio, reached
+from tailrace.cli.report import plain_table
+
+Json = dict[str, Any]
+
+COLUMNS = {
+    "p50_ms": "p50 ms",
+    "p95_ms": "p95",
+    "p99_ms": "p99",
+    "p99_9_ms": "p99.9",
+    "requests_per_second": "at most/s",
+    "cpu_ms": "CPU ms",
+    "cpu_ms_saturated": "saturated",
+}
+SAID = {True: "reached", False: "missed", None: "not measured"}
+
+
+def serving_tables(shown: Json) -> Iterator[RenderableType]:
+    yield plain_table("Reading: aims", ("figure", "value", "aim", ""), [aim_row(name, shown[name]) for name in AIMS])
+    columns = ("of", "keys", "sent/s", "requests", *COLUMNS.values(), "× Feast")
+    title = f"{shown['features']} features, a store {shown['delay_ms']:g} ms away, workers: {shown['workers']}"
+    yield plain_table(title, columns, [line_row(line, shown["table"]) for line in shown["table"]])
+    names = ("cpu_ms", "answer_bytes", "p50_ms", "p95_ms", "p99_ms")
+    rows = [(one["accept"], *(one[name] for name in names)) for one in shown["formats"]]
+    yield plain_table(f"Formats, {COMPARED} keys", ("Accept", *(name.replace("_", " ") for name in names)), rows)
+    canned = shown["canned"]
+    yield (
+        f"Over a store that costs nothing, {COMPARED} keys: {canned['requests_per_second']:,} requests a second, "
+        f"{canned['requests_per_second_per_core']:,} a second of a core."
+    )
+    beside = canned["beside"]
+    yield (
+        f"A client of 5 keys alone: p50 {beside['p50_alone_ms']} ms, p99 {beside['p99_alone_ms']} ms; beside 8 of 5,000 rows: "
+        f"p50 {beside['p50_beside_ms']} ms, p99 {beside['p99_beside_ms']} ms, {beside['p99_ratio']} times as long. "
+        f"80 clients that take nothing: {beside['untaken_mb']} MB more."
+    )
+    yield feast_line(shown["feast"])
+
+
+def aim_row(name: str, value: float | None) -> tuple[Any, ...]:
+    sign, aim = AIMS[name]
+    return name, "-" if value is None else f"{value:,}", f"{sign} {aim:g}", SAID[reached(name, value)]
+
+
+def line_row(line: Json, table: list[Json]) -> tuple[Any, ...]:
+    times = ratio(line["requests_per_second"], figure(table, "feast", line["keys"]))
+    figures = (line[name] for name in COLUMNS)
+    return line["of"], line["keys"], line["rate"], line["requests"], *figures, "-" if times is None else times
+
+
+def feast_line(feast: Json) -> str:
+    if "missing" in feast:
+        return f"Feast was not measured: {feast['missing']}"
+    return (
+        f"Feast and this reader answered {feast['equal_values']:,} values alike; "
+        f"a worker of Feast's holds {feast['worker_mb']:.0f} MB."
+    )

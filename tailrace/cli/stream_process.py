@@ -1,0 +1,84 @@
+"""The process of the stream: it follows the source of its home until it is stopped."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+from pyspark.sql import DataFrame
+from pyspark.sql.streaming.query import StreamingQuery
+
+from jobs.bronze.topic import Topic, Watch, topic_of
+from jobs.streaming import run
+from jobs.streaming.folder import follow_plans
+from jobs.streaming.follow import Pulse
+from jobs.streaming.follow import follow as keep_following
+from jobs.streaming.plans import Plans
+from sinks.rows import Address
+from tailrace.cli.output import aside
+from tailrace.errors import CommandError
+from tailrace.settings import Settings, SparkSettings
+from tailrace.workspace.refresh import Home
+from tailrace.workspace.small_data import ONE_COMPILER, with_java_options
+from tailrace.workspace.stream_home import source_of
+
+NO_CODE = "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
+
+
+def follow(settings: Settings) -> None:
+    """Follow the topic, or the landing folder, whatever passes meanwhile."""
+    source = source_of(settings)
+    checkpoint = str(source.checkpoint)
+    home = Home(replace(settings, spark=of_stream(settings.spark)))
+    definitions = home.definitions
+
+    kafka = topic_of(settings.stream)
+    plans = None if kafka else Plans(source.folder, source.checkpoint)
+
+    def begin() -> StreamingQuery:
+        source.refuse_another()
+        address = Address.of(settings)
+        topic = topic_of(settings.stream)
+        messages = messages_of(home, topic, plans, checkpoint=checkpoint)
+        query = run.start(
+            messages,
+            definitions,
+            address,
+            checkpoint=checkpoint,
+            topic=topic.name if topic else None,
+            folder=None if topic else source.folder,
+            bound=lambda: pulse.bound,
+        )
+        aside.print(f"The stream follows {settings.stream.kafka or settings.landing}", highlight=False)
+        return query
+
+    def tend(caught_up_to: float | None) -> None:
+        address = Address.of(settings)  # an embedded store that has ended is started again
+        if caught_up_to is not None:
+            run.move_watermarks(definitions, address, checkpoint=checkpoint, to=caught_up_to)
+
+    pulse = Pulse(
+        settings.home,
+        tend=tend,
+        ends=Watch(lambda: home.spark, kafka).ends if kafka else dict,
+        listed=lambda: plans.listed if plans else None,
+    )
+    with plans.looking() if plans else nullcontext():
+        keep_following(begin, pulse)
+
+
+def of_stream(spark: SparkSettings) -> SparkSettings:
+    """Spark for micro-batches, which are planned anew each time and then have few rows.
+
+    The JVM's second compiler took more than half of its processor time, and found little to make quicker; generating code
+    for each micro-batch took a fifth of what was left. Options that are set come later and win.
+    """
+    return replace(with_java_options(spark, f"{ONE_COMPILER} {NO_CODE}"), shuffle_partitions=2)
+
+
+def messages_of(home: Home, topic: Topic | None, plans: Plans | None, *, checkpoint: str) -> DataFrame:
+    """The messages of the topic, or else the plans of the folder."""
+    if topic:
+        return run.from_kafka(home.spark, topic, checkpoint=checkpoint)
+    if plans is None or "://" in plans.folder:
+        raise CommandError("the stream reads a folder of this machine, or Kafka: set TAILRACE_KAFKA")
+    plans.look()
+    return follow_plans(home.spark, plans)

@@ -1,0 +1,275 @@
+"""Checks on definitions, made when they are loaded, so that a mistake is found before any job runs."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+
+import sqlglot
+import sqlglot.errors
+import sqlglot.expressions
+from sqlglot import TokenType
+
+from tailrace.definitions.aggregation import Aggregation, Count, Distinct, Last, Sum
+from tailrace.definitions.on_demand import OnDemandFeature
+from tailrace.definitions.problem import DefinitionError, check_name
+from tailrace.definitions.recent import ring_of
+from tailrace.definitions.service import FeatureService
+from tailrace.definitions.view import BATCH, DIRECT, STREAM, FeatureView
+from tailrace.schemas import history, silver
+from tailrace.schemas.tables import Type
+
+LANES = (BATCH, STREAM, DIRECT)
+# Functions of Spark whose answer does not follow from what they are given.
+CHANGING = frozenset(
+    [
+        "curdate",
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "input_file_name",
+        "localtimestamp",
+        "monotonically_increasing_id",
+        "now",
+        "rand",
+        "randn",
+        "random",
+        "randstr",
+        "session_user",
+        "shuffle",
+        "spark_partition_id",
+        "uniform",
+        "unix_timestamp",
+        "user",
+        "uuid",
+    ]
+)
+# Names that Tailrace keeps for itself, and what has them.
+RESERVED = {"pk": "the key of the online store's items", history.SCHEMAS.name: f"the table {history.SCHEMAS.full_name}"}
+NOT_OF_FEATURES = {Type.DECIMAL: "give it as FLOAT64", Type.BINARY: "give it as STRING"}
+
+
+def check_view(view: FeatureView, views: Mapping[str, FeatureView]) -> None:
+    here = f"view {view.name!r}"
+    check_name(view.name, of=f"{here}, field 'name'")
+    if view.name in RESERVED:
+        raise DefinitionError(f"{here}, field 'name': {RESERVED[view.name]} has that name; choose another")
+    if view.lane not in LANES:
+        raise DefinitionError(f"{here}, field 'lane': {view.lane!r} is not a lane; there are {', '.join(LANES)}")
+    if not view.owner:
+        raise DefinitionError(f"{here}, field 'owner': say who answers for this view")
+    if view.freshness.total_seconds() <= 0:
+        raise DefinitionError(f"{here}, field 'freshness': must be above zero")
+    if view.max_age is not None and view.max_age < view.freshness:
+        raise DefinitionError(f"{here}, field 'max_age': must not be below 'freshness', {view.freshness}")
+    check_source(view)
+    check_keys(view)
+    for line in view.aggregations:
+        check_aggregation(view, line, views)
+    check_feature_names(view)
+    check_inputs(view)
+    check_changed_keys(view)
+    check_online_when(view)
+    check_expectations(view)
+
+
+def check_source(view: FeatureView) -> None:
+    """A view of the lane batch says how it is computed, one of the lane direct only what is written."""
+    here = f"view {view.name!r}"
+    if view.lane == DIRECT:
+        computed = ("aggregations", "transform", "transform_features", "changed_keys", "online_when", "expectations")
+        given = [name for name in computed if getattr(view, name) not in {None, ()}]
+        if given:
+            raise DefinitionError(f"{here}, field {given[0]!r}: values of the lane {DIRECT} are written, not computed")
+        if not view.written_features:
+            raise DefinitionError(f"{here}, field 'written_features': say what is written")
+        return
+    if view.lane == STREAM:
+        check_stream(view)
+    if view.written_features:
+        raise DefinitionError(f"{here}, field 'written_features': goes with lane={DIRECT!r}")
+    if (view.transform is None) == (not view.aggregations) or (view.transform is None) != (not view.transform_features):
+        raise DefinitionError(f"{here}: give either 'aggregations', or 'transform' with 'transform_features'")
+
+
+def check_stream(view: FeatureView) -> None:
+    """A view of the lane stream declares counts, distinct counts and last times over windows that have buckets."""
+    here = f"view {view.name!r}"
+    unfit = ("transform", "transform_features", "changed_keys", "online_when", "expectations")
+    given = [name for name in unfit if getattr(view, name) not in {None, ()}]
+    if given:
+        raise DefinitionError(f"{here}, field {given[0]!r}: does not go with lane={STREAM!r}")
+    for line in view.aggregations:
+        if not isinstance(line, Count | Distinct | Last):
+            kind = type(line).__name__
+            raise DefinitionError(
+                f"{here}, feature {line.name!r}: the lane {STREAM} has Count, Distinct and Last, no {kind}"
+            )
+        for window in () if isinstance(line, Last) else line.windows:
+            try:
+                ring_of(0, line.name, window)
+            except DefinitionError as error:
+                raise DefinitionError(f"{here}, {error}") from error
+
+
+def check_keys(view: FeatureView) -> None:
+    here = f"view {view.name!r}, field 'entities'"
+    if not view.entities:
+        raise DefinitionError(f"{here}: a view describes at least one entity")
+    if len(set(view.keys)) < len(view.keys):
+        raise DefinitionError(f"{here}: {', '.join(view.keys)} names a key twice")
+    for entity in view.entities if view.aggregations else ():
+        if entity.key not in silver.INTERACTIONS.columns:
+            known = ", ".join(silver.INTERACTIONS.columns)
+            raise DefinitionError(
+                f"{here}: key {entity.key!r} is not a column of {silver.INTERACTIONS.full_name}: {known}"
+            )
+
+
+def check_aggregation(view: FeatureView, line: Aggregation, views: Mapping[str, FeatureView]) -> None:
+    here = f"view {view.name!r}, feature {line.name!r}"
+    check_name(line.name, of=f"{here}, field 'name'")
+    try:
+        windows = line.windows
+    except DefinitionError as error:
+        raise DefinitionError(f"view {view.name!r}, {error}") from error
+    if not line.features:
+        raise DefinitionError(f"{here}, field 'over': name at least one window, such as 24h")
+    if len(set(windows)) < len(windows):
+        raise DefinitionError(f"{here}, field 'over': names a window twice")
+    if isinstance(line, Sum):
+        check_name(line.of, of=f"{here}, field 'of'")
+    if isinstance(line, Distinct):
+        check_distinct(view, line, views)
+
+
+def check_distinct(view: FeatureView, line: Distinct, views: Mapping[str, FeatureView]) -> None:
+    here = f"view {view.name!r}, feature {line.name!r}"
+    finer = views.get(line.rows_of)
+    if finer is None:
+        raise DefinitionError(f"{here}, field 'rows_of': there is no view {line.rows_of!r}")
+    if not set(view.entities) < set(finer.entities):
+        raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is not keyed finer than {view.name!r}")
+    if view.lane == STREAM:
+        if finer.lane != STREAM or not finer.is_finest:
+            raise DefinitionError(
+                f"{here}, field 'rows_of': {finer.name!r} is no view of the lane {STREAM} of each actor and document"
+            )
+        return
+    if finer.lane != BATCH:
+        raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is of the lane {finer.lane}; it has no gold")
+    if finer.transform is not None:
+        # A transform may give rows of keys that no interaction has, which this view then has no row to count them in.
+        raise DefinitionError(
+            f"{here}, field 'rows_of': {finer.name!r} is a transform, and distinct counts of {view.name!r} come from a "
+            "view that declares aggregations; count in a transform instead"
+        )
+    for window in line.over:
+        if f"{line.active}_{window}" not in finer.feature_names:
+            raise DefinitionError(
+                f"{here}, field 'over': needs {line.active}_{window} of view {finer.name!r}, which {finer.name!r} "
+                f"does not have; add the window {window} to {line.active!r} there"
+            )
+
+
+def check_feature_names(view: FeatureView) -> None:
+    seen = set(view.keys)
+    for feature in view.features:
+        if feature.type in NOT_OF_FEATURES:
+            raise DefinitionError(
+                f"view {view.name!r}, feature {feature.name!r}: {NOT_OF_FEATURES[feature.type]}, not as {feature.type}"
+            )
+        if not (view.lane == STREAM and feature.name.startswith("_")):
+            check_name(feature.name, of=f"view {view.name!r}, feature {feature.name!r}")
+        if feature.name in seen:
+            raise DefinitionError(f"view {view.name!r}, feature {feature.name!r}: that name is taken in this view")
+        seen.add(feature.name)
+
+
+def check_inputs(view: FeatureView) -> None:
+    known = [table.name for table in silver.TABLES]
+    for name in view.inputs:
+        if name not in known and view.lane == BATCH:
+            raise DefinitionError(
+                f"view {view.name!r}, field 'transform': it takes {name!r}, which is no silver table; "
+                f"there are {', '.join(known)}, and as_of"
+            )
+
+
+def check_changed_keys(view: FeatureView) -> None:
+    if view.changed_keys is None:
+        return
+    here = f"view {view.name!r}, field 'changed_keys'"
+    if view.transform is None:
+        raise DefinitionError(f"{here}: goes with a transform; aggregations find their changed keys themselves")
+    if view.wants_as_of:
+        raise DefinitionError(f"{here}: the transform takes as_of, so that rows change with time alone; leave it out")
+    if set(inspect.signature(view.changed_keys).parameters) != set(view.inputs):
+        raise DefinitionError(f"{here}: must take what the transform takes: {', '.join(view.inputs)}")
+
+
+def check_online_when(view: FeatureView) -> None:
+    if view.online_when is None:
+        return
+    here = f"view {view.name!r}, field 'online_when'"
+    check_condition(
+        view.online_when, known=view.feature_names, here=here, why="so that a push knows what it wrote before"
+    )
+
+
+def check_expectations(view: FeatureView) -> None:
+    here = f"view {view.name!r}, field 'expectations'"
+    known = (*view.keys, *view.feature_names)
+    for expectation in view.expectations:
+        if isinstance(expectation, str):
+            check_condition(expectation, known=known, here=here, why="so that a run that is repeated comes to the same")
+            continue
+        column = expectation.arguments.get("column")
+        if column is not None and column not in known:
+            raise DefinitionError(f"{here}: {column!r} is neither a key nor a feature of this view")
+
+
+def check_condition(condition: str, *, known: Iterable[str], here: str, why: str) -> None:
+    try:
+        [parsed] = sqlglot.parse(condition, dialect="spark")
+    except (sqlglot.errors.SqlglotError, ValueError) as error:
+        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition") from error
+    if parsed is None:
+        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition")
+    for word in sqlglot.tokenize(condition, dialect="spark"):
+        if word.token_type is not TokenType.STRING and word.text.lower() in CHANGING:
+            raise DefinitionError(
+                f"{here}: {word.text!r} gives another answer each time; a row is judged by its features alone, {why}"
+            )
+    for column in parsed.find_all(sqlglot.expressions.Column):
+        if column.sql() not in known:
+            raise DefinitionError(f"{here}: {column.sql()!r} is not a feature of this view")
+
+
+def check_on_demand(feature: OnDemandFeature, views: Mapping[str, FeatureView]) -> None:
+    here = f"on-demand feature {feature.name!r}, field 'inputs'"
+    if feature.name in views:
+        raise DefinitionError(f"on-demand feature {feature.name!r}: a view has that name; choose another")
+    if not feature.inputs:
+        raise DefinitionError(f"{here}: name at least one feature as view:feature")
+    for reference in feature.inputs:
+        check_reference(reference, views, here=here)
+
+
+def check_service(
+    service: FeatureService, views: Mapping[str, FeatureView], on_demand: Mapping[str, OnDemandFeature]
+) -> None:
+    here = f"service {service.name!r}, field 'features'"
+    check_name(service.name, of=f"service {service.name!r}, field 'name'")
+    if not service.features:
+        raise DefinitionError(f"{here}: name at least one view or feature")
+    for reference in service.features:
+        if reference not in on_demand and reference not in views:
+            check_reference(reference, views, here=here)
+
+
+def check_reference(reference: str, views: Mapping[str, FeatureView], *, here: str) -> None:
+    view, _, name = reference.partition(":")
+    if view not in views:
+        raise DefinitionError(f"{here}: {reference!r} names no view; there are {', '.join(sorted(views))}")
+    if name not in views[view].feature_names:
+        raise DefinitionError(f"{here}: view {view!r} has no feature {name!r}")

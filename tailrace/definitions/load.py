@@ -1,0 +1,273 @@
+"""Find every definition in the folders that `TAILRACE_FEATURES` names, and check them together."""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from tailrace.definitions import check
+from tailrace.definitions.generated import windows_of
+from tailrace.definitions.on_demand import OnDemandFeature
+from tailrace.definitions.own_modules import own_modules
+from tailrace.definitions.problem import DefinitionError
+from tailrace.definitions.service import FeatureService
+from tailrace.definitions.view import BATCH, DIRECT, STREAM, FeatureView
+
+SHIPPED = "shipped"
+PREFIX = "definitions_"  # of the names of modules that are no part of a package
+SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / SHIPPED
+SHIPPED_PACKAGE = f"tailrace.{SHIPPED}"
+
+Definition = TypeVar("Definition", FeatureView, OnDemandFeature, FeatureService)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definitions:
+    """All definitions, by name; `views` has every view behind the finer ones it counts rows of.
+
+    `files` is a fingerprint of the files that they were loaded from, and of the modules beside them that these import.
+    """
+
+    views: dict[str, FeatureView]
+    on_demand: dict[str, OnDemandFeature]
+    services: dict[str, FeatureService]
+    files: str = ""
+
+    @property
+    def batch_views(self) -> dict[str, FeatureView]:
+        """The views that are refreshed: those of the lane batch."""
+        return {name: view for name, view in self.views.items() if view.lane == BATCH}
+
+    @property
+    def direct_views(self) -> dict[str, FeatureView]:
+        """The views whose values are written by whoever has them."""
+        return {name: view for name, view in self.views.items() if view.lane == DIRECT}
+
+    @property
+    def stream_views(self) -> dict[str, FeatureView]:
+        """The views that the stream keeps."""
+        return {name: view for name, view in self.views.items() if view.lane == STREAM}
+
+    def view(self, name: str) -> FeatureView:
+        if name not in self.views:
+            raise DefinitionError(f"there is no view {name!r}; there are {', '.join(sorted(self.views))}")
+        return self.views[name]
+
+    def only(self, names: Iterable[str]) -> "Definitions":
+        """These views alone, with the finer ones that they count rows of; all of them where none is named."""
+        wanted = set()
+        left = [self.view(name) for name in names]
+        while left:
+            view = left.pop()
+            wanted.add(view.name)
+            left += [self.views[name] for name in view.finer_views]
+        views = {name: view for name, view in self.views.items() if name in wanted or not wanted}
+        return replace(self, views=views)
+
+    @property
+    def independent(self) -> tuple[tuple[str, ...], ...]:
+        """The batch views in groups, of which none counts rows of another's."""
+        groups: list[set[str]] = []
+        for view in self.batch_views.values():
+            needs = {view.name, *view.finer_views}
+            groups, joined = [one for one in groups if not one & needs], [one for one in groups if one & needs]
+            groups.append(needs.union(*joined))
+        return tuple(tuple(name for name in self.batch_views if name in group) for group in groups)
+
+    def fingerprint(self, view: FeatureView) -> str:
+        """Changes where gold would hold other rows for the same silver: a view depends on the finer ones it counts."""
+        finer = [self.fingerprint(self.views[name]) for name in view.finer_views]
+        return hashlib.sha256(" ".join([view.definition_fingerprint, *finer]).encode()).hexdigest()[:16]
+
+
+def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
+    """Load the definitions of several folders, `shipped` standing for the ones in this package.
+
+    Raises `DefinitionError` naming the file, the view and the field where one cannot be used.
+    """
+    fingerprint = fingerprint_of(folders)
+    modules = [module for folder in folders for module in modules_of(folder)]
+    files: dict[int, str | None] = {}
+    views = by_name(FeatureView, modules, files)
+    on_demand = by_name(OnDemandFeature, modules, files)
+    services = by_name(FeatureService, modules, files)
+    if not views:
+        raise DefinitionError(f"no feature view in {', '.join(folders) or 'TAILRACE_FEATURES, which names no folder'}")
+    for view in views.values():
+        with naming(files[id(view)]):
+            check.check_view(view, views)
+    for view in (one for one in views.values() if one.lane == STREAM):
+        windows = windows_of(view)
+        for taken in windows.keys() & on_demand.keys():
+            raise DefinitionError(
+                f"{files[id(view)]}: view {view.name!r}: there is another on-demand feature {taken!r}"
+            )
+        on_demand |= windows
+        files |= {id(window): files[id(view)] for window in windows.values()}
+    for feature in on_demand.values():
+        with naming(files[id(feature)]):
+            check.check_on_demand(feature, views)
+    for service in services.values():
+        with naming(files[id(service)]):
+            check.check_service(service, views, on_demand)
+    fingerprint = with_own_modules(fingerprint, folders)
+    return Definitions(views=finer_first(views), on_demand=on_demand, services=services, files=fingerprint)
+
+
+def load_anew(folders: Collection[str] = (SHIPPED,)) -> Definitions:
+    """Load definitions whose files may have changed since this process loaded them.
+
+    Raises `DefinitionError` as `load_definitions` does; what was loaded before stays in use then.
+    """
+    before = {name: module for name, module in sys.modules.items() if is_definition(name)}
+    before |= loaded_from(own_modules_of(folders))
+    forget(before)
+    importlib.invalidate_caches()  # a file that is new in a folder that was already looked at
+    try:
+        return load_definitions(folders)
+    except DefinitionError:
+        forget([name for name in sys.modules if is_definition(name)])
+        bring_back(before)
+        raise
+
+
+def forget(names: Iterable[str]) -> None:
+    """Have modules run again when they are imported, those too that packages which stay have as attributes."""
+    for name in names:
+        del sys.modules[name]
+        package, _, own_name = name.rpartition(".")
+        if package in sys.modules:
+            vars(sys.modules[package]).pop(own_name, None)
+
+
+def bring_back(modules: dict[str, ModuleType]) -> None:
+    sys.modules.update(modules)
+    for name, module in modules.items():
+        package, _, own_name = name.rpartition(".")
+        if package in sys.modules:
+            setattr(sys.modules[package], own_name, module)
+
+
+def loaded_from(files: Collection[Path]) -> dict[str, ModuleType]:
+    """The modules that were loaded from these files, by name."""
+    names = {file.name for file in files}
+    loaded = ((name, module, getattr(module, "__file__", None) or "") for name, module in [*sys.modules.items()])
+    return {name: module for name, module, file in loaded if Path(file).name in names and Path(file).resolve() in files}
+
+
+def is_definition(module: str) -> bool:
+    """Whether a module is one of the files that define features, shipped or a user's."""
+    return module.startswith((f"{SHIPPED_PACKAGE}.", PREFIX))
+
+
+def fingerprint_of(folders: Iterable[str]) -> str:
+    """16 hex digits that change when a file does, or its name."""
+    digest = hashlib.sha256()
+    for file in (file for folder in folders for file in files_of(folder)):
+        with importing(file):
+            content = file.read_bytes()
+        digest.update(f"{file.name} {len(content)} ".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def with_own_modules(fingerprint: str, folders: Iterable[str]) -> str:
+    """The fingerprint of definition files, and of the modules that they import from their folders if there are any."""
+    files = {file.resolve() for folder in folders for file in files_of(folder)}
+    modules = sorted(own_modules_of(folders) - files)
+    if not modules:
+        return fingerprint
+    digest = hashlib.sha256(fingerprint.encode())
+    for module in modules:
+        with importing(module):
+            content = module.read_bytes()
+        digest.update(f"{module.name} {len(content)} ".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def own_modules_of(folders: Iterable[str]) -> set[Path]:
+    """The modules that definition files import from their folders, definition files among them."""
+    return {module for folder in folders for file in files_of(folder) for module in own_modules(file)}
+
+
+def files_of(folder: str) -> list[Path]:
+    path = SHIPPED_FOLDER if folder == SHIPPED else Path(folder).expanduser()
+    if not path.is_dir():
+        raise DefinitionError(f"TAILRACE_FEATURES names {folder!r}, which is not a folder")
+    return [file for file in sorted(path.glob("*.py")) if not file.name.startswith("_")]
+
+
+def modules_of(folder: str) -> Iterator[ModuleType]:
+    for file in files_of(folder):
+        if folder == SHIPPED:
+            with importing(file):
+                module = importlib.import_module(f"{SHIPPED_PACKAGE}.{file.stem}")
+            yield module
+        else:
+            yield import_file(file.resolve())
+
+
+def import_file(file: Path) -> ModuleType:
+    """Import a definition file that is no part of an installed package, under a name made from its path."""
+    name = f"{PREFIX}{file.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise DefinitionError(f"{file}: cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with importing(file):
+            spec.loader.exec_module(module)
+    except DefinitionError:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def importing(file: Path) -> Iterator[None]:
+    """Name the file in whatever goes wrong while it runs."""
+    try:
+        yield
+    except DefinitionError as error:
+        raise DefinitionError(f"{file}: {error}") from error
+    except Exception as error:
+        raise DefinitionError(f"{file}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def naming(file: str | None) -> Iterator[None]:
+    """Put the file in front of what is wrong in it."""
+    try:
+        yield
+    except DefinitionError as error:
+        raise DefinitionError(f"{file}: {error}") from error
+
+
+def by_name(
+    kind: type[Definition], modules: Iterable[ModuleType], files: dict[int, str | None]
+) -> dict[str, Definition]:
+    """Collect one kind of definition, and in `files` where each stands; one imported by two files counts once."""
+    found: dict[str, Definition] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if not isinstance(value, kind):
+                continue
+            first = found.setdefault(value.name, value)
+            files.setdefault(id(value), module.__file__)
+            if first is not value:
+                raise DefinitionError(f"{value.name!r} is defined in {files[id(first)]} and again in {module.__file__}")
+    return dict(sorted(found.items()))
+
+
+def finer_first(views: dict[str, FeatureView]) -> dict[str, FeatureView]:
+    order = TopologicalSorter({name: view.finer_views for name, view in views.items()}).static_order()
+    return {name: views[name] for name in order}

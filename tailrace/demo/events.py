@@ -1,0 +1,76 @@
+"""What a demo replays: a first load and three later slots of 15 minutes, from any source of events."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from tailrace.events.documents_from_ids import describe
+from tailrace.events.files import read_rows, write_lines
+from tailrace.events.git_history import read_history
+from tailrace.events.slots import SHOWN, busiest_slots, occurred_at_of, split
+from tailrace.events.workspace import Workspace, generate
+from tailrace.schemas.landing import DOCUMENTS, EVENTS
+from tailrace.schemas.slots import SLOT, last_tick
+
+WORKSPACE = {"documents": 12_000, "actors": 250, "days": 40, "seed": 7}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """What lands before one refresh, as lines of the two feeds."""
+
+    as_of: datetime
+    events: list[bytes]
+    documents: list[bytes]
+
+
+def demo_slots(*, git: Path | None, events: Path | None) -> tuple[str, list[Slot]]:
+    """A name for the source, and its four slots."""
+    if git is not None:
+        lines = [orjson.dumps(event) for event in read_history(git)]
+        return f"git history of {git}", replayed(lines)
+    if events is not None:
+        return f"events of {events}", replayed(list(read_rows(events)))
+    end = last_tick(datetime.now(UTC))
+    documents, generated = generate(Workspace(**WORKSPACE, end=end))
+    lines = [orjson.dumps(event) for event in generated]
+    parts = split(((line, occurred_at_of(line)) for line in lines), end - (SHOWN - 1) * SLOT)
+    facts = [[orjson.dumps(document) for document in documents], *([] for _ in parts[1:])]
+    name = f"a workspace of {len(documents):,} documents, generated"
+    return name, slots_of(parts, facts, first_end=end - (SHOWN - 1) * SLOT)
+
+
+def replayed(lines: list[bytes]) -> list[Slot]:
+    """The busiest late slots of an event file; documents are described by their ids when they first appear."""
+    times = [occurred_at_of(line) for line in lines]
+    first_end = busiest_slots(times)
+    parts = split(zip(lines, times, strict=True), first_end)
+    return slots_of(parts, list(new_documents(parts)), first_end=first_end)
+
+
+def new_documents(parts: list[list[bytes]]) -> Iterator[list[bytes]]:
+    known: set[str] = set()
+    for part in parts:
+        readable = [orjson.loads(line) for line in part if occurred_at_of(line) is not None]
+        named = [event for event in readable if isinstance(event.get("document_id"), str)]
+        described = [document for document in describe(named) if document["id"] not in known]
+        known |= {document["id"] for document in described}
+        yield [orjson.dumps(document) for document in described]
+
+
+def slots_of(parts: list[list[bytes]], facts: list[list[bytes]], *, first_end: datetime) -> list[Slot]:
+    return [
+        Slot(as_of=first_end + number * SLOT, events=part, documents=documents)
+        for number, (part, documents) in enumerate(zip(parts, facts, strict=True))
+    ]
+
+
+def land(slot: Slot, landing: Path) -> None:
+    """Land a slot, one file per feed, as a connector would; nothing lands where nothing happened."""
+    name = f"{slot.as_of:%Y%m%dT%H%M}.jsonl.gz"
+    for feed, rows in ((DOCUMENTS, slot.documents), (EVENTS, slot.events)):
+        if rows:
+            write_lines(rows, landing / feed.name / name)

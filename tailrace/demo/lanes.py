@@ -1,0 +1,104 @@
+"""The demo's last scene: what is written to the store beside refreshes is in the ranker's next answer."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tailrace.errors import CommandError
+from tailrace.events.files import write_lines
+from tailrace.local.ranker import DIRECT, START_SECONDS, ask
+from tailrace.schemas.landing import EVENTS
+from tailrace.schemas.slots import to_text
+from tailrace.workspace.refresh import Home
+
+SCORE = 0.87
+MODEL = "demo-judge"
+RECENT = "actor_document_recent"
+LONGEST_WAIT = 30.0  # seconds
+LOOK_SECONDS = 0.02
+
+Json = dict[str, Any]
+
+
+@contextmanager
+def following(home: Home) -> Iterator[None]:
+    """Have a stream follow the landing folder, from when it has taken all that landed there."""
+    from jobs.streaming import run
+    from jobs.streaming.folder import follow_plans
+    from jobs.streaming.plans import Plans
+
+    checkpoint = home.settings.home / "demo" / "stream"  # not the home's own: its stream may follow a topic later
+    plans = Plans(str(Path(home.settings.landing) / EVENTS.name), checkpoint)
+    plans.look()
+    messages = follow_plans(home.spark, plans)
+    query = run.start(messages, home.definitions, home.store, checkpoint=str(checkpoint), folder=plans.folder)
+    try:
+        query.processAllAvailable()
+        with plans.looking():
+            yield
+        query.processAllAvailable()  # Spark tells of a micro-batch that is cut off as of an error
+    finally:
+        query.stop()
+
+
+def open_document(home: Home, address: str, entities: Json) -> Json:
+    """Have the actor open the first of the documents, and ask as the ranker does until the answer shows it."""
+    query = {"features": [RECENT], "entities": entities}
+    before = first_row(address, query)
+    opened_at, began = datetime.now(UTC), time.perf_counter()
+    land_opening(Path(home.settings.landing), before["actor_id"], before["document_id"], opened_at)
+    while not shows(after := first_row(address, query), opened_at):
+        if time.perf_counter() - began > LONGEST_WAIT:
+            raise CommandError(f"{before['document_id']} was opened, and the reader does not answer it")
+        time.sleep(LOOK_SECONDS)
+    told = {f"{name}_before": before[name] for name in ("opens_15m", "last_opened_at")}
+    return after | told | {"answered_ms": round(1000 * (time.perf_counter() - began), 1)}
+
+
+def land_opening(landing: Path, actor: str, document: str, at: datetime) -> None:
+    """Land the event as a connector would, in a file of its own."""
+    name = f"opened-{at:%Y%m%dT%H%M%S}"
+    event = {"event_id": name, "event_type": "open", "actor_id": actor, "document_id": document}
+    write_lines([event | {"occurred_at": to_text(at)}], landing / EVENTS.name / f"{name}.jsonl")
+
+
+def shows(row: Json, opened_at: datetime) -> bool:
+    last = row["last_opened_at"]
+    return last is not None and datetime.fromisoformat(last) == opened_at and row["opens_15m"] > 0
+
+
+def judge(address: str, query: Json, document: str) -> Json:
+    """Write a model's score of a document, and ask as the ranker does until the answer has it."""
+    began = time.perf_counter()
+    entity = {"keys": {"document_id": document}, "values": {"relevance": SCORE, "judged_by": MODEL}}
+    post(f"{address}/v1/write", {"view": "document_relevance", "entities": [entity]})
+    acknowledged = time.perf_counter()
+    while first_row(address, query)["relevance"] != SCORE:
+        if time.perf_counter() - began > LONGEST_WAIT:
+            raise CommandError(f"the score of {document} was written, and the reader does not answer it")
+    return {
+        "document": document,
+        "score": SCORE,
+        "acknowledged_ms": round(1000 * (acknowledged - began), 1),
+        "answered_ms": round(1000 * (time.perf_counter() - began), 1),
+    }
+
+
+def first_row(address: str, query: Json) -> Json:
+    """What the ranker's next answer has of the first row."""
+    answer, _ = ask(address, query, times=1)
+    names = answer["metadata"]["feature_names"]
+    return {name: result["values"][0] for name, result in zip(names, answer["results"], strict=True)}
+
+
+def post(url: str, body: Json) -> Json:
+    request = urllib.request.Request(url, data=json.dumps(body).encode())
+    request.add_header("Content-Type", "application/json")
+    with DIRECT.open(request, timeout=START_SECONDS) as response:
+        answer: Json = json.load(response)
+    return answer

@@ -1,0 +1,115 @@
+"""The demo: the main job from landing files to a ranker's answer, on real input, with its figures."""
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sinks.net_changes import online_rows
+from tailrace.definitions import FeatureView
+from tailrace.demo.events import Slot, demo_slots, land
+from tailrace.demo.home import empty_home
+from tailrace.demo.lanes import following, judge, open_document
+from tailrace.demo.oddities import land_odd_files, refused_odd_files, remove_odd_files
+from tailrace.local import ranker
+from tailrace.schemas.slots import to_text
+from tailrace.workspace.layers import reconcile_all
+from tailrace.workspace.refresh import Home, Progress, refresh
+from tailrace.workspace.report import refresh_json
+
+CANDIDATES = 100  # documents in the ranker's query
+
+Json = dict[str, Any]
+
+
+def run_demo(home: Home, *, git: Path | None, events: Path | None, progress: Progress) -> Json:
+    """Replay four slots, then ask the reader; the figures also go to `demo/summary.json` in the home."""
+    began = time.monotonic()
+    progress("preparing events")
+    source, slots = demo_slots(git=git, events=events)
+    empty_home(home.settings)
+    landing = Path(home.settings.landing)
+    land_odd_files(landing)
+    refreshes = [replay(home, slot, number, progress) for number, slot in enumerate(slots, start=1)]
+    agreed = reconcile_all(home, lambda view: progress(f"reconciling {view}"))
+    refused = refused_odd_files(home.lake)
+    remove_odd_files(landing)
+    summary = {
+        "source": source,
+        "home": str(home.settings.home),
+        "refreshes": refreshes,
+        "refused": refused,
+        "reconcile": agreed,
+        "answer": answer_of(home, slots, progress),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    path = home.settings.home / "demo" / "summary.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2))
+    return summary
+
+
+def replay(home: Home, slot: Slot, number: int, progress: Progress) -> Json:
+    """Land one slot and refresh to it; adds what a push of every row would have written."""
+    land(slot, Path(home.settings.landing))
+    # Slots are where a file's events lie: the last ones of a history that goes up to now are still to come.
+    done = refresh(
+        home, as_of=slot.as_of, any_as_of=True, progress=lambda stage: progress(f"refresh {number}: {stage}")
+    )
+    told = refresh_json(done)
+    for name, view in told["views"].items():
+        definition = home.definitions.view(name)
+        everything = view["gold_rows"] if definition.online_when is None else online_count(home, definition)
+        view["full_push"] = everything
+        view["percent"] = round(100 * (view["pushed"] + view["removed"]) / max(1, view["full_push"]), 2)
+    return told
+
+
+def online_count(home: Home, view: FeatureView) -> int:
+    return online_rows(home.lake.read(view.table), view).count()
+
+
+def answer_of(home: Home, slots: list[Slot], progress: Progress) -> Json:
+    """Ask for the documents that were touched last, as the actor who touched the most of them; then change what is answered."""
+    lines = [line for slot in slots for line in slot.events]
+    recent = [event for event in map(readable, lines[-20 * CANDIDATES :]) if event]
+    documents = list(dict.fromkeys(event["document_id"] for event in reversed(recent)))[:CANDIDATES]
+    actor, _ = Counter(event["actor_id"] for event in recent).most_common(1)[0]
+    entities = {"actor_id": [actor] * len(documents), "document_id": documents}
+    query = {"feature_service": "ranker", "entities": entities}
+    progress("asking the reader")
+    with ranker.reader(home.settings) as address:
+        answer, latency = ranker.ask(address, query)
+        progress("starting the stream")
+        began = time.monotonic()
+        with following(home):
+            caught_up = time.monotonic() - began
+            progress("opening a document")
+            opened = open_document(home, address, entities)
+        judged = judge(address, query, documents[0])
+    names, results = answer["metadata"]["feature_names"], answer["results"]
+    columns = {name: result["values"] for name, result in zip(names, results, strict=True)}
+    found = sum(status == "PRESENT" for result in results for status in result["statuses"])
+    return {
+        "actor": actor,
+        "candidates": len(documents),
+        "features": len(names) - 2,
+        "values_present": found,
+        "latency": latency,
+        "views": answer["metadata"]["views"],
+        "watermark": to_text(slots[-1].as_of),
+        "opened": opened | {"caught_up_seconds": round(caught_up, 1)},
+        "judged": judged,
+        "rows": [{name: values[row] for name, values in columns.items()} for row in range(min(5, len(documents)))],
+    }
+
+
+def readable(line: bytes) -> Json | None:
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    ids = isinstance(event, dict) and all(isinstance(event.get(key), str) for key in ("document_id", "actor_id"))
+    return event if ids else None

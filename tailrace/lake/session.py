@@ -1,0 +1,97 @@
+"""The one builder of Spark sessions."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType
+
+from tailrace.lake.jvm import keep_names
+from tailrace.settings import SparkSettings, submit_options
+
+DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # The default of 50 tasks per snapshot suits logs of thousands of files; ours hold tens.
+    "spark.databricks.delta.snapshotPartitions": "1",
+    # A refresh that changes no row commits its state all the same.
+    "spark.databricks.delta.skipRecordingEmptyCommits": "false",
+    # A lost file is an error; ignored, a change feed after VACUUM would read as empty.
+    "spark.sql.files.ignoreMissingFiles": "false",
+    # Delta refuses what is older than a table's retention, whether its files are there or not. Ours are while a cursor
+    # needs them (lake/maintenance.py), and whether a feed is whole is looked up before it is read (lake/history.py).
+    "spark.databricks.delta.vacuum.enforceTimeTravelWithinDeletedFileRetentionDuration": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.ui.showConsoleProgress": "false",
+    # What is counted along the way (lake/held.py) arrives through this queue, which drops what it has no room for.
+    "spark.scheduler.listenerbus.eventqueue.shared.capacity": "100000",
+    # Asking the JVM for every column expression which line of Python made it costs more than making it.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
+    # A refresh has some 250 pieces of generated code; 100 are kept by default, so that each was compiled anew.
+    "spark.sql.codegen.cache.maxEntries": "2000",
+}
+
+# Set by spark-submit, whose JVM runs before the application does.
+SUBMITTED = "PYSPARK_GATEWAY_PORT"
+
+
+def is_submitted() -> bool:
+    """Whether spark-submit started this process: then it has said where Spark runs, and with what."""
+    return SUBMITTED in os.environ
+
+
+def open_session(settings: SparkSettings, *, name: str = "tailrace") -> SparkSession:
+    """Start Spark, or return the session that runs already in this process."""
+    # PySpark hands timestamps over in the process's zone; in any but UTC an hour of each autumn comes twice.
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    # Java opens files by its locale's encoding, and lowers letters by its language.
+    os.environ["LC_ALL"] = "C.UTF-8"
+    builder = SparkSession.builder.appName(name)
+    options = DELTA | {"spark.sql.shuffle.partitions": str(settings.shuffle_partitions)}
+    if not is_submitted():
+        options |= submit_options(settings)
+        builder = builder.master(settings.master)
+        if settings.master.startswith("local"):
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    for key, value in options.items():
+        builder = builder.config(key, value)
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    keep_names(session)
+    return session
+
+
+@contextmanager
+def configured(spark: SparkSession, options: Mapping[str, str]) -> Iterator[None]:
+    """Set options of the session for the statements inside; a leaked one would reach every later write."""
+    for key, value in options.items():
+        spark.conf.set(key, value)
+    try:
+        yield
+    finally:
+        for key in options:
+            spark.conf.unset(key)
+
+
+def small_frame(spark: SparkSession, rows: Sequence[tuple[Any, ...]], ddl: str) -> DataFrame:
+    """A frame of a few rows that the driver holds.
+
+    Not made of Python rows: every job that reads such a frame starts Python workers to unpickle it.
+    """
+    schema = schema_of(ddl)
+    records = [dict(zip(schema.names, row, strict=True)) for row in rows]
+    return spark.createDataFrame(pa.Table.from_pylist(records, to_arrow_schema(schema, timezone="UTC")), schema)
+
+
+def schema_of(ddl: str) -> StructType:
+    """The columns of a contract as Spark's schema."""
+    return cast("StructType", StructType.fromDDL(ddl))

@@ -1,0 +1,168 @@
+"""Plain files beside the tables, on any file system that Spark reaches."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from tailrace.lake.jvm import java_class
+from tailrace.lake.local_files import walk
+from tailrace.lake.stored import StoredFile, time_of
+
+PATH = "org.apache.hadoop.fs.Path"
+IO_UTILS = "org.apache.commons.io.IOUtils"
+CODECS = "org.apache.hadoop.io.compress.CompressionCodecFactory"
+REMOTE_ITERATORS = "org.apache.hadoop.util.functional.RemoteIterators"
+COLLECTION_CONVERTERS = "scala.jdk.javaapi.CollectionConverters"
+LOCAL = "file"
+SEPARATOR = "\0"  # no file's name holds it
+# How Hadoop's FileStatus writes itself; a name may hold anything, so the last match counts.
+STATUS = re.compile(
+    r"\w+\{path=(?P<path>.*); isDirectory=false; length=(?P<bytes>\d+); .*?modification_time=(?P<modified>-?\d+);.*",
+    re.DOTALL,
+)
+
+
+def list_files(spark: SparkSession, folder: str) -> list[StoredFile]:
+    """Every file below a folder, at any depth; none where the folder does not exist."""
+    root, system = _resolve(spark, folder)
+    root = system.makeQualified(root)
+    if system.getScheme() == LOCAL:
+        return walk(root.toUri().getPath())
+    if not system.exists(root):
+        return []
+    # One answer with all of them, where a question for each property of each file would grow with what landed; object
+    # stores list a whole tree at once.
+    found = java_class(spark, REMOTE_ITERATORS).toList(system.listFiles(root, True))
+    listing = java_class(spark, COLLECTION_CONVERTERS).asScala(found).mkString(SEPARATOR)
+    prefix = root.toString()
+    return [_stored_file(status, prefix) for status in listing.split(SEPARATOR) if status]
+
+
+def _stored_file(status: str, root: str) -> StoredFile:
+    matched = STATUS.fullmatch(status)
+    if matched is None:
+        raise ValueError(f"Hadoop describes a file in a way that is not known here: {status}")
+    return StoredFile(
+        name=matched["path"].removeprefix(root).lstrip("/"),
+        path=matched["path"],
+        bytes=int(matched["bytes"]),
+        modified_at=time_of(int(matched["modified"])),
+    )
+
+
+def reported_path(spark: SparkSession, file: StoredFile) -> str:
+    """What Spark reports of a file in `_metadata.file_path`, less scheme and host."""
+    return str(java_class(spark, PATH)(file.path).toUri().getRawPath())
+
+
+def sha256(spark: SparkSession, path: str) -> str:
+    """The digest of a file's bytes, in hexadecimal."""
+    with _closing(_open(spark, path)) as stream:
+        return str(java_class(spark, "org.apache.commons.codec.digest.DigestUtils").sha256Hex(stream))
+
+
+def head(spark: SparkSession, path: str, *, size: int) -> bytes:
+    """The first bytes of a file as they are stored."""
+    with _closing(_open(spark, path)) as stream:
+        return bytes(stream.readNBytes(size))
+
+
+def unpack(spark: SparkSession, path: str, *, size: int) -> bytes:
+    """The first bytes of a packed file's content, which is unpacked to its end by the codec that Spark takes for its name.
+
+    Raises what Java raises where the file is damaged.
+    """
+    codecs = java_class(spark, CODECS)(spark._jsc.hadoopConfiguration())
+    codec = codecs.getCodec(java_class(spark, PATH)(path))
+    with _closing(_open(spark, path)) as stream, _closing(codec.createInputStream(stream)) as unpacked:
+        first = bytes(unpacked.readNBytes(size))
+        java_class(spark, IO_UTILS).consume(unpacked)
+        return first
+
+
+def read_text(spark: SparkSession, path: str) -> str | None:
+    """A whole small file as text; None where there is none."""
+    resolved, system = _resolve(spark, path)
+    if not system.exists(resolved):
+        return None
+    stream = system.open(resolved)
+    try:
+        return str(java_class(spark, IO_UTILS).toString(stream, "UTF-8"))
+    finally:
+        stream.close()
+
+
+def opens_any_name(spark: SparkSession, path: str) -> bool:
+    """Whether Java opens files of names beyond ASCII, which for local ones its locale decides."""
+    encoding = java_class(spark, "java.lang.System").getProperty("sun.jnu.encoding")
+    return not path.startswith(f"{LOCAL}:") or encoding == "UTF-8"
+
+
+def is_there(spark: SparkSession, path: str) -> bool:
+    """Whether there is a file or a folder at a path."""
+    resolved, system = _resolve(spark, path)
+    return bool(system.exists(resolved))
+
+
+def folders_in(spark: SparkSession, folder: str) -> list[str]:
+    """The names of the folders directly in a folder; none where it does not exist."""
+    resolved, system = _resolve(spark, folder)
+    if not system.exists(resolved):
+        return []
+    return sorted(str(one.getPath().getName()) for one in system.listStatus(resolved) if one.isDirectory())
+
+
+def exists(spark: SparkSession, folder: str, file: str) -> bool:
+    """Whether a file is there whose path below the folder, or whole, is given as a URI, as Delta's log does."""
+    resolved, system = _resolve_uri(spark, folder, file)
+    return bool(system.exists(resolved))
+
+
+def modified_at(spark: SparkSession, folder: str, file: str) -> datetime | None:
+    """When a file was written, given as for `exists`; None where there is none."""
+    resolved, system = _resolve_uri(spark, folder, file)
+    if not system.exists(resolved):
+        return None
+    return datetime.fromtimestamp(system.getFileStatus(resolved).getModificationTime() / 1000, UTC)
+
+
+def files_and_bytes(spark: SparkSession, folder: str) -> tuple[int, int]:
+    """How many files lie below a folder, at any depth, and their bytes."""
+    resolved, system = _resolve(spark, folder)
+    summary = system.getContentSummary(resolved)
+    return int(summary.getFileCount()), int(summary.getLength())
+
+
+def delete(spark: SparkSession, folder: str) -> None:
+    """Remove a folder and all that lies in it, if it is there."""
+    resolved, system = _resolve(spark, folder)
+    system.delete(resolved, True)
+
+
+@contextmanager
+def _closing(stream: Any) -> Iterator[Any]:
+    try:
+        yield stream
+    finally:
+        stream.close()
+
+
+def _open(spark: SparkSession, path: str) -> Any:
+    resolved, system = _resolve(spark, path)
+    return system.open(resolved)
+
+
+def _resolve(spark: SparkSession, path: str) -> tuple[Any, Any]:
+    resolved = java_class(spark, PATH)(path)
+    return resolved, resolved.getFileSystem(spark._jsc.hadoopConfiguration())
+
+
+def _resolve_uri(spark: SparkSession, folder: str, file: str) -> tuple[Any, Any]:
+    path = java_class(spark, PATH)
+    name = path(java_class(spark, "java.net.URI")(file))
+    resolved, system = _resolve(spark, folder)
+    return path(resolved, name), system

@@ -1,0 +1,1 @@
+"""The quality gate: what rows have to meet before a table takes them."""

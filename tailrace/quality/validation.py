@@ -1,0 +1,161 @@
+"""Hold rows to expectations with Great Expectations."""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from tailrace.lake.held import ROWS, Held
+from tailrace.schemas.expectations import UNIQUE, Expectation
+
+# Up to so many rows are brought to the driver, where an expectation costs milliseconds; in Spark each is a job or more.
+IN_DRIVER = 200_000
+# Rows that are told as a sample of those that did not meet an expectation.
+SAMPLED = 3
+# Under this an expectation carries its place in the suite: results come in another order.
+NUMBER = "number"
+
+# Great Expectations counts as a whole: its registries and contexts are not made for threads.
+one_at_a_time = threading.Lock()
+
+
+class ExpectationError(Exception):
+    """An expectation that Great Expectations does not know, or not with such arguments; the message names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Miss:
+    """An expectation that was not met: what was observed, and some of the rows, where it is about rows."""
+
+    expectation: Expectation
+    observed: str
+    sample: tuple[dict[str, Any], ...]
+
+
+def great_expectations() -> Any:
+    """The library, which takes seconds to import; what it would tell its makers stays here."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+
+    return gx
+
+
+def import_ahead() -> None:
+    """Begin to import in the background, while Spark is at work."""
+    threading.Thread(target=great_expectations, daemon=True).start()
+
+
+def to_look_at(rows: Held, expectations: Sequence[Expectation]) -> Any:
+    """The rows with the truth of each condition and each key of several columns beside them, as Spark has them: a pandas
+    frame if they are few enough, else Spark's.
+    """
+    conditions = {one.condition: F.expr(one.condition) for one in expectations if one.condition is not None}
+    keys = {key_text(one): as_one(one.unique_together) for one in expectations if one.unique_together}
+    judged = rows.frame.select("*", *(value.alias(column_of(text)) for text, value in (conditions | keys).items()))
+    return judged.toArrow().to_pandas() if rows.counts[ROWS] <= IN_DRIVER else judged
+
+
+def validate(
+    name: str, rows: Any, expectations: Sequence[Expectation], *, told_by: Sequence[str]
+) -> tuple[Any, list[Miss]]:
+    """Great Expectations' result for rows from `to_look_at`, and what of the expectations was not met.
+
+    `told_by` are the columns that tell which rows.
+    """
+    with one_at_a_time:
+        result = batch_of(name, rows).validate(
+            suite_of(name, expectations),
+            result_format={
+                "result_format": "SUMMARY",
+                "partial_unexpected_count": SAMPLED,
+                "unexpected_index_column_names": list(told_by),
+            },
+        )
+    misses = [
+        Miss(
+            expectation=expectations[one.expectation_config.meta[NUMBER]],
+            observed=observed(one),
+            sample=tuple(keys_of(row, told_by) for row in one.result.get("partial_unexpected_index_list") or ()),
+        )
+        for one in result.results
+        if not one.success
+    ]
+    return result, misses
+
+
+def batch_of(name: str, rows: Any) -> Any:
+    context = great_expectations().get_context(mode="ephemeral")
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    sources = context.data_sources
+    source = (
+        sources.add_spark("candidates", persist=False)
+        if isinstance(rows, DataFrame)
+        else sources.add_pandas("candidates")
+    )
+    whole = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
+    return whole.get_batch({"dataframe": rows})
+
+
+def suite_of(name: str, expectations: Sequence[Expectation]) -> Any:
+    gx = great_expectations()
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    made = []
+    for number, one in enumerate(expectations):
+        try:
+            name_there = UNIQUE if one.unique_together else one.name
+            made.append(get_expectation_impl(name_there)(**arguments_of(one), meta={NUMBER: number}))
+        except (gx.exceptions.ExpectationNotFoundError, ValueError) as error:
+            raise ExpectationError(f"{name}: {one} is no expectation of Great Expectations: {error}") from error
+    return gx.ExpectationSuite(name=name, expectations=made)
+
+
+def as_one(columns: Sequence[str]) -> Column:
+    """One text that is equal where all of these columns are; null where all are.
+
+    pandas, which numbers the values of each of several columns as C does, takes texts for equal up to a NUL.
+    """
+    texts = [F.col(column).cast("string") for column in columns]
+    parts = [F.coalesce(F.concat(F.length(text), F.lit(":"), text), F.lit("-")) for text in texts]
+    return F.when(F.coalesce(*texts).isNotNull(), F.concat_ws(" ", *parts))
+
+
+def key_text(expectation: Expectation) -> str:
+    return ", ".join(expectation.unique_together)
+
+
+def arguments_of(expectation: Expectation) -> dict[str, Any]:
+    if expectation.unique_together:
+        return {"column": column_of(key_text(expectation))}
+    if expectation.condition is None:
+        return dict(expectation.arguments)
+    return {**expectation.arguments, "column": column_of(expectation.condition)}
+
+
+def column_of(condition: str) -> str:
+    """A condition as the name of a column that no table has; Spark takes a dot in a name for a field's."""
+    return f"({condition})".replace(".", "·").replace("`", "'")
+
+
+def keys_of(row: dict[str, Any], told_by: Sequence[str]) -> dict[str, Any]:
+    return {name: row[name] for name in told_by}
+
+
+def observed(one: Any) -> str:
+    """What was seen instead, in words; also that an expectation could not be worked out."""
+    found = one.result
+    if {"unexpected_count", "element_count"} <= set(found):
+        return f"observed {found['unexpected_count']:,} of {found['element_count']:,} rows that do not"
+    if found.get("observed_value") is not None:
+        return f"observed {found['observed_value']}"
+    if "unexpected_count" in found:
+        return f"observed {found['unexpected_count']:,} values that are not"
+    told = one.exception_info if "exception_message" not in one.exception_info else {"": one.exception_info}
+    messages = sorted({info["exception_message"] or "no more is known" for info in told.values()})
+    return f"not so: {'; '.join(messages)}"

@@ -1,0 +1,212 @@
+"""The packed value of one entity key in one view, encoded and decoded for whole batches by numpy.
+
+Layout 1, little-endian: a header of 24 bytes (magic `TR`, layout, a reserved byte, length of the whole value, schema
+fingerprint, as-of in microseconds), one fixed-width slot per feature in declared order, a bitmap with one bit
+per feature that is set where it is null, and the UTF-8 bytes of the strings one after another. A string's
+slot holds where it ends among those bytes, a null one's where it begins. Other null slots are zero, so equal rows
+have equal bytes after the header.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tailrace.definitions.view import schema_fingerprint
+from tailrace.schemas.tables import Column, Type
+
+MAGIC = b"TR"
+LAYOUT = 1
+HEADER = np.dtype(
+    [("magic", "S2"), ("layout", "u1"), ("reserved", "u1"), ("bytes", "<u4"), ("fingerprint", "<u8"), ("as_of", "<i8")]
+)
+AS_OF_AT = HEADER.itemsize - HEADER["as_of"].itemsize  # it comes last
+MICROSECONDS = np.dtype("M8[us]")
+SLOTS = {Type.INT64: "<i8", Type.FLOAT64: "<f8", Type.BOOL: "u1", Type.TIMESTAMP: "<i8", Type.STRING: "<u4"}
+
+Array = npt.NDArray[Any]
+
+
+class CodecError(Exception):
+    """A value that cannot be decoded; the message says what is wrong with it."""
+
+
+class SchemaMismatch(CodecError):
+    """A value written under another schema than the one it is read with."""
+
+
+class ColumnValues(NamedTuple):
+    """One feature of many rows: int64, float64, bool, datetime64[us] or str objects, and which of them are not null."""
+
+    values: Array
+    valid: npt.NDArray[np.bool_]
+
+
+class Run(NamedTuple):
+    """Features of one type one after another, how many, and where in a row the first of them lies."""
+
+    type: Type
+    features: int
+    slot: np.dtype[Any]
+    at: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Decoded values: a column per feature, and the as-of of each row in microseconds."""
+
+    columns: tuple[ColumnValues, ...]
+    as_of: npt.NDArray[np.int64]
+
+
+class Codec:
+    """Encodes and decodes the values of one view under one schema."""
+
+    def __init__(self, view: str, features: Sequence[Column]) -> None:
+        self.view = view
+        self.features = tuple(features)
+        self.fingerprint = schema_fingerprint(self.features)
+        self._fingerprint = int(self.fingerprint, 16)
+        slots = [(f"f{i}", SLOTS[feature.type]) for i, feature in enumerate(self.features)]
+        bitmap = ("null", "u1", (-(-len(slots) // 8),))
+        self._row = np.dtype([("header", HEADER), *slots, bitmap])
+        self._runs = tuple(runs_of(self.features))
+        self._strings = [i for i, feature in enumerate(self.features) if feature.type is Type.STRING]
+        # What every header begins with where the reserved byte is not in use, but for the length of the value.
+        self._begins = int.from_bytes(MAGIC + bytes([LAYOUT]), "little")
+
+    def encode(self, columns: Sequence[ColumnValues], *, as_of: int | Array) -> list[bytes]:
+        """Encode rows given as one column per feature; `as_of` is microseconds since 1970, of all rows or of each."""
+        count = len(columns[0].values)
+        rows = np.zeros(count, dtype=self._row)
+        tails = self._encode_strings(rows, columns)
+        for i, (feature, column) in enumerate(zip(self.features, columns, strict=True)):
+            if feature.type is not Type.STRING:
+                rows[f"f{i}"] = np.where(column.valid, canonical(feature.type, column.values), 0)
+        null = ~np.stack([column.valid for column in columns], axis=1)
+        rows["null"] = np.packbits(null, axis=1, bitorder="little")
+        header = rows["header"]
+        header["magic"], header["layout"] = MAGIC, LAYOUT
+        header["fingerprint"], header["as_of"] = self._fingerprint, as_of
+        header["bytes"] = self._row.itemsize + np.fromiter(map(len, tails), np.int64, count)
+        raw, size = rows.tobytes(), self._row.itemsize
+        return [raw[i * size : (i + 1) * size] + tail for i, tail in enumerate(tails)]
+
+    def _encode_strings(self, rows: Array, columns: Sequence[ColumnValues]) -> list[bytes]:
+        tails = [b""] * len(rows)
+        for i in self._strings:
+            column = columns[i]
+            pairs = zip(tails, column.values, column.valid, strict=True)
+            tails = [tail + value.encode() if valid else tail for tail, value, valid in pairs]
+            rows[f"f{i}"] = np.fromiter(map(len, tails), np.int64, len(tails))
+        return tails
+
+    def decode(self, values: Sequence[bytes]) -> Rows:
+        """Decode values of this schema; raises `SchemaMismatch` for any other, `CodecError` for a damaged one."""
+        size, count = self._row.itemsize, len(values)
+        lengths = np.fromiter(map(len, values), np.int64, count)
+        if (lengths < size).any():
+            self._check_headers(values, lengths)
+            raise CodecError(f"view {self.view}: a value of {lengths.min()} bytes is shorter than its {size}-byte row")
+        raw = b"".join([value[:size] for value in values] if self._strings else values) or bytes(size)
+        if not self._is_usual(raw, lengths):
+            self._check_headers(values, lengths)
+        rows = np.frombuffer(raw, dtype=self._row, count=count)
+        null = np.unpackbits(rows["null"], axis=1, bitorder="little", count=len(self.features))
+        columns = self._decode_slots(raw, count)
+        for i, texts in self._decode_strings(values, rows).items():
+            columns[i] = texts
+        valid = np.logical_not(null.T)
+        return Rows(tuple(map(ColumnValues, columns, valid)), rows["header"]["as_of"].astype(np.int64))
+
+    def _is_usual(self, raw: bytes, lengths: Array) -> bool:
+        """Whether all headers are as this codec writes them; where not, each part of them is looked at by itself."""
+        count, size = len(lengths), self._row.itemsize
+        if len(raw) != count * size:
+            return False
+        starts = np.ndarray((count, 2), "<u8", raw, 0, (size, 8))
+        return bool(
+            (starts[:, 0] == self._begins + (lengths << 32)).all() and (starts[:, 1] == self._fingerprint).all()
+        )
+
+    def _decode_slots(self, raw: bytes, count: int) -> list[Array]:
+        """The values of each feature; of a string, where it ends."""
+        columns: list[Array] = []
+        for run in self._runs:
+            shape, strides = (count, run.features), (self._row.itemsize, run.slot.itemsize)
+            slots = np.ndarray(shape, run.slot, raw, run.at, strides)
+            columns.extend(as_numpy(run.type, np.ascontiguousarray(slots.T)))
+        return columns
+
+    def _check_headers(self, values: Sequence[bytes], lengths: Array) -> None:
+        if (lengths < HEADER.itemsize).any():
+            raise CodecError(f"view {self.view}: a value of {lengths.min()} bytes has no header")
+        header = np.frombuffer(b"".join([value[: HEADER.itemsize] for value in values]), dtype=HEADER)
+        if (header["magic"] != MAGIC).any() or (header["layout"] != LAYOUT).any():
+            raise CodecError(f"view {self.view}: a value is not in layout {LAYOUT}; upgrade this reader, or push again")
+        if (header["fingerprint"] != self._fingerprint).any():
+            other = next(int(one) for one in header["fingerprint"] if one != self._fingerprint)
+            raise SchemaMismatch(
+                f"view {self.view}: a value was written under schema {other:016x}, this reader has {self.fingerprint}"
+            )
+        if (header["bytes"] != lengths).any():
+            raise CodecError(f"view {self.view}: a value is cut off or has bytes too many")
+
+    def _decode_strings(self, values: Sequence[bytes], rows: Array) -> dict[int, Array]:
+        starts, decoded = np.zeros(len(rows), np.int64), {}
+        size = self._row.itemsize
+        for i in self._strings:
+            ends = rows[f"f{i}"].astype(np.int64)
+            column = np.empty(len(rows), dtype=object)
+            spans = zip(values, (size + starts).tolist(), (size + ends).tolist(), strict=True)
+            try:
+                column[:] = [value[start:end].decode() for value, start, end in spans]
+            except UnicodeDecodeError as error:
+                name = self.features[i].name
+                raise CodecError(f"view {self.view}, feature {name}: a value is not UTF-8: {error}") from error
+            if (ends < starts).any():
+                raise CodecError(f"view {self.view}, feature {self.features[i].name}: a value is damaged")
+            decoded[i], starts = column, ends
+        if (size + starts != np.fromiter(map(len, values), np.int64, len(values))).any():
+            raise CodecError(f"view {self.view}: the strings of a value do not fill it; it is damaged")
+        return decoded
+
+
+def fingerprints(values: Sequence[bytes]) -> list[str]:
+    """The schema fingerprint each value was written under."""
+    return [f"{int.from_bytes(value[8:16], 'little'):016x}" for value in values]
+
+
+def payload(value: bytes) -> bytes:
+    """What is after the header: equal for equal features, whenever they were written."""
+    return value[HEADER.itemsize :]
+
+
+def meaning(value: bytes) -> bytes:
+    """All but the as-of: equal where two values tell a reader the same, whenever they were written."""
+    return value[:AS_OF_AT] + payload(value)
+
+
+def canonical(type_: Type, values: Array) -> Array:
+    if type_ is Type.TIMESTAMP:
+        return values.astype("datetime64[us]").astype(np.int64)
+    if type_ is Type.FLOAT64:
+        return np.where(np.isnan(values), np.nan, values)  # one NaN of the many
+    return values
+
+
+def runs_of(features: Sequence[Column]) -> Iterator[Run]:
+    at = HEADER.itemsize
+    for type_, alike in groupby(feature.type for feature in features):
+        run = Run(type_, len(list(alike)), np.dtype(SLOTS[type_]), at)
+        yield run
+        at += run.features * run.slot.itemsize
+
+
+def as_numpy(type_: Type, slots: Array) -> Array:
+    if type_ is Type.TIMESTAMP:
+        return slots.view(MICROSECONDS)
+    return slots.astype(bool) if type_ is Type.BOOL else slots

@@ -1,0 +1,144 @@
+"""Values of a direct view as JSON has them: checked against the definition, and packed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from tailrace.schemas.ids import NotAnIdError, id_of
+from tailrace.schemas.slots import from_micros, to_micros, to_text
+from tailrace.schemas.tables import Column, Type
+from tailrace.store.codec import Codec, ColumnValues
+
+LONGEST_TEXT = 4_096  # bytes of UTF-8 where the feature says nothing
+INT64 = range(-(2**63), 2**63)
+AHEAD = timedelta(minutes=5)  # clocks drift; a time far ahead would keep later values out until it comes
+
+NAMES = {Type.STRING: "a text", Type.INT64: "a whole number", Type.FLOAT64: "a number", Type.BOOL: "true or false"}
+NAMES |= {Type.TIMESTAMP: "a time such as 2026-03-02T10:15:00Z"}
+DTYPES = {Type.INT64: np.int64, Type.FLOAT64: np.float64, Type.BOOL: np.bool_, Type.STRING: np.object_}
+NOTHING: dict[Type, Any] = {Type.STRING: ""}
+
+
+class ValueProblem(Exception):
+    """A value that the view does not take; the message names the feature and what would be right."""
+
+
+def checked(values: Mapping[str, Any], features: Sequence[Column]) -> dict[str, Any]:
+    """Exactly the view's features, in its order, with times in one form; raises `ValueProblem`."""
+    known = {feature.name for feature in features}
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise ValueProblem(f"{unknown[0]!r} is no feature of the view; there are {', '.join(sorted(known))}")
+    missing = [feature.name for feature in features if feature.name not in values]
+    if missing:
+        raise ValueProblem(f"feature {missing[0]!r} is missing; every feature is written, null where there is no value")
+    return {feature.name: checked_value(values[feature.name], feature) for feature in features}
+
+
+def checked_value(value: Any, feature: Column) -> Any:
+    here = f"feature {feature.name!r}"
+    if value is None:
+        if not feature.nullable:
+            raise ValueProblem(f"{here} is null; it needs a value")
+        return None
+    if not has_type(value, feature.type):
+        raise ValueProblem(f"{here} is {value!r:.40}; it is {NAMES[feature.type]}")
+    if feature.type is Type.TIMESTAMP:
+        return to_text(time_of(value, here))
+    check_bounds(value, feature, here)
+    return float(value) + 0.0 if feature.type is Type.FLOAT64 else value  # of -0.0 JSON is not sure
+
+
+def has_type(value: Any, type_: Type) -> bool:
+    if isinstance(value, bool):
+        return type_ is Type.BOOL
+    if type_ is Type.INT64:
+        return isinstance(value, int) and value in INT64
+    if type_ is Type.FLOAT64:
+        return isinstance(value, int | float) and is_finite(value)
+    return isinstance(value, str) and type_ in {Type.STRING, Type.TIMESTAMP}
+
+
+def is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
+
+
+def check_bounds(value: Any, feature: Column, here: str) -> None:
+    if feature.minimum is not None and value < feature.minimum:
+        raise ValueProblem(f"{here} is {value}; it is at least {feature.minimum:g}")
+    if feature.maximum is not None and value > feature.maximum:
+        raise ValueProblem(f"{here} is {value}; it is at most {feature.maximum:g}")
+    if feature.type is Type.STRING:
+        longest, bytes_ = feature.longest or LONGEST_TEXT, len(value.encode())
+        if bytes_ > longest:
+            raise ValueProblem(f"{here} has {bytes_:,} bytes of UTF-8; it may have {longest:,}")
+
+
+def time_of(text: str, here: str) -> datetime:
+    """An ISO time with its zone; raises `ValueProblem`."""
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueProblem(f"{here} is {text!r:.40}; it is {NAMES[Type.TIMESTAMP]}")
+
+
+def checked_time(micros: int, *, now: int) -> int:
+    """When values hold from, in microseconds; raises `ValueProblem` for a time that is before 1970 or far ahead."""
+    if micros < 0:
+        raise ValueProblem("the time is before 1970")
+    if micros > now + AHEAD // timedelta(microseconds=1):
+        minutes = AHEAD // timedelta(minutes=1)
+        raise ValueProblem(
+            f"the time {to_text(from_micros(micros))} is over {minutes} minutes ahead of the clock here, "
+            f"{to_text(from_micros(now))}"
+        )
+    return micros
+
+
+def checked_id(name: str, own: Any) -> str:
+    """The id that one value of an entity key stands for; raises `ValueProblem`."""
+    try:
+        return id_of(own)
+    except NotAnIdError as error:
+        raise ValueProblem(f"key {name!r} {error}: {own!r:.80}") from error
+
+
+def pack(
+    codec: Codec, rows: Sequence[Mapping[str, Any] | None], *, occurred_at: Sequence[int], tombstone: bytes = b""
+) -> list[bytes]:
+    """Pack checked values, the tombstone for None; a feature that a row does not name, or has as another type, is null."""
+    present = [row for row in rows if row is not None]
+    if not present:
+        return [tombstone] * len(rows)
+    times = np.array([at for row, at in zip(rows, occurred_at, strict=True) if row is not None], np.int64)
+    columns = [column_of([row.get(feature.name) for row in present], feature.type) for feature in codec.features]
+    packed = iter(codec.encode(columns, as_of=times))
+    return [tombstone if row is None else next(packed) for row in rows]
+
+
+def column_of(values: list[Any], type_: Type) -> ColumnValues:
+    """Values of one feature; those that an older definition had as another type are null."""
+    if type_ is Type.TIMESTAMP:
+        times = [micros_of(value) if isinstance(value, str) else None for value in values]
+        valid = np.array([value is not None for value in times])
+        return ColumnValues(np.array([value or 0 for value in times], "M8[us]"), valid)
+    valid = np.array([value is not None and has_type(value, type_) for value in values])
+    nothing = NOTHING.get(type_, 0)
+    typed = [value if is_valid else nothing for value, is_valid in zip(values, valid.tolist(), strict=True)]
+    return ColumnValues(np.array(typed, DTYPES[type_]), valid)
+
+
+def micros_of(text: str) -> int | None:
+    try:
+        return to_micros(time_of(text, ""))
+    except ValueProblem:
+        return None

@@ -1,0 +1,153 @@
+"""Items of the store's one table: an entity key with two attributes per view, its value and its sequence."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+
+import pybase64
+
+from tailrace.store.answers import list_in, object_in
+from tailrace.store.wire import PATIENCE_SECONDS, Json, StoreClient, StoreError, delay_after
+
+KEY = "pk"
+KEYS_PER_READ = 100  # of BatchGetItem
+READ_ROUNDS = 8  # how often keys that the store left unprocessed are asked for again
+
+Item = dict[str, dict[str, Any]]
+
+
+def sequence_attribute(view: str) -> str:
+    return f"{view}#s"
+
+
+async def ensure_table(client: StoreClient, *, seconds: float = PATIENCE_SECONDS) -> None:
+    """Create the table unless it is there, and wait until it can be used; raises `StoreError` after so many seconds."""
+    try:
+        await _describe(client)
+    except StoreError as error:
+        if error.code != "ResourceNotFoundException":
+            raise
+        await _create_table(client)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while (status := object_in(await _describe(client), "Table").get("TableStatus")) != "ACTIVE":
+        if not isinstance(status, str) or loop.time() > until:
+            raise StoreError(
+                "TableNotActive", f"table {client.table} cannot be used: DescribeTable says {status!r:.40}"
+            )
+        await asyncio.sleep(0.5)
+
+
+async def item_count(client: StoreClient) -> int:
+    """About how many items the table holds; DynamoDB counts them every six hours."""
+    count = object_in(await _describe(client), "Table").get("ItemCount")
+    return count if isinstance(count, int) else 0
+
+
+async def _describe(client: StoreClient) -> Json:
+    return await client.call("DescribeTable", {"TableName": client.table})
+
+
+async def _create_table(client: StoreClient) -> None:
+    request = {
+        "TableName": client.table,
+        "AttributeDefinitions": [{"AttributeName": KEY, "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": KEY, "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    try:
+        await client.call("CreateTable", request)
+    except StoreError as error:
+        if error.code != "ResourceInUseException":  # another process was quicker
+            raise
+
+
+async def read_items(
+    client: StoreClient, keys: Iterable[str], attributes: Sequence[str], *, consistent: bool = True
+) -> dict[str, Item]:
+    """Read some attributes of many items, by item key; what is not in the store is not in the answer.
+
+    A publisher reads its own writes back; a reader that may be a moment behind pays half for each item.
+    """
+    unique = list(dict.fromkeys(keys))
+    parts = [unique[i : i + KEYS_PER_READ] for i in range(0, len(unique), KEYS_PER_READ)]
+    answers = await asyncio.gather(*(_read_part(client, part, attributes, consistent=consistent) for part in parts))
+    return {key: item for answer in answers for key, item in answer.items()}
+
+
+async def _read_part(
+    client: StoreClient, keys: list[str], attributes: Sequence[str], *, consistent: bool
+) -> dict[str, Item]:
+    found: dict[str, Item] = {}
+    for attempt in range(1, READ_ROUNDS + 1):
+        request = read_request(client.table, keys, attributes, consistent=consistent)
+        items, keys = told_by(await client.call("BatchGetItem", request), client.table)
+        found |= items
+        if not keys:
+            return found
+        await asyncio.sleep(delay_after(attempt))
+    raise StoreError("Unprocessed", f"{len(keys)} keys were still unprocessed after {READ_ROUNDS} rounds")
+
+
+def read_request(table: str, keys: Iterable[str], attributes: Sequence[str], *, consistent: bool) -> Json:
+    """One BatchGetItem; of at most `KEYS_PER_READ` keys, none of them twice."""
+    names, projection = projected(attributes)
+    asked: Json = {"Keys": [{KEY: {"S": key}} for key in keys], "ConsistentRead": consistent}
+    asked |= {"ProjectionExpression": projection, "ExpressionAttributeNames": names}
+    return {"RequestItems": {table: asked}}
+
+
+def told_by(answer: Json, table: str) -> tuple[dict[str, Item], list[str]]:
+    """What a BatchGetItem answered: the items by key, and the keys that it left unprocessed."""
+    responses = answer.get("Responses")
+    if not isinstance(responses, dict):
+        raise StoreError("Unreadable", "BatchGetItem answered without Responses")
+    unprocessed = object_in(object_in(answer, "UnprocessedKeys"), table)
+    try:
+        items = {item[KEY]["S"]: item for item in list_in(responses, table)}
+        return items, [key[KEY]["S"] for key in list_in(unprocessed, "Keys")]
+    except (KeyError, TypeError) as error:
+        raise StoreError("Unreadable", f"BatchGetItem answered with an item without its key: {error}") from error
+
+
+async def scan(
+    client: StoreClient,
+    attributes: Sequence[str],
+    *,
+    segment: int = 0,
+    segments: int = 1,
+    having: str | tuple[str, ...] = (),
+) -> AsyncIterator[list[Item]]:
+    """Read some attributes of every item of one segment of the table, or of those `having` one of some, page by page."""
+    names, projection = projected(attributes)
+    request: dict[str, Any] = {"TableName": client.table, "ConsistentRead": True}
+    request |= {"ProjectionExpression": projection, "ExpressionAttributeNames": names}
+    request |= {"Segment": segment, "TotalSegments": segments}
+    if having:
+        had = {f"#h{i}": name for i, name in enumerate([having] if isinstance(having, str) else having)}
+        names |= had
+        request |= {"FilterExpression": " OR ".join(f"attribute_exists({name})" for name in had)}
+    while True:
+        answer = await client.call("Scan", request)
+        if not isinstance(answer.get("Items"), list):
+            raise StoreError("Unreadable", "Scan answered without Items")
+        yield answer["Items"]
+        if not (last := object_in(answer, "LastEvaluatedKey")):
+            return
+        request["ExclusiveStartKey"] = last
+
+
+def projected(attributes: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Names for an expression: a view's name may be a reserved word, and `#` is none of its characters."""
+    names = {f"#a{i}": name for i, name in enumerate((KEY, *attributes))}
+    return names, ", ".join(names)
+
+
+def binary(item: Mapping[str, Mapping[str, Any]], attribute: str) -> bytes | None:
+    """A binary attribute of an item; None where it has none."""
+    value = item.get(attribute)
+    return None if value is None else pybase64.b64decode(value["B"])
+
+
+def to_binary(value: bytes) -> dict[str, str]:
+    return {"B": pybase64.b64encode(value).decode()}

@@ -1,0 +1,74 @@
+"""One row of a view, from gold or from the online store."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from sinks.lease import with_client
+from tailrace.definitions import BATCH, FeatureView
+from tailrace.errors import CommandError
+from tailrace.schemas.slots import to_text
+from tailrace.store.codec import Codec
+from tailrace.store.items import binary, read_items
+from tailrace.store.keys import item_keys
+from tailrace.store.wire import StoreClient
+from tailrace.workspace.refresh import Home
+
+Row = dict[str, Any]
+
+
+def look_up(home: Home, view: FeatureView, ids: list[str], *, source: str) -> Row | None:
+    """A row's features by name, times as text; None where there is no such row, or it is not online."""
+    if len(ids) != len(view.keys):
+        raise CommandError(f"view {view.name} is keyed by {', '.join(view.keys)}; give {len(view.keys)} ids")
+    key = dict(zip(view.keys, ids, strict=True))
+    if source == "gold":
+        return from_gold(home, view, key)
+    if source == "store":
+        return from_store(home, view, key)
+    raise CommandError(f"--from {source} is not known; take gold or store")
+
+
+def gold_of(home: Home, view: FeatureView) -> DataFrame:
+    """A view's gold; raises for one that has none."""
+    if view.lane != BATCH:
+        raise CommandError(
+            f"view {view.name} is of the lane {view.lane}: it has no gold; `tailrace get` reads the store"
+        )
+    return home.lake.read(view.table)
+
+
+def from_gold(home: Home, view: FeatureView, key: dict[str, str]) -> Row | None:
+    rows = gold_of(home, view)
+    for name, value in key.items():
+        rows = rows.where(F.col(name) == F.lit(value))
+    row = rows.select(*view.feature_names).first()
+    return None if row is None else {name: as_text(value) for name, value in row.asDict().items()}
+
+
+def from_store(home: Home, view: FeatureView, key: dict[str, str]) -> Row | None:
+    entities = {entity.name: entity.key for entity in view.entities}
+    item_key = item_keys(entities, {name: [value] for name, value in key.items()})[0]
+
+    async def read(client: StoreClient) -> bytes | None:
+        return binary((await read_items(client, [item_key], (view.name,))).get(item_key, {}), view.name)
+
+    value = with_client(home.store, read)
+    if not value:
+        return None
+    columns = Codec(view.name, view.features).decode([value]).columns
+    return {
+        name: as_text(column.values[0].item() if hasattr(column.values[0], "item") else column.values[0])
+        if column.valid[0]
+        else None
+        for name, column in zip(view.feature_names, columns, strict=True)
+    }
+
+
+def as_text(value: Any) -> Any:
+    """Times as text; Spark and numpy give them in UTC without saying so."""
+    if not isinstance(value, datetime):
+        return value
+    return to_text(value.replace(tzinfo=UTC) if value.tzinfo is None else value)

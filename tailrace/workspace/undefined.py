@@ -1,0 +1,155 @@
+"""Views that no definition has any more, and what there still is of them: gold, a history, values in the online store."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from jobs.streaming.checkpoint import checkpoint_of, remembered_views
+from sinks.drop import drop_values
+from sinks.lease import with_client
+from tailrace.definitions import DefinitionError, Definitions
+from tailrace.definitions.check import RESERVED
+from tailrace.definitions.problem import NAME, check_name
+from tailrace.errors import CommandError
+from tailrace.lake import storage
+from tailrace.schemas import gold, history
+from tailrace.settings import Settings
+from tailrace.store import embedded
+from tailrace.store.control import Control, read_controls
+from tailrace.store.lanes import owner_of
+from tailrace.store.wire import StoreError, open_store
+from tailrace.workspace.refresh import Home, Progress
+
+Json = dict[str, Any]
+Controls = Mapping[str, Control] | None  # None where the store was not asked, or did not answer
+
+GOLD = "gold"
+LOOK_SECONDS = 2.0  # for the store to answer a command that only lists
+
+
+def found_in_everything(home: Home, in_store: Iterable[str]) -> dict[str, Json]:
+    """The views that no definition has, of all tables and of the views that the store knows."""
+    tables = {layer: storage.folders_in(home.spark, f"{home.lake.root}/{layer}") for layer in (GOLD, history.LAYER)}
+    names = undefined(home.definitions, *tables.values(), in_store)
+    controls = with_client(home.store, lambda client: read_controls(client, names)) if names else {}
+    return left_of(names, tables, controls)
+
+
+def found_at_a_glance(home: Home) -> dict[str, Json]:
+    """Those that local folders name, which takes no Spark; of a lake elsewhere the stream's alone.
+
+    A store that does not run is not started for it.
+    """
+    lake = local_folder(home.settings.lake)
+    tables = {layer: folders_in(lake / layer) if lake else [] for layer in (GOLD, history.LAYER)}
+    of_stream = remembered_views(checkpoint_of(home.settings.home))
+    names = undefined(home.definitions, *tables.values(), of_stream)
+    found = left_of(names, tables, asked(home.settings, names) if names else {})
+    return {name: left for name, left in found.items() if any(left.values())}
+
+
+def undefined(definitions: Definitions, *names: Iterable[str]) -> list[str]:
+    """The names of views among these that no definition has, in their order."""
+    known = definitions.views.keys() | RESERVED.keys()
+    return sorted(name for name in set[str]().union(*names) - known if NAME.fullmatch(name))
+
+
+def left_of(names: Iterable[str], tables: Mapping[str, Iterable[str]], controls: Controls) -> dict[str, Json]:
+    """By view, whether it has gold, a history, and values in the store, and of which lane these are; null: not known."""
+    return {
+        name: {layer: name in found for layer, found in tables.items()}
+        | {
+            "store": None if controls is None else name in controls,
+            "lane": owner_of(controls[name]) if controls and name in controls else None,
+        }
+        for name in names
+    }
+
+
+def local_folder(root: str) -> Path | None:
+    """A folder of this machine that a root names; None for any other."""
+    parts = urlsplit(root)
+    return Path(unquote(parts.path) if parts.scheme else root) if parts.scheme in {"", storage.LOCAL} else None
+
+
+def folders_in(folder: Path) -> list[str]:
+    return [one.name for one in folder.iterdir() if one.is_dir()] if folder.is_dir() else []
+
+
+def asked(settings: Settings, names: Iterable[str]) -> Controls:
+    """The control items of views, from a store that runs and answers soon."""
+    running = None if settings.store.url else embedded.status(settings)
+    url = settings.store.url or (running.url if running else None)
+    if url is None:
+        return None
+
+    async def read() -> Controls:
+        store = settings.store
+        async with open_store(url=url, region=store.region, table=store.table, patience=LOOK_SECONDS) as client:
+            return await read_controls(client, names)
+
+    try:
+        return asyncio.run(read())
+    except StoreError as error:
+        return {} if error.code == "ResourceNotFoundException" else None
+
+
+def drop_view(home: Home, view: str, progress: Progress, *, with_history: bool) -> Json:
+    """Remove what there is of a view that no definition has: of the store, of gold, and its history where that is asked.
+
+    The store is first, and gold next: as long as one of them has anything the view is found. Each part that is gone already
+    is passed over.
+    """
+    refuse_defined(home.definitions, view)
+    progress("the store")
+    dropped = drop_values(home.store, view)
+    progress("the lake")
+    own, past = gold.table(view, keys=(), features=()), history.table(view)
+    had_gold = home.lake.drop(own)
+    had_history = with_history and home.lake.drop(past)
+    kept = [past.full_name] if not with_history and home.lake.exists(past) else []
+    return {
+        "view": view,
+        "lane": dropped.lane,
+        "values": dropped.values,
+        "control_item": dropped.control,
+        "gold": had_gold,
+        "history": had_history,
+        "kept": kept,
+    }
+
+
+def refuse_defined(definitions: Definitions, view: str) -> None:
+    """Raise `CommandError` for a view that is defined, and for what is no view's name."""
+    if view in definitions.views:
+        raise CommandError(
+            f"view {view} is defined; remove its definition, have jobs, stream and readers load the others, and drop it then"
+        )
+    if view in RESERVED:
+        raise CommandError(f"{view} is {RESERVED[view]} and no view")
+    try:
+        check_name(view, of="VIEW")
+    except DefinitionError as error:
+        raise CommandError(str(error)) from error
+
+
+def undefined_lines(found: Mapping[str, Json]) -> Iterator[str]:
+    """What there is of views that no definition has, a line for each."""
+    for view, left in found.items():
+        places = [f"{layer}.{view}" for layer in (GOLD, history.LAYER) if left[layer]]
+        places += [] if left["store"] is False else [f"values in the store{'' if left['store'] else ' perhaps'}"]
+        option = " --history" if places == [f"{history.LAYER}.{view}"] else ""
+        yield f"No definition has {view}: of it there is {', '.join(places)}; `tailrace features drop {view}{option}` removes it"
+
+
+def dropped_lines(shown: Json) -> Iterator[str]:
+    """What was removed of a view, and what was kept."""
+    view, what = shown["view"], []
+    if shown["values"] or shown["control_item"]:
+        what.append(f"{shown['values']:,} values in the store")
+    what += [f"{layer}.{view}" for layer in (GOLD, history.LAYER) if shown[layer]]
+    yield f"Removed of {view}: {', '.join(what) or 'nothing, there was nothing of it'}."
+    for table in shown["kept"]:
+        yield f"{table} is kept; `tailrace features drop {view} --history` removes it."

@@ -1,0 +1,42 @@
+import pytest
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+
+from tailrace.lake.held import ROWS, held
+
+
+def held_by_spark(spark):
+    """The ids of what Spark holds; what other tests held it may give up at any time."""
+    return set(spark.sparkContext._jsc.getPersistentRDDs())
+
+
+def test_rows_are_counted_in_the_pass_that_computes_them(spark):
+    before = held_by_spark(spark)
+    jobs = spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs
+
+    started = jobs()
+    with held(spark.range(10).withColumn("even", F.col("id") % 2 == 0), even=F.col("even")) as rows:
+        assert jobs() == started + 1
+        assert rows.counts == {ROWS: 10, "even": 5}
+        assert sorted(row.id for row in rows.frame.where("even").collect()) == [0, 2, 4, 6, 8]
+        assert len(held_by_spark(spark) - before) == 1
+
+    assert not held_by_spark(spark) - before
+
+
+def test_no_rows_are_counted_as_none(spark):
+    with held(spark.range(0), odd=F.col("id") % 2 == 1) as rows:
+        assert rows.counts == {ROWS: 0, "odd": 0}
+
+
+def test_few_rows_are_left_to_one_task_and_many_are_not(spark, monkeypatch):
+    with held(spark.range(0, 10, 1, 4)) as rows:
+        assert rows.frame.rdd.getNumPartitions() == 1
+    monkeypatch.setattr("tailrace.lake.held.FEW", 9)
+    with held(spark.range(0, 10, 1, 4)) as rows:
+        assert rows.frame.rdd.getNumPartitions() == 4
+
+
+def test_a_computation_that_fails_raises_its_own_error(spark):
+    with pytest.raises(PySparkException, match="no good"), held(spark.range(3).select(F.raise_error(F.lit("no good")))):
+        pass

@@ -1,0 +1,79 @@
+import subprocess
+import sys
+
+import pytest
+
+from tailrace.schemas import bronze, gold, landing, silver
+from tailrace.schemas.tables import Column, Table, Type
+
+TABLE = Table(
+    layer="silver",
+    name="things",
+    fields=(
+        Column("id", Type.STRING, "the thing", nullable=False),
+        Column("count", Type.INT64, "how many"),
+        Column("share", Type.FLOAT64, "which part"),
+        Column("is_new", Type.BOOL, "whether it is new"),
+        Column("seen_at", Type.TIMESTAMP, "when it was seen"),
+    ),
+    key=("id",),
+)
+TABLES = (bronze.EVENTS, bronze.DOCUMENTS, bronze.QUARANTINE, bronze.FILES, silver.INTERACTIONS, silver.DOCUMENTS)
+
+
+def test_ddl_spells_every_type_as_spark_does_and_says_what_is_never_null():
+    assert TABLE.ddl == ("`id` string NOT NULL, `count` bigint, `share` double, `is_new` boolean, `seen_at` timestamp")
+
+
+def test_names_of_a_table_and_its_columns():
+    assert TABLE.full_name == "silver.things"
+    assert TABLE.columns == ("id", "count", "share", "is_new", "seen_at")
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.full_name)
+def test_keys_and_statistics_are_columns_of_their_table(table):
+    assert set(table.key) <= set(table.columns)
+    assert set(table.statistics) <= set(table.columns)
+    assert len(set(table.columns)) == len(table.columns)
+
+
+@pytest.mark.parametrize("table", [silver.INTERACTIONS, silver.DOCUMENTS], ids=lambda table: table.name)
+def test_a_key_of_silver_is_never_null_and_its_changes_are_kept(table):
+    assert [field.nullable for field in table.fields if field.name in table.key] == [False]
+    assert table.change_feed
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.full_name)
+def test_statistics_name_no_person_and_no_document(table):
+    assert not {"event_id", "actor_id", "document_id", "owner", "title"} & set(table.statistics)
+
+
+def test_silver_keeps_the_facts_of_bronze_and_what_orders_deliveries():
+    facts = ("event_id", "event_type", "actor_id", "document_id", "occurred_at", "source", "attributes")
+
+    assert silver.INTERACTIONS.columns == (*facts, *bronze.DELIVERY_ORDER)
+
+
+def test_a_view_of_gold_has_its_keys_first_and_keeps_its_changes():
+    keys = (Column("document_id", Type.STRING, "the document", nullable=False),)
+    features = (Column("views", Type.INT64, "views"), Column("owner", Type.STRING, "its owner"))
+
+    table = gold.table("popularity", keys=iter(keys), features=iter(features))
+
+    assert (table.full_name, table.key, table.change_feed) == ("gold.popularity", ("document_id",), True)
+    assert table.columns == ("document_id", "views", "owner")
+
+
+def test_required_fields_of_a_feed_are_fields_it_has():
+    for feed in landing.FEEDS:
+        renamed = dict(feed.renamed)
+        assert {renamed.get(name, name) for name in feed.required} <= set(feed.table.columns)
+        assert set(renamed.values()) <= set(feed.table.columns)
+
+
+def test_contracts_need_nothing_but_python():
+    program = "import sys, contracts.gold, contracts.landing, contracts.silver, contracts.slots; print(*sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert not {"pyspark", "numpy", "pyarrow", "aiohttp"} & set(done.stdout.split())
