@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from serving.failure import ServingError
-from serving.workers import run
+from serving.common.failure import ServingError
+from serving.process.workers import run
 from tailrace.settings import SettingsError, read_settings
 from tailrace.store.embedded import EmbeddedStoreError
 

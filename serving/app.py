@@ -7,23 +7,23 @@ from contextlib import AsyncExitStack
 import orjson
 from aiohttp import web
 
-from serving.access.guard import GUARD, Guard, admit, check_read
-from serving.admission import READ_PLACES, WRITE_PLACES, Admission, held_by
-from serving.answers.negotiate import SMALLEST, WRITERS, encoding_of, form_of, packed
-from serving.body import BODY_BYTES, body_of
-from serving.budget import deadline_of
+from serving.auth.guard import GUARD, Guard, admit, check_read
+from serving.common.headers import list_value
+from serving.common.request import parse_request
 from serving.current import CURRENT, Current
-from serving.errors import as_json, tell_errors
-from serving.headers import list_value
-from serving.operations.access_log import AccessLog
-from serving.operations.board import Cells
-from serving.operations.exposition import exposed
-from serving.operations.observe import count_answer, observing
-from serving.operations.tracing import Tracing
-from serving.request import parse_request
-from serving.trip import TRIP
-from serving.writes.endpoint import CELLS, ONCE, WRITER, write
-from serving.writes.idempotency import Once
+from serving.endpoints.exposition import exposed
+from serving.endpoints.observe import count_answer, observing
+from serving.endpoints.writes import CELLS, ONCE, WRITER, write
+from serving.http.admission import READ_PLACES, WRITE_PLACES, Admission, held_by
+from serving.http.body import BODY_BYTES, body_of
+from serving.http.budget import deadline_of
+from serving.http.errors import as_json, tell_errors
+from serving.http.negotiate import SMALLEST, WRITERS, encoding_of, form_of, packed
+from serving.telemetry.access_log import AccessLog
+from serving.telemetry.board import Cells
+from serving.telemetry.tracing import Tracing
+from serving.telemetry.trip import TRIP
+from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
 from tailrace.settings import ReaderSettings, Writes
 from tailrace.store.direct.replay import Log

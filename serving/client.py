@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import urllib3
 
 from serving.answers.arrow import METADATA
-from serving.answers.negotiate import ARROW
-from serving.budget import HEADER as BUDGET
-from serving.columns import STATUSES, Array, Found
-from serving.writes.idempotency import HEADER as IDEMPOTENCY_KEY
+from serving.http.budget import HEADER as BUDGET
+from serving.http.negotiate import ARROW
+from serving.read.columns import STATUSES, Array, Found
+from serving.write.idempotency import HEADER as IDEMPOTENCY_KEY
 
 if TYPE_CHECKING:
     import pandas as pd

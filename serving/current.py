@@ -5,8 +5,8 @@ import asyncio
 from aiohttp import web
 
 from serving.engine import Engine
-from serving.fetch import Fetches
-from serving.operations.board import Cells
+from serving.read.fetch import Fetches
+from serving.telemetry.board import Cells
 from tailrace.definitions import Definitions
 from tailrace.store.wire import StoreClient
 

@@ -4,19 +4,19 @@ import time
 
 import orjson
 
-from serving.access.scopes import ReadRules
-from serving.answer import Answer
+from serving.answers.answer import Answer
+from serving.auth.scopes import ReadRules
 from serving.catalogue import catalogue
-from serving.controls import Controls
-from serving.fetch import Fetches
-from serving.on_demand import compute
+from serving.common.pace import Pace
+from serving.common.request import FeatureRequest
 from serving.openapi import described
-from serving.operations.board import Cells
-from serving.pace import Pace
-from serving.plan import Plan, Planner
-from serving.read import Reader
-from serving.request import FeatureRequest
-from serving.trip import Trip
+from serving.read.controls import Controls
+from serving.read.fetch import Fetches
+from serving.read.on_demand import compute
+from serving.read.plan import Plan, Planner
+from serving.read.read import Reader
+from serving.telemetry.board import Cells
+from serving.telemetry.trip import Trip
 from tailrace.definitions import Definitions
 from tailrace.store.wire import StoreClient
 

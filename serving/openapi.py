@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from serving.answers.negotiate import ARROW, COMPACT, FEAST
-from serving.budget import HEADER, LONGEST_MS
-from serving.columns import STATUSES
-from serving.request import MAXIMUM_KEYS
-from serving.writes import openapi as writes
+from serving import openapi_writes as writes
+from serving.common.request import MAXIMUM_KEYS
+from serving.http.budget import HEADER, LONGEST_MS
+from serving.http.negotiate import ARROW, COMPACT, FEAST
+from serving.read.columns import STATUSES
 from tailrace.definitions import Definitions
 from tailrace.schemas.ids import LARGEST, SMALLEST
 

@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.judge import judge
 from jobs.streaming.usable import FAR, plain_event
-from serving.request import BadRequest, parse_request
-from serving.writes.request import parse_body, values_of
+from serving.common.request import BadRequest, parse_request
+from serving.write.request import parse_body, values_of
 from sinks.direct import DirectError, Target
 from sinks.rows import Address
 from tailrace.definitions import DIRECT, Feature, FeatureView, Type

@@ -1,7 +1,7 @@
 """The answer as an Arrow IPC stream of one batch: a column per feature, beside them what is known of the rows.
 
 The schema's metadata has under `tailrace` a JSON object: `views` as every answer tells them, and by feature in
-`found` and `times` the name of the column that has them. `#found.N` columns have `serving.columns.Found` codes, and
+`found` and `times` the name of the column that has them. `#found.N` columns have `serving.read.columns.Found` codes, and
 are left out where everything was found; `#times.N` the times of last change, where asked. A null is
 `NULL_VALUE` where its row was found.
 """
@@ -12,9 +12,9 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from serving.answer import Answer
-from serving.columns import Array, Found, Mask, everywhere
-from serving.pace import Steps
+from serving.answers.answer import Answer
+from serving.common.pace import Steps
+from serving.read.columns import Array, Found, Mask, everywhere
 from tailrace.schemas.tables import Type
 
 METADATA = b"tailrace"

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-from serving.answer import Answer
+from serving.answers.answer import Answer
 from serving.answers.times import to_json_times
 from serving.answers.values import OPTIONS, column_of, fragment, nullable
-from serving.columns import STATUSES, Column, Found, everywhere, status_codes
-from serving.pace import Steps
+from serving.common.pace import Steps
+from serving.read.columns import STATUSES, Column, Found, everywhere, status_codes
 
 PRESENT = len(STATUSES) - 1
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import orjson
 
-from serving.answer import Answer
+from serving.answers.answer import Answer
 from serving.answers.times import to_json_times
 from serving.answers.values import OPTIONS, column_of, fragment, nullable
-from serving.columns import STATUSES, Column, status_codes
-from serving.pace import Steps
+from serving.common.pace import Steps
+from serving.read.columns import STATUSES, Column, status_codes
 
 KEY_STATUS, KEY_TIME = "PRESENT", "1970-01-01T00:00:00Z"  # of entity keys, as Feast tells them
 

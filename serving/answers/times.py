@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from serving.columns import Array
+from serving.read.columns import Array
 
 # The serialiser's own range ends a few hours before the year 9999 does; what is beyond is told by numpy.
 FIRST_FAST = -62_135_596_800_000_000  # 0001-01-01

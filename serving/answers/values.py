@@ -6,7 +6,7 @@ import numpy as np
 import orjson
 
 from serving.answers.times import to_json_times
-from serving.columns import Array, Column, everywhere
+from serving.read.columns import Array, Column, everywhere
 from tailrace.schemas.tables import Type
 
 ROWS_WRITTEN_TOGETHER = 1_000

@@ -11,7 +11,7 @@ from jobs.streaming.alone import HalfRebuilt, RunsAlready
 from jobs.streaming.follow import StreamFailed
 from jobs.streaming.parked import RefusedByStore
 from serving import ServingError
-from serving.access.keys import KeysError
+from serving.auth.keys import KeysError
 from sinks.breaker import BreakerOpen
 from sinks.deeds import PushError
 from sinks.lease import PushUnderWay

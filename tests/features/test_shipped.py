@@ -162,7 +162,7 @@ def test_edit_trend_of_a_week_without_edits_is_nan_which_stands_for_null(shipped
     "program",
     [
         "from tailrace.definitions import load_definitions; load_definitions()",
-        "import serving, serving.app, serving.worker, serving.workers, serving.catalogue",
+        "import serving, serving.app, serving.process.worker, serving.process.workers, serving.catalogue",
         "from tailrace.store import arrow, codec, control, embedded, items, keys, wire",
     ],
 )

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from serving import controls
 from serving.app import make_app
-from serving.operations.board import Board, Cells
-from serving.operations.tracing import Tracing
+from serving.read import controls
+from serving.telemetry.board import Board, Cells
+from serving.telemetry.tracing import Tracing
 from tailrace.definitions import Definitions, Feature, FeatureView, load_definitions
 from tailrace.schemas.slots import to_micros
 from tailrace.schemas.tables import Type

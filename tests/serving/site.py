@@ -5,12 +5,12 @@ import socket
 
 from aiohttp import web
 
-from serving import connections
-from serving.admission import READ_PLACES, Admission
-from serving.body import body_of
-from serving.connections import CarefulSite
-from serving.errors import tell_errors
-from serving.operations.board import Board, Cells
+from serving.http.admission import READ_PLACES, Admission
+from serving.http.body import body_of
+from serving.http.errors import tell_errors
+from serving.process import connections
+from serving.process.connections import CarefulSite
+from serving.telemetry.board import Board, Cells
 
 MUCH = 2**25  # bytes, more than the kernel takes for a client
 

@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import admission, pace
-from serving.admission import BODIES_AT_ONCE, Pool
 from serving.app import make_app
-from serving.operations.board import Board, Cells
-from serving.operations.metrics import AT_ONCE
+from serving.common import pace
+from serving.http import admission
+from serving.http.admission import BODIES_AT_ONCE, Pool
+from serving.telemetry.board import Board, Cells
+from serving.telemetry.metrics import AT_ONCE
 from tailrace.store import embedded
 from tests.serving.conftest import direct_log, entity_keys
 from tests.serving.odd import PATIENCE_SECONDS, answers_to, asked, listening, message
-from tests.serving.writes.conftest import RELEVANCE, of
+from tests.serving.write.conftest import RELEVANCE, of
 
 SMALL = orjson.dumps({"features": ["actor_activity:events_7d"], "entities": {"actor_id": ["a0"]}})
 WIDE = {
@@ -148,7 +149,7 @@ def test_answers_that_nobody_takes_hold_their_part_and_no_small_request_waits_fo
 
 
 def test_bodies_on_their_way_are_bounded_and_small_ones_still_come(crowd, runner, monkeypatch):
-    monkeypatch.setattr("serving.body.BODY_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("serving.http.body.BODY_SECONDS", PATIENCE_SECONDS)
     port, _ = crowd()
     most = BODIES_AT_ONCE * 3 // 4 // 2**20
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serving import controls
-from serving.background import keep_doing
+from serving.common.background import keep_doing
+from serving.read import controls
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store.items import KEY
 from tailrace.store.keys import control_key

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serving import cache
-from serving.cache import Cache
+from serving.read import cache
+from serving.read.cache import Cache
 from tailrace.shipped.document_activity import document_activity
 from tailrace.shipped.document_profile import document_profile
 from tests.serving.conftest import entity_keys

@@ -9,8 +9,8 @@ import orjson
 import pytest
 from aiohttp import web
 
-from serving.fetch import Fetches, Views
-from serving.operations.board import Board, Cells
+from serving.read.fetch import Fetches, Views
+from serving.telemetry.board import Board, Cells
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store.items import read_request
 from tests.serving.conftest import entity_keys

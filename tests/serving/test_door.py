@@ -8,8 +8,8 @@ import pytest
 import uvloop
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 
-from serving import door
-from serving.door import Door
+from serving.process import door
+from serving.process.door import Door
 
 
 @pytest.fixture

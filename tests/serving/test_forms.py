@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from serving.answers.negotiate import ARROW, COMPACT, FEAST, NotAcceptable, encoding_of, form_of
 from serving.client import AsyncClient, Client, ReaderError
+from serving.http.negotiate import ARROW, COMPACT, FEAST, NotAcceptable, encoding_of, form_of
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.shipped.actor_document_affinity import actor_document_affinity
 from tailrace.shipped.document_activity import document_activity

@@ -17,10 +17,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from serving import ServingError, run
 from serving.current import CURRENT
-from serving.operations.access_log import LINES_KEPT, AccessLog
-from serving.operations.board import Board, Cells
-from serving.operations.tracing import Tracing
-from serving.trip import Trip
+from serving.telemetry.access_log import LINES_KEPT, AccessLog
+from serving.telemetry.board import Board, Cells
+from serving.telemetry.tracing import Tracing
+from serving.telemetry.trip import Trip
 from tests.serving.processes import served
 
 ASKED = {"features": ["actor_activity:events_7d"], "entities": {"actor_id": ["a0", "a1"]}}
@@ -75,7 +75,7 @@ def test_every_request_has_a_line_that_tells_what_was_asked_and_how_long_it_took
     by_name, of_service = lines("all", ASKED, SERVICE)
 
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*\+00:00", by_name["time"])
-    assert (by_name["logger"], by_name["request_id"]) == ("serving.access", "r1")
+    assert (by_name["logger"], by_name["request_id"]) == ("serving.auth", "r1")
     assert (by_name["method"], by_name["path"], by_name["status"]) == ("POST", "/get-online-features", 200)
     assert (by_name["features"], by_name["rows"]) == (["actor_activity:events_7d"], 2)
     assert by_name["bytes"] > 100

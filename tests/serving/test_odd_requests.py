@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.app import make_app
+from serving.common.messages import LONGEST_DETAIL
 from serving.engine import Engine
-from serving.messages import LONGEST_DETAIL
-from serving.operations.board import Board, Cells
-from serving.operations.metrics import REQUESTS
+from serving.telemetry.board import Board, Cells
+from serving.telemetry.metrics import REQUESTS
 from tailrace.definitions import load_definitions
 from tailrace.store import embedded
 from tailrace.store.items import ensure_table
 from tailrace.store.wire import open_store
 from tests.serving.conftest import direct_log
 from tests.serving.odd import PATIENCE_SECONDS, Answer, answers_to, asked, listening, message
-from tests.serving.writes.conftest import RELEVANCE, of
+from tests.serving.write.conftest import RELEVANCE, of
 
 ASKED = orjson.dumps({"features": ["actor_activity:events_7d"], "entities": {"actor_id": ["a0"]}})
 WRITE = orjson.dumps({"view": "relevance", "entities": [of("d1")]})

@@ -9,9 +9,9 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
-from serving.access.key_file import add_key
-from serving.access.routes import RULES
-from serving.answers.negotiate import COMPACT, FEAST
+from serving.auth.key_file import add_key
+from serving.auth.routes import RULES
+from serving.http.negotiate import COMPACT, FEAST
 from tailrace.shipped.document_activity import document_activity
 from tests.serving.processes import served
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serving import controls
-from serving.controls import Controls
-from serving.operations.board import Board, Cells
+from serving.read import controls
+from serving.read.controls import Controls
+from serving.telemetry.board import Board, Cells
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store import embedded
 from tailrace.store.items import ensure_table

@@ -92,7 +92,7 @@ def test_an_unknown_schema_is_looked_up_only_once(store, put, reader, monkeypatc
         read.append(1)
         return {}
 
-    monkeypatch.setattr("serving.controls.read_controls", no_controls)
+    monkeypatch.setattr("serving.read.controls.read_controls", no_controls)
 
     for _ in range(3):
         reader.values("document_profile:size_bytes", entities=KEYS)
@@ -104,7 +104,7 @@ def test_an_unknown_schema_is_looked_up_only_once(store, put, reader, monkeypatc
 def test_a_schema_that_is_not_told_of_in_time_costs_no_more_than_the_budget(
     store, start_reader, definitions, behind, monkeypatch
 ):
-    monkeypatch.setattr("serving.controls.READ_SECONDS", 60)
+    monkeypatch.setattr("serving.read.controls.READ_SECONDS", 60)
     hanging = asyncio.Event()
 
     async def hang_at_the_control_items(request, operation, body):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from serving.plan import Planner
-from serving.request import BadRequest, FeatureRequest
+from serving.common.request import BadRequest, FeatureRequest
+from serving.read.plan import Planner
 from tailrace.definitions import load_definitions
 
 

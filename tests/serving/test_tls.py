@@ -9,8 +9,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from serving import ServingError, run
-from serving.connections import CarefulSite
-from serving.tls import tls_context
+from serving.process.connections import CarefulSite
+from serving.process.tls import tls_context
 from tailrace.settings import read_settings
 from tests.certificate import make_certificate
 

@@ -1,0 +1,144 @@
+"""API keys as the reader knows them: by their hashes, from a file that is read again when it changes."""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from serving.auth.identity import BadCredential, Identity
+from serving.common.background import keep_doing
+from serving.common.messages import one_line
+
+PREFIX = "trk_"  # tells a key from a token, and people what they found in a log
+LOOK_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class KeysError(Exception):
+    """A file of keys that cannot be used, or a key that cannot be made; the message names it and says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One entry of the file; `id` is the part of the key that is no secret, `sha256` the hash of all of it.
+
+    SHA-256 is enough where a slow hash for passwords would cost milliseconds with every request: a key has 256 random
+    bits, of which nobody finds one by trying, however fast a try is.
+    """
+
+    id: str
+    name: str
+    sha256: str
+    scopes: tuple[str, ...]
+    created: datetime
+    expires: datetime | None
+
+    def has_expired(self) -> bool:
+        return self.expires is not None and self.expires.timestamp() <= time.time()
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(name=f"key:{self.name}", scopes=frozenset(self.scopes))
+
+
+class KeyRing:
+    """The keys of a file, read again every second; while it cannot be used, those read last stay."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._raw: bytes | None = None
+        self._failure = ""
+        self._known: dict[str, tuple[Key, Identity]] = {}
+
+    def identify(self, presented: str) -> Identity:
+        """Whose key that is; raises `BadCredential` for one that is not known or has expired.
+
+        It is found by the part that is no secret, and the hashes are compared in the same time wherever they differ.
+        """
+        digest = sha256(presented)
+        key, identity = self._known.get(id_of(presented), (None, None))
+        same = hmac.compare_digest(digest, key.sha256 if key else "")
+        if key is None or identity is None or not same:
+            raise BadCredential("the key is not known")
+        if key.has_expired():
+            raise BadCredential("the key has expired", name=identity.name)
+        return identity
+
+    async def keep_fresh(self) -> None:
+        """Look at the file again and again, until cancelled."""
+        await keep_doing("looking at the keys", self.refresh, pause=lambda: LOOK_SECONDS, log=log)
+
+    async def refresh(self) -> None:
+        """Take what the file holds now; where that cannot be used, keep the keys read last and say so in the log."""
+        failure = ""
+        try:
+            raw = await asyncio.to_thread(self._path.read_bytes)
+            if raw != self._raw:
+                known = parse_keys(raw)
+                self._known = {key.id: (key, key.identity) for key in known}
+                self._raw = raw
+                log.info("keys: %d in %s", len(known), self._path)
+        except KeysError as error:
+            failure = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever the file is, those read last stay
+            failure = one_line(error)
+        if failure and failure != self._failure:
+            log.error("keys: %s cannot be used, the %d read last stay: %s", self._path, len(self._known), failure)
+        self._failure = failure
+
+
+def read_keys(path: Path) -> list[Key]:
+    """Raises `KeysError` where the file is not there or cannot be used."""
+    try:
+        return parse_keys(path.read_bytes())
+    except FileNotFoundError as error:
+        raise KeysError(f"there is no file {path}; `tailrace keys add NAME --scope read:SERVICE` makes it") from error
+    except (KeysError, OSError) as error:
+        raise KeysError(f"the keys in {path} cannot be read: {error}") from error
+
+
+def parse_keys(raw: bytes) -> list[Key]:
+    """Raises `KeysError` unless every entry can be used."""
+    try:
+        keys = [to_key(entry) for entry in orjson.loads(raw)["keys"]]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise KeysError(f"this is no list of keys, {type(error).__name__}: {error}") from error
+    for what in ("id", "name"):
+        if len({getattr(key, what) for key in keys}) < len(keys):
+            raise KeysError(f"two keys have the same {what}")
+    return keys
+
+
+def to_key(entry: Any) -> Key:
+    key = Key(
+        id=entry["id"],
+        name=entry["name"],
+        sha256=entry["sha256"],
+        scopes=tuple(entry["scopes"]),
+        created=datetime.fromisoformat(entry["created"]),
+        expires=None if entry["expires"] is None else datetime.fromisoformat(entry["expires"]),
+    )
+    if not (isinstance(entry["scopes"], list) and all(isinstance(one, str) for one in (key.id, key.name, *key.scopes))):
+        raise TypeError("id, name and scopes are strings")
+    if len(bytes.fromhex(key.sha256)) != hashlib.sha256().digest_size:
+        raise ValueError("sha256 is 64 hexadecimal digits")
+    if key.expires is not None and key.expires.tzinfo is None:
+        raise ValueError("expires needs a time zone")
+    return key
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def id_of(key: str) -> str:
+    """The part of a key between prefix and secret."""
+    return key.removeprefix(PREFIX).partition("_")[0]

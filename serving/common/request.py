@@ -1,0 +1,168 @@
+"""What is asked: the body of `POST /get-online-features`, checked as far as it can be without the definitions."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from serving.common.duplicates import check_duplicates
+from tailrace.schemas.ids import NotAnIdError, WrittenNumber, text_of
+from tailrace.schemas.strict_json import Duplicate
+
+MAXIMUM_KEYS = 5_000
+MAXIMUM_FEATURES = 500
+FIELDS = ("features", "feature_service", "entities", "full_feature_names", "times")
+EXAMPLE = '{"features": ["view:feature"], "entities": {"document_id": ["d1", "d2"]}}'
+JSON_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+
+
+class BadRequest(Exception):
+    """A request that cannot be answered; the message says what is wrong with it and what would be right."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureRequest:
+    """Features by name, or those of a service, wanted for rows of entity keys.
+
+    `ids` maps key column to one id per row, also for the `shared` ones, which have the same id in every row.
+    """
+
+    features: tuple[str, ...]
+    service: str | None
+    ids: dict[str, list[str]]
+    shared: frozenset[str] = frozenset()
+    full_feature_names: bool = False
+    times: bool = False
+
+    @property
+    def rows(self) -> int:
+        return len(next(iter(self.ids.values())))
+
+
+def parse_request(body: bytes) -> FeatureRequest:
+    """Read the JSON of a request; raises `BadRequest`."""
+    asked = fields_of(body)
+    features, service = asked.get("features"), asked.get("feature_service")
+    if (features is None) == (service is None):
+        raise BadRequest(
+            "give either 'features' or 'feature_service', " + ("one is needed" if features is None else "not both")
+        )
+    if service is not None and not isinstance(service, str):
+        raise BadRequest(f"field 'feature_service' is {json_name(service)}; it is the name of a service")
+    names = () if features is None else names_of(features)
+    ids, shared = ids_of(entities_of(body, asked))
+    refuse_duplicates(body, asked, ids, shared)
+    return FeatureRequest(
+        features=names,
+        service=service,
+        ids=ids,
+        shared=shared,
+        full_feature_names=flag_of(asked, "full_feature_names"),
+        times=flag_of(asked, "times"),
+    )
+
+
+def fields_of(body: bytes) -> dict[str, Any]:
+    try:
+        asked = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if error.msg.startswith("depth"):
+            raise BadRequest(f"the body is nested too deep; send {EXAMPLE}") from error
+        raise BadRequest(f"the body is not JSON: {error}; send {EXAMPLE}") from error
+    if not isinstance(asked, dict):
+        raise BadRequest(f"the body is {json_name(asked)}, not an object; send {EXAMPLE}")
+    for field, value in asked.items():
+        # Feast defines the protocol, and its clients send switches that are off, of versions to come as well.
+        if field not in FIELDS and value is not None and value is not False:
+            raise BadRequest(f"field {field!r} is not known; there are {', '.join(FIELDS)}")
+    return asked
+
+
+def entities_of(body: bytes, asked: dict[str, Any]) -> Any:
+    """The entities, read again where an id is a number that was rounded: whether it is whole its digits say."""
+    entities = asked.get("entities", {})
+    if not isinstance(entities, dict) or not any(map(has_rounded, entities.values())):
+        return entities
+    try:
+        return json.loads(body, parse_float=WrittenNumber)["entities"]
+    except RecursionError as error:
+        raise BadRequest(f"field 'entities' is nested too deep; send {EXAMPLE}") from error
+
+
+def has_rounded(ids: Any) -> bool:
+    return type(ids) is float or (isinstance(ids, list) and float in set(map(type, ids)))
+
+
+def refuse_duplicates(body: bytes, asked: dict[str, Any], ids: dict[str, list[str]], shared: frozenset[str]) -> None:
+    """Of a field that is given twice nobody knows which one was meant; `ids` and `shared` are what was read of it."""
+    texts = [asked.get("features") or (), [asked.get("feature_service") or ""], ids]
+    texts += ([str(own)] if key in shared else ids[key] for key, own in asked["entities"].items())
+    try:
+        check_duplicates(body, fields=len(asked) + len(ids), texts=texts)
+    except Duplicate as error:
+        raise BadRequest(f"field {str(error)!r} is given twice; give it once") from error
+    except RecursionError as error:
+        raise BadRequest(f"a field is given twice, once nested too deep; send {EXAMPLE}") from error
+
+
+def flag_of(asked: dict[str, Any], field: str) -> bool:
+    value = asked.get(field, False)
+    if not isinstance(value, bool):
+        raise BadRequest(f"field {field!r} is {json_name(value)}; it is true or false")
+    return value
+
+
+def names_of(features: Any) -> tuple[str, ...]:
+    if not isinstance(features, list):
+        raise BadRequest(f"field 'features' is {json_name(features)}; it is a list such as [\"view:feature\"]")
+    if not features:
+        raise BadRequest("field 'features' is empty; name at least one as view:feature")
+    if len(features) > MAXIMUM_FEATURES:
+        raise BadRequest(f"field 'features' names {len(features)}; name at most {MAXIMUM_FEATURES} at once")
+    for name in features:
+        if not isinstance(name, str):
+            raise BadRequest(f"field 'features' holds {json_name(name)}; it is a list such as [\"view:feature\"]")
+    return tuple(dict.fromkeys(features))
+
+
+def ids_of(entities: Any) -> tuple[dict[str, list[str]], frozenset[str]]:
+    """One id per row of each key column, and the columns that were given as one id for all rows."""
+    if not isinstance(entities, dict) or not entities:
+        what = "is empty" if entities == {} else f"is {json_name(entities)}"
+        raise BadRequest(f'field \'entities\' {what}; it maps key columns to ids, such as {{"document_id": ["d1"]}}')
+    shared = frozenset(key for key, ids in entities.items() if is_one_id(ids))
+    ids = {key: texts(key, [own] if key in shared else own) for key, own in entities.items()}
+    counts = {key: len(own) for key, own in ids.items() if key not in shared}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} of {key}" for key, count in counts.items())
+        raise BadRequest(f"field 'entities' has lists of unequal length, {told}; row i takes id i of every list")
+    rows = max(counts.values(), default=1)
+    if rows > MAXIMUM_KEYS:
+        raise BadRequest(f"field 'entities' has {rows} rows; ask for at most {MAXIMUM_KEYS} at once")
+    return {key: own * rows if key in shared else own for key, own in ids.items()}, shared
+
+
+def is_one_id(ids: Any) -> bool:
+    return isinstance(ids, str | int | float) and not isinstance(ids, bool)
+
+
+def texts(key: str, ids: Any) -> list[str]:
+    """The ids of one key column by the rule of `tailrace.schemas.ids`, texts as they are."""
+    if not isinstance(ids, list):
+        raise BadRequest(
+            f"field 'entities', key {key!r} is {json_name(ids)}; it is a list of ids, or one id for all rows"
+        )
+    if set(map(type, ids)) <= {str}:
+        return ids
+    found: list[str] = []
+    try:
+        found.extend(map(text_of, ids))
+    except NotAnIdError as error:
+        at = len(found)
+        raise BadRequest(f"field 'entities', key {key!r}, id {at} is {json_name(ids[at])}, which {error}") from error
+    return found
+
+
+def json_name(value: Any) -> str:
+    return JSON_NAMES.get(type(value), "a number")

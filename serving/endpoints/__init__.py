@@ -1,0 +1,1 @@
+"""What answers at the routes beside reading: writes and metrics."""

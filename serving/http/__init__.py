@@ -1,0 +1,1 @@
+"""HTTP's own business: bodies, budgets, admission, negotiation, errors."""

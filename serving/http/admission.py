@@ -1,0 +1,188 @@
+"""What a process works on at a time, until its answers are taken; what is too much is refused, while that still helps.
+
+Reads and writes have an `Admission` each, so that neither keeps the other out. A small request takes one of so many
+places. One whose answer is large takes its part of the memory for large answers instead, and waits in their line: it is
+as much work as hundreds of small ones, and would keep those waiting that ask for little.
+"""
+
+import asyncio
+from collections import deque
+
+from aiohttp import web
+
+from serving.common.pace import WHOLE, Pace, Sliced, Turns
+from serving.telemetry.board import Cells
+from serving.telemetry.metrics import AT_ONCE, SHEDS
+
+PATIENCE_SECONDS = 0.01  # for a place among the small ones
+LARGE_BYTES = 2**18  # an answer of more is large
+LARGE_AT_ONCE = 2**25  # bytes of large answers, from when they are begun until they are taken
+LARGE_WAITING = 64  # requests for large answers that wait in line
+BYTES_PER_CELL = 64  # of the largest form: 47 with numbers and short texts
+BODIES_AT_ONCE = 2**24  # bytes of bodies that did not come with their headers
+SMALL_BODY = 2**16  # bytes; for bodies of no more than these a quarter of that is kept
+
+
+class Overloaded(Exception):
+    """A request for which there is no place now."""
+
+
+class Pool:
+    """So many units, given out in the order in which they are asked for."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self.free = size
+        self._line: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
+
+    def take_now(self, amount: int) -> bool:
+        """Take so many, if they are free and nobody waits."""
+        if self._line or amount > self.free:
+            return False
+        self.free -= amount
+        return True
+
+    async def take(self, amount: int, *, within: float) -> int:
+        """Take so many, or all that there are of a greater number, and return how many; raises `TimeoutError`."""
+        amount = min(amount, self._size)
+        if self.take_now(amount):
+            return amount
+        wanted = amount, asyncio.get_running_loop().create_future()
+        self._line.append(wanted)
+        try:
+            async with asyncio.timeout(within):
+                await wanted[1]
+        except BaseException:
+            if wanted in self._line:
+                self._line.remove(wanted)
+                self._next()  # which may have waited behind this one
+            else:
+                self.give(amount)  # it came too late
+            raise
+        return amount
+
+    def give(self, amount: int) -> None:
+        """Give back what was taken; a negative amount takes more, also where there is none."""
+        self.free += amount
+        self._next()
+
+    def _next(self) -> None:
+        while self._line and self._line[0][0] <= self.free:
+            amount, turn = self._line.popleft()
+            self.free -= amount
+            if turn.done():  # given up just now: the one who waited is about to leave, and gives it back
+                continue
+            turn.set_result(None)
+
+
+class Held:
+    """What one request holds until its answer was taken; `is_large` says that it is one of the large ones."""
+
+    __slots__ = ("_cells", "_parts", "is_large")
+
+    def __init__(self) -> None:
+        self.is_large = False
+        self._cells: Cells | None = None
+        self._parts: dict[Pool, int] = {}
+
+    def count(self, cells: Cells) -> None:
+        """Count the request as one that is being answered, until all is released."""
+        self._cells = cells
+        cells.add((AT_ONCE,))
+
+    def add(self, pool: Pool, amount: int) -> None:
+        """Note that so much of one pool was taken."""
+        self._parts[pool] = self._parts.get(pool, 0) + amount
+
+    def set(self, pool: Pool, amount: int) -> None:
+        """Hold exactly so much of one pool, more than is free if need be."""
+        pool.give(self._parts.get(pool, 0) - amount)
+        self._parts[pool] = amount
+
+    def give(self, pool: Pool) -> None:
+        """Give back what is held of one pool."""
+        pool.give(self._parts.pop(pool, 0))
+
+    def release(self) -> None:
+        """Give back everything."""
+        for pool in list(self._parts):
+            self.give(pool)
+        if self._cells is not None:
+            self._cells.add((AT_ONCE,), -1)
+            self._cells = None
+
+
+HELD = web.RequestKey("HELD", Held)
+
+
+def held_by(request: web.Request) -> Held:
+    """What a request holds; whoever sends the answer releases it."""
+    held = request.get(HELD)
+    if held is None:
+        held = request[HELD] = Held()
+    return held
+
+
+class Admission:
+    """Places for `at_once` small requests, memory for large answers, and memory for bodies that are on their way."""
+
+    def __init__(self, at_once: int, cells: Cells) -> None:
+        self._at_once = at_once
+        self._cells = cells
+        self._bodies = Pool(BODIES_AT_ONCE)
+        self._places = Pool(at_once)
+        self._large = Pool(LARGE_AT_ONCE)
+        self._turns = Turns()
+
+    def have_room_for_body(self, held: Held, size: int) -> None:
+        """Hold memory for a body on its way; raises `Overloaded` where too many others are."""
+        left = 0 if size <= SMALL_BODY else BODIES_AT_ONCE // 4
+        if self._bodies.free - size < left or not self._bodies.take_now(size):
+            raise self._overloaded("too many bodies are on their way")
+        held.add(self._bodies, size)
+
+    async def enter(self, held: Held) -> None:
+        """Hold a place among the small requests; raises `Overloaded` where none gets free soon."""
+        if not self._places.take_now(1):
+            try:
+                await self._places.take(1, within=PATIENCE_SECONDS)
+            except TimeoutError as error:
+                raise self._overloaded(f"{self._at_once} requests are being answered") from error
+        held.add(self._places, 1)
+        held.count(self._cells)
+
+    async def weigh(self, held: Held, *, cells: int, deadline: float) -> Pace:
+        """Have a request for a large answer change over to the line of those, with half of the time that it has left.
+
+        `cells` are its rows times its features. Returns how the answer is to be made; raises `Overloaded` where its turn
+        does not come in that time.
+        """
+        size = cells * BYTES_PER_CELL
+        if size <= LARGE_BYTES:
+            return WHOLE
+        held.give(self._places)
+        if self._large.waiting >= LARGE_WAITING:
+            raise self._overloaded(f"{LARGE_WAITING} requests wait to make a large answer")
+        left = (deadline - asyncio.get_running_loop().time()) / 2
+        try:
+            held.add(self._large, await self._large.take(size, within=left))
+        except TimeoutError as error:
+            raise self._overloaded("other large answers are being made and sent") from error
+        held.is_large = True
+        return Sliced(self._turns)
+
+    def settle(self, held: Held, size: int) -> None:
+        """Hold as much as the answer turned out to have; it is made, so that this cannot be refused."""
+        if held.is_large or size > LARGE_BYTES:
+            held.set(self._large, size)
+
+    def _overloaded(self, why: str) -> Overloaded:
+        self._cells.add((SHEDS,))
+        return Overloaded(f"{why}; try again, or start more workers")
+
+
+READ_PLACES = web.AppKey("READ_PLACES", Admission)
+WRITE_PLACES = web.AppKey("WRITE_PLACES", Admission)

@@ -1,0 +1,31 @@
+"""How long a request may take: what its header says, or the reader's default."""
+
+import asyncio
+import math
+
+from multidict import CIMultiDictProxy
+
+from serving.common.headers import only_value
+from serving.common.request import BadRequest
+
+HEADER = "Tailrace-Budget-Ms"
+LONGEST_MS = 60_000
+LONGEST_TOLD = 40  # characters of what is no budget
+
+
+def deadline_of(headers: CIMultiDictProxy[str], *, default_ms: float) -> float:
+    """When the store has to have told, in the event loop's time; the request begins now. Raises `BadRequest`."""
+    text = only_value(headers, HEADER)
+    return asyncio.get_running_loop().time() + (default_ms if text is None else milliseconds(text)) / 1000
+
+
+def milliseconds(text: str) -> float:
+    try:
+        budget = float(text)
+    except ValueError:
+        budget = math.nan
+    if not 0 < budget <= LONGEST_MS:
+        raise BadRequest(
+            f"header {HEADER}: {text[:LONGEST_TOLD]!r} is no budget; give milliseconds, above 0 and at most {LONGEST_MS}"
+        )
+    return budget

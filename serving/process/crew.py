@@ -1,0 +1,181 @@
+"""The reader's worker processes: started, started again when they end, told what to do, and stopped."""
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+
+from serving.process.job import LAST_REQUEST_SECONDS, STOP_SECONDS, Job, Word, begin
+from serving.process.template import NotForked, forked
+from serving.telemetry.board import Board, Cells
+from serving.telemetry.metrics import ENDED, GAUGES
+
+RESTART_SECONDS = 1.0  # so that a worker that cannot live does not take the machine
+END_SECONDS = LAST_REQUEST_SECONDS + 2 * STOP_SECONDS
+PARENT_SLOT = 0
+
+log = logging.getLogger(__name__)
+
+
+class CrewError(Exception):
+    """A worker ended before it served; the message says how."""
+
+
+@dataclass
+class Worker:
+    """`slot` is where it counts, `place` its socket, `definitions` the fingerprint of what it serves once it listens.
+
+    `ends_by` is when one that is closing has to have ended, on the monotonic clock.
+    """
+
+    process: ForkServerProcess
+    line: Connection
+    slot: int
+    place: int
+    definitions: str = ""
+    ends_by: float = math.inf
+
+    @property
+    def closing(self) -> bool:
+        return self.ends_by < math.inf
+
+
+class Crew:
+    """So many workers, as long as somebody attends to them; those that close are beside that number."""
+
+    def __init__(self, job: Job, workers: int, cells: Cells) -> None:
+        self._job = job
+        self._workers = workers
+        self._cells = cells
+        self._all: list[Worker] = []
+        self._next_start = 0.0  # on the monotonic clock
+
+    @property
+    def serving(self) -> list[Worker]:
+        return [worker for worker in self._all if not worker.closing]
+
+    @property
+    def happenings(self) -> list[Connection | int]:
+        """What can be waited for: it is ready when there is something to attend to."""
+        return [one for worker in self._all for one in (worker.line, worker.process.sentinel)]
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds until there is something to attend to anyway; None where there is not."""
+        due = min((self._next_start if self._has_room() else math.inf, *(worker.ends_by for worker in self._all)))
+        return None if due == math.inf else max(0.0, due - time.monotonic())
+
+    def fill(self) -> None:
+        """Start the workers that are missing, if it is time; raises `CrewError` where that fails."""
+        while self._has_room() and time.monotonic() >= self._next_start:
+            taken = {worker.place for worker in self.serving}
+            place = next(one for one in range(self._workers) if one not in taken)
+            self._start(self._free_slots()[0], place)
+
+    def refill(self) -> None:
+        """As `fill`, while others serve: what cannot be started now is tried again later."""
+        try:
+            self.fill()
+        except CrewError as error:
+            self._next_start = time.monotonic() + RESTART_SECONDS
+            log.warning("a worker is missing: %s", error)
+
+    def _has_room(self) -> bool:
+        return len(self.serving) < self._workers and bool(self._free_slots())
+
+    def _free_slots(self) -> list[int]:
+        taken = {PARENT_SLOT, *(worker.slot for worker in self._all)}
+        return [slot for slot in range(self._job.board.slots) if slot not in taken]
+
+    def _start(self, slot: int, place: int) -> None:
+        try:
+            process, line = forked(begin, self._job, slot, place, name="tailrace-reader")
+        except NotForked as error:
+            raise CrewError(str(error)) from error
+        self._all.append(Worker(process, line, slot, place))
+
+    def attend(self) -> None:
+        """Hear what workers say, and clear up after those that ended."""
+        for worker in list(self._all):
+            self._hear(worker)
+            if not worker.process.is_alive():
+                self._hear(worker)  # what it said before it ended
+                self._forget(worker)
+            elif time.monotonic() > worker.ends_by:
+                self._kill(worker)
+
+    def _hear(self, worker: Worker) -> None:
+        try:
+            while worker.line.poll():
+                self._heard(worker, *worker.line.recv())
+        except (EOFError, OSError):
+            return  # it has ended, or is about to
+
+    def _heard(self, worker: Worker, word: Word, text: str) -> None:
+        if word == Word.CLOSING:
+            worker.ends_by = time.monotonic() + END_SECONDS
+        elif word == Word.KEPT:
+            log.error("worker %d goes on with definitions %s: %s", worker.process.pid, worker.definitions, text)
+        else:
+            worker.definitions = text
+            served = {one.definitions for one in self.serving if one.definitions}
+            if word == Word.RELOADED and len(served) == 1:
+                log.info("all workers serve definitions %s", text)
+            if word == Word.LISTENS and len(served) > 1:
+                log.warning("worker %d found other definitions than those that serve; send SIGHUP", worker.process.pid)
+
+    def _forget(self, worker: Worker) -> None:
+        worker.process.join()
+        worker.line.close()
+        self._all.remove(worker)
+        self._job.board.clear(worker.slot, GAUGES)
+        pid, code = worker.process.pid, worker.process.exitcode
+        worker.process.close()  # one whose end the template no longer saw learns by this that it has to end
+        if code == 0 and worker.closing:
+            return
+        self._cells.add((ENDED, str(code)))
+        self._next_start = time.monotonic() + RESTART_SECONDS
+        log.warning("worker %d ended with exit code %s", pid, code)
+
+    def await_listening(self, stopped: int) -> bool:
+        """Wait until all listen; False where a signal came first. Raises `CrewError` where one ends."""
+        while not all(worker.definitions for worker in self._all):
+            if stopped in wait([stopped, *self.happenings]):
+                return False
+            for worker in self._all:
+                self._hear(worker)
+                if not worker.process.is_alive() and not worker.definitions:
+                    raise CrewError(f"a worker ended with exit code {worker.process.exitcode}; see its error above")
+        return True
+
+    def tell(self, word: Word) -> None:
+        for worker in self.serving:
+            try:
+                worker.line.send(word)
+            except OSError:
+                log.debug("worker %d has ended and does not hear %s", worker.process.pid, word)
+
+    def stop(self) -> None:
+        """End all workers, after what they are asked just now."""
+        for worker in self._all:
+            worker.process.terminate()
+        deadline = time.monotonic() + END_SECONDS
+        for worker in self._all:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            if worker.process.is_alive():
+                self._kill(worker)
+            worker.line.close()
+        self._all.clear()
+
+    @staticmethod
+    def _kill(worker: Worker) -> None:
+        log.warning("worker %d did not stop; killing it", worker.process.pid)
+        worker.process.kill()
+        worker.process.join()
+
+
+def board_for(workers: int) -> Board:
+    """One with slots for the parent, the workers, and those that still close while others are in their stead."""
+    return Board(1 + 2 * workers)

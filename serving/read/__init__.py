@@ -1,0 +1,1 @@
+"""From entity keys to columns: plan, read, decode, finish."""

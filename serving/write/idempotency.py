@@ -1,0 +1,166 @@
+"""A write that is sent again under its `Idempotency-Key` is answered as it was, and written under the same orders.
+
+The store keeps an item for each key of each caller for a day: a digest of the body, the orders that its values were given
+and, once they were written, what became of them. Whoever finds no outcome there writes again, which does no harm.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from aiohttp import web
+from multidict import CIMultiDictProxy
+
+from serving.common.headers import only_value
+from serving.common.request import BadRequest
+from tailrace.store.answers import object_in, text_in
+from tailrace.store.direct.order import Order
+from tailrace.store.direct.revisions import take_revisions
+from tailrace.store.direct.rivals import Overwritten, Refused, Result, Stale
+from tailrace.store.direct.wanted import Value, Written
+from tailrace.store.direct.writer import DirectWriter
+from tailrace.store.items import KEY, Item
+from tailrace.store.keys import once_key
+from tailrace.store.wire import StoreClient, StoreError
+
+HEADER = "Idempotency-Key"
+LONGEST = 255
+KEPT_SECONDS = 24 * 60 * 60
+
+
+class KeyReused(web.HTTPUnprocessableEntity):
+    """The key came with another body before."""
+
+
+def key_of(headers: CIMultiDictProxy[str]) -> str | None:
+    """The key of a request, None where it has none; raises `BadRequest`."""
+    key = only_value(headers, HEADER)
+    if key is not None and not (0 < len(key) <= LONGEST and key.isascii() and key.isprintable()):
+        raise BadRequest(f"header {HEADER} has to have 1 to {LONGEST} printable ASCII characters")
+    return key
+
+
+class Once:
+    """Writes through a `DirectWriter` what was not written under its key before."""
+
+    def __init__(self, client: StoreClient, writer: DirectWriter) -> None:
+        self._client, self._writer = client, writer
+
+    async def write(self, values: Sequence[Value], *, key: str, caller: str, body: bytes) -> list[Written]:
+        """As `DirectWriter.write`; raises `KeyReused` too."""
+        await self._writer.have_table()
+        item_key = once_key(hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest())
+        digest = hashlib.sha256(body).hexdigest()
+        view = values[0].view
+        given = await take_revisions(self._client, view.name, view.features, count=len(values))
+        orders = [Order(value.occurred_at, revision) for revision, value in enumerate(values, given.first)]
+        before = await self._claim(item_key, digest, orders)
+        if before is not None:
+            orders = orders_of(before, digest, len(values))
+            if (kept := text_in(before, "results")) is not None:
+                return [
+                    Written(order, result) for order, result in zip(orders, results_of(kept, len(orders)), strict=True)
+                ]
+        written = await self._writer.write(values, orders=orders)
+        await self._keep(item_key, written)
+        return written
+
+    async def _claim(self, item_key: str, digest: str, orders: list[Order]) -> Item | None:
+        """Record the orders; returns what is there already."""
+        item = {
+            KEY: {"S": item_key},
+            "digest": {"S": digest},
+            "orders": {"S": orjson.dumps([tuple(order) for order in orders]).decode()},
+            "expires": {"N": str(int(time.time()) + KEPT_SECONDS)},
+        }
+        request = {
+            "TableName": self._client.table,
+            "Item": item,
+            "ConditionExpression": f"attribute_not_exists({KEY}) OR #expires < :now",
+            "ExpressionAttributeNames": {"#expires": "expires"},
+            "ExpressionAttributeValues": {":now": {"N": str(int(time.time()))}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        try:
+            await self._client.call("PutItem", request)
+        except StoreError as error:
+            if error.code == "ConditionalCheckFailedException":
+                return object_in(error.details, "Item") or await self._read(item_key)
+            raise
+        return None
+
+    async def _read(self, item_key: str) -> Item:
+        """What was recorded; there are stores that do not return it with the condition that failed."""
+        request = {"TableName": self._client.table, "Key": {KEY: {"S": item_key}}, "ConsistentRead": True}
+        return object_in(await self._client.call("GetItem", request), "Item")
+
+    async def _keep(self, item_key: str, written: list[Written]) -> None:
+        results = orjson.dumps([recorded_of(one.result) for one in written]).decode()
+        request = {
+            "TableName": self._client.table,
+            "Key": {KEY: {"S": item_key}},
+            "UpdateExpression": "SET #results = if_not_exists(#results, :results)",
+            "ConditionExpression": f"attribute_exists({KEY})",
+            "ExpressionAttributeNames": {"#results": "results"},
+            "ExpressionAttributeValues": {":results": {"S": results}},
+        }
+        await self._client.call("UpdateItem", request)
+
+
+def orders_of(item: Item, digest: str, count: int) -> list[Order]:
+    if text_in(item, "digest") not in {digest, None}:
+        raise KeyReused(text=f"header {HEADER}: this key came with another body before; take a new one")
+    with understanding("orders"):
+        if text_in(item, "digest") is None:
+            raise ValueError("no digest")
+        orders = [order_of(one) for one in orjson.loads(text_in(item, "orders") or "")]
+    if len(orders) != count:
+        raise KeyReused(text=f"header {HEADER}: of this body other entities were valid before; take a new key")
+    return orders
+
+
+def order_of(recorded: Any) -> Order:
+    occurred_at, revision = map(int, recorded)
+    order = Order.checked(occurred_at, revision)
+    if order is None:
+        raise ValueError("no order")
+    return order
+
+
+@contextmanager
+def understanding(what: str) -> Iterator[None]:
+    """Raise `StoreError` for what was recorded under a key and cannot be understood."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        message = f"header {HEADER}: the {what} recorded under this key cannot be understood: {type(error).__name__}"
+        raise StoreError("Unreadable", message) from error
+
+
+def recorded_of(result: Result) -> Any:
+    if isinstance(result, Stale):
+        return {"stored": None if result.stored is None else tuple(result.stored)}
+    if isinstance(result, Overwritten):
+        return {"overwritten": True}
+    return {"refused": result.why} if isinstance(result, Refused) else None
+
+
+def results_of(kept: str, count: int) -> list[Result]:
+    with understanding("results"):
+        results = [result_of(recorded) for recorded in orjson.loads(kept)]
+        if len(results) != count:
+            raise ValueError("not of as many values")
+        return results
+
+
+def result_of(recorded: dict[str, Any] | None) -> Result:
+    if recorded is None:
+        return None
+    if "overwritten" in recorded:
+        return Overwritten()
+    if "refused" in recorded:
+        return Refused(str(recorded["refused"]))
+    return Stale(None if recorded["stored"] is None else order_of(recorded["stored"]))
