@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 
 from bench.documents import SEED, VIEW, ids_of, keys_of
-from tailrace.store.items import KEYS_PER_READ, read_request
+from tailrace.store.dynamodb.items import KEYS_PER_READ, read_request
 
 PATH = "/get-online-features"
 MOST_REQUESTS = 200

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 
-from tailrace.store.connections import Connection, Reply
+from tailrace.store.dynamodb.connections import Connection, Reply
 
 
 class Connections:

@@ -26,9 +26,9 @@ from bench.processes import Server
 from bench.readers import JSON, reading
 from tailrace.settings import Settings
 from tailrace.store import embedded
-from tailrace.store.items import KEY, ensure_table, sequence_attribute
+from tailrace.store.dynamodb.items import KEY, ensure_table, sequence_attribute
+from tailrace.store.dynamodb.wire import open_store
 from tailrace.store.keys import item_keys
-from tailrace.store.wire import open_store
 
 Told = Callable[[str], None]
 

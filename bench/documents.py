@@ -12,9 +12,9 @@ from bench.served.document_ranking import document_ranking
 from tailrace.schemas.tables import Type
 from tailrace.store.codec import Codec, ColumnValues
 from tailrace.store.control import Cursor, close_push, read_controls, take_lease
-from tailrace.store.items import KEY, ensure_table, sequence_attribute, to_binary
+from tailrace.store.dynamodb.items import KEY, ensure_table, sequence_attribute, to_binary
+from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.store.keys import item_keys
-from tailrace.store.wire import StoreClient
 
 Array = npt.NDArray[Any]
 

@@ -21,7 +21,7 @@ from sinks.lease import with_client
 from sinks.rows import Address
 from tailrace.settings import Settings
 from tailrace.store import embedded
-from tailrace.store.items import ensure_table, read_items
+from tailrace.store.dynamodb.items import ensure_table, read_items
 
 HOST = "127.0.0.1"
 FEATURE = "recent_events_15m"  # of the view that is written last: then both are there

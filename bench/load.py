@@ -22,9 +22,9 @@ import uvloop
 
 from bench.connections import Connections
 from bench.loopback import address_of
-from tailrace.store.connections import Reply
-from tailrace.store.credentials import credentials_for
-from tailrace.store.signing import Signer
+from tailrace.store.dynamodb.connections import Reply
+from tailrace.store.dynamodb.credentials import credentials_for
+from tailrace.store.dynamodb.signing import Signer
 
 MOST_CONNECTIONS = 256
 DRAIN_SECONDS = 10.0  # for what is under way when the last request is sent

@@ -31,9 +31,9 @@ from tailrace.definitions import Feature, FeatureView, Type
 from tailrace.lake import commit, storage
 from tailrace.lake.tables import Lake
 from tailrace.shipped.entities import DOCUMENT
-from tailrace.store.credentials import credentials_for
-from tailrace.store.items import KEY, ensure_table, sequence_attribute, to_binary
-from tailrace.store.wire import StoreClient, open_store
+from tailrace.store.dynamodb.credentials import credentials_for
+from tailrace.store.dynamodb.items import KEY, ensure_table, sequence_attribute, to_binary
+from tailrace.store.dynamodb.wire import StoreClient, open_store
 
 Figures = dict[str, Any]
 Told = Callable[[str], None]

@@ -27,9 +27,9 @@ from bench.summary import COMPARED, summary
 from tailrace.settings import Settings
 from tailrace.store import embedded
 from tailrace.store.control import ATTRIBUTES
-from tailrace.store.items import read_request
+from tailrace.store.dynamodb.items import read_request
+from tailrace.store.dynamodb.wire import open_store
 from tailrace.store.keys import control_key
-from tailrace.store.wire import open_store
 
 Told = Callable[[str], None]
 

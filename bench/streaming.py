@@ -21,7 +21,7 @@ from bench.timed import Timing
 from sinks.lease import with_client
 from sinks.rows import Address
 from tailrace.settings import Settings
-from tailrace.store.items import ensure_table
+from tailrace.store.dynamodb.items import ensure_table
 
 NAIVE = "naive"
 RATES, NAIVE_RATES = (100, 1_000, 5_000), (100, 1_000)

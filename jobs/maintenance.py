@@ -32,8 +32,8 @@ from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, history, ledger, silver
 from tailrace.schemas.tables import Table
 from tailrace.store.control import Control, known_schemas, read_controls
-from tailrace.store.items import ensure_table
-from tailrace.store.wire import StoreClient, StoreError
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.wire import StoreClient, StoreError
 
 log = logging.getLogger(__name__)
 

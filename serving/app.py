@@ -28,7 +28,7 @@ from tailrace.definitions import Definitions
 from tailrace.settings import ReaderSettings, Writes
 from tailrace.store.direct.replay import Log
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.wire import open_store
+from tailrace.store.dynamodb.wire import open_store
 
 WRITE_SECONDS = 3.0  # for which one request of a write is tried
 

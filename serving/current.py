@@ -8,7 +8,7 @@ from serving.engine import Engine
 from serving.read.fetch import Fetches
 from serving.telemetry.board import Cells
 from tailrace.definitions import Definitions
-from tailrace.store.wire import StoreClient
+from tailrace.store.dynamodb.wire import StoreClient
 
 
 class Current:

@@ -18,7 +18,7 @@ from serving.read.read import Reader
 from serving.telemetry.board import Cells
 from serving.telemetry.trip import Trip
 from tailrace.definitions import Definitions
-from tailrace.store.wire import StoreClient
+from tailrace.store.dynamodb.wire import StoreClient
 
 
 class Engine:

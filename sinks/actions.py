@@ -3,9 +3,9 @@
 from typing import Any
 
 from sinks.rows import Row, Sequenced
-from tailrace.store.items import KEY, sequence_attribute, to_binary
+from tailrace.store.dynamodb.items import KEY, sequence_attribute, to_binary
+from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.store.keys import control_key
-from tailrace.store.wire import StoreClient
 
 Action = dict[str, Any]
 

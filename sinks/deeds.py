@@ -30,7 +30,7 @@ from tailrace.lake.tables import Lake
 from tailrace.schemas.tables import Column
 from tailrace.store import control
 from tailrace.store.control import Control, Cursor
-from tailrace.store.wire import PATIENCE_SECONDS
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS
 
 
 class PushError(Exception):

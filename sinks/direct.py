@@ -23,8 +23,8 @@ from tailrace.store.direct.revisions import Revisions, move_watermark, take_revi
 from tailrace.store.direct.rivals import Overwritten, Refused, Stale, first_unknown
 from tailrace.store.direct.values import ValueProblem, checked, checked_id, checked_time
 from tailrace.store.direct.write import Sender
-from tailrace.store.items import ensure_table
-from tailrace.store.wire import PATIENCE_SECONDS, StoreClient, open_store
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient, open_store
 
 ROWS_AT_ONCE = 1_000
 ROWS_PER_FILE = 50_000

@@ -24,8 +24,8 @@ from tailrace.store.direct.order import Order
 from tailrace.store.direct.replay import Log, adopt_all, ordered, write_as_owner
 from tailrace.store.direct.rivals import OrderedValue, Refused, first_unknown
 from tailrace.store.direct.write import Sender
-from tailrace.store.items import ensure_table
-from tailrace.store.wire import PATIENCE_SECONDS, StoreError, open_store
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreError, open_store
 
 APPENDS = "direct writes"  # the name under which they are appended to a history
 TOLD = ("keys", "occurred_at", "revision", "values", "accepted_at", "acknowledged_at")

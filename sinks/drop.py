@@ -13,10 +13,10 @@ from sinks.rebuild import clear, outlast_writers
 from sinks.rows import Address
 from tailrace.definitions import BATCH
 from tailrace.store.control import Control, read_controls
-from tailrace.store.items import KEY, ensure_table
+from tailrace.store.dynamodb.items import KEY, ensure_table
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient, call_if
 from tailrace.store.keys import control_key
 from tailrace.store.lanes import NO_LANE, give_to_lane, owner_of
-from tailrace.store.wire import PATIENCE_SECONDS, StoreClient, call_if
 
 ABOVE_ALL = 2**63  # no sequence is
 

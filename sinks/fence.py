@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sinks.rows import Sequenced
 from tailrace.store.control import LeaseLost, read_sequence
-from tailrace.store.wire import StoreClient
+from tailrace.store.dynamodb.wire import StoreClient
 
 CHECKS = 3  # per lease time
 

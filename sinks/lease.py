@@ -15,9 +15,9 @@ from sinks.rows import Address
 from tailrace.definitions import BATCH
 from tailrace.store import control
 from tailrace.store.control import Control, LeaseLost
-from tailrace.store.items import ensure_table
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.wire import StoreClient, StoreError, open_store
 from tailrace.store.lanes import check_lane
-from tailrace.store.wire import StoreClient, StoreError, open_store
 
 T = TypeVar("T")
 

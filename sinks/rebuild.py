@@ -15,9 +15,9 @@ from tailrace.definitions import FeatureView
 from tailrace.store.control import read_controls
 from tailrace.store.direct.order import order_attribute
 from tailrace.store.direct.write import SEND_SECONDS
-from tailrace.store.items import KEY, ensure_table, scan, sequence_attribute
+from tailrace.store.dynamodb.items import KEY, ensure_table, scan, sequence_attribute
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient, call_if
 from tailrace.store.lanes import give_to_lane, owner_of
-from tailrace.store.wire import PATIENCE_SECONDS, StoreClient, call_if
 
 AT_ONCE = 32
 LAST_WORDS_SECONDS = 2 * SEND_SECONDS  # for what the lane that had the view has sent, or still may

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from tailrace.settings import Settings, Writes
+from tailrace.store.dynamodb.wire import StoreError
 from tailrace.store.embedded import store_url
-from tailrace.store.wire import StoreError
 
 Row = tuple[str, bytes]  # item key and packed value
 

@@ -8,9 +8,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from sinks.lease import with_client
 from sinks.rows import TOMBSTONE, Address
-from tailrace.store.items import KEY, Item, binary, item_count, read_items, scan, sequence_attribute
+from tailrace.store.dynamodb.items import KEY, Item, binary, item_count, read_items, scan, sequence_attribute
+from tailrace.store.dynamodb.wire import StoreClient, open_store
 from tailrace.store.keys import CONTROL_PREFIX
-from tailrace.store.wire import StoreClient, open_store
 
 STORED = "item_key string, value binary"
 PAGE = pa.schema([("item_key", pa.string()), ("value", pa.binary())])

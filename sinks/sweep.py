@@ -15,9 +15,9 @@ from tailrace.definitions import FeatureView
 from tailrace.lake.tables import Lake
 from tailrace.schemas import history
 from tailrace.store import control
-from tailrace.store.items import KEY, ensure_table, scan, sequence_attribute
+from tailrace.store.dynamodb.items import KEY, ensure_table, scan, sequence_attribute
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient, call_if
 from tailrace.store.keys import view_of_control
-from tailrace.store.wire import PATIENCE_SECONDS, StoreClient, call_if
 
 # A tombstone stays for so long, and for so many lease times: until then an old push's write may still be under way, and
 # the tombstone is what refuses it.

@@ -6,7 +6,7 @@ from typing import Any
 from sinks.actions import Action, lease_check, put_new, update
 from sinks.fence import lease_lost
 from sinks.rows import OWN_REFUSALS, Outcome, Row, Sequenced, told_of
-from tailrace.store.wire import Patience, StoreClient, StoreError, is_transient
+from tailrace.store.dynamodb.wire import Patience, StoreClient, StoreError, is_transient
 
 ROWS_PER_TRANSACTION = 99  # TransactWriteItems takes 100 actions, and one checks the lease
 BYTES_PER_TRANSACTION = 3_000_000  # it takes 4 MB, of which one last row may be 400 KB

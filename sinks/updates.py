@@ -6,8 +6,8 @@ from typing import Any
 from sinks.actions import Action, put_new, update
 from sinks.fence import Fence
 from sinks.rows import OWN_REFUSALS, Outcome, Row, Sequenced, told_of
+from tailrace.store.dynamodb.wire import Patience, StoreClient, StoreError, is_throttling, is_transient
 from tailrace.store.pace import Pace
-from tailrace.store.wire import Patience, StoreClient, StoreError, is_throttling, is_transient
 
 UPDATES_PER_PLACE = 8  # under way where one transaction would be: an update carries one row, not 99
 

@@ -8,8 +8,8 @@ from pyspark.sql import DataFrame
 
 from sinks import transactions, updates
 from sinks.rows import OUTCOME, TOMBSTONE, Address, Outcome, Row, Sequenced, outcome_of, total
-from tailrace.store.connections import USUAL, Limits
-from tailrace.store.wire import PATIENCE_SECONDS, open_store
+from tailrace.store.dynamodb.connections import USUAL, Limits
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, open_store
 
 WAYS = {"transactions": transactions.writers, "updates": updates.writers}
 

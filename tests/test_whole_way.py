@@ -25,7 +25,7 @@ from tailrace.schemas import bronze
 from tailrace.schemas.slots import SLOT
 from tailrace.settings import Settings
 from tailrace.store.control import Control, read_controls
-from tailrace.store.wire import StoreClient
+from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.workspace.layers import reconcile_all
 from tailrace.workspace.refresh import Home, refresh, say_nothing
 from tailrace.workspace.report import Report

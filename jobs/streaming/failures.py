@@ -14,9 +14,9 @@ from sinks.lease import PushUnderWay
 from tailrace.definitions import DefinitionError
 from tailrace.store.codec import CodecError
 from tailrace.store.control import LeaseLost
+from tailrace.store.dynamodb.wire import StoreError
 from tailrace.store.embedded import EmbeddedStoreError
 from tailrace.store.lanes import OtherLane
-from tailrace.store.wire import StoreError
 
 # What another try meets again; Spark tells errors of Python only by their names, in its text.
 LASTING = (CodecError, DefinitionError, LandingError, OtherDefinition, OtherLane, StoreLost)

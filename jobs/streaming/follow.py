@@ -16,8 +16,8 @@ from jobs.bronze.topic import Ends, KafkaAway
 from jobs.streaming import progress
 from jobs.streaming.failures import LASTING, Kind, failure_of
 from jobs.streaming.transactions import Readable
+from tailrace.store.dynamodb.wire import StoreError
 from tailrace.store.embedded import EmbeddedStoreError
-from tailrace.store.wire import StoreError
 
 log = logging.getLogger(__name__)
 

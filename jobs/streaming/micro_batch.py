@@ -26,8 +26,8 @@ from sinks.writer import write_rows
 from tailrace.definitions import FeatureView
 from tailrace.definitions.recent import MICROS_PER_MINUTE
 from tailrace.store.control import Control, close_push
-from tailrace.store.items import binary, read_items
-from tailrace.store.wire import PATIENCE_SECONDS, open_store
+from tailrace.store.dynamodb.items import binary, read_items
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, open_store
 
 
 @dataclass(frozen=True, kw_only=True)

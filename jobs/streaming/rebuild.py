@@ -29,7 +29,7 @@ from tailrace.lake.held import held
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
 from tailrace.store.control import close_push
-from tailrace.store.wire import PATIENCE_SECONDS, StoreClient
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,8 @@ from tailrace.definitions import DefinitionError, Definitions, FeatureView
 from tailrace.lake.jvm import java_class
 from tailrace.lake.session import configured
 from tailrace.schemas.slots import to_micros
+from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.store.watermark import move_watermark
-from tailrace.store.wire import StoreClient
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import re
 import traceback
 from pathlib import PurePath
 
-from tailrace.store.wire import StoreError, is_transient
+from tailrace.store.dynamodb.wire import StoreError, is_transient
 
 LONGEST_DETAIL = 2_000  # characters of what a caller is told
 LONGEST_LINE = 400  # and of what a log is told of one failure

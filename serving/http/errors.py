@@ -15,9 +15,9 @@ from serving.read.on_demand import OnDemandError
 from serving.telemetry.trip import TRIP
 from tailrace.store.direct.log import LogError
 from tailrace.store.direct.writer import Busy
+from tailrace.store.dynamodb.wire import StoreError
 from tailrace.store.keys import ItemKeyError
 from tailrace.store.lanes import OtherLane
-from tailrace.store.wire import StoreError
 
 RETRY_SECONDS = 1
 CLIENT_LEFT = 499  # as nginx calls it: no fault of ours, and nobody sees the answer

@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
-from tailrace.store.items import Item
+from tailrace.store.dynamodb.items import Item
 
 MAXIMUM_ITEMS = 100_000  # a packed item has some hundred bytes
 

@@ -7,7 +7,7 @@ import orjson
 
 from serving.telemetry.board import Cells
 from serving.telemetry.metrics import STORE_READS
-from tailrace.store.wire import Json, StoreClient, StoreError, Turn
+from tailrace.store.dynamodb.wire import Json, StoreClient, StoreError, Turn
 
 SHARE = 0.1
 AT_FIRST = 5.0  # calls, so that a connection that broke while idle costs no answer

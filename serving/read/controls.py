@@ -16,7 +16,7 @@ from tailrace.definitions import BATCH, DIRECT, Definitions, FeatureView
 from tailrace.schemas.slots import from_micros, to_text
 from tailrace.store.codec import Codec
 from tailrace.store.control import Control, known_schemas, read_controls
-from tailrace.store.wire import StoreClient, StoreError
+from tailrace.store.dynamodb.wire import StoreClient, StoreError
 
 REFRESH_SECONDS = 1.0
 READ_SECONDS = 2.0

@@ -12,8 +12,8 @@ from serving.read.cache import Cache
 from serving.read.calls import Calls
 from serving.telemetry.board import Cells
 from serving.telemetry.metrics import STORE_KEYS, STORE_READS
-from tailrace.store.items import KEYS_PER_READ, Item, read_request, told_by
-from tailrace.store.wire import StoreClient, StoreError, Turn, delay_after, is_transient
+from tailrace.store.dynamodb.items import KEYS_PER_READ, Item, read_request, told_by
+from tailrace.store.dynamodb.wire import StoreClient, StoreError, Turn, delay_after, is_transient
 
 Views = tuple[str, ...]
 

@@ -16,15 +16,15 @@ from multidict import CIMultiDictProxy
 
 from serving.common.headers import only_value
 from serving.common.request import BadRequest
-from tailrace.store.answers import object_in, text_in
 from tailrace.store.direct.order import Order
 from tailrace.store.direct.revisions import take_revisions
 from tailrace.store.direct.rivals import Overwritten, Refused, Result, Stale
 from tailrace.store.direct.wanted import Value, Written
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.items import KEY, Item
+from tailrace.store.dynamodb.attributes import object_in, text_in
+from tailrace.store.dynamodb.items import KEY, Item
+from tailrace.store.dynamodb.wire import StoreClient, StoreError
 from tailrace.store.keys import once_key
-from tailrace.store.wire import StoreClient, StoreError
 
 HEADER = "Idempotency-Key"
 LONGEST = 255

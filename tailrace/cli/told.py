@@ -27,12 +27,12 @@ from tailrace.schemas.slots import AsOfError
 from tailrace.settings import SettingsError
 from tailrace.store.codec import CodecError
 from tailrace.store.control import LeaseLost
-from tailrace.store.credentials import CredentialsError
 from tailrace.store.direct.log import LogError
+from tailrace.store.dynamodb.credentials import CredentialsError
+from tailrace.store.dynamodb.wire import StoreError
 from tailrace.store.embedded import EmbeddedStoreError
 from tailrace.store.keys import ItemKeyError
 from tailrace.store.lanes import OtherLane
-from tailrace.store.wire import StoreError
 
 TOLD = (
     AsOfError,

@@ -12,10 +12,10 @@ from typing import Any
 
 from tailrace.definitions import BATCH
 from tailrace.schemas.tables import Column, Type
-from tailrace.store.answers import flag_in, object_in, text_in, texts_in, whole_in
-from tailrace.store.items import KEY, Item, read_items
+from tailrace.store.dynamodb.attributes import flag_in, object_in, text_in, texts_in, whole_in
+from tailrace.store.dynamodb.items import KEY, Item, read_items
+from tailrace.store.dynamodb.wire import StoreClient, StoreError
 from tailrace.store.keys import control_key
-from tailrace.store.wire import StoreClient, StoreError
 
 ATTRIBUTES = (
     "sequence", "open", "closed", "declared", "declared_by", "swept",

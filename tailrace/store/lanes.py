@@ -4,9 +4,9 @@ from typing import Any
 
 from tailrace.definitions import BATCH
 from tailrace.store.control import Control, read_controls
-from tailrace.store.items import KEY
+from tailrace.store.dynamodb.items import KEY
+from tailrace.store.dynamodb.wire import StoreClient, call_if
 from tailrace.store.keys import control_key
-from tailrace.store.wire import StoreClient, call_if
 
 # In place of a lane: the view is being removed, and no lane writes it.
 NO_LANE = "dropped"

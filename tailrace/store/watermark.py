@@ -3,9 +3,9 @@
 from typing import Any
 
 from tailrace.definitions import STREAM
-from tailrace.store.items import KEY
+from tailrace.store.dynamodb.items import KEY
+from tailrace.store.dynamodb.wire import StoreClient, StoreError
 from tailrace.store.keys import control_key
-from tailrace.store.wire import StoreClient, StoreError
 
 # The last who took the lease is this stream, and has ended; a micro-batch that begins meanwhile, or has ended later than
 # `to`, makes the request one that changes nothing.

@@ -17,7 +17,7 @@ from sinks.sweep import LookedOver, look_over
 from tailrace.lake.task_progress import telling_tasks
 from tailrace.schemas import silver
 from tailrace.schemas.slots import to_text
-from tailrace.store.wire import StoreError
+from tailrace.store.dynamodb.wire import StoreError
 from tailrace.workspace.refresh import (
     Home,
     Progress,

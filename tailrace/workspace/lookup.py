@@ -11,9 +11,9 @@ from tailrace.definitions import BATCH, FeatureView
 from tailrace.errors import CommandError
 from tailrace.schemas.slots import to_text
 from tailrace.store.codec import Codec
-from tailrace.store.items import binary, read_items
+from tailrace.store.dynamodb.items import binary, read_items
+from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.store.keys import item_keys
-from tailrace.store.wire import StoreClient
 from tailrace.workspace.refresh import Home
 
 Row = dict[str, Any]

@@ -19,7 +19,7 @@ from tailrace.schemas.slots import to_text
 from tailrace.settings import Settings
 from tailrace.store import embedded
 from tailrace.store.control import read_controls
-from tailrace.store.wire import StoreClient, StoreError, open_store
+from tailrace.store.dynamodb.wire import StoreClient, StoreError, open_store
 
 STORE_SECONDS = 5.0
 NAMED = 20  # of the files that were left out, the last ones

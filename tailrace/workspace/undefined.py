@@ -18,8 +18,8 @@ from tailrace.schemas import gold, history
 from tailrace.settings import Settings
 from tailrace.store import embedded
 from tailrace.store.control import Control, read_controls
+from tailrace.store.dynamodb.wire import StoreError, open_store
 from tailrace.store.lanes import owner_of
-from tailrace.store.wire import StoreError, open_store
 from tailrace.workspace.refresh import Home, Progress
 
 Json = dict[str, Any]

@@ -24,9 +24,9 @@ from tailrace.store import embedded
 from tailrace.store.codec import Codec, ColumnValues
 from tailrace.store.control import Cursor, close_push, take_lease
 from tailrace.store.direct.replay import Log
-from tailrace.store.items import KEY, ensure_table, to_binary
+from tailrace.store.dynamodb.items import KEY, ensure_table, to_binary
+from tailrace.store.dynamodb.wire import StoreClient, open_store
 from tailrace.store.keys import CONTROL_PREFIX, item_keys
-from tailrace.store.wire import StoreClient, open_store
 from tests.conftest import PATIENT_MS
 from tests.tailrace.store.proxy import Misbehaviour, Proxy
 

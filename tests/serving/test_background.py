@@ -9,7 +9,7 @@ import pytest
 from serving.common.background import keep_doing
 from serving.read import controls
 from tailrace.shipped.actor_activity import actor_activity
-from tailrace.store.items import KEY
+from tailrace.store.dynamodb.items import KEY
 from tailrace.store.keys import control_key
 from tests.serving.conftest import entity_keys
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from serving.read.fetch import Fetches, Views
 from serving.telemetry.board import Board, Cells
 from tailrace.shipped.actor_activity import actor_activity
-from tailrace.store.items import read_request
+from tailrace.store.dynamodb.items import read_request
 from tests.serving.conftest import entity_keys
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

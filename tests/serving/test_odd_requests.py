@@ -16,8 +16,8 @@ from serving.telemetry.board import Board, Cells
 from serving.telemetry.metrics import REQUESTS
 from tailrace.definitions import load_definitions
 from tailrace.store import embedded
-from tailrace.store.items import ensure_table
-from tailrace.store.wire import open_store
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.wire import open_store
 from tests.serving.conftest import direct_log
 from tests.serving.odd import PATIENCE_SECONDS, Answer, answers_to, asked, listening, message
 from tests.serving.write.conftest import RELEVANCE, of

@@ -12,8 +12,8 @@ from serving.read.controls import Controls
 from serving.telemetry.board import Board, Cells
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store import embedded
-from tailrace.store.items import ensure_table
-from tailrace.store.wire import open_store
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.wire import open_store
 from tests.serving.conftest import Store
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

@@ -7,7 +7,8 @@ import pytest
 
 from tailrace.definitions import Feature, FeatureView, Type
 from tailrace.shipped.entities import DOCUMENT
-from tailrace.store import embedded, wire
+from tailrace.store import embedded
+from tailrace.store.dynamodb import wire
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 NOWHERE = "http://127.0.0.1:9"

@@ -13,7 +13,7 @@ from tailrace.store.direct.order import order_attribute
 from tailrace.store.direct.replay import Log
 from tailrace.store.direct.wanted import Value
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.items import KEY, binary, ensure_table, scan
+from tailrace.store.dynamodb.items import KEY, binary, ensure_table, scan
 
 NOW = datetime.now(UTC)
 RELEVANCE = FeatureView(

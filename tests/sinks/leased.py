@@ -9,9 +9,9 @@ from typing import Any
 from sinks.rows import Address, Sequenced
 from sinks.writer import write_rows
 from tailrace.store.control import take_lease
-from tailrace.store.items import KEY, ensure_table, to_binary
+from tailrace.store.dynamodb.items import KEY, ensure_table, to_binary
+from tailrace.store.dynamodb.wire import StoreClient, open_store
 from tailrace.store.keys import control_key
-from tailrace.store.wire import StoreClient, open_store
 from tests.tailrace.store.proxy import Proxy
 
 TABLE_NUMBERS = itertools.count()

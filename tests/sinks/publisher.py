@@ -16,7 +16,7 @@ from tailrace.lake import commit
 from tailrace.lake.tables import Lake
 from tailrace.schemas import history
 from tailrace.shipped.entities import DOCUMENT
-from tailrace.store.items import KEY, scan, sequence_attribute
+from tailrace.store.dynamodb.items import KEY, scan, sequence_attribute
 
 VISITS = FeatureView(
     name="visits",

@@ -17,7 +17,7 @@ from tailrace.schemas.slots import to_micros
 from tailrace.store import control
 from tailrace.store.codec import Codec
 from tailrace.store.direct.order import Order, order_attribute
-from tailrace.store.items import KEY, binary, ensure_table, scan
+from tailrace.store.dynamodb.items import KEY, binary, ensure_table, scan
 
 pytestmark = pytest.mark.slow
 

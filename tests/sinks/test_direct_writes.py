@@ -14,7 +14,7 @@ from sinks.schemas import features_by_fingerprint
 from sinks.sweep import look_over, sweep_view
 from tailrace.definitions import load_definitions
 from tailrace.schemas import bronze, history
-from tailrace.store.items import KEY, binary
+from tailrace.store.dynamodb.items import KEY, binary
 from tailrace.store.keys import once_key
 from tests.sinks.direct_lane import NOW, RELEVANCE, score_of
 

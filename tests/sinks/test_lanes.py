@@ -28,10 +28,10 @@ from tailrace.store.direct.order import Order
 from tailrace.store.direct.revisions import take_revisions
 from tailrace.store.direct.rivals import OrderedValue, first_unknown
 from tailrace.store.direct.write import Sender, boot_time
-from tailrace.store.items import binary, ensure_table, read_items
+from tailrace.store.dynamodb.items import binary, ensure_table, read_items
+from tailrace.store.dynamodb.wire import open_store
 from tailrace.store.keys import item_keys
 from tailrace.store.lanes import OtherLane, check_lane, give_to_lane
-from tailrace.store.wire import open_store
 
 HISTORIES = int(os.environ.get("LANE_HISTORIES", "2000"))
 STEPS = 8

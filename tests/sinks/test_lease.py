@@ -14,8 +14,8 @@ from tailrace.schemas.tables import Column, Type
 from tailrace.settings import read_settings
 from tailrace.store import control, embedded
 from tailrace.store.control import Cursor
-from tailrace.store.items import ensure_table
-from tailrace.store.wire import StoreError
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.wire import StoreError
 
 TABLE_NUMBERS = itertools.count()
 SECONDS = 30

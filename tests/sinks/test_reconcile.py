@@ -10,7 +10,7 @@ from sinks.protocol import PushFirst
 from sinks.push import repair_keys
 from sinks.reconcile import repair_view
 from tailrace.store import control
-from tailrace.store.items import to_binary
+from tailrace.store.dynamodb.items import to_binary
 from tests.sinks.publisher import VISITS
 
 

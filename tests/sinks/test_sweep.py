@@ -6,7 +6,7 @@ import pytest
 
 from sinks import sweep
 from sinks.sweep import sweep_view
-from tailrace.store.items import KEY, to_binary
+from tailrace.store.dynamodb.items import KEY, to_binary
 from tests.sinks.publisher import VISITS
 
 LATER = timedelta(days=1, minutes=1)

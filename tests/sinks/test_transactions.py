@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 
 from sinks.rows import Outcome
-from tailrace.store import wire
-from tailrace.store.wire import StoreError
+from tailrace.store.dynamodb import wire
+from tailrace.store.dynamodb.wire import StoreError
 from tests.sinks.leased import rows, run_with_table, stored
 
 CANCELED = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException"

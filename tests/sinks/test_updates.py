@@ -13,10 +13,10 @@ from sinks.actions import update
 from sinks.fence import Fence, seconds_since_boot
 from sinks.rows import Outcome
 from sinks.updates import UPDATES_PER_PLACE, send, write
-from tailrace.store import wire
 from tailrace.store.control import LeaseLost, take_lease
+from tailrace.store.dynamodb import wire
+from tailrace.store.dynamodb.wire import StoreError
 from tailrace.store.pace import Pace
-from tailrace.store.wire import StoreError
 from tests.sinks.leased import PUSH, rows, run_with_table, stored
 from tests.tailrace.store.proxy import Proxy
 

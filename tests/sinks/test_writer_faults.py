@@ -9,9 +9,9 @@ from aiohttp import web
 
 from sinks import updates
 from sinks.rows import Outcome
-from tailrace.store import wire
-from tailrace.store.connections import Limits
-from tailrace.store.wire import StoreError
+from tailrace.store.dynamodb import wire
+from tailrace.store.dynamodb.connections import Limits
+from tailrace.store.dynamodb.wire import StoreError
 from tests.sinks.leased import IN_FLIGHT, WRITES, rows, stored
 
 COUNT = 120  # two transactions

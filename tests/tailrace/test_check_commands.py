@@ -9,7 +9,7 @@ from sinks.lease import with_client
 from tailrace.cli import app as cli
 from tailrace.settings import read_settings
 from tailrace.store import embedded
-from tailrace.store.items import KEY
+from tailrace.store.dynamodb.items import KEY
 from tailrace.workspace.refresh import Home
 from tests.conftest import SPARK
 

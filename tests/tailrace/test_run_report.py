@@ -13,7 +13,7 @@ from tailrace.cli.run_report import compared_line, differing, reported, show_wor
 from tailrace.errors import CommandError
 from tailrace.quality.gate import GateFailed
 from tailrace.schemas import bronze
-from tailrace.store.wire import StoreError
+from tailrace.store.dynamodb.wire import StoreError
 from tailrace.workspace import layers
 
 STOPPED = GateFailed(bronze.EVENTS, rows=3, misses=(), files=("events/a.jsonl",), page=Path("page.html"))

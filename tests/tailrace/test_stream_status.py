@@ -22,7 +22,7 @@ from tailrace.lake.files import put
 from tailrace.settings import read_settings
 from tailrace.store import embedded
 from tailrace.store.control import close_push, take_lease
-from tailrace.store.items import ensure_table
+from tailrace.store.dynamodb.items import ensure_table
 from tailrace.workspace.stream_status import NAMED
 
 VIEWS = ("actor_document_recent", "document_recent")  # both want 10 s

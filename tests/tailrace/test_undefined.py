@@ -24,7 +24,7 @@ from tailrace.store import embedded
 from tailrace.store.control import Control, Cursor, close_push, declare_push, read_controls, take_lease
 from tailrace.store.direct.order import Order, order_attribute
 from tailrace.store.direct.revisions import take_revisions
-from tailrace.store.items import KEY, ensure_table, scan, sequence_attribute, to_binary
+from tailrace.store.dynamodb.items import KEY, ensure_table, scan, sequence_attribute, to_binary
 from tailrace.store.keys import control_key, item_keys
 from tailrace.store.lanes import NO_LANE, OtherLane, give_to_lane
 from tailrace.workspace import refresh

@@ -10,8 +10,8 @@ from typing import NamedTuple, Self
 import pybase64
 
 from tailrace.schemas.slots import to_micros
-from tailrace.store.answers import binary_in, whole_in
-from tailrace.store.items import sequence_attribute
+from tailrace.store.dynamodb.attributes import binary_in, whole_in
+from tailrace.store.dynamodb.items import sequence_attribute
 
 BYTES = 8
 REVISIONS = range(2 ** (8 * BYTES))  # that an order has room for

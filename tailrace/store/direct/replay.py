@@ -19,10 +19,10 @@ from tailrace.store.direct.revisions import take_revisions
 from tailrace.store.direct.rivals import OrderedValue, Overwritten, Result, Unknown, first_unknown
 from tailrace.store.direct.values import pack
 from tailrace.store.direct.write import SEND_SECONDS, Sender, boot_time
-from tailrace.store.items import ensure_table
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.wire import StoreClient, StoreError
 from tailrace.store.keys import item_keys
 from tailrace.store.lanes import OtherLane
-from tailrace.store.wire import StoreClient, StoreError
 
 KEYS_PER_PART = 500
 PART_SECONDS = 1.0  # for which a part keeps the store busy, if it throttles

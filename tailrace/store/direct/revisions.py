@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from tailrace.definitions import DIRECT
 from tailrace.schemas.tables import Column
-from tailrace.store.answers import object_in, whole_in
 from tailrace.store.control import sequence_before_first
 from tailrace.store.direct.order import REVISIONS
-from tailrace.store.items import KEY
+from tailrace.store.dynamodb.attributes import object_in, whole_in
+from tailrace.store.dynamodb.items import KEY
+from tailrace.store.dynamodb.wire import Json, StoreClient, StoreError, call_if
 from tailrace.store.keys import control_key
 from tailrace.store.lanes import check_lane
-from tailrace.store.wire import Json, StoreClient, StoreError, call_if
 
 NAMES = ("revision", "lane", "features", "schemas", "sequence", "open", "lease_owner", "lease_until", "cursor")
 

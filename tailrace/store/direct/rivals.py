@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tailrace.store.direct.order import Order
-from tailrace.store.wire import StoreError
+from tailrace.store.dynamodb.wire import StoreError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

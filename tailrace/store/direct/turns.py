@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from tailrace.store.direct.refusals import is_throttled
+from tailrace.store.dynamodb.wire import Json, StoreError
 from tailrace.store.pace import Pace
-from tailrace.store.wire import Json, StoreError
 
 REQUESTS_AT_ONCE = 32
 EASY_SECONDS, HARD_SECONDS = 1.0, 4.0  # for a request: below the one there may be more at once, above the other fewer

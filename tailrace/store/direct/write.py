@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tailrace.store.answers import object_in
 from tailrace.store.direct.order import order_attribute, order_in
 from tailrace.store.direct.refusals import CANCELED, is_refused_whole, is_throttled, stale_of
 from tailrace.store.direct.rivals import OrderedValue, Refused, Result, Rivals, Stale, Unknown, by_row, rivals_of
 from tailrace.store.direct.turns import Turns, too_late
-from tailrace.store.items import KEY, sequence_attribute, to_binary
-from tailrace.store.wire import Json, Patience, StoreClient, StoreError, is_transient
+from tailrace.store.dynamodb.attributes import object_in
+from tailrace.store.dynamodb.items import KEY, sequence_attribute, to_binary
+from tailrace.store.dynamodb.wire import Json, Patience, StoreClient, StoreError, is_transient
 
 ROWS_PER_TRANSACTION = 100
 BYTES_PER_TRANSACTION = 3_000_000  # of the 4 MB that a transaction may have

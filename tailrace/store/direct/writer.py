@@ -17,9 +17,9 @@ from tailrace.store.direct.revisions import move_watermark, take_revisions
 from tailrace.store.direct.rivals import Unknown
 from tailrace.store.direct.wanted import Numbered, Value, Wanted, Written, fail
 from tailrace.store.direct.write import SEND_SECONDS, Sender, boot_time
-from tailrace.store.items import ensure_table
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.wire import StoreClient, StoreError
 from tailrace.store.lanes import OtherLane
-from tailrace.store.wire import StoreClient, StoreError
 
 VALUES_AT_ONCE = 1_000  # in a group; fewer where the store is slow
 LEAST_AT_ONCE = 1

@@ -15,7 +15,7 @@ from sinks.rows import Address
 from tailrace.definitions import load_definitions
 from tailrace.definitions.recent import rings_of
 from tailrace.store.codec import Codec
-from tailrace.store.items import KEY, binary, read_items, scan
+from tailrace.store.dynamodb.items import KEY, binary, read_items, scan
 
 DEFINITIONS = """
 from datetime import timedelta

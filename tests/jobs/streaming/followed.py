@@ -10,8 +10,8 @@ from sinks.lease import with_client
 from tailrace.definitions import load_definitions
 from tailrace.definitions.recent import rings_of
 from tailrace.store.codec import Codec
-from tailrace.store.items import binary, read_items
-from tailrace.store.wire import StoreError
+from tailrace.store.dynamodb.items import binary, read_items
+from tailrace.store.dynamodb.wire import StoreError
 
 PATIENCE = 240  # seconds; the JVM alone may take many of them
 

@@ -36,7 +36,7 @@ TIMED_OUT = OF_JAVA.format("", "org.apache.kafka.common.errors.TimeoutException:
 DAMAGED = OF_JAVA.format("", UNREAD, "java.io.EOFException: Unexpected end of input stream")
 OF_MICRO_BATCH = {
     Kind.OUTAGE: {
-        "the store": "tailrace.store.wire.StoreError: online store: Unreachable: http://127.0.0.1:1",
+        "the store": "tailrace.store.dynamodb.wire.StoreError: online store: Unreachable: http://127.0.0.1:1",
         "the embedded store": "tailrace.store.embedded.EmbeddedStoreError: the store did not start",
         "Kafka": "jobs.bronze.topic.KafkaAway: Kafka at kafka:9092 does not tell of topic events",
         "another push": "sinks.lease.PushUnderWay: view a: another push",

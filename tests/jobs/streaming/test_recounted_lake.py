@@ -24,7 +24,7 @@ from tailrace.definitions.recent import MICROS_PER_MINUTE, rings_of
 from tailrace.lake.session import small_frame
 from tailrace.schemas import history, silver
 from tailrace.schemas.slots import to_micros
-from tailrace.store.items import KEY, ensure_table
+from tailrace.store.dynamodb.items import KEY, ensure_table
 from tests.jobs.streaming.folder_stream import event
 
 NEARLY_FULL = 409_400  # bytes, of the 400 KB that an item may have

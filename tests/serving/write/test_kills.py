@@ -16,9 +16,9 @@ from tailrace.shipped.document_relevance import document_relevance
 from tailrace.store import embedded
 from tailrace.store.codec import Codec
 from tailrace.store.direct.replay import Log, adopt_all
-from tailrace.store.items import binary, read_items
+from tailrace.store.dynamodb.items import binary, read_items
+from tailrace.store.dynamodb.wire import open_store
 from tailrace.store.keys import item_keys
-from tailrace.store.wire import open_store
 from tests.serving.processes import served, until
 
 KILLS = 8

@@ -19,18 +19,18 @@ from serving.read.controls import Controls
 from serving.telemetry.board import Board, Cells
 from serving.write.idempotency import KeyReused, Once
 from tailrace.definitions import Definitions
-from tailrace.store.connections import USUAL as USUAL_LIMITS
-from tailrace.store.connections import Connections, Reply
 from tailrace.store.direct import replay, write, writer
 from tailrace.store.direct.order import Order, order_in
 from tailrace.store.direct.replay import Log, adopt_all
 from tailrace.store.direct.rivals import Stale
 from tailrace.store.direct.wanted import Written
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.items import to_binary, told_by
+from tailrace.store.dynamodb.connections import USUAL as USUAL_LIMITS
+from tailrace.store.dynamodb.connections import Connections, Reply
+from tailrace.store.dynamodb.items import to_binary, told_by
+from tailrace.store.dynamodb.wire import StoreClient, StoreError
 from tailrace.store.keys import control_key
 from tailrace.store.lanes import check_lane
-from tailrace.store.wire import StoreClient, StoreError
 from tests.tailrace.store.direct.conftest import VIEWS, key_of, value
 from tests.tailrace.store.direct.slow_store import HeldLoop, SlowStore
 

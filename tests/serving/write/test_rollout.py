@@ -6,7 +6,7 @@ import pytest
 
 from tailrace.definitions import Feature, Type
 from tailrace.store.direct.revisions import move_watermark
-from tailrace.store.items import KEY
+from tailrace.store.dynamodb.items import KEY
 from tailrace.store.keys import control_key
 from tests.serving.write.conftest import RELEVANCE, VALUES, Writes, of
 

@@ -11,8 +11,8 @@ import pytest
 
 from tailrace.settings import read_settings
 from tailrace.store import control, embedded
-from tailrace.store.items import ensure_table
-from tailrace.store.wire import StoreClient, open_store
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.wire import StoreClient, open_store
 
 TABLE_NUMBERS = itertools.count()
 

@@ -17,9 +17,9 @@ from tailrace.store.control import (
     renew_lease,
     take_lease,
 )
-from tailrace.store.items import KEY, read_items
+from tailrace.store.dynamodb.items import KEY, read_items
+from tailrace.store.dynamodb.wire import StoreError
 from tailrace.store.keys import control_key
-from tailrace.store.wire import StoreError
 from tests.tailrace.store.conftest import Store
 
 CURSOR = Cursor(table_id="7f3a", version=12, fingerprint="bc2bee73e2fd2b86")

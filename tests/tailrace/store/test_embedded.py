@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from tailrace.store import embedded
+from tailrace.store.dynamodb.items import KEY, ensure_table, read_items
+from tailrace.store.dynamodb.wire import open_store
 from tailrace.store.embedded import EmbeddedStoreError, Running
-from tailrace.store.items import KEY, ensure_table, read_items
 from tailrace.store.processes import runs
-from tailrace.store.wire import open_store
 
 
 def talk(running, action):

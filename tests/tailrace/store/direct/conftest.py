@@ -13,7 +13,7 @@ from tailrace.store.direct.order import Order, order_attribute
 from tailrace.store.direct.replay import Log
 from tailrace.store.direct.wanted import Value
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.items import binary, read_items, sequence_attribute
+from tailrace.store.dynamodb.items import binary, read_items, sequence_attribute
 from tailrace.store.keys import item_keys
 
 RELEVANCE = FeatureView(

@@ -7,8 +7,8 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from tailrace.store.direct.order import Order
+from tailrace.store.dynamodb.wire import Patience, StoreError
 from tailrace.store.keys import CONTROL_PREFIX
-from tailrace.store.wire import Patience, StoreError
 
 EXCHANGE_SECONDS = 10.0  # as the real client's
 

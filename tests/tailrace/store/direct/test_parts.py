@@ -11,7 +11,7 @@ from tailrace.store.direct.replay import Adopter, adopt_all
 from tailrace.store.direct.rivals import Unknown
 from tailrace.store.direct.write import Sender
 from tailrace.store.direct.writer import FAILURES_SHOWN, DirectWriter, brief
-from tailrace.store.wire import StoreError
+from tailrace.store.dynamodb.wire import StoreError
 from tests.tailrace.store.direct.conftest import VIEWS, lines_in, stored, value
 
 

@@ -11,8 +11,8 @@ from tailrace.store.direct.replay import adopt_all
 from tailrace.store.direct.wanted import Wanted
 from tailrace.store.direct.write import Sender
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.items import binary, read_items
-from tailrace.store.wire import StoreError
+from tailrace.store.dynamodb.items import binary, read_items
+from tailrace.store.dynamodb.wire import StoreError
 from tests.tailrace.store.direct.conftest import VIEWS, key_of, lines_in, stored, value, write
 
 

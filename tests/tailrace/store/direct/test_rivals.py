@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tailrace.store.direct.order import Order
 from tailrace.store.direct.rivals import OrderedValue, Overwritten, Refused, Stale, Unknown, by_row, rivals_of
-from tailrace.store.wire import StoreError
+from tailrace.store.dynamodb.wire import StoreError
 
 ORDERS = st.builds(Order, st.integers(0, 3), st.integers(0, 3))
 

@@ -12,7 +12,7 @@ from tailrace.store.direct import replay, write, writer
 from tailrace.store.direct.log import INTENT, Segment
 from tailrace.store.direct.rivals import Overwritten
 from tailrace.store.direct.writer import Busy, DirectWriter
-from tailrace.store.wire import StoreError
+from tailrace.store.dynamodb.wire import StoreError
 from tests.tailrace.store.direct.conftest import VIEWS, key_of, lines_in, value
 from tests.tailrace.store.direct.slow_store import HeldLoop, SlowStore
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tailrace.store.connections import USUAL, Connections, Limits
-from tailrace.store.credentials import credentials_for
-from tailrace.store.signing import Signer
+from tailrace.store.dynamodb.connections import USUAL, Connections, Limits
+from tailrace.store.dynamodb.credentials import credentials_for
+from tailrace.store.dynamodb.signing import Signer
 
 ATTEMPTS = 8  # of a reader, who has somebody waiting
 PATIENCE_SECONDS = 120  # of a writer, who had rather be slow than fail

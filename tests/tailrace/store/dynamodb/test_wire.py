@@ -7,10 +7,10 @@ import socket
 import pytest
 from aiohttp import web
 
-from tailrace.store import wire
-from tailrace.store.credentials import credentials_for
-from tailrace.store.signing import Credentials
-from tailrace.store.wire import ATTEMPTS, StoreError, delay_after
+from tailrace.store.dynamodb import wire
+from tailrace.store.dynamodb.credentials import credentials_for
+from tailrace.store.dynamodb.signing import Credentials
+from tailrace.store.dynamodb.wire import ATTEMPTS, StoreError, delay_after
 from tests.tailrace.store.proxy import Proxy
 
 DESCRIBE = "DescribeTable"

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from tailrace.store.signing import Credentials
+from tailrace.store.dynamodb.signing import Credentials
 
 if TYPE_CHECKING:
     import botocore.credentials

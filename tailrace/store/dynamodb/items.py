@@ -6,8 +6,8 @@ from typing import Any
 
 import pybase64
 
-from tailrace.store.answers import list_in, object_in
-from tailrace.store.wire import PATIENCE_SECONDS, Json, StoreClient, StoreError, delay_after
+from tailrace.store.dynamodb.attributes import list_in, object_in
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, Json, StoreClient, StoreError, delay_after
 
 KEY = "pk"
 KEYS_PER_READ = 100  # of BatchGetItem

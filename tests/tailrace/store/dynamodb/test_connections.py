@@ -5,8 +5,8 @@ import ssl
 
 import pytest
 
-from tailrace.store import connections
-from tailrace.store.connections import Connections, Limits
+from tailrace.store.dynamodb import connections
+from tailrace.store.dynamodb.connections import Connections, Limits
 from tests.certificate import make_certificate
 
 WHOLE = b"HTTP/1.1 200 OK\r\nDate: Sun, 01 Mar 2026 09:00:00 GMT\r\nContent-Length: 4\r\n\r\nbody"

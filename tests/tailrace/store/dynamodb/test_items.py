@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tailrace.store import items
-from tailrace.store.items import KEY, binary, ensure_table, read_items, scan, to_binary
-from tailrace.store.wire import StoreError
+from tailrace.store.dynamodb import items
+from tailrace.store.dynamodb.items import KEY, binary, ensure_table, read_items, scan, to_binary
+from tailrace.store.dynamodb.wire import StoreError
 from tests.tailrace.store.conftest import Store
 from tests.tailrace.store.proxy import Proxy
 
