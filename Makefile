@@ -19,7 +19,7 @@ STEPS ?= 40
 # Spark's classes as its JVM keeps them, made anew when the versions change.
 ARCHIVE = .tools/spark-classes.jsa
 
-.PHONY: help setup demo up down status test test-slow soak check format lock clean
+.PHONY: help setup demo up down status test test-slow soak check docs format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -63,11 +63,16 @@ soak: setup $(ARCHIVE) ## run the long tests: planted bugs, random histories, ma
 $(ARCHIVE): requirements.lock setup/jars.lock | setup
 	@.venv/bin/python -m tailrace.local.class_archive || echo "Spark starts without an archive of its classes; the next make tries again." >&2
 
-check: setup ## lint, check the format, the types and the direction of imports
+check: setup ## lint, check the format, the types, the direction of imports and the words
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
+	@.venv/bin/python -m tests.words >/dev/null
+
+docs: setup ## write the reference pages from the code, and the site to var/site
+	@.venv/bin/python docs/generate.py
+	@.venv/bin/python -m mkdocs build --quiet
 
 format: setup ## format the code and sort its imports
 	@.venv/bin/ruff check --fix

@@ -13,9 +13,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from serving.engine import Engine
 from serving.telemetry.board import BOUNDS, Board, Series
-from serving.telemetry.metrics import METRICS, Metric
+from serving.telemetry.metrics import AGE, BUILD, METRICS, PREFIX, READABLE, WATERMARK, Metric
 
-PREFIX = "tailrace_reader_"
 BUCKETS = (*map(str, BOUNDS), "+Inf")
 
 
@@ -32,19 +31,17 @@ class Sums(Collector):
             yield family_of(metric, {series: cells for series, cells in totals.items() if series[0] == metric.name})
         yield from self._of_views()
         info = {"version": own_version(), "definitions": self._engine.definitions.files}
-        yield InfoMetricFamily(f"{PREFIX}build", "Version of the reader, and fingerprint of its definitions", info)
+        yield InfoMetricFamily(PREFIX + BUILD.name, BUILD.meaning, info)
 
     def _of_views(self) -> Iterator[Family]:
-        watermarks = GaugeMetricFamily(
-            f"{PREFIX}view_watermark_seconds", "As-of that the store's values hold for", labels=["view"]
-        )
-        ages = GaugeMetricFamily(f"{PREFIX}view_age_seconds", "Time since the view's watermark", labels=["view"])
+        watermarks = GaugeMetricFamily(PREFIX + WATERMARK.name, WATERMARK.meaning, labels=WATERMARK.labels)
+        ages = GaugeMetricFamily(PREFIX + AGE.name, AGE.meaning, labels=AGE.labels)
         for view, micros in sorted(self._engine.controls.watermarks().items()):
             watermarks.add_metric([view], micros / 1e6)
             ages.add_metric([view], time.time() - micros / 1e6)
         yield from (watermarks, ages)
         readable = not self._engine.controls.failure
-        yield GaugeMetricFamily(f"{PREFIX}store_readable", "Whether the control items can be read", value=readable)
+        yield GaugeMetricFamily(PREFIX + READABLE.name, READABLE.meaning, value=readable)
 
 
 def family_of(metric: Metric, totals: dict[Series, list[float]]) -> Family:

@@ -9,10 +9,12 @@ class Metric:
     """`name` is without the prefix that all have, and without the suffix that counters get."""
 
     name: str
-    kind: Literal["counter", "gauge", "histogram"]
+    kind: Literal["counter", "gauge", "histogram", "info"]
     meaning: str
     labels: tuple[str, ...] = ()
 
+
+PREFIX = "tailrace_reader_"
 
 REQUESTS = "requests"
 REQUEST_SECONDS = "request_seconds"
@@ -47,5 +49,12 @@ METRICS = (
     Metric(RELOADS, "counter", "Reloads of the definitions", ("outcome",)),
     Metric(LINES_LOST, "counter", "Lines of the access log that were not written because the output was too slow"),
 )
-# What tells of now, and so ends with the process that told it.
+# What the process that answers last read in the store, and what it is.
+WATERMARK = Metric("view_watermark_seconds", "gauge", "As-of that the store's values hold for", ("view",))
+AGE = Metric("view_age_seconds", "gauge", "Time since the view's watermark", ("view",))
+READABLE = Metric("store_readable", "gauge", "Whether the control items can be read")
+BUILD = Metric("build", "info", "Version of the reader, and fingerprint of its definitions", ("version", "definitions"))
+OBSERVED = (WATERMARK, AGE, READABLE, BUILD)
+
+# Gauges describe the present, and so end with the process that reported them.
 GAUGES = frozenset(one.name for one in METRICS if one.kind == "gauge")

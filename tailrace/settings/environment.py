@@ -25,56 +25,11 @@ from tailrace.settings.model import (
     TlsSettings,
     Writes,
 )
+from tailrace.settings.variables import DEFAULTS
 
 N = TypeVar("N", int, float)
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-
-DEFAULTS: Mapping[str, str] = {
-    "TAILRACE_HOME": "var",
-    "TAILRACE_LANDING": "",
-    "TAILRACE_LAKE": "",
-    "TAILRACE_FEATURES": "shipped",
-    "TAILRACE_RETENTION_HOURS": "72",
-    "TAILRACE_SINGLE_WRITER": "0",
-    "TAILRACE_SPARK_MASTER": "local[*]",
-    "TAILRACE_SPARK_MEMORY": "3g",
-    # Fewer processor seconds than the JVM's own choice; room for the classes that Spark generates.
-    "TAILRACE_SPARK_JAVA_OPTIONS": "-XX:+UseParallelGC -XX:MetaspaceSize=512m -XX:ReservedCodeCacheSize=512m",
-    "TAILRACE_SHUFFLE_PARTITIONS": "4",
-    "TAILRACE_JARS": "",
-    "TAILRACE_STORE_URL": "",
-    "TAILRACE_STORE_TABLE": "tailrace",
-    "TAILRACE_STORE_REGION": "us-east-1",
-    "TAILRACE_STORE_BINARY": "",
-    "TAILRACE_STORE_IN_FLIGHT": "4",
-    "TAILRACE_STORE_WRITES": "",
-    "TAILRACE_LEASE_SECONDS": "30",
-    "TAILRACE_KAFKA": "",
-    "TAILRACE_KAFKA_TOPIC": "events",
-    "TAILRACE_KAFKA_PROPERTIES": "",
-    "TAILRACE_KAFKA_PORT": "19092",
-    "TAILRACE_STREAMING": "0",
-    "TAILRACE_REFRESH_MINUTES": "15",
-    "TAILRACE_DEADLINE_MINUTES": "15",
-    "TAILRACE_ALERTS": "",
-    "TAILRACE_APPLICATION_PER": "layer",
-    "TAILRACE_READER_BUDGET_MS": "500",
-    "TAILRACE_READER_AT_ONCE": "64",
-    "TAILRACE_READER_CACHE_SECONDS": "0",
-    "TAILRACE_READER_KEYS": "",
-    "TAILRACE_READER_ISSUER": "",
-    "TAILRACE_READER_AUDIENCE": "",
-    "TAILRACE_READER_JWKS": "",
-    "TAILRACE_READER_TLS_CERT": "",
-    "TAILRACE_READER_TLS_KEY": "",
-    "TAILRACE_READER_ACCESS_LOG": "refused",
-    "TAILRACE_READER_DRAIN_SECONDS": "0",
-    "TAILRACE_READER_OTEL": "0",
-    "TAILRACE_AIRFLOW_PORT": "8080",
-    "TAILRACE_READER_PORT": "6566",
-    "TAILRACE_READER_WORKERS": "1",
-}
 
 
 class SettingsError(Exception):
