@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,12 +11,16 @@ from rich.table import Table
 
 from tailrace.cli.output import AsJson, progress, show
 from tailrace.cli.report import plain_table
+from tailrace.errors import CommandError
 from tailrace.local import airflow, stack
+from tailrace.local.dag_files import write_dag_files
 from tailrace.local.service import HEALTHY, STOPPED, run_folder
 from tailrace.local.streaming import known
 from tailrace.settings import Settings, read_settings
 
 app = typer.Typer()
+
+WRITE_DAGS = "write-dags"  # no command of Airflow has this name
 
 
 @app.command()
@@ -55,10 +60,24 @@ def status(as_json: AsJson = False) -> None:
     "airflow", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )
 def airflow_command(context: typer.Context) -> None:
-    """Airflow's own command line, with the settings of the Airflow that `up` starts, such as `airflow dags list`."""
+    """Airflow's own command line, with the settings of the Airflow that `up` starts, such as `airflow dags list`.
+
+    `airflow write-dags DIR` is ours: it writes the files that Airflow's DAG folder needs.
+    """
+    if context.args[:1] == [WRITE_DAGS]:
+        write_dags(context.args[1:])
+        return
     os.execve(
         sys.executable, (sys.executable, "-m", "airflow", *context.args), airflow.environment(known(read_settings()))
     )
+
+
+def write_dags(arguments: list[str]) -> None:
+    """Write the DAG files into the one folder that is named."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        raise CommandError(f"`tailrace airflow {WRITE_DAGS}` takes one folder, such as `dags`")
+    written = write_dag_files(Path(arguments[0]))
+    show({"written": [str(path) for path in written]}, f"wrote {', '.join(map(str, written))}", as_json=False)
 
 
 def shown(settings: Settings, found: dict[str, stack.Found]) -> dict[str, object]:

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException
 
-HEAVY = ("pyspark", "delta", "great_expectations", "pandas", "lake", "jobs", "sinks", "online", "features")
+HEAVY = ("pyspark", "delta", "great_expectations", "pandas", "jobs", "sinks", "serving", "features")
+HEAVY_PARTS = ("tailrace.lake", "tailrace.store", "tailrace.definitions", "tailrace.workspace", "tailrace.shipped")
 
 TIMES = (None, "2026-03-10T12:00:00Z", "2962-03-10T12:00:00Z", "1899-12-31T23:45:00Z", "2026-03-10T12:01:00Z")
 
@@ -52,7 +53,7 @@ def look(variables):
     bag = DagBag(dag_folder=os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     found = {
         "errors": bag.import_errors,
-        "heavy": [name for name in HEAVY if name in sys.modules],
+        "heavy": [name for name in (*HEAVY, *HEAVY_PARTS) if name in sys.modules],
         "dags": {name: described(dag) for name, dag in bag.dags.items()},
         "settled": [settled(bag.dags["feature_refresh"], given) for given in TIMES],
     }

@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from dags.support import alerts
+from tailrace.dags import alerts
 
 
 def test_failures_and_late_runs_are_logged_and_handed_to_the_function_that_is_named(monkeypatch, caplog):

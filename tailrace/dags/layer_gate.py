@@ -6,8 +6,8 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from dags.support.application import Figures
-from dags.support.per_view import together
+from tailrace.dags.per_view import together
+from tailrace.dags.spark_operator import Figures
 
 log = logging.getLogger(__name__)
 

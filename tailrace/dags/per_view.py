@@ -9,8 +9,8 @@ from typing import Any
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from dags.support.application import Figures, application
-from dags.support.refresh_form import of_views
+from tailrace.dags.refresh_form import of_views
+from tailrace.dags.spark_operator import Figures, application
 
 WHERE_SILVER_WAS_SKIPPED_TOO = "none_failed"
 

@@ -1,1 +1,0 @@
-"""The DAGs: when what runs, in which order, with which parameters."""

@@ -1,1 +1,0 @@
-"""What the DAGs share."""
