@@ -7,12 +7,13 @@ from typing import Any
 import orjson
 
 from bench.documents import VIEW
+from tailrace.errors import DataError
 from tailrace.schemas.tables import Type
 
 TYPES = {feature.name: feature.type for feature in VIEW.features}
 
 
-class Unequal(Exception):
+class Unequal(DataError):
     """Two readers answer differently, so that comparing them says nothing; the message names where."""
 
 

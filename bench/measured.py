@@ -13,6 +13,7 @@ import orjson
 from bench.load import DRAIN_SECONDS, Load
 from bench.plan import AT_MOST, Size
 from bench.processes import Server
+from tailrace.errors import UnavailableError
 
 PERCENTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99, "p99_9_ms": 0.999}
 MARGIN_SECONDS = 30.0 + 3 * DRAIN_SECONDS  # for the generator to start, to warm up and to wait for what is late
@@ -20,7 +21,7 @@ MARGIN_SECONDS = 30.0 + 3 * DRAIN_SECONDS  # for the generator to start, to warm
 Figures = dict[str, Any]
 
 
-class LoadFailed(Exception):
+class LoadFailed(UnavailableError):
     """Requests were not answered as they should be, so that there is no figure; the message has the reasons."""
 
 

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from bench.documents import NEWEST, VIEW, columns_of, ids_of
 from bench.loopback import HOST
 from bench.processes import Server, process, without_settings
+from tailrace.errors import SetupError
 from tailrace.settings import CHECKOUT
 
 LOCK = Path(__file__).parent / "feast-requirements.lock"
@@ -47,7 +48,7 @@ online_store:
 """
 
 
-class PeerMissing(Exception):
+class PeerMissing(SetupError):
     """The peer cannot be measured here; the message says why."""
 
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import psutil
 
+from tailrace.errors import UnavailableError
+
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 ADDRESS = re.compile(r"http://\S+(?=\s)")
 
 
-class NotStarted(Exception):
+class NotStarted(UnavailableError):
     """A process of the benchmark did not start; the message names its log."""
 
 

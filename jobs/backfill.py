@@ -19,6 +19,7 @@ from sinks.net_changes import snapshot
 from sinks.protocol import SUPPRESS
 from sinks.schemas import Schema, ensure_recorded
 from tailrace.definitions import STREAM, Definitions, FeatureView
+from tailrace.errors import UsageError
 from tailrace.lake.appends import append_numbered, number_reached
 from tailrace.lake.held import ROWS, held
 from tailrace.lake.history import Pin
@@ -30,7 +31,7 @@ from tailrace.schemas.slots import from_micros, to_micros, to_text
 Told = Callable[[str], None]
 
 
-class BackfillError(Exception):
+class BackfillError(UsageError):
     """A backfill that cannot be done or gone on with; the message names the view or the id, and what to do."""
 
 

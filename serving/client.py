@@ -15,6 +15,7 @@ from serving.http.budget import HEADER as BUDGET
 from serving.http.negotiate import ARROW
 from serving.read.columns import STATUSES, Array, Found
 from serving.write.idempotency import HEADER as IDEMPOTENCY_KEY
+from tailrace.errors import UnavailableError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,12 +27,13 @@ PATIENCE_SECONDS = 10.0  # for an answer; what a reader takes is set by the budg
 Ids = Sequence[str] | Sequence[int] | str | int
 
 
-class ReaderError(Exception):
+class ReaderError(UnavailableError):
     """A request that was not answered: the reader's status and why; `retry_after` in seconds where it told one."""
 
     def __init__(self, status: int, detail: str, retry_after: float | None) -> None:
         super().__init__(f"the reader answered {status}: {detail}")
         self.status = status
+        self.retryable = status >= 500
         self.detail = detail
         self.retry_after = retry_after
 

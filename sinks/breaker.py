@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 
 from sinks.protocol import FIRST_LOAD, NEW_FEATURES
 from sinks.steps import Plan
+from tailrace.errors import DataError
 
 LARGEST_SHARE = 0.4  # of the online rows
 SMALLEST_VIEW = 1_000  # online rows from which on a share means anything
 
 
-class BreakerOpen(Exception):
+class BreakerOpen(DataError):
     """A push would update or remove more of a view than happens by itself; the message says how much, and what to do."""
 
 

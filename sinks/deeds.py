@@ -24,6 +24,7 @@ from sinks.store_scan import has_items, has_values, highest_sequence
 from sinks.target import definition_at, has_version, newest, pin_of, rows_to_decide
 from sinks.writer import write_changes
 from tailrace.definitions import FeatureView
+from tailrace.errors import UnavailableError
 from tailrace.lake.held import ROWS
 from tailrace.lake.history import HistoryLost
 from tailrace.lake.tables import Lake
@@ -33,7 +34,7 @@ from tailrace.store.control import Control, Cursor
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS
 
 
-class PushError(Exception):
+class PushError(UnavailableError):
     """A push that stopped or whose figures do not add up; the message names the view and what happened."""
 
 

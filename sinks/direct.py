@@ -14,6 +14,7 @@ import pyarrow as pa
 from sinks.lease import with_client
 from sinks.rows import Address
 from tailrace.definitions import FeatureView
+from tailrace.errors import DataError
 from tailrace.schemas import landing
 from tailrace.schemas.slots import to_micros, to_text
 from tailrace.store.direct.deliver import land
@@ -30,7 +31,7 @@ ROWS_AT_ONCE = 1_000
 ROWS_PER_FILE = 50_000
 
 
-class DirectError(Exception):
+class DirectError(DataError):
     """Rows that cannot be written, or that the store did not take; the message names the view and what to do."""
 
 

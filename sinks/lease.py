@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from sinks.rows import Address
 from tailrace.definitions import BATCH
+from tailrace.errors import ConflictError
 from tailrace.store import control
 from tailrace.store.control import Control, LeaseLost
 from tailrace.store.dynamodb.items import ensure_table
@@ -38,7 +39,7 @@ class Clock:
 CLOCK = Clock()
 
 
-class PushUnderWay(Exception):
+class PushUnderWay(ConflictError):
     """Another push holds the view; the message says which and for how long."""
 
 

@@ -30,6 +30,7 @@ from sinks.steps import (
     TakeLease,
     Write,
 )
+from tailrace.errors import ConflictError
 from tailrace.store.codec import meaning
 from tailrace.store.control import Control, Cursor
 
@@ -62,11 +63,11 @@ STORE_AHEAD = (
 CLOCK_BEHIND = "its control item is new, but its history has later sequences than the clock gave it; the sequence was raised, push again"
 
 
-class StoreAhead(Exception):
+class StoreAhead(ConflictError):
     """A write under a lease that stands was refused as older than what is there."""
 
 
-class PushFirst(Exception):
+class PushFirst(ConflictError):
     """A repair has to wait for a push: the last one was left open, or there was none."""
 
 

@@ -1,13 +1,142 @@
-"""The errors of the command line itself."""
+"""Every error of the product, as one tree.
+
+A family says what may be done about an error: whether trying again may help (`retryable`), the code with which a command
+ends (`exit_code`), and the status with which the reader answers (`http_status`). A class says so itself where it differs.
+
+TailraceError: retryable no, exit_code 1, http_status 500
+├── UsageError: http_status 400
+│   ├── AsOfError
+│   ├── BackfillError
+│   ├── BadRequest
+│   ├── ClientLeft: http_status 499
+│   ├── CommandError
+│   ├── ItemKeyError
+│   ├── NotAcceptable: http_status 406
+│   ├── Refused: http_status 403
+│   │   ├── BadCredential: http_status 401
+│   │   ├── CannotTell: retryable yes, http_status 503
+│   │   ├── Misdirected: http_status 421
+│   │   ├── NoCredential: http_status 401
+│   │   └── NotAllowed
+│   └── ValueProblem
+├── SetupError
+│   ├── AddressError
+│   ├── CredentialsError: retryable yes
+│   ├── KeysError
+│   ├── LocalError
+│   ├── PeerMissing
+│   ├── ServingError
+│   ├── SettingsError
+│   └── TracingError
+├── DefinitionError
+│   ├── ExpectationError
+│   ├── OnDemandError
+│   ├── OtherDefinition
+│   └── TransformError
+├── DataError
+│   ├── BreakerOpen
+│   ├── CodecError
+│   │   └── SchemaMismatch
+│   ├── DirectError
+│   ├── Duplicate
+│   ├── EventsError
+│   │   ├── HistoryError
+│   │   ├── LandingFileError
+│   │   ├── NoReadableTimeError
+│   │   └── WorkspaceError
+│   ├── GateFailed
+│   ├── HistoryLost
+│   ├── LakeError: retryable yes
+│   ├── LandingError
+│   ├── NotAnIdError
+│   ├── NotPlain
+│   ├── OddColumn
+│   ├── StoreLost
+│   ├── StreamFailed
+│   └── Unequal
+├── ConflictError: retryable yes, http_status 409
+│   ├── ConcurrentRefreshError
+│   ├── HalfRebuilt: retryable no
+│   ├── LeaseLost
+│   ├── OtherLane: retryable no
+│   ├── Overtaken
+│   ├── PushFirst
+│   ├── PushUnderWay
+│   ├── RunsAlready
+│   └── StoreAhead
+├── UnavailableError: retryable yes, http_status 503
+│   ├── Busy
+│   ├── EmbeddedStoreError
+│   ├── IssuerError
+│   ├── KafkaAway
+│   ├── LoadFailed
+│   ├── LogError
+│   ├── NotStarted
+│   ├── Overloaded
+│   ├── PushError
+│   ├── ReaderError
+│   ├── RefusedByStore
+│   └── StoreError
+└── InternalError: retryable yes
+    ├── CrewError
+    ├── NotForked
+    └── UnexpectedError
+"""
 
 from pathlib import Path
 
 
-class CommandError(Exception):
+class TailraceError(Exception):
+    """An error that Tailrace raises itself; the message names what it is about, and says what to do next."""
+
+    retryable: bool = False
+    exit_code: int = 1
+    http_status: int = 500
+
+
+class UsageError(TailraceError):
+    """What was asked for cannot be done: a command, a time, a request, a value in it."""
+
+    http_status = 400
+
+
+class CommandError(UsageError):
     """A command that cannot do what was asked; the message says why and what would work."""
 
 
-class UnexpectedError(Exception):
+class SetupError(TailraceError):
+    """Something of this installation is missing or wrong: a setting, a file of keys, an address, a service."""
+
+
+class DefinitionError(TailraceError):
+    """A definition that cannot be used; the message names the view, the field and what to write instead."""
+
+
+class DataError(TailraceError):
+    """Data that cannot be taken or read: a landed file, rows that the gate or the breaker stops, a stored value."""
+
+
+class ConflictError(TailraceError):
+    """Somebody else writes the same table or view, or its values are theirs."""
+
+    retryable = True
+    http_status = 409
+
+
+class UnavailableError(TailraceError):
+    """The store, Kafka or another service does not answer, or takes no more for now."""
+
+    retryable = True
+    http_status = 503
+
+
+class InternalError(TailraceError):
+    """A failure that no other family foresees."""
+
+    retryable = True
+
+
+class UnexpectedError(InternalError):
     """An error that nobody foresaw, with what it is about as far as can be found, and the log of it if one was written."""
 
     def __init__(self, message: str, *, log: Path | None) -> None:

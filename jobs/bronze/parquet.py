@@ -28,6 +28,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from tailrace.errors import DataError
 from tailrace.lake.jvm import java_class
 from tailrace.lake.stored import StoredFile
 from tailrace.schemas.landing import Feed
@@ -48,7 +49,7 @@ READABLE = (StringType, BooleanType, NumericType, DateType, TimestampType, Times
 FRACTIONS = (FloatType, DoubleType)
 
 
-class OddColumn(ValueError):
+class OddColumn(DataError, ValueError):
     """A column that a feed names and that cannot be read as it is; the message names it and says what to do."""
 
 

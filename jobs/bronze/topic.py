@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.bronze.batches import LandedFile, LandingError
+from tailrace.errors import UnavailableError
 from tailrace.lake.jvm import java_class
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
@@ -42,7 +43,7 @@ LASTS = {
 }
 
 
-class KafkaAway(LandingError):
+class KafkaAway(UnavailableError):
     """Kafka does not answer, which may pass by itself; the message says what its client said."""
 
 

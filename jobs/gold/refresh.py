@@ -15,6 +15,7 @@ from jobs.gold.compute import compute, inputs_of
 from jobs.gold.hinted import change_hinted
 from jobs.gold.incremental import SignedRows, Step, add_changes
 from tailrace.definitions import Definitions, FeatureView
+from tailrace.errors import ConflictError
 from tailrace.lake import commit
 from tailrace.lake.history import HistoryLost, Pin
 from tailrace.lake.state import State
@@ -29,7 +30,7 @@ INCREMENTAL = "incremental"
 FULL = "full"
 
 
-class ConcurrentRefreshError(Exception):
+class ConcurrentRefreshError(ConflictError):
     """Another refresh wrote the same view at the same time; the message names it and what to do."""
 
 

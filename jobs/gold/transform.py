@@ -9,9 +9,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from tailrace.definitions import FeatureView
+from tailrace.errors import DefinitionError
 
 
-class TransformError(Exception):
+class TransformError(DefinitionError):
     """A transform's result that cannot become gold; the message names the view, the column and what to do."""
 
 

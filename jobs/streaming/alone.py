@@ -7,14 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from tailrace.errors import ConflictError
+
 LOOKS, LOOK_SECONDS = 10, 0.1  # who asks whether a stream runs holds the lock for a moment
 
 
-class HalfRebuilt(Exception):
+class HalfRebuilt(ConflictError):
     """The store holds a part of what a rebuild was to write; the message names the home."""
 
+    retryable = False
 
-class RunsAlready(Exception):
+
+class RunsAlready(ConflictError):
     """Another process follows; the message names the home."""
 
 

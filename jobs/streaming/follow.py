@@ -16,6 +16,7 @@ from jobs.bronze.topic import Ends, KafkaAway
 from jobs.streaming import progress
 from jobs.streaming.failures import LASTING, Kind, failure_of
 from jobs.streaming.transactions import Readable
+from tailrace.errors import DataError
 from tailrace.store.dynamodb.wire import StoreError
 from tailrace.store.embedded import EmbeddedStoreError
 
@@ -35,7 +36,7 @@ NO_OUTAGE = (
 PASSING = (StreamingQueryException, Py4JJavaError, KafkaAway, StoreError, EmbeddedStoreError)
 
 
-class StreamFailed(Exception):
+class StreamFailed(DataError):
     """The stream met what does not pass by itself; the message says what."""
 
 
@@ -94,7 +95,7 @@ class Pulse:
     def tend(self, caught_up_to: float | None) -> None:
         try:
             self.look_for_transactions()
-        except LandingError as error:
+        except (KafkaAway, LandingError) as error:
             self.stand_still(error)
             caught_up_to = None
         known = (moment for moment in (caught_up_to, self.bound) if moment is not None)
@@ -138,7 +139,7 @@ def follow(begin: Callable[[], StreamingQuery], pulse: Pulse) -> None:
         try:
             watch(begin(), pulse)
             return
-        except PASSING as error:  # before what lasts: a Kafka that is away is a LandingError too
+        except PASSING as error:
             if pulse.heartbeat.failing_since is None:
                 delay, tries = FIRST_DELAY, 0
             failure = failure_of(error)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from sinks import lease
 from sinks.rows import Address
 from tailrace.definitions import STREAM, FeatureView
+from tailrace.errors import DataError
 from tailrace.store.control import Control
 
 
-class StoreLost(Exception):
+class StoreLost(DataError):
     """The store has nothing of views that the stream had written to; the message names them and says what to do."""
 
 

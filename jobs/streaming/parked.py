@@ -15,6 +15,7 @@ import numpy as np
 
 from jobs.streaming.state import Array
 from sinks.rows import Outcome
+from tailrace.errors import UnavailableError
 from tailrace.lake.files import put
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ NOTHING = "[]"
 MOST = 100  # more than these are no matter of keys, but of the store
 
 
-class RefusedByStore(Exception):
+class RefusedByStore(UnavailableError):
     """The store refuses so many keys that it is no matter of these; the message names some, with its reasons."""
 
 

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.judge import judge
 from tailrace.definitions.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
+from tailrace.errors import DataError
 from tailrace.lake.session import small_frame
 from tailrace.schemas import landing
 from tailrace.schemas.ids import problem_of
@@ -40,7 +41,7 @@ PLAIN_TIME = re.compile(
 )
 
 
-class NotPlain(ValueError):
+class NotPlain(DataError, ValueError):
     """Whether a line can be used is for `judge` to say."""
 
 

@@ -7,10 +7,11 @@ import numpy as np
 from jobs.streaming.state import TEXT_PER_ENTRY, Array, State, empty
 from sinks.rows import Row
 from tailrace.definitions import FeatureView, Type
+from tailrace.errors import DefinitionError
 from tailrace.store.codec import MICROSECONDS, Codec, ColumnValues, SchemaMismatch
 
 
-class OtherDefinition(Exception):
+class OtherDefinition(DefinitionError):
     """The store has a view's values under another definition; the message says what to do."""
 
 

@@ -23,7 +23,7 @@ def tell(request: web.Request, refusal: Refused) -> None:
         "identity": refusal.name,
         "method": request.method[:LONGEST],
         "path": request.rel_url.raw_path[:LONGEST],
-        "status": refusal.status,
+        "status": refusal.http_status,
         "wanted": refusal.wanted[:LONGEST],
         "why": str(refusal)[:LONGEST],
     }

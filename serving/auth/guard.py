@@ -80,7 +80,7 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise NotAllowed("nothing says who may have this answer")
     except Refused as refusal:
         audit.tell(request, refusal)
-        answer = detail(refusal.status, str(refusal))
+        answer = detail(refusal.http_status, str(refusal))
         answer.headers.update(refusal.headers)
     return answer
 

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from multidict import CIMultiDictProxy
 
+from tailrace.errors import UsageError
+
 SCHEME = "bearer"
 # RFC 6750, section 2.1: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
 CREDENTIAL = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -26,13 +28,13 @@ class Identity:
 LOCAL = Identity(name="local", scopes=frozenset({"read:*", "write:*", "metrics"}))
 
 
-class Refused(Exception):
+class Refused(UsageError):
     """A request that is turned away, with the status and headers of its answer; `name` is who asked, if that is known.
 
     `wanted` is the scope, or what else was asked for. Neither it nor the message holds anything secret.
     """
 
-    status = 403
+    http_status = 403
     headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, why: str, *, name: str = UNKNOWN, wanted: str = "") -> None:
@@ -44,14 +46,14 @@ class Refused(Exception):
 class NoCredential(Refused):
     """Nobody said who asks."""
 
-    status = 401
+    http_status = 401
     headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class BadCredential(Refused):
     """What was sent proves nothing."""
 
-    status = 401
+    http_status = 401
     headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
@@ -62,13 +64,14 @@ class NotAllowed(Refused):
 class Misdirected(Refused):
     """A request for a host that this reader does not answer for (RFC 9110, section 15.5.20)."""
 
-    status = 421
+    http_status = 421
 
 
 class CannotTell(Refused):
     """A token that cannot be checked now; it may be good."""
 
-    status = 503
+    retryable = True
+    http_status = 503
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
 
 

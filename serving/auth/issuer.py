@@ -14,6 +14,7 @@ import orjson
 from serving.auth.identity import BadCredential, CannotTell
 from serving.common.background import keep_doing
 from serving.common.messages import one_line
+from tailrace.errors import UnavailableError
 from tailrace.settings import IssuerSettings
 from tailrace.settings.loopback import comes_unchanged, is_loopback
 
@@ -30,7 +31,7 @@ ALGORITHMS |= {("OKP", "Ed25519"): ("EdDSA",)}
 log = logging.getLogger(__name__)
 
 
-class IssuerError(Exception):
+class IssuerError(UnavailableError):
     """What the issuer answers cannot be used."""
 
 

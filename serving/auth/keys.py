@@ -15,6 +15,7 @@ import orjson
 from serving.auth.identity import BadCredential, Identity
 from serving.common.background import keep_doing
 from serving.common.messages import one_line
+from tailrace.errors import SetupError
 
 PREFIX = "trk_"  # tells a key from a token, and people what they found in a log
 LOOK_SECONDS = 1.0
@@ -22,7 +23,7 @@ LOOK_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
-class KeysError(Exception):
+class KeysError(SetupError):
     """A file of keys that cannot be used, or a key that cannot be made; the message names it and says what to do."""
 
 

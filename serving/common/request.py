@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from serving.common.duplicates import check_duplicates
+from tailrace.errors import UsageError
 from tailrace.schemas.ids import NotAnIdError, WrittenNumber, text_of
 from tailrace.schemas.strict_json import Duplicate
 
@@ -17,7 +18,7 @@ EXAMPLE = '{"features": ["view:feature"], "entities": {"document_id": ["d1", "d2
 JSON_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
 
 
-class BadRequest(Exception):
+class BadRequest(UsageError):
     """A request that cannot be answered; the message says what is wrong with it and what would be right."""
 
 

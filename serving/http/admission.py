@@ -13,6 +13,7 @@ from aiohttp import web
 from serving.common.pace import WHOLE, Pace, Sliced, Turns
 from serving.telemetry.board import Cells
 from serving.telemetry.metrics import AT_ONCE, SHEDS
+from tailrace.errors import UnavailableError
 
 PATIENCE_SECONDS = 0.01  # for a place among the small ones
 LARGE_BYTES = 2**18  # an answer of more is large
@@ -23,7 +24,7 @@ BODIES_AT_ONCE = 2**24  # bytes of bodies that did not come with their headers
 SMALL_BODY = 2**16  # bytes; for bodies of no more than these a quarter of that is kept
 
 
-class Overloaded(Exception):
+class Overloaded(UnavailableError):
     """A request for which there is no place now."""
 
 

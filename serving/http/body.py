@@ -7,13 +7,16 @@ from aiohttp.http import HttpProcessingError
 
 from serving.common.request import BadRequest
 from serving.http.admission import Admission, held_by
+from tailrace.errors import UsageError
 
 BODY_BYTES = 2**20
 BODY_SECONDS = 5.0  # for a body to arrive; a slow client holds nothing for longer
 
 
-class ClientLeft(Exception):
+class ClientLeft(UsageError):
     """The client closed the connection before its request was whole; there is nobody to answer."""
+
+    http_status = 499  # as nginx calls it; nobody sees the answer
 
 
 async def body_of(request: web.Request, admission: Admission) -> bytes:

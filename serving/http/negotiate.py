@@ -10,6 +10,7 @@ import zstandard
 from serving.answers import arrow, compact, feast
 from serving.answers.answer import Answer
 from serving.common.pace import Steps
+from tailrace.errors import UsageError
 
 FEAST, COMPACT = "application/json", "application/vnd.tailrace.columns+json"
 ARROW = "application/vnd.apache.arrow.stream"
@@ -24,8 +25,10 @@ LARGEST_AT_ONCE = 2**18  # bytes; what is more keeps the event loop too long
 HEADERS_KEPT = 256
 
 
-class NotAcceptable(Exception):
+class NotAcceptable(UsageError):
     """A request that takes none of the forms there are; the message names them."""
+
+    http_status = 406
 
 
 @lru_cache(maxsize=HEADERS_KEPT)

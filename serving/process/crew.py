@@ -11,6 +11,7 @@ from serving.process.job import LAST_REQUEST_SECONDS, STOP_SECONDS, Job, Word, b
 from serving.process.template import NotForked, forked
 from serving.telemetry.board import Board, Cells
 from serving.telemetry.metrics import ENDED, GAUGES
+from tailrace.errors import InternalError
 
 RESTART_SECONDS = 1.0  # so that a worker that cannot live does not take the machine
 END_SECONDS = LAST_REQUEST_SECONDS + 2 * STOP_SECONDS
@@ -19,7 +20,7 @@ PARENT_SLOT = 0
 log = logging.getLogger(__name__)
 
 
-class CrewError(Exception):
+class CrewError(InternalError):
     """A worker ended before it served; the message says how."""
 
 

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
+from tailrace.errors import SetupError
+
 HANDSHAKE_SECONDS = 0.1
 EMPTYING_SECONDS = 5.0
 
@@ -25,7 +27,7 @@ ONLY_OPEN_CONNECTIONS = (
 )
 
 
-class AddressError(Exception):
+class AddressError(SetupError):
     """The reader cannot listen there; the message says why."""
 
 

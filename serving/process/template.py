@@ -11,10 +11,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from tailrace.errors import InternalError
+
 IMPORTED = ["serving.process.imports"]
 
 
-class NotForked(Exception):
+class NotForked(InternalError):
     """There is no process, because the template ended before it was made."""
 
 

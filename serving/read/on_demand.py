@@ -7,10 +7,11 @@ import numpy as np
 
 from serving.read.columns import DTYPES, Array, Column, Found, Mask, nothing_found
 from tailrace.definitions import OnDemandFeature
+from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Type
 
 
-class OnDemandError(Exception):
+class OnDemandError(DefinitionError):
     """An on-demand feature whose function fails; the message names it."""
 
 

@@ -7,12 +7,13 @@ from aiohttp import web
 
 from serving.common.messages import LONGEST_LINE, brief
 from serving.telemetry.trip import Trip
+from tailrace.errors import SetupError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 
-class TracingError(Exception):
+class TracingError(SetupError):
     """Traces are wanted and cannot be made; the message says what is missing."""
 
 

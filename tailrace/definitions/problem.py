@@ -2,11 +2,11 @@
 
 import re
 
+from tailrace.errors import DefinitionError
+
+__all__ = ["NAME", "DefinitionError", "check_name"]
+
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-
-
-class DefinitionError(Exception):
-    """A definition that cannot be used; the message names the view, the field and what to write instead."""
 
 
 def check_name(name: str, *, of: str) -> None:

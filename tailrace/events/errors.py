@@ -1,14 +1,9 @@
-"""What can go wrong with events and their files.
+"""The errors of events and their files."""
 
-EventsError
-├── WorkspaceError       a workspace that cannot be invented
-├── HistoryError         a git history that cannot be read
-├── LandingFileError     a file that cannot be read or written
-└── NoReadableTimeError  a file without a single readable time
-"""
+from tailrace.errors import DataError
 
 
-class EventsError(Exception):
+class EventsError(DataError):
     """Anything wrong with events or their files; the message names it and says what to do."""
 
 

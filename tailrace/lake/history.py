@@ -14,6 +14,7 @@ from typing import Any
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
+from tailrace.errors import DataError
 from tailrace.lake import storage
 from tailrace.lake.log import commit_id, entry_path, read_entry
 
@@ -30,7 +31,7 @@ FROM_Z85 = str.maketrans(
 )
 
 
-class HistoryLost(Exception):
+class HistoryLost(DataError):
     """The change feed no longer tells how a table came from one version to another; the message says why."""
 
 

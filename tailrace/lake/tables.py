@@ -11,6 +11,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 
+from tailrace.errors import DataError
 from tailrace.lake import storage
 from tailrace.lake.conflicts import CONFLICTS
 from tailrace.lake.held import Held
@@ -50,8 +51,10 @@ class Gate(Protocol):
         """Raise where rows do not meet what their table promises."""
 
 
-class LakeError(Exception):
+class LakeError(DataError):
     """A table that is not there or not as promised; the message names it and what to do."""
+
+    retryable = True  # another process may be about to write the table
 
 
 class Lake:

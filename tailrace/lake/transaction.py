@@ -10,6 +10,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from tailrace.errors import ConflictError
 from tailrace.lake.conflicts import CONFLICTS
 from tailrace.lake.jvm import java_class
 from tailrace.lake.session import configured
@@ -27,7 +28,7 @@ PYTHON_UTILS = "org.apache.spark.api.python.PythonUtils"
 POSITION = ("file_path", "row_index")
 
 
-class Overtaken(Exception):
+class Overtaken(ConflictError):
     """Another writer changed the table since it was looked at, and nothing was committed; the message names it."""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from tailrace.errors import SetupError
 from tailrace.lake.files import put
 from tailrace.settings import Settings
 from tailrace.store.processes import ends, runs
@@ -23,7 +24,7 @@ SAME_SECONDS = 1.0
 STOPPED, STARTING, HEALTHY, UNHEALTHY = "stopped", "starting", "healthy", "unhealthy"
 
 
-class LocalError(Exception):
+class LocalError(SetupError):
     """Something cannot be started or stopped here; the message names it, its log or its setting, and what to do."""
 
 

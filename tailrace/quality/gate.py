@@ -13,6 +13,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
+from tailrace.errors import DataError
 from tailrace.lake.held import ROWS, Held
 from tailrace.quality import data_docs
 from tailrace.quality.validation import Miss, import_ahead, to_look_at, validate
@@ -31,7 +32,7 @@ class Verdict:
     seconds: float
 
 
-class GateFailed(Exception):
+class GateFailed(DataError):
     """New rows do not meet what is expected of their table, and none was committed.
 
     The message names each expectation, what was observed, some rows, and the landed files that they came from.

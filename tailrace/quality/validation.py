@@ -9,6 +9,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from tailrace.errors import DefinitionError
 from tailrace.lake.held import ROWS, Held
 from tailrace.schemas.expectations import UNIQUE, Expectation
 
@@ -23,7 +24,7 @@ NUMBER = "number"
 one_at_a_time = threading.Lock()
 
 
-class ExpectationError(Exception):
+class ExpectationError(DefinitionError):
     """An expectation that Great Expectations does not know, or not with such arguments; the message names it."""
 
 

@@ -11,6 +11,8 @@ import re
 from decimal import Decimal
 from typing import Any
 
+from tailrace.errors import DataError
+
 MAXIMUM_BYTES = 1_000  # of UTF-8; ids seen in practice reach 917 characters
 SMALLEST, LARGEST = -(2**63), 2**64 - 1  # signed or not, of 64 bits
 EXACT_IN_A_DOUBLE = 2**53
@@ -24,7 +26,7 @@ HAS_CONTROL = "has a control character"
 NOT_UNICODE = "has half a surrogate pair"
 
 
-class NotAnIdError(ValueError):
+class NotAnIdError(DataError, ValueError):
     """A value that cannot be an id; the message says why, without the name of its field."""
 
 

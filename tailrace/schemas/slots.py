@@ -2,13 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
+from tailrace.errors import UsageError
+
 SLOT = timedelta(minutes=15)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # events of before do not land
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)  # nor of then or later
 
 
-class AsOfError(Exception):
+class AsOfError(UsageError):
     """An as-of time that cannot be refreshed to; the message names times that can."""
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tailrace.errors import DataError
 
-class Duplicate(ValueError):
+
+class Duplicate(DataError, ValueError):
     """A field that an object gives twice, of which a parser silently takes one; the message is its name."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from tailrace.errors import SetupError
 from tailrace.settings.loopback import comes_unchanged
 from tailrace.settings.model import (
     ACCESS_LOGGING,
@@ -32,7 +33,7 @@ N = TypeVar("N", int, float)
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-class SettingsError(Exception):
+class SettingsError(SetupError):
     """A `TAILRACE_*` variable that cannot be used; the message names it and what it takes."""
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tailrace.definitions.view import schema_fingerprint
+from tailrace.errors import DataError
 from tailrace.schemas.tables import Column, Type
 
 MAGIC = b"TR"
@@ -30,7 +31,7 @@ SLOTS = {Type.INT64: "<i8", Type.FLOAT64: "<f8", Type.BOOL: "u1", Type.TIMESTAMP
 Array = npt.NDArray[Any]
 
 
-class CodecError(Exception):
+class CodecError(DataError):
     """A value that cannot be decoded; the message says what is wrong with it."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tailrace.definitions import BATCH
+from tailrace.errors import ConflictError
 from tailrace.schemas.tables import Column, Type
 from tailrace.store.dynamodb.attributes import flag_in, object_in, text_in, texts_in, whole_in
 from tailrace.store.dynamodb.items import KEY, Item, read_items
@@ -23,7 +24,7 @@ ATTRIBUTES = (
 )  # fmt: skip
 
 
-class LeaseLost(Exception):
+class LeaseLost(ConflictError):
     """Another push took the view over; what this one still writes is refused."""
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from tailrace.errors import UnavailableError
 from tailrace.settings import Settings
 from tailrace.store.processes import ends
 
@@ -24,7 +25,7 @@ START_SECONDS = 20
 STOP_SECONDS = 20
 
 
-class EmbeddedStoreError(Exception):
+class EmbeddedStoreError(UnavailableError):
     """The embedded store cannot be started or stopped; the message says why and what else can be used."""
 
 

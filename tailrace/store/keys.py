@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from tailrace.errors import UsageError
+
 MAXIMUM_BYTES = 2_048  # of a DynamoDB partition key in UTF-8
 CONTROL_PREFIX = "#control|"  # no entity name begins with #
 ONCE_PREFIX = "#once|"
 
 
-class ItemKeyError(Exception):
+class ItemKeyError(UsageError):
     """An entity key that the store cannot hold; the message names it."""
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tailrace.definitions import BATCH
+from tailrace.errors import ConflictError
 from tailrace.store.control import Control, read_controls
 from tailrace.store.dynamodb.items import KEY
 from tailrace.store.dynamodb.wire import StoreClient, call_if
@@ -12,8 +13,10 @@ from tailrace.store.keys import control_key
 NO_LANE = "dropped"
 
 
-class OtherLane(Exception):
+class OtherLane(ConflictError):
     """A view's values are another lane's to write; the message says which, and how they change hands."""
+
+    retryable = False
 
 
 def owner_of(control: Control) -> str | None:

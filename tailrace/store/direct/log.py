@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import orjson
 
+from tailrace.errors import UnavailableError
 from tailrace.schemas.slots import from_micros, to_micros, to_text
 
 SUFFIX = ".log"
@@ -27,7 +28,7 @@ CLOSED = -1  # in place of a descriptor
 MEND = "move the file out of its folder, see what of it the store has, and write the rest again"
 
 
-class LogError(Exception):
+class LogError(UnavailableError):
     """The log cannot be written or understood; the message names the file and what to do."""
 
 

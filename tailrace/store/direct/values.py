@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tailrace.errors import UsageError
 from tailrace.schemas.ids import NotAnIdError, id_of
 from tailrace.schemas.slots import from_micros, to_micros, to_text
 from tailrace.schemas.tables import Column, Type
@@ -22,7 +23,7 @@ DTYPES = {Type.INT64: np.int64, Type.FLOAT64: np.float64, Type.BOOL: np.bool_, T
 NOTHING: dict[Type, Any] = {Type.STRING: ""}
 
 
-class ValueProblem(Exception):
+class ValueProblem(UsageError):
     """A value that the view does not take; the message names the feature and what would be right."""
 
 

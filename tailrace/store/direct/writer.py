@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 
+from tailrace.errors import UnavailableError
 from tailrace.store.direct.deliver import deliver
 from tailrace.store.direct.log import LogError, Segment
 from tailrace.store.direct.order import Order
@@ -35,7 +36,7 @@ FAILURES_SHOWN = 3
 log = logging.getLogger(__name__)
 
 
-class Busy(Exception):
+class Busy(UnavailableError):
     """So many values wait to be written that no more are taken; nothing of these was written."""
 
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from tailrace.errors import SetupError
 from tailrace.store.dynamodb.signing import Credentials
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ AWS_HOSTS = (
 LOOK_SECONDS = 30.0  # between two looks; those of a role are renewed a quarter of an hour before they expire
 
 
-class CredentialsError(Exception):
+class CredentialsError(SetupError):
     """No credentials for a store that needs them; the message says where they are looked for."""
+
+    retryable = True  # a role's credentials come by network
 
 
 class Source(Protocol):

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from tailrace.errors import UnavailableError
 from tailrace.store.dynamodb.connections import USUAL, Connections, Limits
 from tailrace.store.dynamodb.credentials import credentials_for
 from tailrace.store.dynamodb.signing import Signer
@@ -47,7 +48,7 @@ Json = dict[str, Any]
 Turn = Callable[[], Awaitable[None]]
 
 
-class StoreError(Exception):
+class StoreError(UnavailableError):
     """The online store refused a request or could not be reached; `code` is the store's own name for it."""
 
     def __init__(self, code: str, message: str, details: Json | None = None) -> None:

@@ -1,0 +1,79 @@
+"""The error tree: every error of the product is in it, says what may be done about it, and is in the drawing."""
+
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tailrace import errors
+from tailrace.errors import TailraceError
+
+ROOT = Path(errors.__file__).parents[1]
+PACKAGES = ("tailrace", "jobs", "sinks", "serving", "bench")
+ATTRIBUTES = {"retryable": bool, "exit_code": int, "http_status": int}
+
+
+@pytest.fixture(scope="module")
+def tree():
+    """Every class of the tree, the root first, once all modules of the product are imported."""
+    for package in PACKAGES:
+        for module in pkgutil.walk_packages([str(ROOT / package)], f"{package}."):
+            import_module(module.name)
+    return [TailraceError, *below(TailraceError)]
+
+
+def below(root: type[TailraceError]) -> Iterator[type[TailraceError]]:
+    for one in children(root):
+        yield one
+        yield from below(one)
+
+
+def children(root: type[TailraceError]) -> list[type[TailraceError]]:
+    """The product's classes under another; tests may make some of their own."""
+    return sorted((one for one in root.__subclasses__() if not one.__module__.startswith("tests")), key=name_of)
+
+
+def name_of(one: type[TailraceError]) -> str:
+    return one.__name__
+
+
+def drawn(root: type[TailraceError], indent: str = "") -> Iterator[str]:
+    """The lines of a drawing: the families in their order, under each its classes by name, with what each says itself."""
+    under = children(root)
+    if root is TailraceError:
+        yield line_of(root)
+        under.sort(key=lambda family: inspect.getsourcelines(family)[1])
+    for one in under:
+        last = one is under[-1]
+        yield f"{indent}{'└── ' if last else '├── '}{line_of(one)}"
+        yield from drawn(one, indent + ("    " if last else "│   "))
+
+
+def line_of(one: type[TailraceError]) -> str:
+    own = {name: vars(one)[name] for name in ATTRIBUTES if name in vars(one)}
+    said = ", ".join(
+        f"{name} {'yes' if value is True else 'no' if value is False else value}" for name, value in own.items()
+    )
+    return f"{one.__name__}: {said}" if said else one.__name__
+
+
+def test_the_drawing_is_the_tree(tree):
+    docstring = inspect.getdoc(errors) or ""
+
+    assert "\n".join(drawn(tree[0])) in docstring
+
+
+def test_every_error_says_what_may_be_done_about_it_under_a_name_of_its_own(tree):
+    names = [one.__name__ for one in tree]
+
+    assert [name for name in names if names.count(name) > 1] == []
+    assert [
+        (one.__name__, name)
+        for one in tree
+        for name, kind in ATTRIBUTES.items()
+        if type(getattr(one, name)) is not kind
+    ] == []
+    assert [one.__name__ for one in tree if not one.__doc__] == []
