@@ -11,6 +11,7 @@ TailraceError: retryable no, exit_code 1, http_status 500
 │   ├── ClientLeft: http_status 499
 │   ├── CommandError
 │   ├── ItemKeyError
+│   ├── KeyReused: http_status 422
 │   ├── NotAcceptable: http_status 406
 │   ├── Refused: http_status 403
 │   │   ├── BadCredential: http_status 401

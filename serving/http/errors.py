@@ -7,31 +7,14 @@ import orjson
 from aiohttp import web
 
 from serving.common.messages import LONGEST_DETAIL, LONGEST_LINE, brief, of_store, one_line
-from serving.common.request import BadRequest
-from serving.http.admission import Overloaded
 from serving.http.body import ClientLeft
-from serving.http.negotiate import NotAcceptable
 from serving.read.on_demand import OnDemandError
 from serving.telemetry.trip import TRIP
+from tailrace.errors import TailraceError
 from tailrace.store.direct.log import LogError
-from tailrace.store.direct.writer import Busy
 from tailrace.store.dynamodb.wire import StoreError
-from tailrace.store.keys import ItemKeyError
-from tailrace.store.lanes import OtherLane
 
 RETRY_SECONDS = 1
-CLIENT_LEFT = 499  # as nginx calls it: no fault of ours, and nobody sees the answer
-
-STATUSES: dict[type[Exception], int] = {
-    BadRequest: 400,
-    ItemKeyError: 400,
-    NotAcceptable: 406,
-    OtherLane: 409,
-    Busy: 503,
-    LogError: 503,
-    Overloaded: 503,
-    StoreError: 503,
-}
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -46,15 +29,15 @@ async def tell_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         error.text = orjson.dumps({"detail": brief(explained(request, error), LONGEST_DETAIL)}).decode()
         error.content_type = "application/json"
         raise
-    except ClientLeft:
-        return web.Response(status=CLIENT_LEFT, reason="Client Closed Request")
+    except ClientLeft as error:
+        return web.Response(status=error.http_status, reason="Client Closed Request")
     except Exception as error:  # noqa: BLE001 - an error that nobody expected is answered as well
         return refused(request, error)
 
 
 def refused(request: web.Request, error: Exception) -> web.Response:
     """The answer to a request that cannot be answered; what callers need not know of it goes to the log."""
-    status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 500)
+    status = error.http_status if isinstance(error, TailraceError) else 500
     if status == 500 and not isinstance(error, OnDemandError):
         log.error("request %s failed: %s", request[TRIP].id, one_line(error))
         return detail(500, f"the reader failed; its log says why under the request id {request[TRIP].id}")

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import orjson
-from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from serving.common.headers import only_value
 from serving.common.request import BadRequest
+from tailrace.errors import UsageError
 from tailrace.store.direct.order import Order
 from tailrace.store.direct.revisions import take_revisions
 from tailrace.store.direct.rivals import Overwritten, Refused, Result, Stale
@@ -31,8 +31,10 @@ LONGEST = 255
 KEPT_SECONDS = 24 * 60 * 60
 
 
-class KeyReused(web.HTTPUnprocessableEntity):
+class KeyReused(UsageError):
     """The key came with another body before."""
+
+    http_status = 422
 
 
 def key_of(headers: CIMultiDictProxy[str]) -> str | None:
@@ -112,13 +114,13 @@ class Once:
 
 def orders_of(item: Item, digest: str, count: int) -> list[Order]:
     if text_in(item, "digest") not in {digest, None}:
-        raise KeyReused(text=f"header {HEADER}: this key came with another body before; take a new one")
+        raise KeyReused(f"header {HEADER}: this key came with another body before; take a new one")
     with understanding("orders"):
         if text_in(item, "digest") is None:
             raise ValueError("no digest")
         orders = [order_of(one) for one in orjson.loads(text_in(item, "orders") or "")]
     if len(orders) != count:
-        raise KeyReused(text=f"header {HEADER}: of this body other entities were valid before; take a new key")
+        raise KeyReused(f"header {HEADER}: of this body other entities were valid before; take a new key")
     return orders
 
 

@@ -1,7 +1,9 @@
 """The error tree: every error of the product is in it, says what may be done about it, and is in the drawing."""
 
+import ast
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -77,3 +79,28 @@ def test_every_error_says_what_may_be_done_about_it_under_a_name_of_its_own(tree
         if type(getattr(one, name)) is not kind
     ] == []
     assert [one.__name__ for one in tree if not one.__doc__] == []
+
+
+def test_every_error_class_of_the_product_is_in_the_tree(tree):
+    modules = [module for name, module in list(sys.modules.items()) if name.split(".")[0] in PACKAGES]
+    found = {one for module in modules for one in vars(module).values() if is_error_of(one, module.__name__)}
+
+    assert len(found) > 60
+    assert sorted(one.__name__ for one in found - set(tree)) == []
+
+
+def is_error_of(one: object, module: str) -> bool:
+    return isinstance(one, type) and issubclass(one, BaseException) and one.__module__ == module
+
+
+def test_the_dags_and_the_example_definitions_make_no_errors_of_their_own():
+    classes = [
+        (path.name, ast.unparse(base))
+        for folder in ("dags", "features")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        for base in node.bases
+    ]
+
+    assert [(file, base) for file, base in classes if base.endswith(("Error", "Exception"))] == []
