@@ -19,7 +19,7 @@ from tailrace.local.api import AirflowApi
 from tailrace.local.service import LocalError, places_of
 from tailrace.settings import LocalSettings, Settings
 from tailrace.store.embedded import HOST
-from tailrace.workspace.refresh import Progress
+from tailrace.workspace.resources import Progress
 
 DAG = "feature_refresh"
 RUN_SECONDS = 900.0

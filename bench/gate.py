@@ -9,7 +9,9 @@ from bench.week import places, slots_of_week
 from tailrace.demo.events import land
 from tailrace.demo.home import empty_home
 from tailrace.settings import Settings
-from tailrace.workspace.refresh import Home, Progress, refresh
+from tailrace.workspace.refresh import refresh
+from tailrace.workspace.resources import Progress
+from tailrace.workspace.workspace import Workspace
 
 WARMING = 4  # refreshes before the first that is counted
 
@@ -18,17 +20,17 @@ Json = dict[str, Any]
 
 def run_gates(settings: Settings, *, refreshes: int, progress: Progress) -> Json:
     """Seconds of refreshes in which rows changed, with the gate and without, and of the gate's own work, in one session."""
-    home = Home(replace(settings, home=settings.home / "gates", **places(settings.home / "gates")))
-    empty_home(home.settings)
+    workspace = Workspace(settings=replace(settings, home=settings.home / "gates", **places(settings.home / "gates")))
+    empty_home(workspace.settings)
     seconds: dict[bool, list[float]] = {True: [], False: []}
     own: list[float] = []
     rows = 0
     for number, slot in enumerate(slots_of_week(WARMING + refreshes)):
-        land(slot, Path(home.settings.landing))
+        land(slot, Path(workspace.settings.landing))
         progress(f"refresh {number}")
         with_gate = number % 2 == 0
-        home.lake.gate = home.gate if with_gate else None
-        done = refresh(home, as_of=slot.as_of)
+        workspace.lake.gate = workspace.gate if with_gate else None
+        done = refresh(workspace, as_of=slot.as_of)
         if number > WARMING and slot.events:
             seconds[with_gate].append(done.seconds)
             if with_gate:

@@ -13,17 +13,19 @@ import orjson
 
 from tailrace.demo.events import Slot, land
 from tailrace.demo.home import empty_home
+from tailrace.events.organisation import Organisation, generate
 from tailrace.events.slots import occurred_at_of
-from tailrace.events.workspace import Workspace, generate
 from tailrace.lake.maintenance import health
 from tailrace.schemas import bronze, silver
 from tailrace.schemas.slots import SLOT, last_tick, to_text
 from tailrace.settings import Settings
-from tailrace.workspace.refresh import Home, Progress, refresh
+from tailrace.workspace.refresh import refresh
 from tailrace.workspace.report import Report
+from tailrace.workspace.resources import Progress
 from tailrace.workspace.small_data import for_many_rows
+from tailrace.workspace.workspace import Workspace
 
-WORKSPACE = {"documents": 2_000, "actors": 100, "seed": 11}
+ORGANISATION = {"documents": 2_000, "actors": 100, "seed": 11}
 BEFORE = 40  # days of events that are there when the week begins
 REFRESHES_PER_DAY = 96
 LOOK_EVERY = 8  # refreshes, and after the last; a look lists all files
@@ -39,22 +41,22 @@ def run_week(settings: Settings, *, refreshes: int, retention_days: float, progr
     that tables keep as many versions as in a real week.
     """
     own = replace(settings, home=settings.home / "week", **places(settings.home / "week"))
-    home = Home(replace(own, spark=for_many_rows(own.spark)))  # one JVM for all of them
-    empty_home(home.settings)
+    workspace = Workspace(settings=replace(own, spark=for_many_rows(own.spark)))  # one JVM for all of them
+    empty_home(workspace.settings)
     points = []
     began = time.monotonic()
     for number, slot in enumerate(slots_of_week(refreshes)):
-        land(slot, Path(home.settings.landing))
+        land(slot, Path(workspace.settings.landing))
         progress(f"refresh {number}")
-        done = refresh(home, as_of=slot.as_of)
+        done = refresh(workspace, as_of=slot.as_of)
         if number == 0:
             began = time.monotonic()
             continue
         if number == PACED_BY:
             pace = (time.monotonic() - began) / number
-            home.lake.retention = timedelta(seconds=pace * REFRESHES_PER_DAY * retention_days)
+            workspace.lake.retention = timedelta(seconds=pace * REFRESHES_PER_DAY * retention_days)
         looks = number % LOOK_EVERY == 0 or number == refreshes
-        points.append(point_of(done, slot) | (look_at(home) if looks else {}))
+        points.append(point_of(done, slot) | (look_at(workspace) if looks else {}))
     return summary_of(points) | {"refreshes": points}
 
 
@@ -67,7 +69,7 @@ def slots_of_week(refreshes: int) -> Iterator[Slot]:
     end = last_tick(datetime.now(UTC))
     start = end - refreshes * SLOT
     days = BEFORE + -(-refreshes // REFRESHES_PER_DAY)
-    documents, events = generate(Workspace(**WORKSPACE, days=days, end=end))
+    documents, events = generate(Organisation(**ORGANISATION, days=days, end=end))
     by_slot: dict[datetime, list[bytes]] = {}
     for line in map(orjson.dumps, events):
         at = occurred_at_of(line)
@@ -90,13 +92,17 @@ def point_of(done: Report, slot: Slot) -> Json:
     }
 
 
-def look_at(home: Home) -> Json:
+def look_at(workspace: Workspace) -> Json:
     """How many files there are of each sort, and the bytes of all."""
-    root = Path(home.settings.lake)
+    root = Path(workspace.settings.lake)
     files = [path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")]
     sorts = Counter(sort_of(path) for path in files)
-    views = (view.table for view in home.definitions.batch_views.values())
-    live = [health(home.lake, table) for table in (*bronze.TABLES, *silver.TABLES, *views) if home.lake.exists(table)]
+    views = (view.table for view in workspace.definitions.batch_views.values())
+    live = [
+        health(workspace.lake, table)
+        for table in (*bronze.TABLES, *silver.TABLES, *views)
+        if workspace.lake.exists(table)
+    ]
     return {
         "live_files": sum(one.files for one in live),
         "deleted_rows": sum(one.deleted_rows for one in live),

@@ -13,7 +13,9 @@ import pytest
 
 from tailrace.local.ranker import ask, reader
 from tailrace.workspace.layers import reconcile_all
-from tailrace.workspace.refresh import Home, refresh, say_nothing
+from tailrace.workspace.refresh import refresh
+from tailrace.workspace.resources import say_nothing
+from tailrace.workspace.workspace import Workspace
 
 ARCHIVE = Path(__file__).with_name("home_of_before.tar.gz")
 AS_OF = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -27,7 +29,7 @@ def test_a_home_of_before_goes_on_without_a_change(spark, make_settings):
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(settings.home.parent, filter="data")
     before = json.loads((settings.home / "answer.json").read_text())
-    home = Home(settings)
+    home = Workspace(settings=settings)
 
     done = refresh(home, as_of=AS_OF)
 

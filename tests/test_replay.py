@@ -13,10 +13,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from sinks.reconcile import Reconciled, reconcile_view
-from tailrace.events.workspace import Workspace, generate
+from tailrace.events.organisation import Organisation, generate
 from tailrace.schemas.slots import SLOT
 from tailrace.settings import Settings
-from tailrace.workspace.refresh import Home, refresh
+from tailrace.workspace.refresh import refresh
+from tailrace.workspace.workspace import Workspace
 
 END = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LENGTHS = {"15m": 15, "1h": 60, "24h": 24 * 60, "7d": 7 * 24 * 60, "30d": 30 * 24 * 60, "total": None}
@@ -86,7 +87,7 @@ def latest(events: list[Event]) -> datetime | None:
     return max((event["occurred_at"] for event in events), default=None)
 
 
-def gold_rows(home: Home, view: str) -> dict[tuple[str, ...], Row]:
+def gold_rows(home: Workspace, view: str) -> dict[tuple[str, ...], Row]:
     definition = home.definitions.view(view)
     rows: dict[tuple[str, ...], Row] = {}
     for row in home.lake.read(definition.table).select(*definition.keys, *definition.feature_names).collect():
@@ -106,9 +107,9 @@ def land(settings: Settings, name: str, events: list[Event]) -> None:
     (folder / f".{name}").rename(folder / f"{name}.jsonl")
 
 
-def small_workspace() -> list[Event]:
-    workspace = Workspace(documents=40, actors=8, days=33, seed=5, end=END, events_per_day=120)
-    events = generate(workspace)[1]
+def small_organisation() -> list[Event]:
+    organisation = Organisation(documents=40, actors=8, days=33, seed=5, end=END, events_per_day=120)
+    events = generate(organisation)[1]
     return [event | {"occurred_at": datetime.fromisoformat(event["occurred_at"])} for event in events]
 
 
@@ -132,8 +133,8 @@ def test_every_refresh_of_a_replay_gives_what_a_computation_from_scratch_gives(
     monkeypatch.setattr("tailrace.lake.maintenance.SMALL_FILES", 8)  # so that tables are compacted along the way
     seed = random.randrange(10**6)
     choose = random.Random(seed)
-    home = Home(make_settings(), views=VIEWS)
-    events = small_workspace()
+    home = Workspace(settings=make_settings(), views=VIEWS)
+    events = small_organisation()
     start = END - STEPS * SLOT
     late = choose.sample([event for event in events if event["occurred_at"] <= start], LATE * STEPS)
     arrived = {event["event_id"]: event for event in events if event["occurred_at"] <= start and event not in late}

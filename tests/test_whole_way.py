@@ -27,8 +27,10 @@ from tailrace.settings import Settings
 from tailrace.store.control import Control, read_controls
 from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.workspace.layers import reconcile_all
-from tailrace.workspace.refresh import Home, refresh, say_nothing
+from tailrace.workspace.refresh import refresh
 from tailrace.workspace.report import Report
+from tailrace.workspace.resources import say_nothing
+from tailrace.workspace.workspace import Workspace
 
 T0 = datetime(2026, 3, 10, 12, tzinfo=UTC)
 AGREED = {"missing": 0, "ghost": 0, "different": 0}
@@ -52,12 +54,12 @@ def figures(report: Report, view: str) -> tuple[int, int, int, int]:
     return refreshed.gold_rows, refreshed.changed, pushed.pushed, pushed.removed
 
 
-def agreement(home: Home) -> dict[str, int]:
+def agreement(home: Workspace) -> dict[str, int]:
     compared = reconcile_all(home, say_nothing)
     return {name: compared[name] for name in AGREED}
 
 
-def control(home: Home, view: str) -> Control:
+def control(home: Workspace, view: str) -> Control:
     async def read(client: StoreClient) -> Control:
         return (await read_controls(client, [view]))[view]
 
@@ -78,7 +80,7 @@ def values(address: str, document: str, *features: str) -> dict[str, tuple[Any, 
 def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
     spark: SparkSession, make_settings: Callable[..., Settings]
 ):
-    home = Home(make_settings())
+    home = Workspace(settings=make_settings())
     long_id = "ä" * 458 + "x"  # 917 bytes, the longest id seen in practice
     land(
         home.settings,
@@ -144,7 +146,7 @@ def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
 def test_a_bad_file_reaches_neither_gold_nor_the_store_and_the_rest_does_without_it(
     spark: SparkSession, make_settings: Callable[..., Settings]
 ):
-    home = Home(make_settings())
+    home = Workspace(settings=make_settings())
     land(home.settings, "good", event(1))
     first = refresh(home, as_of=T0)
     before = control(home, "document_activity")
@@ -176,7 +178,7 @@ def test_a_refresh_killed_at_any_moment_loses_and_repeats_nothing(
     spark: SparkSession, make_settings: Callable[..., Settings]
 ):
     settings = make_settings(TAILRACE_LEASE_SECONDS="3")
-    home = Home(settings)
+    home = Workspace(settings=settings)
     seed = random.randrange(10**6)
     choose = random.Random(seed)
     environment = os.environ | {"TAILRACE_HOME": str(settings.home), "TAILRACE_LEASE_SECONDS": "3"}

@@ -15,7 +15,7 @@ from tailrace.errors import CommandError, UnexpectedError
 from tailrace.settings import read_settings
 
 if TYPE_CHECKING:
-    from tailrace.workspace.refresh import Home
+    from tailrace.workspace.workspace import Workspace
 
 app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, add_completion=False, help="A feature store that ships only what changed."
@@ -49,10 +49,10 @@ def end(message: str, *, code: int = 1, log: Path | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def home() -> "Home":
-    from tailrace.workspace.refresh import Home
+def home() -> "Workspace":
+    from tailrace.workspace.workspace import Workspace
 
-    return Home(read_settings())
+    return Workspace(settings=read_settings())
 
 
 @app.command()

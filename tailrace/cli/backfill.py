@@ -11,7 +11,9 @@ from tailrace.cli.report import Json
 from tailrace.definitions import STREAM
 from tailrace.local.streaming import settings_of_home
 from tailrace.schemas.slots import AsOfError, parse_as_of, times_between, to_text
-from tailrace.workspace.refresh import Home, Progress, catch_up_bronze
+from tailrace.workspace.refresh import catch_up_bronze
+from tailrace.workspace.resources import Progress
+from tailrace.workspace.workspace import Workspace
 
 app = typer.Typer()
 
@@ -52,14 +54,14 @@ def figures(from_: str, to: str, *, every: int, views: list[str], id_: str | Non
     times = times_between(parse_as_of(from_), parse_as_of(to), every=timedelta(minutes=every))
     if times[-1] > now:
         raise AsOfError(f"{to_text(times[-1])} is not past yet; give a time before {to_text(now)}")
-    home = Home(settings_of_home())
-    chosen = job.views_to_backfill(home.definitions, views)
+    workspace = Workspace(settings=settings_of_home())
+    chosen = job.views_to_backfill(workspace.definitions, views)
     id_ = id_ or f"{from_} {to} {every}, begun {to_text(now)}"
     if any(view.lane == STREAM for view in chosen.values()):
-        catch_up_bronze(home)  # a moment that is told has all its events
-    kafka = home.settings.stream.kafka is not None
-    done = job.run(home.lake, home.definitions, chosen, times, id_=id_, told=told, kafka=kafka)
-    left_out = sorted(set(home.definitions.batch_views) - set(chosen)) if not views else []
+        catch_up_bronze(workspace)  # a moment that is told has all its events
+    kafka = workspace.settings.stream.kafka is not None
+    done = job.run(workspace.lake, workspace.definitions, chosen, times, id_=id_, told=told, kafka=kafka)
+    left_out = sorted(set(workspace.definitions.batch_views) - set(chosen)) if not views else []
     return {
         "id": id_,
         "times": len(times),

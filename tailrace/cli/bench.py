@@ -64,10 +64,12 @@ def publish(
 
 def run_publish(settings: Settings, rows: int, changed: int, told: Any) -> dict[str, Any]:
     from bench.publish import Bench
-    from tailrace.workspace.refresh import Home
+    from tailrace.workspace.workspace import Workspace
 
     store, spark = replace(settings.store, table="bench-publish"), for_many_rows(settings.spark)
-    home = Home(replace(settings, lake=str(settings.home / "bench" / "publish"), store=store, spark=spark))
+    home = Workspace(
+        settings=replace(settings, lake=str(settings.home / "bench" / "publish"), store=store, spark=spark)
+    )
     return Bench(lake=home.lake, store=home.store, rows=rows, changed=changed, told=told).run()
 
 
@@ -198,7 +200,7 @@ def through_airflow(
 def run(settings: Settings, documents: int, rows: int, told: Any) -> dict[str, Any]:
     from bench.history import History
     from bench.refresh import Bench
-    from tailrace.workspace.refresh import Home
+    from tailrace.workspace.workspace import Workspace
 
     name = f"bench-{documents}-{rows}"
     own = replace(
@@ -208,7 +210,7 @@ def run(settings: Settings, documents: int, rows: int, told: Any) -> dict[str, A
         spark=for_many_rows(settings.spark),
         features=("shipped",),
     )
-    home = Home(own)
+    home = Workspace(settings=own)
     bench = Bench(
         lake=home.lake,
         store=home.store,

@@ -8,7 +8,7 @@ from tailrace.cli.output import AsJson, ReportTo, progress, show
 from tailrace.cli.report import plain_table, runs_table
 from tailrace.local.streaming import settings_of_home
 from tailrace.settings import read_settings
-from tailrace.workspace.refresh import Home
+from tailrace.workspace.workspace import Workspace
 
 app = typer.Typer()
 
@@ -22,7 +22,7 @@ def verify(as_json: AsJson = False) -> None:
     from tailrace.workspace.layers import verify_all
 
     with progress("verify") as told:
-        shown = verify_all(Home(read_settings()), told)
+        shown = verify_all(Workspace(settings=read_settings()), told)
     compared("Gold and the full computation", ("rows", "differing"), shown, as_json=as_json)
     if shown["differing"]:
         raise typer.Exit(1)
@@ -35,7 +35,9 @@ def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJso
     from tailrace.workspace.layers import reconcile_all
 
     with progress("reconcile") as told:
-        shown = reported("reconcile", lambda: reconcile_all(Home(settings_of_home()), told, repair=repair), report_to)
+        shown = reported(
+            "reconcile", lambda: reconcile_all(Workspace(settings=settings_of_home()), told, repair=repair), report_to
+        )
     columns = ("compared", "missing", "ghost", "different", "in_motion", *(("repaired",) if repair else ()))
     compared("Gold and the online store", columns, shown, as_json=as_json)
     if differing(shown):
@@ -49,7 +51,7 @@ def runs(last: Last = 10, as_json: AsJson = False) -> None:
     """List what the last runs of the publisher did, view by view."""
     from sinks.ledger import read_runs
 
-    shown = {"runs": read_runs(Home(read_settings()).lake, last=last)}
+    shown = {"runs": read_runs(Workspace(settings=read_settings()).lake, last=last)}
     show(shown, *(runs_table(run) for run in shown["runs"]), as_json=as_json)
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from tailrace.cli.output import AsJson, show
-from tailrace.events.landing import land_history, land_workspace
-from tailrace.events.workspace import Workspace
+from tailrace.events.landing import land_history, land_organisation
+from tailrace.events.organisation import Organisation
 from tailrace.schemas.slots import last_tick, parse_as_of, to_text
 
 app = typer.Typer(no_args_is_help=True, help="Events to try Tailrace with.")
@@ -28,8 +28,8 @@ def generate(
 ) -> None:
     """Generate the events and documents of an invented workspace."""
     until = parse_as_of(end) if end else last_tick(datetime.now(UTC))
-    workspace = Workspace(documents=documents, actors=actors, days=days, seed=seed, end=until)
-    tell(land_workspace(workspace, out) | {"end": to_text(until)}, out, as_json=as_json)
+    organisation = Organisation(documents=documents, actors=actors, days=days, seed=seed, end=until)
+    tell(land_organisation(organisation, out) | {"end": to_text(until)}, out, as_json=as_json)
 
 
 @app.command()

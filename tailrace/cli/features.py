@@ -11,7 +11,7 @@ from tailrace.cli.plan import plan_lanes
 from tailrace.cli.report import plain_table
 from tailrace.errors import CommandError
 from tailrace.settings import read_settings
-from tailrace.workspace.refresh import Home
+from tailrace.workspace.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, help="The feature definitions.")
 app.command("plan")(plan_lanes)
@@ -22,7 +22,7 @@ def list_features(*, as_json: AsJson = False) -> None:
     """List the views, on-demand features and services, and views that are no longer defined and left something."""
     from tailrace.workspace.undefined import found_at_a_glance, undefined_lines
 
-    here = Home(read_settings())
+    here = Workspace(settings=read_settings())
     shown = catalogue(here.definitions) | {"undefined": found_at_a_glance(here)}
     rows: list[tuple[Any, ...]] = [
         (name, ", ".join(view["keys"]), len(view["features"]), view["lane"], view["owner"])
@@ -35,7 +35,7 @@ def list_features(*, as_json: AsJson = False) -> None:
 @app.command("show")
 def show_feature(name: str, *, as_json: AsJson = False) -> None:
     """Show one view, on-demand feature or service."""
-    kinds = catalogue(Home(read_settings()).definitions)
+    kinds = catalogue(Workspace(settings=read_settings()).definitions)
     found = [{"kind": kind, "name": name, **named[name]} for kind, named in kinds.items() if name in named]
     if not found:
         raise CommandError(f"there is no {name!r}; `tailrace features list` lists the views")
@@ -47,7 +47,7 @@ def show_feature(name: str, *, as_json: AsJson = False) -> None:
 @app.command("independent")
 def independent_views(views: ViewNames = None, *, as_json: AsJson = False) -> None:
     """List the batch views in groups of which none needs another, so that each can be refreshed by itself."""
-    groups = Home(read_settings()).definitions.only(views or ()).independent
+    groups = Workspace(settings=read_settings()).definitions.only(views or ()).independent
     show({"groups": groups}, *(", ".join(group) for group in groups), as_json=as_json)
 
 
@@ -62,5 +62,5 @@ def drop_feature_view(
     from tailrace.workspace.undefined import drop_view, dropped_lines
 
     with progress("drop") as told:
-        shown = drop_view(Home(read_settings()), view, told, with_history=history)
+        shown = drop_view(Workspace(settings=read_settings()), view, told, with_history=history)
     show(shown, *dropped_lines(shown), as_json=as_json)

@@ -13,7 +13,7 @@ from tailrace.cli.report import plain_table
 from tailrace.errors import CommandError
 from tailrace.schemas.slots import to_text
 from tailrace.settings import read_settings
-from tailrace.workspace.refresh import Home
+from tailrace.workspace.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, help="The keys with which rankers ask the reader.")
 
@@ -71,7 +71,7 @@ def keys_file() -> Path:
 
 def check_names(scopes: list[str]) -> None:
     """A scope for a service or view that is not defined would allow nothing, and nobody would know why."""
-    definitions = Home(read_settings()).definitions
+    definitions = Workspace(settings=read_settings()).definitions
     known = {"read": set(definitions.services), "write": set(definitions.views)}
     for scope in scopes:
         deed, _, name = scope.partition(":")

@@ -9,7 +9,7 @@ from rich.table import Table
 from tailrace.cli.output import AsJson, progress, show
 from tailrace.settings import read_settings
 from tailrace.workspace.lane_plan import PRICE, Terms, plan
-from tailrace.workspace.refresh import Home
+from tailrace.workspace.workspace import Workspace
 
 Price = Annotated[float, typer.Option(min=0, help="Dollars for a million write units of the store.")]
 
@@ -18,11 +18,11 @@ def plan_lanes(price: Price = PRICE, *, as_json: AsJson = False) -> None:
     """Recommend a lane for each view, from its freshness, its changes and the cost of writes."""
     from tailrace.workspace.lane_facts import observe
 
-    home = Home(read_settings())
-    views = list(home.definitions.views.values())
-    terms = Terms(interval=timedelta(minutes=home.settings.schedule.refresh_minutes), price=price)
+    workspace = Workspace(settings=read_settings())
+    views = list(workspace.definitions.views.values())
+    terms = Terms(interval=timedelta(minutes=workspace.settings.schedule.refresh_minutes), price=price)
     with progress("plan"):
-        seen = observe(home.lake, views)
+        seen = observe(workspace.lake, views)
     shown = {view.name: plan(view, seen[view.name], terms) for view in views}
     table = Table(title="Lanes", show_lines=True)
     for column in ("view", "lane", "recommended", "$ a month there", "why"):

@@ -10,7 +10,7 @@ from tailrace.cli.output import AsJson, progress, show
 from tailrace.cli.report import plain_table
 from tailrace.definitions import BATCH, STREAM, FeatureView
 from tailrace.local.streaming import settings_of_home
-from tailrace.workspace.refresh import Home
+from tailrace.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from sinks.rebuild import HandedOver
@@ -31,7 +31,7 @@ def rebuild(views: Views = None, *, as_json: AsJson = False) -> None:
     from jobs.streaming.run import views_of
     from tailrace.workspace.stream_home import source_of
 
-    here = Home(settings_of_home(), views=views or ())
+    here = Workspace(settings=settings_of_home(), views=views or ())
     # A home that never had a stream has nothing of it to give back, unless it is asked for.
     with_stream = here.chosen.stream_views and (views or has_run(here.settings.home))
     if with_stream:  # before anything is half rebuilt
@@ -51,35 +51,35 @@ def rebuild(views: Views = None, *, as_json: AsJson = False) -> None:
     show({"views": done}, plain_table("Rebuilt", columns, rows), as_json=as_json)
 
 
-def await_landing(home: Home) -> None:
+def await_landing(workspace: Workspace) -> None:
     """Wait, for as long as it takes readers that live, until what their logs have now has been landed."""
     from sinks.reconcile_direct import LANDED_SECONDS
 
-    segments = list(home.settings.direct_log.glob("*.log"))
+    segments = list(workspace.settings.direct_log.glob("*.log"))
     until = time.monotonic() + LANDED_SECONDS
     while any(segment.exists() for segment in segments) and time.monotonic() < until:
         time.sleep(0.5)
 
 
-def rebuilt(home: Home, view: FeatureView) -> dict[str, Any]:
+def rebuilt(workspace: Workspace, view: FeatureView) -> dict[str, Any]:
     from sinks.direct_writes import write_again
     from sinks.push import push_views
     from sinks.rebuild import hand_over
     from tailrace.workspace.refresh import run_bronze
 
     began = time.monotonic()
-    handed = hand_over(home.store, view)
+    handed = hand_over(workspace.store, view)
     if view.lane == BATCH:
-        pushed = push_views(home.lake, home.store, [view], allowed="rebuilt")[view.name]
+        pushed = push_views(workspace.lake, workspace.store, [view], allowed="rebuilt")[view.name]
         written = pushed.pushed + pushed.removed
     else:
-        await_landing(home)
-        run_bronze(home)
-        written = write_again(home.lake, home.store, view)
+        await_landing(workspace)
+        run_bronze(workspace)
+        written = write_again(workspace.lake, workspace.store, view)
     return shown(view, handed, written, seconds=time.monotonic() - began)
 
 
-def rebuilt_stream(home: Home, views: list[FeatureView]) -> dict[str, dict[str, Any]]:
+def rebuilt_stream(workspace: Workspace, views: list[FeatureView]) -> dict[str, dict[str, Any]]:
     """Views of the lane stream, all together: what one has taken the others that are counted by it must have."""
     from jobs.streaming.rebuild import rebuild_stream
     from sinks.rebuild import hand_over
@@ -87,9 +87,9 @@ def rebuilt_stream(home: Home, views: list[FeatureView]) -> dict[str, dict[str, 
     from tailrace.workspace.stream_home import source_of
 
     began = time.monotonic()
-    handed = {view.name: hand_over(home.store, view) for view in views}
-    catch_up_bronze(home)
-    written = rebuild_stream(home.lake, home.store, views, source_of(home.settings))
+    handed = {view.name: hand_over(workspace.store, view) for view in views}
+    catch_up_bronze(workspace)
+    written = rebuild_stream(workspace.lake, workspace.store, views, source_of(workspace.settings))
     seconds = time.monotonic() - began
     return {view.name: shown(view, handed[view.name], written[view.name], seconds=seconds) for view in views}
 

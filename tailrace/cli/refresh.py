@@ -10,7 +10,7 @@ from tailrace.cli.output import AsJson, ReportTo, ViewNames, progress, show
 from tailrace.errors import CommandError
 from tailrace.local.streaming import settings_of_home
 from tailrace.schemas.slots import parse_as_of
-from tailrace.workspace.refresh import Home
+from tailrace.workspace.workspace import Workspace
 
 app = typer.Typer()
 
@@ -62,9 +62,9 @@ def refresh(
     files = files_aside(aside, because)
     with progress("refresh") as told:
         time = parse_as_of(as_of) if as_of is not None else None
-        home = Home(settings_of_home(), views=views or ())
+        workspace = Workspace(settings=settings_of_home(), views=views or ())
         done = run_refresh(
-            home, as_of=time, any_as_of=any_as_of, full=full, allowed=allowed, aside=files, progress=told
+            workspace, as_of=time, any_as_of=any_as_of, full=full, allowed=allowed, aside=files, progress=told
         )
     shown = refresh_json(done)
     maintained = report.maintained_lines(shown.get("maintained", {}))
@@ -106,8 +106,8 @@ def run(
 
     def figures() -> report.Json:
         time = parse_as_of(as_of) if as_of is not None else None
-        home = Home(settings_of_home(), views=views or ())
-        return run_layer(home, layer, as_of=time, any_as_of=any_as_of, full=full, allowed=allowed, aside=files)
+        workspace = Workspace(settings=settings_of_home(), views=views or ())
+        return run_layer(workspace, layer, as_of=time, any_as_of=any_as_of, full=full, allowed=allowed, aside=files)
 
     with progress(layer):
         shown = reported(layer, figures, report_to)

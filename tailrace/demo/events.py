@@ -10,12 +10,12 @@ import orjson
 from tailrace.events.documents_from_ids import describe
 from tailrace.events.files import read_rows, write_lines
 from tailrace.events.git_history import read_history
+from tailrace.events.organisation import Organisation, generate
 from tailrace.events.slots import SHOWN, busiest_slots, occurred_at_of, split
-from tailrace.events.workspace import Workspace, generate
 from tailrace.schemas.landing import DOCUMENTS, EVENTS
 from tailrace.schemas.slots import SLOT, last_tick
 
-WORKSPACE = {"documents": 12_000, "actors": 250, "days": 40, "seed": 7}
+ORGANISATION = {"documents": 12_000, "actors": 250, "days": 40, "seed": 7}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ def demo_slots(*, git: Path | None, events: Path | None) -> tuple[str, list[Slot
     if events is not None:
         return f"events of {events}", replayed(list(read_rows(events)))
     end = last_tick(datetime.now(UTC))
-    documents, generated = generate(Workspace(**WORKSPACE, end=end))
+    documents, generated = generate(Organisation(**ORGANISATION, end=end))
     lines = [orjson.dumps(event) for event in generated]
     parts = split(((line, occurred_at_of(line)) for line in lines), end - (SHOWN - 1) * SLOT)
     facts = [[orjson.dumps(document) for document in documents], *([] for _ in parts[1:])]

@@ -14,7 +14,7 @@ from tailrace.events.files import write_lines
 from tailrace.local.ranker import DIRECT, START_SECONDS, ask
 from tailrace.schemas.landing import EVENTS
 from tailrace.schemas.slots import to_text
-from tailrace.workspace.refresh import Home
+from tailrace.workspace.workspace import Workspace
 
 SCORE = 0.87
 MODEL = "demo-judge"
@@ -26,17 +26,17 @@ Json = dict[str, Any]
 
 
 @contextmanager
-def following(home: Home) -> Iterator[None]:
+def following(workspace: Workspace) -> Iterator[None]:
     """Have a stream follow the landing folder, from when it has taken all that landed there."""
     from jobs.streaming import run
     from jobs.streaming.folder import follow_plans
     from jobs.streaming.plans import Plans
 
-    checkpoint = home.settings.home / "demo" / "stream"  # not the home's own: its stream may follow a topic later
-    plans = Plans(str(Path(home.settings.landing) / EVENTS.name), checkpoint)
+    checkpoint = workspace.settings.home / "demo" / "stream"  # not the home's own: its stream may follow a topic later
+    plans = Plans(str(Path(workspace.settings.landing) / EVENTS.name), checkpoint)
     plans.look()
-    messages = follow_plans(home.spark, plans)
-    query = run.start(messages, home.definitions, home.store, checkpoint=str(checkpoint), folder=plans.folder)
+    messages = follow_plans(workspace.spark, plans)
+    query = run.start(messages, workspace.definitions, workspace.store, checkpoint=str(checkpoint), folder=plans.folder)
     try:
         query.processAllAvailable()
         with plans.looking():
@@ -46,12 +46,12 @@ def following(home: Home) -> Iterator[None]:
         query.stop()
 
 
-def open_document(home: Home, address: str, entities: Json) -> Json:
+def open_document(workspace: Workspace, address: str, entities: Json) -> Json:
     """Have the actor open the first of the documents, and ask as the ranker does until the answer shows it."""
     query = {"features": [RECENT], "entities": entities}
     before = first_row(address, query)
     opened_at, began = datetime.now(UTC), time.perf_counter()
-    land_opening(Path(home.settings.landing), before["actor_id"], before["document_id"], opened_at)
+    land_opening(Path(workspace.settings.landing), before["actor_id"], before["document_id"], opened_at)
     while not shows(after := first_row(address, query), opened_at):
         if time.perf_counter() - began > LONGEST_WAIT:
             raise CommandError(f"{before['document_id']} was opened, and the reader does not answer it")

@@ -16,62 +16,64 @@ from tailrace.demo.oddities import land_odd_files, refused_odd_files, remove_odd
 from tailrace.local import ranker
 from tailrace.schemas.slots import to_text
 from tailrace.workspace.layers import reconcile_all
-from tailrace.workspace.refresh import Home, Progress, refresh
+from tailrace.workspace.refresh import refresh
 from tailrace.workspace.report import refresh_json
+from tailrace.workspace.resources import Progress
+from tailrace.workspace.workspace import Workspace
 
 CANDIDATES = 100  # documents in the ranker's query
 
 Json = dict[str, Any]
 
 
-def run_demo(home: Home, *, git: Path | None, events: Path | None, progress: Progress) -> Json:
+def run_demo(workspace: Workspace, *, git: Path | None, events: Path | None, progress: Progress) -> Json:
     """Replay four slots, then ask the reader; the figures also go to `demo/summary.json` in the home."""
     began = time.monotonic()
     progress("preparing events")
     source, slots = demo_slots(git=git, events=events)
-    empty_home(home.settings)
-    landing = Path(home.settings.landing)
+    empty_home(workspace.settings)
+    landing = Path(workspace.settings.landing)
     land_odd_files(landing)
-    refreshes = [replay(home, slot, number, progress) for number, slot in enumerate(slots, start=1)]
-    agreed = reconcile_all(home, lambda view: progress(f"reconciling {view}"))
-    refused = refused_odd_files(home.lake)
+    refreshes = [replay(workspace, slot, number, progress) for number, slot in enumerate(slots, start=1)]
+    agreed = reconcile_all(workspace, lambda view: progress(f"reconciling {view}"))
+    refused = refused_odd_files(workspace.lake)
     remove_odd_files(landing)
     summary = {
         "source": source,
-        "home": str(home.settings.home),
+        "home": str(workspace.settings.home),
         "refreshes": refreshes,
         "refused": refused,
         "reconcile": agreed,
-        "answer": answer_of(home, slots, progress),
+        "answer": answer_of(workspace, slots, progress),
         "seconds": round(time.monotonic() - began, 1),
     }
-    path = home.settings.home / "demo" / "summary.json"
+    path = workspace.settings.home / "demo" / "summary.json"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2))
     return summary
 
 
-def replay(home: Home, slot: Slot, number: int, progress: Progress) -> Json:
+def replay(workspace: Workspace, slot: Slot, number: int, progress: Progress) -> Json:
     """Land one slot and refresh to it; adds what a push of every row would have written."""
-    land(slot, Path(home.settings.landing))
+    land(slot, Path(workspace.settings.landing))
     # Slots are where a file's events lie: the last ones of a history that goes up to now are still to come.
     done = refresh(
-        home, as_of=slot.as_of, any_as_of=True, progress=lambda stage: progress(f"refresh {number}: {stage}")
+        workspace, as_of=slot.as_of, any_as_of=True, progress=lambda stage: progress(f"refresh {number}: {stage}")
     )
     told = refresh_json(done)
     for name, view in told["views"].items():
-        definition = home.definitions.view(name)
-        everything = view["gold_rows"] if definition.online_when is None else online_count(home, definition)
+        definition = workspace.definitions.view(name)
+        everything = view["gold_rows"] if definition.online_when is None else online_count(workspace, definition)
         view["full_push"] = everything
         view["percent"] = round(100 * (view["pushed"] + view["removed"]) / max(1, view["full_push"]), 2)
     return told
 
 
-def online_count(home: Home, view: FeatureView) -> int:
-    return online_rows(home.lake.read(view.table), view).count()
+def online_count(workspace: Workspace, view: FeatureView) -> int:
+    return online_rows(workspace.lake.read(view.table), view).count()
 
 
-def answer_of(home: Home, slots: list[Slot], progress: Progress) -> Json:
+def answer_of(workspace: Workspace, slots: list[Slot], progress: Progress) -> Json:
     """Ask for the documents that were touched last, as the actor who touched the most of them; then change what is answered."""
     lines = [line for slot in slots for line in slot.events]
     recent = [event for event in map(readable, lines[-20 * CANDIDATES :]) if event]
@@ -80,14 +82,14 @@ def answer_of(home: Home, slots: list[Slot], progress: Progress) -> Json:
     entities = {"actor_id": [actor] * len(documents), "document_id": documents}
     query = {"feature_service": "ranker", "entities": entities}
     progress("asking the reader")
-    with ranker.reader(home.settings) as address:
+    with ranker.reader(workspace.settings) as address:
         answer, latency = ranker.ask(address, query)
         progress("starting the stream")
         began = time.monotonic()
-        with following(home):
+        with following(workspace):
             caught_up = time.monotonic() - began
             progress("opening a document")
-            opened = open_document(home, address, entities)
+            opened = open_document(workspace, address, entities)
         judged = judge(address, query, documents[0])
     names, results = answer["metadata"]["feature_names"], answer["results"]
     columns = {name: result["values"] for name, result in zip(names, results, strict=True)}

@@ -1,4 +1,4 @@
-"""Landing files of an invented workspace and of a git history."""
+"""Landing files of an invented organisation and of a git history."""
 
 import re
 from collections import defaultdict
@@ -8,16 +8,16 @@ from typing import Any
 from tailrace.events.documents_from_ids import describe
 from tailrace.events.files import refuse_existing, write_lines
 from tailrace.events.git_history import read_history, repository_name
-from tailrace.events.workspace import Workspace, generate
+from tailrace.events.organisation import Organisation, generate
 from tailrace.schemas.landing import DOCUMENTS, EVENTS
 
 LONGEST_NAME = 200  # characters; a file system takes 255 bytes with the suffix
 
 
-def land_workspace(workspace: Workspace, out: Path) -> dict[str, int]:
-    """Land a workspace's documents in one file and its events in one per day; returns events, documents and files."""
-    documents, events = generate(workspace)
-    files = {out / DOCUMENTS.name / f"workspace-{workspace.end:%Y-%m-%d}.jsonl.gz": documents}
+def land_organisation(organisation: Organisation, out: Path) -> dict[str, int]:
+    """Land an organisation's documents in one file and its events in one per day; returns events, documents and files."""
+    documents, events = generate(organisation)
+    files = {out / DOCUMENTS.name / f"workspace-{organisation.end:%Y-%m-%d}.jsonl.gz": documents}
     by_day = defaultdict(list)
     for event in events:
         by_day[event["occurred_at"][: len("2026-01-31")]].append(event)

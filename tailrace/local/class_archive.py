@@ -10,17 +10,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tailrace.events.landing import land_workspace
-from tailrace.events.workspace import Workspace
+from tailrace.events.landing import land_organisation
+from tailrace.events.organisation import Organisation
 from tailrace.schemas.slots import last_tick
 from tailrace.settings import Settings, read_settings
 from tailrace.settings.submit import QUIET
 from tailrace.store import embedded
-from tailrace.workspace.refresh import Home, refresh
+from tailrace.workspace.refresh import refresh
+from tailrace.workspace.workspace import Workspace
 
 JVM_SECONDS = 300.0
 
-WORKSPACE = {"documents": 20, "actors": 5, "days": 3, "seed": 1}
+ORGANISATION = {"documents": 20, "actors": 5, "days": 3, "seed": 1}
 
 
 def make(settings: Settings) -> None:
@@ -56,11 +57,11 @@ def thrown_away(settings: Settings, home: Path, *, archive: Path) -> Settings:
 
 def refresh_and_end(settings: Settings) -> None:
     """Refresh, and wait until the JVM has ended, which writes the archive then."""
-    land_workspace(Workspace(**WORKSPACE, end=last_tick(datetime.now(UTC))), Path(settings.landing))
-    home = Home(settings)
-    refresh(home)
-    jvm = home.spark.sparkContext._gateway.proc  # type: ignore[union-attr]
-    home.spark.stop()
+    land_organisation(Organisation(**ORGANISATION, end=last_tick(datetime.now(UTC))), Path(settings.landing))
+    workspace = Workspace(settings=settings)
+    refresh(workspace)
+    jvm = workspace.spark.sparkContext._gateway.proc  # type: ignore[union-attr]
+    workspace.spark.stop()
     jvm.stdin.close()  # at which the JVM ends
     jvm.wait(JVM_SECONDS)
 

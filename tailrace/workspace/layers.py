@@ -19,8 +19,6 @@ from tailrace.schemas import silver
 from tailrace.schemas.slots import to_text
 from tailrace.store.dynamodb.wire import StoreError
 from tailrace.workspace.refresh import (
-    Home,
-    Progress,
     catch_up_bronze,
     chosen_as_of,
     run_bronze,
@@ -29,6 +27,7 @@ from tailrace.workspace.refresh import (
     views_to_recount,
 )
 from tailrace.workspace.report import recount_json, taken_back_json
+from tailrace.workspace.resources import Progress, Resources
 from tailrace.workspace.stream_home import source_of
 from tailrace.workspace.undefined import found_in_everything
 
@@ -36,7 +35,7 @@ Json = dict[str, Any]
 
 
 def run_layer(
-    home: Home,
+    workspace: Resources,
     layer: str,
     *,
     as_of: datetime | None,
@@ -47,63 +46,65 @@ def run_layer(
 ) -> Json:
     """Run bronze, silver, gold or publish; returns its figures, those of its quality gate under `gates`."""
     as_of = chosen_as_of(as_of, any_as_of=any_as_of)
-    figures = figures_of(home, layer, as_of=as_of, full=full, allowed=allowed, aside=aside)
-    return figures | {"gates": {table: asdict(found) for table, found in home.gate.take_verdicts().items()}}
+    figures = figures_of(workspace, layer, as_of=as_of, full=full, allowed=allowed, aside=aside)
+    return figures | {"gates": {table: asdict(found) for table, found in workspace.gate.take_verdicts().items()}}
 
 
 def figures_of(
-    home: Home, layer: str, *, as_of: datetime, full: bool, allowed: str | None, aside: SetAside | None
+    workspace: Resources, layer: str, *, as_of: datetime, full: bool, allowed: str | None, aside: SetAside | None
 ) -> Json:
     if layer == "bronze":
-        loaded = asdict(run_bronze(home, aside=aside)) | {"all_read": is_all_read(home.lake)}
-        return loaded | recount_json(views_to_recount(home, aside))
+        loaded = asdict(run_bronze(workspace, aside=aside)) | {"all_read": is_all_read(workspace.lake)}
+        return loaded | recount_json(views_to_recount(workspace, aside))
     if layer == "silver":
-        taken_back = taken_back_json(run_silver(home))
-        return {"load": last_read(home.lake, silver.INTERACTIONS)} | taken_back
+        taken_back = taken_back_json(run_silver(workspace))
+        return {"load": last_read(workspace.lake, silver.INTERACTIONS)} | taken_back
     if layer == "gold":
-        refreshed = gold.run(home.lake, home.chosen, as_of=as_of, full=full)
+        refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
         return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}
-    pushed = run_publish(home, allowed=allowed)
+    pushed = run_publish(workspace, allowed=allowed)
     return {"views": {name: asdict(one) | {"rows_per_second": one.rows_per_second} for name, one in pushed.items()}}
 
 
-def verify_all(home: Home, progress: Progress) -> Json:
+def verify_all(workspace: Resources, progress: Progress) -> Json:
     """Compare every view's gold with the full computation; figures per view and in total."""
     views = {}
-    for view in home.definitions.batch_views.values():
+    for view in workspace.definitions.batch_views.values():
         progress(view.name)
-        views[view.name] = asdict(verify_view(home.lake, home.definitions, view))
+        views[view.name] = asdict(verify_view(workspace.lake, workspace.definitions, view))
     total = {name: sum(view[name] for view in views.values()) for name in ("rows", "differing")}
     return total | {"views": views}
 
 
-def reconcile_all(home: Home, progress: Progress, *, repair: bool = False) -> Json:
+def reconcile_all(workspace: Resources, progress: Progress, *, repair: bool = False) -> Json:
     """Compare every view's gold, or what was written of it, with the store, and mend what differs if told to; figures per view and in total."""
-    if home.definitions.stream_views:  # whatever cannot be compared is told before the others are
-        source_of(home.settings).refuse_another()
+    if workspace.definitions.stream_views:  # whatever cannot be compared is told before the others are
+        source_of(workspace.settings).refuse_another()
     views = {}
-    for view in home.definitions.batch_views.values():
+    for view in workspace.definitions.batch_views.values():
         told = partial(tell_of_view, progress, view.name)
-        with telling_tasks(home.spark, told):
+        with telling_tasks(workspace.spark, told):
             if repair:
-                done = repair_view(home.lake, home.store, view, told=told)
+                done = repair_view(workspace.lake, workspace.store, view, told=told)
             else:
-                done = reconcile_view(home.lake, home.store, view, told=told)
+                done = reconcile_view(workspace.lake, workspace.store, view, told=told)
         views[view.name] = asdict(done)
-    for view in home.definitions.direct_views.values():
+    for view in workspace.definitions.direct_views.values():
         told = partial(tell_of_view, progress, view.name)
-        load = partial(run_bronze, home)
-        views[view.name] = asdict(reconcile_direct(home.lake, home.store, view, load=load, repair=repair, told=told))
-    if home.definitions.stream_views:
-        views |= reconcile_stream_views(home, progress, repair=repair)
+        load = partial(run_bronze, workspace)
+        views[view.name] = asdict(
+            reconcile_direct(workspace.lake, workspace.store, view, load=load, repair=repair, told=told)
+        )
+    if workspace.definitions.stream_views:
+        views |= reconcile_stream_views(workspace, progress, repair=repair)
     names = ("compared", "missing", "ghost", "different", "repaired", "in_motion")
     return {name: sum(view[name] for view in views.values()) for name in names} | {"views": views}
 
 
-def reconcile_stream_views(home: Home, progress: Progress, *, repair: bool) -> dict[str, Json]:
-    views, source = views_of(home.definitions), source_of(home.settings)
-    load, told = partial(catch_up_bronze, home), partial(tell_of_view, progress, "stream")
-    done = reconcile_stream(home.lake, home.store, views, source, load=load, repair=repair, told=told)
+def reconcile_stream_views(workspace: Resources, progress: Progress, *, repair: bool) -> dict[str, Json]:
+    views, source = views_of(workspace.definitions), source_of(workspace.settings)
+    load, told = partial(catch_up_bronze, workspace), partial(tell_of_view, progress, "stream")
+    done = reconcile_stream(workspace.lake, workspace.store, views, source, load=load, repair=repair, told=told)
     return {name: asdict(one) for name, one in done.items()}
 
 
@@ -111,17 +112,17 @@ def tell_of_view(progress: Progress, view: str, what: str) -> None:
     progress(f"{view}: {what}")
 
 
-def maintain_all(home: Home) -> Json:
+def maintain_all(workspace: Resources) -> Json:
     """Compact and vacuum every table, forget old direct writes, and look for views that no definition has; figures per table.
 
     What became of the tables is reported also where the store is away: `failure` says so then.
     """
-    tables = maintenance.run(home.lake, home.definitions, home.store)
-    lost = maintenance.lost_schemas(home.lake, home.definitions, home.store)
+    tables = maintenance.run(workspace.lake, workspace.definitions, workspace.store)
+    lost = maintenance.lost_schemas(workspace.lake, workspace.definitions, workspace.store)
     seen, undefined, failure = LookedOver(), dict[str, Json](), None
     try:
-        seen = look_over(home.store)
-        undefined = found_in_everything(home, seen.views)
+        seen = look_over(workspace.store)
+        undefined = found_in_everything(workspace, seen.views)
     except StoreError as error:
         failure = maintenance.first_line(error)
     return {

@@ -14,48 +14,48 @@ from tailrace.store.codec import Codec
 from tailrace.store.dynamodb.items import binary, read_items
 from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.store.keys import item_keys
-from tailrace.workspace.refresh import Home
+from tailrace.workspace.resources import Resources
 
 Row = dict[str, Any]
 
 
-def look_up(home: Home, view: FeatureView, ids: list[str], *, source: str) -> Row | None:
+def look_up(workspace: Resources, view: FeatureView, ids: list[str], *, source: str) -> Row | None:
     """A row's features by name, times as text; None where there is no such row, or it is not online."""
     if len(ids) != len(view.keys):
         raise CommandError(f"view {view.name} is keyed by {', '.join(view.keys)}; give {len(view.keys)} ids")
     key = dict(zip(view.keys, ids, strict=True))
     if source == "gold":
-        return from_gold(home, view, key)
+        return from_gold(workspace, view, key)
     if source == "store":
-        return from_store(home, view, key)
+        return from_store(workspace, view, key)
     raise CommandError(f"--from {source} is not known; take gold or store")
 
 
-def gold_of(home: Home, view: FeatureView) -> DataFrame:
+def gold_of(workspace: Resources, view: FeatureView) -> DataFrame:
     """A view's gold; raises for one that has none."""
     if view.lane != BATCH:
         raise CommandError(
             f"view {view.name} is of the lane {view.lane}: it has no gold; `tailrace get` reads the store"
         )
-    return home.lake.read(view.table)
+    return workspace.lake.read(view.table)
 
 
-def from_gold(home: Home, view: FeatureView, key: dict[str, str]) -> Row | None:
-    rows = gold_of(home, view)
+def from_gold(workspace: Resources, view: FeatureView, key: dict[str, str]) -> Row | None:
+    rows = gold_of(workspace, view)
     for name, value in key.items():
         rows = rows.where(F.col(name) == F.lit(value))
     row = rows.select(*view.feature_names).first()
     return None if row is None else {name: as_text(value) for name, value in row.asDict().items()}
 
 
-def from_store(home: Home, view: FeatureView, key: dict[str, str]) -> Row | None:
+def from_store(workspace: Resources, view: FeatureView, key: dict[str, str]) -> Row | None:
     entities = {entity.name: entity.key for entity in view.entities}
     item_key = item_keys(entities, {name: [value] for name, value in key.items()})[0]
 
     async def read(client: StoreClient) -> bytes | None:
         return binary((await read_items(client, [item_key], (view.name,))).get(item_key, {}), view.name)
 
-    value = with_client(home.store, read)
+    value = with_client(workspace.store, read)
     if not value:
         return None
     columns = Codec(view.name, view.features).decode([value]).columns

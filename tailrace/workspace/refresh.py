@@ -2,11 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
-from functools import cached_property
-
-from pyspark.sql import SparkSession
+from datetime import UTC, datetime
 
 from jobs import maintenance
 from jobs.bronze import load
@@ -21,77 +17,17 @@ from jobs.streaming.alone import has_run
 from sinks import direct_writes
 from sinks.ledger import Pushed
 from sinks.push import push_views
-from sinks.rows import Address
-from tailrace.definitions import Definitions, load_definitions
-from tailrace.lake.log_store import check_log_store
-from tailrace.lake.session import is_submitted, open_session
-from tailrace.lake.tables import Lake
-from tailrace.quality.gate import Gate
 from tailrace.schemas import landing, silver
 from tailrace.schemas.slots import check_within_reach, last_tick
-from tailrace.settings import Settings, check_store_is_reachable
 from tailrace.store.direct.replay import Log
 from tailrace.workspace.report import Report
-from tailrace.workspace.small_data import fitting
+from tailrace.workspace.resources import Progress, Resources, say_nothing
 
 log = logging.getLogger(__name__)
 
-# Is told what begins, such as "gold"; says nothing by default.
-Progress = Callable[[str], None]
-
-
-def say_nothing(stage: str) -> None:
-    """Report no progress."""
-
-
-class Home:
-    """What the commands of one home work on; each part is opened when it is first needed.
-
-    `views` names the views that are refreshed; all of them if none is named.
-    """
-
-    def __init__(self, settings: Settings, *, views: Iterable[str] = ()) -> None:
-        self.settings = settings
-        self.views = tuple(views)
-
-    @cached_property
-    def definitions(self) -> Definitions:
-        return load_definitions(self.settings.features)
-
-    @cached_property
-    def chosen(self) -> Definitions:
-        """The definitions of the views that gold and the store are refreshed of; maintenance is of all."""
-        return self.definitions.only(self.views)
-
-    @cached_property
-    def spark(self) -> SparkSession:
-        if not is_submitted():  # a cluster need not be asked for executors first
-            check_store_is_reachable(self.settings, master=self.settings.spark.master)
-        session = open_session(fitting(self.settings))
-        check_store_is_reachable(self.settings, master=str(session.sparkContext.master))
-        return session
-
-    @cached_property
-    def lake(self) -> Lake:
-        check_log_store(
-            self.settings.lake,
-            spark_setting=self.spark.sparkContext.getConf().get,
-            single_writer=self.settings.single_writer,
-        )
-        retention = timedelta(hours=self.settings.retention_hours)
-        return Lake(self.spark, self.settings.lake, retention=retention, gate=self.gate)
-
-    @cached_property
-    def gate(self) -> Gate:
-        return Gate(self.settings.home / "quality")
-
-    @cached_property
-    def store(self) -> Address:
-        return Address.of(self.settings)
-
 
 def refresh(
-    home: Home,
+    workspace: Resources,
     *,
     as_of: datetime | None = None,
     full: bool = False,
@@ -108,20 +44,20 @@ def refresh(
     """
     began = time.monotonic()
     as_of = chosen_as_of(as_of, any_as_of=any_as_of)
-    views = home.chosen.batch_views.values()
+    views = workspace.chosen.batch_views.values()
     progress("starting Spark")
-    gold.check_as_of(home.lake, () if full else views, as_of)  # before anything is taken in
-    before = maintenance.versions(home.lake, home.definitions)
+    gold.check_as_of(workspace.lake, () if full else views, as_of)  # before anything is taken in
+    before = maintenance.versions(workspace.lake, workspace.definitions)
     progress("bronze")
-    landed = run_bronze(home, aside=aside)
+    landed = run_bronze(workspace, aside=aside)
     progress("silver")
-    taken_back = run_silver(home)
+    taken_back = run_silver(workspace)
     progress("gold")
-    refreshed = gold.run(home.lake, home.chosen, as_of=as_of, full=full)
+    refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
     progress("publish")
-    pushed = run_publish(home, allowed=allowed)
+    pushed = run_publish(workspace, allowed=allowed)
     progress("maintenance")
-    maintained = maintenance.run_due(home.lake, home.definitions, home.store, since=before)
+    maintained = maintenance.run_due(workspace.lake, workspace.definitions, workspace.store, since=before)
     return Report(
         as_of=as_of,
         seconds=time.monotonic() - began,
@@ -129,9 +65,9 @@ def refresh(
         refreshed=refreshed,
         pushed=pushed,
         maintained=maintained,
-        gates=home.gate.take_verdicts(),
+        gates=workspace.gate.take_verdicts(),
         taken_back=taken_back,
-        to_recount=views_to_recount(home, aside),
+        to_recount=views_to_recount(workspace, aside),
     )
 
 
@@ -145,40 +81,40 @@ def chosen_as_of(given: datetime | None, *, any_as_of: bool) -> datetime:
     return given
 
 
-def run_bronze(home: Home, *, aside: SetAside | None = None) -> Loaded:
-    where = Log(folder=home.settings.direct_log, landing=home.settings.landing)
+def run_bronze(workspace: Resources, *, aside: SetAside | None = None) -> Loaded:
+    where = Log(folder=workspace.settings.direct_log, landing=workspace.settings.landing)
     if where.has_segments:
-        for failure in direct_writes.finish_logs(home.store, home.definitions, where):
+        for failure in direct_writes.finish_logs(workspace.store, workspace.definitions, where):
             log.warning("the log of direct writes: %s", failure)
-    topic = topic_of(home.settings.stream)
-    loaded = load.run(home.lake, home.settings.landing, now=datetime.now(UTC), aside=aside, topic=topic)
-    for view in home.definitions.direct_views.values():
-        direct_writes.record(home.lake, view)
+    topic = topic_of(workspace.settings.stream)
+    loaded = load.run(workspace.lake, workspace.settings.landing, now=datetime.now(UTC), aside=aside, topic=topic)
+    for view in workspace.definitions.direct_views.values():
+        direct_writes.record(workspace.lake, view)
     return loaded
 
 
-def catch_up_bronze(home: Home) -> Loaded:
+def catch_up_bronze(workspace: Resources) -> Loaded:
     """Bring all into bronze that has landed by now, whatever other loads are under way."""
-    topic = topic_of(home.settings.stream)
-    return catch_up(home.lake, home.settings.landing, lambda: run_bronze(home), topic=topic)
+    topic = topic_of(workspace.settings.stream)
+    return catch_up(workspace.lake, workspace.settings.landing, lambda: run_bronze(workspace), topic=topic)
 
 
-def run_silver(home: Home) -> dict[str, TakenBack]:
+def run_silver(workspace: Resources) -> dict[str, TakenBack]:
     """Bring silver up to date; returns what it gave back of files set aside, by table, where there were any."""
     tables = {silver.INTERACTIONS: interactions.run, silver.DOCUMENTS: documents.run}
-    done = {table.full_name: bring(home.lake) for table, bring in tables.items()}
+    done = {table.full_name: bring(workspace.lake) for table, bring in tables.items()}
     return {name: back for name, back in done.items() if back != TakenBack()}
 
 
-def views_to_recount(home: Home, aside: SetAside | None) -> tuple[str, ...]:
+def views_to_recount(workspace: Resources, aside: SetAside | None) -> tuple[str, ...]:
     """The views of the stream that may have counted events of files set aside: it reads the same source by itself."""
-    if aside is None or not has_run(home.settings.home):
+    if aside is None or not has_run(workspace.settings.home):
         return ()
-    events, of_kafka = f"{landing.EVENTS.name}/", home.settings.stream.kafka is not None
+    events, of_kafka = f"{landing.EVENTS.name}/", workspace.settings.stream.kafka is not None
     followed = (name.startswith(f"{events}{PREFIX}") == of_kafka for name in aside.files if name.startswith(events))
-    return tuple(home.definitions.stream_views) if any(followed) else ()
+    return tuple(workspace.definitions.stream_views) if any(followed) else ()
 
 
-def run_publish(home: Home, *, allowed: str | None = None) -> dict[str, Pushed]:
-    views = home.chosen.batch_views.values()
-    return push_views(home.lake, home.store, views, allowed=allowed)
+def run_publish(workspace: Resources, *, allowed: str | None = None) -> dict[str, Pushed]:
+    views = workspace.chosen.batch_views.values()
+    return push_views(workspace.lake, workspace.store, views, allowed=allowed)

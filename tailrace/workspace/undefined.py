@@ -20,7 +20,7 @@ from tailrace.store import embedded
 from tailrace.store.control import Control, read_controls
 from tailrace.store.dynamodb.wire import StoreError, open_store
 from tailrace.store.lanes import owner_of
-from tailrace.workspace.refresh import Home, Progress
+from tailrace.workspace.resources import Progress, Resources
 
 Json = dict[str, Any]
 Controls = Mapping[str, Control] | None  # None where the store was not asked, or did not answer
@@ -29,24 +29,26 @@ GOLD = "gold"
 LOOK_SECONDS = 2.0  # for the store to answer a command that only lists
 
 
-def found_in_everything(home: Home, in_store: Iterable[str]) -> dict[str, Json]:
+def found_in_everything(workspace: Resources, in_store: Iterable[str]) -> dict[str, Json]:
     """The views that no definition has, of all tables and of the views that the store knows."""
-    tables = {layer: storage.folders_in(home.spark, f"{home.lake.root}/{layer}") for layer in (GOLD, history.LAYER)}
-    names = undefined(home.definitions, *tables.values(), in_store)
-    controls = with_client(home.store, lambda client: read_controls(client, names)) if names else {}
+    tables = {
+        layer: storage.folders_in(workspace.spark, f"{workspace.lake.root}/{layer}") for layer in (GOLD, history.LAYER)
+    }
+    names = undefined(workspace.definitions, *tables.values(), in_store)
+    controls = with_client(workspace.store, lambda client: read_controls(client, names)) if names else {}
     return left_of(names, tables, controls)
 
 
-def found_at_a_glance(home: Home) -> dict[str, Json]:
+def found_at_a_glance(workspace: Resources) -> dict[str, Json]:
     """Those that local folders name, which takes no Spark; of a lake elsewhere the stream's alone.
 
     A store that does not run is not started for it.
     """
-    lake = local_folder(home.settings.lake)
+    lake = local_folder(workspace.settings.lake)
     tables = {layer: folders_in(lake / layer) if lake else [] for layer in (GOLD, history.LAYER)}
-    of_stream = remembered_views(checkpoint_of(home.settings.home))
-    names = undefined(home.definitions, *tables.values(), of_stream)
-    found = left_of(names, tables, asked(home.settings, names) if names else {})
+    of_stream = remembered_views(checkpoint_of(workspace.settings.home))
+    names = undefined(workspace.definitions, *tables.values(), of_stream)
+    found = left_of(names, tables, asked(workspace.settings, names) if names else {})
     return {name: left for name, left in found.items() if any(left.values())}
 
 
@@ -96,20 +98,20 @@ def asked(settings: Settings, names: Iterable[str]) -> Controls:
         return {} if error.code == "ResourceNotFoundException" else None
 
 
-def drop_view(home: Home, view: str, progress: Progress, *, with_history: bool) -> Json:
+def drop_view(workspace: Resources, view: str, progress: Progress, *, with_history: bool) -> Json:
     """Remove what there is of a view that no definition has: of the store, of gold, and its history where that is asked.
 
     The store is first, and gold next: as long as one of them has anything the view is found. Each part that is gone already
     is passed over.
     """
-    refuse_defined(home.definitions, view)
+    refuse_defined(workspace.definitions, view)
     progress("the store")
-    dropped = drop_values(home.store, view)
+    dropped = drop_values(workspace.store, view)
     progress("the lake")
     own, past = gold.table(view, keys=(), features=()), history.table(view)
-    had_gold = home.lake.drop(own)
-    had_history = with_history and home.lake.drop(past)
-    kept = [past.full_name] if not with_history and home.lake.exists(past) else []
+    had_gold = workspace.lake.drop(own)
+    had_history = with_history and workspace.lake.drop(past)
+    kept = [past.full_name] if not with_history and workspace.lake.exists(past) else []
     return {
         "view": view,
         "lane": dropped.lane,

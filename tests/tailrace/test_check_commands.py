@@ -10,7 +10,7 @@ from tailrace.cli import app as cli
 from tailrace.settings import read_settings
 from tailrace.store import embedded
 from tailrace.store.dynamodb.items import KEY
-from tailrace.workspace.refresh import Home
+from tailrace.workspace.workspace import Workspace
 from tests.conftest import SPARK
 
 VIEW = """
@@ -42,7 +42,7 @@ def home(monkeypatch, tmp_path, spark):
     lines = [json.dumps(event | {"event_id": f"e{i}", "document_id": f"d{i}"}) for i in range(3)]
     (tmp_path / "landing" / "events" / "a.jsonl").write_text("\n".join(lines) + "\n")
     run("refresh", "--as-of", "2026-03-10T12:00:00Z")
-    yield Home(read_settings())
+    yield Workspace(settings=read_settings())
     embedded.stop(read_settings())
 
 

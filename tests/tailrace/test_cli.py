@@ -20,10 +20,10 @@ from tailrace.cli.group import MODULES
 from tailrace.cli.output import show
 from tailrace.cli.report import plain_table
 from tailrace.definitions import load_definitions
+from tailrace.lake import session
 from tailrace.settings import read_settings
 from tailrace.store import embedded
-from tailrace.workspace import refresh
-from tailrace.workspace.refresh import Home
+from tailrace.workspace.workspace import Workspace
 
 CHECKOUT = Path(cli.__file__).parents[2]
 HEAVY = ("pyspark", "pandas", "numpy", "pyarrow", "sqlglot", "aiohttp", "airflow")
@@ -35,7 +35,7 @@ def home(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith("TAILRACE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TAILRACE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(refresh, "open_session", lambda _: pytest.fail("Spark was started"))
+    monkeypatch.setattr(session, "open_session", lambda _: pytest.fail("Spark was started"))
     yield tmp_path / "home"
     embedded.stop(read_settings({"TAILRACE_HOME": str(tmp_path / "home")}))
 
@@ -152,7 +152,7 @@ def test_a_test_of_the_future_may_take_any_time(monkeypatch, command):
     def started(_):
         raise LookupError("Spark was started")
 
-    monkeypatch.setattr(refresh, "open_session", started)
+    monkeypatch.setattr(session, "open_session", started)
 
     result = CliRunner().invoke(cli.app, [*command, "--as-of", "2962-11-28T09:00:00Z", "--any-as-of"])
 
@@ -451,7 +451,7 @@ def test_a_demo_of_events_that_are_not_there_leaves_the_last_one_alone(fail, hom
 
 
 def test_the_parts_of_a_home_are_opened_only_when_they_are_needed(home):
-    here = Home(read_settings())
+    here = Workspace(settings=read_settings())
 
     assert here.definitions.views
     assert not home.exists()

@@ -140,7 +140,7 @@ def test_a_git_history_is_replayed_the_same_way(tmp_path):
 
 
 def test_without_a_source_a_workspace_is_invented_up_to_the_last_tick(monkeypatch):
-    monkeypatch.setattr(demo_events, "WORKSPACE", {"documents": 120, "actors": 9, "days": 20, "seed": 7})
+    monkeypatch.setattr(demo_events, "ORGANISATION", {"documents": 120, "actors": 9, "days": 20, "seed": 7})
     before = datetime.now(UTC)
 
     name, slots = demo_slots(git=None, events=None)

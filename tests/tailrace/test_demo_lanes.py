@@ -12,7 +12,7 @@ from tailrace.demo import lanes as demo_lanes
 from tailrace.demo.lanes import following, land_opening, open_document, shows
 from tailrace.errors import CommandError
 from tailrace.local import ranker
-from tailrace.workspace.refresh import Home
+from tailrace.workspace.workspace import Workspace
 
 NINE = datetime(2026, 3, 2, 9, 0, 0, 123456, tzinfo=UTC)
 ENTITIES = {"actor_id": ["u1", "u1"], "document_id": ["d1", "d2"]}
@@ -41,7 +41,7 @@ def landing_home(make_settings, monkeypatch):
         return answered(len(events) or None, events[-1]["occurred_at"] if events else None)
 
     monkeypatch.setattr(demo_lanes, "ask", ask)
-    return Home(settings)
+    return Workspace(settings=settings)
 
 
 def test_the_event_lands_in_a_file_of_its_own(tmp_path):
@@ -107,7 +107,7 @@ def test_people_are_told_before_after_and_how_long_it_took():
 @pytest.mark.slow
 @pytest.mark.usefixtures("patient_readers")
 def test_the_stream_brings_it_to_the_reader(spark, make_settings):
-    home = Home(make_settings())
+    home = Workspace(settings=make_settings())
     land_opening(Path(home.settings.landing), "u1", "d1", NINE)
 
     with ranker.reader(home.settings) as address, following(home):

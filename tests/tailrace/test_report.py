@@ -13,8 +13,9 @@ from jobs.streaming.alone import alone
 from sinks.ledger import Pushed
 from tailrace.cli.report import first_load_lines, maintained_lines, runs_table, set_aside_lines
 from tailrace.settings import read_settings
-from tailrace.workspace.refresh import Home, views_to_recount
+from tailrace.workspace.refresh import views_to_recount
 from tailrace.workspace.report import Report, refresh_json
+from tailrace.workspace.workspace import Workspace
 
 AT = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 DONE = Maintained(files_before=31, files_after=2, removed_files=1200, removed_bytes=3_400_000)
@@ -77,8 +78,10 @@ def test_the_views_of_the_stream_are_named_where_it_reads_what_was_set_aside(tmp
     (folder / "all.py").write_text(
         "from tailrace.shipped.document_recent import *\nfrom tailrace.shipped.actor_document_recent import *\n"
     )
-    home = Home(
-        read_settings({"TAILRACE_HOME": str(tmp_path), "TAILRACE_FEATURES": str(folder), "TAILRACE_KAFKA": kafka})
+    home = Workspace(
+        settings=read_settings(
+            {"TAILRACE_HOME": str(tmp_path), "TAILRACE_FEATURES": str(folder), "TAILRACE_KAFKA": kafka}
+        )
     )
 
     before = views_to_recount(home, SetAside(files, "why"))

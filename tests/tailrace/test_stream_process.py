@@ -12,9 +12,9 @@ from jobs.streaming.alone import refuse_half_rebuilt
 from jobs.streaming.checkpoint import checkpoint_of
 from tailrace.cli import app as cli
 from tailrace.cli.stream_process import follow, of_stream
+from tailrace.lake import session
 from tailrace.local.streaming import turn_on
 from tailrace.settings import read_settings
-from tailrace.workspace import refresh
 
 
 def test_java_options_that_are_set_come_after_the_stream_s_own_and_win():
@@ -37,7 +37,7 @@ def of_folder(make_settings):
 
 
 def test_a_stream_that_followed_a_folder_does_not_begin_with_a_topic_nor_start_spark(of_folder, monkeypatch):
-    monkeypatch.setattr(refresh, "open_session", None)
+    monkeypatch.setattr(session, "open_session", None)
     with pytest.raises(
         LandingError, match=r"follows a folder; unset TAILRACE_KAFKA .* go over to the topic events, stop it"
     ):

@@ -16,7 +16,7 @@ from sinks.sweep import look_over
 from tailrace.cli import app as cli
 from tailrace.definitions import BATCH, DIRECT, STREAM
 from tailrace.errors import CommandError
-from tailrace.lake import storage
+from tailrace.lake import session, storage
 from tailrace.schemas import gold, history
 from tailrace.schemas.tables import Column, Type
 from tailrace.settings import read_settings
@@ -27,9 +27,8 @@ from tailrace.store.direct.revisions import take_revisions
 from tailrace.store.dynamodb.items import KEY, ensure_table, scan, sequence_attribute, to_binary
 from tailrace.store.keys import control_key, item_keys
 from tailrace.store.lanes import NO_LANE, OtherLane, give_to_lane
-from tailrace.workspace import refresh
-from tailrace.workspace.refresh import Home
 from tailrace.workspace.undefined import drop_view, found_at_a_glance, found_in_everything
+from tailrace.workspace.workspace import Workspace
 from tests.conftest import SPARK
 
 VIEW = "from tailrace.shipped.document_activity import document_activity\nfrom tailrace.shipped.actor_document_affinity import *\n"
@@ -45,7 +44,7 @@ def home(tmp_path_factory):
     (folder / "features").mkdir()
     (folder / "features" / "views.py").write_text(VIEW)
     variables = {"TAILRACE_HOME": str(folder / "home"), "TAILRACE_FEATURES": str(folder / "features")}
-    home = Home(read_settings(SPARK | variables))
+    home = Workspace(settings=read_settings(SPARK | variables))
     store(home, ensure_table)
     yield home
     embedded.stop(home.settings)
@@ -298,7 +297,7 @@ def test_a_store_that_does_not_run_is_not_started_to_list_what_is_defined(make_s
     settings = make_settings("cold")
     (Path(settings.lake) / "gold" / "former").mkdir(parents=True)
 
-    found = found_at_a_glance(Home(settings))
+    found = found_at_a_glance(Workspace(settings=settings))
 
     assert found == {"former": {"gold": True, "history": False, "store": None, "lane": None}}
     assert embedded.status(settings) is None
@@ -306,7 +305,7 @@ def test_a_store_that_does_not_run_is_not_started_to_list_what_is_defined(make_s
 
 def test_people_and_programs_are_told_what_is_left_and_what_was_removed(lake_home, monkeypatch, spark):
     fill(lake_home, "former_shown", BATCH)
-    monkeypatch.setattr(refresh, "open_session", lambda _: spark)
+    monkeypatch.setattr(session, "open_session", lambda _: spark)
     for name, value in (("HOME", lake_home.settings.home), ("FEATURES", lake_home.settings.home.parent / "features")):
         monkeypatch.setenv(f"TAILRACE_{name}", str(value))
     (Path(lake_home.settings.lake) / "history" / "former_shown").mkdir(parents=True)

@@ -6,10 +6,10 @@ import pytest
 
 from tailrace.events.errors import HistoryError, LandingFileError
 from tailrace.events.files import read_rows
-from tailrace.events.landing import land_history, land_workspace
-from tailrace.events.workspace import Workspace, generate
+from tailrace.events.landing import land_history, land_organisation
+from tailrace.events.organisation import Organisation, generate
 
-WORKSPACE = Workspace(documents=40, actors=5, days=2, seed=7, end=datetime(2026, 3, 4, 15, 30, tzinfo=UTC))
+ORGANISATION = Organisation(documents=40, actors=5, days=2, seed=7, end=datetime(2026, 3, 4, 15, 30, tzinfo=UTC))
 
 
 def rows_of(path):
@@ -21,9 +21,9 @@ def files_in(folder):
 
 
 def test_a_workspace_lands_in_a_file_of_documents_and_one_of_events_per_day(tmp_path):
-    documents, events = generate(WORKSPACE)
+    documents, events = generate(ORGANISATION)
 
-    counts = land_workspace(WORKSPACE, tmp_path)
+    counts = land_organisation(ORGANISATION, tmp_path)
 
     days = ["2026-03-02", "2026-03-03", "2026-03-04"]
     names = [f"events/workspace-{day}.jsonl.gz" for day in days]
@@ -41,7 +41,7 @@ def test_a_workspace_lands_nothing_where_one_of_its_files_is_there(tmp_path):
     there.touch()
 
     with pytest.raises(LandingFileError, match=r"workspace-2026-03-04.* is there already"):
-        land_workspace(WORKSPACE, tmp_path)
+        land_organisation(ORGANISATION, tmp_path)
 
     assert files_in(tmp_path) == ["events/workspace-2026-03-04.jsonl.gz"]
 

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from tailrace.lake import session
 from tailrace.lake.log_store import check_log_store
 from tailrace.lake.tables import LakeError
 from tailrace.settings import SettingsError
-from tailrace.workspace import refresh
-from tailrace.workspace.refresh import Home
+from tailrace.workspace.workspace import Workspace
 
 DYNAMODB = "io.delta.storage.S3DynamoDBLogStore"
 ONE_JVM = "io.delta.storage.S3SingleDriverLogStore"
@@ -53,18 +53,18 @@ def test_the_log_store_of_another_scheme_does_not_count():
 
 
 def test_a_home_opens_such_a_lake_only_for_a_single_writer(spark, make_settings):
-    home = Home(make_settings(TAILRACE_LAKE="s3a://bucket/lake"))
+    home = Workspace(settings=make_settings(TAILRACE_LAKE="s3a://bucket/lake"))
     home.spark = spark
     with pytest.raises(LakeError, match=r"TAILRACE_LAKE=s3a://bucket/lake"):
         _ = home.lake
 
-    alone = Home(make_settings(TAILRACE_LAKE="s3a://bucket/lake", TAILRACE_SINGLE_WRITER="1"))
+    alone = Workspace(settings=make_settings(TAILRACE_LAKE="s3a://bucket/lake", TAILRACE_SINGLE_WRITER="1"))
     alone.spark = spark
     assert alone.lake.root == "s3a://bucket/lake"
 
 
 def test_a_home_with_the_embedded_store_asks_no_cluster_for_executors(make_settings):
-    home = Home(make_settings(TAILRACE_SPARK_MASTER="spark://cluster.invalid:7077"))
+    home = Workspace(settings=make_settings(TAILRACE_SPARK_MASTER="spark://cluster.invalid:7077"))
 
     with pytest.raises(SettingsError, match=r"cluster\.invalid"):
         _ = home.spark
@@ -72,8 +72,8 @@ def test_a_home_with_the_embedded_store_asks_no_cluster_for_executors(make_setti
 
 def test_a_home_that_was_submitted_to_a_cluster_is_refused_where_spark_runs(make_settings, monkeypatch):
     on_cluster = SimpleNamespace(sparkContext=SimpleNamespace(master="yarn"))
-    monkeypatch.setattr(refresh, "is_submitted", lambda: True)
-    monkeypatch.setattr(refresh, "open_session", lambda _: on_cluster)
+    monkeypatch.setattr(session, "is_submitted", lambda: True)
+    monkeypatch.setattr(session, "open_session", lambda _: on_cluster)
 
     with pytest.raises(SettingsError, match="yarn"):
-        _ = Home(make_settings()).spark
+        _ = Workspace(settings=make_settings()).spark

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.events.errors import WorkspaceError
-from tailrace.events.workspace import Workspace, generate
+from tailrace.events.organisation import Organisation, generate
 
 END = datetime(2026, 3, 4, 9, 30, 0, 7, UTC)
-WORKSPACE = Workspace(documents=2_000, actors=64, days=30, seed=7, end=END)
-SMALL = replace(WORKSPACE, documents=40, actors=5, days=3)
-WORKSPACES = st.builds(
-    Workspace,
+ORGANISATION = Organisation(documents=2_000, actors=64, days=30, seed=7, end=END)
+SMALL = replace(ORGANISATION, documents=40, actors=5, days=3)
+ORGANISATIONS = st.builds(
+    Organisation,
     documents=st.integers(1, 60),
     actors=st.integers(1, 20),
     days=st.integers(1, 5),
@@ -27,7 +27,7 @@ WORKSPACES = st.builds(
 
 @pytest.fixture(scope="module")
 def invented():
-    return generate(WORKSPACE)
+    return generate(ORGANISATION)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_different_workspaces_share_no_event(change):
     assert not {event["event_id"] for event in first} & {event["event_id"] for event in second}
 
 
-@given(WORKSPACES)
+@given(ORGANISATIONS)
 def test_any_workspace_keeps_its_counts_range_and_order(workspace):
     documents, events = generate(workspace)
 
@@ -85,8 +85,8 @@ def test_any_workspace_keeps_its_counts_range_and_order(workspace):
 
 
 def test_a_quarter_event_happens_per_document_and_day_unless_told():
-    assert WORKSPACE.events == 15_000
-    assert replace(WORKSPACE, events_per_day=11).events == 330
+    assert ORGANISATION.events == 15_000
+    assert replace(ORGANISATION, events_per_day=11).events == 330
 
 
 def test_rows_have_the_fields_of_the_landing_format(invented):
@@ -186,4 +186,4 @@ def test_a_document_was_updated_at_its_last_edit(documents, histories):
 )
 def test_impossible_workspace_is_refused_by_the_field(change, message):
     with pytest.raises(WorkspaceError, match=message):
-        replace(WORKSPACE, **change)
+        replace(ORGANISATION, **change)

@@ -1,4 +1,4 @@
-"""An invented workspace: teams that work on documents in folders, and what they did there, from a seed."""
+"""An invented organisation: teams that work on documents in folders, and what they did there, from a seed."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ DAILY_EVENTS_PER_DOCUMENT = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workspace:
+class Organisation:
     """How much to invent; all events lie in (end - days, end]. `events_per_day` is 0.25 per document unless given."""
 
     documents: int
@@ -37,16 +37,16 @@ class Workspace:
         return max(1, int(self.days * self.documents * DAILY_EVENTS_PER_DOCUMENT))
 
 
-def generate(workspace: Workspace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Invent the documents and the events of a workspace, always the same for equal workspaces.
+def generate(organisation: Organisation) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Invent the documents and the events of an organisation, always the same for equal ones.
 
     Events are sorted by (time, event_id). About 0.5 % of them stand there twice, as connectors resend.
     """
-    end = to_micros(workspace.end)
-    start = to_micros(workspace.end - timedelta(days=workspace.days))
-    key = (workspace.seed, workspace.documents, workspace.actors)
-    documents = catalogue.invent(workspace.documents, actors=workspace.actors, key=key)
-    happened = activity.invent(documents, events=workspace.events, start=start, end=end, key=(*key, start, end))
+    end = to_micros(organisation.end)
+    start = to_micros(organisation.end - timedelta(days=organisation.days))
+    key = (organisation.seed, organisation.documents, organisation.actors)
+    documents = catalogue.invent(organisation.documents, actors=organisation.actors, key=key)
+    happened = activity.invent(documents, events=organisation.events, start=start, end=end, key=(*key, start, end))
     return documents.rows(updated=happened.updated), happened.rows(documents)
 
 
