@@ -3,10 +3,9 @@
 import argparse
 import sys
 
-from serving.common.failure import ServingError
 from serving.process.workers import run
-from tailrace.settings import SettingsError, read_settings
-from tailrace.store.embedded import EmbeddedStoreError
+from tailrace.errors import TailraceError
+from tailrace.settings import read_settings
 
 
 def main() -> None:
@@ -18,8 +17,9 @@ def main() -> None:
     options = parser.parse_args()
     try:
         run(read_settings(), host=options.host, port=options.port, workers=options.workers, local=options.local)
-    except (EmbeddedStoreError, ServingError, SettingsError) as error:
-        sys.exit(f"serving: {error}")
+    except TailraceError as error:
+        sys.stderr.write(f"serving: {error}\n")
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ TailraceError: retryable no, exit_code 1, http_status 500
 │   ├── BreakerOpen
 │   ├── CodecError
 │   │   └── SchemaMismatch
+│   ├── Differs
 │   ├── DirectError
 │   ├── Duplicate
 │   ├── EventsError
@@ -143,3 +144,8 @@ class UnexpectedError(InternalError):
     def __init__(self, message: str, *, log: Path | None) -> None:
         super().__init__(message)
         self.log = log
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Whether trying again may help; errors that are not Tailrace's own may pass."""
+    return error.retryable if isinstance(error, TailraceError) else True

@@ -11,7 +11,7 @@ from tailrace.cli import report
 from tailrace.cli.failures import as_told
 from tailrace.cli.group import CommandGroup
 from tailrace.cli.output import AsJson, ReportTo, aside, progress, show
-from tailrace.errors import CommandError, UnexpectedError
+from tailrace.errors import CommandError, TailraceError, UnexpectedError
 from tailrace.settings import read_settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         told = as_told(error)
         aside.print(f"tailrace: {told}", style="red", highlight=False, soft_wrap=True)
-        end(str(told), log=told.log if isinstance(told, UnexpectedError) else None)
+        log = told.log if isinstance(told, UnexpectedError) else None
+        end(str(told), code=told.exit_code if isinstance(told, TailraceError) else 1, log=log)
     if code == INTERRUPTED:
         end("interrupted; what was committed stays, and running it again goes on from there", code=code)
     sys.exit(code)

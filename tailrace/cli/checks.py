@@ -31,7 +31,7 @@ def verify(as_json: AsJson = False) -> None:
 @app.command()
 def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJson = False) -> None:
     """Compare every gold row with the online store; fails unless they agree, or were mended."""
-    from tailrace.cli.run_report import compared_line, differing, reported, write
+    from tailrace.cli.run_report import Differs, compared_line, differing, error_entry, reported, write
     from tailrace.workspace.layers import reconcile_all
 
     with progress("reconcile") as told:
@@ -42,7 +42,8 @@ def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJso
     compared("Gold and the online store", columns, shown, as_json=as_json)
     if differing(shown):
         if report_to is not None:
-            write(report_to, shown | {"error": {"kind": "Differs", "told": compared_line(shown)}})
+            differs = Differs(compared_line(shown))
+            write(report_to, shown | {"error": error_entry(differs, str(differs))})
         raise typer.Exit(1)
 
 

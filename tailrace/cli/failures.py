@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from tailrace.errors import UnexpectedError
+from tailrace.errors import TailraceError, UnexpectedError
 from tailrace.settings import Settings, SettingsError, read_settings
 
 KEPT_LOGS = 100
@@ -34,11 +34,12 @@ HINTS = {
 }
 
 
-def as_told(error: Exception) -> Exception:
-    """The error as a command tells it: itself if it is one of ours, else one of ours that leads to a log with its traceback."""
-    from tailrace.cli.told import TOLD  # most of the product, which few commands need
+def as_told(error: Exception) -> TailraceError | OSError:
+    """The error as a command shows it, in one line: itself, or one that leads to a log with its traceback.
 
-    if isinstance(error, TOLD):
+    Of the builtin errors an `OSError` is shown as it is: it names the file that is missing or may not be written.
+    """
+    if isinstance(error, TailraceError | OSError):
         return error
     settings = settings_or_none()
     causes = list(causes_of(error))

@@ -10,11 +10,16 @@ import orjson
 from tailrace.cli import report
 from tailrace.cli.failures import as_told
 from tailrace.cli.output import show
+from tailrace.errors import DataError, is_retryable
 from tailrace.lake.files import put
 from tailrace.quality.gate import GateFailed
 from tailrace.workspace.undefined import undefined_lines
 
 Json = dict[str, Any]
+
+
+class Differs(DataError):
+    """Rows of gold and of the store differ; the message counts them and names their views."""
 
 
 def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
@@ -34,7 +39,7 @@ def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
     except Exception as error:
         told = as_told(error)
         if to is not None:
-            write(to, {"error": {"kind": type(error).__name__, "told": str(told)}})
+            write(to, {"error": error_entry(error, str(told))})
         if told is error:
             raise
         raise told from error
@@ -43,6 +48,11 @@ def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
     if to is not None:
         write(to, figures)
     return figures
+
+
+def error_entry(error: Exception, message: str) -> Json:
+    """An error as a report has it; whoever scheduled the command tries again where `retryable` says so."""
+    return {"kind": type(error).__name__, "told": message, "retryable": is_retryable(error)}
 
 
 def show_words(figures: Json, to: Path | None, *, as_json: bool) -> None:

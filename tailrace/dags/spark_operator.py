@@ -18,22 +18,6 @@ from tailrace.settings import Settings, read_settings, submit_options
 
 Figures = dict[str, Any]
 
-# Errors that another try would only repeat: what landed, or what somebody wrote, is not as it has to be.
-NOT_TO_BE_RETRIED = frozenset(
-    {
-        "AsOfError",
-        "BackfillError",
-        "BreakerOpen",
-        "CommandError",
-        "DefinitionError",
-        "Differs",
-        "ExpectationError",
-        "LandingError",
-        "SettingsError",
-        "TransformError",
-    }
-)
-
 
 def no_arguments(_: Context) -> list[str]:
     return []
@@ -91,8 +75,7 @@ class TailraceOperator(SparkSubmitOperator):
             error = read_report(report).get("error")
             if error is None:
                 raise
-            kind = AirflowFailException if error["kind"] in NOT_TO_BE_RETRIED else AirflowException
-            raise kind(error["told"]) from failure
+            raise exception_for(error) from failure
         figures = read_report(report)
         if not figures:
             raise AirflowException(f"{self.command} ended well and left no report in {report}; see docs/airflow.md")
@@ -108,6 +91,12 @@ class TailraceOperator(SparkSubmitOperator):
 def run(*, over: XComArg | None = None, **task: Any) -> TailraceOperator | MappedOperator:
     """A `TailraceOperator`, or one for each list of views that `over` returns."""
     return TailraceOperator(**task) if over is None else TailraceOperator.partial(**task).expand(views=over)
+
+
+def exception_for(error: Figures) -> AirflowException:
+    """The exception of a task whose application reported an error: Airflow retries it only where that may help."""
+    kind = AirflowException if error["retryable"] else AirflowFailException
+    return kind(error["told"])
 
 
 def application() -> str:

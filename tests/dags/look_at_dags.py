@@ -47,6 +47,13 @@ def settled(dag, given):
         return f"refused: {refusal}"
 
 
+def raised_for(retryable):
+    """What a task raises whose application reports an error that may be retried or not."""
+    from tailrace.dags.spark_operator import exception_for  # in the fork alone
+
+    return type(exception_for({"kind": "AnyError", "told": "why", "retryable": retryable})).__name__
+
+
 def look(variables):
     """What is in the folder, as JSON: values that a schema may have are not all picklable."""
     os.environ.update(variables)
@@ -55,6 +62,7 @@ def look(variables):
         "errors": bag.import_errors,
         "heavy": [name for name in (*HEAVY, *HEAVY_PARTS) if name in sys.modules],
         "dags": {name: described(dag) for name, dag in bag.dags.items()},
+        "raised": [raised_for(retryable) for retryable in (True, False)],
         "settled": [settled(bag.dags["feature_refresh"], given) for given in TIMES],
     }
     return json.dumps(found, default=str)

@@ -46,6 +46,10 @@ def test_the_folder_loads_without_error_and_without_spark(loaded, found):
     assert set(found["dags"]) == names
 
 
+def test_a_task_is_retried_unless_its_application_reports_that_this_would_not_help(found):
+    assert found["raised"] == ["AirflowException", "AirflowFailException"]
+
+
 def test_each_dag_says_what_it_does_whose_it_is_and_what_to_do_when_it_fails(found):
     for dag in found["dags"].values():
         assert "Owner: `search-ranking`" in dag["doc"]

@@ -8,12 +8,21 @@ from typing import Any
 import pytest
 
 from jobs import maintenance
+from jobs.bronze.batches import LandingError
+from jobs.bronze.topic import KafkaAway
+from jobs.gold.transform import TransformError
 from jobs.maintenance import Maintained
-from tailrace.cli.run_report import compared_line, differing, reported, show_words
-from tailrace.errors import CommandError
+from sinks.breaker import BreakerOpen
+from tailrace.cli.run_report import Differs, compared_line, differing, error_entry, reported, show_words
+from tailrace.errors import CommandError, UnexpectedError
+from tailrace.lake.tables import LakeError
 from tailrace.quality.gate import GateFailed
 from tailrace.schemas import bronze
+from tailrace.settings import SettingsError
+from tailrace.store.control import LeaseLost
+from tailrace.store.dynamodb.credentials import CredentialsError
 from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.lanes import OtherLane
 from tailrace.workspace import layers
 
 STOPPED = GateFailed(bronze.EVENTS, rows=3, misses=(), files=("events/a.jsonl",), page=Path("page.html"))
@@ -85,7 +94,32 @@ def test_other_errors_are_told_in_the_report_and_raised(tmp_path):
         reported("gold", refuse, tmp_path / "report.json")
 
     error = json.loads((tmp_path / "report.json").read_bytes())["error"]
-    assert error == {"kind": "CommandError", "told": "no such thing"}
+    assert error == {"kind": "CommandError", "told": "no such thing", "retryable": False}
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable"),
+    [
+        (CommandError("a"), False),
+        (SettingsError("a"), False),
+        (CredentialsError("a"), True),
+        (TransformError("a"), False),
+        (LandingError("a"), False),
+        (Differs("a"), False),
+        (BreakerOpen("a"), False),
+        (LakeError("a"), True),
+        (LeaseLost("a"), True),
+        (OtherLane("a"), False),
+        (StoreError("Throttled", "a"), True),
+        (KafkaAway("a"), True),
+        (UnexpectedError("a", log=None), True),
+        (ZeroDivisionError("a"), True),
+        (OSError("a"), True),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_report_says_of_an_error_whether_its_class_may_be_retried(error, retryable):
+    assert error_entry(error, "a") == {"kind": type(error).__name__, "told": "a", "retryable": retryable}
 
 
 def test_a_comparison_names_the_views_that_differ_and_counts_what_was_mended():
