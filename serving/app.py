@@ -31,6 +31,7 @@ from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.wire import open_store
 
 WRITE_SECONDS = 3.0  # for which one request of a write is tried
+LOG_FAILS = "the log of direct writes could not be written; the reader's log says why"
 
 LIMITS = web.AppKey("LIMITS", ReaderSettings)
 
@@ -133,6 +134,7 @@ async def ready(request: web.Request) -> web.Response:
         "ready": is_ready,
         "store": controls.failure or "answers",
         "views": unready,
+        "writes": "accepted" if request.app[WRITER].takes_writes else LOG_FAILS,
         "definitions": current.engine.definitions.files,
         "stopping": current.leaving,
     }

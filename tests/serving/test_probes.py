@@ -12,7 +12,7 @@ from tailrace.store.dynamodb import wire
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 NOWHERE = "http://127.0.0.1:9"
-READY = {"ready": True, "store": "answers", "views": {}, "stopping": False}
+READY = {"ready": True, "store": "answers", "views": {}, "writes": "accepted", "stopping": False}
 ASKED = {"features": ["document_activity"], "entities": {"document_id": ["d1"]}}
 
 

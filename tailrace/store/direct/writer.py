@@ -93,6 +93,7 @@ class DirectWriter:
         self._left: list[Current] = []
         self._acknowledged: dict[str, int] = {}
         self._has_table = False
+        self._takes_log = True
 
     async def __aenter__(self) -> "DirectWriter":
         tasks = (self._take_turns(), again_and_again(self._tidy, LOOK_SECONDS), self._adopt())
@@ -143,6 +144,11 @@ class DirectWriter:
                 f"the store is behind: {self._adopter.unknown:,} logged values wait to be written; send these later"
             )
 
+    @property
+    def takes_writes(self) -> bool:
+        """Whether the log could be written when it last had to be; a full disk is found out by a write."""
+        return self._takes_log
+
     async def have_table(self) -> None:
         """Make the store's table, once, unless it is there."""
         if not self._has_table:
@@ -180,6 +186,7 @@ class DirectWriter:
         try:
             await self._write_together(group, until=boot_time() + SEND_SECONDS)
         except (LogError, StoreError) as error:
+            self._takes_log = not isinstance(error, LogError)
             fail(group, error)
         except Exception as error:
             fail(group, error)
@@ -228,6 +235,7 @@ class DirectWriter:
         rows = [row for view, own in zip(numbered, intents, strict=True) for row in view.rows(own)]
         told = [intent for own in intents for intent in own]
         await asyncio.to_thread(current.segment.append, [intent.to_line() for intent in told])
+        self._takes_log = True
         began = asyncio.get_running_loop().time()
         results = await self._sender.write(rows, until=until)
         known = sum(not isinstance(one, Unknown) for one in results)

@@ -8,6 +8,7 @@ import jsonschema_rs
 import pytest
 
 from serving.client import AsyncClient, Client, ReaderError
+from tests.serving.conftest import direct_log
 from tests.serving.write.conftest import NINE, VALUES, of, removal
 
 TEN, EIGHT = "2026-03-01T10:00:00Z", "2026-03-01T08:00:00.000001Z"
@@ -243,3 +244,16 @@ def test_the_clients_write_as_well(writes):
 
     assert [one["status"] for one in own] == ["WRITTEN", "INVALID"]
     assert threaded[0] == own[0]
+
+
+def test_a_log_that_cannot_be_written_shows_in_ready_until_a_write_succeeds(writes):
+    folder = direct_log(writes.settings).folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_bytes(b"a file where the folder should be")
+    refused = writes.send(of("logless"))[0], writes.http.get("/ready")[1]["writes"]
+    folder.unlink()
+    accepted = writes.send(of("logless"))[0], writes.http.get("/ready")[1]["writes"]
+
+    assert refused[0] == 503
+    assert "log of direct writes" in refused[1]
+    assert accepted == (200, "accepted")

@@ -89,7 +89,9 @@ def test_a_full_disk_is_told_and_the_segment_takes_no_more(store, where, monkeyp
                 without_space.setattr(os, "fdatasync", full)
                 with pytest.raises(LogError, match="No space left"):
                     await lane.write([value("d2", 10, 0.2)])
+                before = lane.takes_writes
             [told] = await lane.write([value("d3", 10, 0.3)])
+            assert (before, lane.takes_writes) == (False, True)
         return told.result, await stored(client, "d1", "d2", "d3")
 
     result, found = store.run(story)
