@@ -15,7 +15,7 @@ from serving.telemetry.metrics import LINES_LOST
 from serving.telemetry.trip import Trip
 from tailrace.settings import AccessLogging
 
-LOGGER = "serving.auth"  # what its lines call themselves, among others on the same output
+LOGGER = "serving.access"  # what its lines call themselves, among others on the same output
 STANDARD_OUTPUT = 1
 EVERY_SECONDS = 0.2
 LINES_KEPT = 10_000  # while the output takes none
