@@ -60,7 +60,7 @@ soak: setup $(ARCHIVE) ## run the long tests: planted bugs, random histories, ma
 	@LEAK_REQUESTS="$(REQUESTS)" .venv/bin/pytest -m slow tests/serving/test_leak.py
 	@$(PYTEST_SLOW) -m soak
 
-$(ARCHIVE): requirements.lock setup/jars.lock | setup
+$(ARCHIVE): requirements.lock tailrace/downloads/locks/jars.lock | setup
 	@.venv/bin/python -m tailrace.local.class_archive || echo "Spark starts without an archive of its classes; the next make tries again." >&2
 
 check: setup ## lint, check the format, the types, the direction of imports and the words
@@ -78,8 +78,8 @@ format: setup ## format the code and sort its imports
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-lock: setup ## write the lock files anew from pyproject.toml and setup/*.lock. UPGRADE=1 takes newer versions
-	@$(COMPILE) pyproject.toml --group dev --group setup --output-file requirements.lock
+lock: setup ## write the lock files anew from pyproject.toml, setup/ and tailrace/downloads/locks/. UPGRADE=1 takes newer versions
+	@$(COMPILE) pyproject.toml --extra all --group dev --group setup --output-file requirements.lock
 	@$(COMPILE) --no-annotate --group bootstrap --output-file setup/requirements-uv.lock
 	@$(COMPILE) --no-annotate --group peer --output-file bench/feast-requirements.lock
 	@"$(PYTHON)" -m setup --repin

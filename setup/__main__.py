@@ -10,17 +10,21 @@ from setup import prerequisites
 
 
 def main(*, repin: bool) -> int:
-    problem = prerequisites.find_problem()
+    problem = prerequisites.find_python_problem()
     if problem:
         return complain(problem)
 
     # Only now: an older Python could not even read these.
     from setup import steps
-    from setup.pins import SetupError
+    from tailrace.downloads.java import find_java_problem
+    from tailrace.downloads.pins import DownloadError
 
+    problem = find_java_problem()
+    if problem:
+        return complain(problem)
     try:
-        steps.run(Path.cwd(), repin=repin)
-    except SetupError as error:
+        steps.run(Path.cwd(), write_sums=repin)
+    except DownloadError as error:
         return complain(str(error))
     except OSError as error:
         return complain(f"{error}. Mend that and run `make setup` again.")

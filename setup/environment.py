@@ -9,7 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from setup.pins import SetupError, sha256
+from tailrace.downloads.pins import DownloadError, sha256
 
 LOCK = Path("requirements.lock")
 UV_LOCK = Path("setup/requirements-uv.lock")
@@ -74,7 +74,7 @@ def install_uv(checkout: Path, *, python: Path, uv: Path, work: Path) -> None:
     """Put the pinned uv at `uv`. pip, which every environment starts with, checks its hash."""
     pinned = re.search(r"^uv==(\S+)", (checkout / UV_LOCK).read_text(), re.MULTILINE)
     if pinned is None:
-        raise SetupError(f"{UV_LOCK} pins no uv. Restore it from version control, or run `make lock` elsewhere.")
+        raise DownloadError(f"{UV_LOCK} pins no uv. Restore it from version control, or run `make lock` elsewhere.")
     if uv_version(uv) == pinned.group(1):
         return
     print(f"Fetching uv {pinned.group(1)}", flush=True)
@@ -109,4 +109,4 @@ def run(command: list[str | Path], *, cwd: Path | None = None) -> None:
     try:
         subprocess.run(command, cwd=cwd, env=environment, check=True)
     except subprocess.CalledProcessError as error:
-        raise SetupError(f"`{' '.join(map(str, command))}` failed. {HINT}") from error
+        raise DownloadError(f"`{' '.join(map(str, command))}` failed. {HINT}") from error

@@ -1,46 +1,27 @@
-"""The steps of set-up in their order, one process at a time."""
+"""The steps of `make setup` in their order, one process at a time."""
 
-import fcntl
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from setup import environment, jars, store
+from setup import environment
+from tailrace.downloads.fetch import one_at_a_time, prepare, repin, scratch
+from tailrace.downloads.pins import DownloadError
+from tailrace.downloads.sources import Sources, sources_of
 
 
-def run(checkout: Path, *, repin: bool) -> None:
-    """Bring `.venv` and `.tools` of `checkout` up to date; with `repin` write the JARs' and the store's sums anew."""
+def run(checkout: Path, *, write_sums: bool) -> None:
+    """Bring `.venv` and `.tools` of `checkout` up to date; with `write_sums` write the downloads' checksums anew."""
     tools = checkout / ".tools"
-    tools.mkdir(exist_ok=True)
-    with alone(tools), scratch(tools) as work:
+    with one_at_a_time(tools), scratch(tools) as work:
         environment.prepare(checkout, work=work)
-        if repin:
-            jars.repin(checkout, work=work)
-            store.repin(checkout, work=work)
-        jars.prepare(checkout, work=work)
-        store.prepare(checkout, work=work)
+        sources = sources_in(checkout)
+        if write_sums:
+            repin(sources, work=work)
+        prepare(tools, sources, stream=True, work=work)
 
 
-@contextmanager
-def alone(tools: Path) -> Iterator[None]:
-    """Let a second set-up of the same checkout wait for the first one."""
-    with (tools / "setup.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("Waiting for another set-up of this checkout to end.", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def scratch(tools: Path) -> Iterator[Path]:
-    """Give a folder beside the results, so that a finished file moves into its place in one step."""
-    work = tools / "unfinished"
-    shutil.rmtree(work, ignore_errors=True)  # a killed set-up left it
-    work.mkdir()
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+def sources_in(checkout: Path) -> Sources:
+    """Ivy and npm of the checkout's environment."""
+    found = list(checkout.glob(".venv/lib/python*/site-packages/pyspark"))
+    if not found:
+        raise DownloadError("No pyspark in .venv. Remove .venv and run `make setup` again.")
+    return sources_of(checkout / ".venv/bin/python", pyspark=found[0])

@@ -23,8 +23,10 @@ TailraceError: retryable no, exit_code 1, http_status 500
 ├── SetupError
 │   ├── AddressError
 │   ├── CredentialsError: retryable yes
+│   ├── DownloadError
 │   ├── KeysError
 │   ├── LocalError
+│   ├── MissingExtra
 │   ├── PeerMissing
 │   ├── ServingError
 │   ├── SettingsError

@@ -12,6 +12,7 @@ from tailrace.cli.failures import as_told
 from tailrace.cli.group import CommandGroup
 from tailrace.cli.output import AsJson, ReportTo, aside, progress, show
 from tailrace.errors import CommandError, TailraceError, UnexpectedError
+from tailrace.extras import explain_missing
 from tailrace.settings import read_settings
 
 if TYPE_CHECKING:
@@ -117,9 +118,10 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Serve features to rankers until stopped."""
-    import serving
+    with explain_missing("reader"):
+        import serving
 
-    serving.run(read_settings(), port=port, workers=workers, host=host, local=local)
+        serving.run(read_settings(), port=port, workers=workers, host=host, local=local)
     show({"stopped": True, "port": port}, "stopped", as_json=as_json)
 
 

@@ -11,7 +11,7 @@ from tailrace.cli.output import AsJson, progress, show
 from tailrace.cli.serving_report import serving_tables
 from tailrace.cli.streaming_report import streaming_tables
 from tailrace.errors import CommandError
-from tailrace.settings import Settings, read_settings
+from tailrace.settings import Settings, in_checkout, read_settings
 from tailrace.workspace.small_data import for_many_rows
 
 app = typer.Typer(no_args_is_help=True, help="Measure against the naive way, on this machine.")
@@ -23,6 +23,10 @@ ROWS_PER_DOCUMENT = 4  # gold rows of all shipped views
 @app.callback()
 def bench() -> None:
     """Measure against the naive way, on this machine."""
+    if not in_checkout():
+        raise CommandError(
+            "`tailrace bench` measures with code and packages that only a checkout of the repository has"
+        )
 
 
 @app.command()

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from tailrace.errors import TailraceError, UnexpectedError
+from tailrace.extras import missing_extra
 from tailrace.settings import Settings, SettingsError, read_settings
 
 KEPT_LOGS = 100
@@ -41,6 +42,9 @@ def as_told(error: Exception) -> TailraceError | OSError:
     """
     if isinstance(error, TailraceError | OSError):
         return error
+    missing = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+    if missing is not None:
+        return missing
     settings = settings_or_none()
     causes = list(causes_of(error))
     said = next((text for text in reversed(causes) if text), type(error).__name__)

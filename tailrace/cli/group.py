@@ -25,6 +25,7 @@ MODULES: Mapping[str, str] = {
     "stream": "stream",
     "keys": "keys",
     "bench": "bench",
+    "setup": "setup",
     "features": "features",
 }
 

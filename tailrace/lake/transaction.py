@@ -1,6 +1,6 @@
 """One transaction on a Delta table, made of the parts that Delta's own MERGE is made of.
 
-These parts are internal to Delta, so that its version is pinned (`pyproject.toml`, `setup/jars.lock`). What may go wrong
+These parts are internal to Delta, so that its version is pinned (`pyproject.toml`, `tailrace/downloads/locks/jars.lock`). What may go wrong
 stays with them: file statistics, constraints, conflicts with other writers, the commit itself.
 """
 

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tailrace.extras import require
+from tailrace.local.dag_files import write_dag_files
 from tailrace.local.service import LocalError, Service, places_of
-from tailrace.settings import CHECKOUT, Settings
+from tailrace.settings import CHECKOUT, Settings, in_checkout
 from tailrace.store.embedded import DIRECT, HOST
 
 SPARK = {"conn_type": "spark", "host": "local[*]", "extra": {"deploy-mode": "client", "spark-binary": "spark-submit"}}
@@ -36,8 +38,19 @@ def folder(settings: Settings) -> Path:
     return settings.home / "airflow"
 
 
+def dags_folder(settings: Settings) -> Path:
+    """The DAG folder: the checkout's, or else `dags` where the command runs, or else one written into the home."""
+    for place in (CHECKOUT / "dags" if in_checkout() else None, Path("dags").absolute()):
+        if place is not None and place.is_dir():
+            return place
+    written = folder(settings) / "dags"
+    write_dag_files(written)
+    return written
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """What every process of Airflow is given, the command line too. A Spark connection of the caller's is kept."""
+    require("airflow")
     home = folder(settings)
     ours = {
         "AIRFLOW_HOME": str(home),
@@ -46,7 +59,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__API__PORT": str(settings.local.airflow_port),
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder(settings)),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url(settings)}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",

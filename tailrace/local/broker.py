@@ -6,7 +6,7 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 
 from tailrace.local.service import LocalError
-from tailrace.settings import Settings
+from tailrace.settings import Settings, set_up_command
 
 HOST = "127.0.0.1"
 FRUGAL = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a broker beside everything else on a few cores
@@ -40,7 +40,7 @@ def java(settings: Settings, main: str, *arguments: str) -> tuple[str, ...]:
     """A command that runs a class of Kafka's."""
     jars = settings.stream.broker_jars
     if not jars.is_dir():
-        raise LocalError(f"no JARs of Kafka in {jars}; run `make setup`")
+        raise LocalError(f"no JARs of Kafka in {jars}; run `{set_up_command(stream=True)}`")
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
     return ("java", "-Xmx512m", *FRUGAL, quiet, "-cp", f"{jars}/*", main, *arguments)
 

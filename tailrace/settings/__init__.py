@@ -1,6 +1,6 @@
 """Every `TAILRACE_*` variable, read once into frozen dataclasses and passed down."""
 
-from tailrace.settings.environment import CHECKOUT, SettingsError, read_settings
+from tailrace.settings.environment import SettingsError, read_settings
 from tailrace.settings.kafka import read_properties
 from tailrace.settings.model import (
     AccessLogging,
@@ -16,6 +16,7 @@ from tailrace.settings.model import (
     TlsSettings,
     Writes,
 )
+from tailrace.settings.places import CHECKOUT, in_checkout, set_up_command
 from tailrace.settings.submit import check_store_is_reachable, submit_options
 
 __all__ = [
@@ -34,7 +35,9 @@ __all__ = [
     "TlsSettings",
     "Writes",
     "check_store_is_reachable",
+    "in_checkout",
     "read_properties",
     "read_settings",
+    "set_up_command",
     "submit_options",
 ]

@@ -26,11 +26,10 @@ from tailrace.settings.model import (
     TlsSettings,
     Writes,
 )
+from tailrace.settings.places import tools_folder
 from tailrace.settings.variables import DEFAULTS
 
 N = TypeVar("N", int, float)
-
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class SettingsError(SetupError):
@@ -42,6 +41,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     refuse_unknown_names(environment)
     value = {name: environment.get(name) or default for name, default in DEFAULTS.items()}
     home = local_path(value["TAILRACE_HOME"], default=Path())
+    tools = tools_folder(environment)
     return Settings(
         home=home,
         landing=location(value["TAILRACE_LANDING"], default=home / "landing"),
@@ -54,15 +54,15 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             driver_memory=value["TAILRACE_SPARK_MEMORY"],
             java_options=value["TAILRACE_SPARK_JAVA_OPTIONS"],
             shuffle_partitions=positive("TAILRACE_SHUFFLE_PARTITIONS", value, number=int),
-            jars=local_path(value["TAILRACE_JARS"], default=CHECKOUT / ".tools" / "jars"),
-            class_archive=CHECKOUT / ".tools" / "spark-classes.jsa",
-            kafka_jars=CHECKOUT / ".tools" / "kafka-spark" if value["TAILRACE_KAFKA"] else None,
+            jars=local_path(value["TAILRACE_JARS"], default=tools / "jars"),
+            class_archive=tools / "spark-classes.jsa",
+            kafka_jars=tools / "kafka-spark" if value["TAILRACE_KAFKA"] else None,
         ),
         store=StoreSettings(
             url=value["TAILRACE_STORE_URL"] or None,
             table=value["TAILRACE_STORE_TABLE"],
             region=value["TAILRACE_STORE_REGION"],
-            binary=local_path(value["TAILRACE_STORE_BINARY"], default=CHECKOUT / ".tools" / "dynoxide"),
+            binary=local_path(value["TAILRACE_STORE_BINARY"], default=tools / "dynoxide"),
             lease_seconds=positive("TAILRACE_LEASE_SECONDS", value, number=float),
             in_flight=positive("TAILRACE_STORE_IN_FLIGHT", value, number=int),
             writes=writes(value["TAILRACE_STORE_WRITES"], url=value["TAILRACE_STORE_URL"]),
@@ -73,7 +73,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             properties=file(value["TAILRACE_KAFKA_PROPERTIES"]),
             wanted=switch("TAILRACE_STREAMING", value),
             broker_port=port("TAILRACE_KAFKA_PORT", value),
-            broker_jars=CHECKOUT / ".tools" / "kafka",
+            broker_jars=tools / "kafka",
         ),
         schedule=ScheduleSettings(
             refresh_minutes=part_of_an_hour("TAILRACE_REFRESH_MINUTES", value),

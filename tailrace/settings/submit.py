@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from tailrace.settings.environment import SettingsError
 from tailrace.settings.loopback import is_loopback
 from tailrace.settings.model import Settings, SparkSettings
+from tailrace.settings.places import set_up_command
 
 LOCAL = {
     "spark.ui.enabled": "false",
@@ -29,7 +30,9 @@ def submit_options(settings: SparkSettings) -> dict[str, str]:
     """Spark properties by name; raises `SettingsError` where Delta's JARs are not there."""
     jars = sorted(settings.jars.glob("*.jar"))
     if not jars:
-        raise SettingsError(f"no JARs in {settings.jars}; run `make setup`, or point TAILRACE_JARS at Delta's JARs")
+        raise SettingsError(
+            f"no JARs in {settings.jars}; run `{set_up_command()}`, or point TAILRACE_JARS at Delta's JARs"
+        )
     if settings.kafka_jars is not None:
         jars += sorted(settings.kafka_jars.glob("*.jar"))
     options = {

@@ -68,7 +68,13 @@ VARIABLES = (
         "([why](adr/0006-small-refreshes.md)).",
     ),
     Variable("TAILRACE_SHUFFLE_PARTITIONS", "Spark", "4", "For local use; raise it on a cluster."),
-    Variable("TAILRACE_JARS", "Spark", "", "Folder of Delta's JARs.", unset="`.tools/jars`"),
+    Variable(
+        "TAILRACE_JARS",
+        "Spark",
+        "",
+        "Folder of Delta's JARs.",
+        unset="`jars` among [the downloads](../installing.md#downloads)",
+    ),
     Variable(
         "TAILRACE_STORE_URL",
         "Online store",
@@ -81,7 +87,13 @@ VARIABLES = (
     ),
     Variable("TAILRACE_STORE_TABLE", "Online store", "tailrace", "Table of the store."),
     Variable("TAILRACE_STORE_REGION", "Online store", "us-east-1", "Region of the store."),
-    Variable("TAILRACE_STORE_BINARY", "Online store", "", "Program of the embedded store.", unset="`.tools/dynoxide`"),
+    Variable(
+        "TAILRACE_STORE_BINARY",
+        "Online store",
+        "",
+        "Program of the embedded store.",
+        unset="`dynoxide` among [the downloads](../installing.md#downloads)",
+    ),
     Variable("TAILRACE_STORE_IN_FLIGHT", "Online store", "4", "Requests that one task keeps in flight."),
     Variable(
         "TAILRACE_STORE_WRITES",

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from tailrace.errors import UnavailableError
-from tailrace.settings import Settings
+from tailrace.settings import Settings, set_up_command
 from tailrace.store.processes import ends
 
 HOST = "127.0.0.1"
@@ -92,7 +92,7 @@ def _spawn(settings: Settings, port: int) -> Running:
     binary, database = settings.store.binary, _database(settings)
     if not binary.exists():
         raise EmbeddedStoreError(
-            f"no embedded store at {binary}; run `make setup`, point TAILRACE_STORE_BINARY at dynoxide "
+            f"no embedded store at {binary}; run `{set_up_command()}`, point TAILRACE_STORE_BINARY at dynoxide "
             "(cargo install dynoxide-rs --version 3.2.0 --locked), or TAILRACE_STORE_URL at any DynamoDB-compatible store"
         )
     log = database.with_suffix(".log")

@@ -104,9 +104,9 @@ def credentials_for(url: str) -> Source:
         if not access or not secret:
             return Fixed(Credentials("tailrace", "tailrace"))
         return Fixed(Credentials(access, secret, os.environ.get("AWS_SESSION_TOKEN")))
-    import boto3
+    from botocore.session import get_session
 
-    found = boto3.Session().get_credentials()
+    found = get_session().get_credentials()
     if found is None:
         raise CredentialsError(
             f"no AWS credentials for {url}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"

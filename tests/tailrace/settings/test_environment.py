@@ -13,7 +13,7 @@ from tailrace.settings import (
     TlsSettings,
     read_settings,
 )
-from tailrace.settings.environment import CHECKOUT
+from tailrace.settings.places import CHECKOUT
 from tailrace.settings.variables import DEFAULTS
 
 HOME = {"TAILRACE_HOME": "/srv/tailrace"}

@@ -4,9 +4,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from tailrace.errors import SetupError
 
-class SetupError(Exception):
-    """Set-up cannot go on. The message says what to do."""
+LOCKS = Path(__file__).with_name("locks")
+
+
+class DownloadError(SetupError):
+    """What the lock files name cannot be fetched; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,9 @@ def read_pins(lock: Path) -> list[Pin]:
             case [digest, name]:
                 pins.append(Pin(digest, name))
             case _:
-                raise SetupError(f"{lock}: {line!r} is not `<sha256>  <name>`. Restore the file from version control.")
+                raise DownloadError(
+                    f"{lock}: {line!r} is not `<sha256>  <name>`. Restore the file from version control."
+                )
     return pins
 
 
@@ -48,9 +54,9 @@ def holds(path: Path, pin: Pin) -> bool:
 
 
 def require(path: Path, pin: Pin, *, lock: Path) -> None:
-    """Raise `SetupError` unless the download at `path` is the pinned file."""
+    """Raise `DownloadError` unless the download at `path` is the pinned file."""
     if not holds(path, pin):
-        raise SetupError(
+        raise DownloadError(
             f"{pin.name} was downloaded as {path.name} with SHA-256 {sha256(path)}, but {lock} wants {pin.sha256}. "
             "Nothing was installed. Try again; if it stays so, the registry serves another file than the one pinned."
         )
