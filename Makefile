@@ -19,7 +19,7 @@ STEPS ?= 40
 # Spark's classes as its JVM keeps them, made anew when the versions change.
 ARCHIVE = .tools/spark-classes.jsa
 
-.PHONY: help setup demo up down status test test-slow soak check docs format lock clean
+.PHONY: help setup demo up down status test test-slow soak check audit docs format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -69,6 +69,13 @@ check: setup ## lint, check the format, the types, the direction of imports and 
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/python -m tests.words >/dev/null
+
+audit: setup ## look up known vulnerabilities of everything locked, and write a bill of materials (CycloneDX) to var/sbom.json
+	@mkdir -p var
+	@.venv/bin/cyclonedx-py requirements requirements.lock --output-file var/sbom.json
+	@.venv/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement requirements.lock || { \
+		echo 'audit: not passed. If a package "could not be audited" or a connection failed, the database of vulnerabilities was not reached: nothing is known then. var/sbom.json is written.' >&2; \
+		exit 1; }
 
 docs: setup ## write the reference pages from the code, and the site to var/site
 	@.venv/bin/python docs/generate.py
