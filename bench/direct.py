@@ -26,7 +26,8 @@ from bench.processes import Server
 from bench.readers import JSON, reading
 from tailrace.settings import Settings
 from tailrace.store import embedded
-from tailrace.store.dynamodb.items import KEY, ensure_table, sequence_attribute
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.unconditional import boto_update
 from tailrace.store.dynamodb.wire import open_store
 from tailrace.store.keys import item_keys
 
@@ -123,13 +124,7 @@ class Bench:
             done = 0
             while time.monotonic() < until:
                 [key] = item_keys({"document": "document_id"}, {"document_id": [f"naive{thread}-{done}"]})
-                client.update_item(
-                    TableName=store.table,
-                    Key={KEY: {"S": key}},
-                    UpdateExpression="SET #v = :v, #s = :s",
-                    ExpressionAttributeNames={"#v": VIEW, "#s": sequence_attribute(VIEW)},
-                    ExpressionAttributeValues={":v": {"B": bytes(60)}, ":s": {"N": "1"}},
-                )
+                client.update_item(**boto_update(store.table, key, bytes(60), view=VIEW))
                 done += 1
             return done
 

@@ -1,18 +1,19 @@
 """The documents that every reader is asked for: their values, made from a seed, and the way into our store."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from bench.served.document_ranking import document_ranking
 from tailrace.schemas.tables import Type
 from tailrace.store.codec import Codec, ColumnValues
-from tailrace.store.control import Cursor, close_push, read_controls, take_lease
-from tailrace.store.dynamodb.items import KEY, ensure_table, sequence_attribute, to_binary
+from tailrace.store.control import Cursor
+from tailrace.store.dynamodb.control_item import close_push, read_controls, take_lease
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.unconditional import put_anyhow
 from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.store.keys import item_keys
 
@@ -64,8 +65,8 @@ async def fill(client: StoreClient, count: int) -> None:
     encoded = Codec(VIEW.name, VIEW.features)
     as_of = int(NEWEST.astype(np.int64))
     values = encoded.encode(list(columns_of(count).values()), as_of=as_of)
-    for body in transactions(client.table, values):
-        await client.send("TransactWriteItems", body)
+    for rows in transactions(values):
+        await put_anyhow(client, rows, view=VIEW.name)
     control = await take_lease(client, VIEW.name, owner="bench", seconds=1)
     assert control is not None  # nobody else writes to this store
     cursor = Cursor(table_id="bench", version=0, fingerprint=encoded.fingerprint)
@@ -74,15 +75,11 @@ async def fill(client: StoreClient, count: int) -> None:
     )
 
 
-def transactions(table: str, values: list[bytes]) -> Iterator[bytes]:
-    keys = keys_of(ids_of(np.arange(len(values))))
-    puts = [{"Put": {"TableName": table, "Item": item_of(key, value)}} for key, value in zip(keys, values, strict=True)]
-    for start in range(0, len(puts), ITEMS_PER_TRANSACTION):
-        yield orjson.dumps({"TransactItems": puts[start : start + ITEMS_PER_TRANSACTION]})
-
-
-def item_of(key: str, value: bytes) -> Mapping[str, Any]:
-    return {KEY: {"S": key}, VIEW.name: to_binary(value), sequence_attribute(VIEW.name): {"N": "1"}}
+def transactions(values: list[bytes]) -> Iterator[list[tuple[str, bytes]]]:
+    """Values with their keys, as many together as one transaction takes."""
+    rows = list(zip(keys_of(ids_of(np.arange(len(values)))), values, strict=True))
+    for start in range(0, len(rows), ITEMS_PER_TRANSACTION):
+        yield rows[start : start + ITEMS_PER_TRANSACTION]
 
 
 def keys_of(ids: list[str]) -> list[str]:

@@ -24,6 +24,7 @@ from bench.connections import Connections
 from bench.loopback import address_of
 from tailrace.store.dynamodb.connections import Reply
 from tailrace.store.dynamodb.credentials import credentials_for
+from tailrace.store.dynamodb.items import READ_MANY
 from tailrace.store.dynamodb.signing import Signer
 
 MOST_CONNECTIONS = 256
@@ -186,7 +187,7 @@ def signed_sender(load: Load, connections: Connections) -> Send:
     prepared = [[body.encode() for body in bodies] for bodies in load.requests]
 
     def signed(body: bytes) -> bytes:
-        return http_request("/", {"Host": host} | signer.headers("BatchGetItem", body, credentials), body)
+        return http_request("/", {"Host": host} | signer.headers(READ_MANY, body, credentials), body)
 
     async def send(number: int) -> list[Reply]:
         bodies = prepared[number % len(prepared)]

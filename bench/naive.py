@@ -21,7 +21,8 @@ from tailrace.lake import storage
 from tailrace.lake.tables import AT_ONCE, Lake
 from tailrace.schemas import silver
 from tailrace.schemas.slots import to_micros
-from tailrace.store.control import Cursor, close_push
+from tailrace.store.control import Cursor
+from tailrace.store.dynamodb.control_item import close_push
 
 FULLY_UP_TO = 1_500_000  # rows; of more, a share of `SAMPLE` is pushed and the time extrapolated, which the figures say
 SAMPLE = 1_000_000

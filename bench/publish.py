@@ -14,7 +14,6 @@ from statistics import median
 from typing import Any
 
 import boto3
-import orjson
 import pyarrow as pa
 from boto3.dynamodb.types import Binary
 from pyspark.sql import DataFrame
@@ -32,13 +31,12 @@ from tailrace.lake import commit, storage
 from tailrace.lake.tables import Lake
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.dynamodb.credentials import credentials_for
-from tailrace.store.dynamodb.items import KEY, ensure_table, sequence_attribute, to_binary
-from tailrace.store.dynamodb.wire import StoreClient, open_store
+from tailrace.store.dynamodb.items import KEY, ensure_table, sequence_attribute
+from tailrace.store.dynamodb.unconditional import remove_table, unconditional_requests
+from tailrace.store.dynamodb.wire import open_store
 
 Figures = dict[str, Any]
 Told = Callable[[str], None]
-# An item key, its value and where it goes, as the kind of the action and its body.
-Action = Callable[[str, bytes, Address], tuple[str, Figures]]
 
 FEATURES = 24
 ROWS_PER_TRANSACTION = 100
@@ -76,7 +74,7 @@ class Bench:
         self.told(f"writing {self.rows:,} rows of gold")
         self.become(round_=0)
         self.told("the first load and its limit")
-        first, first_limit = self.push(), self.limit(self.rows, put)
+        first, first_limit = self.push(), self.limit(self.rows, whole_items=True)
         rounds = [self.round(number) for number in range(1, ROUNDS + 1)]
         self.told("boto3's batch_writer")
         batch_writer = self.batch_writer()
@@ -101,7 +99,7 @@ class Bench:
         """Change rows and push them, then write as many by the limit."""
         self.told(f"changed rows and their limit, {number} of {ROUNDS}")
         self.become(round_=number)
-        return self.push(), self.limit(self.changed, unconditional)
+        return self.push(), self.limit(self.changed, whole_items=False)
 
     @property
     def limit_store(self) -> Address:
@@ -128,13 +126,13 @@ class Bench:
         gold = self.lake.read(VIEW.table)
         return decided(first_load(gold, VIEW), VIEW, suppress=False, as_of=0).select("item_key", "value").limit(rows)
 
-    def limit(self, count: int, action: Action) -> Figures:
+    def limit(self, count: int, *, whole_items: bool) -> Figures:
         """Write so many rows, pre-encoded; the processes time themselves, and the slowest counts."""
         store = self.limit_store
         tasks = self.lake.spark.sparkContext.defaultParallelism
 
         def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            bodies = [body for batch in batches for body in bodies_of(batch, store, action)]
+            bodies = [body for batch in batches for body in bodies_of(batch, store, whole_items=whole_items)]
             requests, seconds = len(bodies), asyncio.run(send_all(bodies, store))
             yield pa.RecordBatch.from_pylist([{"requests": requests, "seconds": seconds}])
 
@@ -166,38 +164,11 @@ class Bench:
         return {"rows": len(items), "rows_per_second": len(items) / (time.monotonic() - began)}
 
 
-async def remove_table(client: StoreClient) -> None:
-    await ensure_table(client)
-    await client.call("DeleteTable", {"TableName": client.table})
-
-
-def bodies_of(batch: pa.RecordBatch, store: Address, action: Action) -> Iterator[tuple[str, bytes]]:
+def bodies_of(batch: pa.RecordBatch, store: Address, *, whole_items: bool) -> Iterator[tuple[str, bytes]]:
     """The operations and encoded requests that carry a batch, by the store's way of writing and without conditions."""
-    pairs = zip(batch.column("item_key").to_pylist(), batch.column("value").to_pylist(), strict=True)
-    kinds, bodies = zip(*(action(key, value, store) for key, value in pairs), strict=True)
-    if store.writes == "updates":
-        yield from ((f"{kind}Item", orjson.dumps(body)) for kind, body in zip(kinds, bodies, strict=True))
-        return
-    for start in range(0, len(bodies), ROWS_PER_TRANSACTION):
-        part = [{kinds[0]: body} for body in bodies[start : start + ROWS_PER_TRANSACTION]]
-        yield "TransactWriteItems", orjson.dumps({"TransactItems": part})
-
-
-def unconditional(key: str, value: bytes, store: Address) -> tuple[str, Figures]:
-    """Set a view's attributes, whatever is there."""
-    return "Update", {
-        "TableName": store.table,
-        "Key": {KEY: {"S": key}},
-        "UpdateExpression": "SET #v = :v, #s = :s",
-        "ExpressionAttributeNames": {"#v": VIEW.name, "#s": sequence_attribute(VIEW.name)},
-        "ExpressionAttributeValues": {":v": to_binary(value), ":s": {"N": "1"}},
-    }
-
-
-def put(key: str, value: bytes, store: Address) -> tuple[str, Figures]:
-    """Write a whole item, whatever is there."""
-    item = {KEY: {"S": key}, VIEW.name: to_binary(value), sequence_attribute(VIEW.name): {"N": "1"}}
-    return "Put", {"TableName": store.table, "Item": item}
+    rows = list(zip(batch.column("item_key").to_pylist(), batch.column("value").to_pylist(), strict=True))
+    together = None if store.writes == "updates" else ROWS_PER_TRANSACTION
+    return unconditional_requests(store.table, rows, view=VIEW.name, whole_items=whole_items, per_transaction=together)
 
 
 async def send_all(bodies: list[tuple[str, bytes]], store: Address) -> float:

@@ -26,8 +26,8 @@ from bench.readers import Documents, reading
 from bench.summary import COMPARED, summary
 from tailrace.settings import Settings
 from tailrace.store import embedded
-from tailrace.store.control import ATTRIBUTES
-from tailrace.store.dynamodb.items import read_request
+from tailrace.store.dynamodb.control_item import ATTRIBUTES
+from tailrace.store.dynamodb.items import READ_MANY, read_request
 from tailrace.store.dynamodb.wire import open_store
 from tailrace.store.keys import control_key
 
@@ -86,7 +86,7 @@ class Bench:
             known = []
             for keys, attributes, consistent in reads:
                 read = read_request(store.table, keys, attributes, consistent=consistent)
-                known.append((keys, await client.call("BatchGetItem", read)))
+                known.append((keys, await client.call(READ_MANY, read)))
             return known
 
     def ours(self, url: str) -> tuple[Figures, bytes]:

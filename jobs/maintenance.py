@@ -31,7 +31,8 @@ from tailrace.lake.maintenance import (
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, history, ledger, silver
 from tailrace.schemas.tables import Table
-from tailrace.store.control import Control, known_schemas, read_controls
+from tailrace.store.control import Control, known_schemas
+from tailrace.store.dynamodb.control_item import read_controls
 from tailrace.store.dynamodb.items import ensure_table
 from tailrace.store.dynamodb.wire import StoreClient, StoreError
 

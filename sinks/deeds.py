@@ -29,8 +29,8 @@ from tailrace.lake.held import ROWS
 from tailrace.lake.history import HistoryLost
 from tailrace.lake.tables import Lake
 from tailrace.schemas.tables import Column
-from tailrace.store import control
 from tailrace.store.control import Control, Cursor
+from tailrace.store.dynamodb import control_item
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS
 
 
@@ -151,7 +151,9 @@ class Push:
         name, owner = self.view.name, self.owner
         with_client(
             self.address,
-            lambda client: control.declare_push(client, name, sequence=step.sequence, known=step.known, owner=owner),
+            lambda client: control_item.declare_push(
+                client, name, sequence=step.sequence, known=step.known, owner=owner
+            ),
         )
 
     def raise_sequence(self, step: steps.RaiseSequence) -> None:
@@ -160,7 +162,7 @@ class Push:
         highest = max(last, with_client(self.address, lambda client: highest_sequence(client, name)) or 0)
         with_client(
             self.address,
-            lambda client: control.raise_sequence(client, name, sequence=step.sequence, to=highest, owner=owner),
+            lambda client: control_item.raise_sequence(client, name, sequence=step.sequence, to=highest, owner=owner),
         )
 
     def confirm(self, step: steps.Confirm) -> None:
@@ -194,7 +196,7 @@ class Push:
         name, features, watermark, owner = self.view.name, self.view.features, self.as_of, self.owner
         with_client(
             self.address,
-            lambda client: control.close_push(
+            lambda client: control_item.close_push(
                 client,
                 name,
                 sequence=step.sequence,

@@ -20,12 +20,13 @@ from tailrace.schemas.slots import to_micros, to_text
 from tailrace.store.direct.deliver import land
 from tailrace.store.direct.log import Intent, landed_line
 from tailrace.store.direct.replay import ordered, write_as_owner
-from tailrace.store.direct.revisions import Revisions, move_watermark, take_revisions
 from tailrace.store.direct.rivals import Overwritten, Refused, Stale, first_unknown
 from tailrace.store.direct.values import ValueProblem, checked, checked_id, checked_time
 from tailrace.store.direct.write import Sender
 from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.ownership import move_direct_watermark, take_revisions
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient, open_store
+from tailrace.store.order import Revisions
 
 ROWS_AT_ONCE = 1_000
 ROWS_PER_FILE = 50_000
@@ -131,7 +132,7 @@ class Target:
         """Tell readers how fresh the view is."""
         with_client(
             self.address,
-            lambda client: move_watermark(client, self.view.name, to=self.as_of),
+            lambda client: move_direct_watermark(client, self.view.name, to=self.as_of),
             patience=PATIENCE_SECONDS,
         )
         told = list(outcomes)

@@ -20,12 +20,12 @@ from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, history
 from tailrace.schemas.slots import to_micros
 from tailrace.store.direct.log import Intent
-from tailrace.store.direct.order import Order
 from tailrace.store.direct.replay import Log, adopt_all, ordered, write_as_owner
-from tailrace.store.direct.rivals import OrderedValue, Refused, first_unknown
+from tailrace.store.direct.rivals import Refused, first_unknown
 from tailrace.store.direct.write import Sender
 from tailrace.store.dynamodb.items import ensure_table
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreError, open_store
+from tailrace.store.order import Order, OrderedValue
 
 APPENDS = "direct writes"  # the name under which they are appended to a history
 TOLD = ("keys", "occurred_at", "revision", "values", "accepted_at", "acknowledged_at")

@@ -12,11 +12,12 @@ from sinks.lease import PushUnderWay, with_client
 from sinks.rebuild import clear, outlast_writers
 from sinks.rows import Address
 from tailrace.definitions import BATCH
-from tailrace.store.control import Control, read_controls
-from tailrace.store.dynamodb.items import KEY, ensure_table
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient, call_if
-from tailrace.store.keys import control_key
-from tailrace.store.lanes import NO_LANE, give_to_lane, owner_of
+from tailrace.store.control import Control
+from tailrace.store.dynamodb.control_item import read_controls
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.ownership import give_to_lane, remove_control
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient
+from tailrace.store.lanes import NO_LANE, owner_of
 
 ABOVE_ALL = 2**63  # no sequence is
 
@@ -59,15 +60,3 @@ async def take_from_lane(client: StoreClient, view: str, found: Control) -> int:
     if not await give_to_lane(client, view, NO_LANE, found=found):
         raise PushUnderWay(f"view {view}: its control item changed while it was dropped; try again")
     return found.sequence + 1
-
-
-async def remove_control(client: StoreClient, view: str, *, sequence: int) -> bool:
-    """Remove a control item, unless a definition has been given the view again meanwhile."""
-    request = {
-        "TableName": client.table,
-        "Key": {KEY: {"S": control_key(view)}},
-        "ConditionExpression": "#lane = :none AND #sequence = :sequence",
-        "ExpressionAttributeNames": {"#lane": "lane", "#sequence": "sequence"},
-        "ExpressionAttributeValues": {":none": {"S": NO_LANE}, ":sequence": {"N": str(sequence)}},
-    }
-    return await call_if(client, "DeleteItem", request)

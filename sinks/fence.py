@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 
 from sinks.rows import Sequenced
-from tailrace.store.control import LeaseLost, read_sequence
+from tailrace.store.control import LeaseLost
+from tailrace.store.dynamodb.control_item import read_sequence
 from tailrace.store.dynamodb.wire import StoreClient
 
 CHECKS = 3  # per lease time

@@ -14,11 +14,11 @@ from typing import TypeVar
 from sinks.rows import Address
 from tailrace.definitions import BATCH
 from tailrace.errors import ConflictError
-from tailrace.store import control
 from tailrace.store.control import Control, LeaseLost
+from tailrace.store.dynamodb import control_item
 from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.ownership import check_lane
 from tailrace.store.dynamodb.wire import StoreClient, StoreError, open_store
-from tailrace.store.lanes import check_lane
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ def control_of(address: Address, view: str) -> Control | None:
 
     async def read(client: StoreClient) -> Control | None:
         await ensure_table(client)
-        return (await control.read_controls(client, [view])).get(view)
+        return (await control_item.read_controls(client, [view])).get(view)
 
     return with_client(address, read)
 
@@ -113,7 +113,7 @@ def take(
 
     async def try_once(client: StoreClient) -> Control | None:
         await ensure_table(client)
-        taken = await control.take_lease(
+        taken = await control_item.take_lease(
             client, view, owner=owner, seconds=seconds, lane=lane, keep_cursor=keep_cursor, clock=clock.now
         )
         if taken is None:
@@ -137,7 +137,7 @@ def renew(
     """Renew a lease until told that all is done, at once for the first time: a task may have waited for its turn."""
 
     async def once_more(client: StoreClient) -> None:
-        await control.renew_lease(client, view, sequence=sequence, seconds=seconds, clock=clock.now)
+        await control_item.renew_lease(client, view, sequence=sequence, seconds=seconds, clock=clock.now)
 
     left = 0.0
     while not done.wait(left):
@@ -153,7 +153,7 @@ def renew(
 def give_up(address: Address, view: str, sequence: int) -> None:
     """Give a lease up, the open mark staying as it is; if the store does not hear it, the lease ends by itself."""
     with contextlib.suppress(LeaseLost, StoreError):
-        with_client(address, lambda client: control.renew_lease(client, view, sequence=sequence, seconds=0))
+        with_client(address, lambda client: control_item.renew_lease(client, view, sequence=sequence, seconds=0))
 
 
 def stop(renewing: threading.Thread, done: threading.Event) -> None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from sinks.lease import PushUnderWay, with_client
 from sinks.rows import Address
 from tailrace.definitions import FeatureView
-from tailrace.store.control import read_controls
-from tailrace.store.direct.order import order_attribute
 from tailrace.store.direct.write import SEND_SECONDS
-from tailrace.store.dynamodb.items import KEY, ensure_table, scan, sequence_attribute
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient, call_if
-from tailrace.store.lanes import give_to_lane, owner_of
+from tailrace.store.dynamodb.control_item import read_controls
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.ownership import give_to_lane
+from tailrace.store.dynamodb.removals import keys_below, remove_below
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient
+from tailrace.store.lanes import owner_of
 
 AT_ONCE = 32
 LAST_WORDS_SECONDS = 2 * SEND_SECONDS  # for what the lane that had the view has sent, or still may
@@ -62,8 +63,7 @@ async def outlast_writers(address: Address) -> None:
 async def clear(client: StoreClient, view: str, *, below: int) -> int:
     """Remove the view's attributes from all items that have them under a lower sequence; returns from how many."""
     removed = 0
-    async for page in scan(client, (sequence_attribute(view),), having=sequence_attribute(view)):
-        keys = [item[KEY]["S"] for item in page if int(item[sequence_attribute(view)]["N"]) < below]
+    async for keys in keys_below(client, view, below=below):
         removed += await remove_all(client, view, keys, below=below)
     return removed
 
@@ -73,19 +73,6 @@ async def remove_all(client: StoreClient, view: str, keys: Iterable[str], *, bel
 
     async def remove(key: str) -> bool:
         async with places:
-            return await remove_value(client, view, key, below=below)
+            return await remove_below(client, view, key, below=below)
 
     return sum(await asyncio.gather(*map(remove, keys)))
-
-
-async def remove_value(client: StoreClient, view: str, key: str, *, below: int) -> bool:
-    """Remove a value unless the new owner has written one meanwhile."""
-    request = {
-        "TableName": client.table,
-        "Key": {KEY: {"S": key}},
-        "UpdateExpression": "REMOVE #v, #s, #t",
-        "ConditionExpression": "#s < :below",
-        "ExpressionAttributeNames": {"#v": view, "#s": sequence_attribute(view), "#t": order_attribute(view)},
-        "ExpressionAttributeValues": {":below": {"N": str(below)}},
-    }
-    return await call_if(client, "UpdateItem", request)

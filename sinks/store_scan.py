@@ -8,7 +8,16 @@ from pyspark.sql import DataFrame, SparkSession
 
 from sinks.lease import with_client
 from sinks.rows import TOMBSTONE, Address
-from tailrace.store.dynamodb.items import KEY, Item, binary, item_count, read_items, scan, sequence_attribute
+from tailrace.store.dynamodb.items import (
+    Item,
+    binary,
+    item_count,
+    key_in,
+    read_items,
+    scan,
+    sequence_attribute,
+    sequence_in,
+)
 from tailrace.store.dynamodb.wire import StoreClient, open_store
 from tailrace.store.keys import CONTROL_PREFIX
 
@@ -68,7 +77,7 @@ async def read_keys(address: Address, view: str, keys: list[str]) -> pa.RecordBa
 
 
 def page_of(items: Iterable[Item], view: str) -> pa.RecordBatch:
-    found = ((item[KEY]["S"], binary(item, view)) for item in items)
+    found = ((key_in(item), binary(item, view)) for item in items)
     rows = [{"item_key": key, "value": value} for key, value in found if value is not None and value != TOMBSTONE]
     return pa.RecordBatch.from_pylist(rows, PAGE)
 
@@ -89,7 +98,7 @@ async def has_values(client: StoreClient, view: str) -> bool:
 async def has_items(client: StoreClient) -> bool:
     """Whether the store holds items of any entity."""
     async for items in scan(client, ()):
-        if any(not item[KEY]["S"].startswith(CONTROL_PREFIX) for item in items):
+        if any(not key_in(item).startswith(CONTROL_PREFIX) for item in items):
             return True
     return False
 
@@ -100,7 +109,7 @@ async def highest_sequence(client: StoreClient, view: str) -> int | None:
 
     async def of(segment: int) -> list[int]:
         pages = scan(client, (sequence,), segment=segment, segments=SEGMENTS.start, having=sequence)
-        return [max(int(item[sequence]["N"]) for item in items) async for items in pages if items]
+        return [max(sequence_in(item, view) for item in items) async for items in pages if items]
 
     found = await asyncio.gather(*map(of, range(SEGMENTS.start)))
     return max((highest for part in found for highest in part), default=None)

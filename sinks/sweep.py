@@ -14,9 +14,11 @@ from sinks.rows import Address
 from tailrace.definitions import FeatureView
 from tailrace.lake.tables import Lake
 from tailrace.schemas import history
-from tailrace.store import control
-from tailrace.store.dynamodb.items import KEY, ensure_table, scan, sequence_attribute
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient, call_if
+from tailrace.store.dynamodb import control_item
+from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.once import controls_and_once_keys, forget_expired
+from tailrace.store.dynamodb.removals import purge_tombstone
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient
 from tailrace.store.keys import view_of_control
 
 # A tombstone stays for so long, and for so many lease times: until then an old push's write may still be under way, and
@@ -45,7 +47,7 @@ def sweep_view(lake: Lake, address: Address, view: FeatureView, *, now: datetime
     if last is None:
         return 0
     swept = remove_tombstones(old, address, view.name)
-    with_client(address, lambda client: control.mark_swept(client, view.name, sequence=last))
+    with_client(address, lambda client: control_item.mark_swept(client, view.name, sequence=last))
     return swept
 
 
@@ -70,23 +72,11 @@ async def remove_part(client: StoreClient, view: str, tombstones: Iterable[Tombs
     places = asyncio.Semaphore(AT_ONCE)
 
     async def remove(tombstone: Tombstone) -> bool:
+        key, sequence = tombstone
         async with places:
-            return await remove_tombstone(client, view, *tombstone)
+            return await purge_tombstone(client, view, key, sequence=sequence)
 
     return sum(await asyncio.gather(*map(remove, tombstones)))
-
-
-async def remove_tombstone(client: StoreClient, view: str, key: str, sequence: int) -> bool:
-    """Remove the view's two attributes from an item, if they are still this tombstone."""
-    request = {
-        "TableName": client.table,
-        "Key": {KEY: {"S": key}},
-        "UpdateExpression": "REMOVE #v, #s",
-        "ConditionExpression": "#s = :s AND size(#v) = :nothing",
-        "ExpressionAttributeNames": {"#v": view, "#s": sequence_attribute(view)},
-        "ExpressionAttributeValues": {":s": {"N": str(sequence)}, ":nothing": {"N": "0"}},
-    }
-    return await call_if(client, "UpdateItem", request)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +91,7 @@ class LookedOver:
 
 def look_over(address: Address, *, now: datetime | None = None) -> LookedOver:
     """Remove what the store remembers of writes that can no longer be sent again, and find the views that it knows."""
-    at = str(int((now or datetime.now(UTC)).timestamp()))
+    at = int((now or datetime.now(UTC)).timestamp())
 
     async def look(client: StoreClient) -> LookedOver:
         await ensure_table(client)
@@ -109,23 +99,11 @@ def look_over(address: Address, *, now: datetime | None = None) -> LookedOver:
 
         async def remove(key: str) -> bool:
             async with places:
-                return await remove_expired(client, key, at=at)
+                return await forget_expired(client, key, at=at)
 
-        async for page in scan(client, ("expires",), having=("expires", "sequence")):
-            views.update(filter(None, (view_of_control(item[KEY]["S"]) for item in page)))
-            expiring = (item[KEY]["S"] for item in page if "expires" in item)
+        async for keys, expiring in controls_and_once_keys(client):
+            views.update(filter(None, map(view_of_control, keys)))
             forgotten += sum(await asyncio.gather(*map(remove, expiring)))
         return LookedOver(forgotten=forgotten, views=frozenset(views))
 
     return with_client(address, look, patience=PATIENCE_SECONDS)
-
-
-async def remove_expired(client: StoreClient, key: str, *, at: str) -> bool:
-    request = {
-        "TableName": client.table,
-        "Key": {KEY: {"S": key}},
-        "ConditionExpression": "#expires < :at",
-        "ExpressionAttributeNames": {"#expires": "expires"},
-        "ExpressionAttributeValues": {":at": {"N": at}},
-    }
-    return await call_if(client, "DeleteItem", request)

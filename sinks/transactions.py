@@ -3,13 +3,10 @@
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from sinks.actions import Action, lease_check, put_new, update
 from sinks.fence import lease_lost
 from sinks.rows import OWN_REFUSALS, Outcome, Row, Sequenced, told_of
+from tailrace.store.dynamodb.fenced import BYTES_PER_TRANSACTION, ROWS_PER_TRANSACTION, transact_fenced
 from tailrace.store.dynamodb.wire import Patience, StoreClient, StoreError, is_transient
-
-ROWS_PER_TRANSACTION = 99  # TransactWriteItems takes 100 actions, and one checks the lease
-BYTES_PER_TRANSACTION = 3_000_000  # it takes 4 MB, of which one last row may be 400 KB
 
 CANCELED = "TransactionCanceledException"
 CONDITION_FAILED = "ConditionalCheckFailed"
@@ -44,10 +41,8 @@ async def transact(client: StoreClient, batch: list[Row], push: Sequenced, outco
     """Write one batch if the lease still stands, and count what became of each row."""
     patience, new = client.be_patient(), push.new_items
     while batch:
-        writes = [write_of(client, row, push, new=new) for row in batch]
-        actions = [{"ConditionCheck": lease_check(client, push)}, *writes]
         try:
-            await client.call("TransactWriteItems", {"TransactItems": actions}, attempts=1)
+            await transact_fenced(client, batch, view=push.view, sequence=push.sequence, as_new=new)
         except StoreError as error:
             if new and any(reason.get("Code") == CONDITION_FAILED for reason in reasons_of(error)):
                 new = False  # an item is there after all, or the lease is gone, which updates will tell
@@ -60,10 +55,6 @@ async def transact(client: StoreClient, batch: list[Row], push: Sequenced, outco
             for row in batch:
                 outcome.count(row)
             return
-
-
-def write_of(client: StoreClient, row: Row, push: Sequenced, *, new: bool) -> dict[str, Action]:
-    return {"Put": put_new(client, row, push)} if new else {"Update": update(client, row, push)}
 
 
 def reasons_of(error: StoreError) -> list[dict[str, Any]]:

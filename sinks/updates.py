@@ -1,11 +1,12 @@
 """Write each row in a conditional request of its own, which any DynamoDB-compatible store takes at half the price."""
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
-from sinks.actions import Action, put_new, update
 from sinks.fence import Fence
 from sinks.rows import OWN_REFUSALS, Outcome, Row, Sequenced, told_of
+from tailrace.store.dynamodb.fenced import put_fenced, update_fenced
 from tailrace.store.dynamodb.wire import Patience, StoreClient, StoreError, is_throttling, is_transient
 from tailrace.store.pace import Pace
 
@@ -30,14 +31,14 @@ async def write_until_done(
 
 async def write(client: StoreClient, row: Row, push: Sequenced, outcome: Outcome, *, fence: Fence, pace: Pace) -> None:
     """Write one row and count what became of it; raises where more than this row is at stake."""
-    patience = client.be_patient()
-    operation, action = ("PutItem", put_new) if push.new_items else ("UpdateItem", update)
+    patience, action = client.be_patient(), put_fenced if push.new_items else update_fenced
     while True:
+        once = partial(action, client, *row, view=push.view, sequence=push.sequence)
         try:
-            await send(client, operation, action(client, row, push), fence=fence, pace=pace, patience=patience)
+            await send(once, fence=fence, pace=pace, patience=patience)
         except StoreError as error:
-            if error.code == "ConditionalCheckFailedException" and action is put_new:
-                operation, action = "UpdateItem", update  # the item is there after all
+            if error.code == "ConditionalCheckFailedException" and action is put_fenced:
+                action = update_fenced  # the item is there after all
                 continue
             if error.code == "ConditionalCheckFailedException":
                 outcome.stale += 1
@@ -56,16 +57,14 @@ async def write(client: StoreClient, row: Row, push: Sequenced, outcome: Outcome
             return
 
 
-async def send(
-    client: StoreClient, operation: str, action: Action, *, fence: Fence, pace: Pace, patience: Patience
-) -> None:
+async def send(once: Callable[[], Awaitable[None]], *, fence: Fence, pace: Pace, patience: Patience) -> None:
     """Send one row once, at the pace that the store takes and under a lease that was just seen."""
     async with pace.place() as entered:
         # Waiting for a place is no failure, nor is a store that takes other rows meanwhile.
         patience.begin_again(pace.last_success)
         await fence.pass_through()
         try:
-            await client.call(operation, action, attempts=1)
+            await once()
         except StoreError as error:
             if is_throttling(error):
                 pace.fall(entered)

@@ -24,7 +24,8 @@ from tailrace.quality.gate import GateFailed
 from tailrace.schemas import bronze
 from tailrace.schemas.slots import SLOT
 from tailrace.settings import Settings
-from tailrace.store.control import Control, read_controls
+from tailrace.store.control import Control
+from tailrace.store.dynamodb.control_item import read_controls
 from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.workspace.layers import reconcile_all
 from tailrace.workspace.refresh import refresh

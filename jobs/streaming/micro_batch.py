@@ -25,7 +25,8 @@ from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_rows
 from tailrace.definitions import FeatureView
 from tailrace.definitions.recent import MICROS_PER_MINUTE
-from tailrace.store.control import Control, close_push
+from tailrace.store.control import Control
+from tailrace.store.dynamodb.control_item import close_push
 from tailrace.store.dynamodb.items import binary, read_items
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, open_store
 

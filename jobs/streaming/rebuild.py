@@ -28,7 +28,7 @@ from tailrace.definitions.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.lake.held import held
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
-from tailrace.store.control import close_push
+from tailrace.store.dynamodb.control_item import close_push
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient
 
 

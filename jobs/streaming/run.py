@@ -24,8 +24,8 @@ from tailrace.definitions import DefinitionError, Definitions, FeatureView
 from tailrace.lake.jvm import java_class
 from tailrace.lake.session import configured
 from tailrace.schemas.slots import to_micros
+from tailrace.store.dynamodb.ownership import move_stream_watermark
 from tailrace.store.dynamodb.wire import StoreClient
-from tailrace.store.watermark import move_watermark
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +174,6 @@ def move_watermarks(definitions: Definitions, address: Address, *, checkpoint: s
 
     async def move(client: StoreClient) -> None:
         for view in definitions.stream_views:
-            await move_watermark(client, view, owner=owner_of(checkpoint), to=round(to * 1e6))
+            await move_stream_watermark(client, view, owner=owner_of(checkpoint), to=round(to * 1e6))
 
     with_client(address, move)

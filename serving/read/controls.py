@@ -15,7 +15,8 @@ from serving.telemetry.metrics import UNREADABLE
 from tailrace.definitions import BATCH, DIRECT, Definitions, FeatureView
 from tailrace.schemas.slots import from_micros, to_text
 from tailrace.store.codec import Codec
-from tailrace.store.control import Control, known_schemas, read_controls
+from tailrace.store.control import Control, known_schemas
+from tailrace.store.dynamodb.control_item import read_controls
 from tailrace.store.dynamodb.wire import StoreClient, StoreError
 
 REFRESH_SECONDS = 1.0

@@ -12,7 +12,7 @@ from serving.read.cache import Cache
 from serving.read.calls import Calls
 from serving.telemetry.board import Cells
 from serving.telemetry.metrics import STORE_KEYS, STORE_READS
-from tailrace.store.dynamodb.items import KEYS_PER_READ, Item, read_request, told_by
+from tailrace.store.dynamodb.items import KEYS_PER_READ, READ_MANY, Item, read_request, told_by
 from tailrace.store.dynamodb.wire import StoreClient, StoreError, Turn, delay_after, is_transient
 
 Views = tuple[str, ...]
@@ -141,7 +141,7 @@ class Fetches:
             self._cells.add((STORE_READS, "first" if attempt == 1 else "retry"))
             try:
                 request = read_request(self._table, asked, views, consistent=False)
-                answer = await self._calls.call("BatchGetItem", request, turn=turn)
+                answer = await self._calls.call(READ_MANY, request, turn=turn)
                 items, unprocessed = told_by(answer, self._table)
             except StoreError as error:
                 fetch.failure = error

@@ -16,15 +16,14 @@ from multidict import CIMultiDictProxy
 from serving.common.headers import only_value
 from serving.common.request import BadRequest
 from tailrace.errors import UsageError
-from tailrace.store.direct.order import Order
-from tailrace.store.direct.revisions import take_revisions
 from tailrace.store.direct.rivals import Overwritten, Refused, Result, Stale
 from tailrace.store.direct.wanted import Value, Written
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.dynamodb.attributes import object_in, text_in
-from tailrace.store.dynamodb.items import KEY, Item
+from tailrace.store.dynamodb.once import Remembered, claim_once, keep_results
+from tailrace.store.dynamodb.ownership import take_revisions
 from tailrace.store.dynamodb.wire import StoreClient, StoreError
 from tailrace.store.keys import once_key
+from tailrace.store.order import Order
 
 HEADER = "Idempotency-Key"
 LONGEST = 255
@@ -62,7 +61,7 @@ class Once:
         before = await self._claim(item_key, digest, orders)
         if before is not None:
             orders = orders_of(before, digest, len(values))
-            if (kept := text_in(before, "results")) is not None:
+            if (kept := before.results) is not None:
                 return [
                     Written(order, result) for order, result in zip(orders, results_of(kept, len(orders)), strict=True)
                 ]
@@ -70,55 +69,24 @@ class Once:
         await self._keep(item_key, written)
         return written
 
-    async def _claim(self, item_key: str, digest: str, orders: list[Order]) -> Item | None:
+    async def _claim(self, item_key: str, digest: str, orders: list[Order]) -> Remembered | None:
         """Record the orders; returns what is there already."""
-        item = {
-            KEY: {"S": item_key},
-            "digest": {"S": digest},
-            "orders": {"S": orjson.dumps([tuple(order) for order in orders]).decode()},
-            "expires": {"N": str(int(time.time()) + KEPT_SECONDS)},
-        }
-        request = {
-            "TableName": self._client.table,
-            "Item": item,
-            "ConditionExpression": f"attribute_not_exists({KEY}) OR #expires < :now",
-            "ExpressionAttributeNames": {"#expires": "expires"},
-            "ExpressionAttributeValues": {":now": {"N": str(int(time.time()))}},
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-        try:
-            await self._client.call("PutItem", request)
-        except StoreError as error:
-            if error.code == "ConditionalCheckFailedException":
-                return object_in(error.details, "Item") or await self._read(item_key)
-            raise
-        return None
-
-    async def _read(self, item_key: str) -> Item:
-        """What was recorded; there are stores that do not return it with the condition that failed."""
-        request = {"TableName": self._client.table, "Key": {KEY: {"S": item_key}}, "ConsistentRead": True}
-        return object_in(await self._client.call("GetItem", request), "Item")
+        recorded, now = orjson.dumps([tuple(order) for order in orders]).decode(), int(time.time())
+        expires = now + KEPT_SECONDS
+        return await claim_once(self._client, item_key, digest=digest, orders=recorded, expires=expires, now=now)
 
     async def _keep(self, item_key: str, written: list[Written]) -> None:
         results = orjson.dumps([recorded_of(one.result) for one in written]).decode()
-        request = {
-            "TableName": self._client.table,
-            "Key": {KEY: {"S": item_key}},
-            "UpdateExpression": "SET #results = if_not_exists(#results, :results)",
-            "ConditionExpression": f"attribute_exists({KEY})",
-            "ExpressionAttributeNames": {"#results": "results"},
-            "ExpressionAttributeValues": {":results": {"S": results}},
-        }
-        await self._client.call("UpdateItem", request)
+        await keep_results(self._client, item_key, results)
 
 
-def orders_of(item: Item, digest: str, count: int) -> list[Order]:
-    if text_in(item, "digest") not in {digest, None}:
+def orders_of(before: Remembered, digest: str, count: int) -> list[Order]:
+    if before.digest not in {digest, None}:
         raise KeyReused(f"header {HEADER}: this key came with another body before; take a new one")
     with understanding("orders"):
-        if text_in(item, "digest") is None:
+        if before.digest is None:
             raise ValueError("no digest")
-        orders = [order_of(one) for one in orjson.loads(text_in(item, "orders") or "")]
+        orders = [order_of(one) for one in orjson.loads(before.orders or "")]
     if len(orders) != count:
         raise KeyReused(f"header {HEADER}: of this body other entities were valid before; take a new key")
     return orders

@@ -18,7 +18,7 @@ from tailrace.errors import CommandError
 from tailrace.schemas.slots import to_text
 from tailrace.settings import Settings
 from tailrace.store import embedded
-from tailrace.store.control import read_controls
+from tailrace.store.dynamodb.control_item import read_controls
 from tailrace.store.dynamodb.wire import StoreClient, StoreError, open_store
 
 STORE_SECONDS = 5.0

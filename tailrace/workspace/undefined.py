@@ -17,7 +17,8 @@ from tailrace.lake import storage
 from tailrace.schemas import gold, history
 from tailrace.settings import Settings
 from tailrace.store import embedded
-from tailrace.store.control import Control, read_controls
+from tailrace.store.control import Control
+from tailrace.store.dynamodb.control_item import read_controls
 from tailrace.store.dynamodb.wire import StoreError, open_store
 from tailrace.store.lanes import owner_of
 from tailrace.workspace.resources import Progress, Resources

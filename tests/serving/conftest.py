@@ -22,8 +22,9 @@ from tailrace.schemas.tables import Type
 from tailrace.settings import Settings, read_settings
 from tailrace.store import embedded
 from tailrace.store.codec import Codec, ColumnValues
-from tailrace.store.control import Cursor, close_push, take_lease
+from tailrace.store.control import Cursor
 from tailrace.store.direct.replay import Log
+from tailrace.store.dynamodb.control_item import close_push, take_lease
 from tailrace.store.dynamodb.items import KEY, ensure_table, to_binary
 from tailrace.store.dynamodb.wire import StoreClient, open_store
 from tailrace.store.keys import CONTROL_PREFIX, item_keys

@@ -9,11 +9,11 @@ from tailrace.definitions import DIRECT, Feature, FeatureView, Type
 from tailrace.schemas import history
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.codec import Codec
-from tailrace.store.direct.order import order_attribute
 from tailrace.store.direct.replay import Log
 from tailrace.store.direct.wanted import Value
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.items import KEY, binary, ensure_table, scan
+from tailrace.store.dynamodb.ordered import order_attribute
 
 NOW = datetime.now(UTC)
 RELEVANCE = FeatureView(

@@ -8,7 +8,7 @@ from typing import Any
 
 from sinks.rows import Address, Sequenced
 from sinks.writer import write_rows
-from tailrace.store.control import take_lease
+from tailrace.store.dynamodb.control_item import take_lease
 from tailrace.store.dynamodb.items import KEY, ensure_table, to_binary
 from tailrace.store.dynamodb.wire import StoreClient, open_store
 from tailrace.store.keys import control_key

@@ -14,10 +14,10 @@ from sinks.lease import control_of, with_client
 from sinks.rows import Address
 from tailrace.definitions import load_definitions
 from tailrace.schemas.slots import to_micros
-from tailrace.store import control
 from tailrace.store.codec import Codec
-from tailrace.store.direct.order import Order, order_attribute
+from tailrace.store.dynamodb import control_item
 from tailrace.store.dynamodb.items import KEY, binary, ensure_table, scan
+from tailrace.store.dynamodb.ordered import of_attribute, order_attribute
 
 pytestmark = pytest.mark.slow
 
@@ -71,8 +71,7 @@ class Store:
 
     def orders(self):
         return {
-            key.split(":")[1]: Order.of_attribute(item[order_attribute("relevance")])
-            for key, item in self.items().items()
+            key.split(":")[1]: of_attribute(item[order_attribute("relevance")]) for key, item in self.items().items()
         }
 
     def control(self):
@@ -207,7 +206,7 @@ def test_each_row_may_have_its_time_and_an_older_one_stays_out(store):
 
 
 def test_a_view_that_another_lane_has_is_not_written(store):
-    with_client(store.address, lambda client: control.take_lease(client, "relevance", owner="me", seconds=60))
+    with_client(store.address, lambda client: control_item.take_lease(client, "relevance", owner="me", seconds=60))
 
     with pytest.raises(Exception, match="are those of the lane batch"):
         store.write([("d1", 0.5, "m1")])

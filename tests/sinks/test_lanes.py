@@ -17,21 +17,21 @@ from typing import Any
 import pytest
 import uvloop
 
-from sinks.rebuild import remove_value
 from sinks.rows import TOMBSTONE, Outcome, Sequenced
-from sinks.sweep import remove_tombstone
 from sinks.transactions import transact
 from tailrace.definitions import BATCH, DIRECT, STREAM, Feature, Type
 from tailrace.settings import read_settings
-from tailrace.store.control import LeaseLost, close_push, read_controls, take_lease
-from tailrace.store.direct.order import Order
-from tailrace.store.direct.revisions import take_revisions
-from tailrace.store.direct.rivals import OrderedValue, first_unknown
+from tailrace.store.control import LeaseLost
+from tailrace.store.direct.rivals import first_unknown
 from tailrace.store.direct.write import Sender, boot_time
+from tailrace.store.dynamodb.control_item import close_push, read_controls, take_lease
 from tailrace.store.dynamodb.items import binary, ensure_table, read_items
+from tailrace.store.dynamodb.ownership import check_lane, give_to_lane, take_revisions
+from tailrace.store.dynamodb.removals import purge_tombstone, remove_below
 from tailrace.store.dynamodb.wire import open_store
 from tailrace.store.keys import item_keys
-from tailrace.store.lanes import OtherLane, check_lane, give_to_lane
+from tailrace.store.lanes import OtherLane
+from tailrace.store.order import Order, OrderedValue
 
 HISTORIES = int(os.environ.get("LANE_HISTORIES", "2000"))
 STEPS = 8
@@ -162,7 +162,7 @@ class History:
         """Tombstones of pushes go when nothing that is older can come any more; those of direct writes stay."""
         for key, (rank, value) in list(view.holds.items()):
             if view.lane != DIRECT and value == TOMBSTONE and not view.late and rank[2] == 0:
-                assert await remove_tombstone(self.client, view.name, key, rank[0])
+                assert await purge_tombstone(self.client, view.name, key, sequence=rank[0])
                 del view.holds[key]
 
     async def rebuild(self, view: View) -> None:
@@ -183,7 +183,7 @@ class History:
         for late in view.late:
             late.until = 0.0  # the time for last words is over
         for key in self.keys:
-            removed = await remove_value(self.client, view.name, key, below=found.sequence + 1)
+            removed = await remove_below(self.client, view.name, key, below=found.sequence + 1)
             assert removed == (view.holds.pop(key, None) is not None)
         old, view.lane = view.lane, lane
         with suppress(OtherLane):

@@ -12,8 +12,9 @@ from sinks.lease import Clock, PushUnderWay, leased, with_client
 from sinks.rows import Address
 from tailrace.schemas.tables import Column, Type
 from tailrace.settings import read_settings
-from tailrace.store import control, embedded
+from tailrace.store import embedded
 from tailrace.store.control import Cursor
+from tailrace.store.dynamodb import control_item
 from tailrace.store.dynamodb.items import ensure_table
 from tailrace.store.dynamodb.wire import StoreError
 
@@ -82,13 +83,13 @@ class AfterRenewals(threading.Event):
 
 
 def found(address):
-    return with_client(address, lambda client: control.read_controls(client, ["visits"]))["visits"]
+    return with_client(address, lambda client: control_item.read_controls(client, ["visits"]))["visits"]
 
 
 def try_to_take(address, time_here, *, seconds=1.0):
     return with_client(
         address,
-        lambda client: control.take_lease(client, "visits", owner="other", seconds=seconds, clock=time_here.now),
+        lambda client: control_item.take_lease(client, "visits", owner="other", seconds=seconds, clock=time_here.now),
     )
 
 
@@ -97,7 +98,9 @@ def close(address, sequence):
     features = (Column("views", Type.INT64, ""),)
 
     def action(client):
-        return control.close_push(client, "visits", sequence=sequence, cursor=cursor, watermark=7, features=features)
+        return control_item.close_push(
+            client, "visits", sequence=sequence, cursor=cursor, watermark=7, features=features
+        )
 
     with_client(address, action)
 
@@ -169,7 +172,9 @@ def test_an_error_inside_gives_the_lease_up_at_once_and_leaves_the_open_mark(add
     def declare_and_fail():
         with leased(address, "visits", seconds=60, clock=time_here.clock) as taken:
             sequence, owner = taken.sequence, taken.lease_owner
-            with_client(address, lambda client: control.declare_push(client, "visits", sequence=sequence, owner=owner))
+            with_client(
+                address, lambda client: control_item.declare_push(client, "visits", sequence=sequence, owner=owner)
+            )
             raise error
 
     with pytest.raises(type(error)):
@@ -188,7 +193,7 @@ def test_an_error_after_the_store_went_away_is_the_one_that_is_raised(address, m
 
     def fail_without_a_store():
         with leased(address, "visits", seconds=60):
-            monkeypatch.setattr(control, "renew_lease", unreachable)
+            monkeypatch.setattr(control_item, "renew_lease", unreachable)
             raise RuntimeError("oh")
 
     with pytest.raises(RuntimeError, match=r"^oh$"):
@@ -198,7 +203,7 @@ def test_an_error_after_the_store_went_away_is_the_one_that_is_raised(address, m
 def test_an_error_of_a_push_that_lost_its_lease_leaves_the_new_one_alone(address, time_here):
     def lose_and_fail():
         with leased(address, "visits", seconds=60, clock=time_here.clock) as taken:
-            with_client(address, lambda c: control.renew_lease(c, "visits", sequence=taken.sequence, seconds=0))
+            with_client(address, lambda c: control_item.renew_lease(c, "visits", sequence=taken.sequence, seconds=0))
             assert try_to_take(address, time_here, seconds=60) is not None
             raise RuntimeError("oh")
 
@@ -231,7 +236,7 @@ def test_a_second_push_does_not_wait_for_ever(address, time_here):
 
 def test_renewals_go_on_after_the_store_was_away_for_a_moment(address, time_here, monkeypatch):
     taken = lease.take(address, "visits", SECONDS, clock=time_here.clock)
-    real, away = control.renew_lease, threading.Event()
+    real, away = control_item.renew_lease, threading.Event()
 
     async def away_once(*arguments, **options):
         if not away.is_set():
@@ -239,7 +244,7 @@ def test_renewals_go_on_after_the_store_was_away_for_a_moment(address, time_here
             raise StoreError("Unreachable", "away")
         await real(*arguments, **options)
 
-    monkeypatch.setattr(control, "renew_lease", away_once)
+    monkeypatch.setattr(control_item, "renew_lease", away_once)
     lease.renew(address, "visits", taken.sequence, SECONDS, AfterRenewals(time_here, 5), clock=time_here.clock)
 
     assert away.is_set()

@@ -5,16 +5,18 @@ import itertools
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from aiohttp import web
 
-from sinks.actions import update
 from sinks.fence import Fence, seconds_since_boot
 from sinks.rows import Outcome
 from sinks.updates import UPDATES_PER_PLACE, send, write
-from tailrace.store.control import LeaseLost, take_lease
+from tailrace.store.control import LeaseLost
 from tailrace.store.dynamodb import wire
+from tailrace.store.dynamodb.control_item import take_lease
+from tailrace.store.dynamodb.fenced import update_fenced
 from tailrace.store.dynamodb.wire import StoreError
 from tailrace.store.pace import Pace
 from tests.sinks.leased import PUSH, rows, run_with_table, stored
@@ -116,11 +118,11 @@ def test_throttling_slows_the_pace_and_success_quickens_it(with_table):
             wire.open_store(url=proxy.url, region="us-east-1", table=table.address.table) as client,
         ):
             fence, pace = Fence(client, BRIEF, clock=lambda: 0.0), Pace(8)
-            change = update(client, ("k1", b"mine"), BRIEF)
+            once = partial(update_fenced, client, "k1", b"mine", view=BRIEF.view, sequence=BRIEF.sequence)
             with pytest.raises(StoreError, match="slow down"):
-                await send(client, "UpdateItem", change, fence=fence, pace=pace, patience=client.be_patient())
+                await send(once, fence=fence, pace=pace, patience=client.be_patient())
             limits.append(pace.limit)
-            await send(client, "UpdateItem", change, fence=fence, pace=pace, patience=client.be_patient())
+            await send(once, fence=fence, pace=pace, patience=client.be_patient())
             return [*limits, pace.limit]
 
     assert with_table(action) == [4, 4.25]

@@ -7,7 +7,8 @@ import pytest
 
 from sinks.rows import TOMBSTONE, Outcome
 from sinks.writer import write_changes
-from tailrace.store.control import LeaseLost, renew_lease, take_lease
+from tailrace.store.control import LeaseLost
+from tailrace.store.dynamodb.control_item import renew_lease, take_lease
 from tailrace.store.dynamodb.items import sequence_attribute, to_binary
 from tailrace.store.dynamodb.wire import open_store
 from tests.sinks.leased import PUSH, Table, leased_table, rows, stored, written

@@ -21,7 +21,7 @@ from tailrace.definitions import STREAM, load_definitions
 from tailrace.lake.files import put
 from tailrace.settings import read_settings
 from tailrace.store import embedded
-from tailrace.store.control import close_push, take_lease
+from tailrace.store.dynamodb.control_item import close_push, take_lease
 from tailrace.store.dynamodb.items import ensure_table
 from tailrace.workspace.stream_status import NAMED
 

@@ -21,12 +21,14 @@ from tailrace.schemas import gold, history
 from tailrace.schemas.tables import Column, Type
 from tailrace.settings import read_settings
 from tailrace.store import embedded
-from tailrace.store.control import Control, Cursor, close_push, declare_push, read_controls, take_lease
-from tailrace.store.direct.order import Order, order_attribute
-from tailrace.store.direct.revisions import take_revisions
+from tailrace.store.control import Control, Cursor
+from tailrace.store.dynamodb.control_item import close_push, declare_push, read_controls, take_lease
 from tailrace.store.dynamodb.items import KEY, ensure_table, scan, sequence_attribute, to_binary
+from tailrace.store.dynamodb.ordered import order_attribute, to_attribute
+from tailrace.store.dynamodb.ownership import give_to_lane, take_revisions
 from tailrace.store.keys import control_key, item_keys
-from tailrace.store.lanes import NO_LANE, OtherLane, give_to_lane
+from tailrace.store.lanes import NO_LANE, OtherLane
+from tailrace.store.order import Order
 from tailrace.workspace.undefined import drop_view, found_at_a_glance, found_in_everything
 from tailrace.workspace.workspace import Workspace
 from tests.conftest import SPARK
@@ -90,7 +92,7 @@ def fill(home, view, lane, *, is_open=False):
                 await close_push(client, view, sequence=sequence, cursor=cursor, watermark=1, features=FEATURES)
         for key in item_keys({"document": "document_id"}, {"document_id": DOCUMENTS}):
             values = {view: to_binary(b"1"), sequence_attribute(view): {"N": str(sequence)}}
-            values |= {order_attribute(view): Order(1, 2).to_attribute()} if lane == DIRECT else {}
+            values |= {order_attribute(view): to_attribute(Order(1, 2))} if lane == DIRECT else {}
             names = [*values, DEFINED]
             request = {
                 "TableName": client.table,

@@ -14,15 +14,15 @@ from tailrace.definitions import DIRECT, FeatureView
 from tailrace.store.codec import Codec
 from tailrace.store.direct.deliver import deliver
 from tailrace.store.direct.log import SUFFIX, Intent, LogError, Outcomes, Segment
-from tailrace.store.direct.order import Order
-from tailrace.store.direct.revisions import take_revisions
-from tailrace.store.direct.rivals import OrderedValue, Overwritten, Result, Unknown, first_unknown
+from tailrace.store.direct.rivals import Overwritten, Result, Unknown, first_unknown
 from tailrace.store.direct.values import pack
 from tailrace.store.direct.write import SEND_SECONDS, Sender, boot_time
 from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.ownership import take_revisions
 from tailrace.store.dynamodb.wire import StoreClient, StoreError
 from tailrace.store.keys import item_keys
 from tailrace.store.lanes import OtherLane
+from tailrace.store.order import Order, OrderedValue
 
 KEYS_PER_PART = 500
 PART_SECONDS = 1.0  # for which a part keeps the store busy, if it throttles

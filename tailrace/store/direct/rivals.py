@@ -3,19 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tailrace.store.direct.order import Order
 from tailrace.store.dynamodb.wire import StoreError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderedValue:
-    """A packed value of one key, empty where the key is to go; `sequence` is that of the lane's owning the view."""
-
-    view: str
-    item_key: str
-    value: bytes
-    order: Order
-    sequence: int
+from tailrace.store.order import Order, OrderedValue
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,13 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import TypeVar
 
-from tailrace.store.direct.refusals import is_throttled
-from tailrace.store.dynamodb.wire import Json, StoreError
+from tailrace.store.dynamodb.refusals import is_throttled
+from tailrace.store.dynamodb.wire import StoreError
 from tailrace.store.pace import Pace
+
+T = TypeVar("T")
 
 REQUESTS_AT_ONCE = 32
 EASY_SECONDS, HARD_SECONDS = 1.0, 4.0  # for a request: below the one there may be more at once, above the other fewer
@@ -39,7 +42,7 @@ class Turns:
         if self.delay > seconds:
             await asyncio.sleep(self.delay - seconds)
 
-    async def send(self, request: Callable[[], Awaitable[Json]], *, within: float) -> Json:
+    async def send(self, request: Callable[[], Awaitable[T]], *, within: float) -> T:
         """Send a request when its turn comes; raises `StoreError`, too where none comes in so many seconds."""
         loop = asyncio.get_running_loop()
         last = loop.time() + within

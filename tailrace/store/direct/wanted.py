@@ -8,9 +8,9 @@ from itertools import count
 
 from tailrace.definitions import FeatureView
 from tailrace.store.direct.log import Intent
-from tailrace.store.direct.order import Order
 from tailrace.store.direct.replay import ordered
-from tailrace.store.direct.rivals import OrderedValue, Result
+from tailrace.store.direct.rivals import Result
+from tailrace.store.order import Order, OrderedValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,15 +4,13 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from tailrace.store.direct.order import order_attribute, order_in
-from tailrace.store.direct.refusals import CANCELED, is_refused_whole, is_throttled, stale_of
-from tailrace.store.direct.rivals import OrderedValue, Refused, Result, Rivals, Stale, Unknown, by_row, rivals_of
+from tailrace.store.direct.rivals import Refused, Result, Rivals, Stale, Unknown, by_row, rivals_of
 from tailrace.store.direct.turns import Turns, too_late
-from tailrace.store.dynamodb.attributes import object_in
-from tailrace.store.dynamodb.items import KEY, sequence_attribute, to_binary
-from tailrace.store.dynamodb.wire import Json, Patience, StoreClient, StoreError, is_transient
+from tailrace.store.dynamodb.ordered import write_ordered
+from tailrace.store.dynamodb.refusals import CANCELED, is_refused_whole, is_throttled, stale_of
+from tailrace.store.dynamodb.wire import Patience, StoreClient, StoreError, is_transient
+from tailrace.store.order import Order, OrderedValue
 
 ROWS_PER_TRANSACTION = 100
 BYTES_PER_TRANSACTION = 3_000_000  # of the 4 MB that a transaction may have
@@ -62,7 +60,7 @@ class Sender:
         while part:
             rows = [own.newest for own in part]
             try:
-                answer = await self._send(rows, until)
+                before = await self._send(rows, until)
             except StoreError as error:
                 if is_refused_whole(error, rows):
                     await self._write_apart(part, until, error)
@@ -76,7 +74,7 @@ class Sender:
                     return
             else:
                 for own in part:
-                    own.before = order_in(object_in(answer, "Attributes"), own.newest.view, own.newest.sequence)
+                    own.before = before
                 settle_all(part, None)
                 return
 
@@ -87,15 +85,14 @@ class Sender:
         else:
             await asyncio.gather(*(self._write_part([own], until) for own in part))
 
-    async def _send(self, rows: Sequence[OrderedValue], until: float) -> Json:
-        """Send rows once; raises `StoreError` unless all of them were written."""
-        operation, request = request_of(self.client, rows)
+    async def _send(self, rows: Sequence[OrderedValue], until: float) -> Order | None:
+        """Send rows once and return the order before of a single one; raises `StoreError` unless all were written."""
 
-        async def call() -> Json:
+        async def call() -> Order | None:
             left = until - boot_time()
             if left <= 0:  # suspended meanwhile
                 raise too_late()
-            return await self.client.call(operation, request, attempts=1, within=left)
+            return await write_ordered(self.client, rows, within=left)
 
         return await self.turns.send(call, within=until - boot_time())
 
@@ -144,33 +141,3 @@ def chunks(rivals: Iterable[Rivals]) -> Iterable[list[Rivals]]:
         size += bytes_
     if part:
         yield part
-
-
-def request_of(client: StoreClient, rows: Sequence[OrderedValue]) -> tuple[str, Json]:
-    actions = [update(client, row) for row in rows]
-    if len(actions) == 1:
-        return "UpdateItem", actions[0] | {"ReturnValues": "UPDATED_OLD"}
-    return "TransactWriteItems", {"TransactItems": [{"Update": action} for action in actions]}
-
-
-def update(client: StoreClient, row: OrderedValue) -> dict[str, Any]:
-    """Set the view's three attributes unless the item has a later order, or a later owner of the view."""
-    return {
-        "TableName": client.table,
-        "Key": {KEY: {"S": row.item_key}},
-        "UpdateExpression": "SET #v = :v, #s = :s, #t = :t",
-        "ConditionExpression": (
-            "attribute_not_exists(#s) OR #s < :s OR (#s = :s AND (attribute_not_exists(#t) OR #t <= :t))"
-        ),
-        "ExpressionAttributeNames": {
-            "#v": row.view,
-            "#s": sequence_attribute(row.view),
-            "#t": order_attribute(row.view),
-        },
-        "ExpressionAttributeValues": {
-            ":v": to_binary(row.value),
-            ":s": {"N": str(row.sequence)},
-            ":t": row.order.to_attribute(),
-        },
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }

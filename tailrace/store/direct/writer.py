@@ -12,15 +12,15 @@ from itertools import count, islice
 from tailrace.errors import UnavailableError
 from tailrace.store.direct.deliver import deliver
 from tailrace.store.direct.log import LogError, Segment
-from tailrace.store.direct.order import Order
 from tailrace.store.direct.replay import Adopter, Log, Round, Views, outcomes_of
-from tailrace.store.direct.revisions import move_watermark, take_revisions
 from tailrace.store.direct.rivals import Unknown
 from tailrace.store.direct.wanted import Numbered, Value, Wanted, Written, fail
 from tailrace.store.direct.write import SEND_SECONDS, Sender, boot_time
 from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.ownership import move_direct_watermark, take_revisions
 from tailrace.store.dynamodb.wire import StoreClient, StoreError
 from tailrace.store.lanes import OtherLane
+from tailrace.store.order import Order
 
 VALUES_AT_ONCE = 1_000  # in a group; fewer where the store is slow
 LEAST_AT_ONCE = 1
@@ -286,7 +286,7 @@ class DirectWriter:
         told, self._acknowledged = self._acknowledged, {}
         for view, at in told.items():
             with contextlib.suppress(StoreError):  # the next write tells
-                await move_watermark(self._client, view, to=at)
+                await move_direct_watermark(self._client, view, to=at)
 
     async def _finish_segments(self) -> None:
         """Land the segments that nothing is written to any more; those of which something is unknown are to be adopted."""

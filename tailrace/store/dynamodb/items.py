@@ -10,7 +10,8 @@ from tailrace.store.dynamodb.attributes import list_in, object_in
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, Json, StoreClient, StoreError, delay_after
 
 KEY = "pk"
-KEYS_PER_READ = 100  # of BatchGetItem
+READ_MANY = "BatchGetItem"
+KEYS_PER_READ = 100  # of READ_MANY
 READ_ROUNDS = 8  # how often keys that the store left unprocessed are asked for again
 
 Item = dict[str, dict[str, Any]]
@@ -81,7 +82,7 @@ async def _read_part(
     found: dict[str, Item] = {}
     for attempt in range(1, READ_ROUNDS + 1):
         request = read_request(client.table, keys, attributes, consistent=consistent)
-        items, keys = told_by(await client.call("BatchGetItem", request), client.table)
+        items, keys = told_by(await client.call(READ_MANY, request), client.table)
         found |= items
         if not keys:
             return found
@@ -147,6 +148,17 @@ def binary(item: Mapping[str, Mapping[str, Any]], attribute: str) -> bytes | Non
     """A binary attribute of an item; None where it has none."""
     value = item.get(attribute)
     return None if value is None else pybase64.b64decode(value["B"])
+
+
+def key_in(item: Mapping[str, Mapping[str, Any]]) -> str:
+    """The key of an item; raises `KeyError`."""
+    key: str = item[KEY]["S"]
+    return key
+
+
+def sequence_in(item: Mapping[str, Mapping[str, Any]], view: str) -> int:
+    """The sequence under which an item's value of a view was written; raises `KeyError`."""
+    return int(item[sequence_attribute(view)]["N"])
 
 
 def to_binary(value: bytes) -> dict[str, str]:

@@ -9,7 +9,7 @@ from jobs.streaming.run import views_of
 from sinks.lease import with_client
 from sinks.rows import Address
 from tailrace.definitions import load_definitions
-from tailrace.store.control import close_push, read_controls
+from tailrace.store.dynamodb.control_item import close_push, read_controls
 from tests.jobs.streaming.folder_stream import DEFINITIONS
 
 

@@ -20,7 +20,6 @@ from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
 from tailrace.errors import TailraceError
 from tailrace.store.direct import replay, write, writer
-from tailrace.store.direct.order import Order, order_in
 from tailrace.store.direct.replay import Log, adopt_all
 from tailrace.store.direct.rivals import Stale
 from tailrace.store.direct.wanted import Written
@@ -28,14 +27,16 @@ from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.connections import USUAL as USUAL_LIMITS
 from tailrace.store.dynamodb.connections import Connections, Reply
 from tailrace.store.dynamodb.items import to_binary, told_by
+from tailrace.store.dynamodb.ordered import order_in, to_attribute
+from tailrace.store.dynamodb.ownership import check_lane
 from tailrace.store.dynamodb.wire import StoreClient, StoreError
 from tailrace.store.keys import control_key
-from tailrace.store.lanes import check_lane
+from tailrace.store.order import Order
 from tests.tailrace.store.direct.conftest import VIEWS, key_of, value
 from tests.tailrace.store.direct.slow_store import HeldLoop, SlowStore
 
 ITEM = {"pk": {"S": key_of("d1")}, "relevance": to_binary(b"x"), "relevance#s": {"N": "1"}}
-ITEM |= {"relevance#t": Order(20, 7).to_attribute()}
+ITEM |= {"relevance#t": to_attribute(Order(20, 7))}
 SCHEMA = '[["score", "float64"]]'
 CONTROL = {
     "pk": {"S": control_key("relevance")},

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tailrace.settings import read_settings
-from tailrace.store import control, embedded
+from tailrace.store import embedded
+from tailrace.store.dynamodb import control_item
 from tailrace.store.dynamodb.items import ensure_table
 from tailrace.store.dynamodb.wire import StoreClient, open_store
 
@@ -52,4 +53,4 @@ def store(running: embedded.Running) -> Store:
 @pytest.fixture(autouse=True)
 def sequences_from_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first sequence of a view is 1, not what the clock says."""
-    monkeypatch.setattr(control, "sequence_before_first", lambda _: 0)
+    monkeypatch.setattr(control_item, "sequence_before_first", lambda _: 0)

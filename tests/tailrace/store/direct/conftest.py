@@ -9,11 +9,11 @@ import pytest
 from tailrace.definitions import DIRECT, Feature, FeatureView, Type
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.codec import Codec
-from tailrace.store.direct.order import Order, order_attribute
 from tailrace.store.direct.replay import Log
 from tailrace.store.direct.wanted import Value
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.items import binary, read_items, sequence_attribute
+from tailrace.store.dynamodb.ordered import of_attribute, order_attribute
 from tailrace.store.keys import item_keys
 
 RELEVANCE = FeatureView(
@@ -44,7 +44,7 @@ async def stored(client, *documents, view="relevance"):
     keys = {key_of(document): document for document in documents}
     items = await read_items(client, keys, (view, order_attribute(view), sequence_attribute(view)))
     return {
-        keys[key]: (score_in(binary(item, view)), Order.of_attribute(item[order_attribute(view)]))
+        keys[key]: (score_in(binary(item, view)), of_attribute(item[order_attribute(view)]))
         for key, item in items.items()
         if view in item
     }

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
-from tailrace.store.direct.order import Order
+from tailrace.store.dynamodb.ordered import of_attribute, to_attribute
 from tailrace.store.dynamodb.wire import Patience, StoreError
 from tailrace.store.keys import CONTROL_PREFIX
+from tailrace.store.order import Order
 
 EXCHANGE_SECONDS = 10.0  # as the real client's
 
@@ -110,15 +111,15 @@ class SlowStore:
             key, values = row["Key"]["pk"]["S"], row["ExpressionAttributeValues"]
             if key in self.held:
                 answer = {"Attributes": self._item(row)}
-            self.held[key] = (Order.of_attribute(values[":t"]), values[":v"])
+            self.held[key] = (of_attribute(values[":t"]), values[":v"])
         return answer
 
     def _later_than(self, row: Any) -> Any:
         held = self.held.get(row["Key"]["pk"]["S"])
-        order = Order.of_attribute(row["ExpressionAttributeValues"][":t"])
+        order = of_attribute(row["ExpressionAttributeValues"][":t"])
         return self._item(row) if held is not None and held[0] > order else None
 
     def _item(self, row: Any) -> Any:
         order, value = self.held[row["Key"]["pk"]["S"]]
         names = row["ExpressionAttributeNames"]
-        return {names["#v"]: value, names["#s"]: {"N": "1"}, names["#t"]: order.to_attribute()}
+        return {names["#v"]: value, names["#s"]: {"N": "1"}, names["#t"]: to_attribute(order)}

@@ -8,11 +8,11 @@ import pytest
 
 from tailrace.store.direct import log, writer
 from tailrace.store.direct.log import LogError, Segment
-from tailrace.store.direct.order import Order
 from tailrace.store.direct.replay import adopt_all
-from tailrace.store.direct.rivals import OrderedValue, Overwritten, Stale, Unknown
+from tailrace.store.direct.rivals import Overwritten, Stale, Unknown
 from tailrace.store.direct.write import Sender, boot_time
 from tailrace.store.direct.writer import Busy, DirectWriter
+from tailrace.store.order import Order, OrderedValue
 from tests.tailrace.store.direct.conftest import VIEWS, key_of, lines_in, stored, value, write
 
 

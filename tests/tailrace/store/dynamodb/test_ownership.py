@@ -4,8 +4,8 @@ import pytest
 
 from tailrace.definitions import BATCH, STREAM
 from tailrace.schemas.tables import Column, Type
-from tailrace.store.control import close_push, raise_sequence, read_controls, take_lease
-from tailrace.store.watermark import move_watermark
+from tailrace.store.dynamodb.control_item import close_push, raise_sequence, read_controls, take_lease
+from tailrace.store.dynamodb.ownership import move_stream_watermark
 
 FEATURES = (Column("views", Type.INT64, ""),)
 US = "stream host/a"
@@ -20,7 +20,7 @@ async def micro_batch(client, *, watermark, lane=STREAM, owner=US, ends=True):
 
 
 async def move(client, *, to, owner=US):
-    moved = await move_watermark(client, "visits", owner=owner, to=to)
+    moved = await move_stream_watermark(client, "visits", owner=owner, to=to)
     found = (await read_controls(client, ["visits"])).get("visits")
     return moved, found and found.watermark
 

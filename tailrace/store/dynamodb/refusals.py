@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from tailrace.store.direct.order import Order, order_in
-from tailrace.store.direct.rivals import OrderedValue
 from tailrace.store.dynamodb.attributes import list_in, object_in
+from tailrace.store.dynamodb.ordered import order_in
 from tailrace.store.dynamodb.wire import StoreError, is_throttling
+from tailrace.store.order import Order, OrderedValue
 
 # What says that one row cannot be written, whatever becomes of the others.
 OWN_REFUSALS = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException", "413"})

@@ -5,10 +5,8 @@ import asyncio
 import pytest
 
 from tailrace.schemas.tables import Column, Type
-from tailrace.store.control import (
-    Control,
-    Cursor,
-    LeaseLost,
+from tailrace.store.control import Control, Cursor, LeaseLost
+from tailrace.store.dynamodb.control_item import (
     close_push,
     declare_push,
     raise_sequence,
