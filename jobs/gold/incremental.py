@@ -11,9 +11,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.gold.increments import increments, settle
-from jobs.gold.maintain import LOST, Maintained, maintained_columns
 from jobs.gold.signed import signed_interactions
 from tailrace.definitions import FeatureView, Window
+from tailrace.definitions.aggregations.gold_column import Upkeep
+from tailrace.definitions.aggregations.sql import LOST
 from tailrace.definitions.view import INTERACTIONS
 from tailrace.lake import commit
 from tailrace.lake.held import ROWS, held, to_join
@@ -79,26 +80,29 @@ def add_changes(
 
     Raises `HistoryLost` where a change feed does not reach from one end of the step to the other.
     """
-    columns = maintained_columns(view)
     feeds = {
         name: lake.changes_since(table, since=step.before[table.full_name], until=step.after[table.full_name])
         for name, table in finer.items()
     }
-    with held(increments(signed.of(step), view, columns, finer=feeds), totals={LOST: F.col(LOST).cast("int")}) as found:
+    with held(increments(signed.of(step), view, finer=feeds), totals={LOST: F.col(LOST).cast("int")}) as found:
         rows = found.frame
         if found.counts[LOST]:
             interactions = lake.read(silver.INTERACTIONS, version=step.after[silver.INTERACTIONS.full_name].version)
             rows = settle(found, interactions, view, as_of=step.until)
         if found.counts[ROWS]:
             rows = to_join(rows, rows=found.counts[ROWS])
-            commit.change(lake, view.table, change_by(rows, view, columns), state=state)
+            commit.change(lake, view.table, change_by(rows, view), state=state)
         else:
             commit.keep(lake, view.table, state=state)
 
 
-def change_by(increments_: DataFrame, view: FeatureView, columns: list[Maintained]) -> Change:
+def change_by(increments_: DataFrame, view: FeatureView) -> Change:
     """What the increments of some keys do to a view's gold table."""
-    differs = [f"new.{c.name} <> 0" if c.additive else f"NOT (old.{c.name} <=> {c.merged})" for c in columns]
+    columns = view.gold_columns
+    differs = [
+        f"new.{column.name} <> 0" if column.upkeep is Upkeep.ADDED else f"NOT (old.{column.name} <=> {column.merged})"
+        for column in columns
+    ]
     count = INTERACTIONS.name
     return Change(
         rows=increments_,

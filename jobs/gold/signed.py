@@ -18,6 +18,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from tailrace.definitions import Window
+from tailrace.definitions.aggregations.sql import GAINED, weight
 from tailrace.lake.history import BEFORE_IMAGES
 
 FACTS = ("event_id", "event_type", "actor_id", "document_id", "occurred_at", "attributes")
@@ -29,7 +30,7 @@ def signed_interactions(
 ) -> DataFrame:
     """Weigh `silver.INTERACTIONS` and its change feed between two refreshes.
 
-    No `changes` means that silver is as it was. Columns: FACTS; per window, by `weight_column`, what the row adds to a
+    No `changes` means that silver is as it was. Columns: FACTS; per window, by `weight`, what the row adds to a
     count over it; and `gained`: +1 for an interaction that gold had not counted at all and now does, -1 for one that is
     lost to it, 0 for one that only crossed a window's edge.
     """
@@ -38,8 +39,8 @@ def signed_interactions(
     signed = edges if changes is None else edges.unionByName(net_changes(changes, since))
     # Times stand in no other expression of a refresh: the code that Spark generates and the JVM compiles for the views
     # is then the same in each refresh.
-    weights = [weight_in(window, since, until).alias(weight_column(window)) for window in sorted(windows, key=str)]
-    return signed.select(*FACTS, *weights, weight_in(ALL_TIME, since, until).alias("gained"))
+    weights = [weight_in(window, since, until).alias(weight(window)) for window in sorted(windows, key=str)]
+    return signed.select(*FACTS, *weights, weight_in(ALL_TIME, since, until).alias(GAINED))
 
 
 def crossed_an_edge(windows: Iterable[Window], since: datetime, until: datetime) -> Column:
@@ -63,10 +64,6 @@ def net_changes(changes: DataFrame, since: datetime) -> DataFrame:
 
 def is_before_image() -> Column:
     return F.col("_change_type").isin(*BEFORE_IMAGES)
-
-
-def weight_column(window: Window) -> str:
-    return f"weight_{window.name}"
 
 
 def weight_in(window: Window, since: datetime, until: datetime) -> Column:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pybase64
 
-from tailrace.definitions import Count, Distinct, FeatureView, Last
+from tailrace.definitions import FeatureView
+from tailrace.definitions.aggregations.stream_part import Additions, Arrivals
 from tailrace.definitions.recent import MICROS_PER_MINUTE, rings_of
 
 Array = npt.NDArray[Any]
@@ -77,10 +78,9 @@ def fold(view: FeatureView, state: State, changes: Changes) -> State:
         np.add.at(counts, (key[kept], age[kept]), changes.amount[mine][kept])
         folded |= {name: counts[:, age] for age, name in enumerate(names)}
     for number, line in enumerate(view.aggregations):
-        if isinstance(line, Last):
-            last, mine = state[line.name].copy(), changes.line == number
-            np.maximum.at(last, changes.key[mine], changes.amount[mine])
-            folded[line.name] = last
+        if line.stream and line.stream.features:
+            mine = changes.where(changes.line == number)
+            folded |= line.stream.fold(state, Additions(mine.key, mine.minute * MICROS_PER_MINUTE, mine.amount))
     return folded
 
 
@@ -113,25 +113,18 @@ def new_events(state: State, events: Events, *, repeated: Array) -> Array:
 
 def changes_of(view: FeatureView, events: Events, *, key: Array, last: Array, before: Array) -> Changes:
     """What new events change in a view: `key` is the place in it of each event, `last` and `before` of each pair."""
-    minute = events.at // MICROS_PER_MINUTE
-    parts = [(key, TOUCH, minute, events.at)]
     place_of_pair = np.zeros(len(last), np.int64)
     place_of_pair[events.key] = key
-    moved = last > before
+    arrivals = Arrivals(key=key, type=events.type, at=events.at, pair=place_of_pair, last=last, before=before)
+    parts = [(TOUCH, Additions(key, events.at, events.at))]
     for number, line in enumerate(view.aggregations):
-        if isinstance(line, Distinct):
-            again = moved & (before > 0)
-            for of, at, amount in ((moved, last, 1), (again, before, -1)):
-                parts.append((place_of_pair[of], number, at[of] // MICROS_PER_MINUTE, np.full(of.sum(), amount)))
-        elif isinstance(line, Count | Last):
-            mine = np.isin(events.type, line.types) if line.types else np.ones(len(events.at), bool)
-            amounts = events.at[mine] if isinstance(line, Last) else np.ones(mine.sum(), np.int64)
-            parts.append((key[mine], number, minute[mine], amounts))
+        if line.stream:
+            parts += [(number, additions) for additions in line.stream.additions(arrivals)]
     return Changes(
-        key=np.concatenate([part[0] for part in parts]),
-        line=np.concatenate([np.full(len(part[0]), part[1]) for part in parts]),
-        minute=np.concatenate([part[2] for part in parts]),
-        amount=np.concatenate([part[3] for part in parts]),
+        key=np.concatenate([of.key for _, of in parts]),
+        line=np.concatenate([np.full(len(of.key), number) for number, of in parts]),
+        minute=np.concatenate([of.at // MICROS_PER_MINUTE for _, of in parts]),
+        amount=np.concatenate([of.amount for _, of in parts]),
     )
 
 

@@ -8,16 +8,16 @@ import sqlglot.errors
 import sqlglot.expressions
 from sqlglot import TokenType
 
-from tailrace.definitions.aggregation import Aggregation, Count, Distinct, Last, Sum
+from tailrace.definitions.aggregations.aggregation import check_aggregation
+from tailrace.definitions.lane import BATCH, DIRECT, LANES, STREAM
 from tailrace.definitions.on_demand import OnDemandFeature
 from tailrace.definitions.problem import DefinitionError, check_name
 from tailrace.definitions.recent import ring_of
 from tailrace.definitions.service import FeatureService
-from tailrace.definitions.view import BATCH, DIRECT, STREAM, FeatureView
+from tailrace.definitions.view import FeatureView
 from tailrace.schemas import history, silver
 from tailrace.schemas.tables import Type
 
-LANES = (BATCH, STREAM, DIRECT)
 # Functions of Spark whose answer does not follow from what they are given.
 CHANGING = frozenset(
     [
@@ -64,7 +64,7 @@ def check_view(view: FeatureView, views: Mapping[str, FeatureView]) -> None:
     check_source(view)
     check_keys(view)
     for line in view.aggregations:
-        check_aggregation(view, line, views)
+        check_aggregation(line, view, views)
     check_feature_names(view)
     check_inputs(view)
     check_changed_keys(view)
@@ -92,19 +92,20 @@ def check_source(view: FeatureView) -> None:
 
 
 def check_stream(view: FeatureView) -> None:
-    """A view of the lane stream declares counts, distinct counts and last times over windows that have buckets."""
+    """A view of the lane stream declares aggregations that a stream keeps, over windows that have buckets."""
     here = f"view {view.name!r}"
     unfit = ("transform", "transform_features", "changed_keys", "online_when", "expectations")
     given = [name for name in unfit if getattr(view, name) not in {None, ()}]
     if given:
         raise DefinitionError(f"{here}, field {given[0]!r}: does not go with lane={STREAM!r}")
     for line in view.aggregations:
-        if not isinstance(line, Count | Distinct | Last):
+        if line.stream is None:
             kind = type(line).__name__
             raise DefinitionError(
-                f"{here}, feature {line.name!r}: the lane {STREAM} has Count, Distinct and Last, no {kind}"
+                f"{here}, feature {line.name!r}: the lane {STREAM} cannot keep {kind}, which lacks the part 'stream'; "
+                "Count, Distinct and Last have it"
             )
-        for window in () if isinstance(line, Last) else line.windows:
+        for window in line.stream.windows:
             try:
                 ring_of(0, line.name, window)
             except DefinitionError as error:
@@ -122,52 +123,6 @@ def check_keys(view: FeatureView) -> None:
             known = ", ".join(silver.INTERACTIONS.columns)
             raise DefinitionError(
                 f"{here}: key {entity.key!r} is not a column of {silver.INTERACTIONS.full_name}: {known}"
-            )
-
-
-def check_aggregation(view: FeatureView, line: Aggregation, views: Mapping[str, FeatureView]) -> None:
-    here = f"view {view.name!r}, feature {line.name!r}"
-    check_name(line.name, of=f"{here}, field 'name'")
-    try:
-        windows = line.windows
-    except DefinitionError as error:
-        raise DefinitionError(f"view {view.name!r}, {error}") from error
-    if not line.features:
-        raise DefinitionError(f"{here}, field 'over': name at least one window, such as 24h")
-    if len(set(windows)) < len(windows):
-        raise DefinitionError(f"{here}, field 'over': names a window twice")
-    if isinstance(line, Sum):
-        check_name(line.of, of=f"{here}, field 'of'")
-    if isinstance(line, Distinct):
-        check_distinct(view, line, views)
-
-
-def check_distinct(view: FeatureView, line: Distinct, views: Mapping[str, FeatureView]) -> None:
-    here = f"view {view.name!r}, feature {line.name!r}"
-    finer = views.get(line.rows_of)
-    if finer is None:
-        raise DefinitionError(f"{here}, field 'rows_of': there is no view {line.rows_of!r}")
-    if not set(view.entities) < set(finer.entities):
-        raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is not keyed finer than {view.name!r}")
-    if view.lane == STREAM:
-        if finer.lane != STREAM or not finer.is_finest:
-            raise DefinitionError(
-                f"{here}, field 'rows_of': {finer.name!r} is no view of the lane {STREAM} of each actor and document"
-            )
-        return
-    if finer.lane != BATCH:
-        raise DefinitionError(f"{here}, field 'rows_of': {finer.name!r} is of the lane {finer.lane}; it has no gold")
-    if finer.transform is not None:
-        # A transform may give rows of keys that no interaction has, which this view then has no row to count them in.
-        raise DefinitionError(
-            f"{here}, field 'rows_of': {finer.name!r} is a transform, and distinct counts of {view.name!r} come from a "
-            "view that declares aggregations; count in a transform instead"
-        )
-    for window in line.over:
-        if f"{line.active}_{window}" not in finer.feature_names:
-            raise DefinitionError(
-                f"{here}, field 'over': needs {line.active}_{window} of view {finer.name!r}, which {finer.name!r} "
-                f"does not have; add the window {window} to {line.active!r} there"
             )
 
 

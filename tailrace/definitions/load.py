@@ -14,11 +14,12 @@ from typing import TypeVar
 
 from tailrace.definitions import check
 from tailrace.definitions.generated import windows_of
+from tailrace.definitions.lane import BATCH, DIRECT, STREAM
 from tailrace.definitions.on_demand import OnDemandFeature
 from tailrace.definitions.own_modules import own_modules
 from tailrace.definitions.problem import DefinitionError
 from tailrace.definitions.service import FeatureService
-from tailrace.definitions.view import BATCH, DIRECT, STREAM, FeatureView
+from tailrace.definitions.view import FeatureView
 
 SHIPPED = "shipped"
 PREFIX = "definitions_"  # of the names of modules that are no part of a package

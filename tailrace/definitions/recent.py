@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tailrace.definitions.aggregation import Aggregation, Count, Distinct, Last
+from tailrace.definitions.aggregations.aggregation import Aggregation
 from tailrace.definitions.problem import DefinitionError
 from tailrace.definitions.window import Window
 from tailrace.schemas.tables import Column, Type
@@ -81,13 +81,13 @@ def rings_of(lines: Sequence[Aggregation]) -> tuple[Ring, ...]:
     return tuple(
         ring_of(number, line.name, window)
         for number, line in enumerate(lines)
-        if isinstance(line, Count | Distinct)
-        for window in line.windows
+        if line.stream
+        for window in line.stream.windows
     )
 
 
 def stored_columns(lines: Sequence[Aggregation], *, finest: bool) -> tuple[Column, ...]:
     """What the store holds of a view; names that begin with `_` are not told to rankers."""
-    told = tuple(feature for line in lines if isinstance(line, Last) for feature in line.features)
+    plain = tuple(feature for line in lines if line.stream for feature in line.stream.features)
     counts = tuple(column for ring in rings_of(lines) for column in ring.columns)
-    return (*told, NEWEST, *counts, *TAKEN, *(OF_PAIRS if finest else ()))
+    return (*plain, NEWEST, *counts, *TAKEN, *(OF_PAIRS if finest else ()))

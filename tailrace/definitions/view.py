@@ -9,18 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tailrace.definitions.aggregation import Aggregation
+from tailrace.definitions.aggregations.aggregation import Aggregation
+from tailrace.definitions.aggregations.gold_column import GoldColumn, added
+from tailrace.definitions.aggregations.sql import GAINED
 from tailrace.definitions.entity import Entity
+from tailrace.definitions.lane import BATCH, DIRECT, STREAM
 from tailrace.definitions.own_modules import source_of
-from tailrace.definitions.promises import conditions_of
 from tailrace.definitions.recent import stored_columns
 from tailrace.schemas import gold
 from tailrace.schemas.expectations import Expectation, holds
 from tailrace.schemas.tables import Column, Table, Type
-
-BATCH = "batch"  # refreshed from silver, by way of gold
-STREAM = "stream"  # kept by the stream from each event within seconds; what is stored does not depend on the clock
-DIRECT = "direct"  # written to the store by whoever has the values
 
 # A transform takes silver tables by name (and `as_of`, if it wants) and returns keys and features.
 Transform = Callable[..., Any]
@@ -86,6 +84,12 @@ class FeatureView:
             return ()
         return (INTERACTIONS, *(column for line in self.aggregations for column in line.state))
 
+    @cached_property
+    def gold_columns(self) -> tuple[GoldColumn, ...]:
+        """How gold computes and maintains each column of a declared view but its keys."""
+        interactions = added(INTERACTIONS.name, full="count(*)", difference=GAINED)
+        return (interactions, *(column for line in self.aggregations for column in line.columns))
+
     @property
     def feature_names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.features)
@@ -95,7 +99,7 @@ class FeatureView:
         """The contract of this view's gold table."""
         keys = (Column(entity.key, Type.STRING, entity.description, nullable=False) for entity in self.entities)
         expectations = (
-            *map(holds, conditions_of(self.aggregations)),
+            *(holds(condition) for line in self.aggregations for condition in line.promises(self.aggregations)),
             *(holds(one) if isinstance(one, str) else one for one in self.expectations),
         )
         return gold.table(self.name, keys=keys, features=self.features, state=self.state, expectations=expectations)
@@ -112,7 +116,7 @@ class FeatureView:
     @cached_property
     def finer_views(self) -> tuple[str, ...]:
         """The views that must be refreshed before this one."""
-        return tuple(dict.fromkeys(line.rows_of for line in self.aggregations if hasattr(line, "rows_of")))
+        return tuple(dict.fromkeys(line.base_view for line in self.aggregations if line.base_view))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -126,6 +130,9 @@ class FeatureView:
         A transform counts with all of its file, and with the modules of the same folder that the file imports.
         """
         declared = repr((self.keys, self.features, self.aggregations))
+        # The shipped aggregations are the same in every home of a version; the SQL of others may change beside them.
+        own = [line.columns for line in self.aggregations if not type(line).__module__.startswith(f"{__package__}.")]
+        declared += repr(own) if own else ""
         file = inspect.getsourcefile(self.transform) if self.transform else None
         source = source_of(Path(file)) if file else b""
         return hashlib.sha256(declared.encode() + source).hexdigest()[:16]

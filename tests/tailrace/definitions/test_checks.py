@@ -3,7 +3,6 @@
 import pytest
 
 from tailrace.definitions import DefinitionError, Distinct
-from tailrace.definitions.promises import conditions_of
 
 PEOPLE = "Count(name='people', over=('7d',))"
 
@@ -99,7 +98,7 @@ def test_an_online_condition_on_features_is_accepted(folder):
 def test_distinct_counts_promise_no_order_of_windows_as_they_may_count_sums():
     line = Distinct(name="n", rows_of="finer", active="score", over=("24h", "7d"))
 
-    assert list(conditions_of((line,))) == ["n_24h >= 0 AND n_7d >= 0"]
+    assert list(line.promises((line,))) == ["n_24h >= 0 AND n_7d >= 0"]
 
 
 def test_a_view_promises_what_follows_from_its_aggregations_and_what_its_author_adds(folder):

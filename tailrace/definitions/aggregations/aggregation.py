@@ -1,0 +1,121 @@
+"""What every aggregation has: a declarative view has one for each of its lines, over the interactions of an entity key."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tailrace.definitions.aggregations.gold_column import GoldColumn, Upkeep
+from tailrace.definitions.aggregations.sql import WITHIN
+from tailrace.definitions.aggregations.stream_part import StreamPart
+from tailrace.definitions.problem import DefinitionError, check_name
+from tailrace.definitions.window import Window
+from tailrace.schemas.tables import Column, Type
+
+if TYPE_CHECKING:
+    from tailrace.definitions.view import FeatureView
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aggregation:
+    """One declared line of a view; it yields one feature per window, or one.
+
+    A subclass has `features` and `columns`, and whatever else is particular to it. `check_parts` finds what it lacks when
+    definitions are loaded.
+    """
+
+    name: str
+    over: tuple[str, ...] = ()
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The windows of `over`."""
+        return tuple(Window.parse(text, of=f"feature {self.name!r}, field 'over'") for text in self.over)
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The features that rankers may ask for."""
+        raise self._lacks("features")
+
+    @property
+    def state(self) -> tuple[Column, ...]:
+        """Columns that gold keeps beside the features to maintain them; never pushed."""
+        return ()
+
+    @property
+    def columns(self) -> tuple[GoldColumn, ...]:
+        """How gold computes and maintains each column of `features` and `state`."""
+        raise self._lacks("columns")
+
+    @property
+    def base_view(self) -> str | None:
+        """The view whose rows are aggregated; None where it is the interactions themselves."""
+        return None
+
+    @property
+    def stream(self) -> StreamPart | None:
+        """How the stream keeps it; None where it cannot."""
+        return None
+
+    def promises(self, lines: Sequence["Aggregation"]) -> Iterator[str]:  # noqa: ARG002 -- a line may compare itself
+        """SQL conditions that hold for every row, `lines` being all of the view: the quality gate looks at them."""
+        return iter(())
+
+    def check(self, view: "FeatureView", views: "Mapping[str, FeatureView]", *, here: str) -> None:
+        """Raise `DefinitionError` for fields that cannot be used; the message begins with `here`."""
+
+    @property
+    def named_windows(self) -> Iterable[tuple[Column, Window]]:
+        """Each feature with its window, where there is one feature per window."""
+        return zip(self.features, self.windows, strict=True)
+
+    def _lacks(self, part: str) -> DefinitionError:
+        return DefinitionError(
+            f"aggregation {type(self).__name__} lacks its part {part!r}; add it, docs/add-a-feature.md has an example"
+        )
+
+
+def features_over(name: str, over: Iterable[str], meaning: str, *, type: Type = Type.INT64) -> tuple[Column, ...]:
+    """One feature per window."""
+    return tuple(
+        Column(f"{name}_{window}", type, f"{meaning}, " + ("ever" if window == "total" else f"in {window}"))
+        for window in over
+    )
+
+
+def check_aggregation(line: Aggregation, view: "FeatureView", views: "Mapping[str, FeatureView]") -> None:
+    """Raise `DefinitionError` for a line of a view that cannot be used."""
+    here = f"view {view.name!r}, feature {line.name!r}"
+    check_name(line.name, of=f"{here}, field 'name'")
+    try:
+        windows = line.windows
+    except DefinitionError as error:
+        raise DefinitionError(f"view {view.name!r}, {error}") from error
+    if len(set(windows)) < len(windows):
+        raise DefinitionError(f"{here}, field 'over': names a window twice")
+    check_parts(line, here=here)
+    if not line.features:
+        raise DefinitionError(f"{here}, field 'over': name at least one window, such as 24h")
+    line.check(view, views, here=here)
+
+
+def check_parts(line: Aggregation, *, here: str) -> None:
+    """Raise `DefinitionError` for an aggregation that does not say how each of its columns is computed and maintained."""
+    kind = f"{here}: aggregation {type(line).__name__}"
+    try:
+        declared, columns = (*line.features, *line.state), line.columns
+    except DefinitionError as error:
+        raise DefinitionError(f"{here}: {error}") from error
+    names = [column.name for column in columns]
+    for field in declared:
+        if field.name not in names:
+            raise DefinitionError(f"{kind} lacks the column {field.name!r} in its part 'columns'")
+    for name in names:
+        if names.count(name) > 1 or name not in [field.name for field in declared]:
+            raise DefinitionError(f"{kind} has {name!r} in its part 'columns', and not once as a feature or state")
+    for column in columns:
+        lacking = column.lacking(of_rows=line.base_view is not None)
+        if lacking:
+            raise DefinitionError(f"{kind} lacks the part {lacking[0]!r} of its column {column.name!r}")
+        if column.upkeep is Upkeep.SETTLED and (WITHIN in column.full or line.base_view):
+            # An interaction that leaves a window is not lost: nothing would settle the column then.
+            raise DefinitionError(f"{kind} cannot settle its column {column.name!r} over windows or a base view's rows")

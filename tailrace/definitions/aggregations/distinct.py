@@ -1,0 +1,95 @@
+"""Distinct: how many different partners, counted as rows of a base view."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tailrace.definitions.aggregations.aggregation import Aggregation, features_over
+from tailrace.definitions.aggregations.gold_column import GoldColumn, added
+from tailrace.definitions.aggregations.sql import SIGN
+from tailrace.definitions.aggregations.stream_part import Additions, Arrivals, StreamPart
+from tailrace.definitions.lane import BATCH, STREAM
+from tailrace.definitions.problem import DefinitionError
+from tailrace.schemas.tables import Column
+
+if TYPE_CHECKING:
+    from tailrace.definitions.view import FeatureView
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distinct(Aggregation):
+    """How many different partners: rows of a finer view with this key and `active` above 0 in the window."""
+
+    rows_of: str
+    active: str
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        return features_over(self.name, self.over, f"rows of {self.rows_of} with {self.active}")
+
+    @property
+    def base_view(self) -> str:
+        return self.rows_of
+
+    @property
+    def columns(self) -> tuple[GoldColumn, ...]:
+        return tuple(self._columns())
+
+    def _columns(self) -> Iterator[GoldColumn]:
+        for feature, window in self.named_windows:
+            is_active = f"{self.active}_{window.name} > 0"
+            yield added(
+                feature.name,
+                full=f"count_if({is_active})",
+                change=f"CASE WHEN {is_active} THEN {SIGN} ELSE 0 END",
+                difference=feature.name,
+            )
+
+    @property
+    def stream(self) -> StreamPart:
+        return StreamPart(windows=self.windows, additions=self._additions)
+
+    def _additions(self, arrivals: Arrivals) -> Iterator[Additions]:
+        """A pair counts where its newest event is, and no longer where that was before."""
+        import numpy as np
+
+        moved = arrivals.last > arrivals.before
+        again = moved & (arrivals.before > 0)
+        for of, at, amount in ((moved, arrivals.last, 1), (again, arrivals.before, -1)):
+            yield Additions(arrivals.pair[of], at[of], np.full(of.sum(), amount))
+
+    def promises(self, lines: Sequence[Aggregation]) -> Iterator[str]:  # noqa: ARG002
+        """Counts are not below 0; in a longer window they may be, as the rows' number may be a sum."""
+        yield " AND ".join(f"{feature.name} >= 0" for feature in self.features)
+
+    def check(self, view: "FeatureView", views: "Mapping[str, FeatureView]", *, here: str) -> None:
+        """The base view has more keys, is kept in the same lane, and has the windows."""
+        here = f"{here}, field"
+        finer = views.get(self.rows_of)
+        if finer is None:
+            raise DefinitionError(f"{here} 'rows_of': there is no view {self.rows_of!r}")
+        if not set(view.entities) < set(finer.entities):
+            raise DefinitionError(f"{here} 'rows_of': {finer.name!r} is not keyed finer than {view.name!r}")
+        if view.lane == STREAM:
+            if finer.lane != STREAM or not finer.is_finest:
+                raise DefinitionError(
+                    f"{here} 'rows_of': {finer.name!r} is no view of the lane {STREAM} of each actor and document"
+                )
+            return
+        if finer.lane != BATCH:
+            raise DefinitionError(f"{here} 'rows_of': {finer.name!r} is of the lane {finer.lane}; it has no gold")
+        if finer.transform is not None:
+            # A transform may give rows of keys that no interaction has, which this view then has no row to count them in.
+            raise DefinitionError(
+                f"{here} 'rows_of': {finer.name!r} is a transform, and distinct counts of {view.name!r} come from a "
+                "view that declares aggregations; count in a transform instead"
+            )
+        self._check_windows(finer, here=here)
+
+    def _check_windows(self, finer: "FeatureView", *, here: str) -> None:
+        for window in self.over:
+            if f"{self.active}_{window}" not in finer.feature_names:
+                raise DefinitionError(
+                    f"{here} 'over': needs {self.active}_{window} of view {finer.name!r}, which {finer.name!r} "
+                    f"does not have; add the window {window} to {self.active!r} there"
+                )

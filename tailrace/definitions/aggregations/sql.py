@@ -1,0 +1,37 @@
+"""The words of Spark SQL in which aggregations are written, and the columns that a refresh gives them.
+
+The full computation aggregates interactions that happened, each with `within(window)` for every window of the view. A
+refresh aggregates signed interactions: each has `weight(window)`, by which it adds to what is counted in the window, and
+`GAINED`, which is 1 for an interaction that gold did not count yet, -1 for one that is lost, 0 for one that crossed the
+edge of a window. A row in the change feed of a base view has `SIGN`: 1 as it is now, -1 as it was before.
+"""
+
+from collections.abc import Sequence
+
+from tailrace.definitions.window import Window
+
+WITHIN, WEIGHT = "within_", "weight_"
+GAINED = "gained"
+SIGN = "_sign"
+LOST = "_lost"  # of the increments of a key: whether it lost an interaction
+
+
+def within(window: Window) -> str:
+    """The column that says whether an interaction is in the window."""
+    return f"{WITHIN}{window.name}"
+
+
+def weight(window: Window) -> str:
+    """The column with what a signed interaction adds to a count over the window."""
+    return f"{WEIGHT}{window.name}"
+
+
+def is_of(types: Sequence[str]) -> str:
+    """Whether an interaction is of one of these types, or of any where none is named."""
+    return f"event_type IN ({', '.join(map(quoted, types))})" if types else "TRUE"
+
+
+def quoted(text: str) -> str:
+    """A text as a literal; Spark would replace `${...}` in SQL, also inside a literal, by a setting of that name."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\u0024")
+    return f"'{escaped}'"

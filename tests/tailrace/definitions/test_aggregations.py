@@ -1,0 +1,125 @@
+"""Aggregations own their algebra: what one lacks is found when definitions are loaded, and a project may add its own."""
+
+import re
+from dataclasses import dataclass, replace
+
+import pytest
+
+from tailrace.definitions import Count, DefinitionError, Distinct, First, Last, NewestIs, Sum, Type
+from tailrace.definitions.aggregations.aggregation import Aggregation, check_parts
+from tailrace.definitions.aggregations.gold_column import added, follows, settled
+from tailrace.schemas.tables import Column
+from tests.tailrace.definitions.outside import Largest
+from tests.tailrace.definitions.test_fingerprints import VIEW
+
+LINES = [
+    Count(name="n", over=("1h", "total")),
+    Sum(name="n", of="dwell", over=("1h", "total")),
+    Distinct(name="n", rows_of="pairs", active="events", over=("1h", "total")),
+    First(name="n"),
+    Last(name="n"),
+    NewestIs(name="n", type="delete"),
+    Largest(name="n", of="pages"),
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: type(line).__name__)
+def test_every_aggregation_says_how_all_that_it_declares_is_computed_and_maintained(line):
+    check_parts(line, here="here")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd(Aggregation):
+    """An aggregation of one feature, made from parts that a test gives."""
+
+    parts: tuple = ()
+    of_rows: str | None = None
+
+    @property
+    def features(self):
+        return (Column(self.name, Type.INT64, ""),)
+
+    @property
+    def columns(self):
+        return self.parts
+
+    @property
+    def base_view(self):
+        return self.of_rows
+
+
+WHOLE = settled("n", full="max(x)", candidate="max(y)", better="greatest(old.n, new.n)")
+COUNTED = added("n", full="count(x)", difference="y", change="z")
+LACKING = {
+    "lacks the column 'n' in its part 'columns'": Odd(name="n"),
+    "has 'm' in its part 'columns'": Odd(name="n", parts=(WHOLE, replace(WHOLE, name="m"))),
+    "has 'n' in its part 'columns'": Odd(name="n", parts=(WHOLE, WHOLE)),
+    "lacks the part 'full' of its column 'n'": Odd(name="n", parts=(replace(WHOLE, full=""),)),
+    "lacks the part 'increment' of its column 'n'": Odd(name="n", parts=(added("n", full="x", difference=""),)),
+    "lacks the part 'merged' of its column 'n'": Odd(
+        name="n", parts=(settled("n", full="x", candidate="y", better=""),)
+    ),
+    "lacks the part 'inserted' of its column 'n'": Odd(
+        name="n", parts=(follows("n", full="x", merged="y", inserted=""),)
+    ),
+    "lacks the part 'change' of its column 'n'": Odd(
+        name="n", of_rows="pairs", parts=(added("n", full="x", difference="y"),)
+    ),
+    "cannot settle its column 'n'": Odd(name="n", parts=(replace(WHOLE, full="max(within_1h)"),)),
+    "cannot settle its column 'n' over windows or a base": Odd(
+        name="n", of_rows="pairs", parts=(replace(WHOLE, change="z"),)
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "line"), LACKING.items(), ids=LACKING)
+def test_what_an_aggregation_lacks_is_refused_naming_it_and_the_part(said, line):
+    with pytest.raises(DefinitionError, match=f"^here: aggregation Odd {re.escape(said)}"):
+        check_parts(line, here="here")
+
+
+def test_whole_parts_are_accepted():
+    check_parts(Odd(name="n", parts=(WHOLE,)), here="here")
+    check_parts(Odd(name="n", of_rows="pairs", parts=(COUNTED,)), here="here")
+    check_parts(Odd(name="n", parts=(follows("n", full="x", merged="y", inserted="z"),)), here="here")
+
+
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        ("    pass", "features"),
+        ("    @property\n    def features(self):\n        return (Feature(self.name, Type.INT64, ''),)", "columns"),
+    ],
+)
+def test_definitions_with_an_aggregation_that_lacks_a_part_do_not_load(folder, body, part):
+    folder.write_view(aggregations="(Least(name='least_pages'),)")
+    file = folder.path / "visits.py"
+    language = "from tailrace.definitions.aggregations.aggregation import Aggregation\n"
+    file.write_text(
+        file.read_text().replace("DOCUMENT =", f"{language}class Least(Aggregation):\n{body}\nDOCUMENT =", 1)
+    )
+
+    with pytest.raises(
+        DefinitionError, match=f"visits.py: view 'visits', feature 'least_pages': .*Least lacks .*{part}"
+    ):
+        folder.load()
+
+
+def test_one_that_the_stream_cannot_keep_is_refused_there(folder):
+    folder.write_view(lane="'stream'", aggregations="(First(name='first'),)")
+
+    with pytest.raises(DefinitionError, match=r"feature 'first': the lane stream cannot keep First, .*'stream'"):
+        folder.load()
+
+
+def test_the_sql_of_an_aggregation_from_outside_counts_in_the_fingerprint(monkeypatch):
+    def fingerprint():
+        return replace(VIEW, aggregations=(Largest(name="pages", of="pages"),)).definition_fingerprint
+
+    before = fingerprint()
+    again = fingerprint()
+    columns = Largest.columns.fget
+    changed = property(lambda line: tuple(replace(one, full=f"{one.full} + 0") for one in columns(line)))
+    monkeypatch.setattr(Largest, "columns", changed)
+
+    assert fingerprint() != before == again
