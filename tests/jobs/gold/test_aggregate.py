@@ -75,6 +75,14 @@ def test_lines_with_types_see_these_types_only_and_are_null_without_one(spark):
     assert_rows(actual, [("d1", 1, T - DAY, T - TICK), ("d2", 0, None, None)], tested)
 
 
+def test_types_are_taken_as_they_are_written_in_definitions(spark):
+    odd = ["it's", "a\\b", "\\'", "${HOME}", "$", "\\u0041", "a\nb", "%_", "ß漢", '"']
+    lines = [Count(name=f"odd_{number}", types=(text,), over=("1h",)) for number, text in enumerate(odd)]
+    rows = interactions(spark, *({"event_type": text} for text in odd))
+
+    assert_rows(aggregate(rows, view(*lines), as_of=T, finer={}), [("d1", *[1] * len(odd))], view(*lines))
+
+
 def test_the_newest_event_is_the_last_by_time_and_then_by_id(spark):
     tested = view(NewestIs(name="is_deleted", type="delete"))
     deleted = {"event_type": "delete", "occurred_at": T - HOUR}
