@@ -7,7 +7,7 @@ import pytest
 
 from tailrace.definitions import Count, DefinitionError, Distinct, First, Last, NewestIs, Sum, Type
 from tailrace.definitions.aggregations.aggregation import Aggregation, check_parts
-from tailrace.definitions.aggregations.gold_column import added, follows, settled
+from tailrace.definitions.aggregations.gold_column import GoldColumn, added, follows, settled
 from tailrace.schemas.tables import Column
 from tests.tailrace.definitions.outside import Largest
 from tests.tailrace.definitions.test_fingerprints import VIEW
@@ -32,7 +32,7 @@ def test_every_aggregation_says_how_all_that_it_declares_is_computed_and_maintai
 class Odd(Aggregation):
     """An aggregation of one feature, made from parts that a test gives."""
 
-    parts: tuple = ()
+    parts: tuple[GoldColumn, ...] = ()
     of_rows: str | None = None
 
     @property
@@ -118,7 +118,7 @@ def test_the_sql_of_an_aggregation_from_outside_counts_in_the_fingerprint(monkey
 
     before = fingerprint()
     again = fingerprint()
-    columns = Largest.columns.fget
+    columns = vars(Largest)["columns"].fget
     changed = property(lambda line: tuple(replace(one, full=f"{one.full} + 0") for one in columns(line)))
     monkeypatch.setattr(Largest, "columns", changed)
 
