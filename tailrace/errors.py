@@ -50,7 +50,7 @@ TailraceError: retryable no, exit_code 1, http_status 500
 │   │   └── WorkspaceError
 │   ├── GateFailed
 │   ├── HistoryLost
-│   ├── LakeError: retryable yes
+│   ├── LakeError
 │   ├── LandingError
 │   ├── NotAnIdError
 │   ├── NotPlain

@@ -17,10 +17,10 @@ from jobs.gold.incremental import SignedRows, Step, add_changes
 from tailrace.definitions import Definitions, FeatureView
 from tailrace.errors import ConflictError
 from tailrace.lake import commit
+from tailrace.lake.conflicts import Overtaken
 from tailrace.lake.history import HistoryLost, Pin
 from tailrace.lake.state import State
 from tailrace.lake.tables import AT_ONCE, Lake
-from tailrace.lake.transaction import Overtaken
 from tailrace.schemas import silver
 from tailrace.schemas.slots import AsOfError, check_on_grid, to_text
 from tailrace.schemas.tables import Table

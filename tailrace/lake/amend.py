@@ -5,9 +5,9 @@ from typing import Any
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame
 
-from tailrace.lake.conflicts import CONFLICTS
+from tailrace.lake.conflicts import CONFLICTS, overtaken
 from tailrace.lake.state import committing
-from tailrace.lake.tables import Lake, LakeError, same_key
+from tailrace.lake.tables import Lake, same_key
 from tailrace.schemas.tables import Table
 
 
@@ -23,6 +23,4 @@ def amend(lake: Lake, table: Table, rows: DataFrame, *, same: str, stays: str, s
         with committing(lake.spark, state):
             merger.whenMatchedUpdate(condition=stays, set=values).whenMatchedDelete().execute()
     except CONFLICTS as error:
-        raise LakeError(
-            f"{table.full_name}: another process wrote it at the same time, and nothing was committed; run again"
-        ) from error
+        raise overtaken(table) from error

@@ -12,12 +12,12 @@ from typing import Any
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame
 
-from tailrace.lake.conflicts import CONFLICTS
+from tailrace.lake.conflicts import CONFLICTS, overtaken
 from tailrace.lake.held import held
 from tailrace.lake.rewrite import Change, rewrite
 from tailrace.lake.state import committing, to_metadata
 from tailrace.lake.tables import Lake, same_key
-from tailrace.lake.transaction import Transaction, overtaken
+from tailrace.lake.transaction import Transaction
 from tailrace.schemas.tables import Table
 
 State = dict[str, Any]

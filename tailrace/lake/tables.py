@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from tailrace.errors import DataError
 from tailrace.lake import storage
-from tailrace.lake.conflicts import CONFLICTS
+from tailrace.lake.conflicts import CONFLICTS, overtaken
 from tailrace.lake.held import Held
 from tailrace.lake.history import Pin, check_history, rows_written
 from tailrace.lake.jvm import java_class
@@ -53,8 +53,6 @@ class Gate(Protocol):
 
 class LakeError(DataError):
     """A table that is not there or not as promised; the message names it and what to do."""
-
-    retryable = True  # another process may be about to write the table
 
 
 class Lake:
@@ -245,9 +243,7 @@ class Lake:
             with committing(self.spark, state):
                 merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
         except CONFLICTS as error:
-            raise LakeError(
-                f"{table.full_name}: another process wrote it at the same time, and nothing was committed; run again"
-            ) from error
+            raise overtaken(table) from error
 
     def _existing(self, table: Table) -> str:
         if not self.exists(table):

@@ -10,8 +10,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from tailrace.errors import ConflictError
-from tailrace.lake.conflicts import CONFLICTS
+from tailrace.lake.conflicts import CONFLICTS, overtaken
 from tailrace.lake.jvm import java_class
 from tailrace.lake.session import configured
 from tailrace.lake.state import committing
@@ -26,10 +25,6 @@ PYTHON_UTILS = "org.apache.spark.api.python.PythonUtils"
 
 # Where Spark's `_metadata` says that a row is.
 POSITION = ("file_path", "row_index")
-
-
-class Overtaken(ConflictError):
-    """Another writer changed the table since it was looked at, and nothing was committed; the message names it."""
 
 
 class Transaction:
@@ -129,7 +124,3 @@ class Transaction:
 
     def _java(self, name: str) -> Any:
         return java_class(self.lake.spark, name)
-
-
-def overtaken(table: Table) -> Overtaken:
-    return Overtaken(f"{table.full_name} was changed by another writer at the same time; nothing was committed")

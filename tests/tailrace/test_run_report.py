@@ -15,6 +15,7 @@ from jobs.maintenance import Maintained
 from sinks.breaker import BreakerOpen
 from tailrace.cli.run_report import Differs, compared_line, differing, error_entry, reported, show_words
 from tailrace.errors import CommandError, UnexpectedError
+from tailrace.lake.conflicts import Overtaken
 from tailrace.lake.tables import LakeError
 from tailrace.quality.gate import GateFailed
 from tailrace.schemas import bronze
@@ -107,7 +108,8 @@ def test_other_errors_are_told_in_the_report_and_raised(tmp_path):
         (LandingError("a"), False),
         (Differs("a"), False),
         (BreakerOpen("a"), False),
-        (LakeError("a"), True),
+        (LakeError("a"), False),
+        (Overtaken("a"), True),
         (LeaseLost("a"), True),
         (OtherLane("a"), False),
         (StoreError("Throttled", "a"), True),

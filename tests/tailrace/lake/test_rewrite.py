@@ -4,9 +4,10 @@ import pytest
 from pyspark.sql import functions as F
 
 from tailrace.lake import rewrite
+from tailrace.lake.conflicts import Overtaken
 from tailrace.lake.rewrite import Change
 from tailrace.lake.tables import Lake
-from tailrace.lake.transaction import Overtaken, Transaction
+from tailrace.lake.transaction import Transaction
 from tailrace.schemas.tables import Column, Table, Type
 from tests.tailrace.lake.copies import copied
 
