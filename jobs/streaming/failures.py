@@ -4,25 +4,11 @@ import builtins
 import re
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
 
-from jobs.bronze.batches import LandingError
-from jobs.bronze.topic import KafkaAway
-from jobs.streaming.leases import StoreLost
-from jobs.streaming.parked import RefusedByStore
-from jobs.streaming.values import OtherDefinition
-from sinks.lease import PushUnderWay
-from tailrace.definitions import DefinitionError
-from tailrace.store.codec import CodecError
-from tailrace.store.control import LeaseLost
-from tailrace.store.dynamodb.wire import StoreError
-from tailrace.store.embedded import EmbeddedStoreError
-from tailrace.store.lanes import OtherLane
+from tailrace.errors import TailraceError
 
-# What another try meets again; Spark tells errors of Python only by their names, in its text.
-LASTING = (CodecError, DefinitionError, LandingError, OtherDefinition, OtherLane, StoreLost)
-LASTING_NAMES = frozenset(error.__name__ for error in LASTING)
-OUTAGES = (EmbeddedStoreError, KafkaAway, LeaseLost, PushUnderWay, RefusedByStore, StoreError)
-OUTAGE_NAMES = frozenset(error.__name__ for error in OUTAGES)
+OF_PRODUCT = ("tailrace.", "jobs.", "sinks.")  # packages whose errors a query may meet
 OF_JVM = ("java.", "javax.", "org.", "scala.", "py4j.", "pyspark.")  # Kafka's client and Spark, here or through Python
 
 LOST = re.compile(r"KAFKA_DATA_LOSS|failOnDataLoss")  # the topic was made anew, or has lost what was not taken yet
@@ -55,21 +41,35 @@ class Failure:
 
 
 def failure_of(error: Exception) -> Failure:
-    """What ended a query, by the text that Spark has of it; what is not known is taken for an outage."""
+    """What ended a query: by the error's class or, as Spark has it, by its text; an unknown error counts as an outage."""
+    if isinstance(error, TailraceError):
+        return Failure(str(error), Kind.OUTAGE if error.retryable else Kind.LASTING)
     text = str(error)
     raised = [(of, name, why) for of, name, why in RAISED.findall(text) if not why.startswith(WRAPPER)]
     of, name, why = raised[-1] if raised else ("", "", TERMINATED.sub("", text.strip()).split("\n")[0])
     why = why or type(error).__name__
-    if name in LASTING_NAMES or LOST.search(text):
+    own = class_named(of, name)
+    if LOST.search(text) or (own and not own.retryable):
         return Failure(why, Kind.LASTING)
     if read := READ.search(text):
         return Failure(f"{read[1]} cannot be read: {why}", Kind.DATA)
-    return Failure(why, Kind.OUTAGE if may_pass(of, name) else Kind.DATA)
+    return Failure(why, Kind.OUTAGE if own or may_pass(of, name) else Kind.DATA)
+
+
+def class_named(package: str, name: str) -> type[TailraceError] | None:
+    """The product's error of this name, if it is one: Spark hands on errors of Python as text."""
+    if not package.startswith(OF_PRODUCT):
+        return None
+    try:
+        found = getattr(import_module(package.removesuffix(".")), name, None)
+    except ImportError:
+        return None
+    return found if isinstance(found, type) and issubclass(found, TailraceError) else None
 
 
 def may_pass(package: str, name: str) -> bool:
-    """Whether an error may be one of the store, of Kafka, or of the network between; others are our own code's, at data."""
-    if not name or name in OUTAGE_NAMES or package.startswith(OF_JVM):
+    """Whether another error may be one of the store, of Kafka, or of the network between; the rest are our own code's."""
+    if not name or package.startswith(OF_JVM):
         return True
     builtin = None if package else getattr(builtins, name, None)
     return isinstance(builtin, type) and issubclass(builtin, OSError)

@@ -14,11 +14,9 @@ from pyspark.sql.streaming.query import StreamingQuery
 from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import Ends, KafkaAway
 from jobs.streaming import progress
-from jobs.streaming.failures import LASTING, Kind, failure_of
+from jobs.streaming.failures import Kind, failure_of
 from jobs.streaming.transactions import Readable
-from tailrace.errors import DataError
-from tailrace.store.dynamodb.wire import StoreError
-from tailrace.store.embedded import EmbeddedStoreError
+from tailrace.errors import DataError, TailraceError
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +30,8 @@ NO_OUTAGE = (
     "a micro-batch failed {} times, and no store or Kafka was away: {}; the log has where, and what it names has to go"
 )
 
-# What begins again, unless `failure_of` says otherwise. A JVM that has died is not among them.
-PASSING = (StreamingQueryException, Py4JJavaError, KafkaAway, StoreError, EmbeddedStoreError)
+# `failure_of` says after which of these the query begins again. A JVM that has died is not among them.
+FAILURES = (StreamingQueryException, Py4JJavaError, TailraceError)
 
 
 class StreamFailed(DataError):
@@ -101,7 +99,9 @@ class Pulse:
         known = (moment for moment in (caught_up_to, self.bound) if moment is not None)
         try:
             self._tend(None if caught_up_to is None else min(known))
-        except (StoreError, EmbeddedStoreError) as error:
+        except TailraceError as error:
+            if not error.retryable:
+                raise
             self.stand_still(error)
         else:
             if caught_up_to is not None:
@@ -133,13 +133,13 @@ class Pulse:
 
 
 def follow(begin: Callable[[], StreamingQuery], pulse: Pulse) -> None:
-    """Have a query run until it is stopped; raises `StreamFailed` where beginning again is no use."""
+    """Have a query run until it is stopped; raises `StreamFailed`, or an error of our own, where beginning again does not help."""
     delay, tries = FIRST_DELAY, 0
     while True:
         try:
             watch(begin(), pulse)
             return
-        except PASSING as error:
+        except FAILURES as error:
             if pulse.heartbeat.failing_since is None:
                 delay, tries = FIRST_DELAY, 0
             failure = failure_of(error)
@@ -147,12 +147,11 @@ def follow(begin: Callable[[], StreamingQuery], pulse: Pulse) -> None:
             if failure.kind is Kind.LASTING or tries == TRIES:
                 why = failure.why if failure.kind is Kind.LASTING else NO_OUTAGE.format(TRIES, failure.why)
                 pulse.end(why)
+                if isinstance(error, TailraceError):
+                    raise
                 raise StreamFailed(why) from error
             log.warning("the stream failed, and begins again in %g s: %s", delay, failure.why)
             pulse.fail(failure.why)
-        except LASTING as error:
-            pulse.end(str(error))
-            raise
         pulse.rest(delay)
         delay = min(2 * delay, LONGEST_DELAY)
 

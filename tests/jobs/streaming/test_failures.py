@@ -3,7 +3,22 @@
 import pytest
 from pyspark.errors import StreamingQueryException
 
+from jobs.backfill import BackfillError
+from jobs.bronze.batches import LandingError
+from jobs.bronze.topic import KafkaAway
+from jobs.gold.transform import TransformError
 from jobs.streaming.failures import Kind, failure_of
+from jobs.streaming.parked import RefusedByStore
+from tailrace.definitions import DefinitionError
+from tailrace.errors import UnexpectedError
+from tailrace.lake.conflicts import Overtaken
+from tailrace.lake.tables import LakeError
+from tailrace.schemas.ids import NotAnIdError
+from tailrace.settings import SettingsError
+from tailrace.store.control import LeaseLost
+from tailrace.store.dynamodb.credentials import CredentialsError
+from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.lanes import OtherLane
 
 FILE = "file:///landing/events/b-cut.jsonl.gz"
 TERMINATED = "[STREAM_FAILED] Query [id = 5a, runId = c2] terminated with exception: "
@@ -50,7 +65,7 @@ OF_MICRO_BATCH = {
     Kind.LASTING: {
         "another lane": "tailrace.store.lanes.OtherLane: view a: its values are those of the lane batch",
         "another layout": "tailrace.store.codec.CodecError: view a: values of another layout",
-        "a definition": "tailrace.definitions.check.DefinitionError: view a has no key",
+        "a definition": "tailrace.errors.DefinitionError: view a has no key",
         "a topic made anew": "jobs.bronze.batches.LandingError: the topic was made anew",
         "a lost store": "jobs.streaming.leases.StoreLost: the store has nothing of pairs",
         "another definition": "jobs.streaming.values.OtherDefinition: view a was defined otherwise",
@@ -60,6 +75,8 @@ OF_MICRO_BATCH = {
         "other bytes": "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xe9",
         "a missing column": "KeyError: 'at'",
         "a time": "ValueError: year 0 is out of range",
+        "an error that the product no longer has": "tailrace.store.dynamodb.wire.NoSuchError: gone",
+        "a module that the product no longer has": "tailrace.no_such_module.StoreError: gone",
         "Arrow": "pyarrow.lib.ArrowInvalid: Invalid UTF8 payload",
         "a damaged file": DAMAGED,
     },
@@ -80,3 +97,34 @@ def test_a_file_that_cannot_be_read_is_named_with_the_cause_below_sparks_own_wor
     failure = failure_of(StreamingQueryException(OF_PYTHON.format(DAMAGED)))
 
     assert failure.why == f"{FILE} cannot be read: Unexpected end of input stream"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        BackfillError,
+        SettingsError,
+        CredentialsError,
+        DefinitionError,
+        TransformError,
+        LandingError,
+        NotAnIdError,
+        LakeError,
+        LeaseLost,
+        Overtaken,
+        OtherLane,
+        StoreError,
+        KafkaAway,
+        RefusedByStore,
+        UnexpectedError,
+    ],
+)
+def test_an_error_of_the_product_is_what_its_class_says_as_text_of_spark_and_by_itself(kind):
+    expected = Kind.OUTAGE if kind.retryable else Kind.LASTING
+    error = kind.__new__(kind, "why")  # as it is made does not matter
+
+    assert (
+        failure_of(StreamingQueryException(OF_PYTHON.format(f"{kind.__module__}.{kind.__name__}: why"))).kind
+        is expected
+    )
+    assert failure_of(error).kind is expected

@@ -12,7 +12,10 @@ from jobs.bronze.topic import KafkaAway
 from jobs.streaming import follow, progress
 from jobs.streaming.follow import TRIES, Pulse, StreamFailed
 from tailrace.definitions import DefinitionError
+from tailrace.store.control import LeaseLost
+from tailrace.store.dynamodb.credentials import CredentialsError
 from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.lanes import OtherLane
 
 WAITING = {"message": "Waiting for data to arrive", "isDataAvailable": False, "isTriggerActive": False}
 BUSY = {"message": "Processing new data", "isDataAvailable": True, "isTriggerActive": True}
@@ -180,6 +183,30 @@ def test_a_definition_that_cannot_be_used_ends_it_before_it_begins(pulse):
     with pytest.raises(DefinitionError):
         follow.follow(begin_each(DefinitionError("no view of pairs")), pulse)
     assert pulse.heartbeat.error == "no view of pairs"
+
+
+def test_an_own_error_that_may_pass_has_it_begin_again_and_its_watermarks_wait(pulse, tmp_path):
+    follow.follow(begin_each(LeaseLost("view a: it went to another"), CredentialsError("no role"), Query()), pulse)
+    assert pulse.rested == [1, 2]
+
+    tending = Pulse(tmp_path, tend=raising(LeaseLost("view a: it went to another")))
+    tending.tend(5.0)
+    assert tending.heartbeat.error == "view a: it went to another"
+
+
+def test_an_own_error_that_stays_ends_it_also_where_the_watermarks_meet_it(tmp_path):
+    pulse = Pulse(tmp_path, tend=raising(OtherLane("view a: its values are those of the lane batch")))
+
+    with pytest.raises(OtherLane):
+        follow.follow(begin_each(Query(looks=1)), pulse)
+    assert "lane batch" in (pulse.heartbeat.error or "")
+
+
+def raising(error):
+    def tend(_):
+        raise error
+
+    return tend
 
 
 def test_a_kafka_that_refuses_ends_it_before_it_begins(pulse):
