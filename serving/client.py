@@ -4,24 +4,24 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Required, Self, TypedDict, Unpack
 
 import aiohttp
-import numpy as np
 import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
 import urllib3
 
-from serving.answers.arrow import METADATA
-from serving.http.budget import HEADER as BUDGET
-from serving.http.negotiate import ARROW
-from serving.read.columns import STATUSES, Array, Found
-from serving.write.idempotency import HEADER as IDEMPOTENCY_KEY
+from serving.common.interface import (
+    ARROW,
+    BUDGET_HEADER,
+    COMPACT,
+    FEATURES_PATH,
+    IDEMPOTENCY_HEADER,
+    PRESENT,
+    WRITE_PATH,
+)
 from tailrace.errors import UnavailableError
+from tailrace.extras import explain_missing
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from serving.client_tables import Features
 
-PATH = "/get-online-features"
-WRITE_PATH = "/v1/write"
 PATIENCE_SECONDS = 10.0  # for an answer; what a reader takes is set by the budget
 
 Ids = Sequence[str] | Sequence[int] | str | int
@@ -38,54 +38,40 @@ class ReaderError(UnavailableError):
         self.retry_after = retry_after
 
 
-class Features:
-    """An answer: a column per feature, a row per row of entity keys.
+class Columns:
+    """An answer as plain lists: a column per feature, a row per row of entity keys; times are text, as JSON has them.
 
-    `table` has the values, null where there is none; `views` what is told of each view: lane, watermark and age.
+    `views` has lane, watermark and age of each view.
     """
 
-    def __init__(self, stream: bytes) -> None:
-        whole = pa.ipc.open_stream(stream).read_all()
-        told = orjson.loads(whole.schema.metadata[METADATA])
-        self.views: dict[str, Any] = told["views"]
-        self.table: pa.Table = whole.select([name for name in whole.column_names if not name.startswith("#")])
-        self._beside: pa.Table = whole
-        self._found: dict[str, str] = told["found"]
-        self._times: dict[str, str] = told["times"]
+    def __init__(self, body: bytes) -> None:
+        answer = orjson.loads(body)
+        self.rows: int = answer["rows"]
+        self.views: dict[str, Any] = answer["views"]
+        self._features: dict[str, dict[str, Any]] = answer["features"]
 
-    def numpy(self, name: str, *, missing: Any = None) -> Array:
-        """The values of one feature, `missing` where there is none; raises `ValueError` where that is needed and None."""
-        column = self.table[name]
-        if column.null_count:
-            if missing is None:
-                rows = np.flatnonzero(column.is_null().to_numpy()).tolist()
-                raise ValueError(
-                    f"feature {name!r} has no value in rows {rows[:10]}; say what stands for it: missing=…"
-                )
-            column = pc.fill_null(column, pa.scalar(missing, column.type))
-        if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.timestamp("us"))  # numpy knows no time zones; these are UTC
-        values: Array = column.to_numpy()
+    @property
+    def names(self) -> list[str]:
+        """The names of the features, in the order in which they were asked for."""
+        return list(self._features)
+
+    def values(self, name: str) -> list[Any]:
+        """The values of one feature, None where there is none."""
+        values: list[Any] = self._features[name]["values"]
         return values
 
-    def statuses(self, name: str) -> Array:
+    def statuses(self, name: str) -> list[str]:
         """Per row `PRESENT`, or why there is no value."""
-        valid = self.table[name].is_valid().to_numpy()
-        found = self._beside[self._found[name]].to_numpy() if name in self._found else np.uint8(Found.FOUND)
-        statuses: Array = STATUSES[found + valid]
+        statuses = [PRESENT] * self.rows
+        for status, rows in self._features[name].get("statuses", {}).items():
+            for row in rows:
+                statuses[row] = status
         return statuses
 
-    def times(self, name: str) -> Array:
-        """Per row when the value last changed, NaT where there is none; raises `KeyError` unless asked for."""
-        times: Array = self._beside[self._times[name]].cast(pa.timestamp("us")).to_numpy()
+    def times(self, name: str) -> list[str | None]:
+        """Per row when the value last changed, None where there is none; raises `KeyError` unless asked for."""
+        times: list[str | None] = self._features[name]["times"]
         return times
-
-    def pandas(self) -> "pd.DataFrame":
-        """A frame of Arrow-backed columns, so that integers with nulls stay integers."""
-        import pandas as pd
-
-        frame: pd.DataFrame = self.table.to_pandas(types_mapper=pd.ArrowDtype)
-        return frame
 
 
 class Question(TypedDict, total=False):
@@ -124,7 +110,7 @@ class Asking:
 
     def __init__(self, url: str, *, key: str | None = None, patience: float = PATIENCE_SECONDS) -> None:
         self._write_url = url.rstrip("/") + WRITE_PATH
-        self._url = url.rstrip("/") + PATH
+        self._url = url.rstrip("/") + FEATURES_PATH
         self._key = key
         self._patience = patience
 
@@ -136,11 +122,22 @@ class Client(Asking):
         super().__init__(url, key=key, patience=patience)
         self._pool = urllib3.PoolManager(timeout=patience, retries=False, maxsize=16)
 
-    def features(self, names: Sequence[str] = (), **question: Unpack[Question]) -> Features:
-        """Features by `names`, or those of a service. Raises `ReaderError`, and `urllib3.exceptions.HTTPError`."""
-        body, headers = request_body(names, question), request_headers(self._key, question.get("budget_ms"))
+    def features(self, names: Sequence[str] = (), **question: Unpack[Question]) -> "Features":
+        """Features by `names`, or those of a service, as arrays and tables; needs the extra `arrow`.
+
+        Raises `ReaderError`, and `urllib3.exceptions.HTTPError`.
+        """
+        features = features_class()
+        return features(self._ask(names, question, ARROW))
+
+    def columns(self, names: Sequence[str] = (), **question: Unpack[Question]) -> Columns:
+        """The same as plain lists, which needs neither pyarrow nor numpy."""
+        return Columns(self._ask(names, question, COMPACT))
+
+    def _ask(self, names: Sequence[str], question: Question, form: str) -> bytes:
+        body, headers = request_body(names, question), request_headers(self._key, question.get("budget_ms"), form)
         answer = self._pool.request("POST", self._url, body=body, headers=headers)
-        return told(answer.status, answer.data, answer.headers.get("Retry-After"))
+        return answer_body(answer.status, answer.data, answer.headers.get("Retry-After"))
 
     def write(self, view: str, entities: Sequence[Entity], *, idempotency_key: str | None = None) -> list[Result]:
         """Write values of a view of the lane direct, and tell what became of each.
@@ -165,11 +162,19 @@ class Client(Asking):
 class AsyncClient(Asking):
     """The same in an event loop: `async with AsyncClient(url) as client: await client.features(…)`."""
 
-    async def features(self, names: Sequence[str] = (), **question: Unpack[Question]) -> Features:
+    async def features(self, names: Sequence[str] = (), **question: Unpack[Question]) -> "Features":
         """As `Client.features`; raises `ReaderError`, `aiohttp.ClientError` and `TimeoutError`."""
-        body, headers = request_body(names, question), request_headers(self._key, question.get("budget_ms"))
+        features = features_class()
+        return features(await self._ask(names, question, ARROW))
+
+    async def columns(self, names: Sequence[str] = (), **question: Unpack[Question]) -> Columns:
+        """As `Client.columns`."""
+        return Columns(await self._ask(names, question, COMPACT))
+
+    async def _ask(self, names: Sequence[str], question: Question, form: str) -> bytes:
+        body, headers = request_body(names, question), request_headers(self._key, question.get("budget_ms"), form)
         async with self._session.post(self._url, data=body, headers=headers) as answer:
-            return told(answer.status, await answer.read(), answer.headers.get("Retry-After"))
+            return answer_body(answer.status, await answer.read(), answer.headers.get("Retry-After"))
 
     async def write(self, view: str, entities: Sequence[Entity], *, idempotency_key: str | None = None) -> list[Result]:
         """As `Client.write`; raises `ReaderError`, `aiohttp.ClientError` and `TimeoutError`."""
@@ -185,6 +190,14 @@ class AsyncClient(Asking):
         await self._session.close()
 
 
+def features_class() -> "type[Features]":
+    """The class of answers as tables; raises `MissingExtra` where numpy or pyarrow is not installed."""
+    with explain_missing("arrow"):
+        from serving.client_tables import Features
+
+    return Features
+
+
 def request_body(names: Sequence[str], question: Question) -> bytes:
     entities = {key: told_ids(ids) for key, ids in question["entities"].items()}
     body: dict[str, Any] = {"entities": entities, "times": question.get("times", False)}
@@ -197,10 +210,10 @@ def told_ids(ids: Any) -> Any:
     return ids if isinstance(ids, str | int) else list(ids)
 
 
-def request_headers(key: str | None, budget_ms: float | None) -> dict[str, str]:
-    headers = {"Accept": ARROW, "Accept-Encoding": "identity", "Content-Type": "application/json"}
+def request_headers(key: str | None, budget_ms: float | None, form: str) -> dict[str, str]:
+    headers = {"Accept": form, "Accept-Encoding": "identity", "Content-Type": "application/json"}
     headers |= {} if key is None else {"Authorization": f"Bearer {key}"}
-    return headers | ({} if budget_ms is None else {BUDGET: f"{budget_ms:g}"})
+    return headers | ({} if budget_ms is None else {BUDGET_HEADER: f"{budget_ms:g}"})
 
 
 def write_body(view: str, entities: Sequence[Entity]) -> bytes:
@@ -210,7 +223,7 @@ def write_body(view: str, entities: Sequence[Entity]) -> bytes:
 def write_headers(key: str | None, idempotency_key: str | None) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
     headers |= {} if key is None else {"Authorization": f"Bearer {key}"}
-    return headers | ({} if idempotency_key is None else {IDEMPOTENCY_KEY: idempotency_key})
+    return headers | ({} if idempotency_key is None else {IDEMPOTENCY_HEADER: idempotency_key})
 
 
 def results_in(status: int, body: bytes, retry_after: str | None) -> list[Result]:
@@ -221,9 +234,9 @@ def results_in(status: int, body: bytes, retry_after: str | None) -> list[Result
     return results
 
 
-def told(status: int, body: bytes, retry_after: str | None) -> Features:
+def answer_body(status: int, body: bytes, retry_after: str | None) -> bytes:
     if status == 200:
-        return Features(body)
+        return body
     raise refusal(status, body, retry_after)
 
 

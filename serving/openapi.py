@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from serving import openapi_writes as writes
+from serving.common.interface import ARROW, BUDGET_HEADER, COMPACT, FEAST
 from serving.common.request import MAXIMUM_KEYS
-from serving.http.budget import HEADER, LONGEST_MS
-from serving.http.negotiate import ARROW, COMPACT, FEAST
+from serving.http.budget import LONGEST_MS
 from serving.read.columns import STATUSES
 from tailrace.definitions import Definitions
 from tailrace.schemas.ids import LARGEST, SMALLEST
@@ -88,7 +88,9 @@ def of_features(definitions: Definitions) -> Schema:
     return {
         "summary": "Features of many entity keys.",
         "operationId": "getOnlineFeatures",
-        "parameters": [{"name": HEADER, "in": "header", "schema": budget, "description": "Milliseconds to wait."}],
+        "parameters": [
+            {"name": BUDGET_HEADER, "in": "header", "schema": budget, "description": "Milliseconds to wait."}
+        ],
         "requestBody": {"required": True, "content": {"application/json": {"schema": request_of(definitions)}}},
         "responses": {
             "200": {

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from serving.write.idempotency import HEADER, LONGEST
+from serving.common.interface import IDEMPOTENCY_HEADER
+from serving.write.idempotency import LONGEST
 from serving.write.request import MAXIMUM_ENTITIES
 from tailrace.definitions import Definitions, FeatureView
 from tailrace.schemas.ids import LARGEST, MAXIMUM_BYTES, SMALLEST
@@ -109,7 +110,7 @@ ANSWER: Schema = {
     },
 }
 KEY_HEADER: Schema = {
-    "name": HEADER,
+    "name": IDEMPOTENCY_HEADER,
     "in": "header",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[ -~]+$"},
     "description": "Sent again with the same body, a write is answered as before.",

@@ -13,11 +13,11 @@ import orjson
 import pyarrow as pa
 
 from serving.answers.answer import Answer
+from serving.common.interface import ARROW_METADATA
 from serving.common.pace import Steps
 from serving.read.columns import Array, Found, Mask, everywhere
 from tailrace.schemas.tables import Type
 
-METADATA = b"tailrace"
 TIME = pa.timestamp("us", "UTC")
 TYPES = {
     Type.INT64: pa.int64(),
@@ -43,7 +43,7 @@ def to_answer(answer: Answer) -> Steps:
         yield
     types = tuple(column.type for _, column in answer.named)
     told = orjson.dumps({"views": answer.views, "found": found, "times": times})
-    schema = schema_of(answer.plan.names, types, tuple(beside.names)).with_metadata({METADATA: told})
+    schema = schema_of(answer.plan.names, types, tuple(beside.names)).with_metadata({ARROW_METADATA: told})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as stream:
         stream.write_batch(pa.RecordBatch.from_arrays(arrays + beside.arrays, schema=schema))

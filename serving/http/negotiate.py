@@ -9,11 +9,10 @@ import zstandard
 
 from serving.answers import arrow, compact, feast
 from serving.answers.answer import Answer
+from serving.common.interface import ARROW, COMPACT, FEAST
 from serving.common.pace import Steps
 from tailrace.errors import UsageError
 
-FEAST, COMPACT = "application/json", "application/vnd.tailrace.columns+json"
-ARROW = "application/vnd.apache.arrow.stream"
 WRITERS: dict[str, Callable[[Answer], Steps]] = {
     FEAST: feast.to_answer,
     COMPACT: compact.to_answer,

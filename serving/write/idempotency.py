@@ -14,6 +14,7 @@ import orjson
 from multidict import CIMultiDictProxy
 
 from serving.common.headers import only_value
+from serving.common.interface import IDEMPOTENCY_HEADER
 from serving.common.request import BadRequest
 from tailrace.errors import UsageError
 from tailrace.store.direct.rivals import Overwritten, Refused, Result, Stale
@@ -25,7 +26,6 @@ from tailrace.store.dynamodb.wire import StoreClient, StoreError
 from tailrace.store.keys import once_key
 from tailrace.store.order import Order
 
-HEADER = "Idempotency-Key"
 LONGEST = 255
 KEPT_SECONDS = 24 * 60 * 60
 
@@ -38,9 +38,9 @@ class KeyReused(UsageError):
 
 def key_of(headers: CIMultiDictProxy[str]) -> str | None:
     """The key of a request, None where it has none; raises `BadRequest`."""
-    key = only_value(headers, HEADER)
+    key = only_value(headers, IDEMPOTENCY_HEADER)
     if key is not None and not (0 < len(key) <= LONGEST and key.isascii() and key.isprintable()):
-        raise BadRequest(f"header {HEADER} has to have 1 to {LONGEST} printable ASCII characters")
+        raise BadRequest(f"header {IDEMPOTENCY_HEADER} has to have 1 to {LONGEST} printable ASCII characters")
     return key
 
 
@@ -82,13 +82,13 @@ class Once:
 
 def orders_of(before: Remembered, digest: str, count: int) -> list[Order]:
     if before.digest not in {digest, None}:
-        raise KeyReused(f"header {HEADER}: this key came with another body before; take a new one")
+        raise KeyReused(f"header {IDEMPOTENCY_HEADER}: this key came with another body before; take a new one")
     with understanding("orders"):
         if before.digest is None:
             raise ValueError("no digest")
         orders = [order_of(one) for one in orjson.loads(before.orders or "")]
     if len(orders) != count:
-        raise KeyReused(f"header {HEADER}: of this body other entities were valid before; take a new key")
+        raise KeyReused(f"header {IDEMPOTENCY_HEADER}: of this body other entities were valid before; take a new key")
     return orders
 
 
@@ -106,7 +106,7 @@ def understanding(what: str) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        message = f"header {HEADER}: the {what} recorded under this key cannot be understood: {type(error).__name__}"
+        message = f"header {IDEMPOTENCY_HEADER}: the {what} recorded under this key cannot be understood: {type(error).__name__}"
         raise StoreError("Unreadable", message) from error
 
 

@@ -10,7 +10,8 @@ import pytest
 import zstandard
 
 from serving.client import AsyncClient, Client, ReaderError
-from serving.http.negotiate import ARROW, COMPACT, FEAST, NotAcceptable, encoding_of, form_of
+from serving.common.interface import ARROW, COMPACT, FEAST
+from serving.http.negotiate import NotAcceptable, encoding_of, form_of
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.shipped.actor_document_affinity import actor_document_affinity
 from tailrace.shipped.document_activity import document_activity
@@ -110,6 +111,19 @@ def whole(absences):
         for place in places:
             rows[place] = status
     return rows
+
+
+def test_a_client_answers_plain_lists_as_feasts_json_has_them(ranked):
+    expected = columns(ranked.ask(**body()))
+
+    answer = with_client(ranked, lambda client: client.columns(service="ranker", entities=ENTITIES, times=True))
+
+    assert (answer.rows, answer.names) == (5, list(expected))
+    for name, (values, statuses, moments) in expected.items():
+        assert answer.values(name) == values
+        assert answer.statuses(name) == statuses
+        assert {moment for moment in answer.times(name) if moment} <= set(moments)
+    assert answer.views["document_activity"]["watermark"] == "2026-03-01T10:00:00Z"
 
 
 def test_columns_without_a_gap_tell_no_statuses(ranked):

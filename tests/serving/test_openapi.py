@@ -11,7 +11,7 @@ import pytest
 
 from serving.auth.key_file import add_key
 from serving.auth.routes import RULES
-from serving.http.negotiate import COMPACT, FEAST
+from serving.common.interface import COMPACT, FEAST
 from tailrace.shipped.document_activity import document_activity
 from tests.serving.processes import served
 

@@ -1,0 +1,64 @@
+"""An answer of the reader as arrays and tables, by numpy and pyarrow."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from serving.common.interface import ARROW_METADATA
+from serving.read.columns import STATUSES, Array, Found
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Features:
+    """An answer: a column per feature, a row per row of entity keys.
+
+    `table` has the values, null where there is none; `views` what is told of each view: lane, watermark and age.
+    """
+
+    def __init__(self, stream: bytes) -> None:
+        whole = pa.ipc.open_stream(stream).read_all()
+        told = orjson.loads(whole.schema.metadata[ARROW_METADATA])
+        self.views: dict[str, Any] = told["views"]
+        self.table: pa.Table = whole.select([name for name in whole.column_names if not name.startswith("#")])
+        self._beside: pa.Table = whole
+        self._found: dict[str, str] = told["found"]
+        self._times: dict[str, str] = told["times"]
+
+    def numpy(self, name: str, *, missing: Any = None) -> Array:
+        """The values of one feature, `missing` where there is none; raises `ValueError` where that is needed and None."""
+        column = self.table[name]
+        if column.null_count:
+            if missing is None:
+                rows = np.flatnonzero(column.is_null().to_numpy()).tolist()
+                raise ValueError(
+                    f"feature {name!r} has no value in rows {rows[:10]}; say what stands for it: missing=…"
+                )
+            column = pc.fill_null(column, pa.scalar(missing, column.type))
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.timestamp("us"))  # numpy knows no time zones; these are UTC
+        values: Array = column.to_numpy()
+        return values
+
+    def statuses(self, name: str) -> Array:
+        """Per row `PRESENT`, or why there is no value."""
+        valid = self.table[name].is_valid().to_numpy()
+        found = self._beside[self._found[name]].to_numpy() if name in self._found else np.uint8(Found.FOUND)
+        statuses: Array = STATUSES[found + valid]
+        return statuses
+
+    def times(self, name: str) -> Array:
+        """Per row when the value last changed, NaT where there is none; raises `KeyError` unless asked for."""
+        times: Array = self._beside[self._times[name]].cast(pa.timestamp("us")).to_numpy()
+        return times
+
+    def pandas(self) -> "pd.DataFrame":
+        """A frame of Arrow-backed columns, so that integers with nulls stay integers."""
+        import pandas as pd
+
+        frame: pd.DataFrame = self.table.to_pandas(types_mapper=pd.ArrowDtype)
+        return frame
