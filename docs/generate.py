@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from serving.telemetry.metrics import METRICS, OBSERVED, PREFIX
-from tailrace import definitions
+from tailrace import definitions, errors
 from tailrace.cli.app import app
 from tailrace.settings.variables import VARIABLES
 
@@ -26,6 +26,7 @@ def pages() -> dict[str, str]:
     made = {
         "settings.md": settings_page(),
         "cli.md": cli_page(),
+        "errors.md": errors_page(),
         "metrics.md": metrics_page(),
         "definitions.md": definitions_page(),
     }
@@ -99,6 +100,29 @@ def metrics_page() -> Iterable[str]:
         for metric in (*METRICS, *OBSERVED)
     ]
     yield from table(("metric", "kind", "labels", "meaning"), rows)
+
+
+def errors_page() -> Iterable[str]:
+    """The families of errors, and the drawing of all of them, from `tailrace.errors`."""
+    yield "# Errors\n"
+    yield "Every error of Tailrace is a `tailrace.errors.TailraceError` of one of these families."
+    yield "`retryable` decides whether [Airflow](../airflow.md) retries a task and whether the [stream](../streaming.md) begins again."
+    yield "A command ends with `exit_code`, and the [reader](../reader.md) answers with `http_status`.\n"
+    rows = [
+        (
+            f"`{one.__name__}`",
+            inspect.getdoc(one) or "",
+            str(one.retryable).lower(),
+            str(one.exit_code),
+            str(one.http_status),
+        )
+        for one in errors.TailraceError.__subclasses__()
+        if one.__module__ == errors.__name__
+    ]
+    yield from table(("family", "meaning", "retryable", "exit_code", "http_status"), rows)
+    yield "All errors, with the attributes that a class sets itself:\n"
+    _, _, drawing = (inspect.getdoc(errors) or "").partition("\n\nTailraceError")
+    yield f"```text\nTailraceError{drawing}\n```\n"
 
 
 def definitions_page() -> Iterable[str]:

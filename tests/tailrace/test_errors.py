@@ -83,6 +83,7 @@ def test_every_error_says_what_may_be_done_about_it_under_a_name_of_its_own(tree
         if type(getattr(one, name)) is not kind
     ] == []
     assert [one.__name__ for one in tree if not one.__doc__] == []
+    assert {family.__module__ for family in children(TailraceError)} == {errors.__name__}
 
 
 def test_every_error_class_of_the_product_is_in_the_tree(tree):
