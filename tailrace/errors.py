@@ -82,9 +82,9 @@ TailraceError: retryable no, exit_code 1, http_status 500
 │   ├── RefusedByStore
 │   └── StoreError
 └── InternalError: retryable yes
-    ├── CrewError
     ├── NotForked
-    └── UnexpectedError
+    ├── UnexpectedError
+    └── WorkerError
 """
 
 from pathlib import Path

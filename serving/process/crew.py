@@ -20,7 +20,7 @@ PARENT_SLOT = 0
 log = logging.getLogger(__name__)
 
 
-class CrewError(InternalError):
+class WorkerError(InternalError):
     """A worker ended before it served; the message says how."""
 
 
@@ -69,7 +69,7 @@ class Crew:
         return None if due == math.inf else max(0.0, due - time.monotonic())
 
     def fill(self) -> None:
-        """Start the workers that are missing, if it is time; raises `CrewError` where that fails."""
+        """Start the workers that are missing, if it is time; raises `WorkerError` where that fails."""
         while self._has_room() and time.monotonic() >= self._next_start:
             taken = {worker.place for worker in self.serving}
             place = next(one for one in range(self._workers) if one not in taken)
@@ -79,7 +79,7 @@ class Crew:
         """As `fill`, while others serve: what cannot be started now is tried again later."""
         try:
             self.fill()
-        except CrewError as error:
+        except WorkerError as error:
             self._next_start = time.monotonic() + RESTART_SECONDS
             log.warning("a worker is missing: %s", error)
 
@@ -94,7 +94,7 @@ class Crew:
         try:
             process, line = forked(begin, self._job, slot, place, name="tailrace-reader")
         except NotForked as error:
-            raise CrewError(str(error)) from error
+            raise WorkerError(str(error)) from error
         self._all.append(Worker(process, line, slot, place))
 
     def attend(self) -> None:
@@ -141,14 +141,14 @@ class Crew:
         log.warning("worker %d ended with exit code %s", pid, code)
 
     def await_listening(self, stopped: int) -> bool:
-        """Wait until all listen; False where a signal came first. Raises `CrewError` where one ends."""
+        """Wait until all listen; False where a signal came first. Raises `WorkerError` where one ends."""
         while not all(worker.definitions for worker in self._all):
             if stopped in wait([stopped, *self.happenings]):
                 return False
             for worker in self._all:
                 self._hear(worker)
                 if not worker.process.is_alive() and not worker.definitions:
-                    raise CrewError(f"a worker ended with exit code {worker.process.exitcode}; see its error above")
+                    raise WorkerError(f"a worker ended with exit code {worker.process.exitcode}; see its error above")
         return True
 
     def tell(self, word: Word) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from serving.auth.start import check_access
 from serving.common.failure import ServingError
-from serving.process.crew import PARENT_SLOT, Crew, CrewError, board_for
+from serving.process.crew import PARENT_SLOT, Crew, WorkerError, board_for
 from serving.process.job import LOG_FORMAT, Job, Word
 from serving.process.listening import AddressError, bound_sockets, raise_descriptor_limit, take_no_more
 from serving.process.reload import failure_of
@@ -54,7 +54,7 @@ def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1",
                 raise ServingError(failure)
             job = Job(settings=settings, url=url, local=local, sockets=sockets, board=board_for(workers))
             serve(job, told, workers=workers, host=host)
-    except (AddressError, CrewError) as error:
+    except (AddressError, WorkerError) as error:
         raise ServingError(str(error)) from error
 
 
