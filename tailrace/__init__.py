@@ -1,1 +1,103 @@
-"""Tailrace: a feature store for search ranking that ships only what changed. The command line and the demo."""
+"""Tailrace: a feature store for search ranking that ships only what changed.
+
+The names below are the public interface. Each is imported from its module when it is first used, so that
+`import tailrace` costs milliseconds, and loads neither Spark nor the reader.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serving.client import AsyncClient, Client, ReaderError
+    from tailrace.definitions import (
+        Count,
+        Distinct,
+        Entity,
+        Feature,
+        FeatureService,
+        FeatureView,
+        First,
+        Last,
+        NewestIs,
+        Sum,
+        Type,
+        on_demand,
+    )
+    from tailrace.errors import (
+        ConflictError,
+        DataError,
+        DefinitionError,
+        InternalError,
+        SetupError,
+        TailraceError,
+        UnavailableError,
+        UsageError,
+    )
+    from tailrace.settings import Settings, read_settings
+    from tailrace.workspace.workspace import Workspace
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ConflictError",
+    "Count",
+    "DataError",
+    "DefinitionError",
+    "Distinct",
+    "Entity",
+    "Feature",
+    "FeatureService",
+    "FeatureView",
+    "First",
+    "InternalError",
+    "Last",
+    "NewestIs",
+    "ReaderError",
+    "Settings",
+    "SetupError",
+    "Sum",
+    "TailraceError",
+    "Type",
+    "UnavailableError",
+    "UsageError",
+    "Workspace",
+    "__version__",
+    "on_demand",
+    "read_settings",
+]
+
+_NAMES_OF = {
+    "serving.client": ("AsyncClient", "Client", "ReaderError"),
+    "tailrace.definitions": (
+        *("Count", "Distinct", "Entity", "Feature", "FeatureService", "FeatureView", "First", "Last"),
+        *("NewestIs", "Sum", "Type", "on_demand"),
+    ),
+    "tailrace.errors": (
+        *("ConflictError", "DataError", "DefinitionError", "InternalError", "SetupError"),
+        *("TailraceError", "UnavailableError", "UsageError"),
+    ),
+    "tailrace.settings": ("Settings", "read_settings"),
+    "tailrace.workspace.workspace": ("Workspace",),
+}
+_MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("tailrace")
+    elif name in _MODULE_OF:
+        from tailrace.extras import explain_missing
+
+        with explain_missing():
+            value = getattr(import_module(_MODULE_OF[name]), name)
+    else:
+        raise AttributeError(f"module 'tailrace' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

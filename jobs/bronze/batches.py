@@ -7,17 +7,13 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from tailrace.errors import DataError
 from tailrace.lake.session import small_frame
 from tailrace.lake.stored import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
+from tailrace.schemas.landing import LandingError
 
 STORED = "file string, bytes bigint, delivered_at timestamp, refusal string"
-
-
-class LandingError(DataError):
-    """A landed file that a load needs and cannot have; the message names it and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)

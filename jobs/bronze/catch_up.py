@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from jobs.bronze.batches import LandingError
 from jobs.bronze.landing import Listing, new_files
 from jobs.bronze.load import Loaded, last_claim, unfinished
 from jobs.bronze.topic import Topic, ends_claimed, ends_of
 from tailrace.lake.tables import Lake
 from tailrace.schemas import landing
+from tailrace.schemas.landing import LandingError
 
 LOADS = 20  # each of which another process may have cut short by taking a part
 

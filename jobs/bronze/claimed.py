@@ -12,7 +12,7 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.bronze.batches import LandedFile, LandingError
+from jobs.bronze.batches import LandedFile
 from jobs.bronze.check import UNREADABLE, check, why_unread
 from jobs.bronze.judge import judge
 from jobs.bronze.lines import read_lines, spread
@@ -22,7 +22,7 @@ from tailrace.lake.held import Held, held
 from tailrace.lake.session import small_frame
 from tailrace.lake.stored import StoredFile
 from tailrace.lake.tables import Lake
-from tailrace.schemas.landing import Feed
+from tailrace.schemas.landing import Feed, LandingError
 
 ORIGIN = "path string, file string, delivered_at timestamp"
 AGAIN = "land it again under another name"

@@ -13,10 +13,10 @@ from operator import or_
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from jobs.bronze.batches import LandingError
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing, silver
+from tailrace.schemas.landing import LandingError
 from tailrace.schemas.tables import Table
 
 SOURCE = {feed.name: feed.table for feed in landing.FEEDS}

@@ -13,11 +13,12 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.bronze.batches import LandedFile, LandingError
+from jobs.bronze.batches import LandedFile
 from tailrace.errors import UnavailableError
 from tailrace.lake.jvm import java_class
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
+from tailrace.schemas.landing import LandingError
 from tailrace.settings import StreamSettings, read_properties
 
 log = logging.getLogger(__name__)

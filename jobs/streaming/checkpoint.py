@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jobs.bronze.batches import LandingError
-from jobs.bronze.topic import made_anew
 from tailrace.lake.files import put
+from tailrace.schemas.landing import LandingError
 
 VERSION = "v1"  # of Spark's files; below it are a line of Spark's own and one of the source
 NOTHING = "-"
@@ -109,6 +108,8 @@ def refuse_steps_back(checkpoint: Path, number: int, *, topic: str) -> None:
     for partition, taken in reached.items():
         end = planned.get(partition, 0)
         if before == name == topic and end < taken:
+            from jobs.bronze.topic import made_anew  # Spark, which those who ask how far a stream is do without
+
             raise made_anew(topic, partition, end, taken=taken)
 
 

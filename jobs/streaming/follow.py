@@ -11,12 +11,12 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
-from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import Ends, KafkaAway
 from jobs.streaming import progress
 from jobs.streaming.failures import Kind, failure_of
 from jobs.streaming.transactions import Readable
 from tailrace.errors import DataError, TailraceError
+from tailrace.schemas.landing import LandingError
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import PREFIX
 from jobs.streaming.checkpoint import followed
 from jobs.streaming.left_out import LeftOut
@@ -28,6 +27,7 @@ from tailrace.definitions.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.lake.held import held
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
+from tailrace.schemas.landing import LandingError
 from tailrace.store.dynamodb.control_item import close_push
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient
 

@@ -12,7 +12,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
-from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import Ends, KafkaAway, Topic, behind_transaction, ends_of, for_spark, made_anew
 from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, remember_views, run_id
 from jobs.streaming.folder import appended_at, lines_of
@@ -23,6 +22,7 @@ from sinks.rows import Address
 from tailrace.definitions import DefinitionError, Definitions, FeatureView
 from tailrace.lake.jvm import java_class
 from tailrace.lake.session import configured
+from tailrace.schemas.landing import LandingError
 from tailrace.schemas.slots import to_micros
 from tailrace.store.dynamodb.ownership import move_stream_watermark
 from tailrace.store.dynamodb.wire import StoreClient

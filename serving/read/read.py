@@ -52,7 +52,7 @@ class Reader:
         await pace.begin()
         columns: dict[str, Column] = {}
         for views, own in keys.items():
-            rows = rows_of(own, places[views], count=asked.rows)
+            rows = rows_at(own, places[views], count=asked.rows)
             for view in views:
                 values, positions = await paced_values_of(view, places[views], fetched[views], pace)
                 read = await self._columns_of(
@@ -113,7 +113,7 @@ def places_of(keys: Sequence[str]) -> dict[str, int]:
     return {key: place for place, key in enumerate(dict.fromkeys(keys))}
 
 
-def rows_of(keys: Sequence[str], places: dict[str, int], *, count: int) -> Array | slice:
+def rows_at(keys: Sequence[str], places: dict[str, int], *, count: int) -> Array | slice:
     """The place of each row's key, as an index; where each row has a key of its own, all places in their order."""
     if len(places) == count:
         return slice(None)

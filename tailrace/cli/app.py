@@ -1,8 +1,9 @@
 """The command `tailrace`."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from typer.rich_utils import rich_format_error
@@ -10,13 +11,11 @@ from typer.rich_utils import rich_format_error
 from tailrace.cli import report
 from tailrace.cli.failures import as_told
 from tailrace.cli.group import CommandGroup
-from tailrace.cli.output import AsJson, ReportTo, aside, progress, show
+from tailrace.cli.output import AsJson, ReportTo, aside, people, progress, show
 from tailrace.errors import CommandError, TailraceError, UnexpectedError
 from tailrace.extras import explain_missing
 from tailrace.settings import read_settings
-
-if TYPE_CHECKING:
-    from tailrace.workspace.workspace import Workspace
+from tailrace.workspace.workspace import Workspace
 
 app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, add_completion=False, help="A feature store that ships only what changed."
@@ -51,10 +50,19 @@ def end(message: str, *, code: int = 1, log: Path | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def home() -> "Workspace":
-    from tailrace.workspace.workspace import Workspace
+def show_version(wanted: bool) -> None:  # noqa: FBT001 - as Typer calls it
+    if wanted:
+        people.print(f"tailrace {version('tailrace')}", highlight=False)
+        raise typer.Exit
 
-    return Workspace(settings=read_settings())
+
+@app.callback()
+def tailrace(
+    _: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A feature store that ships only what changed."""
 
 
 @app.command()
@@ -65,12 +73,9 @@ def get(
     as_json: AsJson = False,
 ) -> None:
     """Show one row of a view, from gold or from the online store."""
-    from tailrace.workspace.lookup import look_up
-
-    here = home()
-    definition = here.definitions.view(view)
-    row = look_up(here, definition, key, source=source)
-    ids = dict(zip(definition.keys, key, strict=True))
+    workspace = Workspace()
+    row = workspace.get(view, *key, source=source)
+    ids = dict(zip(workspace.definitions.view(view).keys, key, strict=True))
     shown = {"view": view, "from": source, "key": ids, "found": row is not None, "features": row}
     title = f"{view} {', '.join(key)}, from {source}"
     told = report.plain_table(title, ("feature", "value"), list(row.items())) if row else f"{title}: no such row"
@@ -82,15 +87,7 @@ def export(
     view: str, out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")], as_json: AsJson = False
 ) -> None:
     """Write a view's gold table as plain Parquet."""
-    from tailrace.workspace.lookup import gold_of
-
-    here = home()
-    definition = here.definitions.view(view)
-    if out.exists():
-        raise CommandError(f"{out} exists; give a folder that does not")
-    rows = gold_of(here, definition).select(*definition.keys, *definition.feature_names)
-    rows.write.parquet(str(out.absolute()))
-    shown = {"view": view, "rows": rows.count(), "out": str(out)}
+    shown = Workspace().export(view, out)
     show(shown, f"{shown['rows']:,} rows of {view} in {out}", as_json=as_json)
 
 
@@ -98,10 +95,9 @@ def export(
 def maintain(report_to: ReportTo = None, as_json: AsJson = False) -> None:
     """Rewrite small files and remove what nobody needs any more; a refresh does it too, where it is due."""
     from tailrace.cli.run_report import reported, show_words
-    from tailrace.workspace.layers import maintain_all
 
     with progress("maintain"):
-        shown = reported("maintain", lambda: maintain_all(home()), report_to)
+        shown = reported("maintain", lambda: Workspace().maintain(), report_to)
     show_words(shown, report_to, as_json=as_json)
     if shown["failure"] or any(table["failure"] for table in shown["tables"].values()):
         raise typer.Exit(1)
@@ -138,7 +134,7 @@ def demo(
     if git and events:
         raise CommandError("give --git or --events, not both")
     with progress("demo") as told:
-        summary = run_demo(home(), git=git, events=events, progress=told)
+        summary = run_demo(Workspace(settings=read_settings()), git=git, events=events, progress=told)
     show(summary, *tell(summary), as_json=as_json)
 
 

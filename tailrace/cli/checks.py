@@ -6,8 +6,6 @@ import typer
 
 from tailrace.cli.output import AsJson, ReportTo, progress, show
 from tailrace.cli.report import plain_table, runs_table
-from tailrace.local.streaming import settings_of_home
-from tailrace.settings import read_settings
 from tailrace.workspace.workspace import Workspace
 
 app = typer.Typer()
@@ -19,10 +17,8 @@ Last = Annotated[int, typer.Option(min=1, help="How many runs, the newest first.
 @app.command()
 def verify(as_json: AsJson = False) -> None:
     """Compute every view in full beside gold and compare; fails unless they agree."""
-    from tailrace.workspace.layers import verify_all
-
-    with progress("verify") as told:
-        shown = verify_all(Workspace(settings=read_settings()), told)
+    with progress("verify") as step:
+        shown = Workspace().verify(progress=step)
     compared("Gold and the full computation", ("rows", "differing"), shown, as_json=as_json)
     if shown["differing"]:
         raise typer.Exit(1)
@@ -32,12 +28,9 @@ def verify(as_json: AsJson = False) -> None:
 def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJson = False) -> None:
     """Compare every gold row with the online store; fails unless they agree, or were mended."""
     from tailrace.cli.run_report import Differs, compared_line, differing, error_entry, reported, write
-    from tailrace.workspace.layers import reconcile_all
 
-    with progress("reconcile") as told:
-        shown = reported(
-            "reconcile", lambda: reconcile_all(Workspace(settings=settings_of_home()), told, repair=repair), report_to
-        )
+    with progress("reconcile") as step:
+        shown = reported("reconcile", lambda: Workspace().reconcile(repair=repair, progress=step), report_to)
     columns = ("compared", "missing", "ghost", "different", "in_motion", *(("repaired",) if repair else ()))
     compared("Gold and the online store", columns, shown, as_json=as_json)
     if differing(shown):
@@ -50,9 +43,7 @@ def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJso
 @app.command()
 def runs(last: Last = 10, as_json: AsJson = False) -> None:
     """List what the last runs of the publisher did, view by view."""
-    from sinks.ledger import read_runs
-
-    shown = {"runs": read_runs(Workspace(settings=read_settings()).lake, last=last)}
+    shown = {"runs": Workspace().runs(last=last)}
     show(shown, *(runs_table(run) for run in shown["runs"]), as_json=as_json)
 
 

@@ -10,7 +10,6 @@ from tailrace.cli.output import AsJson, ViewNames, progress, show
 from tailrace.cli.plan import plan_lanes
 from tailrace.cli.report import plain_table
 from tailrace.errors import CommandError
-from tailrace.settings import read_settings
 from tailrace.workspace.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, help="The feature definitions.")
@@ -20,10 +19,10 @@ app.command("plan")(plan_lanes)
 @app.command("list")
 def list_features(*, as_json: AsJson = False) -> None:
     """List the views, on-demand features and services, and views that are no longer defined and left something."""
-    from tailrace.workspace.undefined import found_at_a_glance, undefined_lines
+    from tailrace.workspace.undefined import undefined_lines
 
-    here = Workspace(settings=read_settings())
-    shown = catalogue(here.definitions) | {"undefined": found_at_a_glance(here)}
+    workspace = Workspace()
+    shown = catalogue(workspace.definitions) | {"undefined": workspace.undefined()}
     rows: list[tuple[Any, ...]] = [
         (name, ", ".join(view["keys"]), len(view["features"]), view["lane"], view["owner"])
         for name, view in shown["views"].items()
@@ -35,7 +34,7 @@ def list_features(*, as_json: AsJson = False) -> None:
 @app.command("show")
 def show_feature(name: str, *, as_json: AsJson = False) -> None:
     """Show one view, on-demand feature or service."""
-    kinds = catalogue(Workspace(settings=read_settings()).definitions)
+    kinds = catalogue(Workspace().definitions)
     found = [{"kind": kind, "name": name, **named[name]} for kind, named in kinds.items() if name in named]
     if not found:
         raise CommandError(f"there is no {name!r}; `tailrace features list` lists the views")
@@ -47,7 +46,7 @@ def show_feature(name: str, *, as_json: AsJson = False) -> None:
 @app.command("independent")
 def independent_views(views: ViewNames = None, *, as_json: AsJson = False) -> None:
     """List the batch views in groups of which none needs another, so that each can be refreshed by itself."""
-    groups = Workspace(settings=read_settings()).definitions.only(views or ()).independent
+    groups = Workspace(views=views or ()).chosen.independent
     show({"groups": groups}, *(", ".join(group) for group in groups), as_json=as_json)
 
 
@@ -59,8 +58,8 @@ def drop_feature_view(
     as_json: AsJson = False,
 ) -> None:
     """Remove what a view that is no longer defined left: its values in the store and its gold table."""
-    from tailrace.workspace.undefined import drop_view, dropped_lines
+    from tailrace.workspace.undefined import dropped_lines
 
-    with progress("drop") as told:
-        shown = drop_view(Workspace(settings=read_settings()), view, told, with_history=history)
+    with progress("drop") as step:
+        shown = Workspace().drop(view, history=history, progress=step)
     show(shown, *dropped_lines(shown), as_json=as_json)

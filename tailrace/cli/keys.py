@@ -71,7 +71,7 @@ def keys_file() -> Path:
 
 def check_names(scopes: list[str]) -> None:
     """A scope for a service or view that is not defined would allow nothing, and nobody would know why."""
-    definitions = Workspace(settings=read_settings()).definitions
+    definitions = Workspace().definitions
     known = {"read": set(definitions.services), "write": set(definitions.views)}
     for scope in scopes:
         deed, _, name = scope.partition(":")

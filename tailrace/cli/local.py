@@ -14,7 +14,7 @@ from tailrace.cli.report import plain_table
 from tailrace.errors import CommandError
 from tailrace.local import airflow, stack
 from tailrace.local.dag_files import write_dag_files
-from tailrace.local.service import HEALTHY, STOPPED, run_folder
+from tailrace.local.service import HEALTHY, STOPPED
 from tailrace.local.streaming import known
 from tailrace.settings import Settings, read_settings
 
@@ -98,5 +98,5 @@ def welcome(settings: Settings, found: dict[str, stack.Found]) -> list[str]:
     return [
         f"Log in to Airflow as {airflow.USER} with the password {airflow.password(settings)}.",
         *topic,
-        f"Logs: {run_folder(settings)}",
+        f"Logs: {settings.run_folder}",
     ]

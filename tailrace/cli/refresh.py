@@ -4,17 +4,11 @@ from typing import Annotated
 
 import typer
 
-from jobs.bronze.set_aside import SetAside
 from tailrace.cli import report
 from tailrace.cli.output import AsJson, ReportTo, ViewNames, progress, show
-from tailrace.errors import CommandError
-from tailrace.local.streaming import settings_of_home
-from tailrace.schemas.slots import parse_as_of
-from tailrace.workspace.workspace import Workspace
+from tailrace.workspace.workspace import LAYERS, Workspace
 
 app = typer.Typer()
-
-LAYERS = ("bronze", "silver", "gold", "publish")
 
 AsOf = Annotated[
     str | None, typer.Option(metavar="TIME", help="Event time on the 15-minute grid, UTC; the last tick by default.")
@@ -56,17 +50,17 @@ def refresh(
     as_json: AsJson = False,
 ) -> None:
     """Take in what landed, refresh every view, push what changed."""
-    from tailrace.workspace.refresh import refresh as run_refresh
-    from tailrace.workspace.report import refresh_json
-
-    files = files_aside(aside, because)
-    with progress("refresh") as told:
-        time = parse_as_of(as_of) if as_of is not None else None
-        workspace = Workspace(settings=settings_of_home(), views=views or ())
-        done = run_refresh(
-            workspace, as_of=time, any_as_of=any_as_of, full=full, allowed=allowed, aside=files, progress=told
+    with progress("refresh") as step:
+        done = Workspace(views=views or ()).refresh(
+            as_of=as_of,
+            any_as_of=any_as_of,
+            full=full,
+            allow_large_change=allowed,
+            set_aside=aside or (),
+            because=because,
+            progress=step,
         )
-    shown = refresh_json(done)
+    shown = done.json()
     maintained = report.maintained_lines(shown.get("maintained", {}))
     loads = report.first_load_lines(done.pushed)
     gates = report.gate_lines(shown["gates"])
@@ -90,31 +84,19 @@ def run(
 ) -> None:
     """Run one layer alone."""
     from tailrace.cli.run_report import reported, show_words
-    from tailrace.workspace.layers import run_layer
-
-    if layer not in LAYERS:
-        raise CommandError(f"there is no layer {layer!r}; there are {', '.join(LAYERS)}")
-    if (as_of or full) and layer != "gold":
-        raise CommandError(f"--as-of and --full go with gold; {layer} takes what there is")
-    if views and layer not in {"gold", "publish"}:
-        raise CommandError(f"--view goes with gold and publish; {layer} is for all views")
-    if allowed and layer != "publish":
-        raise CommandError(f"--allow-large-change goes with publish; {layer} pushes nothing")
-    if aside and layer != "bronze":
-        raise CommandError(f"--set-aside goes with bronze, which takes files; {layer} takes none")
-    files = files_aside(aside, because)
-
-    def figures() -> report.Json:
-        time = parse_as_of(as_of) if as_of is not None else None
-        workspace = Workspace(settings=settings_of_home(), views=views or ())
-        return run_layer(workspace, layer, as_of=time, any_as_of=any_as_of, full=full, allowed=allowed, aside=files)
 
     with progress(layer):
-        shown = reported(layer, figures, report_to)
+        shown = reported(
+            layer,
+            lambda: Workspace(views=views or ()).run_layer(
+                layer,
+                as_of=as_of,
+                any_as_of=any_as_of,
+                full=full,
+                allow_large_change=allowed,
+                set_aside=aside or (),
+                because=because,
+            ),
+            report_to,
+        )
     show_words(shown, report_to, as_json=as_json)
-
-
-def files_aside(files: list[str] | None, why: str | None) -> SetAside | None:
-    if bool(files) != bool(why):
-        raise CommandError("--set-aside and --because go together: name the files, and say why they are left out")
-    return SetAside(tuple(files), why) if files and why else None

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from tailrace.cli.output import AsJson, aside, show
-from tailrace.local.streaming import settings_of_home
 from tailrace.settings import read_settings
+from tailrace.workspace.remembered import settings_of_home
+from tailrace.workspace.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, help="The streaming lane.")
 
@@ -58,9 +59,8 @@ def status(
 ) -> None:
     """Say how far the stream is; fails where it does not run, or lags behind the freshness that is wanted."""
     from tailrace.cli.stream_report import table, words
-    from tailrace.workspace.stream_status import look_at
 
-    found = look_at(read_settings(), grace=grace)
+    found = Workspace().stream_status(grace=grace)
     show(found, *words(found), table(found), as_json=as_json)
     if found["why"]:
         raise typer.Exit(1)

@@ -67,16 +67,11 @@ def places_of(settings: Settings) -> dict[str, str]:
     return places
 
 
-def run_folder(settings: Settings) -> Path:
-    """Where logs are, and the records by which the processes are found again."""
-    return settings.home / "run"
-
-
 @contextmanager
 def alone(settings: Settings, *, wait: bool = True) -> Iterator[None]:
     """Let a second who starts or stops services of the same home wait for the first, or else raise `LocalError`."""
-    run_folder(settings).mkdir(parents=True, exist_ok=True)
-    with (run_folder(settings) / "lock").open("w") as file:
+    settings.run_folder.mkdir(parents=True, exist_ok=True)
+    with (settings.run_folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -21,7 +21,6 @@ from tailrace.local.service import (
     find,
     last_lines,
     places_of,
-    run_folder,
     start,
     stop,
 )
@@ -63,7 +62,7 @@ def up(settings: Settings, told: Told, *, with_stream: bool = False) -> dict[str
         try:
             refuse_taken_ports(settings, not_running(settings))
             if new_stream:  # an Airflow that runs knows nothing of it
-                stop_all([one for one in airflow.services(settings, run_folder(settings)) if find(one)], told)
+                stop_all([one for one in airflow.services(settings, settings.run_folder) if find(one)], told)
             missing = not_running(settings)
             bring_up(settings, missing, told)
         except BaseException:
@@ -140,10 +139,10 @@ def services(settings: Settings) -> list[Service]:
         name=READER,
         command=(sys.executable, "-m", "serving", "--port", str(port), "--workers", str(workers), "--local"),
         environment=os.environ | places_of(settings) | PLAIN_HTTP,
-        folder=run_folder(settings),
+        folder=settings.run_folder,
         stop_seconds=STOP_SECONDS,
     )
-    return [*streaming.services(settings), reader, *airflow.services(settings, run_folder(settings))]
+    return [*streaming.services(settings), reader, *airflow.services(settings, settings.run_folder)]
 
 
 def addresses(settings: Settings) -> dict[str, str]:

@@ -6,7 +6,6 @@ import socket
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 from jobs.streaming import progress
 from tailrace.lake.files import put
@@ -19,14 +18,12 @@ from tailrace.local.service import (
     Service,
     find,
     places_of,
-    run_folder,
 )
-from tailrace.settings import Settings, read_settings
+from tailrace.settings import Settings
+from tailrace.workspace.remembered import Remembered, record, remembered
 
 BROKER, STREAM = "broker", "stream"
 STOP_SECONDS = 20.0
-
-Remembered = dict[str, str | int | None]
 
 
 def turn_on(settings: Settings) -> bool:
@@ -64,28 +61,6 @@ def known(settings: Settings) -> Settings:
     return replace(settings, stream=stream)
 
 
-def settings_of_home() -> Settings:
-    """The settings, with the topic that the home remembers where they name no Kafka: a command by hand is told nothing."""
-    settings = read_settings()
-    told = remembered(settings)
-    if settings.stream.kafka or told is None:
-        return settings
-    topic = {"TAILRACE_KAFKA": str(told["kafka"]), "TAILRACE_KAFKA_TOPIC": str(told["topic"])}
-    return read_settings(os.environ | topic)
-
-
-def remembered(settings: Settings) -> Remembered | None:
-    try:
-        told: Remembered = json.loads(record(settings).read_text())
-    except FileNotFoundError:
-        return None
-    return told
-
-
-def record(settings: Settings) -> Path:
-    return run_folder(settings) / "streaming.json"
-
-
 def services(settings: Settings) -> list[Service]:
     """Of a home as it is `known`; a stream that was started by itself is stopped with the rest."""
     told, stream = remembered(settings), service_of_stream(settings)
@@ -106,7 +81,7 @@ def service(settings: Settings, name: str, command: str) -> Service:
         name=name,
         command=(sys.executable, "-m", "tailrace", "stream", command),
         environment=os.environ | places_of(settings) | {"TAILRACE_KAFKA_PORT": str(settings.stream.broker_port)},
-        folder=run_folder(settings),
+        folder=settings.run_folder,
         stop_seconds=STOP_SECONDS,
     )
 

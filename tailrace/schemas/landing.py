@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from tailrace.errors import DataError
 from tailrace.schemas import bronze
 from tailrace.schemas.expectations import expect
 from tailrace.schemas.tables import Column, Table, Type
@@ -24,6 +25,10 @@ LINES = (
 )
 # Bad lines go to quarantine one by one; where most are bad, the feed itself changed.
 OF_LINES = (expect("expect_column_values_to_be_null", column="reason", mostly=0.5, least_rows=100),)
+
+
+class LandingError(DataError):
+    """A landed file that a load needs and cannot have; the message names it and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,3 +156,8 @@ class Settings:
     def direct_log(self) -> Path:
         """Where processes of this machine log direct writes until they are landed."""
         return self.home / "direct-log"
+
+    @property
+    def run_folder(self) -> Path:
+        """Where logs of services are, and the records by which their processes are found again."""
+        return self.home / "run"

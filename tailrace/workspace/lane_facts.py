@@ -10,10 +10,22 @@ from tailrace.definitions import BATCH, FeatureView
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, silver
 from tailrace.schemas.ledger import RUNS
-from tailrace.workspace.lane_plan import Observed
+from tailrace.workspace.lane_plan import PRICE, Observed, Terms, plan
+from tailrace.workspace.resources import Resources
 
 LAST_RUNS = 100
 USUAL = ("changes", "nothing new")  # first loads and snapshots are no measure of what changes
+
+
+def plan_lanes(workspace: Resources, *, price: float | None = None) -> dict[str, Any]:
+    """The lane that suits each view, with the figures and reasons; `wrong` names the views that are in another."""
+    views = list(workspace.definitions.views.values())
+    price = PRICE if price is None else price
+    terms = Terms(interval=timedelta(minutes=workspace.settings.schedule.refresh_minutes), price=price)
+    seen = observe(workspace.lake, views)
+    plans = {view.name: plan(view, seen[view.name], terms) for view in views}
+    wrong = [name for name, one in plans.items() if not one["is_right"]]
+    return {"views": plans, "wrong": wrong, "price_per_million": price}
 
 
 def observe(lake: Lake, views: list[FeatureView]) -> dict[str, Observed]:

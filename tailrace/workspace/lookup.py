@@ -1,6 +1,7 @@
 """One row of a view, from gold or from the online store."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -38,6 +39,15 @@ def gold_of(workspace: Resources, view: FeatureView) -> DataFrame:
             f"view {view.name} is of the lane {view.lane}: it has no gold; `tailrace get` reads the store"
         )
     return workspace.lake.read(view.table)
+
+
+def export(workspace: Resources, view: FeatureView, out: Path) -> Row:
+    """Write a view's gold as Parquet files into a new folder; returns the view, how many rows, and the folder."""
+    if out.exists():
+        raise CommandError(f"{out} exists; give a folder that does not")
+    rows = gold_of(workspace, view).select(*view.keys, *view.feature_names)
+    rows.write.parquet(str(out.absolute()))
+    return {"view": view.name, "rows": rows.count(), "out": str(out)}
 
 
 def from_gold(workspace: Resources, view: FeatureView, key: dict[str, str]) -> Row | None:

@@ -35,6 +35,10 @@ class Report:
     taken_back: dict[str, TakenBack]
     to_recount: tuple[str, ...]
 
+    def json(self) -> Json:
+        """The object that `tailrace refresh --json` prints."""
+        return refresh_json(self)
+
 
 def refresh_json(report: Report) -> Json:
     """A refresh as `tailrace refresh --json` prints it.

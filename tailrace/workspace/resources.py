@@ -5,13 +5,13 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tailrace.definitions import Definitions, load_definitions
 from tailrace.settings import Settings, check_store_is_reachable
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from sinks.rows import Address
+    from tailrace.definitions import Definitions
     from tailrace.lake.tables import Lake
     from tailrace.quality.gate import Gate
 
@@ -34,12 +34,14 @@ class Resources:
         self.views = tuple(views)
 
     @cached_property
-    def definitions(self) -> Definitions:
+    def definitions(self) -> "Definitions":
         """All definitions of the folders that the settings name."""
+        from tailrace.definitions import load_definitions
+
         return load_definitions(self.settings.features)
 
     @cached_property
-    def chosen(self) -> Definitions:
+    def chosen(self) -> "Definitions":
         """The definitions of the views that gold and the store are refreshed of; maintenance is of all."""
         return self.definitions.only(self.views)
 

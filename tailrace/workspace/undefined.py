@@ -13,7 +13,6 @@ from tailrace.definitions import DefinitionError, Definitions
 from tailrace.definitions.check import RESERVED
 from tailrace.definitions.problem import NAME, check_name
 from tailrace.errors import CommandError
-from tailrace.lake import storage
 from tailrace.schemas import gold, history
 from tailrace.settings import Settings
 from tailrace.store import embedded
@@ -27,11 +26,14 @@ Json = dict[str, Any]
 Controls = Mapping[str, Control] | None  # None where the store was not asked, or did not answer
 
 GOLD = "gold"
+LOCAL = "file"  # the scheme of paths of this machine
 LOOK_SECONDS = 2.0  # for the store to answer a command that only lists
 
 
 def found_in_everything(workspace: Resources, in_store: Iterable[str]) -> dict[str, Json]:
     """The views that no definition has, of all tables and of the views that the store knows."""
+    from tailrace.lake import storage  # Spark, which a list of features does without
+
     tables = {
         layer: storage.folders_in(workspace.spark, f"{workspace.lake.root}/{layer}") for layer in (GOLD, history.LAYER)
     }
@@ -74,7 +76,7 @@ def left_of(names: Iterable[str], tables: Mapping[str, Iterable[str]], controls:
 def local_folder(root: str) -> Path | None:
     """A folder of this machine that a root names; None for any other."""
     parts = urlsplit(root)
-    return Path(unquote(parts.path) if parts.scheme else root) if parts.scheme in {"", storage.LOCAL} else None
+    return Path(unquote(parts.path) if parts.scheme else root) if parts.scheme in {"", LOCAL} else None
 
 
 def folders_in(folder: Path) -> list[str]:

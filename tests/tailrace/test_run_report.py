@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from jobs import maintenance
-from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import KafkaAway
 from jobs.gold.transform import TransformError
 from jobs.maintenance import Maintained
@@ -19,6 +18,7 @@ from tailrace.lake.conflicts import Overtaken
 from tailrace.lake.tables import LakeError
 from tailrace.quality.gate import GateFailed
 from tailrace.schemas import bronze
+from tailrace.schemas.landing import LandingError
 from tailrace.settings import SettingsError
 from tailrace.store.control import LeaseLost
 from tailrace.store.dynamodb.credentials import CredentialsError

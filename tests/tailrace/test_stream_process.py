@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from jobs.bronze.batches import LandingError
 from jobs.streaming import progress
 from jobs.streaming.alone import refuse_half_rebuilt
 from jobs.streaming.checkpoint import checkpoint_of
@@ -14,6 +13,7 @@ from tailrace.cli import app as cli
 from tailrace.cli.stream_process import follow, of_stream
 from tailrace.lake import session
 from tailrace.local.streaming import turn_on
+from tailrace.schemas.landing import LandingError
 from tailrace.settings import read_settings
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from jobs.bronze import claimed, load
-from jobs.bronze.batches import LandedFile, LandingError
+from jobs.bronze.batches import LandedFile
 from jobs.bronze.check import Checked
 from jobs.bronze.claimed import Source, culprits
 from jobs.bronze.load import Loaded
 from tailrace.lake.stored import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
-from tailrace.schemas.landing import EVENTS
+from tailrace.schemas.landing import EVENTS, LandingError
 from tests.jobs.bronze.landed import (
     LATER,
     NOW,

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobs.bronze import load
-from jobs.bronze.batches import LandingError
 from jobs.bronze.load import Loaded
 from jobs.bronze.set_aside import SetAside, is_all_read, waiting_files
 from jobs.silver import documents, interactions
 from tailrace.lake.tables import Lake
 from tailrace.quality.gate import Gate, GateFailed
 from tailrace.schemas import bronze, silver
+from tailrace.schemas.landing import LandingError
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobs.bronze import load
-from jobs.bronze.batches import LandingError
 from jobs.bronze.set_aside import SetAside, is_all_read
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import INCREMENTAL
@@ -19,6 +18,7 @@ from tailrace.definitions import Count, Definitions, FeatureView, Last
 from tailrace.lake.amend import amend
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, silver
+from tailrace.schemas.landing import LandingError
 from tailrace.shipped.entities import ACTOR
 
 pytestmark = pytest.mark.slow

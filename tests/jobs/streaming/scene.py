@@ -35,6 +35,7 @@ from tailrace.local import airflow, broker, service, stack, streaming
 from tailrace.schemas import bronze
 from tailrace.settings import read_settings
 from tailrace.store import embedded
+from tailrace.workspace.remembered import settings_of_home
 from tests.certificate import make_certificate
 from tests.conftest import SPARK
 from tests.jobs.streaming.followed import PATIENCE, recent_events, until
@@ -127,7 +128,7 @@ class Scene:
     @property
     def settings(self):
         """Those of a command of the home, which knows the topic that is followed."""
-        return streaming.settings_of_home()
+        return settings_of_home()
 
     @property
     def topic(self):
@@ -199,7 +200,7 @@ def broker_with_doors(settings, folder, *, plain):
         name=streaming.BROKER,
         command=command,
         environment=os.environ,
-        folder=service.run_folder(settings),
+        folder=settings.run_folder,
         stop_seconds=streaming.STOP_SECONDS,
     )
 

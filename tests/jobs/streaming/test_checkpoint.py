@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import Ends, KafkaAway, Topic
 from jobs.streaming.checkpoint import committed_offsets, followed, refuse_steps_back, run_id
 from jobs.streaming.run import tell_gaps
+from tailrace.schemas.landing import LandingError
 
 TOPIC = Topic(servers="kafka:9092", name="events", properties={"sasl.jaas.config": "secret"})
 

@@ -4,7 +4,6 @@ import pytest
 from pyspark.errors import StreamingQueryException
 
 from jobs.backfill import BackfillError
-from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import KafkaAway
 from jobs.gold.transform import TransformError
 from jobs.streaming.failures import Kind, failure_of
@@ -14,6 +13,7 @@ from tailrace.errors import UnexpectedError
 from tailrace.lake.conflicts import Overtaken
 from tailrace.lake.tables import LakeError
 from tailrace.schemas.ids import NotAnIdError
+from tailrace.schemas.landing import LandingError
 from tailrace.settings import SettingsError
 from tailrace.store.control import LeaseLost
 from tailrace.store.dynamodb.credentials import CredentialsError
@@ -66,7 +66,7 @@ OF_MICRO_BATCH = {
         "another lane": "tailrace.store.lanes.OtherLane: view a: its values are those of the lane batch",
         "another layout": "tailrace.store.codec.CodecError: view a: values of another layout",
         "a definition": "tailrace.errors.DefinitionError: view a has no key",
-        "a topic made anew": "jobs.bronze.batches.LandingError: the topic was made anew",
+        "a topic made anew": "tailrace.schemas.landing.LandingError: the topic was made anew",
         "a lost store": "jobs.streaming.leases.StoreLost: the store has nothing of pairs",
         "another definition": "jobs.streaming.values.OtherDefinition: view a was defined otherwise",
     },

@@ -20,13 +20,13 @@ from bench.rates import summary
 from bench.streaming import NAIVE, Bench
 from bench.timed import Timing
 from jobs.bronze import load
-from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import KafkaAway, ends_of
 from sinks.lease import with_client
 from tailrace.cli import app as cli
 from tailrace.local import broker, stack
 from tailrace.local.keep_stream import keep_running
 from tailrace.schemas import bronze
+from tailrace.schemas.landing import LandingError
 from tailrace.settings import read_properties
 from tailrace.store import embedded
 from tailrace.workspace.stream_status import look_at

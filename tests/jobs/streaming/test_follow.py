@@ -7,11 +7,11 @@ import pytest
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
-from jobs.bronze.batches import LandingError
 from jobs.bronze.topic import KafkaAway
 from jobs.streaming import follow, progress
 from jobs.streaming.follow import TRIES, Pulse, StreamFailed
 from tailrace.definitions import DefinitionError
+from tailrace.schemas.landing import LandingError
 from tailrace.store.control import LeaseLost
 from tailrace.store.dynamodb.credentials import CredentialsError
 from tailrace.store.dynamodb.wire import StoreError
@@ -134,7 +134,7 @@ def test_a_kafka_that_is_away_when_it_begins_is_told_and_tried_again(pulse, tmp_
     [
         (of_python("tailrace.store.lanes.OtherLane: view a: its values are those of the lane batch"), "lane batch"),
         (of_python("jobs.streaming.leases.StoreLost: the store has nothing of pairs"), "nothing of pairs"),
-        (of_python("jobs.bronze.batches.LandingError: the topic was made anew"), "made anew"),
+        (of_python("tailrace.schemas.landing.LandingError: the topic was made anew"), "made anew"),
         (ended(f"{TERMINATED}[KAFKA_DATA_LOSS.X] Some data may have been lost"), "may have been lost"),
     ],
     ids=["another lane", "the store lost", "the topic made anew", "messages lost"],

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jobs.bronze.batches import LandingError
 from jobs.streaming.rebuild import Source
 from jobs.streaming.state import empty
 from jobs.streaming.taken import ALL_LINES, Taken, files_of, taken
 from jobs.streaming.values import OtherDefinition, packed, unpacked
+from tailrace.schemas.landing import LandingError
 from tests.jobs.streaming.test_state import DOCUMENTS
 
 

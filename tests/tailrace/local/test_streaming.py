@@ -12,6 +12,7 @@ from tailrace.local import airflow, stack, streaming
 from tailrace.local.keep_stream import keep_running, stop_running
 from tailrace.local.service import LocalError, Service, alone
 from tailrace.settings import read_settings
+from tailrace.workspace.remembered import remembered, settings_of_home
 from tests.conftest import SPARK
 
 
@@ -55,12 +56,12 @@ def test_a_command_by_hand_takes_the_topic_that_up_was_told_of_unless_it_is_told
     settings = make_settings(TAILRACE_KAFKA="one:9092", TAILRACE_KAFKA_TOPIC="clicks")
     monkeypatch.setenv("TAILRACE_HOME", str(settings.home))
     monkeypatch.delenv("TAILRACE_KAFKA", raising=False)
-    assert streaming.settings_of_home() == read_settings()
+    assert settings_of_home() == read_settings()
     streaming.turn_on(settings)
 
-    by_hand = streaming.settings_of_home()
+    by_hand = settings_of_home()
     monkeypatch.setenv("TAILRACE_KAFKA", "two:9092")
-    told = streaming.settings_of_home()
+    told = settings_of_home()
 
     assert (by_hand.stream.kafka, by_hand.stream.topic) == ("one:9092", "clicks")
     assert by_hand.spark.kafka_jars  # with what reads it
@@ -106,7 +107,7 @@ def test_a_taken_port_of_the_broker_is_told_with_its_setting_and_nothing_is_reme
         with pytest.raises(LocalError, match="set TAILRACE_KAFKA_PORT to a free one for broker"):
             stack.up(settings, lambda _: None, with_stream=True)
 
-    assert streaming.remembered(settings) is None
+    assert remembered(settings) is None
 
 
 def test_while_services_are_started_or_stopped_nobody_else_starts_the_stream(settings):
@@ -119,7 +120,7 @@ def test_a_stream_that_was_started_otherwise_has_to_be_stopped_first(settings, m
 
     with pytest.raises(LocalError, match="`tailrace stream stop` it first"):
         streaming.turn_on(settings)
-    assert streaming.remembered(settings) is None
+    assert remembered(settings) is None
 
 
 @pytest.mark.slow
