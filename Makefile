@@ -79,7 +79,8 @@ audit: setup ## look up known vulnerabilities of everything locked, and write a 
 
 docs: setup ## write the reference pages from the code, and the site to var/site
 	@.venv/bin/python docs/generate.py
-	@.venv/bin/python -m mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet
+	@echo "var/site/index.html"
 
 format: setup ## format the code and sort its imports
 	@.venv/bin/ruff check --fix

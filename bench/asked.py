@@ -1,4 +1,4 @@
-"""What readers and the store are asked: no document twice before all had their turn, so that no read is saved by another."""
+"""What readers and the store are asked: no document twice before all had their turn, so no read is saved by another."""
 
 import json
 from collections.abc import Mapping

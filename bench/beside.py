@@ -1,4 +1,4 @@
-"""A client that asks for little beside those that ask for much, and clients that take nothing of their answers."""
+"""A client that asks for little next to those that ask for much, and clients that take nothing of their answers."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ class Beside:
     rounds: int
 
     def run(self) -> Figures:
-        """The light client alone and beside the heavy ones by turns, and then the memory of answers not taken."""
+        """The light client alone and next to the heavy ones by turns, and then the memory of answers not taken."""
         alone: list[float] = []
         beside: list[float] = []
         heavy: list[Figures] = []

@@ -7,7 +7,7 @@ from tailrace.store.dynamodb.connections import Connection, Reply
 
 
 class Connections:
-    """At most so many of them; they are used in turn, so that all workers behind a shared port have work."""
+    """At most so many of them; they are used in turn, so all workers behind a shared port have work."""
 
     def __init__(self, host: str, port: int, *, most: int) -> None:
         self._host = host

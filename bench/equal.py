@@ -14,7 +14,7 @@ TYPES = {feature.name: feature.type for feature in VIEW.features}
 
 
 class Unequal(DataError):
-    """Two readers answer differently, so that comparing them says nothing; the message names where."""
+    """Two readers answer differently, so comparing them says nothing; the message names where."""
 
 
 def equal_values(one: bytes, other: bytes) -> int:

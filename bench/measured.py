@@ -22,7 +22,7 @@ Figures = dict[str, Any]
 
 
 class LoadFailed(UnavailableError):
-    """Requests were not answered as they should be, so that there is no figure; the message has the reasons."""
+    """Requests were not answered as they should be, so there is no figure; the message has the reasons."""
 
 
 @dataclass(frozen=True, kw_only=True)

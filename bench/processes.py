@@ -99,7 +99,7 @@ def end(started: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def ending_when_told() -> Iterator[None]:
-    """Have a request to terminate end this process as an error does, so that it stops what it started."""
+    """Have a request to terminate end this process as an error does, so it stops what it started."""
 
     def end_once(number: int, _: object) -> None:
         signal.signal(number, signal.SIG_IGN)
@@ -128,5 +128,5 @@ def server(
 
 
 def without_settings() -> dict[str, str]:
-    """The environment without this product's settings, so that a process gets those of the benchmark alone."""
+    """The environment without this product's settings, so a process gets those of the benchmark alone."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}

@@ -1,4 +1,4 @@
-"""Pushes beside the fastest loop that a client could write, and beside boto3's `batch_writer`, in one run.
+"""Pushes next to the fastest loop that a client could write, and next to boto3's `batch_writer`, in one run.
 
 (a) is the limit: pre-encoded rows by the same operations, as many at once, from as many processes, and without any
 condition or record. (b) is what most people would write. All write the same rows to tables of one store with as many items.

@@ -1,4 +1,4 @@
-"""The figures that matter of a run of `tailrace bench serving`, and the aims beside them."""
+"""The figures that matter of a run of `tailrace bench serving`, and the aims next to them."""
 
 from collections.abc import Sequence
 

@@ -17,7 +17,7 @@ from serving.endpoints.writes import CELLS, ONCE, WRITER, write
 from serving.http.admission import READ_PLACES, WRITE_PLACES, Admission, held_by
 from serving.http.body import BODY_BYTES, body_of
 from serving.http.budget import deadline_of
-from serving.http.errors import as_json, tell_errors
+from serving.http.errors import answer_errors, as_json
 from serving.http.negotiate import SMALLEST, WRITERS, encoding_of, form_of, packed
 from serving.telemetry.access_log import AccessLog
 from serving.telemetry.board import Cells
@@ -69,17 +69,19 @@ def make_app(
             app[ONCE] = Once(patient, writer)
             yield
 
-    async def told(_: web.Application) -> AsyncIterator[None]:
+    async def telemetry(_: web.Application) -> AsyncIterator[None]:
         with log:
             yield
         if tracing is not None:
             tracing.close()
 
-    app = web.Application(middlewares=[observing(cells, log, tracing), tell_errors, admit], client_max_size=BODY_BYTES)
+    app = web.Application(
+        middlewares=[observing(cells, log, tracing), answer_errors, admit], client_max_size=BODY_BYTES
+    )
     app[CELLS], app[LIMITS] = cells, limits
     app[READ_PLACES], app[WRITE_PLACES] = Admission(limits.at_once, cells), Admission(limits.at_once, cells)
     app[GUARD] = guard = Guard(limits.access, local=local)
-    app.cleanup_ctx.extend([told, guard.keep_fresh, store])
+    app.cleanup_ctx.extend([telemetry, guard.keep_fresh, store])
     app.router.add_post("/get-online-features", get_online_features)
     app.router.add_post("/v1/write", write)
     app.router.add_get("/health", health)

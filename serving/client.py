@@ -28,7 +28,7 @@ Ids = Sequence[str] | Sequence[int] | str | int
 
 
 class ReaderError(UnavailableError):
-    """A request that was not answered: the reader's status and why; `retry_after` in seconds where it told one."""
+    """A request that was not answered: the reader's status and why; `retry_after` in seconds if the reader sent it."""
 
     def __init__(self, status: int, detail: str, retry_after: float | None) -> None:
         super().__init__(f"the reader answered {status}: {detail}")
@@ -61,7 +61,7 @@ class Columns:
         return values
 
     def statuses(self, name: str) -> list[str]:
-        """Per row `PRESENT`, or why there is no value."""
+        """Per row `PRESENT`, or why the value is missing."""
         statuses = [PRESENT] * self.rows
         for status, rows in self._features[name].get("statuses", {}).items():
             for row in rows:
@@ -75,7 +75,7 @@ class Columns:
 
 
 class Question(TypedDict, total=False):
-    """What is asked beside the names of features: those of a service, for which rows, within how many milliseconds."""
+    """The rest of a request, next to the names of features: those of a service, for which rows, within how many milliseconds."""
 
     service: str
     entities: Required[Mapping[str, Ids]]
@@ -140,9 +140,9 @@ class Client(Asking):
         return answer_body(answer.status, answer.data, answer.headers.get("Retry-After"))
 
     def write(self, view: str, entities: Sequence[Entity], *, idempotency_key: str | None = None) -> list[Result]:
-        """Write values of a view of the lane direct, and tell what became of each.
+        """Write values of a view of the lane direct, and return the result of each.
 
-        Raises `ReaderError` where nothing is told of single entities, and `urllib3.exceptions.HTTPError`; then a write may
+        Raises `ReaderError` if the answer has no results of single entities, and `urllib3.exceptions.HTTPError`; then a write may
         be sent again, best under an idempotency key.
         """
         body, headers = write_body(view, entities), write_headers(self._key, idempotency_key)
@@ -245,5 +245,5 @@ def refusal(status: int, body: bytes, retry_after: str | None) -> ReaderError:
         detail = str(orjson.loads(body)["detail"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         detail = body[:200].decode(errors="replace")
-    # A proxy on the way may tell a date, which nobody here waits for.
+    # A proxy on the way may send a date, which nobody here waits for.
     return ReaderError(status, detail, float(retry_after) if retry_after and retry_after.isdecimal() else None)

@@ -45,5 +45,5 @@ class Engine:
             columns[feature.name] = compute(feature, columns, now=now)
             await pace.pause()
         trip.end("on_demand")
-        views = {view: self.controls.told(view, now=now) for view in plan.wanted}
+        views = {view: self.controls.facts(view, now=now) for view in plan.wanted}
         return Answer(asked=asked, plan=plan, columns=columns, views=views)

@@ -67,7 +67,7 @@ def described(definitions: Definitions) -> Schema:
 
 
 def of_write(definitions: Definitions) -> Schema:
-    told = {
+    answers = {
         status: {"description": meaning, "content": {"application/json": {"schema": writes.ANSWER}}}
         for status, meaning in writes.MEANINGS.items()
     }
@@ -79,7 +79,7 @@ def of_write(definitions: Definitions) -> Schema:
             "required": True,
             "content": {"application/json": {"schema": writes.request_of(definitions)}},
         },
-        "responses": told | refusals(["401", "403", "408", "413", "503"]),
+        "responses": answers | refusals(["401", "403", "408", "413", "503"]),
     }
 
 

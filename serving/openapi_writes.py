@@ -30,7 +30,7 @@ STATUSES = ("WRITTEN", "STALE", "INVALID")
 MEANINGS = {
     "200": "Every entity was written: it is in the store, and durably in the log.",
     "207": "Entities fared differently.",
-    "400": "No entity is valid, or the body is no write; `detail` names the field and what would be right.",
+    "400": "No entity is valid, or the body is not a write; `detail` names the field and what would be right.",
     "409": "The store has a later value of every entity, or the view is another lane's.",
     "422": "The idempotency key came with another body before.",
 }

@@ -44,39 +44,37 @@ INSTEAD = {
     "swept": "purged",
     "set aside": "exclude",  # in prose; `--set-aside` and the table `bronze.set_aside` are names that users type
     "slot": "tick",
-    "is no": "is not a",
+    "is no": "is not a",  # "there is no" is English
     "goes about": "a plain verb",
     "so that": "two sentences",
     "beside": "next to, with",
 }
 
 CEILINGS: dict[str, int] = {
-    "tell": 104,
-    "tells": 77,
-    "told": 574,
-    "held": 258,
-    "taken": 266,
-    "wanted": 162,
+    "tell": 67,
+    "tells": 48,
+    "told": 390,
+    "held": 240,
+    "taken": 237,
+    "wanted": 156,
     "usable": 53,
     "trip": 68,
-    "finer": 82,
-    "coarser": 28,
-    "rows_of": 28,
-    "door": 13,
-    "crew": 25,
-    "board": 52,
+    "finer": 75,
+    "coarser": 27,
+    "rows_of": 24,
+    "board": 51,
     "cells": 146,
-    "alone": 145,
-    "judge": 22,
-    "judged": 38,
-    "mend": 13,
-    "sweep": 19,
-    "swept": 23,
-    "set aside": 45,
-    "slot": 137,
-    "is no": 79,
-    "so that": 120,
-    "beside": 151,
+    "alone": 109,
+    "judge": 21,
+    "judged": 34,
+    "mend": 11,
+    "sweep": 17,
+    "swept": 21,
+    "set aside": 44,
+    "slot": 133,
+    "is no": 28,
+    "so that": 45,
+    "beside": 100,
 }
 
 
@@ -89,7 +87,9 @@ def counts() -> Counter[str]:
         words = Counter(re.findall(r"[a-z]+", parts))
         found.update({word: words[word] for word in INSTEAD if word.isalpha()})
         prose = " ".join(parts.split())
-        found.update({phrase: len(re.findall(rf"\b{phrase}\b", prose)) for phrase in INSTEAD if not phrase.isalpha()})
+        found.update(
+            {word: len(re.findall(rf"(?<!there )\b{word}\b", prose)) for word in INSTEAD if not word.isalpha()}
+        )
     return found
 
 

@@ -11,7 +11,7 @@ from serving.read.plan import Plan
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was read for one request: a column for each of the plan's references, and what is told of each view."""
+    """What was read for one request: a column for each of the plan's references, and the facts about each view."""
 
     asked: FeatureRequest
     plan: Plan

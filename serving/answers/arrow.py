@@ -1,4 +1,4 @@
-"""The answer as an Arrow IPC stream of one batch: a column per feature, beside them what is known of the rows.
+"""The answer as an Arrow IPC stream of one batch: a column per feature, and columns of facts about the rows.
 
 The schema's metadata has under `tailrace` a JSON object: `views` as every answer tells them, and by feature in
 `found` and `times` the name of the column that has them. `#found.N` columns have `serving.read.columns.Found` codes, and
@@ -42,8 +42,8 @@ def to_answer(answer: Answer) -> Steps:
         arrays.append(to_arrow(TYPES[column.type], column.values, column.valid))
         yield
     types = tuple(column.type for _, column in answer.named)
-    told = orjson.dumps({"views": answer.views, "found": found, "times": times})
-    schema = schema_of(answer.plan.names, types, tuple(beside.names)).with_metadata({ARROW_METADATA: told})
+    metadata = orjson.dumps({"views": answer.views, "found": found, "times": times})
+    schema = schema_of(answer.plan.names, types, tuple(beside.names)).with_metadata({ARROW_METADATA: metadata})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as stream:
         stream.write_batch(pa.RecordBatch.from_arrays(arrays + beside.arrays, schema=schema))
@@ -52,7 +52,7 @@ def to_answer(answer: Answer) -> Steps:
 
 
 class Beside:
-    """Columns beside the features, each once however many features share it."""
+    """Columns next to the features, each once however many features share it."""
 
     def __init__(self) -> None:
         self.names: list[str] = []

@@ -17,8 +17,8 @@ PRESENT = len(STATUSES) - 1
 
 def to_answer(answer: Answer) -> Steps:
     names, features = [name for name, _ in answer.named], []
-    for told in features_of([column for _, column in answer.named], times=answer.asked.times):
-        features.append(told)
+    for shown in features_of([column for _, column in answer.named], times=answer.asked.times):
+        features.append(shown)
         yield
     whole = {"rows": answer.asked.rows, "views": answer.views, "features": dict(zip(names, features, strict=True))}
     return orjson.dumps(whole, option=OPTIONS)
@@ -34,13 +34,13 @@ def features_of(columns: list[Column], *, times: bool) -> Iterator[dict[str, Any
         return written[key]
 
     for column in columns:
-        told: dict[str, Any] = {"values": column_of(nullable(column), len(column.found))}
+        shown: dict[str, Any] = {"values": column_of(nullable(column), len(column.found))}
         found = column.found.tobytes()
         if not everywhere(column.valid):
-            told["statuses"] = once((found, column.valid.tobytes()), absences_of, column)
+            shown["statuses"] = once((found, column.valid.tobytes()), absences_of, column)
         if times:
-            told["times"] = once((b"times", found, column.as_of.tobytes()), times_of, column)
-        yield told
+            shown["times"] = once((b"times", found, column.as_of.tobytes()), times_of, column)
+        yield shown
 
 
 def absences_of(column: Column) -> dict[str, list[int]]:
@@ -50,8 +50,8 @@ def absences_of(column: Column) -> dict[str, list[int]]:
 
 
 def times_of(column: Column) -> list[Any]:
-    told = np.full(len(column.found), None, object)
+    shown = np.full(len(column.found), None, object)
     known = column.found >= Found.OUTSIDE_MAX_AGE
-    told[known] = to_json_times(column.as_of[known])
-    times: list[Any] = told.tolist()
+    shown[known] = to_json_times(column.as_of[known])
+    times: list[Any] = shown.tolist()
     return times

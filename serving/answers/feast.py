@@ -11,7 +11,7 @@ from serving.answers.values import OPTIONS, column_of, fragment, nullable
 from serving.common.pace import Steps
 from serving.read.columns import STATUSES, Column, status_codes
 
-KEY_STATUS, KEY_TIME = "PRESENT", "1970-01-01T00:00:00Z"  # of entity keys, as Feast tells them
+KEY_STATUS, KEY_TIME = "PRESENT", "1970-01-01T00:00:00Z"  # of entity keys, as Feast spells them
 
 
 def to_answer(answer: Answer) -> Steps:
@@ -22,14 +22,14 @@ def to_answer(answer: Answer) -> Steps:
         values = column_of(one, rows)
         results.append({"values": values, "statuses": key_statuses, "event_timestamps": key_times})
         yield
-    for result in told(column for _, column in answer.named):
+    for result in results_of(column for _, column in answer.named):
         results.append(result)
         yield
     metadata = {"feature_names": [*ids, *answer.plan.names], "views": answer.views}
     return orjson.dumps({"metadata": metadata, "results": results}, option=OPTIONS)
 
 
-def told(columns: Iterable[Column]) -> Iterator[dict[str, Any]]:
+def results_of(columns: Iterable[Column]) -> Iterator[dict[str, Any]]:
     """The features of a view mostly share statuses and timestamps: what is shared is written once."""
     statuses: dict[tuple[bytes, bytes], orjson.Fragment] = {}
     times: dict[bytes, orjson.Fragment] = {}
@@ -44,5 +44,5 @@ def told(columns: Iterable[Column]) -> Iterator[dict[str, Any]]:
 
 
 def statuses_of(column: Column) -> list[str]:
-    told: list[str] = STATUSES[status_codes(column)].tolist()
-    return told
+    statuses: list[str] = STATUSES[status_codes(column)].tolist()
+    return statuses

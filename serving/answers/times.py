@@ -1,10 +1,10 @@
-"""Times as the answers tell them."""
+"""Times as answers spell them."""
 
 import numpy as np
 
 from serving.read.columns import Array
 
-# The serialiser's own range ends a few hours before the year 9999 does; what is beyond is told by numpy.
+# The serialiser's own range ends a few hours before the year 9999 does; numpy formats times beyond.
 FIRST_FAST = -62_135_596_800_000_000  # 0001-01-01
 LAST_FAST = 253_402_128_000_000_000  # 9999-12-30
 

@@ -17,9 +17,9 @@ def nullable(column: Column) -> Array | list[Any]:
     """What the serialiser writes as the column's values, null where it is not valid."""
     if everywhere(column.valid):
         return to_json(column.type, column.values)
-    told = np.full(len(column.valid), None, object)
-    told[column.valid] = to_json(column.type, column.values[column.valid])
-    values: list[Any] = told.tolist()
+    shown = np.full(len(column.valid), None, object)
+    shown[column.valid] = to_json(column.type, column.values[column.valid])
+    values: list[Any] = shown.tolist()
     return values
 
 

@@ -1,4 +1,4 @@
-"""A line for every request that is turned away, for those who watch the door."""
+"""A line for every request that access control refuses."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ LONGEST = 200  # characters of what a caller chose
 log = logging.getLogger("serving.audit")
 
 
-def tell(request: web.Request, refusal: Refused) -> None:
+def record(request: web.Request, refusal: Refused) -> None:
     """Log one line of JSON. The query of the address and the headers stay out of it: they may hold secrets."""
     line = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -1,4 +1,4 @@
-"""The door of the reader: every request is let in by the rule of its route, or turned away."""
+"""Access control of the reader: the rule of its route admits or refuses every request."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -68,7 +68,7 @@ GUARD = web.AppKey("GUARD", Guard)
 
 @web.middleware
 async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer a request that its route's rule allows; tell and log why another is turned away."""
+    """Answer a request that its route's rule allows; refuse another, and log why."""
     try:
         rule = rule_of(request.match_info)
         if rule is not Rule.OPEN:
@@ -79,14 +79,14 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         if rule is Rule.BY_BODY and CHECKED not in request:
             raise NotAllowed("nothing says who may have this answer")
     except Refused as refusal:
-        audit.tell(request, refusal)
+        audit.record(request, refusal)
         answer = detail(refusal.http_status, str(refusal))
         answer.headers.update(refusal.headers)
     return answer
 
 
 def check_route(rule: Rule, identity: Identity) -> None:
-    """Raises `NotAllowed` where the identity alone decides against it."""
+    """Raises `NotAllowed` if the identity is enough to refuse."""
     if rule is Rule.METRICS:
         require(identity, METRICS)
     elif rule is Rule.NOBODY:

@@ -1,4 +1,4 @@
-"""The public keys of the issuer of tokens: fetched beside the requests, kept, and fetched again in time."""
+"""The public keys of the issuer of tokens: fetched in the background, kept, and fetched again in time."""
 
 import asyncio
 import logging
@@ -50,7 +50,7 @@ class IssuerKeys:
         self.version = 0
         self._settings = settings
         self._keys: dict[str, IssuerKey] = {}
-        self._told: Any = None
+        self._described: Any = None
         self._failure = "it has not been asked yet"
         self._tried = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
@@ -62,7 +62,7 @@ class IssuerKeys:
         if kid in self._keys:
             return self._keys[kid]
         if self._failure:
-            raise CannotTell("the token cannot be checked now: its issuer does not tell its keys")
+            raise CannotTell("the token cannot be checked now: its issuer does not return its keys")
         raise BadCredential("the token names a key that its issuer does not have")
 
     async def keep_fresh(self) -> None:
@@ -88,10 +88,10 @@ class IssuerKeys:
     async def _fetch(self) -> None:
         before, self._failure = self._failure, ""
         try:
-            told = (await fetched(await self._address()))["keys"]
-            if told != self._told:
-                self._keys = dict(usable(told))
-                self._told = told
+            described = (await fetched(await self._address()))["keys"]
+            if described != self._described:
+                self._keys = dict(usable(described))
+                self._described = described
                 self.version += 1
         except Exception as error:  # noqa: BLE001 - whatever the issuer answers, the keys fetched last stay
             self._failure = one_line(error)
@@ -102,12 +102,14 @@ class IssuerKeys:
         """Where the keys are; what the issuer says itself has to be about itself, and to come over HTTPS."""
         if self._settings.jwks is not None:
             return self._settings.jwks
-        told = await fetched(self._settings.url.rstrip("/") + DISCOVERY)
-        if told["issuer"] != self._settings.url:
-            raise IssuerError(f"it says that it is {told['issuer']!r}; set TAILRACE_READER_ISSUER to that, or JWKS")
-        if not comes_unchanged(told["jwks_uri"]):
-            raise IssuerError(f"its keys are at {told['jwks_uri']!r}, which is not HTTPS")
-        return str(told["jwks_uri"])
+        described = await fetched(self._settings.url.rstrip("/") + DISCOVERY)
+        if described["issuer"] != self._settings.url:
+            raise IssuerError(
+                f"it says that it is {described['issuer']!r}; set TAILRACE_READER_ISSUER to that, or JWKS"
+            )
+        if not comes_unchanged(described["jwks_uri"]):
+            raise IssuerError(f"its keys are at {described['jwks_uri']!r}, which is not HTTPS")
+        return str(described["jwks_uri"])
 
 
 async def fetched(url: str) -> Any:
@@ -127,9 +129,9 @@ async def fetched(url: str) -> Any:
     return orjson.loads(body)
 
 
-def usable(told: Iterable[Any]) -> Iterator[tuple[str, IssuerKey]]:
+def usable(described: Iterable[Any]) -> Iterator[tuple[str, IssuerKey]]:
     """Those of a JSON Web Key Set that verify signatures and have an id; one that is broken spoils no other."""
-    for one in told:
+    for one in described:
         try:
             algorithms = algorithms_of(one)
             if algorithms and isinstance(one.get("kid"), str):
@@ -138,9 +140,9 @@ def usable(told: Iterable[Any]) -> Iterator[tuple[str, IssuerKey]]:
             log.warning("a key of the issuer cannot be used: %s", one_line(error))
 
 
-def algorithms_of(told: Any) -> tuple[str, ...]:
+def algorithms_of(described: Any) -> tuple[str, ...]:
     """What a key may be used with, by its kind and by what it says itself."""
-    if told.get("use", "sig") != "sig":
+    if described.get("use", "sig") != "sig":
         return ()
-    known = RSA if told.get("kty") == "RSA" else ALGORITHMS.get((told.get("kty"), told.get("crv")), ())
-    return tuple(one for one in known if told.get("alg", one) == one)
+    known = RSA if described.get("kty") == "RSA" else ALGORITHMS.get((described.get("kty"), described.get("crv")), ())
+    return tuple(one for one in known if described.get("alg", one) == one)

@@ -25,7 +25,9 @@ def add_key(
     """Make a key and write its hash; the key itself is the first result, and is nowhere else. Raises `KeysError`."""
     wrong = [scope for scope in scopes if not SCOPE.fullmatch(scope)]
     if wrong:
-        raise KeysError(f"{wrong[0]!r} is no scope; there are read:SERVICE, read:*, write:VIEW, write:* and metrics")
+        raise KeysError(
+            f"{wrong[0]!r} is not a scope; scopes are read:SERVICE, read:*, write:VIEW, write:* and metrics"
+        )
     if not NAME.fullmatch(name):
         raise KeysError(f"{name!r} is not a usable name; write a letter or digit, then at most 62 of a-z, 0-9, . _ -")
     key_id = secrets.token_hex(ID_BYTES)
@@ -58,7 +60,7 @@ def remove_key(path: Path, name: str) -> Key:
 
 
 def write_keys(path: Path, keys: Iterable[Key]) -> None:
-    """Write the file for its owner alone, so that a reader sees the old one or the new one, also after a crash."""
+    """Write the file for its owner only; a reader sees the old one or the new one, also after a crash."""
     path = path.resolve()  # of a link, what it leads to is replaced
     text = orjson.dumps({"keys": [asdict(key) for key in keys]}, option=orjson.OPT_INDENT_2)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(ID_BYTES)}.partial")

@@ -17,7 +17,7 @@ from serving.common.background import keep_doing
 from serving.common.messages import one_line
 from tailrace.errors import SetupError
 
-PREFIX = "trk_"  # tells a key from a token, and people what they found in a log
+PREFIX = "trk_"  # separates keys from tokens, and names what somebody found in a log
 LOOK_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class KeysError(SetupError):
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """One entry of the file; `id` is the part of the key that is no secret, `sha256` the hash of all of it.
+    """One entry of the file; `id` is the part of the key that is not secret, `sha256` the hash of all of it.
 
     SHA-256 is enough where a slow hash for passwords would cost milliseconds with every request: a key has 256 random
     bits, of which nobody finds one by trying, however fast a try is.
@@ -111,7 +111,7 @@ def parse_keys(raw: bytes) -> list[Key]:
     try:
         keys = [to_key(entry) for entry in orjson.loads(raw)["keys"]]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise KeysError(f"this is no list of keys, {type(error).__name__}: {error}") from error
+        raise KeysError(f"this is not a list of keys, {type(error).__name__}: {error}") from error
     for what in ("id", "name"):
         if len({getattr(key, what) for key in keys}) < len(keys):
             raise KeysError(f"two keys have the same {what}")

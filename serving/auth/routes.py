@@ -30,7 +30,7 @@ RULES: dict[tuple[str, str], Rule] = {
 
 
 def rule_of(match: web.UrlMappingMatchInfo) -> Rule:
-    """The rule of the route that a request found; that there is none is told to whoever is known."""
+    """The rule of the route that a request found; known callers learn that it does not exist."""
     if match.http_exception is not None:
         return Rule.IDENTIFIED
     resource = match.route.resource

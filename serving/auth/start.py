@@ -14,7 +14,7 @@ def check_access(access: AccessSettings, *, host: str, local: bool) -> None:
     if access.keys is None and access.issuer is None:
         raise ServingError(
             "nobody could ask this reader: set TAILRACE_READER_KEYS to a file of keys (`tailrace keys add` makes it) or "
-            "TAILRACE_READER_ISSUER to an issuer of tokens; --local answers everybody, on this machine alone"
+            "TAILRACE_READER_ISSUER to an issuer of tokens; --local answers everybody, on this machine only"
         )
     if access.keys is not None:
         from serving.auth.keys import KeysError, read_keys

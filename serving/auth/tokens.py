@@ -79,9 +79,9 @@ class Tokens:
 def scopes_of(claims: dict[str, Any]) -> frozenset[str]:
     """`scope` is a text with spaces (RFC 8693, section 4.2), and `scp` one or a list; whatever else says nothing."""
     scopes: set[str] = set()
-    for told in (claims.get("scope"), claims.get("scp")):
-        if isinstance(told, str):
-            scopes.update(told.split(" "))
-        elif isinstance(told, list):
-            scopes.update(one for one in told if isinstance(one, str))
+    for claimed in (claims.get("scope"), claims.get("scp")):
+        if isinstance(claimed, str):
+            scopes.update(claimed.split(" "))
+        elif isinstance(claimed, list):
+            scopes.update(one for one in claimed if isinstance(one, str))
     return frozenset(scopes - {""})

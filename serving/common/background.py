@@ -1,4 +1,4 @@
-"""What a process does again and again beside its requests."""
+"""Work that a process repeats in the background."""
 
 import asyncio
 import logging

@@ -13,7 +13,7 @@ def check_duplicates(body: bytes, *, fields: int, texts: Iterable[Iterable[str]]
     """Raises `Duplicate` where an object in `body` gives a field twice; the body is JSON that was parsed already.
 
     `fields` is how many there are in what was parsed, `texts` all strings in it, names among them. A colon in the body
-    is that of a field or stands in a string, so that a body with more colons than these has fields that were dropped.
+    is that of a field or stands in a string, so a body with more colons than these has fields that were dropped.
     A colon written as an escape is the one that this cannot count: such a body is parsed again, slowly.
     """
     beyond = body.count(b":") - fields

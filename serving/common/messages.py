@@ -1,4 +1,4 @@
-"""What callers and logs are told when something goes wrong: bounded, on one line, and without paths and addresses."""
+"""Messages for callers and logs when something goes wrong: bounded, on one line, and without paths and addresses."""
 
 import re
 import traceback
@@ -6,19 +6,19 @@ from pathlib import PurePath
 
 from tailrace.store.dynamodb.wire import StoreError, is_transient
 
-LONGEST_DETAIL = 2_000  # characters of what a caller is told
-LONGEST_LINE = 400  # and of what a log is told of one failure
+LONGEST_DETAIL = 2_000  # characters of a message to a caller
+LONGEST_LINE = 400  # and of one failure in a log
 FRAMES_TOLD = 3
 CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,79}")
 
 
 def brief(text: str, longest: int) -> str:
     """The text as UTF-8 can hold it; where it is too long, its middle is left out."""
-    told = text.encode(errors="replace").decode()
-    if len(told) <= longest:
-        return told
+    readable = text.encode(errors="replace").decode()
+    if len(readable) <= longest:
+        return readable
     half = (longest - 3) // 2
-    return f"{told[:half]} … {told[-half:]}"
+    return f"{readable[:half]} … {readable[-half:]}"
 
 
 def one_line(error: BaseException) -> str:

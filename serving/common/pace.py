@@ -1,4 +1,4 @@
-"""Large answers are made in slices and one after the other, so that small requests are answered in between."""
+"""Large answers are made in slices and one after the other; small requests are answered in between."""
 
 import asyncio
 from collections import deque

@@ -136,8 +136,8 @@ def ids_of(entities: Any) -> tuple[dict[str, list[str]], frozenset[str]]:
     ids = {key: texts(key, [own] if key in shared else own) for key, own in entities.items()}
     counts = {key: len(own) for key, own in ids.items() if key not in shared}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} of {key}" for key, count in counts.items())
-        raise BadRequest(f"field 'entities' has lists of unequal length, {told}; row i takes id i of every list")
+        lengths = ", ".join(f"{count} of {key}" for key, count in counts.items())
+        raise BadRequest(f"field 'entities' has lists of unequal length, {lengths}; row i takes id i of every list")
     rows = max(counts.values(), default=1)
     if rows > MAXIMUM_KEYS:
         raise BadRequest(f"field 'entities' has {rows} rows; ask for at most {MAXIMUM_KEYS} at once")

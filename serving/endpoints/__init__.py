@@ -1,1 +1,1 @@
-"""What answers at the routes beside reading: writes and metrics."""
+"""The endpoints besides reading: writes and metrics."""

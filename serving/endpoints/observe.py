@@ -47,9 +47,9 @@ def observing(cells: Cells, log: AccessLog, tracing: Tracing | None) -> Middlewa
                 if request.app[CURRENT].closing or getattr(request.protocol, "has_dropped", False):
                     answered.force_close()
             cells.add((REQUESTS, path_of(request), str(status)))
-            log.tell(request, answered, trip, status=status)
+            log.record(request, answered, trip, status=status)
             if tracing is not None:
-                tracing.tell(request, trip, status=status)
+                tracing.record(request, trip, status=status)
             await release(request, answered)
 
     return observe
@@ -81,7 +81,7 @@ def count_answer(cells: Cells, trip: Trip, answer: Answer) -> None:
         cells.observe((STAGE_SECONDS, stage), seconds)
     cells.add((ROWS_ASKED,), answer.asked.rows)
     for view, features in answer.plan.wanted.items():
-        # All features of a row were found or none, but for those that an older schema lacks: the first one tells.
+        # All features of a row were found or none, but for those that an older schema lacks: the first one decides.
         found = answer.columns[f"{view}:{features[0].name}"].found.tobytes()
         left = len(found)
         for status, name in STATUSES:

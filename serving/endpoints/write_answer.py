@@ -14,11 +14,11 @@ from tailrace.store.direct.wanted import Written
 
 OK, MIXED, INVALID, STALE = 200, 207, 400, 409
 
-Told = dict[str, Any]
+Result = dict[str, Any]
 
 
-def told_of(result: Written | BadRequest) -> tuple[int, Told]:
-    """The HTTP status that one entity alone would be answered with, and what is told of it."""
+def result_of(result: Written | BadRequest) -> tuple[int, Result]:
+    """The HTTP status of a write of this entity only, and its result."""
     if isinstance(result, BadRequest):
         return INVALID, {"status": "INVALID", "detail": str(result)}
     occurred_at = to_text(from_micros(result.order.occurred_at))
@@ -31,16 +31,16 @@ def told_of(result: Written | BadRequest) -> tuple[int, Told]:
     return STALE, {"status": "STALE", "occurred_at": occurred_at} | stored(result.result)
 
 
-def stored(stale: Stale) -> Told:
-    """When the value that the store has is of; not told where the view has just changed hands."""
+def stored(stale: Stale) -> Result:
+    """When the value that the store has is of; missing if the view has just changed hands."""
     return {"stored_at": None if stale.stored is None else to_text(from_micros(stale.stored.occurred_at))}
 
 
 def answer_of(view: str, results: Sequence[Written | BadRequest]) -> web.Response:
     """The answer to a write: 207 where entities fared differently."""
-    statuses, told = zip(*map(told_of, results), strict=True)
+    statuses, bodies = zip(*map(result_of, results), strict=True)
     status = statuses[0] if len({*statuses}) == 1 else MIXED
-    body = {"view": view, "results": told}
+    body = {"view": view, "results": bodies}
     if status in {INVALID, STALE}:
-        body["detail"] = told[0].get("detail") or "the store has a later value"
+        body["detail"] = bodies[0].get("detail") or "the store has a later value"
     return as_json(orjson.dumps(body), status=status)

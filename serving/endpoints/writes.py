@@ -8,7 +8,7 @@ from aiohttp import web
 from serving.auth.guard import IDENTITY, check_write
 from serving.common.request import BadRequest
 from serving.current import CURRENT
-from serving.endpoints.write_answer import answer_of, told_of
+from serving.endpoints.write_answer import answer_of, result_of
 from serving.http.admission import WRITE_PLACES, held_by
 from serving.http.body import body_of
 from serving.telemetry.board import Cells
@@ -41,9 +41,9 @@ async def written(request: web.Request, raw: bytes) -> web.Response:
         done = await request.app[WRITER].write(good)
     else:
         done = await request.app[ONCE].write(good, key=key, caller=request[IDENTITY].name, body=raw)
-    told = iter(done)
-    results = [value if isinstance(value, BadRequest) else next(told) for value in values]
-    for status, count in Counter(told_of(result)[1]["status"] for result in results).items():
+    outcomes = iter(done)
+    results = [value if isinstance(value, BadRequest) else next(outcomes) for value in values]
+    for status, count in Counter(result_of(result)[1]["status"] for result in results).items():
         request.app[CELLS].add((WRITES, view.name, status), count)
     return answer_of(view.name, results)
 

@@ -1,6 +1,6 @@
 """What a process works on at a time, until its answers are taken; what is too much is refused, while that still helps.
 
-Reads and writes have an `Admission` each, so that neither keeps the other out. A small request takes one of so many
+Reads and writes have an `Admission` each, so neither keeps the other out. A small request takes one of so many
 places. One whose answer is large takes its part of the memory for large answers instead, and waits in their line: it is
 as much work as hundreds of small ones, and would keep those waiting that ask for little.
 """
@@ -104,7 +104,7 @@ class Held:
         self._parts[pool] = amount
 
     def give(self, pool: Pool) -> None:
-        """Give back what is held of one pool."""
+        """Give back the share of one pool."""
         pool.give(self._parts.pop(pool, 0))
 
     def release(self) -> None:
@@ -176,7 +176,7 @@ class Admission:
         return Sliced(self._turns)
 
     def settle(self, held: Held, size: int) -> None:
-        """Hold as much as the answer turned out to have; it is made, so that this cannot be refused."""
+        """Reserve as much as the answer turned out to have; it exists already, so this cannot be refused."""
         if held.is_large or size > LARGE_BYTES:
             held.set(self._large, size)
 

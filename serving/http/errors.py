@@ -21,7 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @web.middleware
-async def tell_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error as JSON: those that are expected by their kind, and all others as our own fault."""
     try:
         return await handler(request)
@@ -49,7 +49,7 @@ def refused(request: web.Request, error: Exception) -> web.Response:
 
 
 def public(error: Exception) -> str:
-    """What callers are told of an error that was expected."""
+    """What callers read about an error that was expected."""
     if isinstance(error, StoreError):
         return of_store(error)
     if isinstance(error, LogError):

@@ -13,8 +13,8 @@ STOP_SECONDS = 5.0  # for requests under way
 LOG_FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
 
-class Word(StrEnum):
-    """What the parent and a worker tell each other, with a text that says more."""
+class Message(StrEnum):
+    """Messages between the parent and a worker, each with a text that says more."""
 
     LISTENS = "listens"  # from the worker, with the fingerprint of its definitions
     CLOSING = "closing"  # it takes no more connections

@@ -21,7 +21,7 @@ SO_ATTACH_FILTER = 26
 ONLY_OPEN_CONNECTIONS = (
     (0x30, 0, 0, 13),  # load the byte
     (0x54, 0, 0, 0x12),  # leave SYN and ACK of it
-    (0x15, 0, 1, 0x02),  # if it is SYN alone,
+    (0x15, 0, 1, 0x02),  # if it is only a SYN,
     (0x06, 0, 0, 0),  # keep nothing,
     (0x06, 0, 0, 0xFFFFFFFF),  # else all
 )
@@ -42,7 +42,7 @@ def be_succeeded(listening: socket.socket) -> None:
     """Let a reader that starts later have the port, although connections of this one are still in TIME-WAIT.
 
     Accepted connections inherit the option, and keep it when they have ended. It is set as listening begins and not
-    before: two sockets that have it and do not listen yet share an address, so that two readers that start at the same
+    before: two sockets that have it and do not listen yet share an address, so two readers that start at the same
     moment would not notice each other.
     """
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -74,7 +74,7 @@ def bound_sockets(host: str, port: int, *, count: int) -> Iterator[tuple[socket.
 def take_no_more(sockets: Sequence[socket.socket]) -> None:
     """Let no new connection in, and wait until the workers have taken those that are.
 
-    A socket that is closed resets what waits in it, so that it has to be empty before. Where the kernel is not Linux's,
+    A socket that is closed resets what waits in it, so it has to be empty before. Where the kernel is not Linux's,
     a connection that comes in the last moment is reset.
     """
     if sys.platform == "linux":

@@ -51,7 +51,7 @@ class ReaderHandler(web.RequestHandler):
     ) -> web.StreamResponse:
         """The answer to a request that is not HTTP, or whose headers aiohttp cannot take; it ends the connection."""
         if isinstance(exc, UnicodeError):
-            status, message = 400, "a header holds bytes that are no text"
+            status, message = 400, "a header has bytes that are not text"
         log.warning("a request of %s was answered %d: %s", request.remote, status, type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("a part of another answer has been sent")

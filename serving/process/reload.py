@@ -28,12 +28,12 @@ def failure_of(folders: tuple[str, ...], *, unless: int) -> str:
         ours.close()
 
 
-def try_out(folders: tuple[str, ...], told: Connection) -> None:
+def try_out(folders: tuple[str, ...], result: Connection) -> None:
     from tailrace.definitions import DefinitionError, load_definitions
 
     try:
         load_definitions(folders)
     except DefinitionError as error:
-        told.send(str(error))
+        result.send(str(error))
     else:
-        told.send("")
+        result.send("")

@@ -27,7 +27,7 @@ def tls_context(settings: TlsSettings | None) -> ssl.SSLContext | None:
         context.load_cert_chain(settings.certificate, settings.key, password="")
     except (ssl.SSLError, ValueError) as error:
         raise ServingError(
-            f"cannot serve HTTPS: {settings.certificate} and {settings.key} are no certificate with its own key, both "
+            f"cannot serve HTTPS: {settings.certificate} and {settings.key} are not a certificate with its own key, both "
             f"in PEM and without a password ({getattr(error, 'reason', None) or error})"
         ) from error
     return context

@@ -1,4 +1,4 @@
-"""One reader process: an event loop that answers requests until it is told to stop."""
+"""One reader process: an event loop that answers requests until it is stopped."""
 
 import asyncio
 import gc
@@ -14,9 +14,9 @@ from serving.app import make_app
 from serving.auth import audit
 from serving.common.messages import one_line
 from serving.current import CURRENT
+from serving.process.acceptor import Acceptor
 from serving.process.connections import IDLE_SECONDS, LINGER_SECONDS
-from serving.process.door import Door
-from serving.process.job import LAST_REQUEST_SECONDS, LOG_FORMAT, STOP_SECONDS, Job, Word
+from serving.process.job import LAST_REQUEST_SECONDS, LOG_FORMAT, STOP_SECONDS, Job, Message
 from serving.process.tls import tls_context
 from serving.telemetry.board import Cells
 from serving.telemetry.metrics import WORKERS
@@ -57,18 +57,18 @@ async def serve(job: Job, slot: int, place: int, parent: Connection) -> None:
         shutdown_timeout=STOP_SECONDS,
     )
     await runner.setup()
-    door = Door(runner, job.sockets, own=place, tls=tls_context(job.settings.reader.tls))
-    await door.open()
+    acceptor = Acceptor(runner, job.sockets, own=place, tls=tls_context(job.settings.reader.tls))
+    await acceptor.open()
     gc.collect()
     gc.freeze()  # what is loaded by now stays: the collector need not walk through it during requests
     gc.set_threshold(NEW_OBJECTS)
     cells.add((WORKERS,))
     listener = Listener(app, job.settings.features, parent)
     listener.begin()
-    listener.tell(Word.LISTENS, definitions.files)
+    listener.send(Message.LISTENS, definitions.files)
     await stopped.wait()
-    await door.close()
-    listener.tell(Word.CLOSING)
+    await acceptor.close()
+    listener.send(Message.CLOSING)
     await close(app, runner)
     listener.end()
     cells.add((WORKERS,), -1)
@@ -114,13 +114,13 @@ async def close(app: web.Application, runner: web.AppRunner) -> None:
     assert runner.server is not None
     loop = asyncio.get_running_loop()
     deadline = loop.time() + LAST_REQUEST_SECONDS
-    while runner.server.connections and loop.time() < deadline:  # noqa: ASYNC110 - no event tells of one that ends
+    while runner.server.connections and loop.time() < deadline:  # noqa: ASYNC110 - there is no event for one that ends
         await asyncio.sleep(LOOK_SECONDS)
     await runner.cleanup()
 
 
 class Listener:
-    """Does what the parent tells this worker."""
+    """Does what the parent asks of this worker."""
 
     def __init__(self, app: web.Application, folders: tuple[str, ...], parent: Connection) -> None:
         self._app = app
@@ -137,13 +137,13 @@ class Listener:
 
     def _hear(self) -> None:
         try:
-            word = self._parent.recv()
+            message = self._parent.recv()
         except (EOFError, OSError):  # the parent is gone, which ends this worker too
             self.end()
             return
-        if word == Word.LEAVE:
+        if message == Message.LEAVE:
             self._app[CURRENT].leaving = True
-        elif word == Word.RELOAD:
+        elif message == Message.RELOAD:
             task = asyncio.create_task(self._reload())
             self._reloading.add(task)
             task.add_done_callback(self._reloading.discard)
@@ -155,14 +155,14 @@ class Listener:
                 definitions = await asyncio.to_thread(load_anew, self._folders)
                 await self._app[CURRENT].use(definitions)
         except DefinitionError as error:
-            self.tell(Word.KEPT, str(error))
+            self.send(Message.KEPT, str(error))
         except Exception as error:  # noqa: BLE001 - the parent has to hear of it, whatever it is
-            self.tell(Word.KEPT, one_line(error))
+            self.send(Message.KEPT, one_line(error))
         else:
-            self.tell(Word.RELOADED, definitions.files)
+            self.send(Message.RELOADED, definitions.files)
 
-    def tell(self, word: Word, text: str = "") -> None:
+    def send(self, message: Message, text: str = "") -> None:
         try:
-            self._parent.send((word, text))
+            self._parent.send((message, text))
         except OSError:
-            log.debug("the parent is gone and does not hear %s", word)
+            log.debug("the parent is gone and does not hear %s", message)

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from serving.auth.start import check_access
 from serving.common.failure import ServingError
-from serving.process.crew import PARENT_SLOT, Crew, WorkerError, board_for
-from serving.process.job import LOG_FORMAT, Job, Word
+from serving.process.job import LOG_FORMAT, Job, Message
 from serving.process.listening import AddressError, bound_sockets, raise_descriptor_limit, take_no_more
 from serving.process.reload import failure_of
+from serving.process.supervisor import PARENT_SLOT, Supervisor, WorkerError, board_for
 from serving.process.tls import check_tls
 from serving.telemetry.board import Cells
 from serving.telemetry.metrics import RELOADS
@@ -46,33 +46,33 @@ def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1",
     url = store_url(settings)
     check_tracing(settings.reader)
     try:
-        with bound_sockets(host, port, count=workers) as sockets, signals() as told:
-            failure = failure_of(settings.features, unless=told.stop)  # told here, once
-            if wait([told.stop], timeout=0):
+        with bound_sockets(host, port, count=workers) as sockets, signals() as signalled:
+            failure = failure_of(settings.features, unless=signalled.stop)  # reported here, once
+            if wait([signalled.stop], timeout=0):
                 return
             if failure:
                 raise ServingError(failure)
             job = Job(settings=settings, url=url, local=local, sockets=sockets, board=board_for(workers))
-            serve(job, told, workers=workers, host=host)
+            serve(job, signalled, workers=workers, host=host)
     except (AddressError, WorkerError) as error:
         raise ServingError(str(error)) from error
 
 
-def serve(job: Job, told: Signals, *, workers: int, host: str) -> None:
+def serve(job: Job, signalled: Signals, *, workers: int, host: str) -> None:
     """Start the workers, say where they listen, attend to them, and stop them."""
     cells = Cells(job.board, PARENT_SLOT)
-    crew = Crew(job, workers, cells)
+    supervisor = Supervisor(job, workers, cells)
     try:
-        crew.fill()
-        if crew.await_listening(told.stop):
+        supervisor.fill()
+        if supervisor.await_listening(signalled.stop):
             sys.stdout.write(f"serving features on {address_of(job, host)} with {counted(workers)}\n")
             sys.stdout.flush()
-            attend(crew, told, cells, job.settings)
-            crew.tell(Word.LEAVE)
-            wait([told.stop], timeout=job.settings.reader.drain_seconds)  # a second signal ends it
+            attend(supervisor, signalled, cells, job.settings)
+            supervisor.send(Message.LEAVE)
+            wait([signalled.stop], timeout=job.settings.reader.drain_seconds)  # a second signal ends it
             take_no_more(job.sockets)
     finally:
-        crew.stop()
+        supervisor.stop()
 
 
 def check_tracing(settings: ReaderSettings) -> None:
@@ -87,23 +87,23 @@ def check_tracing(settings: ReaderSettings) -> None:
         raise ServingError(str(error)) from error
 
 
-def attend(crew: Crew, told: Signals, cells: Cells, settings: Settings) -> None:
+def attend(supervisor: Supervisor, signalled: Signals, cells: Cells, settings: Settings) -> None:
     """Keep the workers alive and their definitions as they are on disk when asked, until the reader is to stop."""
     while True:
-        happened = wait([*told, *crew.happenings], timeout=crew.patience)
-        if told.stop in happened:
-            os.read(told.stop, 1)
+        happened = wait([*signalled, *supervisor.happenings], timeout=supervisor.patience)
+        if signalled.stop in happened:
+            os.read(signalled.stop, 1)
             return
-        if told.reload in happened:
-            os.read(told.reload, 1)
-            failure = failure_of(settings.features, unless=told.stop)
+        if signalled.reload in happened:
+            os.read(signalled.reload, 1)
+            failure = failure_of(settings.features, unless=signalled.stop)
             cells.add((RELOADS, "refused" if failure else "taken"))
             if failure:
                 log.error("the definitions stay as they were: %s", failure)
             else:
-                crew.tell(Word.RELOAD)
-        crew.attend()
-        crew.refill()
+                supervisor.send(Message.RELOAD)
+        supervisor.attend()
+        supervisor.refill()
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class Cache:
         return found
 
     def keep(self, views: Views, keys: Iterable[str], items: Mapping[str, Item], *, read_at: float) -> None:
-        """Keep what a read told of these keys; `read_at` is when it began, on the monotonic clock."""
+        """Keep the result of a read of these keys; `read_at` is when it began, on the monotonic clock."""
         if not self._seconds:
             return
         for key in keys:

@@ -10,7 +10,7 @@ from serving.telemetry.metrics import STORE_READS
 from tailrace.store.dynamodb.wire import Json, StoreClient, StoreError, Turn
 
 SHARE = 0.1
-AT_FIRST = 5.0  # calls, so that a connection that broke while idle costs no answer
+AT_FIRST = 5.0  # calls: a connection that broke while idle should cost no answer
 AT_MOST = 50.0
 TIMES_KEPT = 512
 TIMES_BETWEEN = 64  # between two looks at the times kept

@@ -13,7 +13,7 @@ Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
 NOWHERE = -1  # the position of a row that has no value
-UNTOLD = -2  # and of one of which nothing was told in time
+UNTOLD = -2  # and of one that the store did not answer in time
 
 DTYPES = {
     Type.INT64: np.dtype("i8"),
@@ -28,7 +28,7 @@ class Found(IntEnum):
     """What became of looking a row up. Where several look-ups make one value, the least of them counts."""
 
     NOT_FOUND = 0
-    TIMEOUT = 1  # nobody knows: the store did not tell in time
+    TIMEOUT = 1  # nobody knows: the store did not answer in time
     OUTSIDE_MAX_AGE = 2  # there is a value, of a view whose watermark is older than the view allows
     FOUND = 3
 
@@ -128,6 +128,6 @@ def without_value(at: Array) -> Array:
 
 
 def too_old(column: Column) -> Column:
-    """The column of a view that is older than it may be: no value is told."""
+    """The column of a view that is older than it may be: all its values are withheld."""
     found = np.minimum(column.found, Found.OUTSIDE_MAX_AGE)
     return column._replace(valid=np.zeros(len(found), bool), found=found)

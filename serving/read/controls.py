@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Controls:
-    """The control items of all views, read again every second, and the codecs for the schemas they told of.
+    """The control items of all views, read again every second, and the codecs for the schemas that they name.
 
     `failure` says why the last reading failed, and is empty where it did not.
     """
@@ -111,7 +111,7 @@ class Controls:
             log.warning("control items: %s", why)
 
     def _understand(self, view: str, control: Control) -> None:
-        """Have a codec for each schema that values have; raises where an answer could not tell of this item."""
+        """Have a codec for each schema that values have; raises if an answer could not describe this item."""
         if control.watermark is not None:
             from_micros(control.watermark)
         for schema in known_schemas(control):
@@ -119,7 +119,7 @@ class Controls:
             self._codecs[view].setdefault(codec.fingerprint, codec)
 
     async def learn(self, view: str, fingerprints: Iterable[str]) -> None:
-        """Look the schemas of these values up, once for each that the control items do not tell of."""
+        """Look the schemas of these values up, once for each that the control items do not name."""
         new = {(view, one) for one in fingerprints if one not in self._codecs[view]} - self._unknown
         if new:
             await self.refresh()
@@ -130,7 +130,7 @@ class Controls:
         """Of the views that have one, in microseconds since 1970."""
         return {view: one.watermark for view, one in self._controls.items() if one.watermark is not None}
 
-    def told(self, view: str, *, now: int) -> dict[str, Any]:
+    def facts(self, view: str, *, now: int) -> dict[str, Any]:
         """What an answer says of a view; `now` is microseconds since 1970."""
         control = self._controls.get(view)
         watermark = control.watermark if control else None

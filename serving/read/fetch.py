@@ -77,7 +77,7 @@ class Fetches:
     async def fetch(
         self, wanted: Mapping[Views, Collection[str]], *, deadline: float, line: Line | None = None
     ) -> dict[Views, Fetched]:
-        """The views' values of each of the keys, as far as the store tells them by the deadline, in the loop's time.
+        """The views' values of each of the keys, as far as the store answers by the deadline, in the loop's time.
 
         `line` is what reads wait in that are many; no other request waits for one that has not begun.
         Raises `StoreError` where the store refuses a read, or where all that came of any was a failure.
@@ -161,7 +161,7 @@ class Fetches:
 
 
 def raise_failures(fetches: Iterable[Fetch]) -> None:
-    """Raise a refusal wherever there is one, and a failure that may pass where there is nothing else to tell."""
+    """Raise a refusal wherever there is one, and a failure that may pass if there is no other."""
     only_failures = all(one.failure and one.told_nothing for one in fetches)
     for one in fetches:
         if one.failure and (only_failures or not is_transient(one.failure)):

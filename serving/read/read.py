@@ -22,7 +22,7 @@ from tailrace.store.keys import item_keys
 
 NO_VALUE = {"B": ""}
 Item = TypeVar("Item")
-DAMAGED = "AA=="  # stands for an attribute that is no binary: a value that no codec can read
+DAMAGED = "AA=="  # stands for an attribute that is not binary: a value that no codec can read
 
 
 class Reader:
@@ -37,7 +37,7 @@ class Reader:
     ) -> dict[str, Column]:
         """The columns of a plan by `view:feature`, on-demand ones not among them.
 
-        `now` is microseconds since 1970, `deadline` when the store has to have told, in the event loop's time.
+        `now` is microseconds since 1970, `deadline` when the store must have answered, in the event loop's time.
         Raises `ItemKeyError` for a key the store cannot hold, `StoreError` where the store cannot be read.
         """
         await pace.pause()

@@ -49,7 +49,7 @@ class AccessLog:
         if self._which != "off":
             self._writer.join(5 * EVERY_SECONDS)  # not for ever: the output may take nothing any more
 
-    def tell(self, request: web.Request, answer: web.StreamResponse | None, trip: Trip, *, status: int) -> None:
+    def record(self, request: web.Request, answer: web.StreamResponse | None, trip: Trip, *, status: int) -> None:
         if self._which == "off" or (self._which == "refused" and status < 400):
             return
         if self._unwritten:

@@ -64,7 +64,7 @@ class Board:
         return totals
 
     def clear(self, slot: int, metrics: Collection[str]) -> None:
-        """Set metrics of a process that has ended to zero: those that tell of what it did just then."""
+        """Set metrics of a process that has ended to zero: those that describe its work at that moment."""
         cells = self.cells(slot)
         for series, place, size in self.places(slot):
             if series[0] in metrics:

@@ -18,7 +18,7 @@ class TracingError(SetupError):
 
 
 class Tracing:
-    """Makes spans of requests that have ended, so that they cost nothing while they are under way.
+    """Makes spans of requests that have ended; they cost nothing while a request is in flight.
 
     A request's span belongs to the trace that its header `traceparent` names (https://www.w3.org/TR/trace-context/).
     """
@@ -30,7 +30,7 @@ class Tracing:
         self._tracer = provider.get_tracer("tailrace.serving")
         self._context = TraceContextTextMapPropagator()
 
-    def tell(self, request: web.Request, trip: Trip, *, status: int) -> None:
+    def record(self, request: web.Request, trip: Trip, *, status: int) -> None:
         from opentelemetry import trace
 
         if trip.asked is None:

@@ -22,7 +22,7 @@ class Trip:
         self.begun = self._since = perf_counter()
         self.seconds: dict[Stage, float] = {}
         self.id = ""
-        self.why = ""  # for the log: callers are told less
+        self.why = ""  # for the log: callers get less
         self.asked: FeatureRequest | None = None
 
     def end(self, stage: Stage) -> None:

@@ -90,7 +90,7 @@ def value_of(entity: Any, i: int, view: FeatureView, *, now: int, default: int) 
     here = f"entity {i}: "
     try:
         if not isinstance(entity, dict):
-            raise BadRequest(f"{here}is {json_name(entity)}; it is an object")  # noqa: TRY301 - told per entity
+            raise BadRequest(f"{here}is {json_name(entity)}; it is an object")  # noqa: TRY301 - reported per entity
         refuse_unknown(entity, OF_ENTITY, here=here)
         occurred_at = entity.get("occurred_at")
         return Value(

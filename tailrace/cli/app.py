@@ -25,7 +25,7 @@ INTERRUPTED = 130  # what a shell calls a command that was stopped from the keyb
 
 
 def main() -> None:
-    """Run the command line; every failure is told in one line, and with `--json` as an object."""
+    """Run the command line; every failure is one line, and with `--json` an object."""
     try:
         code = app(standalone_mode=False)
     except typer.TyperException as error:  # a wrong option, which is shown with the usage
@@ -33,7 +33,7 @@ def main() -> None:
         end(error.format_message(), code=error.exit_code)
     except typer.Abort:
         end("aborted")
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+    except Exception as error:  # noqa: BLE001 - every error is reported
         told = as_told(error)
         aside.print(f"tailrace: {told}", style="red", highlight=False, soft_wrap=True)
         log = told.log if isinstance(told, UnexpectedError) else None
@@ -93,7 +93,7 @@ def export(
 
 @app.command()
 def maintain(report_to: ReportTo = None, as_json: AsJson = False) -> None:
-    """Rewrite small files and remove what nobody needs any more; a refresh does it too, where it is due."""
+    """Rewrite small files and remove unneeded ones; a refresh does it too, when it is due."""
     from tailrace.cli.run_report import reported, show_words
 
     with progress("maintain"):
@@ -108,9 +108,7 @@ def serve(
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 6566,
     workers: Annotated[int, typer.Option()] = 1,
     host: Annotated[str, typer.Option()] = "127.0.0.1",
-    local: Annotated[
-        bool, typer.Option("--local", help="Answer everybody, which takes an address of loopback.")
-    ] = False,
+    local: Annotated[bool, typer.Option("--local", help="Answer everybody; the address must be loopback.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve features to rankers until stopped."""

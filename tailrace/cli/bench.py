@@ -38,7 +38,7 @@ def refresh(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Refresh and push what changed, beside computing, overwriting and pushing everything."""
+    """Refresh and push the changes, compared with computing, overwriting and pushing everything."""
     rows = round(documents * ROWS_PER_DOCUMENT * changed)
     if rows < 1:
         raise CommandError(f"--changed {changed} of {documents} documents is less than one row; give more of either")
@@ -55,7 +55,7 @@ def publish(
     changed: Annotated[int, typer.Option(min=1, help="How many of them change.")] = 100_000,
     as_json: AsJson = False,
 ) -> None:
-    """Push a first load and changed rows, beside the fastest loop there is and beside boto3's batch_writer."""
+    """Push a first load and changed rows, compared with the fastest loop and with boto3's batch_writer."""
     if changed > rows:
         raise CommandError(f"--changed {changed} of --rows {rows}; give more rows or fewer changes")
     with progress("bench") as told:
@@ -87,7 +87,7 @@ def serve(
     quick: Annotated[bool, typer.Option("--quick", help="Few requests, and without Feast.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read features from a store 20 ms away, beside a bare loop of reads and beside Feast's server."""
+    """Read features from a store 20 ms away, compared with a bare loop of reads and with Feast's server."""
     from bench.equal import Unequal
     from bench.measured import LoadFailed
     from bench.plan import QUICK, WHOLE
@@ -135,7 +135,7 @@ def write_directly(
 def streaming(
     seconds: Annotated[float, typer.Option(min=1.0, help="At each rate.")] = 20.0, as_json: AsJson = False
 ) -> None:
-    """Produce events at several rates: how soon a reader answers with them, beside the naive way."""
+    """Produce events at several rates: how soon a reader answers with them, compared with the naive way."""
     from bench.followed import own_home
     from bench.measured import LoadFailed
     from bench.processes import NotStarted, ending_when_told

@@ -16,7 +16,7 @@ Last = Annotated[int, typer.Option(min=1, help="How many runs, the newest first.
 
 @app.command()
 def verify(as_json: AsJson = False) -> None:
-    """Compute every view in full beside gold and compare; fails unless they agree."""
+    """Compute every view in full and compare it with gold; fails unless they agree."""
     with progress("verify") as step:
         shown = Workspace().verify(progress=step)
     compared("Gold and the full computation", ("rows", "differing"), shown, as_json=as_json)
@@ -26,7 +26,7 @@ def verify(as_json: AsJson = False) -> None:
 
 @app.command()
 def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJson = False) -> None:
-    """Compare every gold row with the online store; fails unless they agree, or were mended."""
+    """Compare every gold row with the online store; fails unless they agree, or were repaired."""
     from tailrace.cli.run_report import Differs, compared_line, differing, error_entry, reported, write
 
     with progress("reconcile") as step:

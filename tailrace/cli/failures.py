@@ -89,7 +89,7 @@ def causes_in_java(java: Any) -> Iterator[str]:
             kind, _, message = str(java.toString()).partition(": ")
             yield f"{kind.rpartition('.')[2]}: {message}"
             java = java.getCause()
-    except Exception as gone:  # noqa: BLE001 - the JVM may have ended meanwhile, and what is known is still told
+    except Exception as gone:  # noqa: BLE001 - the JVM may have ended meanwhile, and the known facts are still reported
         yield f"{type(gone).__name__}: {gone}"
 
 

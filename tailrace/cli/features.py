@@ -45,7 +45,7 @@ def show_feature(name: str, *, as_json: AsJson = False) -> None:
 
 @app.command("independent")
 def independent_views(views: ViewNames = None, *, as_json: AsJson = False) -> None:
-    """List the batch views in groups of which none needs another, so that each can be refreshed by itself."""
+    """List the batch views in independent groups, each of which can be refreshed by itself."""
     groups = Workspace(views=views or ()).chosen.independent
     show({"groups": groups}, *(", ".join(group) for group in groups), as_json=as_json)
 

@@ -26,7 +26,7 @@ Days = Annotated[int | None, typer.Option("--days", min=1, help="The key expires
 
 @app.command()
 def add(name: str, scope: Scopes, days: Days = None, as_json: AsJson = False) -> None:
-    """Make a key and show it, this once: the file has its hash alone. Readers take it within a second or two."""
+    """Make a key and show it, this once: the file has only its hash. Readers accept it within a second or two."""
     check_names(scope)
     now = datetime.now(UTC).replace(microsecond=0)
     expires = None if days is None else now + timedelta(days=days)

@@ -19,8 +19,8 @@ ReportTo = Annotated[
     typer.Option(
         "--report",
         metavar="FILE",
-        help="Write the figures there rather than print them, and what went wrong. "
-        "What the quality gate stopped is told there alone.",
+        help="Write the figures and errors to this file rather than print them. "
+        "Rows that the quality gate stopped are reported only there.",
     ),
 ]
 

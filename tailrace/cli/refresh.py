@@ -82,7 +82,7 @@ def run(
     report_to: ReportTo = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run one layer alone."""
+    """Run one layer."""
     from tailrace.cli.run_report import reported, show_words
 
     with progress(layer):

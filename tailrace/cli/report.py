@@ -125,7 +125,7 @@ def plain_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[objec
 
 
 def gate_lines(gates: dict[str, Json]) -> Iterator[str]:
-    """What the quality gate held new rows to; nothing where there were none."""
+    """The expectations that the quality gate checked; nothing if there were no new rows."""
     if gates:
         rows, expectations, seconds = (
             sum(found[name] for found in gates.values()) for name in ("rows", "expectations", "seconds")

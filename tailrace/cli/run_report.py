@@ -1,4 +1,4 @@
-"""What a command tells whoever scheduled it: figures, words, and what went wrong."""
+"""The report of a command to its scheduler: figures, words, and errors."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +26,8 @@ def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
     """Run a layer or a command; its figures with its `seconds` and with `words` for people, written to a file as well if
     one is given.
 
-    Where there is a file, rows that the quality gate stopped are told there under `stopped` rather than raised; other
-    errors are told there under `error` and raised, as commands tell them.
+    With a file, rows that the quality gate stopped are reported there under `stopped` rather than raised. Other
+    errors are reported there under `error` and raised, as commands report them.
     """
     began = time.monotonic()
     try:
@@ -114,7 +114,7 @@ def compared_line(found: Json) -> str:
 
 
 def differing(found: Json) -> int:
-    """Rows that differ and were not mended."""
+    """Rows that differ and were not repaired."""
     return int(found["missing"] + found["ghost"] + found["different"] - found["repaired"])
 
 

@@ -1,4 +1,4 @@
-"""The demo's last scene: what is written to the store beside refreshes is in the ranker's next answer."""
+"""The demo's last scene: what is written to the store next to refreshes is in the ranker's next answer."""
 
 import json
 import time

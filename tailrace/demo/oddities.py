@@ -1,4 +1,4 @@
-"""The demo's odd files: they lie beside the good ones in its first load, and each has to be refused by name."""
+"""The demo's odd files: they lie next to the good ones in its first load, and each has to be refused by name."""
 
 import shutil
 from pathlib import Path

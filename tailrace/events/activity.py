@@ -141,7 +141,7 @@ def _with_second_deliveries(order: Ints, draws: Draws) -> Ints:
 
 
 def _mixed(key: int, *, count: int) -> NDArray[np.uint64]:
-    """Count from `key` and mix each number (SplitMix64, Steele et al. 2014), so that no two are equal."""
+    """Count from `key` and mix each number (SplitMix64, Steele et al. 2014), so no two are equal."""
     mixed = np.uint64(key) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

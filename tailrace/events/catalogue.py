@@ -47,7 +47,7 @@ FOLDERS_PER_FOLDER = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Catalogue:
-    """Documents in the order of their folders, so that a team's and a folder's documents stand side by side.
+    """Documents in the order of their folders, so a team's and a folder's documents stand side by side.
 
     `team_of_actor` and `activity` have a value per actor, the rest one per document. `place` numbers the
     folders of all teams. `owner` is the position of an actor.

@@ -55,7 +55,7 @@ class Draws:
 
 
 def zipf(order: Ints, *, head: int) -> Floats:
-    """Weigh each position by its place in `order`: 1 / (head + place), so that a larger head is less steep."""
+    """Weigh each position by its place in `order`: 1 / (head + place), so a larger head is less steep."""
     weights = np.empty(len(order))
     weights[order] = 1.0 / np.arange(head, head + len(order))
     return weights

@@ -20,4 +20,4 @@ class LandingFileError(EventsError):
 
 
 class NoReadableTimeError(EventsError):
-    """No event with a readable time, so that no slot can be chosen."""
+    """No event with a readable time, so no slot can be chosen."""

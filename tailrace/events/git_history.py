@@ -96,7 +96,7 @@ def _tokens(output: IO[bytes]) -> Iterator[bytes]:
 
 def _events(tokens: Iterator[bytes], *, prefix: str) -> Iterator[dict[str, Any]]:
     # A commit's header comes first, then status and path of each of its files. A path follows its status and is
-    # never looked at as anything else, so that a file may be named like a header.
+    # never looked at as anything else, so a file may be named like a header.
     commit, actor, occurred_at = b"", "", ""
     for token in tokens:
         status = token.lstrip(b"\n")  # git puts a line feed between a header and its first status

@@ -1,6 +1,6 @@
 """Files that ought not to be in a landing folder and are there all the same, each with the reason that refuses it.
 
-Every one was met in a real pipeline. The demo and the tests land them beside good files, which have to come through.
+Every one was met in a real pipeline. The demo and the tests land them next to good files, which have to come through.
 """
 
 import gzip

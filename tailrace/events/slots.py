@@ -39,7 +39,7 @@ def busiest_slots(times: Iterable[datetime | None]) -> datetime:
     before_tail = len(slots) - -(-len(slots) // TAIL)
     first = np.partition(slots, before_tail)[before_tail]
     held, events = np.unique(slots[slots >= first], return_counts=True)
-    # Empty slots at the start could be given up for later ones at no loss, so that the winner begins with one that
+    # Empty slots at the start could be given up for later ones at no loss, so the winner begins with one that
     # is not empty, or is the last four.
     last = max(first, held[-1] - (SHOWN - 1))
     starts = np.append(held[held < last], last)

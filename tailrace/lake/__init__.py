@@ -1,1 +1,1 @@
-"""The only door to Delta: the Spark session, the tables and the state that is committed with them."""
+"""Delta, and nothing else opens it: the Spark session, the tables and the state that is committed with them."""

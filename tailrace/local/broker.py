@@ -9,7 +9,7 @@ from tailrace.local.service import LocalError
 from tailrace.settings import Settings, set_up_command
 
 HOST = "127.0.0.1"
-FRUGAL = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a broker beside everything else on a few cores
+FRUGAL = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a broker next to everything else on a few cores
 # The moment at which the topic had a message is the broker's: producers' clocks are their own.
 PROPERTIES = """\
 process.roles=broker,controller

@@ -84,7 +84,7 @@ PLAIN_HTTP = {"TAILRACE_READER_TLS_CERT": "", "TAILRACE_READER_TLS_KEY": ""}
 
 
 def start(service: Service) -> None:
-    """Start a process that does not end with its terminal; the log of the one before stays beside its own."""
+    """Start a process that does not end with its terminal; the log of the one before stays next to its own."""
     service.folder.mkdir(parents=True, exist_ok=True)
     if service.log.exists():
         service.log.replace(service.log.with_suffix(".log.before"))

@@ -51,7 +51,7 @@ def import_ahead() -> None:
 
 
 def to_look_at(rows: Held, expectations: Sequence[Expectation]) -> Any:
-    """The rows with the truth of each condition and each key of several columns beside them, as Spark has them: a pandas
+    """The rows with the truth of each condition and each key of several columns next to them, as Spark has them: a pandas
     frame if they are few enough, else Spark's.
     """
     conditions = {one.condition: F.expr(one.condition) for one in expectations if one.condition is not None}

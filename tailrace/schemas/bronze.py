@@ -23,7 +23,7 @@ DELIVERY = (
 # only settles a file that was rewritten under its own name within the same millisecond.
 DELIVERY_ORDER = ("delivered_at", "file", "line", "batch")
 
-# What a batch as a whole is held to, beside each of its rows. Small batches tell nothing of the kind.
+# Expectations of a batch as a whole, in addition to those of each row. Small batches say nothing of the kind.
 OF_EVENTS = (
     # Deliveries come again now and then; a producer that sends one event for ever is broken.
     expect(

@@ -41,8 +41,8 @@ class Table:
 
     `key` columns are unique together and never null. `checks` are SQL conditions that hold for every row.
     `statistics` are the columns whose minimum and maximum are kept per file; identifying columns stay
-    out of it, because a vacuumed table still holds the statistics of what was deleted. `expectations` is what the quality
-    gate holds new rows to beside what follows from the contract. `rows_change` says that rows are updated or removed, not
+    out of it, because a vacuumed table still holds the statistics of what was deleted. `expectations` are checked by
+    the quality gate, with those that follow from the contract. `rows_change` says that rows are updated or removed, not
     only appended: only such a table has deletion vectors, which many readers of Delta do not know.
     """
 

@@ -108,7 +108,7 @@ def access(value: Mapping[str, str]) -> AccessSettings:
         )
     for name in ("TAILRACE_READER_ISSUER", "TAILRACE_READER_JWKS"):
         if value[name] and not comes_unchanged(value[name]):
-            raise SettingsError(f"{name}={value[name]} is no address that begins with https://, nor one of loopback")
+            raise SettingsError(f"{name}={value[name]} must be an https:// URL or a loopback address")
     return AccessSettings(
         keys=file(value["TAILRACE_READER_KEYS"]),
         issuer=IssuerSettings(url=issuer, audience=audience, jwks=jwks or None) if issuer else None,
@@ -154,14 +154,16 @@ def writes(text: str, *, url: str) -> Writes:
     for known in WRITES:
         if text == known:
             return known
-    raise SettingsError(f"TAILRACE_STORE_WRITES={text} is no way to write; it takes {' or '.join(WRITES)}, or nothing")
+    raise SettingsError(
+        f"TAILRACE_STORE_WRITES={text} is not a way to write; it takes {' or '.join(WRITES)}, or nothing"
+    )
 
 
 def scope(text: str) -> Scope:
     for known in SCOPES:
         if text == known:
             return known
-    raise SettingsError(f"TAILRACE_APPLICATION_PER={text} is no part of a refresh; it takes {' or '.join(SCOPES)}")
+    raise SettingsError(f"TAILRACE_APPLICATION_PER={text} is not a part of a refresh; it takes {' or '.join(SCOPES)}")
 
 
 def access_logging(text: str) -> AccessLogging:
@@ -169,7 +171,7 @@ def access_logging(text: str) -> AccessLogging:
         if text == known:
             return known
     told = " or ".join(ACCESS_LOGGING)
-    raise SettingsError(f"TAILRACE_READER_ACCESS_LOG={text} is no choice of requests; it takes {told}")
+    raise SettingsError(f"TAILRACE_READER_ACCESS_LOG={text} is not a choice of requests; it takes {told}")
 
 
 def switch(name: str, value: Mapping[str, str]) -> bool:
@@ -191,7 +193,7 @@ def positive(name: str, value: Mapping[str, str], *, number: type[N]) -> N:
 def port(name: str, value: Mapping[str, str]) -> int:
     number = positive(name, value, number=int)
     if number > 65535:
-        raise SettingsError(f"{name}={number} is no port; take one up to 65535")
+        raise SettingsError(f"{name}={number} is not a port; ports go up to 65535")
     return number
 
 
@@ -210,5 +212,5 @@ def positive_or_never(name: str, value: Mapping[str, str]) -> float:
 def function(text: str) -> str | None:
     module, colon, name = text.partition(":")
     if text and not (module and colon and name.isidentifier()):
-        raise SettingsError(f"TAILRACE_ALERTS={text} names no function; write it as module:function")
+        raise SettingsError(f"TAILRACE_ALERTS={text} does not name a function; write it as module:function")
     return text or None

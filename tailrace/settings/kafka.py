@@ -26,7 +26,7 @@ OURS = {
 
 
 def read_properties(file: Path | None) -> dict[str, str]:
-    """Properties by name, none without a file; raises `SettingsError`, which tells no value: some are secret."""
+    """Properties by name, none without a file; raises `SettingsError`, which names no value: some are secret."""
     if file is None:
         return {}
     try:
@@ -38,7 +38,7 @@ def read_properties(file: Path | None) -> dict[str, str]:
         matched = PROPERTY.fullmatch(line)
         name = unescaped(matched[1]) if matched else ""
         if matched is None or not NAME.fullmatch(name):
-            raise SettingsError(f"{file}, line {number} is no property; write it as name=value")
+            raise SettingsError(f"{file}, line {number} is not a property; write it as name=value")
         if name in OURS:
             raise SettingsError(f"{file}, line {number}: {name} is not to be set there: {OURS[name]}")
         properties[name] = unescaped(matched[2])

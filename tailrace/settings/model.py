@@ -65,7 +65,7 @@ class StreamSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSettings:
-    """How Airflow runs refreshes: every so many minutes, late after so many (0: never), and whom it tells.
+    """How Airflow runs refreshes: every so many minutes, late after so many (0: never), and whom it alerts.
 
     `alerts` is a function of one text, as `module:function`; None only logs. `application_per` is what one Spark
     application of gold and of the push does: a layer, or the views that go together.

@@ -1,4 +1,4 @@
-"""What Spark has to be told before its JVM starts, whether this process starts it or `spark-submit` does."""
+"""Spark's options that must be set before its JVM starts, whether this process starts it or `spark-submit` does."""
 
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ LOCAL = {
     "spark.sql.ui.retainedExecutions": "20",
 }
 
-# A JVM tells on its standard output of classes that it cannot keep, or of an archive that is not its own.
+# A JVM reports on its standard output classes that it cannot keep, or of an archive that is not its own.
 QUIET = "-Xlog:cds*=error"
 
 

@@ -1,1 +1,1 @@
-"""The only door to the online store: wire client, value codec, item keys, control items, embedded store."""
+"""The online store, and nothing else opens it: wire client, value codec, item keys, control items, embedded store."""

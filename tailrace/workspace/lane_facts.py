@@ -14,7 +14,7 @@ from tailrace.workspace.lane_plan import PRICE, Observed, Terms, plan
 from tailrace.workspace.resources import Resources
 
 LAST_RUNS = 100
-USUAL = ("changes", "nothing new")  # first loads and snapshots are no measure of what changes
+USUAL = ("changes", "nothing new")  # first loads and snapshots do not measure the changes
 
 
 def plan_lanes(workspace: Resources, *, price: float | None = None) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def pushes_of(lake: Lake) -> dict[str, Any]:
         F.count("*").alias("runs"),
         F.avg(F.col("pushed") + F.col("removed")).alias("writes"),
         (F.sum("bytes") / F.nullif(F.sum("pushed"), F.lit(0))).alias("value_bytes"),
-        # The least: runs that replay events of before end long after their as-of, and are no measure of a schedule.
+        # The least: runs that replay events of before end long after their as-of, and do not measure a schedule.
         F.min(F.when(F.col("age") >= 0, F.col("age"))).alias("age_seconds"),
     )
     return {row.view: row for row in told.collect()}

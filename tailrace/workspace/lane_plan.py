@@ -1,4 +1,4 @@
-"""Which lane a view belongs in: from the freshness that is wanted, what was observed of it, and what a write costs."""
+"""Which lane a view belongs in: from its required freshness, its observed figures, and the cost of a write."""
 
 import math
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def batch_writes(seen: Observed, terms: Terms) -> float | None:
 
 
 def cost(writes_per_day: float | None, seen: Observed, terms: Terms) -> float | None:
-    """Dollars a month for values alone: a write is charged by its whole item, so that this is the least."""
+    """Dollars a month for values alone: a write is charged by its whole item, so this is a lower bound."""
     if writes_per_day is None:
         return None
     units = math.ceil((seen.value_bytes or 1) / UNIT_BYTES)

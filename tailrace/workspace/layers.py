@@ -77,8 +77,8 @@ def verify_all(workspace: Resources, progress: Progress) -> Json:
 
 
 def reconcile_all(workspace: Resources, progress: Progress, *, repair: bool = False) -> Json:
-    """Compare every view's gold, or what was written of it, with the store, and mend what differs if told to; figures per view and in total."""
-    if workspace.definitions.stream_views:  # whatever cannot be compared is told before the others are
+    """Compare every view's gold, or the values written of it, with the store, and repair differences if asked; figures per view and in total."""
+    if workspace.definitions.stream_views:  # a view that cannot be compared is reported before the others are compared
         source_of(workspace.settings).refuse_another()
     views = {}
     for view in workspace.definitions.batch_views.values():

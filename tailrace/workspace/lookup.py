@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 def look_up(workspace: Resources, view: FeatureView, ids: list[str], *, source: str) -> Row | None:
-    """A row's features by name, times as text; None where there is no such row, or it is not online."""
+    """A row's features by name, times as text; None if the row does not exist or is not online."""
     if len(ids) != len(view.keys):
         raise CommandError(f"view {view.name} is keyed by {', '.join(view.keys)}; give {len(view.keys)} ids")
     key = dict(zip(view.keys, ids, strict=True))

@@ -74,12 +74,12 @@ def reasons(
         return [f"it does not run, since {since} or later; `tailrace stream start` starts it", *error]
     why = []
     if now - heartbeat.written > progress.SILENT_SECONDS:
-        why.append(f"it has told nothing for {now - heartbeat.written:.0f} s")
+        why.append(f"it has reported nothing for {now - heartbeat.written:.0f} s")
     late = [view for view in views if lag is None or lag > view.freshness.total_seconds()]
     if late:
         wanted = ", ".join(f"{view.name} {view.freshness.total_seconds():g} s" for view in late)
         told = "it has not caught up with its source yet" if lag is None else f"it lags {lag:.1f} s behind"
-        why.append(f"{told}; wanted: {wanted}")
+        why.append(f"{told}; required freshness: {wanted}")
     if late and heartbeat.waiting:
         why.append(f"{heartbeat.waiting:,} messages wait behind open transactions of their producers")
     return why + error if why else []

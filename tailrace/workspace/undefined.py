@@ -43,7 +43,7 @@ def found_in_everything(workspace: Resources, in_store: Iterable[str]) -> dict[s
 
 
 def found_at_a_glance(workspace: Resources) -> dict[str, Json]:
-    """Those that local folders name, which takes no Spark; of a lake elsewhere the stream's alone.
+    """Those that local folders name, which needs no Spark; of a lake elsewhere only the stream's.
 
     A store that does not run is not started for it.
     """
@@ -127,7 +127,7 @@ def drop_view(workspace: Resources, view: str, progress: Progress, *, with_histo
 
 
 def refuse_defined(definitions: Definitions, view: str) -> None:
-    """Raise `CommandError` for a view that is defined, and for what is no view's name."""
+    """Raise `CommandError` for a view that is defined, and for a name without a view."""
     if view in definitions.views:
         raise CommandError(
             f"view {view} is defined; remove its definition, have jobs, stream and readers load the others, and drop it then"

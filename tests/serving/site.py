@@ -7,7 +7,7 @@ from aiohttp import web
 
 from serving.http.admission import READ_PLACES, Admission
 from serving.http.body import body_of
-from serving.http.errors import tell_errors
+from serving.http.errors import answer_errors
 from serving.process import connections
 from serving.process.connections import CarefulSite
 from serving.telemetry.board import Board, Cells
@@ -34,7 +34,7 @@ async def body(request: web.Request) -> web.Response:
 
 async def listen() -> web.AppRunner:
     """Listen on a free port of loopback."""
-    app = web.Application(middlewares=[tell_errors])
+    app = web.Application(middlewares=[answer_errors])
     app[READ_PLACES] = Admission(64, Cells(Board(1)))
     app.router.add_get("/quick", quick)
     app.router.add_get("/slow", slow)

@@ -200,7 +200,7 @@ def test_a_refusal_reaches_the_caller_with_status_and_reason(ranked):
         async with AsyncClient(str(ranked.client.make_url("/"))) as client:
             await client.features(["document_activity"], entities={"document_id": []}, budget_ms=-1)
 
-    with pytest.raises(ReaderError, match="Tailrace-Budget-Ms: '-1' is no budget"):
+    with pytest.raises(ReaderError, match="Tailrace-Budget-Ms: '-1' is not a budget"):
         ranked.runner.run(ask())
 
 

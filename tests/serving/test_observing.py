@@ -75,7 +75,7 @@ def test_every_request_has_a_line_that_tells_what_was_asked_and_how_long_it_took
     by_name, of_service = lines("all", ASKED, SERVICE)
 
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*\+00:00", by_name["time"])
-    assert (by_name["logger"], by_name["request_id"]) == ("serving.auth", "r1")
+    assert (by_name["logger"], by_name["request_id"]) == ("serving.access", "r1")
     assert (by_name["method"], by_name["path"], by_name["status"]) == ("POST", "/get-online-features", 200)
     assert (by_name["features"], by_name["rows"]) == (["actor_activity:events_7d"], 2)
     assert by_name["bytes"] > 100
@@ -103,7 +103,7 @@ def test_an_output_that_takes_nothing_stops_no_request():
     cells = Cells(Board(1))
     with AccessLog("all", cells, descriptor=writable) as log:
         for _ in range(LINES_KEPT * 3):
-            log.tell(Request(), None, Trip(), status=200)  # type: ignore[arg-type]
+            log.record(Request(), None, Trip(), status=200)  # type: ignore[arg-type]
 
     lost = cells.board.totals()["access_log_lines_lost",]
     assert lost[0] > LINES_KEPT

@@ -79,9 +79,9 @@ def broken(folder, how):
     [
         ("no certificate", r"tls\.crt cannot be read, No such file"),
         ("a folder", r"tls\.key cannot be read, Is a directory"),
-        ("another's key", r"tls\.crt and .*tls\.key are no certificate with its own key.*MISMATCH"),
-        ("no PEM", r"tls\.crt and .*tls\.key are no certificate with its own key"),
-        ("a password", r"tls\.crt and .*tls\.key are no certificate with its own key"),
+        ("another's key", r"tls\.crt and .*tls\.key are not a certificate with its own key.*MISMATCH"),
+        ("no PEM", r"tls\.crt and .*tls\.key are not a certificate with its own key"),
+        ("a password", r"tls\.crt and .*tls\.key are not a certificate with its own key"),
     ],
 )
 def test_a_certificate_that_cannot_be_used_is_told_before_anything_starts(tmp_path, how, said):

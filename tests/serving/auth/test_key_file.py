@@ -49,7 +49,7 @@ def test_of_a_link_what_it_leads_to_is_written(keys, tmp_path):
 
 @pytest.mark.parametrize("scope", ["read", "read:", "read:Ranker", "read:a b", "admin", "", "write", "metrics:x"])
 def test_a_scope_that_does_not_exist_is_refused(keys, scope):
-    with pytest.raises(KeysError, match="is no scope"):
+    with pytest.raises(KeysError, match="is not a scope"):
         keys.add("ranker", scope)
 
     assert not keys.path.exists()

@@ -6,7 +6,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from serving.auth.guard import GUARD, Guard, admit, check_write
 from serving.auth.routes import RULES, Rule
-from serving.http.errors import tell_errors
+from serving.http.errors import answer_errors
 from tailrace.settings import AccessSettings
 from tests.serving.auth.conftest import bearer
 
@@ -37,7 +37,7 @@ def small(runner, keys, key, others, monkeypatch):
         return web.json_response({})
 
     async def listen():
-        app = web.Application(middlewares=[tell_errors, admit])
+        app = web.Application(middlewares=[answer_errors, admit])
         app[GUARD] = guard = Guard(AccessSettings(keys=keys.path, issuer=None), local=False)
         app.cleanup_ctx.append(guard.keep_fresh)
         app.router.add_get("/metrics", answer)

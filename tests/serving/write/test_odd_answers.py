@@ -147,7 +147,7 @@ async def everything(client, where, *, transactions):
             if done:
                 assert answer_of("relevance", done).status < 500
         controls.unready()
-        controls.told("relevance", now=1)
+        controls.facts("relevance", now=1)
 
 
 @pytest.fixture

@@ -234,9 +234,9 @@ def test_refreshes_come_at_even_intervals_are_late_or_never_and_tell_a_function_
         ("TAILRACE_REFRESH_MINUTES", "0", "is not a positive number"),
         ("TAILRACE_DEADLINE_MINUTES", "-1", "is not a positive number"),
         ("TAILRACE_READER_CACHE_SECONDS", "-1", "is not a positive number"),
-        ("TAILRACE_ALERTS", "ours.paging", "names no function"),
-        ("TAILRACE_ALERTS", ":page", "names no function"),
-        ("TAILRACE_ALERTS", "ours:pa ge", "names no function"),
+        ("TAILRACE_ALERTS", "ours.paging", "does not name a function"),
+        ("TAILRACE_ALERTS", ":page", "does not name a function"),
+        ("TAILRACE_ALERTS", "ours:pa ge", "does not name a function"),
     ],
 )
 def test_a_schedule_that_airflow_could_not_keep_is_refused(name, text, said):
@@ -266,7 +266,7 @@ def test_a_push_writes_as_told_or_as_suits_the_store(url, said, writes):
 
 
 def test_a_way_to_write_that_does_not_exist_is_refused():
-    told = r"^TAILRACE_STORE_WRITES=Updates is no way to write; it takes transactions or updates, or nothing$"
+    told = r"^TAILRACE_STORE_WRITES=Updates is not a way to write; it takes transactions or updates, or nothing$"
 
     with pytest.raises(SettingsError, match=told):
         read_settings({"TAILRACE_STORE_WRITES": "Updates"})
@@ -275,7 +275,7 @@ def test_a_way_to_write_that_does_not_exist_is_refused():
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("TAILRACE_READER_ACCESS_LOG", "errors", "is no choice of requests; it takes off or refused or all"),
+        ("TAILRACE_READER_ACCESS_LOG", "errors", "is not a choice of requests; it takes off or refused or all"),
         ("TAILRACE_READER_DRAIN_SECONDS", "-1", "is not a positive number"),
         ("TAILRACE_READER_OTEL", "yes", "is neither on nor off; it takes 1 or 0"),
     ],

@@ -62,7 +62,7 @@ def test_the_file_is_a_path_of_the_settings(monkeypatch, tmp_path):
 @pytest.mark.parametrize("line", ["secret", "=secret", "secret\\\n", "a/secret=1", "secret\\=1"])
 def test_a_line_that_is_no_property_is_named_and_not_shown(write, line):
     file = write(f"a=1 \\\n 2\n\n{line}\n")
-    with pytest.raises(SettingsError, match=f"^{file}, line 4 is no property") as refused:
+    with pytest.raises(SettingsError, match=f"^{file}, line 4 is not a property") as refused:
         read_properties(file)
     assert "secret" not in str(refused.value)
 

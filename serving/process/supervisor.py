@@ -1,4 +1,4 @@
-"""The reader's worker processes: started, started again when they end, told what to do, and stopped."""
+"""The reader's worker processes: started, started, restarted when they end, directed and stopped."""
 
 import logging
 import math
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
-from serving.process.job import LAST_REQUEST_SECONDS, STOP_SECONDS, Job, Word, begin
+from serving.process.job import LAST_REQUEST_SECONDS, STOP_SECONDS, Job, Message, begin
 from serving.process.template import NotForked, forked
 from serving.telemetry.board import Board, Cells
 from serving.telemetry.metrics import ENDED, GAUGES
 from tailrace.errors import InternalError
 
-RESTART_SECONDS = 1.0  # so that a worker that cannot live does not take the machine
+RESTART_SECONDS = 1.0  # a worker that cannot live must not keep the machine busy
 END_SECONDS = LAST_REQUEST_SECONDS + 2 * STOP_SECONDS
 PARENT_SLOT = 0
 
@@ -43,8 +43,8 @@ class Worker:
         return self.ends_by < math.inf
 
 
-class Crew:
-    """So many workers, as long as somebody attends to them; those that close are beside that number."""
+class Supervisor:
+    """So many workers, as long as somebody attends to them; those that close do not count."""
 
     def __init__(self, job: Job, workers: int, cells: Cells) -> None:
         self._job = job
@@ -114,17 +114,17 @@ class Crew:
         except (EOFError, OSError):
             return  # it has ended, or is about to
 
-    def _heard(self, worker: Worker, word: Word, text: str) -> None:
-        if word == Word.CLOSING:
+    def _heard(self, worker: Worker, message: Message, text: str) -> None:
+        if message == Message.CLOSING:
             worker.ends_by = time.monotonic() + END_SECONDS
-        elif word == Word.KEPT:
+        elif message == Message.KEPT:
             log.error("worker %d goes on with definitions %s: %s", worker.process.pid, worker.definitions, text)
         else:
             worker.definitions = text
             served = {one.definitions for one in self.serving if one.definitions}
-            if word == Word.RELOADED and len(served) == 1:
+            if message == Message.RELOADED and len(served) == 1:
                 log.info("all workers serve definitions %s", text)
-            if word == Word.LISTENS and len(served) > 1:
+            if message == Message.LISTENS and len(served) > 1:
                 log.warning("worker %d found other definitions than those that serve; send SIGHUP", worker.process.pid)
 
     def _forget(self, worker: Worker) -> None:
@@ -151,12 +151,12 @@ class Crew:
                     raise WorkerError(f"a worker ended with exit code {worker.process.exitcode}; see its error above")
         return True
 
-    def tell(self, word: Word) -> None:
+    def send(self, message: Message) -> None:
         for worker in self.serving:
             try:
-                worker.line.send(word)
+                worker.line.send(message)
             except OSError:
-                log.debug("worker %d has ended and does not hear %s", worker.process.pid, word)
+                log.debug("worker %d has ended and does not hear %s", worker.process.pid, message)
 
     def stop(self) -> None:
         """End all workers, after what they are asked just now."""

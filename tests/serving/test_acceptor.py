@@ -8,8 +8,8 @@ import pytest
 import uvloop
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 
-from serving.process import door
-from serving.process.door import Door
+from serving.process import acceptor
+from serving.process.acceptor import Acceptor
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def worker(sockets):
     app.router.add_get("/", hello)
     runner = web.AppRunner(app)
     await runner.setup()
-    opened = Door(runner, sockets, own=0, tls=None)
+    opened = Acceptor(runner, sockets, own=0, tls=None)
     await opened.open()
     try:
         yield
@@ -63,8 +63,8 @@ def counted(monkeypatch):
         looked.append(listening)
         return real(listening)
 
-    real = door.taken_from
-    monkeypatch.setattr(door, "taken_from", taken_from)
+    real = acceptor.taken_from
+    monkeypatch.setattr(acceptor, "taken_from", taken_from)
     return looked
 
 
@@ -75,12 +75,12 @@ def test_what_others_leave_waiting_is_taken_and_nothing_is_looked_at_while_nothi
         for one in sockets[1:]:
             one.listen(64)  # of workers that have ended
         async with worker(sockets):
-            await asyncio.sleep(10 * door.PATIENCE_SECONDS)
+            await asyncio.sleep(10 * acceptor.PATIENCE_SECONDS)
             idle = len(looked)
             told = await answers(sockets, 60)
-            await asyncio.sleep(10 * door.PATIENCE_SECONDS)
+            await asyncio.sleep(10 * acceptor.PATIENCE_SECONDS)
             after = len(looked)
-            await asyncio.sleep(10 * door.PATIENCE_SECONDS)
+            await asyncio.sleep(10 * acceptor.PATIENCE_SECONDS)
             return idle, told, after
 
     idle, told, after = uvloop.run(go())
@@ -94,22 +94,22 @@ def test_what_others_leave_waiting_is_taken_and_nothing_is_looked_at_while_nothi
 def test_a_socket_on_which_nobody_listens_yet_is_taken_from_once_somebody_does(sockets):
     async def go():
         async with worker(sockets[:2]):
-            await asyncio.sleep(3 * door.PATIENCE_SECONDS)
+            await asyncio.sleep(3 * acceptor.PATIENCE_SECONDS)
             sockets[1].listen(64)
             return await answers(sockets, 30)
 
     assert uvloop.run(go()) == ["hello"] * 30
 
 
-def test_a_door_that_is_closed_leaves_what_comes_to_others(sockets):
+def test_an_acceptor_that_is_closed_leaves_what_comes_to_others(sockets):
     sockets[1].listen(64)
 
     async def go():
         async with worker(sockets[:2]):
             pass
         ours = [socket.create_connection(sockets[1].getsockname()) for _ in range(20)]
-        await asyncio.sleep(3 * door.PATIENCE_SECONDS)
-        left = [*iter(lambda: door.taken_from(sockets[1]), None)]
+        await asyncio.sleep(3 * acceptor.PATIENCE_SECONDS)
+        left = [*iter(lambda: acceptor.taken_from(sockets[1]), None)]
         for one in (*ours, *left):
             one.close()
         return len(left)

@@ -18,7 +18,7 @@ TAKING_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
-class Door:
+class Acceptor:
     """Takes connections from one of the sockets, and from the others what is left waiting there.
 
     That is where the worker of a socket is busy, or has ended: no connection is lost with a worker, and none waits for
@@ -54,7 +54,7 @@ class Door:
         asyncio.get_running_loop().add_reader(other, self._notice, other)
 
     def _notice(self, other: socket.socket) -> None:
-        """A connection has come there: see a little later whether it still waits, and be told of nothing until then."""
+        """A connection has come there: see a little later whether it still waits, and watch nothing until then."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(other)
         self._looks[other] = loop.call_later(PATIENCE_SECONDS, self._look, other)
