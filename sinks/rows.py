@@ -15,11 +15,6 @@ Row = tuple[str, bytes]  # item key and packed value
 TOMBSTONE = b""
 NAMED = 20  # keys that an error or an outcome names; the others are counted
 
-# What says that this one row cannot be written, whatever becomes of the others.
-OWN_REFUSALS = frozenset(
-    {"ValidationException", "ItemCollectionSizeLimitExceededException", "SerializationException", "413"}
-)
-
 OUTCOME = (
     "written bigint, removed bigint, stale bigint, bytes bigint, refused bigint, requests bigint, bytes_sent bigint, "
     "failed array<struct<key:string,reason:string>>"

@@ -4,13 +4,10 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from sinks.fence import lease_lost
-from sinks.rows import OWN_REFUSALS, Outcome, Row, Sequenced, told_of
+from sinks.rows import Outcome, Row, Sequenced, told_of
 from tailrace.store.dynamodb.fenced import BYTES_PER_TRANSACTION, ROWS_PER_TRANSACTION, transact_fenced
+from tailrace.store.dynamodb.refusals import CANCELED, is_own_refusal, late_places, reasons_of
 from tailrace.store.dynamodb.wire import Patience, StoreClient, StoreError, is_transient
-
-CANCELED = "TransactionCanceledException"
-CONDITION_FAILED = "ConditionalCheckFailed"
-RETRIED_REASONS = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 
 
 def writers(
@@ -44,7 +41,7 @@ async def transact(client: StoreClient, batch: list[Row], push: Sequenced, outco
         try:
             await transact_fenced(client, batch, view=push.view, sequence=push.sequence, as_new=new)
         except StoreError as error:
-            if new and any(reason.get("Code") == CONDITION_FAILED for reason in reasons_of(error)):
+            if new and late_places(error):
                 new = False  # an item is there after all, or the lease is gone, which updates will tell
             elif is_refused_whole(error):
                 await write_one_by_one(client, batch, push, outcome, error)
@@ -57,14 +54,9 @@ async def transact(client: StoreClient, batch: list[Row], push: Sequenced, outco
             return
 
 
-def reasons_of(error: StoreError) -> list[dict[str, Any]]:
-    """Why a transaction was cancelled, an entry per action; empty where nothing tells."""
-    return (error.details.get("CancellationReasons") or []) if error.code == CANCELED else []
-
-
 def is_refused_whole(error: StoreError) -> bool:
     """Whether the store refused a transaction for good and told no reason per row."""
-    return error.code in OWN_REFUSALS or (error.code == CANCELED and not reasons_of(error))
+    return is_own_refusal(error) or (error.code == CANCELED and not reasons_of(error))
 
 
 async def write_one_by_one(
@@ -98,15 +90,14 @@ async def without_refused(
 def sort_out(batch: list[Row], error: StoreError, push: Sequenced, outcome: Outcome) -> list[Row]:
     """Count the rows whose own reason cancelled the transaction, and keep the others; raises if the lease is gone."""
     lease, *reasons = reasons_of(error)
-    if lease.get("Code") == CONDITION_FAILED:
+    if lease.is_late:
         raise lease_lost(push)
     left = []
     for row, reason in zip(batch, reasons, strict=True):
-        code = reason.get("Code", "None")
-        if code == CONDITION_FAILED:
+        if reason.is_late:
             outcome.stale += 1
-        elif code == "None" or code in RETRIED_REASONS:
+        elif reason.is_passing:
             left.append(row)
         else:
-            outcome.refuse(row[0], f"{code}: {reason.get('Message', 'no message')}")
+            outcome.refuse(row[0], f"{reason.code}: {reason.message}")
     return left

@@ -5,8 +5,9 @@ from functools import partial
 from typing import Any
 
 from sinks.fence import Fence
-from sinks.rows import OWN_REFUSALS, Outcome, Row, Sequenced, told_of
+from sinks.rows import Outcome, Row, Sequenced, told_of
 from tailrace.store.dynamodb.fenced import put_fenced, update_fenced
+from tailrace.store.dynamodb.refusals import is_condition_failed, is_own_refusal
 from tailrace.store.dynamodb.wire import Patience, StoreClient, StoreError, is_throttling, is_transient
 from tailrace.store.pace import Pace
 
@@ -37,13 +38,13 @@ async def write(client: StoreClient, row: Row, push: Sequenced, outcome: Outcome
         try:
             await send(once, fence=fence, pace=pace, patience=patience)
         except StoreError as error:
-            if error.code == "ConditionalCheckFailedException" and action is put_fenced:
+            if is_condition_failed(error) and action is put_fenced:
                 action = update_fenced  # the item is there after all
                 continue
-            if error.code == "ConditionalCheckFailedException":
+            if is_condition_failed(error):
                 outcome.stale += 1
                 return
-            if error.code in OWN_REFUSALS:
+            if is_own_refusal(error):
                 outcome.refuse(row[0], f"{error.code}: {error.message}")
                 return
             if not is_transient(error):
