@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from sinks import history, schemas, steps
 from sinks.breaker import check_share
 from sinks.decisions import decided, held_decisions
-from sinks.lease import leased, with_client
+from sinks.lease import leased, with_client, with_store
 from sinks.ledger import Pushed
 from sinks.net_changes import online_rows, rows_of
 from sinks.protocol import CLOCK_BEHIND, FIRST_LOAD, SUPPRESS, PushFirst, StoreAhead
@@ -30,7 +30,6 @@ from tailrace.lake.history import HistoryLost
 from tailrace.lake.tables import Lake
 from tailrace.schemas.tables import Column
 from tailrace.store.control import Control, Cursor
-from tailrace.store.dynamodb import control_item
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS
 
 
@@ -149,20 +148,18 @@ class Push:
 
     def declare(self, step: steps.Declare) -> None:
         name, owner = self.view.name, self.owner
-        with_client(
+        with_store(
             self.address,
-            lambda client: control_item.declare_push(
-                client, name, sequence=step.sequence, known=step.known, owner=owner
-            ),
+            lambda store: store.declare_push(name, sequence=step.sequence, known=step.known, owner=owner),
         )
 
     def raise_sequence(self, step: steps.RaiseSequence) -> None:
         name, owner = self.view.name, self.owner
         last = history.last_sequence(self.lake, self.view)
-        highest = max(last, with_client(self.address, lambda client: highest_sequence(client, name)) or 0)
-        with_client(
+        highest = max(last, with_store(self.address, lambda store: highest_sequence(store, name)) or 0)
+        with_store(
             self.address,
-            lambda client: control_item.raise_sequence(client, name, sequence=step.sequence, to=highest, owner=owner),
+            lambda store: store.raise_sequence(name, sequence=step.sequence, to=highest, owner=owner),
         )
 
     def confirm(self, step: steps.Confirm) -> None:
@@ -194,10 +191,9 @@ class Push:
 
     def close(self, step: steps.Close) -> None:
         name, features, watermark, owner = self.view.name, self.view.features, self.as_of, self.owner
-        with_client(
+        with_store(
             self.address,
-            lambda client: control_item.close_push(
-                client,
+            lambda store: store.close_push(
                 name,
                 sequence=step.sequence,
                 cursor=step.cursor,

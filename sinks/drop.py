@@ -8,16 +8,14 @@ again, it goes on.
 import time
 from dataclasses import dataclass
 
-from sinks.lease import PushUnderWay, with_client
+from sinks.lease import PushUnderWay, with_store
 from sinks.rebuild import clear, outlast_writers
 from sinks.rows import Address
 from tailrace.definitions import BATCH
 from tailrace.store.control import Control
-from tailrace.store.dynamodb.control_item import read_controls
-from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.ownership import give_to_lane, remove_control
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS
 from tailrace.store.lanes import NO_LANE, owner_of
+from tailrace.store.port import Store
 
 ABOVE_ALL = 2**63  # no sequence is
 
@@ -36,27 +34,27 @@ class Dropped:
 def drop_values(address: Address, view: str) -> Dropped:
     """Remove what the store has of a view; raises `PushUnderWay` while somebody writes it."""
 
-    async def run(client: StoreClient) -> Dropped:
-        await ensure_table(client)
-        found = (await read_controls(client, [view])).get(view)
+    async def run(store: Store) -> Dropped:
+        await store.ensure_ready()
+        found = (await store.read_controls([view])).get(view)
         if found is None:  # what there may be is of a control item that was lost
-            return Dropped(lane=None, values=await clear(client, view, below=ABOVE_ALL), control=False)
-        sequence = await take_from_lane(client, view, found)
+            return Dropped(lane=None, values=await clear(store, view, below=ABOVE_ALL), control=False)
+        sequence = await take_from_lane(store, view, found)
         if found.open or found.lane != BATCH:  # else each write is confirmed
             await outlast_writers(address)
-        values = await clear(client, view, below=ABOVE_ALL)
-        removed = await remove_control(client, view, sequence=sequence)
+        values = await clear(store, view, below=ABOVE_ALL)
+        removed = await store.remove_control(view, sequence=sequence)
         return Dropped(lane=None if found.lane == NO_LANE else owner_of(found), values=values, control=removed)
 
-    return with_client(address, run, patience=PATIENCE_SECONDS)
+    return with_store(address, run, patience=PATIENCE_SECONDS)
 
 
-async def take_from_lane(client: StoreClient, view: str, found: Control) -> int:
+async def take_from_lane(store: Store, view: str, found: Control) -> int:
     """Give a view to no lane, unless it is already; returns the sequence that its control item has then."""
     if found.lane == NO_LANE:
         return found.sequence
     if found.lease_until > time.time():
         raise PushUnderWay(f"view {view}: it is being written; stop whatever still has its definition, and try again")
-    if not await give_to_lane(client, view, NO_LANE, found=found):
+    if not await store.give_to_lane(view, NO_LANE, found=found):
         raise PushUnderWay(f"view {view}: its control item changed while it was dropped; try again")
     return found.sequence + 1

@@ -15,10 +15,10 @@ from sinks.rows import Address
 from tailrace.definitions import BATCH
 from tailrace.errors import ConflictError
 from tailrace.store.control import Control, LeaseLost
-from tailrace.store.dynamodb import control_item
-from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.ownership import check_lane
+from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.wire import StoreClient, StoreError, open_store
+from tailrace.store.lanes import refuse_other_lane
+from tailrace.store.port import Store
 
 T = TypeVar("T")
 
@@ -53,14 +53,19 @@ def with_client(address: Address, action: Callable[[StoreClient], Awaitable[T]],
     return asyncio.run(run())
 
 
+def with_store(address: Address, action: Callable[[Store], Awaitable[T]], *, patience: float | None = None) -> T:
+    """As `with_client`, through the port: for whatever asks nothing of DynamoDB in particular."""
+    return with_client(address, lambda client: action(DynamoStore(client)), patience=patience)
+
+
 def control_of(address: Address, view: str) -> Control | None:
     """A view's control item as it is; None for a view that was never pushed."""
 
-    async def read(client: StoreClient) -> Control | None:
-        await ensure_table(client)
-        return (await control_item.read_controls(client, [view])).get(view)
+    async def read(store: Store) -> Control | None:
+        await store.ensure_ready()
+        return (await store.read_controls([view])).get(view)
 
-    return with_client(address, read)
+    return with_store(address, read)
 
 
 @contextmanager
@@ -111,17 +116,17 @@ def take(
     owner = owner or f"{socket.gethostname()}/{uuid.uuid4().hex}"
     deadline = clock.monotonic() + PATIENCE * seconds
 
-    async def try_once(client: StoreClient) -> Control | None:
-        await ensure_table(client)
-        taken = await control_item.take_lease(
-            client, view, owner=owner, seconds=seconds, lane=lane, keep_cursor=keep_cursor, clock=clock.now
+    async def try_once(store: Store) -> Control | None:
+        await store.ensure_ready()
+        taken = await store.take_lease(
+            view, owner=owner, seconds=seconds, lane=lane, keep_cursor=keep_cursor, clock=clock.now
         )
         if taken is None:
-            await check_lane(client, view, lane)
+            refuse_other_lane((await store.read_controls([view])).get(view), view, lane)
         return taken
 
     while True:
-        taken = with_client(address, try_once)
+        taken = with_store(address, try_once)
         if taken is not None:
             return taken
         if clock.monotonic() > deadline:
@@ -136,14 +141,14 @@ def renew(
 ) -> None:
     """Renew a lease until told that all is done, at once for the first time: a task may have waited for its turn."""
 
-    async def once_more(client: StoreClient) -> None:
-        await control_item.renew_lease(client, view, sequence=sequence, seconds=seconds, clock=clock.now)
+    async def once_more(store: Store) -> None:
+        await store.renew_lease(view, sequence=sequence, seconds=seconds, clock=clock.now)
 
     left = 0.0
     while not done.wait(left):
         left = seconds / RENEWALS
         try:
-            with_client(address, once_more)
+            with_store(address, once_more)
         except LeaseLost:
             return  # every write of this push is refused from here on
         except StoreError:
@@ -153,7 +158,7 @@ def renew(
 def give_up(address: Address, view: str, sequence: int) -> None:
     """Give a lease up, the open mark staying as it is; if the store does not hear it, the lease ends by itself."""
     with contextlib.suppress(LeaseLost, StoreError):
-        with_client(address, lambda client: control_item.renew_lease(client, view, sequence=sequence, seconds=0))
+        with_store(address, lambda store: store.renew_lease(view, sequence=sequence, seconds=0))
 
 
 def stop(renewing: threading.Thread, done: threading.Event) -> None:

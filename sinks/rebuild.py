@@ -9,16 +9,13 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sinks.lease import PushUnderWay, with_client
+from sinks.lease import PushUnderWay, with_store
 from sinks.rows import Address
 from tailrace.definitions import FeatureView
 from tailrace.store.direct.write import SEND_SECONDS
-from tailrace.store.dynamodb.control_item import read_controls
-from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.ownership import give_to_lane
-from tailrace.store.dynamodb.removals import keys_below, remove_below
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS
 from tailrace.store.lanes import owner_of
+from tailrace.store.port import Store
 
 AT_ONCE = 32
 LAST_WORDS_SECONDS = 2 * SEND_SECONDS  # for what the lane that had the view has sent, or still may
@@ -35,9 +32,9 @@ class HandedOver:
 def hand_over(address: Address, view: FeatureView) -> HandedOver:
     """Make the lane of the definition the view's owner, unless it is, and remove what others left."""
 
-    async def run(client: StoreClient) -> HandedOver:
-        await ensure_table(client)
-        found = (await read_controls(client, [view.name])).get(view.name)
+    async def run(store: Store) -> HandedOver:
+        await store.ensure_ready()
+        found = (await store.read_controls([view.name])).get(view.name)
         if found is None:
             return HandedOver(before=None, removed=0)
         owner = owner_of(found)
@@ -45,14 +42,14 @@ def hand_over(address: Address, view: FeatureView) -> HandedOver:
             if found.owned_from is None:
                 return HandedOver(before=None, removed=0)
             before, below = None, found.owned_from  # perhaps cut off before all was removed
-        elif await give_to_lane(client, view.name, view.lane, found=found):
+        elif await store.give_to_lane(view.name, view.lane, found=found):
             before, below = owner, found.sequence + 1
         else:
             raise PushUnderWay(f"view {view.name}: its control item changed while it was handed over; try again")
         await outlast_writers(address)
-        return HandedOver(before=before, removed=await clear(client, view.name, below=below))
+        return HandedOver(before=before, removed=await clear(store, view.name, below=below))
 
-    return with_client(address, run, patience=PATIENCE_SECONDS)
+    return with_store(address, run, patience=PATIENCE_SECONDS)
 
 
 async def outlast_writers(address: Address) -> None:
@@ -60,19 +57,20 @@ async def outlast_writers(address: Address) -> None:
     await asyncio.sleep(max(LAST_WORDS_SECONDS, address.lease_seconds))
 
 
-async def clear(client: StoreClient, view: str, *, below: int) -> int:
+async def clear(store: Store, view: str, *, below: int) -> int:
     """Remove the view's attributes from all items that have them under a lower sequence; returns from how many."""
     removed = 0
-    async for keys in keys_below(client, view, below=below):
-        removed += await remove_all(client, view, keys, below=below)
+    async for page in store.scan_sequences(view):
+        keys = [key for key, sequence in page.items() if sequence < below]
+        removed += await remove_all(store, view, keys, below=below)
     return removed
 
 
-async def remove_all(client: StoreClient, view: str, keys: Iterable[str], *, below: int) -> int:
+async def remove_all(store: Store, view: str, keys: Iterable[str], *, below: int) -> int:
     places = asyncio.Semaphore(AT_ONCE)
 
     async def remove(key: str) -> bool:
         async with places:
-            return await remove_below(client, view, key, below=below)
+            return await store.remove_below(view, key, below=below)
 
     return sum(await asyncio.gather(*map(remove, keys)))

@@ -1,25 +1,18 @@
 """Read what the store holds of one view, from Spark's executors: all of it in parallel segments, or some keys."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from sinks.lease import with_client
 from sinks.rows import TOMBSTONE, Address
-from tailrace.store.dynamodb.items import (
-    Item,
-    binary,
-    item_count,
-    key_in,
-    read_items,
-    scan,
-    sequence_attribute,
-    sequence_in,
-)
+from tailrace.store.dynamodb.items import item_count, key_in, scan, sequence_attribute
+from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.wire import StoreClient, open_store
 from tailrace.store.keys import CONTROL_PREFIX
+from tailrace.store.port import Store
 
 STORED = "item_key string, value binary"
 PAGE = pa.schema([("item_key", pa.string()), ("value", pa.binary())])
@@ -67,18 +60,17 @@ def stored_values_of(keys: DataFrame, address: Address, view: str) -> DataFrame:
 
 async def read_segment(address: Address, view: str, segment: int, segments: int) -> AsyncIterator[pa.RecordBatch]:
     async with open_store(url=address.url, region=address.region, table=address.table) as client:
-        async for items in scan(client, (view,), segment=segment, segments=segments):
-            yield page_of(items, view)
+        async for values in DynamoStore(client).scan_values(view, segment=segment, segments=segments):
+            yield page_of(values)
 
 
 async def read_keys(address: Address, view: str, keys: list[str]) -> pa.RecordBatch:
     async with open_store(url=address.url, region=address.region, table=address.table) as client:
-        return page_of((await read_items(client, keys, (view,))).values(), view)
+        return page_of(await DynamoStore(client).read_values(view, keys))
 
 
-def page_of(items: Iterable[Item], view: str) -> pa.RecordBatch:
-    found = ((key_in(item), binary(item, view)) for item in items)
-    rows = [{"item_key": key, "value": value} for key, value in found if value is not None and value != TOMBSTONE]
+def page_of(values: Mapping[str, bytes]) -> pa.RecordBatch:
+    rows = [{"item_key": key, "value": value} for key, value in values.items() if value != TOMBSTONE]
     return pa.RecordBatch.from_pylist(rows, PAGE)
 
 
@@ -103,13 +95,12 @@ async def has_items(client: StoreClient) -> bool:
     return False
 
 
-async def highest_sequence(client: StoreClient, view: str) -> int | None:
+async def highest_sequence(store: Store, view: str) -> int | None:
     """The highest sequence of a view in the store; None where it holds nothing of it."""
-    sequence = sequence_attribute(view)
 
     async def of(segment: int) -> list[int]:
-        pages = scan(client, (sequence,), segment=segment, segments=SEGMENTS.start, having=sequence)
-        return [max(sequence_in(item, view) for item in items) async for items in pages if items]
+        pages = store.scan_sequences(view, segment=segment, segments=SEGMENTS.start)
+        return [max(page.values()) async for page in pages if page]
 
     found = await asyncio.gather(*map(of, range(SEGMENTS.start)))
     return max((highest for part in found for highest in part), default=None)

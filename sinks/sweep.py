@@ -9,17 +9,16 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sinks.history import of_pushes
-from sinks.lease import control_of, with_client
+from sinks.lease import control_of, with_client, with_store
 from sinks.rows import Address
 from tailrace.definitions import FeatureView
 from tailrace.lake.tables import Lake
 from tailrace.schemas import history
-from tailrace.store.dynamodb import control_item
 from tailrace.store.dynamodb.items import ensure_table
 from tailrace.store.dynamodb.once import controls_and_once_keys, forget_expired
-from tailrace.store.dynamodb.removals import purge_tombstone
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient
 from tailrace.store.keys import view_of_control
+from tailrace.store.port import Store
 
 # A tombstone stays for so long, and for so many lease times: until then an old push's write may still be under way, and
 # the tombstone is what refuses it.
@@ -47,7 +46,7 @@ def sweep_view(lake: Lake, address: Address, view: FeatureView, *, now: datetime
     if last is None:
         return 0
     swept = remove_tombstones(old, address, view.name)
-    with_client(address, lambda client: control_item.mark_swept(client, view.name, sequence=last))
+    with_store(address, lambda store: store.mark_swept(view.name, sequence=last))
     return swept
 
 
@@ -56,25 +55,25 @@ def remove_tombstones(old: DataFrame, address: Address, view: str) -> int:
     removals = old.where("item_key IS NOT NULL AND value IS NULL").select("item_key", "sequence")
     rows = removals.toLocalIterator()
 
-    async def remove_all(client: StoreClient) -> int:
+    async def remove_all(store: Store) -> int:
         removed, part = 0, []
         for row in rows:
             part.append((row.item_key, row.sequence))
             if len(part) == PART:
-                removed += await remove_part(client, view, part)
+                removed += await remove_part(store, view, part)
                 part = []
-        return removed + await remove_part(client, view, part)
+        return removed + await remove_part(store, view, part)
 
-    return with_client(address, remove_all, patience=PATIENCE_SECONDS)
+    return with_store(address, remove_all, patience=PATIENCE_SECONDS)
 
 
-async def remove_part(client: StoreClient, view: str, tombstones: Iterable[Tombstone]) -> int:
+async def remove_part(store: Store, view: str, tombstones: Iterable[Tombstone]) -> int:
     places = asyncio.Semaphore(AT_ONCE)
 
     async def remove(tombstone: Tombstone) -> bool:
         key, sequence = tombstone
         async with places:
-            return await purge_tombstone(client, view, key, sequence=sequence)
+            return await store.purge_tombstone(view, key, sequence=sequence)
 
     return sum(await asyncio.gather(*map(remove, tombstones)))
 

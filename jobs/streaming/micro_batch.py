@@ -26,7 +26,6 @@ from sinks.writer import write_rows
 from tailrace.definitions import FeatureView
 from tailrace.definitions.recent import MICROS_PER_MINUTE
 from tailrace.store.control import Control
-from tailrace.store.dynamodb.control_item import close_push
 from tailrace.store.dynamodb.items import binary, read_items
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, open_store
 
@@ -173,10 +172,10 @@ def write_micro_batch(messages: DataFrame, batch: MicroBatch, *, owner: str) -> 
 def close(batch: MicroBatch, view: FeatureView, taken: Control, *, reached: int | None) -> None:
     """Give the lease up; the watermark tells of what was reached, and never of less than before."""
     watermark = max(taken.watermark or 0, min(reached or 0, batch.bound))
-    lease.with_client(
+    lease.with_store(
         batch.address,
-        lambda client: close_push(
-            client, view.name, sequence=taken.sequence, cursor=None, watermark=watermark, features=view.features
+        lambda store: store.close_push(
+            view.name, sequence=taken.sequence, cursor=None, watermark=watermark, features=view.features
         ),
         patience=PATIENCE_SECONDS,
     )

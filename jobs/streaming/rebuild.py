@@ -18,7 +18,7 @@ from jobs.streaming.recount import counting, states, streamed_events, tasks_for
 from jobs.streaming.run import owner_of
 from jobs.streaming.taken import Taken, taken
 from jobs.streaming.values import settled
-from sinks.lease import leased, with_client
+from sinks.lease import leased, with_store
 from sinks.rebuild import clear
 from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_changes
@@ -28,8 +28,8 @@ from tailrace.lake.held import held
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
-from tailrace.store.dynamodb.control_item import close_push
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient
+from tailrace.store.dynamodb.wire import PATIENCE_SECONDS
+from tailrace.store.port import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +121,12 @@ def write(
         refuse_stale(view, outcome)
         watermark = as_of if alone else control.watermark or as_of
 
-        async def finish(client: StoreClient) -> None:
+        async def finish(store: Store) -> None:
             if alone:
-                await clear(client, view.name, below=push.sequence)
-            await close_push(
-                client, view.name, sequence=push.sequence, cursor=None, watermark=watermark, features=view.features
+                await clear(store, view.name, below=push.sequence)
+            await store.close_push(
+                view.name, sequence=push.sequence, cursor=None, watermark=watermark, features=view.features
             )
 
-        with_client(address, finish, patience=PATIENCE_SECONDS)
+        with_store(address, finish, patience=PATIENCE_SECONDS)
     return outcome

@@ -17,15 +17,14 @@ from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, reme
 from jobs.streaming.folder import appended_at, lines_of
 from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
 from jobs.streaming.parked import Parked
-from sinks.lease import with_client
+from sinks.lease import with_store
 from sinks.rows import Address
 from tailrace.definitions import DefinitionError, Definitions, FeatureView
 from tailrace.lake.jvm import java_class
 from tailrace.lake.session import configured
 from tailrace.schemas.landing import LandingError
 from tailrace.schemas.slots import to_micros
-from tailrace.store.dynamodb.ownership import move_stream_watermark
-from tailrace.store.dynamodb.wire import StoreClient
+from tailrace.store.port import Store
 
 log = logging.getLogger(__name__)
 
@@ -172,8 +171,8 @@ def take_messages(
 def move_watermarks(definitions: Definitions, address: Address, *, checkpoint: str, to: float) -> None:
     """Have the views hold for a moment, in seconds since 1970, by which all that was appended is in them."""
 
-    async def move(client: StoreClient) -> None:
+    async def move(store: Store) -> None:
         for view in definitions.stream_views:
-            await move_stream_watermark(client, view, owner=owner_of(checkpoint), to=round(to * 1e6))
+            await store.move_stream_watermark(view, owner=owner_of(checkpoint), to=round(to * 1e6))
 
-    with_client(address, move)
+    with_store(address, move)

@@ -20,11 +20,12 @@ from tailrace.errors import UsageError
 from tailrace.store.direct.rivals import Overwritten, Refused, Result, Stale
 from tailrace.store.direct.wanted import Value, Written
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.dynamodb.once import Remembered, claim_once, keep_results
+from tailrace.store.dynamodb.once import claim_once, keep_results
 from tailrace.store.dynamodb.ownership import take_revisions
 from tailrace.store.dynamodb.wire import StoreClient, StoreError
 from tailrace.store.keys import once_key
 from tailrace.store.order import Order
+from tailrace.store.port import Remembered
 
 LONGEST = 255
 KEPT_SECONDS = 24 * 60 * 60

@@ -26,6 +26,7 @@ from tailrace.store.dynamodb.control_item import close_push, declare_push, read_
 from tailrace.store.dynamodb.items import KEY, ensure_table, scan, sequence_attribute, to_binary
 from tailrace.store.dynamodb.ordered import order_attribute, to_attribute
 from tailrace.store.dynamodb.ownership import give_to_lane, take_revisions
+from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.keys import control_key, item_keys
 from tailrace.store.lanes import NO_LANE, OtherLane
 from tailrace.store.order import Order
@@ -191,12 +192,12 @@ async def some_values(original, client, view, keys, **options):
 
 
 KILLS = {
-    "before it was taken from its lane": (drop, "give_to_lane", False),
-    "once it was taken from its lane": (drop, "give_to_lane", True),
+    "before it was taken from its lane": (DynamoStore, "give_to_lane", False),
+    "once it was taken from its lane": (DynamoStore, "give_to_lane", True),
     "before a value was removed": (drop, "clear", False),
     "with some values removed": (rebuild, "remove_all", some_values),
-    "before its control item was removed": (drop, "remove_control", False),
-    "once its control item was removed": (drop, "remove_control", True),
+    "before its control item was removed": (DynamoStore, "remove_control", False),
+    "once its control item was removed": (DynamoStore, "remove_control", True),
     "within its gold": (storage, "delete", False),
 }
 

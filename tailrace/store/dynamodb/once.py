@@ -1,22 +1,13 @@
 """Once-only keys: the store remembers a request for a time, and what became of it."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from tailrace.store.dynamodb.attributes import object_in, text_in
 from tailrace.store.dynamodb.items import KEY, Item, key_in, scan
 from tailrace.store.dynamodb.wire import StoreClient, StoreError, call_if
+from tailrace.store.port import Remembered
 
 EXPIRES = "expires"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Remembered:
-    """What the store remembers under a key; None where it has no text of that name."""
-
-    digest: str | None
-    orders: str | None
-    results: str | None
 
 
 async def claim_once(

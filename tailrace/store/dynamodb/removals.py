@@ -1,16 +1,8 @@
 """Removals of values, each on condition that nothing newer has taken their place."""
 
-from collections.abc import AsyncIterator
-
-from tailrace.store.dynamodb.items import KEY, key_in, scan, sequence_attribute, sequence_in
+from tailrace.store.dynamodb.items import KEY, sequence_attribute
 from tailrace.store.dynamodb.ordered import order_attribute
 from tailrace.store.dynamodb.wire import StoreClient, call_if
-
-
-async def keys_below(client: StoreClient, view: str, *, below: int) -> AsyncIterator[list[str]]:
-    """The keys of items that have a value of the view under a lower sequence, page by page."""
-    async for page in scan(client, (sequence_attribute(view),), having=sequence_attribute(view)):
-        yield [key_in(item) for item in page if sequence_in(item, view) < below]
 
 
 async def remove_below(client: StoreClient, view: str, key: str, *, below: int) -> bool:
