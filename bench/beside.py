@@ -65,10 +65,10 @@ class Beside:
     def light(self) -> list[float]:
         """Latencies of the light client; raises `LoadFailed` where it is not answered."""
         bodies = [[asked.of_reader(ids[:LIGHT_KEYS])] for ids in self.slices]
-        told = generate(self.load(bodies, rate=LIGHT_RATE, seconds=self.seconds), "light")
-        if told["failures"]:
-            raise LoadFailed(f"the light client: {told['failures']}")
-        return list(told["latencies_ms"])
+        measured = generate(self.load(bodies, rate=LIGHT_RATE, seconds=self.seconds), "light")
+        if measured["failures"]:
+            raise LoadFailed(f"the light client: {measured['failures']}")
+        return list(measured["latencies_ms"])
 
     def heavy(self) -> Figures:
         seconds = self.seconds + 2 * LEAD_SECONDS

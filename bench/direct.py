@@ -31,7 +31,7 @@ from tailrace.store.dynamodb.unconditional import boto_update
 from tailrace.store.dynamodb.wire import open_store
 from tailrace.store.keys import item_keys
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 WRITTEN = Path(__file__).parent / "written"
 PATH, READ_PATH = "/v1/write", "/get-online-features"
@@ -50,20 +50,20 @@ class Bench:
     settings: Settings
     workers: int
     seconds: float
-    told: Told
+    progress: Progress
 
     def run(self) -> Figures:
         store = embedded.start(self.settings)
         try:
             asyncio.run(self.prepare(store.url))
             with reading(self.settings, url=store.url, workers=self.workers, features=WRITTEN) as reader:
-                self.told("one entity a request")
+                self.progress("one entity a request")
                 one = self.writer(reader).saturated(size(1), seconds=self.seconds)
-                self.told(f"{TOGETHER} entities a request")
+                self.progress(f"{TOGETHER} entities a request")
                 many = self.writer(reader).saturated(size(TOGETHER), seconds=self.seconds)
-                self.told("from a write to its being read")
+                self.progress("from a write to its being read")
                 seen = asyncio.run(self.times_to_readable(reader))
-            self.told("the naive way")
+            self.progress("the naive way")
             naive = self.naive(store.url)
         finally:
             embedded.stop(self.settings)

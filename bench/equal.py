@@ -30,8 +30,8 @@ def equal_values(one: bytes, other: bytes) -> int:
 
 
 def values_of(answer: bytes) -> Iterator[tuple[tuple[str, int], Any]]:
-    told = orjson.loads(answer)
-    for name, result in zip(told["metadata"]["feature_names"], told["results"], strict=True):
+    answered = orjson.loads(answer)
+    for name, result in zip(answered["metadata"]["feature_names"], answered["results"], strict=True):
         if name in TYPES:
             for row, value in enumerate(result["values"]):
                 yield (name, row), seconds_of(value) if TYPES[name] is Type.TIMESTAMP else value

@@ -91,16 +91,18 @@ class Subject:
             signed=self.signed,
             watched=[worker.pid for worker in self.server.workers] if self.server else [],
         )
-        told = generate(load, self.name)
-        if told["failures"] or not told["answered"]:
-            reasons = ", ".join(f"{count} x {reason}" for reason, count in told["failures"].items())
-            raise LoadFailed(f"{self.name}: {told['answered']} of {told['sent']} requests were answered: {reasons}")
+        measured = generate(load, self.name)
+        if measured["failures"] or not measured["answered"]:
+            reasons = ", ".join(f"{count} x {reason}" for reason, count in measured["failures"].items())
+            raise LoadFailed(
+                f"{self.name}: {measured['answered']} of {measured['sent']} requests were answered: {reasons}"
+            )
         return Sent(
-            sent=told["sent"],
-            latencies=tuple(told["latencies_ms"]),
-            seconds=told["seconds"],
-            cpu_seconds=told["cpu_seconds"] if self.server else told["own_cpu_seconds"],
-            bytes=told["bytes"],
+            sent=measured["sent"],
+            latencies=tuple(measured["latencies_ms"]),
+            seconds=measured["seconds"],
+            cpu_seconds=measured["cpu_seconds"] if self.server else measured["own_cpu_seconds"],
+            bytes=measured["bytes"],
         )
 
 
@@ -114,8 +116,8 @@ def generate(load: Load, name: str) -> Figures:
         raise LoadFailed(f"{name}: the generator did not end within {patience:g} s") from error
     if generator.returncode:
         raise LoadFailed(f"{name}: the generator failed: {generator.stderr.decode().strip()[-500:]}")
-    told: Figures = orjson.loads(generator.stdout)
-    return told
+    measured: Figures = orjson.loads(generator.stdout)
+    return measured
 
 
 def by_turns(subjects: Sequence[Subject], size: Size, *, rounds: int, saturated_seconds: float) -> list[Figures]:

@@ -36,7 +36,7 @@ from tailrace.store.dynamodb.unconditional import remove_table, unconditional_re
 from tailrace.store.dynamodb.wire import open_store
 
 Figures = dict[str, Any]
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 FEATURES = 24
 ROWS_PER_TRANSACTION = 100
@@ -63,7 +63,7 @@ class Bench:
     store: Address
     rows: int
     changed: int
-    told: Told
+    progress: Progress
 
     def run(self) -> Figures:
         storage.delete(self.lake.spark, self.lake.root)
@@ -71,12 +71,12 @@ class Bench:
         for store in (self.store, self.limit_store):
             with_client(store, remove_table)
             with_client(store, ensure_table)
-        self.told(f"writing {self.rows:,} rows of gold")
+        self.progress(f"writing {self.rows:,} rows of gold")
         self.become(round_=0)
-        self.told("the first load and its limit")
+        self.progress("the first load and its limit")
         first, first_limit = self.push(), self.limit(self.rows, whole_items=True)
         rounds = [self.round(number) for number in range(1, ROUNDS + 1)]
-        self.told("boto3's batch_writer")
+        self.progress("boto3's batch_writer")
         batch_writer = self.batch_writer()
         pushes = [figures_of(push) for push, _ in rounds]
         rate = median(push["rows_per_second"] for push in pushes)
@@ -97,7 +97,7 @@ class Bench:
 
     def round(self, number: int) -> tuple[Pushed, Figures]:
         """Change rows and push them, then write as many by the limit."""
-        self.told(f"changed rows and their limit, {number} of {ROUNDS}")
+        self.progress(f"changed rows and their limit, {number} of {ROUNDS}")
         self.become(round_=number)
         return self.push(), self.limit(self.changed, whole_items=False)
 

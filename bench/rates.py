@@ -101,14 +101,16 @@ def summary(
     """
     held = highest_held([*fixed, *searched])
     ours = {one.rate: one.percentiles for one in fixed}
-    figures: Figures = {f"{name}_{rate}": value for rate, told in ours.items() for name, value in told.items()}
+    figures: Figures = {
+        f"{name}_{rate}": value for rate, percentiles in ours.items() for name, value in percentiles.items()
+    }
     figures |= {"highest_rate_held": held, "naive_events_per_second": round(naive_per_second, 1)}
     figures |= {"ratio_to_naive": round(held / naive_per_second, 1)}
     for one in naive:
-        told = one.percentiles
-        figures |= {f"naive_{name}_{one.rate}": value for name, value in told.items()}
+        percentiles = one.percentiles
+        figures |= {f"naive_{name}_{one.rate}": value for name, value in percentiles.items()}
         figures |= {f"naive_unreadable_{one.rate}": one.unreadable}
-        figures |= {f"p95_ratio_{one.rate}": round(told["p95_ms"] / ours[one.rate]["p95_ms"], 2)}
+        figures |= {f"p95_ratio_{one.rate}": round(percentiles["p95_ms"] / ours[one.rate]["p95_ms"], 2)}
     return figures | {
         "rates": [one.line for one in fixed],
         "searched": [one.line for one in searched],

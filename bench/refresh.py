@@ -27,7 +27,7 @@ from tailrace.lake.tables import Lake
 from tailrace.schemas.slots import SLOT
 
 Figures = dict[str, Any]
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 MEASURED = 3  # refreshes, after one that warms up
 
@@ -40,15 +40,15 @@ class Bench:
     store: Address
     definitions: Definitions
     history: History
-    told: Told
+    progress: Progress
 
     def run(self) -> Figures:
         step = self.prepare()
         runs = [self.measure(step + number) for number in range(MEASURED + 1)][1:]
         run = sorted(runs, key=lambda one: one["seconds"])[len(runs) // 2]
-        self.told("a plain scan")
+        self.progress("a plain scan")
         scan = timed(self.scan)
-        self.told("the naive way")
+        self.progress("the naive way")
         as_of = START + (step + MEASURED) * SLOT
         naive = refresh_naively(self.lake, self.store, self.definitions, as_of=as_of)
         rows = sum(view["gold_rows"] for view in run["views"].values())
@@ -71,13 +71,13 @@ class Bench:
         """Bring gold and store to a step from which enough steps are left; returns the next step."""
         standing = self.standing()
         if standing is None or standing + MEASURED + 1 > STEPS:
-            self.told(f"writing a history of {self.history.documents:,} documents")
+            self.progress(f"writing a history of {self.history.documents:,} documents")
             storage.delete(self.lake.spark, self.lake.root)
             write_history(self.lake, self.history)
             standing = 0
-            self.told("the first refresh")
+            self.progress("the first refresh")
             gold.run(self.lake, self.definitions, as_of=START)
-            self.told("the first push")
+            self.progress("the first push")
             self.load()
         return standing + 1
 
@@ -98,7 +98,7 @@ class Bench:
 
     def measure(self, step: int) -> Figures:
         """Land one step, then refresh and push it; only the latter is timed."""
-        self.told(f"refresh {step}")
+        self.progress(f"refresh {step}")
         land_step(self.lake, self.history, step)
         held = self.files()
         figures = self.refresh_and_push(START + step * SLOT)

@@ -31,7 +31,7 @@ from tailrace.store.dynamodb.items import READ_MANY, read_request
 from tailrace.store.dynamodb.wire import open_store
 from tailrace.store.keys import control_key
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 DELAY_MS = 20.0
 CANNED_IN_FLIGHT = 8
@@ -47,13 +47,13 @@ class Bench:
     documents: int
     workers: int
     formats: Sequence[str]
-    told: Told
+    progress: Progress
 
     def run(self) -> Figures:
         began, busy = time.monotonic(), os.getloadavg()[0]
         store = embedded.start(self.settings)
         try:
-            self.told(f"writing {self.documents:,} documents")
+            self.progress(f"writing {self.documents:,} documents")
             known = asyncio.run(self.prepare(store.url))
             delay = ["--upstream", store.url, "--milliseconds", str(DELAY_MS)]
             with server("bench.delay_proxy", *delay, log=self.log("proxy")) as proxy:
@@ -96,9 +96,9 @@ class Bench:
         with reading(self.settings, url=url, workers=self.workers) as running:
             us = self.asked.reader(running)
             for size in plan.ours:
-                self.told(f"this reader and the limit, {size.keys:,} keys")
+                self.progress(f"this reader and the limit, {size.keys:,} keys")
                 lines += by_turns((us, limit), size, rounds=plan.rounds, saturated_seconds=plan.saturated_seconds)
-            self.told("this reader's formats")
+            self.progress("this reader's formats")
             formats = [one for accept in self.formats if (one := self.format(running, accept))]
             figures = {"table": lines, "formats": formats, "worker_mb": running.worker_mb}
             return figures, asked.ask(us.url, us.requests(COMPARED)[0][0], us.headers)[1]
@@ -123,22 +123,22 @@ class Bench:
         feast = Feast(folder=self.settings.home / "feast", region=region, documents=self.documents)
         lines: list[Figures] = []
         try:
-            self.told("Feast: its environment and its table")
+            self.progress("Feast: its environment and its table")
             feast.prepare(store)
             with feast.serve(proxy, workers=self.workers) as running:
                 them = self.asked.feast(running)
                 equal = equal_values(answer, asked.ask(them.url, them.requests(COMPARED)[0][0], them.headers)[1])
                 for size in plan.peer:
-                    self.told(f"Feast, {size.keys:,} keys")
+                    self.progress(f"Feast, {size.keys:,} keys")
                     lines += by_turns((them,), size, rounds=1, saturated_seconds=plan.peer_saturated_seconds)
                 return {"table": lines, "equal_values": equal, "worker_mb": running.worker_mb}
         except (PeerMissing, LoadFailed, OSError) as error:
-            self.told(f"without Feast: {error}")
+            self.progress(f"without Feast: {error}")
             return {"missing": str(error)}
 
     def canned(self, known: Sequence[tuple[list[str], Any]]) -> Figures:
         """What workers answer in a second of a core while the store costs nothing and is near."""
-        self.told("this reader over a store that costs nothing")
+        self.progress("this reader over a store that costs nothing")
         answers = self.settings.home / "canned.json"
         answers.write_bytes(orjson.dumps(known))
         size = Size(keys=COMPARED, rate=0, seconds=0, in_flight=CANNED_IN_FLIGHT)
@@ -147,7 +147,7 @@ class Bench:
             reading(self.settings, url=store.url, workers=self.workers) as running,
         ):
             sent = self.asked.reader(running).saturated(size, seconds=self.plan.canned_seconds)
-            self.told("a client that asks for little beside those that ask for much")
+            self.progress("a client that asks for little beside those that ask for much")
             slices, plan = self.asked.slices(COMPARED), self.plan
             beside = Beside(running=running, slices=slices, seconds=plan.beside_seconds, rounds=plan.rounds).run()
         return {

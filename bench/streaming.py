@@ -38,7 +38,7 @@ class Bench:
 
     settings: Settings
     seconds: float
-    told: Callable[[str], None]
+    progress: Callable[[str], None]
     rates: Sequence[int] = RATES
     naive_rates: Sequence[int] = NAIVE_RATES
     tries: int = 4
@@ -46,7 +46,7 @@ class Bench:
     def run(self) -> Figures:
         began, busy = time.monotonic(), os.getloadavg()[0]
         with store_of(self.settings) as store, streaming(self.settings, "broker"):
-            self.told("starting the stream")
+            self.progress("starting the stream")
             fixed, searched = self.ours()
             naive, naive_per_second = self.naive(replace(store, table=NAIVE))
         return summary(fixed, searched, naive, naive_per_second=naive_per_second) | {
@@ -62,7 +62,7 @@ class Bench:
         with reader_of(self.settings) as reader, streaming(self.settings, "run") as stream:
             timing = Timing(topic=topic, readable=through(reader), patience=PATIENCE_SECONDS, watched=(stream,))
             timing.first_event()
-            self.told("warming up")
+            self.progress("warming up")
             timing.at(WARM_RATE, seconds=self.seconds / 2)
             fixed = [self.at(timing, rate) for rate in self.rates]
             return fixed, self.search(timing, fixed)
@@ -86,9 +86,9 @@ class Bench:
                 topic=topic, readable=naive_items(store), patience=NAIVE_PATIENCE_SECONDS, watched=(follower,)
             )
             timing.first_event()
-            self.told("the naive way")
+            self.progress("the naive way")
             measured = [self.at(timing, rate) for rate in self.naive_rates]
-            self.told("the naive way with a backlog")
+            self.progress("the naive way with a backlog")
             return measured, self.naive_per_second(topic)
 
     def naive_per_second(self, topic: Topic) -> float:
@@ -99,5 +99,5 @@ class Bench:
         return (consumed(topic.servers, topic.name) - before) / (time.monotonic() - began)
 
     def at(self, timing: Timing, rate: int, *, while_hopeful: bool = False) -> Measured:
-        self.told(f"{rate:,} events a second")
+        self.progress(f"{rate:,} events a second")
         return timing.at(rate, seconds=self.seconds, while_hopeful=while_hopeful)

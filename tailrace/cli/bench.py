@@ -42,8 +42,8 @@ def refresh(
     if rows < 1:
         raise CommandError(f"--changed {changed} of {documents} documents is less than one row; give more of either")
     settings = read_settings()
-    with progress("bench") as told:
-        runs = [run(settings, documents * factor, rows, told) for factor in (SWEEP if sweep else (1,))]
+    with progress("bench") as step:
+        runs = [run(settings, documents * factor, rows, step) for factor in (SWEEP if sweep else (1,))]
     shown: dict[str, Any] = {"sweep": runs, "growth": growth(runs)} if sweep else runs[0]
     show(shown, report.plain_table("Refresh by what changed, and the naive way", *table(runs)), as_json=as_json)
 
@@ -57,15 +57,15 @@ def publish(
     """Push a first load and changed rows, compared with the fastest loop and with boto3's batch_writer."""
     if changed > rows:
         raise CommandError(f"--changed {changed} of --rows {rows}; give more rows or fewer changes")
-    with progress("bench") as told:
-        shown = run_publish(read_settings(), rows, changed, told)
+    with progress("bench") as step:
+        shown = run_publish(read_settings(), rows, changed, step)
     columns = ("", "rows a second")
     names = ("first_load", "first_load_limit", "changes", "limit", "batch_writer")
     rates: list[tuple[Any, ...]] = [(name, round(shown[name]["rows_per_second"])) for name in names]
     show(shown, report.plain_table("Pushes, the limit and boto3's batch_writer", columns, rates), as_json=as_json)
 
 
-def run_publish(settings: Settings, rows: int, changed: int, told: Any) -> dict[str, Any]:
+def run_publish(settings: Settings, rows: int, changed: int, step: Any) -> dict[str, Any]:
     from bench.publish import Bench
     from tailrace.workspace.workspace import Workspace
 
@@ -73,7 +73,7 @@ def run_publish(settings: Settings, rows: int, changed: int, told: Any) -> dict[
     home = Workspace(
         settings=replace(settings, lake=str(settings.home / "bench" / "publish"), store=store, spark=spark)
     )
-    return Bench(lake=home.lake, store=home.store, rows=rows, changed=changed, told=told).run()
+    return Bench(lake=home.lake, store=home.store, rows=rows, changed=changed, progress=step).run()
 
 
 @app.command("serving")
@@ -95,14 +95,14 @@ def serve(
     from bench.serving import FORMATS, Bench
     from tailrace.cli.serving_report import serving_tables  # words of the benchmark itself
 
-    with progress("bench") as told:
+    with progress("bench") as step:
         bench = Bench(
             settings=own_home(read_settings(), documents=documents),
             plan=QUICK if quick else WHOLE,
             documents=documents,
             workers=workers,
             formats=tuple(accept or FORMATS),
-            told=told,
+            progress=step,
         )
         try:
             shown = bench.run()
@@ -122,9 +122,9 @@ def write_directly(
     from bench.measured import LoadFailed
     from bench.processes import NotStarted
 
-    with progress("bench") as told:
+    with progress("bench") as step:
         try:
-            shown = Bench(settings=own_home(read_settings()), workers=workers, seconds=seconds, told=told).run()
+            shown = Bench(settings=own_home(read_settings()), workers=workers, seconds=seconds, progress=step).run()
         except (LoadFailed, NotStarted) as error:
             raise CommandError(str(error)) from error
     rows = [(name, value) for name, value in shown.items() if not isinstance(value, dict)]
@@ -141,9 +141,9 @@ def streaming(
     from bench.processes import NotStarted, ending_when_told
     from bench.streaming import Bench
 
-    with progress("bench") as told, ending_when_told(), own_home(read_settings()) as own:
+    with progress("bench") as step, ending_when_told(), own_home(read_settings()) as own:
         try:
-            shown = Bench(settings=own, seconds=seconds, told=told).run()
+            shown = Bench(settings=own, seconds=seconds, progress=step).run()
         except (LoadFailed, NotStarted, TimeoutError) as error:
             raise CommandError(f"{error}; the logs are in {own.home}") from error
     show(shown, *streaming_tables(shown), as_json=as_json)
@@ -162,12 +162,12 @@ def week(
     from bench.week import run_week
     from bench.week_plot import draw_week
 
-    with progress("bench") as told:
-        shown = run_week(read_settings(), refreshes=refreshes, retention_days=retention_days, progress=told)
+    with progress("bench") as step:
+        shown = run_week(read_settings(), refreshes=refreshes, retention_days=retention_days, progress=step)
     if plot:
         draw_week(shown["refreshes"], plot)
-    told_rows: list[tuple[Any, ...]] = [(name, value) for name, value in shown.items() if name != "refreshes"]
-    show(shown, report.plain_table("A simulated week", ("figure", "value"), told_rows), as_json=as_json)
+    rows: list[tuple[Any, ...]] = [(name, value) for name, value in shown.items() if name != "refreshes"]
+    show(shown, report.plain_table("A simulated week", ("figure", "value"), rows), as_json=as_json)
 
 
 @app.command()
@@ -178,8 +178,8 @@ def gates(
     """Refresh a small workspace by turns with and without the quality gate: what it costs."""
     from bench.gate import run_gates
 
-    with progress("bench") as told:
-        shown = run_gates(read_settings(), refreshes=refreshes, progress=told)
+    with progress("bench") as step:
+        shown = run_gates(read_settings(), refreshes=refreshes, progress=step)
     show(shown, report.plain_table("Quality gates", ("figure", "value"), list(shown.items())), as_json=as_json)
 
 
@@ -191,8 +191,8 @@ def through_airflow(
     """Refresh a small workspace for which nothing landed, through Airflow and as one command by turns."""
     from bench.airflow import run_airflow
 
-    with progress("bench") as told:
-        shown = run_airflow(read_settings(), refreshes=refreshes, progress=told)
+    with progress("bench") as step:
+        shown = run_airflow(read_settings(), refreshes=refreshes, progress=step)
     rows = [*((name, value) for name, value in shown.items() if name != "task_seconds"), *shown["task_seconds"].items()]
     show(
         shown,
@@ -201,7 +201,7 @@ def through_airflow(
     )
 
 
-def run(settings: Settings, documents: int, rows: int, told: Any) -> dict[str, Any]:
+def run(settings: Settings, documents: int, rows: int, step: Any) -> dict[str, Any]:
     from bench.history import History
     from bench.refresh import Bench
     from tailrace.workspace.workspace import Workspace
@@ -220,7 +220,7 @@ def run(settings: Settings, documents: int, rows: int, told: Any) -> dict[str, A
         store=home.store,
         definitions=home.definitions,
         history=History(documents=documents, changed_rows=rows),
-        told=told,
+        progress=step,
     )
     return bench.run()
 

@@ -32,16 +32,16 @@ def up(
 ) -> None:
     """Start the store, the reader and Airflow in the background, unless they run."""
     settings = read_settings()
-    with progress("up") as told:
-        found = stack.up(settings, told, with_stream=streaming)
+    with progress("up") as step:
+        found = stack.up(settings, step, with_stream=streaming)
     show(shown(settings, found), table(found), *welcome(settings, found), as_json=as_json)
 
 
 @app.command()
 def down(as_json: AsJson = False) -> None:
     """Stop all of it, once running tasks have ended."""
-    with progress("down") as told:
-        stopped = stack.down(read_settings(), told)
+    with progress("down") as step:
+        stopped = stack.down(read_settings(), step)
     show({"stopped": stopped}, f"stopped {', '.join(stopped)}" if stopped else "nothing was running", as_json=as_json)
 
 

@@ -102,11 +102,11 @@ def health(settings: Settings) -> dict[str, str]:
     """What Airflow says of itself, by service; empty where it does not answer."""
     try:
         with DIRECT.open(f"{url(settings)}/api/v2/monitor/health", timeout=HEALTH_SECONDS) as answer:
-            told = json.load(answer)
+            answered = json.load(answer)
     except (OSError, ValueError):
         return {}
     parts = {API_SERVER: "metadatabase"} | {name: name.replace("-", "_") for name in COMMANDS if name != API_SERVER}
-    return {name: (told.get(part) or {}).get("status") or "unknown" for name, part in parts.items()}
+    return {name: (answered.get(part) or {}).get("status") or "unknown" for name, part in parts.items()}
 
 
 def passwords(settings: Settings) -> Path:

@@ -36,8 +36,8 @@ class AirflowApi:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, method=method, data=data, headers=headers)
         with DIRECT.open(request, timeout=ASK_SECONDS) as answer:
-            told: Json = json.load(answer)
-        return told
+            answered: Json = json.load(answer)
+        return answered
 
     def wait_until_known(self, dag: str, *, seconds: float) -> None:
         """Wait for an Airflow that has just started to read a DAG; raises `LocalError` where it has not by then."""
@@ -76,5 +76,5 @@ class AirflowApi:
 
     def tasks(self, dag: str, run: str) -> dict[str, Json]:
         """The tasks of a run, by id."""
-        told = self.ask("GET", f"{dag}/dagRuns/{quote(run)}/taskInstances")
-        return {task["task_id"]: task for task in told["task_instances"]}
+        answered = self.ask("GET", f"{dag}/dagRuns/{quote(run)}/taskInstances")
+        return {task["task_id"]: task for task in answered["task_instances"]}

@@ -64,6 +64,6 @@ def prepare(settings: Settings) -> tuple[str, ...]:
 def format_folder(settings: Settings, properties: Path) -> None:
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     command = java(settings, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    if told.returncode:
-        raise LocalError(f"Kafka's folder cannot be made ready: {told.stdout}{told.stderr}")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LocalError(f"Kafka's folder cannot be made ready: {done.stdout}{done.stderr}")

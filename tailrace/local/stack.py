@@ -37,7 +37,7 @@ LOOK_SECONDS = 0.3
 # A reader that ends tells at once of a definition that cannot be used; a scheduler that finds no API fails its first tasks.
 WAITED_FOR = {streaming.BROKER, READER, airflow.API_SERVER}
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Found:
     log: str | None
 
 
-def up(settings: Settings, told: Told, *, with_stream: bool = False) -> dict[str, Found]:
+def up(settings: Settings, progress: Progress, *, with_stream: bool = False) -> dict[str, Found]:
     """Start what does not run, in order, and wait until all is healthy; a stream that is asked for once stays until `down`.
 
     Raises `LocalError` where a port is taken or a service ends or does not get healthy; what was started is stopped then.
@@ -62,9 +62,9 @@ def up(settings: Settings, told: Told, *, with_stream: bool = False) -> dict[str
         try:
             refuse_taken_ports(settings, not_running(settings))
             if new_stream:  # an Airflow that runs knows nothing of it
-                stop_all([one for one in airflow.services(settings, settings.run_folder) if find(one)], told)
+                stop_all([one for one in airflow.services(settings, settings.run_folder) if find(one)], progress)
             missing = not_running(settings)
-            bring_up(settings, missing, told)
+            bring_up(settings, missing, progress)
         except BaseException:
             for service in reversed(missing):
                 stop(service)
@@ -78,40 +78,40 @@ def not_running(settings: Settings) -> list[Service]:
     return [service for service in services(settings) if find(service) is None]
 
 
-def bring_up(settings: Settings, missing: list[Service], told: Told) -> None:
-    told(STORE)
+def bring_up(settings: Settings, missing: list[Service], progress: Progress) -> None:
+    progress(STORE)
     embedded.store_url(settings)
     for service in missing:
         if service.name == airflow.API_SERVER:
-            told("Airflow's database")
+            progress("Airflow's database")
             airflow.migrate(settings)
-        told(service.name)
+        progress(service.name)
         start(service)
         if service.name in WAITED_FOR:
             wait_for(settings, service.name)
     for service in services(settings):
-        told(f"{service.name}, until it is healthy")
+        progress(f"{service.name}, until it is healthy")
         wait_for(settings, service.name)
 
 
-def down(settings: Settings, told: Told) -> list[str]:
+def down(settings: Settings, progress: Progress) -> list[str]:
     """Stop all of it, the scheduler first and once its running tasks have ended; the names of what ran."""
     with alone(settings):
         settings = streaming.known(settings)
-        stopped = stop_all(services(settings), told)
+        stopped = stop_all(services(settings), progress)
         streaming.turn_off(settings)
-        told(STORE)
+        progress(STORE)
         if settings.store.url is None and embedded.stop(settings):
             stopped.append(STORE)
     return stopped
 
 
-def stop_all(running: list[Service], told: Told) -> list[str]:
+def stop_all(running: list[Service], progress: Progress) -> list[str]:
     """Stop services, the last first; the names of those that ran."""
     stopped = []
     for service in reversed(running):
         drains = service.name == airflow.SCHEDULER
-        told(f"{service.name}, which waits for its running tasks" if drains else service.name)
+        progress(f"{service.name}, which waits for its running tasks" if drains else service.name)
         if stop(service):
             stopped.append(service.name)
     return stopped
@@ -160,8 +160,8 @@ def state_of(settings: Settings, name: str, health: dict[str, str]) -> str:
         return HEALTHY if answers(f"{addresses(settings)[READER]}/health") else STARTING
     if name in {streaming.BROKER, streaming.STREAM}:
         return streaming.state_of(settings, name)
-    told = health.get(name, "unknown")
-    return told if told in {HEALTHY, UNHEALTHY} else STARTING
+    health_now = health.get(name, "unknown")
+    return health_now if health_now in {HEALTHY, UNHEALTHY} else STARTING
 
 
 def store_status(settings: Settings) -> Found:

@@ -51,21 +51,21 @@ def turn_off(settings: Settings) -> None:
 
 def known(settings: Settings) -> Settings:
     """The settings with what the home remembers of its stream, which commands without them go by as well."""
-    told = remembered(settings)
-    if told is None:
+    known = remembered(settings)
+    if known is None:
         return replace(settings, stream=replace(settings.stream, wanted=False))
-    port = told["broker_port"] or settings.stream.broker_port
+    port = known["broker_port"] or settings.stream.broker_port
     stream = replace(
-        settings.stream, wanted=True, kafka=str(told["kafka"]), topic=str(told["topic"]), broker_port=int(port)
+        settings.stream, wanted=True, kafka=str(known["kafka"]), topic=str(known["topic"]), broker_port=int(port)
     )
     return replace(settings, stream=stream)
 
 
 def services(settings: Settings) -> list[Service]:
     """Of a home as it is `known`; a stream that was started by itself is stopped with the rest."""
-    told, stream = remembered(settings), service_of_stream(settings)
-    own = [service_of_broker(settings)] if told and told["broker_port"] else []
-    return [*own, stream] if told or stream.record.exists() else []
+    known, stream = remembered(settings), service_of_stream(settings)
+    own = [service_of_broker(settings)] if known and known["broker_port"] else []
+    return [*own, stream] if known or stream.record.exists() else []
 
 
 def service_of_broker(settings: Settings) -> Service:

@@ -26,7 +26,7 @@ def make_bench(settings, **changed):
         documents=2_000,
         workers=1,
         formats=("application/json", "application/unheard-of"),
-        told=list[str]().append,
+        progress=list[str]().append,
     )
     return replace(bench, **changed)
 
@@ -84,7 +84,7 @@ def test_a_peer_that_cannot_be_installed_is_missing(without_network, tmp_path):
 @pytest.mark.slow
 def test_the_measurement_goes_on_without_a_peer_and_says_why(without_network, make_settings):
     told: list[str] = []
-    bench = make_bench(make_settings(), plan=replace(PLAN, peer=SIZES), told=told.append)
+    bench = make_bench(make_settings(), plan=replace(PLAN, peer=SIZES), progress=told.append)
 
     peer = bench.peer("http://127.0.0.1:1", "http://127.0.0.1:1", b"")
 
