@@ -153,7 +153,7 @@ async def as_many_as_answered(
 
 
 async def end(tally: Tally, tasks: Sequence[asyncio.Task[None]], *, within: float) -> None:
-    """Wait for what is under way; what does not come in time has failed. Raises what is no failure of the server's."""
+    """Wait for what is under way; what does not come in time has failed. Raises failures that are not the server's."""
     done, late = await asyncio.wait(tasks, timeout=within)
     for task in late:
         task.cancel()

@@ -164,7 +164,7 @@ def parse_as_of(text: str) -> datetime:
     try:
         as_of = datetime.fromisoformat(text)
     except ValueError:
-        raise DirectError(f"option 'as_of': {text!r} is no time such as 2026-03-02T10:15:00Z") from None
+        raise DirectError(f"option 'as_of': {text!r} is not a time such as 2026-03-02T10:15:00Z") from None
     if as_of.tzinfo is None:
         raise DirectError(f"option 'as_of': {text!r} has no time zone; write 2026-03-02T10:15:00Z")
     try:
@@ -197,7 +197,7 @@ def check_columns(view: FeatureView, schema: StructType, beside: Mapping[str, st
             raise DirectError(f"{here}: column {name!r} is {has} in the rows and {wants} in the view; cast it")
     for name in given:
         if name not in wanted:
-            raise DirectError(f"{here}: column {name!r} is no feature of the view; leave it out")
+            raise DirectError(f"{here}: column {name!r} is not a feature of the view; leave it out")
 
 
 def fits(given: DataType, wanted: DataType, *, is_key: bool) -> bool:

@@ -61,7 +61,7 @@ async def write(client: StoreClient, row: Row, push: Sequenced, outcome: Outcome
 async def send(once: Callable[[], Awaitable[None]], *, fence: Fence, pace: Pace, patience: Patience) -> None:
     """Send one row once, at the pace that the store takes and under a lease that was just seen."""
     async with pace.place() as entered:
-        # Waiting for a place is no failure, nor is a store that takes other rows meanwhile.
+        # Waiting for a place is not a failure, nor is a store that takes other rows meanwhile.
         patience.begin_again(pace.last_success)
         await fence.pass_through()
         try:

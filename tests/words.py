@@ -44,7 +44,7 @@ INSTEAD = {
     "swept": "purged",
     "set aside": "exclude",  # in prose; `--set-aside` and the table `bronze.set_aside` are names that users type
     "slot": "tick",
-    "is no": "is not a",  # "there is no" is English
+    "is no": "is not a",  # "there is no" and "is no longer" are English
     "goes about": "a plain verb",
     "so that": "two sentences",
     "beside": "next to, with",
@@ -52,10 +52,10 @@ INSTEAD = {
 
 CEILINGS: dict[str, int] = {
     "tell": 67,
-    "tells": 48,
-    "told": 390,
-    "held": 240,
-    "taken": 237,
+    "tells": 47,
+    "told": 253,
+    "held": 242,
+    "taken": 240,
     "wanted": 156,
     "usable": 53,
     "trip": 68,
@@ -69,11 +69,10 @@ CEILINGS: dict[str, int] = {
     "judged": 34,
     "mend": 11,
     "sweep": 17,
-    "swept": 21,
+    "swept": 26,
     "set aside": 44,
     "slot": 133,
-    "is no": 28,
-    "so that": 45,
+    "so that": 46,
     "beside": 100,
 }
 
@@ -88,7 +87,11 @@ def counts() -> Counter[str]:
         found.update({word: words[word] for word in INSTEAD if word.isalpha()})
         prose = " ".join(parts.split())
         found.update(
-            {word: len(re.findall(rf"(?<!there )\b{word}\b", prose)) for word in INSTEAD if not word.isalpha()}
+            {
+                word: len(re.findall(rf"(?<!there )\b{word}\b(?! longer| more)", prose))
+                for word in INSTEAD
+                if not word.isalpha()
+            }
         )
     return found
 

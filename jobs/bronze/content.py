@@ -75,7 +75,7 @@ def kind_of(head: bytes) -> str | None:
 
 
 def shape_of(text: str, *, is_whole: bool) -> str | None:
-    """The shape of JSON that does not go by lines, None where it does or where it is no JSON."""
+    """The shape of JSON that does not go by lines, None where it does or where it is not JSON."""
     text = text.lstrip(BLANK)
     if text.startswith("\x1e"):
         return "a JSON text sequence"
@@ -90,7 +90,7 @@ def shape_of(text: str, *, is_whole: bool) -> str | None:
 
 
 def spread_shape(text: str, *, is_whole: bool) -> str | None:
-    """The shape of what begins with a line that is no JSON by itself."""
+    """The shape of what begins with a line that is not JSON by itself."""
     value, end = decode(text)
     if end is None and not is_whole:  # cut off by the end of the head
         opened = text[1:].lstrip(BLANK)[:1]

@@ -45,7 +45,7 @@ class Taken:
 def set_aside(lake: Lake, aside: SetAside, *, now: datetime) -> None:
     """Leave files out, those that silver has read too; their rows stay in the files and in bronze.
 
-    Raises `LandingError`, and leaves out nothing, where one of them is no such file.
+    Raises `LandingError`, and leaves out nothing, where one of them is not such a file.
     """
     taken, done = taken_files(lake, aside.files), files_aside(lake)
     chosen = [chosen_load(lake, file, taken) for file in aside.files]

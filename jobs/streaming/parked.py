@@ -25,7 +25,7 @@ MOST = 100  # more than these are no matter of keys, but of the store
 
 
 class RefusedByStore(UnavailableError):
-    """The store refuses so many keys that it is no matter of these; the message names some, with its reasons."""
+    """The store refuses so many keys that these are not the cause; the message names some, with its reasons."""
 
 
 @dataclass(frozen=True, kw_only=True)

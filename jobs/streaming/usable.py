@@ -1,7 +1,7 @@
 """The usable events among a micro-batch's messages: what is plainly usable without Spark's rules, the rest by them.
 
 Spark plans its rules anew for each micro-batch and generates code for them, which takes longer than a thousand lines do.
-`plain_event` is no second set of rules: it knows a part of what `jobs.bronze.judge` lets pass, and refuses nothing.
+`plain_event` is not a second set of rules: it knows a part of what `jobs.bronze.judge` lets pass, and refuses nothing.
 """
 
 import json
@@ -102,7 +102,7 @@ def plain_event(line: bytes | None) -> tuple[str, str, str, str, int] | None:
         facts = {
             fact.name: plain_value(name, fact.type, given.get(name)) for name, fact in landing.EVENTS.facts.items()
         }
-    except ValueError:  # of any kind: bytes that are no text, text that is no JSON, a day that is not in the calendar
+    except ValueError:  # of any kind: bytes that are not text, text that is not JSON, a day that is not in the calendar
         return None
     return facts["actor_id"], facts["document_id"], facts["event_id"], facts["event_type"], facts["occurred_at"]
 

@@ -62,7 +62,7 @@ class KeyRing:
     def identify(self, presented: str) -> Identity:
         """Whose key that is; raises `BadCredential` for one that is not known or has expired.
 
-        It is found by the part that is no secret, and the hashes are compared in the same time wherever they differ.
+        It is found by the part that is not secret, and the hashes are compared in the same time wherever they differ.
         """
         digest = sha256(presented)
         key, identity = self._known.get(id_of(presented), (None, None))

@@ -145,7 +145,7 @@ def check_inputs(view: FeatureView) -> None:
     for name in view.inputs:
         if name not in known and view.lane == BATCH:
             raise DefinitionError(
-                f"view {view.name!r}, field 'transform': it takes {name!r}, which is no silver table; "
+                f"view {view.name!r}, field 'transform': it takes {name!r}, which is not a silver table; "
                 f"there are {', '.join(known)}, and as_of"
             )
 

@@ -215,7 +215,7 @@ def modules_of(folder: str) -> Iterator[ModuleType]:
 
 
 def import_file(file: Path) -> ModuleType:
-    """Import a definition file that is no part of an installed package, under a name made from its path."""
+    """Import a definition file that is not part of an installed package, under a name made from its path."""
     name = f"{PREFIX}{file.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]

@@ -72,7 +72,7 @@ def ring_of(line: int, name: str, window: Window) -> Ring:
         if minutes and minutes % width == 0 and minutes // width <= MOST_BUCKETS:
             return Ring(name=f"{name}_{window.name}", line=line, width=width, counted=minutes // width)
     raise DefinitionError(
-        f"feature {name!r}, field 'over': {window.name!r} is no window of a stream; take one of up to 24h that is made "
+        f"feature {name!r}, field 'over': {window.name!r} is not a window of a stream; take one of up to 24h that is made "
         "of at most 15 equal parts, such as 15m, 1h, 6h or 24h"
     )
 

@@ -72,7 +72,7 @@ def entries(root: bytes) -> Iterator[StoredFile]:
 
 
 def looked_at(root: bytes, real_root: bytes, name: bytes, entry: os.DirEntry[bytes]) -> StoredFile:
-    """One entry that is no folder itself; raises `FileNotFoundError` where it is gone."""
+    """One entry that is not a folder itself; raises `FileNotFoundError` where it is gone."""
     own, link_to = entry.stat(follow_symlinks=False), None
     status, refusal = own, None
     if stat.S_ISLNK(own.st_mode):

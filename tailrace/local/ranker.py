@@ -16,7 +16,7 @@ from tailrace.errors import CommandError
 from tailrace.local.service import PLAIN_HTTP
 from tailrace.settings import Settings
 
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is no matter for a proxy
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy
 START_SECONDS = 30
 STOP_SECONDS = 20
 ASKED = 50  # times, for a latency that is not the first one's

@@ -113,7 +113,7 @@ def suite_of(name: str, expectations: Sequence[Expectation]) -> Any:
             name_there = UNIQUE if one.unique_together else one.name
             made.append(get_expectation_impl(name_there)(**arguments_of(one), meta={NUMBER: number}))
         except (gx.exceptions.ExpectationNotFoundError, ValueError) as error:
-            raise ExpectationError(f"{name}: {one} is no expectation of Great Expectations: {error}") from error
+            raise ExpectationError(f"{name}: {one} is not an expectation of Great Expectations: {error}") from error
     return gx.ExpectationSuite(name=name, expectations=made)
 
 

@@ -20,7 +20,7 @@ from tailrace.settings import Settings, set_up_command
 from tailrace.store.processes import ends
 
 HOST = "127.0.0.1"
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is no matter for a proxy
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy
 START_SECONDS = 20
 STOP_SECONDS = 20
 

@@ -73,7 +73,7 @@ class Distinct(Aggregation):
         if view.lane == STREAM:
             if finer.lane != STREAM or not finer.is_finest:
                 raise DefinitionError(
-                    f"{here} 'rows_of': {finer.name!r} is no view of the lane {STREAM} of each actor and document"
+                    f"{here} 'rows_of': {finer.name!r} is not a view of the lane {STREAM} of each actor and document"
                 )
             return
         if finer.lane != BATCH:

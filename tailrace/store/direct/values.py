@@ -32,7 +32,7 @@ def checked(values: Mapping[str, Any], features: Sequence[Column]) -> dict[str, 
     known = {feature.name for feature in features}
     unknown = [name for name in values if name not in known]
     if unknown:
-        raise ValueProblem(f"{unknown[0]!r} is no feature of the view; there are {', '.join(sorted(known))}")
+        raise ValueProblem(f"{unknown[0]!r} is not a feature of the view; there are {', '.join(sorted(known))}")
     missing = [feature.name for feature in features if feature.name not in values]
     if missing:
         raise ValueProblem(f"feature {missing[0]!r} is missing; every feature is written, null where there is no value")

@@ -120,7 +120,7 @@ def test_the_readers_clock_stands_for_a_time_that_nobody_gives(writes):
         (of("d1", model="too long!"), "feature 'model' has 9 bytes of UTF-8; it may have 8"),
         (of("d1", judged_at="yesterday"), "feature 'judged_at' is 'yesterday'; it is a time such as"),
         (of("d1", judged_at="2026-03-01T08:00:00"), "it is a time such as"),
-        (of("d1", points=1), "'points' is no feature of the view; there are is_safe, judged_at, model, score, votes"),
+        (of("d1", points=1), "'points' is not a feature of the view; there are is_safe, judged_at, model, score, votes"),
         (of("d1") | {"values": {"score": 0.5}}, "feature 'model' is missing"),
         (of("d1") | {"values": None}, "give either 'values' or \"removed\": true"),
         (of("d1") | {"removed": True}, "give either 'values' or \"removed\": true"),

@@ -244,7 +244,7 @@ def test_a_transform_of_an_unknown_table_is_refused(folder):
     folder.write_view(**TRANSFORM, transform="lambda events: None")
 
     assert refusal_of(folder).endswith(
-        "view 'visits', field 'transform': it takes 'events', which is no silver table; "
+        "view 'visits', field 'transform': it takes 'events', which is not a silver table; "
         "there are interactions, documents, and as_of"
     )
 
