@@ -256,7 +256,7 @@ def test_no_password_is_told(scene):
 
 def test_the_benchmark_times_events_until_a_reader_answers_with_them(scene):
     settings = replace(scene.settings, stream=replace(scene.settings.stream, kafka=scene.servers))
-    bench = Bench(settings=settings, seconds=2, told=list[str]().append, naive_rates=(50,))
+    bench = Bench(settings=settings, seconds=2, progress=list[str]().append, naive_rates=(50,))
     reader = Server(f"http://{broker.HOST}:{scene.home.local.reader_port}", pid=0)
     topic = Topic(scene.servers, scene.topic.name)
     timing = Timing(topic=topic, readable=through(reader), patience=PATIENCE, watched=())
