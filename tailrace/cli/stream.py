@@ -8,7 +8,6 @@ import typer
 
 from tailrace.cli.output import AsJson, aside, show
 from tailrace.settings import read_settings
-from tailrace.workspace.remembered import settings_of_home
 from tailrace.workspace.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, help="The streaming lane.")
@@ -22,14 +21,8 @@ def stream() -> None:
 @app.command("run")
 def run_stream() -> None:
     """Keep the views of the lane stream up to date until stopped; it goes on where it was killed."""
-    from jobs.streaming.alone import alone, refuse_half_rebuilt
-    from tailrace.cli.stream_process import follow
-
     logging.basicConfig(format="%(asctime)s %(message)s")
-    settings = settings_of_home()
-    with alone(settings.home):
-        refuse_half_rebuilt(settings.home)
-        follow(settings)
+    Workspace().run_stream(progress=lambda line: aside.print(line, highlight=False))
 
 
 @app.command("start")

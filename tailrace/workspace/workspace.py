@@ -179,6 +179,15 @@ class Workspace(Resources):
 
         return drop_view(self, view, progress, with_history=history)
 
+    def run_stream(self, *, progress: Progress = say_nothing) -> None:
+        """Keep the views of the lane stream up to date until the process ends; it goes on where another one was killed."""
+        from jobs.streaming.alone import alone, refuse_half_rebuilt
+        from tailrace.workspace.stream_process import follow
+
+        with alone(self.settings.home):
+            refuse_half_rebuilt(self.settings.home)
+            follow(self.settings, progress)
+
     def stream_status(self, *, grace: float = 0.0) -> Json:
         """How far the stream is, and under `why` what is wrong with it."""
         from tailrace.workspace.stream_status import look_at

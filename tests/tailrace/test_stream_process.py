@@ -10,11 +10,12 @@ from jobs.streaming import progress
 from jobs.streaming.alone import refuse_half_rebuilt
 from jobs.streaming.checkpoint import checkpoint_of
 from tailrace.cli import app as cli
-from tailrace.cli.stream_process import follow, of_stream
 from tailrace.lake import session
 from tailrace.local.streaming import turn_on
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import read_settings
+from tailrace.workspace.resources import say_nothing
+from tailrace.workspace.stream_process import follow, of_stream
 
 
 def test_java_options_that_are_set_come_after_the_stream_s_own_and_win():
@@ -41,7 +42,7 @@ def test_a_stream_that_followed_a_folder_does_not_begin_with_a_topic_nor_start_s
     with pytest.raises(
         LandingError, match=r"follows a folder; unset TAILRACE_KAFKA .* go over to the topic events, stop it"
     ):
-        follow(of_folder)
+        follow(of_folder, say_nothing)
 
     heartbeat = progress.read(of_folder.home)
     assert heartbeat is not None

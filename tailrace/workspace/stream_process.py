@@ -13,22 +13,21 @@ from jobs.streaming.follow import Pulse
 from jobs.streaming.follow import follow as keep_following
 from jobs.streaming.plans import Plans
 from sinks.rows import Address
-from tailrace.cli.output import aside
 from tailrace.errors import CommandError
 from tailrace.settings import Settings, SparkSettings
+from tailrace.workspace.resources import Progress, Resources
 from tailrace.workspace.small_data import ONE_COMPILER, with_java_options
 from tailrace.workspace.stream_home import source_of
-from tailrace.workspace.workspace import Workspace
 
 NO_CODE = "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
 
 
-def follow(settings: Settings) -> None:
+def follow(settings: Settings, progress: Progress) -> None:
     """Follow the topic, or the landing folder, whatever passes meanwhile."""
     source = source_of(settings)
     checkpoint = str(source.checkpoint)
-    workspace = Workspace(settings=replace(settings, spark=of_stream(settings.spark)))
-    definitions = workspace.definitions
+    resources = Resources(replace(settings, spark=of_stream(settings.spark)))
+    definitions = resources.definitions
 
     kafka = topic_of(settings.stream)
     plans = None if kafka else Plans(source.folder, source.checkpoint)
@@ -37,7 +36,7 @@ def follow(settings: Settings) -> None:
         source.refuse_another()
         address = Address.of(settings)
         topic = topic_of(settings.stream)
-        messages = messages_of(workspace, topic, plans, checkpoint=checkpoint)
+        messages = messages_of(resources, topic, plans, checkpoint=checkpoint)
         query = run.start(
             messages,
             definitions,
@@ -47,7 +46,7 @@ def follow(settings: Settings) -> None:
             folder=None if topic else source.folder,
             bound=lambda: pulse.bound,
         )
-        aside.print(f"The stream follows {settings.stream.kafka or settings.landing}", highlight=False)
+        progress(f"The stream follows {settings.stream.kafka or settings.landing}")
         return query
 
     def tend(caught_up_to: float | None) -> None:
@@ -58,7 +57,7 @@ def follow(settings: Settings) -> None:
     pulse = Pulse(
         settings.home,
         tend=tend,
-        ends=Watch(lambda: workspace.spark, kafka).ends if kafka else dict,
+        ends=Watch(lambda: resources.spark, kafka).ends if kafka else dict,
         listed=lambda: plans.listed if plans else None,
     )
     with plans.looking() if plans else nullcontext():
@@ -74,11 +73,11 @@ def of_stream(spark: SparkSettings) -> SparkSettings:
     return replace(with_java_options(spark, f"{ONE_COMPILER} {NO_CODE}"), shuffle_partitions=2)
 
 
-def messages_of(workspace: Workspace, topic: Topic | None, plans: Plans | None, *, checkpoint: str) -> DataFrame:
+def messages_of(resources: Resources, topic: Topic | None, plans: Plans | None, *, checkpoint: str) -> DataFrame:
     """The messages of the topic, or else the plans of the folder."""
     if topic:
-        return run.from_kafka(workspace.spark, topic, checkpoint=checkpoint)
+        return run.from_kafka(resources.spark, topic, checkpoint=checkpoint)
     if plans is None or "://" in plans.folder:
         raise CommandError("the stream reads a folder of this machine, or Kafka: set TAILRACE_KAFKA")
     plans.look()
-    return follow_plans(workspace.spark, plans)
+    return follow_plans(resources.spark, plans)
