@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.bronze.topic import PREFIX
-from jobs.streaming.checkpoint import followed
+from jobs.streaming.checkpoint import checkpoint_of, followed
 from jobs.streaming.left_out import LeftOut
 from jobs.streaming.micro_batch import refuse_stale
 from jobs.streaming.parked import Parked
@@ -28,6 +29,7 @@ from tailrace.lake.held import held
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
+from tailrace.settings import Settings
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS
 from tailrace.store.port import Store
 
@@ -39,6 +41,12 @@ class Source:
     topic: str | None
     folder: str
     checkpoint: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """What the stream of a home follows."""
+        topic = settings.stream.topic if settings.stream.kafka else None
+        return cls(topic=topic, folder=f"{settings.landing}/events", checkpoint=checkpoint_of(settings.home))
 
     def taken(self) -> Taken:
         """Up to where the stream has come; raises `LandingError` where it follows something else."""

@@ -9,6 +9,7 @@ from jobs import maintenance
 from jobs.bronze.set_aside import SetAside, is_all_read, last_read
 from jobs.gold import refresh as gold
 from jobs.gold.verify import verify_view
+from jobs.streaming.rebuild import Source
 from jobs.streaming.reconcile import reconcile_stream
 from jobs.streaming.run import views_of
 from sinks.reconcile import reconcile_view, repair_view
@@ -28,7 +29,6 @@ from tailrace.workspace.refresh import (
 )
 from tailrace.workspace.report import recount_json, taken_back_json
 from tailrace.workspace.resources import Progress, Resources
-from tailrace.workspace.stream_home import source_of
 from tailrace.workspace.undefined import found_in_everything
 
 Json = dict[str, Any]
@@ -79,7 +79,7 @@ def verify_all(workspace: Resources, progress: Progress) -> Json:
 def reconcile_all(workspace: Resources, progress: Progress, *, repair: bool = False) -> Json:
     """Compare every view's gold, or the values written of it, with the store, and repair differences if asked; figures per view and in total."""
     if workspace.definitions.stream_views:  # a view that cannot be compared is reported before the others are compared
-        source_of(workspace.settings).refuse_another()
+        Source.of(workspace.settings).refuse_another()
     views = {}
     for view in workspace.definitions.batch_views.values():
         told = partial(tell_of_view, progress, view.name)
@@ -102,7 +102,7 @@ def reconcile_all(workspace: Resources, progress: Progress, *, repair: bool = Fa
 
 
 def reconcile_stream_views(workspace: Resources, progress: Progress, *, repair: bool) -> dict[str, Json]:
-    views, source = views_of(workspace.definitions), source_of(workspace.settings)
+    views, source = views_of(workspace.definitions), Source.of(workspace.settings)
     load, told = partial(catch_up_bronze, workspace), partial(tell_of_view, progress, "stream")
     done = reconcile_stream(workspace.lake, workspace.store, views, source, load=load, repair=repair, told=told)
     return {name: asdict(one) for name, one in done.items()}

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from jobs.streaming.alone import has_run, rebuilding
-from jobs.streaming.rebuild import rebuild_stream
+from jobs.streaming.rebuild import Source, rebuild_stream
 from jobs.streaming.run import views_of
 from sinks.direct_writes import write_again
 from sinks.push import push_views
@@ -14,7 +14,6 @@ from sinks.reconcile_direct import LANDED_SECONDS
 from tailrace.definitions import BATCH, STREAM, FeatureView
 from tailrace.workspace.refresh import catch_up_bronze, run_bronze
 from tailrace.workspace.resources import Progress, Resources
-from tailrace.workspace.stream_home import source_of
 
 Json = dict[str, Any]
 
@@ -26,7 +25,7 @@ def rebuild_all(workspace: Resources, progress: Progress) -> Json:
     """
     with_stream = workspace.chosen.stream_views and (workspace.views or has_run(workspace.settings.home))
     if with_stream:  # before anything is half rebuilt
-        source_of(workspace.settings).refuse_another()
+        Source.of(workspace.settings).refuse_another()
     with rebuilding(workspace.settings.home) if with_stream else nullcontext():  # the stream stays stopped throughout
         done = {}
         for view in workspace.chosen.views.values():
@@ -66,7 +65,7 @@ def rebuilt_stream(workspace: Resources, views: list[FeatureView]) -> dict[str, 
     began = time.monotonic()
     handed = {view.name: hand_over(workspace.store, view) for view in views}
     catch_up_bronze(workspace)
-    written = rebuild_stream(workspace.lake, workspace.store, views, source_of(workspace.settings))
+    written = rebuild_stream(workspace.lake, workspace.store, views, Source.of(workspace.settings))
     seconds = time.monotonic() - began
     return {view.name: figures(view, handed[view.name], written[view.name], seconds=seconds) for view in views}
 

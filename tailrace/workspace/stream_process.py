@@ -12,19 +12,19 @@ from jobs.streaming.folder import follow_plans
 from jobs.streaming.follow import Pulse
 from jobs.streaming.follow import follow as keep_following
 from jobs.streaming.plans import Plans
+from jobs.streaming.rebuild import Source
 from sinks.rows import Address
 from tailrace.errors import CommandError
 from tailrace.settings import Settings, SparkSettings
 from tailrace.workspace.resources import Progress, Resources
 from tailrace.workspace.small_data import ONE_COMPILER, with_java_options
-from tailrace.workspace.stream_home import source_of
 
 NO_CODE = "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
 
 
 def follow(settings: Settings, progress: Progress) -> None:
     """Follow the topic, or the landing folder, whatever passes meanwhile."""
-    source = source_of(settings)
+    source = Source.of(settings)
     checkpoint = str(source.checkpoint)
     resources = Resources(replace(settings, spark=of_stream(settings.spark)))
     definitions = resources.definitions
