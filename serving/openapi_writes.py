@@ -12,19 +12,12 @@ from tailrace.store.direct.values import LONGEST_TEXT
 
 Schema = dict[str, Any]
 
-TIME: Schema = {"type": "string", "format": "date-time"}
+TIME: Schema = dict(Type.TIMESTAMP.packed.json)
 ID: Schema = {
     "oneOf": [
         {"type": "string", "minLength": 1, "maxLength": MAXIMUM_BYTES},
         {"type": "integer", "minimum": SMALLEST, "maximum": LARGEST},
     ]
-}
-TYPES: dict[Type, Schema] = {
-    Type.STRING: {"type": "string"},
-    Type.INT64: {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
-    Type.FLOAT64: {"type": "number"},
-    Type.BOOL: {"type": "boolean"},
-    Type.TIMESTAMP: TIME,
 }
 STATUSES = ("WRITTEN", "STALE", "INVALID")
 MEANINGS = {
@@ -79,7 +72,7 @@ def some(properties: dict[str, Schema], *required: str) -> Schema:
 
 
 def of_feature(feature: Column) -> Schema:
-    schema = dict(TYPES[feature.type])
+    schema = dict(feature.type.packed.json)
     if feature.type is Type.STRING:
         schema["maxLength"] = feature.longest or LONGEST_TEXT
     schema |= {} if feature.minimum is None else {"minimum": feature.minimum}

@@ -12,17 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyspark.sql.types
 from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceStreamArrowWriter, WriterCommitMessage
-from pyspark.sql.types import (
-    BooleanType,
-    DataType,
-    DoubleType,
-    LongType,
-    NumericType,
-    StringType,
-    StructType,
-    TimestampType,
-)
+from pyspark.sql.types import DataType, NumericType, StructType
 
 from sinks.direct import DirectError, Outcome, Target
 from sinks.rows import Address
@@ -39,15 +31,6 @@ SETTING = "tailrace_"
 
 # Options that name a column beside the view's own, and what it holds.
 BESIDE = {"removed": Type.BOOL, "occurred_at": Type.TIMESTAMP}
-
-# A schema of text would have to be read by Spark itself, which is not there where a writer is made.
-TYPES: dict[Type, DataType] = {
-    Type.STRING: StringType(),
-    Type.INT64: LongType(),
-    Type.FLOAT64: DoubleType(),
-    Type.BOOL: BooleanType(),
-    Type.TIMESTAMP: TimestampType(),
-}
 
 
 class TailraceDataSource(DataSource):
@@ -174,17 +157,23 @@ def parse_as_of(text: str) -> datetime:
     return as_of
 
 
+def spark_type(type_: Type) -> DataType:
+    """A type as Spark has it; a schema of text would be for Spark itself to read, which is not there for a writer."""
+    found: DataType = getattr(pyspark.sql.types, type_.packed.spark)()
+    return found
+
+
 def check_columns(view: FeatureView, schema: StructType, beside: Mapping[str, str | None]) -> None:
     """Raise unless the rows have the view's keys and features, as they are typed, and nothing else."""
     here = f"view {view.name}"
-    wanted = dict.fromkeys(view.keys, TYPES[Type.STRING])
-    wanted |= {feature.name: TYPES[feature.type] for feature in view.features}
+    wanted = dict.fromkeys(view.keys, spark_type(Type.STRING))
+    wanted |= {feature.name: spark_type(feature.type) for feature in view.features}
     for option, column in beside.items():
         if column is None:
             continue
         if column in wanted:
             raise DirectError(f"{here}: option {option!r} names {column!r}, which is another column already")
-        wanted[column] = TYPES[BESIDE[option]]
+        wanted[column] = spark_type(BESIDE[option])
     given = {field.name: field.dataType for field in schema}
     if len(given) < len(schema):
         [twice, *_] = [name for name in given if schema.names.count(name) > 1]

@@ -17,15 +17,9 @@ from serving.common.interface import ARROW_METADATA
 from serving.common.pace import Steps
 from serving.read.columns import Array, Found, Mask, everywhere
 from tailrace.schemas.tables import Type
+from tailrace.store.arrow import arrow_type
 
-TIME = pa.timestamp("us", "UTC")
-TYPES = {
-    Type.INT64: pa.int64(),
-    Type.FLOAT64: pa.float64(),
-    Type.BOOL: pa.bool_(),
-    Type.TIMESTAMP: TIME,
-    Type.STRING: pa.string(),
-}
+TIME = arrow_type(Type.TIMESTAMP)
 BESIDE = {"found": pa.uint8(), "times": TIME}
 
 
@@ -39,7 +33,7 @@ def to_answer(answer: Answer) -> Steps:
         if answer.asked.times:
             known = column.found >= Found.OUTSIDE_MAX_AGE
             times[name] = beside.name_of("times", known.tobytes() + column.as_of.tobytes(), column.as_of, known)
-        arrays.append(to_arrow(TYPES[column.type], column.values, column.valid))
+        arrays.append(to_arrow(arrow_type(column.type), column.values, column.valid))
         yield
     types = tuple(column.type for _, column in answer.named)
     metadata = orjson.dumps({"views": answer.views, "found": found, "times": times})
@@ -70,7 +64,7 @@ class Beside:
 
 @lru_cache(maxsize=256)
 def schema_of(names: tuple[str, ...], types: tuple[Type, ...], beside: tuple[str, ...]) -> pa.Schema:
-    features = [(name, TYPES[type_]) for name, type_ in zip(names, types, strict=True)]
+    features = [(name, arrow_type(type_)) for name, type_ in zip(names, types, strict=True)]
     return pa.schema(features + [(name, BESIDE[name[1:].partition(".")[0]]) for name in beside])
 
 

@@ -28,11 +28,11 @@ def to_json(type_: Type, values: Array) -> Array | list[Any]:
 
     NaN and the infinities are strings (https://protobuf.dev/programming-guides/json/).
     """
-    if type_ is Type.FLOAT64 and not np.isfinite(values).all():
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         return [one if np.isfinite(one) else in_words(one) for one in values.tolist()]
     if type_ is Type.TIMESTAMP:
         return to_json_times(values)
-    return values.tolist() if type_ is Type.STRING else values
+    return values.tolist() if values.dtype.kind == "O" else values
 
 
 def in_words(value: float) -> str:

@@ -8,20 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tailrace.schemas.tables import Type
+from tailrace.store.codec import MICROSECONDS
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
 NOWHERE = -1  # the position of a row that has no value
 UNTOLD = -2  # and of one that the store did not answer in time
-
-DTYPES = {
-    Type.INT64: np.dtype("i8"),
-    Type.FLOAT64: np.dtype("f8"),
-    Type.BOOL: np.dtype("?"),
-    Type.TIMESTAMP: np.dtype("M8[us]"),
-    Type.STRING: np.dtype("O"),
-}
 
 
 class Found(IntEnum):
@@ -38,7 +31,7 @@ STATUSES = np.array(["NOT_FOUND", "TIMEOUT", "OUTSIDE_MAX_AGE", "NULL_VALUE", "P
 
 
 class Column(NamedTuple):
-    """Values of `DTYPES[type]`, meaningful where `valid`; a row is `valid` only where it is `FOUND`.
+    """Values as numpy holds the type (`Type.packed`), meaningful where `valid`; a row is `valid` only where it is `FOUND`.
 
     `found` has a `Found` for each row, as uint8. `as_of` is what each value's header says, as datetime64[us], and 1970
     where none was found.
@@ -63,7 +56,7 @@ def status_codes(column: Column) -> Array:
 
 
 def nothing_found(type_: Type, rows: int) -> Column:
-    values, as_of = np.zeros(rows, DTYPES[type_]), np.zeros(rows, DTYPES[Type.TIMESTAMP])
+    values, as_of = np.zeros(rows, type_.packed.numpy), np.zeros(rows, MICROSECONDS)
     return Column(type=type_, values=values, valid=np.zeros(rows, bool), found=np.zeros(rows, np.uint8), as_of=as_of)
 
 

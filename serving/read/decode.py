@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serving.read.columns import DTYPES, Column, Found, nothing_found
+from serving.read.columns import Column, Found, nothing_found
 from tailrace.schemas.tables import Column as Feature
-from tailrace.schemas.tables import Type
-from tailrace.store.codec import Codec, CodecError, fingerprints
+from tailrace.store.codec import MICROSECONDS, Codec, CodecError, fingerprints
 
 
 def decoded(codec: Codec, values: Sequence[bytes], features: Sequence[Feature]) -> list[Column]:
     """Decode values of one schema, which has these features; raises `CodecError` unless all values are of it."""
     rows = codec.decode(values)
-    as_of, everywhere = rows.as_of.astype(DTYPES[Type.TIMESTAMP]), np.full(len(values), Found.FOUND, np.uint8)
+    as_of, everywhere = rows.as_of.astype(MICROSECONDS), np.full(len(values), Found.FOUND, np.uint8)
     by_name = {feature.name: column for feature, column in zip(codec.features, rows.columns, strict=True)}
     columns = []
     for feature in features:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.read.columns import DTYPES, Array, Column, Found, Mask, nothing_found
+from serving.read.columns import Array, Column, Found, Mask, nothing_found
 from tailrace.definitions import OnDemandFeature
 from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Type
@@ -42,7 +42,7 @@ def results(feature: OnDemandFeature, arrays: Sequence[Array], *, now: int) -> t
         with np.errstate(all="ignore"):  # a division by zero is answered, not warned of
             result = np.broadcast_to(np.asarray(feature.compute(*arrays, **moment)), arrays[0].shape)
             known = ~is_nothing(feature.type, result)
-            return result[known].astype(DTYPES[feature.type]), known
+            return result[known].astype(feature.type.packed.numpy), known
     except Exception as error:
         raise OnDemandError(f"on-demand feature {feature.name!r} failed: {type(error).__name__}: {error}") from error
 

@@ -16,7 +16,6 @@ from tailrace.definitions.recent import ring_of
 from tailrace.definitions.service import FeatureService
 from tailrace.definitions.view import FeatureView
 from tailrace.schemas import history, silver
-from tailrace.schemas.tables import Type
 
 # Functions of Spark whose answer does not follow from what they are given.
 CHANGING = frozenset(
@@ -45,7 +44,6 @@ CHANGING = frozenset(
 )
 # Names that Tailrace keeps for itself, and what has them.
 RESERVED = {"pk": "the key of the online store's items", history.SCHEMAS.name: f"the table {history.SCHEMAS.full_name}"}
-NOT_OF_FEATURES = {Type.DECIMAL: "give it as FLOAT64", Type.BINARY: "give it as STRING"}
 
 
 def check_view(view: FeatureView, views: Mapping[str, FeatureView]) -> None:
@@ -129,9 +127,9 @@ def check_keys(view: FeatureView) -> None:
 def check_feature_names(view: FeatureView) -> None:
     seen = set(view.keys)
     for feature in view.features:
-        if feature.type in NOT_OF_FEATURES:
+        if feature.type.info.packed is None:
             raise DefinitionError(
-                f"view {view.name!r}, feature {feature.name!r}: {NOT_OF_FEATURES[feature.type]}, not as {feature.type}"
+                f"view {view.name!r}, feature {feature.name!r}: {feature.type.info.instead}, not as {feature.type}"
             )
         if not (view.lane == STREAM and feature.name.startswith("_")):
             check_name(feature.name, of=f"view {view.name!r}, feature {feature.name!r}")

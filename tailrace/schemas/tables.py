@@ -1,23 +1,11 @@
 """The words a contract is written in: a table, its columns and their types."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from tailrace.schemas.expectations import Expectation, holds, is_never_null, is_unique
+from tailrace.schemas.types import Type
 
-
-class Type(StrEnum):
-    """A column's type, spelled as Spark SQL spells it. Timestamps are microseconds UTC."""
-
-    STRING = "string"
-    INT64 = "bigint"
-    FLOAT64 = "double"
-    BOOL = "boolean"
-    TIMESTAMP = "timestamp"
-    # What a value is packed into; features are not.
-    BINARY = "binary"
-    # Sums of decimals are exact in any order; only state is kept in it, features are not.
-    DECIMAL = "decimal(38,6)"
+__all__ = ["Column", "Table", "Type"]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ HEADER = np.dtype(
 )
 AS_OF_AT = HEADER.itemsize - HEADER["as_of"].itemsize  # it comes last
 MICROSECONDS = np.dtype("M8[us]")
-SLOTS = {Type.INT64: "<i8", Type.FLOAT64: "<f8", Type.BOOL: "u1", Type.TIMESTAMP: "<i8", Type.STRING: "<u4"}
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +39,7 @@ class SchemaMismatch(CodecError):
 
 
 class ColumnValues(NamedTuple):
-    """One feature of many rows: int64, float64, bool, datetime64[us] or str objects, and which of them are not null."""
+    """One feature of many rows, as numpy holds its type (`Type.packed`), and which of them are not null."""
 
     values: Array
     valid: npt.NDArray[np.bool_]
@@ -49,9 +48,9 @@ class ColumnValues(NamedTuple):
 class Run(NamedTuple):
     """Features of one type one after another, how many, and where in a row the first of them lies."""
 
-    type: Type
     features: int
     slot: np.dtype[Any]
+    numpy: np.dtype[Any]
     at: int
 
 
@@ -71,7 +70,7 @@ class Codec:
         self.features = tuple(features)
         self.fingerprint = schema_fingerprint(self.features)
         self._fingerprint = int(self.fingerprint, 16)
-        slots = [(f"f{i}", SLOTS[feature.type]) for i, feature in enumerate(self.features)]
+        slots = [(f"f{i}", feature.type.packed.slot) for i, feature in enumerate(self.features)]
         bitmap = ("null", "u1", (-(-len(slots) // 8),))
         self._row = np.dtype([("header", HEADER), *slots, bitmap])
         self._runs = tuple(runs_of(self.features))
@@ -139,7 +138,7 @@ class Codec:
         for run in self._runs:
             shape, strides = (count, run.features), (self._row.itemsize, run.slot.itemsize)
             slots = np.ndarray(shape, run.slot, raw, run.at, strides)
-            columns.extend(as_numpy(run.type, np.ascontiguousarray(slots.T)))
+            columns.extend(as_numpy(run.numpy, np.ascontiguousarray(slots.T)))
         return columns
 
     def _check_headers(self, values: Sequence[bytes], lengths: Array) -> None:
@@ -192,22 +191,25 @@ def meaning(value: bytes) -> bytes:
 
 
 def canonical(type_: Type, values: Array) -> Array:
-    if type_ is Type.TIMESTAMP:
-        return values.astype("datetime64[us]").astype(np.int64)
-    if type_ is Type.FLOAT64:
-        return np.where(np.isnan(values), np.nan, values)  # one NaN of the many
+    """Values of a type but text, as its slots hold them."""
+    dtype = np.dtype(type_.packed.numpy)
+    if dtype.kind == "M":
+        return values.astype(dtype).astype(np.int64)
+    if dtype.kind == "f":
+        return np.where(np.isnan(values), dtype.type(np.nan), values)  # one NaN of the many
     return values
 
 
 def runs_of(features: Sequence[Column]) -> Iterator[Run]:
     at = HEADER.itemsize
     for type_, alike in groupby(feature.type for feature in features):
-        run = Run(type_, len(list(alike)), np.dtype(SLOTS[type_]), at)
+        run = Run(len(list(alike)), np.dtype(type_.packed.slot), np.dtype(type_.packed.numpy), at)
         yield run
         at += run.features * run.slot.itemsize
 
 
-def as_numpy(type_: Type, slots: Array) -> Array:
-    if type_ is Type.TIMESTAMP:
-        return slots.view(MICROSECONDS)
-    return slots.astype(bool) if type_ is Type.BOOL else slots
+def as_numpy(dtype: np.dtype[Any], slots: Array) -> Array:
+    """Slots as values; those of a text stay where it ends."""
+    if dtype.kind == "M":
+        return slots.view(dtype)
+    return slots if dtype.kind == "O" else slots.astype(dtype, copy=False)

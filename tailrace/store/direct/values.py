@@ -14,13 +14,7 @@ from tailrace.schemas.tables import Column, Type
 from tailrace.store.codec import Codec, ColumnValues
 
 LONGEST_TEXT = 4_096  # bytes of UTF-8 where the feature says nothing
-INT64 = range(-(2**63), 2**63)
 AHEAD = timedelta(minutes=5)  # clocks drift; a time far ahead would keep later values out until it comes
-
-NAMES = {Type.STRING: "a text", Type.INT64: "a whole number", Type.FLOAT64: "a number", Type.BOOL: "true or false"}
-NAMES |= {Type.TIMESTAMP: "a time such as 2026-03-02T10:15:00Z"}
-DTYPES = {Type.INT64: np.int64, Type.FLOAT64: np.float64, Type.BOOL: np.bool_, Type.STRING: np.object_}
-NOTHING: dict[Type, Any] = {Type.STRING: ""}
 
 
 class ValueProblem(UsageError):
@@ -46,21 +40,23 @@ def checked_value(value: Any, feature: Column) -> Any:
             raise ValueProblem(f"{here} is null; it needs a value")
         return None
     if not has_type(value, feature.type):
-        raise ValueProblem(f"{here} is {value!r:.40}; it is {NAMES[feature.type]}")
+        raise ValueProblem(f"{here} is {value!r:.40}; it is {feature.type.packed.english}")
     if feature.type is Type.TIMESTAMP:
         return to_text(time_of(value, here))
     check_bounds(value, feature, here)
-    return float(value) + 0.0 if feature.type is Type.FLOAT64 else value  # of -0.0 JSON is not sure
+    return float(value) + 0.0 if feature.type.packed.json["type"] == "number" else value  # of -0.0 JSON is not sure
 
 
 def has_type(value: Any, type_: Type) -> bool:
-    if isinstance(value, bool):
-        return type_ is Type.BOOL
-    if type_ is Type.INT64:
-        return isinstance(value, int) and value in INT64
-    if type_ is Type.FLOAT64:
+    """Whether a JSON value is of a type."""
+    schema = type_.packed.json
+    if isinstance(value, bool) or schema["type"] == "boolean":
+        return isinstance(value, bool) and schema["type"] == "boolean"
+    if schema["type"] == "integer":
+        return isinstance(value, int) and schema["minimum"] <= value <= schema["maximum"]
+    if schema["type"] == "number":
         return isinstance(value, int | float) and is_finite(value)
-    return isinstance(value, str) and type_ in {Type.STRING, Type.TIMESTAMP}
+    return isinstance(value, str)
 
 
 def is_finite(value: float) -> bool:
@@ -89,7 +85,7 @@ def time_of(text: str, here: str) -> datetime:
             return time.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise ValueProblem(f"{here} is {text!r:.40}; it is {NAMES[Type.TIMESTAMP]}")
+    raise ValueProblem(f"{here} is {text!r:.40}; it is {Type.TIMESTAMP.packed.english}")
 
 
 def checked_time(micros: int, *, now: int) -> int:
@@ -133,9 +129,10 @@ def column_of(values: list[Any], type_: Type) -> ColumnValues:
         valid = np.array([value is not None for value in times])
         return ColumnValues(np.array([value or 0 for value in times], "M8[us]"), valid)
     valid = np.array([value is not None and has_type(value, type_) for value in values])
-    nothing = NOTHING.get(type_, 0)
+    dtype = np.dtype(type_.packed.numpy)
+    nothing = "" if dtype.kind == "O" else 0
     typed = [value if is_valid else nothing for value, is_valid in zip(values, valid.tolist(), strict=True)]
-    return ColumnValues(np.array(typed, DTYPES[type_]), valid)
+    return ColumnValues(np.array(typed, dtype), valid)
 
 
 def micros_of(text: str) -> int | None:

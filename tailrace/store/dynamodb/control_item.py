@@ -176,7 +176,7 @@ async def close_push(
 
     A view that is not pushed from gold has no cursor.
     """
-    schema = [(feature.name, feature.type.value) for feature in features]
+    schema = [(feature.name, str(feature.type)) for feature in features]
     values = {
         ":watermark": {"N": str(watermark)},
         ":features": {"S": json.dumps(schema)},

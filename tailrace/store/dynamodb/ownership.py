@@ -85,7 +85,7 @@ async def take_revisions(client: StoreClient, view: str, features: Sequence[Colu
         "#lease_owner = if_not_exists(#lease_owner, :nobody), #lease_until = if_not_exists(#lease_until, :zero) "
         "ADD #schemas :schemas"
     )
-    schema = json.dumps([(feature.name, feature.type.value) for feature in features])
+    schema = json.dumps([(feature.name, str(feature.type)) for feature in features])
     request: dict[str, Any] = {
         "TableName": client.table,
         "Key": {KEY: {"S": control_key(view)}},

@@ -1,4 +1,4 @@
-"""An aggregation that is added from outside works wherever the shipped ones do."""
+"""An aggregation and a type that are added from outside work wherever the shipped ones do."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,12 +7,15 @@ from delta.tables import DeltaTable
 
 from jobs.gold import refresh
 from jobs.gold.verify import verify_view
+from serving.read.decode import decoded
 from tailrace.definitions import Count, Definitions, FeatureView
 from tailrace.lake.tables import Lake
 from tailrace.quality.gate import Gate, GateFailed
 from tailrace.schemas import silver
 from tailrace.shipped.entities import DOCUMENT
-from tests.tailrace.definitions.outside import Largest
+from tailrace.store.arrow import column_values
+from tailrace.store.codec import Codec
+from tests.tailrace.definitions.outside import INT32, Largest
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 SLOT = timedelta(minutes=15)
@@ -55,6 +58,12 @@ def test_an_aggregation_from_outside_is_computed_maintained_settled_and_gated(la
 
     DeltaTable.forPath(lake.spark, lake.path(silver.INTERACTIONS)).delete("event_id = 'e2'")
     assert refreshed(lake, 2) == ("incremental", 0, [("d1", 7, 0)])
+
+    gold = lake.read(READ.table).select(*READ.feature_names).toArrow()
+    columns = [column_values(gold[one.name].combine_chunks(), one) for one in READ.features]
+    codec = Codec("read", READ.features)
+    pages, _ = decoded(codec, codec.encode(columns, as_of=1), READ.features)
+    assert (str(pages.type), str(pages.values.dtype), pages.values.tolist()) == (INT32, "int32", [7])
 
     deliver(lake, event_id="e3", document_id="d2", attributes='{"pages": 0}')
     with pytest.raises(GateFailed, match="pages > 0"):

@@ -1,4 +1,4 @@
-"""What a project may add from outside: an aggregation of its own, in a module beside its definitions."""
+"""What a project may add from outside: a type and an aggregation of its own, in a module beside its definitions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,18 @@ from tailrace.definitions.aggregations.aggregation import Aggregation
 from tailrace.definitions.aggregations.gold_column import GoldColumn, settled
 from tailrace.definitions.aggregations.sql import GAINED
 from tailrace.schemas.tables import Column, Type
+from tailrace.schemas.types import Packed, TypeInfo
+
+SMALL = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
+INT32 = Type.add(
+    "INT32",
+    TypeInfo(
+        sql="int",
+        packed=Packed(
+            slot="<i4", numpy="i4", arrow="int32", spark="IntegerType", json=SMALL, english="a whole number of 32 bits"
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +26,7 @@ class Largest(Aggregation):
     """The largest of the whole numbers that an attribute of the interactions holds; null where there is none."""
 
     of: str
-    type: Type = Type.INT64
+    type: Type = INT32
 
     @property
     def features(self) -> tuple[Column, ...]:

@@ -72,7 +72,7 @@ def test_required_fields_of_a_feed_are_fields_it_has():
 
 
 def test_contracts_need_nothing_but_python():
-    program = "import sys, contracts.gold, contracts.landing, contracts.silver, contracts.slots; print(*sys.modules)"
+    program = "import sys, tailrace.schemas.gold, tailrace.schemas.landing, tailrace.schemas.silver, tailrace.schemas.slots; print(*sys.modules)"
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from tailrace.schemas.tables import Column, Type
+from tailrace.schemas.types import feature_types
 from tailrace.store.arrow import column_values
-from tailrace.store.codec import SLOTS
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
 MICROS = int(NINE.timestamp()) * 1_000_000
@@ -43,7 +43,7 @@ def test_a_column_keeps_its_values_and_its_nulls(type_, array, dtype, expected):
     assert read(array, type_) == (np.dtype(dtype), expected)
 
 
-@pytest.mark.parametrize("type_", list(SLOTS))
+@pytest.mark.parametrize("type_", feature_types())
 def test_a_column_of_nulls_has_no_valid_value(type_):
     arrow = {Type.INT64: pa.int64(), Type.FLOAT64: pa.float64(), Type.BOOL: pa.bool_(), Type.STRING: pa.string()}
 
@@ -52,7 +52,7 @@ def test_a_column_of_nulls_has_no_valid_value(type_):
     assert values == [None] * 3
 
 
-@pytest.mark.parametrize("type_", list(SLOTS))
+@pytest.mark.parametrize("type_", feature_types())
 def test_a_column_without_rows_is_empty(type_):
     arrow = {Type.INT64: pa.int64(), Type.FLOAT64: pa.float64(), Type.BOOL: pa.bool_(), Type.STRING: pa.string()}
 

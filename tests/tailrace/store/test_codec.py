@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.schemas.tables import Column, Type
-from tailrace.store.codec import HEADER, SLOTS, Codec, CodecError, ColumnValues, SchemaMismatch, fingerprints, payload
+from tailrace.store.codec import HEADER, Codec, CodecError, ColumnValues, SchemaMismatch, fingerprints, payload
 
 DTYPES = {Type.INT64: "i8", Type.FLOAT64: "f8", Type.BOOL: "?", Type.TIMESTAMP: "M8[us]", Type.STRING: "O"}
 EMPTY = {Type.INT64: 7, Type.FLOAT64: 7.5, Type.BOOL: True, Type.TIMESTAMP: 7, Type.STRING: None}
@@ -75,7 +75,7 @@ def plain_of(features, rows):
 
 @st.composite
 def tables(draw):
-    types = draw(st.lists(st.sampled_from(list(SLOTS)), min_size=1, max_size=20))
+    types = draw(st.lists(st.sampled_from(list(VALUES)), min_size=1, max_size=20))
     features = tuple(Column(f"f{number}", type_, "") for number, type_ in enumerate(types))
     row = st.tuples(*(st.none() | VALUES[type_] for type_ in types))
     return features, draw(st.lists(row, min_size=1, max_size=8))
