@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 class Packed:
     """How values of features are held.
 
-    `slot` is the fixed width of a value in a packed row, as numpy spells it; texts have where they end. `numpy` is the
+    `in_row` is the fixed width of a value in a packed row, as numpy spells it; texts have where they end. `numpy` is the
     type of decoded columns, `arrow` an alias of pyarrow, `spark` a class of `pyspark.sql.types`. `json` is a JSON schema,
     and `english` what a refusal calls a right value.
     """
 
-    slot: str
+    in_row: str
     numpy: str
     arrow: str
     spark: str
@@ -94,30 +94,30 @@ TABLE = {
     "STRING": TypeInfo(
         sql="string",
         packed=Packed(
-            slot="<u4", numpy="O", arrow="string", spark="StringType", json={"type": "string"}, english="a text"
+            in_row="<u4", numpy="O", arrow="string", spark="StringType", json={"type": "string"}, english="a text"
         ),
     ),
     "INT64": TypeInfo(
         sql="bigint",
-        packed=Packed(slot="<i8", numpy="i8", arrow="int64", spark="LongType", json=INT64, english="a whole number"),
+        packed=Packed(in_row="<i8", numpy="i8", arrow="int64", spark="LongType", json=INT64, english="a whole number"),
     ),
     "FLOAT64": TypeInfo(
         sql="double",
         packed=Packed(
-            slot="<f8", numpy="f8", arrow="float64", spark="DoubleType", json={"type": "number"}, english="a number"
+            in_row="<f8", numpy="f8", arrow="float64", spark="DoubleType", json={"type": "number"}, english="a number"
         ),
     ),
     "BOOL": TypeInfo(
         sql="boolean",
         packed=Packed(
-            slot="u1", numpy="?", arrow="bool", spark="BooleanType", json={"type": "boolean"}, english="true or false"
+            in_row="u1", numpy="?", arrow="bool", spark="BooleanType", json={"type": "boolean"}, english="true or false"
         ),
     ),
     # Microseconds since 1970 UTC.
     "TIMESTAMP": TypeInfo(
         sql="timestamp",
         packed=Packed(
-            slot="<i8",
+            in_row="<i8",
             numpy="M8[us]",
             arrow="timestamp[us]",
             spark="TimestampType",

@@ -70,7 +70,7 @@ class Codec:
         self.features = tuple(features)
         self.fingerprint = schema_fingerprint(self.features)
         self._fingerprint = int(self.fingerprint, 16)
-        slots = [(f"f{i}", feature.type.packed.slot) for i, feature in enumerate(self.features)]
+        slots = [(f"f{i}", feature.type.packed.in_row) for i, feature in enumerate(self.features)]
         bitmap = ("null", "u1", (-(-len(slots) // 8),))
         self._row = np.dtype([("header", HEADER), *slots, bitmap])
         self._runs = tuple(runs_of(self.features))
@@ -203,7 +203,7 @@ def canonical(type_: Type, values: Array) -> Array:
 def runs_of(features: Sequence[Column]) -> Iterator[Run]:
     at = HEADER.itemsize
     for type_, alike in groupby(feature.type for feature in features):
-        run = Run(len(list(alike)), np.dtype(type_.packed.slot), np.dtype(type_.packed.numpy), at)
+        run = Run(len(list(alike)), np.dtype(type_.packed.in_row), np.dtype(type_.packed.numpy), at)
         yield run
         at += run.features * run.slot.itemsize
 

@@ -15,7 +15,12 @@ INT32 = Type.add(
     TypeInfo(
         sql="int",
         packed=Packed(
-            slot="<i4", numpy="i4", arrow="int32", spark="IntegerType", json=SMALL, english="a whole number of 32 bits"
+            in_row="<i4",
+            numpy="i4",
+            arrow="int32",
+            spark="IntegerType",
+            json=SMALL,
+            english="a whole number of 32 bits",
         ),
     ),
 )
