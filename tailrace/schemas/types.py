@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """How values of features are held.
+    """How numpy, Arrow, Spark, JSON and the store have values of a type.
 
     `in_row` is the fixed width of a value in a packed row, as numpy spells it; texts have where they end. `numpy` is the
     type of decoded columns, `arrow` an alias of pyarrow, `spark` a class of `pyspark.sql.types`. `json` is a JSON schema,
@@ -63,7 +63,7 @@ class Type(str):
 
     @property
     def packed(self) -> Packed:
-        """How features of the type are held; raises `TypeError` for a type that features do not have."""
+        """How features of the type are packed; raises `TypeError` for a type that features do not have."""
         if self.info.packed is None:
             raise TypeError(f"features are not of the type {self}; {self.info.instead}")
         return self.info.packed

@@ -38,7 +38,7 @@ class Aggregation:
 
     @property
     def state(self) -> tuple[Column, ...]:
-        """Columns that gold keeps beside the features to maintain them; never pushed."""
+        """Columns that gold keeps next to the features to maintain them; never pushed."""
         return ()
 
     @property

@@ -7,7 +7,7 @@ from tailrace.definitions.aggregations.gold_column import GoldColumn, settled
 from tailrace.definitions.aggregations.sql import GAINED, quoted
 from tailrace.schemas.tables import Column, Type
 
-INTERACTION = "struct(occurred_at, event_id, event_type)"  # an id has one type, so that it never decides
+INTERACTION = "struct(occurred_at, event_id, event_type)"  # an id has one type: it never decides
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ class Additions(NamedTuple):
 
 
 def no_fold(_kept: "Mapping[str, Array]", _additions: Additions) -> "Mapping[str, Array]":
-    """Nothing is kept beside buckets."""
+    """Nothing is kept but buckets."""
     return {}
 
 
