@@ -128,7 +128,7 @@ def errors_page() -> Iterable[str]:
 def definitions_page() -> Iterable[str]:
     """The names that definition files import, from `tailrace.definitions`."""
     yield "# Definitions\n"
-    yield "Definition files import these names from `tailrace.definitions`. [Add a feature](../add-a-feature.md) shows them at work.\n"
+    yield "Definition files import these names from `tailrace.definitions`; `tailrace` itself exports most of them. [Add a feature](../add-a-feature.md) shows them at work.\n"
     for name in definitions.__all__:
         word = getattr(definitions, name)
         if not callable(word) or word.__module__ in NOT_WRITTEN:
