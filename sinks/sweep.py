@@ -45,9 +45,9 @@ def sweep_view(lake: Lake, address: Address, view: FeatureView, *, now: datetime
     last = old.agg(F.max("sequence")).collect()[0][0]
     if last is None:
         return 0
-    swept = remove_tombstones(old, address, view.name)
-    with_store(address, lambda store: store.mark_swept(view.name, sequence=last))
-    return swept
+    removed = remove_tombstones(old, address, view.name)
+    with_store(address, lambda store: store.mark_purged(view.name, sequence=last))
+    return removed
 
 
 def remove_tombstones(old: DataFrame, address: Address, view: str) -> int:

@@ -83,7 +83,7 @@ class MemoryValues:
         return stored is not None and stored.sequence < below and self._remove(view, key)
 
     async def purge_tombstone(self, view: str, key: str, *, sequence: int) -> bool:
-        """Remove a tombstone written under this sequence; False where something else has taken its place."""
+        """Remove a tombstone written under this sequence; False where something newer is there."""
         stored = self._stored(view, key)
         return stored is not None and stored.sequence == sequence and not stored.value and self._remove(view, key)
 
@@ -190,7 +190,7 @@ class MemoryControls(MemoryValues):
             lease_until=0.0,
         )
 
-    async def mark_swept(self, view: str, *, sequence: int) -> None:
+    async def mark_purged(self, view: str, *, sequence: int) -> None:
         """Record up to which sequence tombstones are gone; needs no lease."""
         self.controls[view] = replace(self.controls[view], swept=sequence)
 

@@ -1,6 +1,6 @@
 """What orders direct writes of one key: event time, then a revision that the store gave.
 
-As 16 bytes, big-endian, orders compare as the values do: byte by byte, so that any store can compare them.
+As 16 bytes, big-endian, orders compare as the values do: byte by byte. Any store can compare them.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """What Tailrace asks of an online store, in its own words: a second backend implements this and nothing else.
 
 A store keeps one item per entity key, on which each view has a value and the sequence under which it was written, and in
-the lane direct an order; one control item per view; and once-only keys. Every change is conditional, so that whoever comes
+the lane direct an order; one control item per view; and once-only keys. Every change is conditional: whoever comes
 late, twice or after losing a lease changes nothing. An empty value is a tombstone. Times are in microseconds since 1970
 unless a name says seconds.
 
@@ -68,7 +68,7 @@ class ValueStore(Protocol):
         """Remove a value written under a lower sequence; False where there is none, or a newer one."""
 
     async def purge_tombstone(self, view: str, key: str, *, sequence: int) -> bool:
-        """Remove a tombstone written under this sequence; False where something else has taken its place."""
+        """Remove a tombstone written under this sequence; False where something newer is there."""
 
 
 class ControlStore(Protocol):
@@ -113,7 +113,7 @@ class ControlStore(Protocol):
     ) -> None:
         """Move cursor and watermark, clear the open mark and give the lease up. Raises `LeaseLost`."""
 
-    async def mark_swept(self, view: str, *, sequence: int) -> None:
+    async def mark_purged(self, view: str, *, sequence: int) -> None:
         """Record up to which sequence tombstones are gone; needs no lease."""
 
     async def give_to_lane(self, view: str, lane: str, *, found: Control) -> bool:

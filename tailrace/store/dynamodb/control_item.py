@@ -155,7 +155,7 @@ async def raise_sequence(client: StoreClient, view: str, *, sequence: int, to: i
     await _update_under(client, view, sequence, "SET #sequence = :to, #lease_until = :until", values, owner=owner)
 
 
-async def mark_swept(client: StoreClient, view: str, *, sequence: int) -> None:
+async def mark_purged(client: StoreClient, view: str, *, sequence: int) -> None:
     """Note up to which sequence tombstones are gone; needs no lease."""
     request = _update(client, view, "SET #swept = :swept", "attribute_exists(#sequence)")
     request["ExpressionAttributeValues"] = {":swept": {"N": str(sequence)}}

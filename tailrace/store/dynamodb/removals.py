@@ -1,4 +1,4 @@
-"""Removals of values, each on condition that nothing newer has taken their place."""
+"""Removals of values, each on condition that nothing newer is there."""
 
 from tailrace.store.dynamodb.items import KEY, sequence_attribute
 from tailrace.store.dynamodb.ordered import order_attribute

@@ -90,7 +90,7 @@ class DynamoStore:
         return await removals.remove_below(self._client, view, key, below=below)
 
     async def purge_tombstone(self, view: str, key: str, *, sequence: int) -> bool:
-        """Remove a tombstone written under this sequence; False where something else has taken its place."""
+        """Remove a tombstone written under this sequence; False where something newer is there."""
         return await removals.purge_tombstone(self._client, view, key, sequence=sequence)
 
     async def read_controls(self, views: Iterable[str]) -> dict[str, Control]:
@@ -151,9 +151,9 @@ class DynamoStore:
             owner=owner,
         )
 
-    async def mark_swept(self, view: str, *, sequence: int) -> None:
+    async def mark_purged(self, view: str, *, sequence: int) -> None:
         """Record up to which sequence tombstones are gone; needs no lease."""
-        await control_item.mark_swept(self._client, view, sequence=sequence)
+        await control_item.mark_purged(self._client, view, sequence=sequence)
 
     async def give_to_lane(self, view: str, lane: str, *, found: Control) -> bool:
         """Make a lane the owner of a view's values, under a new sequence; False where the control item has changed."""

@@ -263,7 +263,7 @@ def test_a_raised_sequence_is_below_the_next_pushs_and_a_dropped_cursor_is_gone(
         await store.close_push(VIEW, sequence=sequence, cursor=CURSOR, watermark=7, features=FEATURES)
         sequence = await lease(store, now=2_000.0)
         await store.raise_sequence(VIEW, sequence=sequence, to=sequence + 9, owner="ada")
-        await store.mark_swept(VIEW, sequence=3)
+        await store.mark_purged(VIEW, sequence=3)
         after = await lease(store, now=2_000.0, keep_cursor=False)
         found = await control(store)
         return after - sequence, found.cursor, found.watermark, found.swept
