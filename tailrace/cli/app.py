@@ -113,9 +113,9 @@ def serve(
 ) -> None:
     """Serve features to rankers until stopped."""
     with explain_missing("reader"):
-        import serving
+        from serving.process.workers import run
 
-        serving.run(read_settings(), port=port, workers=workers, host=host, local=local)
+        run(read_settings(), port=port, workers=workers, host=host, local=local)
     show({"stopped": True, "port": port}, "stopped", as_json=as_json)
 
 

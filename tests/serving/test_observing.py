@@ -15,8 +15,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from serving import ServingError, run
+from serving.common.failure import ServingError
 from serving.current import CURRENT
+from serving.process.workers import run
 from serving.telemetry.access_log import LINES_KEPT, AccessLog
 from serving.telemetry.board import Board, Cells
 from serving.telemetry.tracing import Tracing

@@ -7,7 +7,8 @@ import socket
 import psutil
 import pytest
 
-from serving import ServingError, run
+from serving.common.failure import ServingError
+from serving.process.workers import run
 from tests.serving.processes import has_ended, served, until
 
 ALIVE = (200, {"status": "alive"})

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from yarl import URL
 
-from serving import ServingError, run
+from serving.common.failure import ServingError
+from serving.process.workers import run
 from tailrace.settings import AccessSettings, read_settings
 from tests.serving.auth.conftest import bearer
 
