@@ -52,7 +52,7 @@ def is_nothing(type_: Type, result: Array) -> Mask:
     if result.dtype.kind in "mM":
         return np.isnat(result)
     if result.dtype.kind == "f":
-        return np.isnan(result) if type_ is Type.FLOAT64 else ~np.isfinite(result)
+        return np.isnan(result) if np.dtype(type_.packed.numpy).kind == "f" else ~np.isfinite(result)
     if result.dtype.kind == "O":
         return np.array([one is None for one in result], bool)
     return np.zeros(len(result), bool)
