@@ -98,7 +98,7 @@ def end(started: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def ending_when_told() -> Iterator[None]:
+def ending_when_asked() -> Iterator[None]:
     """Have a request to terminate end this process as an error does, so it stops what it started."""
 
     def end_once(number: int, _: object) -> None:

@@ -9,7 +9,7 @@ import typer
 from typer.rich_utils import rich_format_error
 
 from tailrace.cli import report
-from tailrace.cli.failures import as_told
+from tailrace.cli.failures import as_shown
 from tailrace.cli.group import CommandGroup
 from tailrace.cli.output import AsJson, ReportTo, aside, people, progress, show
 from tailrace.errors import CommandError, TailraceError, UnexpectedError
@@ -34,10 +34,10 @@ def main() -> None:
     except typer.Abort:
         end("aborted")
     except Exception as error:  # noqa: BLE001 - every error is reported
-        told = as_told(error)
-        aside.print(f"tailrace: {told}", style="red", highlight=False, soft_wrap=True)
-        log = told.log if isinstance(told, UnexpectedError) else None
-        end(str(told), code=told.exit_code if isinstance(told, TailraceError) else 1, log=log)
+        shown = as_shown(error)
+        aside.print(f"tailrace: {shown}", style="red", highlight=False, soft_wrap=True)
+        log = shown.log if isinstance(shown, UnexpectedError) else None
+        end(str(shown), code=shown.exit_code if isinstance(shown, TailraceError) else 1, log=log)
     if code == INTERRUPTED:
         end("interrupted; what was committed stays, and running it again goes on from there", code=code)
     sys.exit(code)
@@ -78,8 +78,8 @@ def get(
     ids = dict(zip(workspace.definitions.view(view).keys, key, strict=True))
     shown = {"view": view, "from": source, "key": ids, "found": row is not None, "features": row}
     title = f"{view} {', '.join(key)}, from {source}"
-    told = report.plain_table(title, ("feature", "value"), list(row.items())) if row else f"{title}: no such row"
-    show(shown, told, as_json=as_json)
+    text = report.plain_table(title, ("feature", "value"), list(row.items())) if row else f"{title}: no such row"
+    show(shown, text, as_json=as_json)
 
 
 @app.command()
@@ -131,8 +131,8 @@ def demo(
 
     if git and events:
         raise CommandError("give --git or --events, not both")
-    with progress("demo") as told:
-        summary = run_demo(Workspace(settings=read_settings()), git=git, events=events, progress=told)
+    with progress("demo") as step:
+        summary = run_demo(Workspace(settings=read_settings()), git=git, events=events, progress=step)
     show(summary, *tell(summary), as_json=as_json)
 
 

@@ -138,10 +138,10 @@ def streaming(
     """Produce events at several rates: how soon a reader answers with them, compared with the naive way."""
     from bench.followed import own_home
     from bench.measured import LoadFailed
-    from bench.processes import NotStarted, ending_when_told
+    from bench.processes import NotStarted, ending_when_asked
     from bench.streaming import Bench
 
-    with progress("bench") as step, ending_when_told(), own_home(read_settings()) as own:
+    with progress("bench") as step, ending_when_asked(), own_home(read_settings()) as own:
         try:
             shown = Bench(settings=own, seconds=seconds, progress=step).run()
         except (LoadFailed, NotStarted, TimeoutError) as error:

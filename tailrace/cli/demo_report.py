@@ -75,11 +75,11 @@ def answer_table(answer: dict[str, Any]) -> Table:
             name.rpartition("__")[2], justify="left" if name == "document_id" else "right", max_width=48, no_wrap=True
         )
     for row in answer["rows"]:
-        table.add_row(*(told_value(row[name]) for name in shown))
+        table.add_row(*(text_of_value(row[name]) for name in shown))
     return table
 
 
-def told_value(value: object) -> str:
+def text_of_value(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
@@ -102,7 +102,9 @@ def answered(summary: dict[str, Any]) -> str:
 
 def opened_line(opened: dict[str, Any]) -> str:
     names = ("opens_15m", "last_opened_at")
-    changes = ", ".join(f"{name} {told_value(opened[f'{name}_before'])} → {told_value(opened[name])}" for name in names)
+    changes = ", ".join(
+        f"{name} {text_of_value(opened[f'{name}_before'])} → {text_of_value(opened[name])}" for name in names
+    )
     return (
         f"{opened['actor_id']} opened {opened['document_id']}, and {opened['answered_ms'] / 1000:.2f} s later the ranker's next "
         f"answer had it: {changes}. The stream had taken all that landed before in {opened['caught_up_seconds']} s."

@@ -35,7 +35,7 @@ HINTS = {
 }
 
 
-def as_told(error: Exception) -> TailraceError | OSError:
+def as_shown(error: Exception) -> TailraceError | OSError:
     """The error as a command shows it, in one line: itself, or one that leads to a log with its traceback.
 
     Of the builtin errors an `OSError` is shown as it is: it names the file that is missing or may not be written.

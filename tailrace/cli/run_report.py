@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from tailrace.cli import report
-from tailrace.cli.failures import as_told
+from tailrace.cli.failures import as_shown
 from tailrace.cli.output import show
 from tailrace.errors import DataError, is_retryable
 from tailrace.lake.files import put
@@ -37,12 +37,12 @@ def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
             raise
         figures = {"stopped": {"table": failed.table, "rows": failed.rows, "files": failed.files, "told": str(failed)}}
     except Exception as error:
-        told = as_told(error)
+        shown_error = as_shown(error)
         if to is not None:
-            write(to, {"error": error_entry(error, str(told))})
-        if told is error:
+            write(to, {"error": error_entry(error, str(shown_error))})
+        if shown_error is error:
             raise
-        raise told from error
+        raise shown_error from error
     figures = {"of": what, "seconds": time.monotonic() - began, **figures}
     figures["words"] = list(words_of(what, figures))
     if to is not None:

@@ -30,8 +30,8 @@ def start_stream(as_json: AsJson = False) -> None:
     """Have the stream run in the background, unless it does."""
     from tailrace.local.keep_stream import keep_running
 
-    told = keep_running(read_settings())
-    show({"told": told}, told, as_json=as_json)
+    text = keep_running(read_settings())
+    show({"told": text}, text, as_json=as_json)
 
 
 @app.command("stop")

@@ -31,6 +31,6 @@ def streaming_tables(shown: Figures) -> Iterator[RenderableType]:
 def row(name: str, line: Figures) -> tuple[Any, ...]:
     """Where events were never readable, percentiles are what they are at least."""
     at_least = "≥ " if line["unreadable"] else ""
-    told = (f"{at_least}{line[percentile]:,}" for percentile in PERCENTILES)
+    text = (f"{at_least}{line[percentile]:,}" for percentile in PERCENTILES)
     held = line["missed"] or "yes"
-    return name, line["rate"], line["produced_per_second"], line["measured"], *told, held
+    return name, line["rate"], line["produced_per_second"], line["measured"], *text, held

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench import processes
 processes.STOP_SECONDS = 1.0
 child = "import subprocess, sys, time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
-with processes.ending_when_told(), processes.process([sys.executable, '-c', child], log=Path(sys.argv[1])) as started:
+with processes.ending_when_asked(), processes.process([sys.executable, '-c', child], log=Path(sys.argv[1])) as started:
     while not Path(sys.argv[1]).read_text().endswith('\\n'):
         time.sleep(0.02)
     print(started.pid, Path(sys.argv[1]).read_text(), flush=True)

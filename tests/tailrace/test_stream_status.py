@@ -95,9 +95,9 @@ def test_a_stream_that_is_up_to_date_is_healthy(tell):
 @pytest.mark.parametrize(
     ("found", "why"),
     [
-        (lambda: heartbeat(lag=40), ["it lags 40", "wanted: actor_document_recent 10 s, document_recent 10 s"]),
+        (lambda: heartbeat(lag=40), ["it lags 40", "actor_document_recent 10 s, document_recent 10 s"]),
         (lambda: heartbeat(caught_up_to=None), ["it has not caught up with its source yet"]),
-        (lambda: heartbeat(silent=30), ["it has told nothing for 30"]),
+        (lambda: heartbeat(silent=30), ["it has reported nothing for 30"]),
         (lambda: heartbeat(lag=40).failing("no store", now=1.0), ["it lags", "no store"]),
     ],
     ids=["lags", "has never caught up", "hangs", "fails"],
