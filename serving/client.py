@@ -83,7 +83,7 @@ class Question(TypedDict, total=False):
     times: bool
 
 
-class Entity(TypedDict, total=False):
+class EntityWrite(TypedDict, total=False):
     """What is written of one entity: its key, the time from which on it holds (by default now), and its features or that
     it is removed.
     """
@@ -94,7 +94,7 @@ class Entity(TypedDict, total=False):
     removed: bool
 
 
-class Result(TypedDict, total=False):
+class WriteResult(TypedDict, total=False):
     """What became of one entity: `WRITTEN`, `STALE` where the store has a later value, of `stored_at`, or `INVALID`, with
     `detail`.
     """
@@ -139,7 +139,9 @@ class Client(Asking):
         answer = self._pool.request("POST", self._url, body=body, headers=headers)
         return answer_body(answer.status, answer.data, answer.headers.get("Retry-After"))
 
-    def write(self, view: str, entities: Sequence[Entity], *, idempotency_key: str | None = None) -> list[Result]:
+    def write(
+        self, view: str, entities: Sequence[EntityWrite], *, idempotency_key: str | None = None
+    ) -> list[WriteResult]:
         """Write values of a view of the lane direct, and return the result of each.
 
         Raises `ReaderError` if the answer has no results of single entities, and `urllib3.exceptions.HTTPError`; then a write may
@@ -176,7 +178,9 @@ class AsyncClient(Asking):
         async with self._session.post(self._url, data=body, headers=headers) as answer:
             return answer_body(answer.status, await answer.read(), answer.headers.get("Retry-After"))
 
-    async def write(self, view: str, entities: Sequence[Entity], *, idempotency_key: str | None = None) -> list[Result]:
+    async def write(
+        self, view: str, entities: Sequence[EntityWrite], *, idempotency_key: str | None = None
+    ) -> list[WriteResult]:
         """As `Client.write`; raises `ReaderError`, `aiohttp.ClientError` and `TimeoutError`."""
         body, headers = write_body(view, entities), write_headers(self._key, idempotency_key)
         async with self._session.post(self._write_url, data=body, headers=headers) as answer:
@@ -216,7 +220,7 @@ def request_headers(key: str | None, budget_ms: float | None, form: str) -> dict
     return headers | ({} if budget_ms is None else {BUDGET_HEADER: f"{budget_ms:g}"})
 
 
-def write_body(view: str, entities: Sequence[Entity]) -> bytes:
+def write_body(view: str, entities: Sequence[EntityWrite]) -> bytes:
     return orjson.dumps({"view": view, "entities": list(entities)}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -226,9 +230,9 @@ def write_headers(key: str | None, idempotency_key: str | None) -> dict[str, str
     return headers | ({} if idempotency_key is None else {IDEMPOTENCY_HEADER: idempotency_key})
 
 
-def results_in(status: int, body: bytes, retry_after: str | None) -> list[Result]:
+def results_in(status: int, body: bytes, retry_after: str | None) -> list[WriteResult]:
     try:
-        results: list[Result] = orjson.loads(body)["results"]
+        results: list[WriteResult] = orjson.loads(body)["results"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise refusal(status, body, retry_after) from None
     return results
