@@ -13,7 +13,7 @@ from bench.followed import free_port
 from tailrace.settings import CHECKOUT
 from tests.wheel.environments import build_wheel, install, working_folder
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 
 BOUNDS_MB = {None: 40, "client": 60, "reader": 340}
 ASKED = {"document_id": ["d1", "d9"]}
