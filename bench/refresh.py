@@ -18,9 +18,9 @@ from bench.history import START, STEPS, History, land_step, write_history
 from bench.naive import push_share, refresh_naively, share_pushed
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import as_of_in
+from sinks.purge import newest
 from sinks.push import push_views
 from sinks.rows import Address
-from sinks.target import newest
 from tailrace.definitions import Definitions
 from tailrace.lake import storage
 from tailrace.lake.tables import Lake

@@ -11,18 +11,18 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.gold.compute import compute
+from jobs.streaming.fast_path import settled
 from jobs.streaming.recount import counting, had_by, states, tasks_for
 from jobs.streaming.run import views_of
-from jobs.streaming.values import settled
 from sinks.decisions import decided, held_decisions
+from sinks.history import Schema, ensure_recorded
 from sinks.net_changes import snapshot
 from sinks.protocol import SUPPRESS
-from sinks.schemas import Schema, ensure_recorded
 from tailrace.definitions import STREAM, Definitions, FeatureView
 from tailrace.errors import UsageError
-from tailrace.lake.appends import append_numbered, number_reached
-from tailrace.lake.held import ROWS, held
-from tailrace.lake.history import Pin
+from tailrace.lake.commit import append_numbered, number_reached
+from tailrace.lake.delta_log import Pin
+from tailrace.lake.materialize import ROWS, held
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas import history, silver

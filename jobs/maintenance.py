@@ -13,14 +13,12 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 from jobs.gold.refresh import pins_in
-from sinks import schemas
+from sinks import history as schemas
 from sinks.lease import with_client
+from sinks.purge import pin_of, sweep_view
 from sinks.rows import Address
-from sinks.sweep import sweep_view
-from sinks.target import pin_of
 from tailrace.definitions import Definitions
-from tailrace.lake.conflicts import CONFLICTS
-from tailrace.lake.history import Pin
+from tailrace.lake.delta_log import CONFLICTS, Pin
 from tailrace.lake.maintenance import (
     can_go_on_from,
     compact,

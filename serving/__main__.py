@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from serving.process.workers import run
+from serving.process.supervisor import run
 from tailrace.errors import TailraceError
 from tailrace.settings import read_settings
 

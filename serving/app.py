@@ -7,22 +7,18 @@ from contextlib import AsyncExitStack
 import orjson
 from aiohttp import web
 
-from serving.auth.guard import GUARD, Guard, admit, check_read
-from serving.common.headers import list_value
-from serving.common.request import parse_request
-from serving.current import CURRENT, Current
+from serving.auth.policy import GUARD, Guard, admit, check_read
+from serving.common.request import list_value, parse_request
 from serving.endpoints.exposition import exposed
 from serving.endpoints.observe import count_answer, observing
 from serving.endpoints.writes import CELLS, ONCE, WRITER, write
-from serving.http.admission import READ_PLACES, WRITE_PLACES, Admission, held_by
-from serving.http.body import BODY_BYTES, body_of
-from serving.http.budget import deadline_of
+from serving.engine import CURRENT, Current
+from serving.http.admission import BODY_BYTES, READ_PLACES, WRITE_PLACES, Admission, body_of, deadline_of, held_by
 from serving.http.errors import answer_errors, as_json
 from serving.http.negotiate import SMALLEST, WRITERS, encoding_of, form_of, packed
-from serving.telemetry.access_log import AccessLog
-from serving.telemetry.board import Cells
+from serving.telemetry.access_log import TRIP, AccessLog
+from serving.telemetry.metrics import Cells
 from serving.telemetry.tracing import Tracing
-from serving.telemetry.trip import TRIP
 from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
 from tailrace.settings import ReaderSettings, Writes

@@ -1,22 +1,23 @@
-"""What answers requests from one set of definitions: other definitions get an engine of their own."""
+"""What answers requests from one set of definitions, and how another one takes its place."""
 
+import asyncio
 import time
 
 import orjson
+from aiohttp import web
 
-from serving.answers.answer import Answer
+from serving.answers.json import Answer
 from serving.auth.scopes import ReadRules
-from serving.catalogue import catalogue
-from serving.common.pace import Pace
+from serving.common.loop import Pace
 from serving.common.request import FeatureRequest
-from serving.openapi import described
+from serving.openapi import catalogue, described
+from serving.read.columns import compute
 from serving.read.controls import Controls
-from serving.read.fetch import Fetches
-from serving.read.on_demand import compute
 from serving.read.plan import Plan, Planner
 from serving.read.read import Reader
-from serving.telemetry.board import Cells
-from serving.telemetry.trip import Trip
+from serving.read.store_reads import Fetches
+from serving.telemetry.access_log import Trip
+from serving.telemetry.metrics import Cells
 from tailrace.definitions import Definitions
 from tailrace.store.dynamodb.wire import StoreClient
 
@@ -47,3 +48,51 @@ class Engine:
         trip.end("on_demand")
         views = {view: self.controls.facts(view, now=now) for view in plan.wanted}
         return Answer(asked=asked, plan=plan, columns=columns, views=views)
+
+
+class Current:
+    """The engine that new requests take; those under way finish with the one that they took.
+
+    `leaving` says that the reader is about to stop and wants no more traffic, `closing` that this process answers the
+    last request of each connection.
+    """
+
+    def __init__(self, definitions: Definitions, client: StoreClient, cells: Cells, *, cache_seconds: float) -> None:
+        self.leaving = False
+        self.closing = False
+        self._client, self._cells = client, cells
+        self._fetches = Fetches(client, cells, cache_seconds=cache_seconds)
+        self.engine = self._make(definitions)
+        self._refreshing: asyncio.Task[None] | None = None
+
+    def _make(self, definitions: Definitions) -> Engine:
+        return Engine(definitions, self._client, self._fetches, self._cells)
+
+    async def __aenter__(self) -> "Current":
+        await self.engine.controls.refresh()
+        self._keep_fresh()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stop_refreshing()
+        await self.engine.controls.close()
+
+    async def use(self, definitions: Definitions) -> None:
+        """Answer from other definitions, once what the store says of their views is known."""
+        engine = self._make(definitions)
+        engine.controls.go_on_from(self.engine.controls)
+        await engine.controls.refresh()
+        await self._stop_refreshing()
+        self.engine = engine
+        self._keep_fresh()
+
+    def _keep_fresh(self) -> None:
+        self._refreshing = asyncio.create_task(self.engine.controls.keep_fresh())
+
+    async def _stop_refreshing(self) -> None:
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+
+
+CURRENT = web.AppKey("CURRENT", Current)

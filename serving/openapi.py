@@ -1,4 +1,4 @@
-"""What the reader's endpoints take and answer, as an OpenAPI 3.1 description with the names that are defined."""
+"""What the reader's endpoints take and answer: the catalogue, and an OpenAPI 3.1 description with the names that are defined."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,10 +6,53 @@ from typing import Any
 from serving import openapi_writes as writes
 from serving.common.interface import ARROW, BUDGET_HEADER, COMPACT, FEAST
 from serving.common.request import MAXIMUM_KEYS
-from serving.http.budget import LONGEST_MS
+from serving.http.admission import LONGEST_MS
 from serving.read.columns import STATUSES
-from tailrace.definitions import Definitions
+from tailrace.definitions import Definitions, FeatureService, FeatureView, OnDemandFeature
 from tailrace.schemas.ids import LARGEST, SMALLEST
+
+
+def catalogue(definitions: Definitions) -> dict[str, Any]:
+    """Views, on-demand features and services, each by name."""
+    return {
+        "views": {name: told_view(view) for name, view in definitions.views.items()},
+        "on_demand": {name: told_on_demand(feature) for name, feature in definitions.on_demand.items()},
+        "services": {name: told_service(service) for name, service in definitions.services.items()},
+    }
+
+
+def told_view(view: FeatureView) -> dict[str, Any]:
+    return {
+        "entities": [
+            {"name": entity.name, "key": entity.key, "description": entity.description} for entity in view.entities
+        ],
+        "keys": view.keys,
+        "features": [
+            {"name": one.name, "type": one.type, "meaning": one.meaning}
+            for one in view.features
+            if one.name in view.told_names
+        ],
+        "lane": view.lane,
+        "owner": view.owner,
+        "description": view.description,
+        "freshness_seconds": view.freshness.total_seconds(),
+        "max_age_seconds": None if view.max_age is None else view.max_age.total_seconds(),
+        "online_when": view.online_when,
+    }
+
+
+def told_on_demand(feature: OnDemandFeature) -> dict[str, Any]:
+    return {
+        "type": feature.type,
+        "inputs": feature.inputs,
+        "owner": feature.owner,
+        "description": feature.description,
+    }
+
+
+def told_service(service: FeatureService) -> dict[str, Any]:
+    return {"features": service.features, "owner": service.owner, "description": service.description}
+
 
 Schema = dict[str, Any]
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from sinks.net_changes import UNKNOWN
 from sinks.protocol import SUPPRESS, WRITE, decide
 from tailrace.definitions import FeatureView
-from tailrace.lake.held import Held, held
+from tailrace.lake.materialize import Held, held
 from tailrace.schemas.tables import Column
 from tailrace.store.arrow import column_values
 from tailrace.store.codec import Codec, meaning

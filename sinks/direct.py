@@ -17,8 +17,7 @@ from tailrace.definitions import FeatureView
 from tailrace.errors import DataError
 from tailrace.schemas import landing
 from tailrace.schemas.slots import to_micros, to_text
-from tailrace.store.direct.deliver import land
-from tailrace.store.direct.log import Intent, landed_line
+from tailrace.store.direct.log import Intent, land, landed_line
 from tailrace.store.direct.replay import ordered, write_as_owner
 from tailrace.store.direct.rivals import Overwritten, Refused, Stale, first_unknown
 from tailrace.store.direct.values import ValueProblem, checked, checked_id, checked_time

@@ -10,12 +10,12 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from sinks.history import Schema, ensure_recorded
 from sinks.lease import with_client
 from sinks.rows import TOMBSTONE, Address
-from sinks.schemas import Schema, ensure_recorded
 from tailrace.definitions import Definitions, FeatureView
-from tailrace.lake.appends import append_numbered, number_reached
-from tailrace.lake.held import ROWS, held
+from tailrace.lake.commit import append_numbered, number_reached
+from tailrace.lake.materialize import ROWS, held
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, history
 from tailrace.schemas.slots import to_micros

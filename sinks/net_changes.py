@@ -1,16 +1,39 @@
-"""What a push decides upon: per key, what the store has and what gold has, as Spark rows not yet packed.
+"""Net changes of a change feed, and the breaker that stops a push of too many."""
 
-Every frame here has `item_key`; `was` and `now`, a struct of features or, from the store, a packed value, null where
-there is nothing; and `images`, how many rows that was found from, `UNKNOWN` where nothing tells what the store has.
-"""
-
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from sinks.protocol import FIRST_LOAD, NEW_FEATURES, Plan
 from tailrace.definitions import FeatureView
-from tailrace.lake.history import BEFORE_IMAGES
+from tailrace.errors import DataError
+from tailrace.lake.delta_log import BEFORE_IMAGES
+
+LARGEST_SHARE = 0.4  # of the online rows
+SMALLEST_VIEW = 1_000  # online rows from which on a share means anything
+
+
+class BreakerOpen(DataError):
+    """A push would update or remove more of a view than happens by itself; the message says how much, and what to do."""
+
+
+def check_share(view: str, plan: Plan, counts: Mapping[str, int], online_rows: Callable[[], int]) -> None:
+    """Raise `BreakerOpen` where too many of the rows that were online would be updated or removed.
+
+    `online_rows` counts those that gold has now; it is asked only where the changes could be too many.
+    """
+    changes = counts["updates"] + counts["removals"]
+    if plan.how == FIRST_LOAD or plan.why == NEW_FEATURES or changes <= LARGEST_SHARE * SMALLEST_VIEW:
+        return
+    were_online = online_rows() - counts["inserts"] + counts["removals"]
+    if were_online >= SMALLEST_VIEW and changes > LARGEST_SHARE * were_online:
+        raise BreakerOpen(
+            f"view {view}: {counts['updates']:,} of {were_online:,} online rows would change and "
+            f"{counts['removals']:,} would go, more than {LARGEST_SHARE:.0%}; nothing was written. If that is right, "
+            "push again with --allow-large-change and a reason; if not, mend the data first"
+        )
+
 
 UNKNOWN = 0
 

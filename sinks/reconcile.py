@@ -1,8 +1,4 @@
-"""Compare gold with the online store, key by key, while pushes go on; and mend what differs.
-
-A first look at everything finds suspects. What a push changed meanwhile is among them, so that suspects are looked at
-again, until the cursor stood still during a look at them.
-"""
+"""Gold, or recorded direct writes, compared with the store and repaired."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,18 +11,20 @@ from pyspark.sql import functions as F
 
 from sinks import ledger
 from sinks.decisions import INSERT, REMOVAL, UPDATE, decided
+from sinks.direct_writes import newest_of_each_key, write_again
 from sinks.lease import PushUnderWay, control_of
 from sinks.ledger import Pushed
 from sinks.net_changes import rows_of, snapshot
+from sinks.purge import has_version, stored_values, stored_values_of
 from sinks.push import push_views, repair_keys
 from sinks.rows import Address
-from sinks.store_scan import stored_values, stored_values_of
-from sinks.target import has_version
 from tailrace.definitions import FeatureView
-from tailrace.lake.held import ROWS, Held, held
+from tailrace.lake.materialize import ROWS, Held, held
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze
 from tailrace.store.control import Control, Cursor
+from tailrace.store.direct.writer import LOOK_SECONDS, SEGMENT_SECONDS
 
 LOOKS = 20  # at suspects, while pushes come between
 PAUSE_SECONDS = 1.0
@@ -170,3 +168,58 @@ def cursor_of(control: Control | None) -> Cursor | None:
 def standing(control: Control | None) -> tuple[Cursor | None, int | None, bool] | None:
     """What changes when a push writes: compared before and after a look."""
     return (control.cursor, control.declared, control.open) if control else None
+
+
+LANDED_SECONDS = 2 * (SEGMENT_SECONDS + LOOK_SECONDS)
+EXPECTED = "item_key string, value binary"
+
+
+def reconcile_direct(
+    lake: Lake,
+    address: Address,
+    view: FeatureView,
+    *,
+    load: Callable[[], object],
+    repair: bool = False,
+    told: Told = say_nothing,
+) -> Reconciled:
+    """Compare, and on `repair` write what is missing or different as bronze has it; `load` brings bronze up to date.
+
+    A value that bronze knows nothing of stays, and is told as a ghost: it may be all there is of a write.
+    """
+    told("comparing all")
+    with held(differing_writes(lake, address, view)) as suspects:
+        compared = expected(lake, view).count()
+        if not suspects.counts[ROWS]:
+            return Reconciled(compared=compared)
+        told(f"looking again at {suspects.counts[ROWS]:,} keys, once what is in the log has been landed")
+        time.sleep(LANDED_SECONDS)
+        load()
+        before = suspects.frame.select("item_key", F.col("was").alias("was_before"))
+        again = differing_writes(lake, address, view).join(before, on="item_key", how="inner")
+        counted = again.where("was <=> was_before").groupBy("difference").count().collect()
+        kinds = {row["difference"]: row["count"] for row in counted}
+    found = Reconciled(
+        compared=compared, missing=kinds.get(INSERT, 0), ghost=kinds.get(REMOVAL, 0), different=kinds.get(UPDATE, 0)
+    )
+    if repair and found.differing:
+        told("writing what bronze has")
+        write_again(lake, address, view)
+        return replace(found, repaired=found.missing + found.different)
+    return found
+
+
+def differing_writes(lake: Lake, address: Address, view: FeatureView) -> DataFrame:
+    """Keys whose values are not what bronze says, as `item_key, was, difference`."""
+    now = expected(lake, view).select("item_key", F.col("value").alias("now"))
+    was = stored_values(lake.spark, address, view.name).select("item_key", F.col("value").alias("was"))
+    both = now.join(was, on="item_key", how="full").where("NOT (was <=> now)")
+    kind = F.when(F.isnull("was"), INSERT).when(F.isnull("now"), REMOVAL).otherwise(UPDATE)
+    return both.select("item_key", "was", kind.alias("difference"))
+
+
+def expected(lake: Lake, view: FeatureView) -> DataFrame:
+    """What the store should hold, as `item_key, value`; removed keys are not in it."""
+    if not lake.exists(bronze.DIRECT_WRITES):
+        return small_frame(lake.spark, [], EXPECTED)
+    return newest_of_each_key(lake, view).where("value IS NOT NULL").select("item_key", "value")

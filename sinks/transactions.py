@@ -3,7 +3,7 @@
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from sinks.fence import lease_lost
+from sinks.lease import lease_lost
 from sinks.rows import Outcome, Row, Sequenced, told_of
 from tailrace.store.dynamodb.fenced import BYTES_PER_TRANSACTION, ROWS_PER_TRANSACTION, transact_fenced
 from tailrace.store.dynamodb.refusals import CANCELED, is_own_refusal, late_places, reasons_of

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any
 
-from sinks.fence import Fence
+from sinks.lease import Fence
 from sinks.rows import Outcome, Row, Sequenced, told_of
 from tailrace.store.dynamodb.fenced import put_fenced, update_fenced
 from tailrace.store.dynamodb.refusals import is_condition_failed, is_own_refusal

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.bronze.judge import judge
-from jobs.streaming.usable import FAR, plain_event
+from jobs.bronze.lines import judge
+from jobs.streaming.fast_path import FAR, plain_event
 from serving.common.request import BadRequest, parse_request
 from serving.write.request import parse_body, values_of
 from sinks.direct import DirectError, Target

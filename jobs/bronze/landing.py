@@ -1,19 +1,107 @@
-"""What lies in a landing folder: which files are new, and which are refused as a whole."""
+"""Files that landed: listed, and taken in batches."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from functools import cached_property
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from jobs.bronze.batches import LandedFile, not_taken
-from jobs.bronze.check import check
+from jobs.bronze.file_check import check
 from tailrace.lake import storage
-from tailrace.lake.stored import StoredFile
+from tailrace.lake.materialize import StoredFile
+from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
-from tailrace.schemas import landing
-from tailrace.schemas.landing import Feed
+from tailrace.schemas import bronze, landing
+from tailrace.schemas.landing import Feed, LandingError
+
+STORED = "file string, bytes bigint, delivered_at timestamp, refusal string"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandedFile:
+    """A file not taken before; `refusal` says why it is not read, None where it is."""
+
+    feed: str
+    file: str
+    sha256: str
+    bytes: int
+    delivered_at: datetime
+    refusal: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The files of one load; a load that finishes it later judges by the same clock, `ingested_at`."""
+
+    number: int
+    ingested_at: datetime
+    files: list[LandedFile]
+
+
+def read_batch(lake: Lake, number: int) -> Batch:
+    """A batch as it was claimed, which may have been by another process."""
+    names = [column.name for column in fields(LandedFile)]
+    rows = lake.read(bronze.FILES).where(F.col("batch") == number).select(*names, "ingested_at").collect()
+    if not rows:
+        raise LandingError(f"batch {number} claims no file in {bronze.FILES.full_name}")
+    left_out = unread(lake, batch=number) | reasons(lake, batch=number)
+    files = [
+        LandedFile(
+            **{name: row[name] for name in names}
+            | {"delivered_at": row.delivered_at.astimezone()}
+            | {"refusal": row.refusal or left_out.get((row.feed, row.file))}
+        )
+        for row in rows
+    ]
+    return Batch(number=number, ingested_at=rows[0].ingested_at.astimezone(), files=files)
+
+
+def reasons(lake: Lake, *, batch: int) -> dict[tuple[str, str], str]:
+    """Why files of a load were set aside, by feed and file."""
+    if not lake.exists(bronze.SET_ASIDE):
+        return {}
+    rows = lake.read(bronze.SET_ASIDE).where(F.col("batch") == batch).collect()
+    return {(row.feed, row.file): f"set aside: {row.why}" for row in rows}
+
+
+def unread(lake: Lake, *, batch: int) -> dict[tuple[str, str], str]:
+    """Why files could not be read by a load that came as far as its quarantine, by feed and file."""
+    if lake.last_appended(bronze.QUARANTINE) < batch:
+        return {}
+    rows = lake.read(bronze.QUARANTINE).where((F.col("batch") == batch) & F.isnull("line")).collect()
+    return {(row.feed, row.file): row.reason for row in rows}
+
+
+def not_taken(lake: Lake, feed: str, stored: Iterable[StoredFile]) -> list[tuple[StoredFile, set[str]]]:
+    """The stored files that no load took under this name, size and time, each with the marks taken under its name.
+
+    A mark is a digest, or the refusal of a file that was not read. Looked up by Spark: what was ever taken grows without
+    end, and is not brought to the driver.
+    """
+    by_name = {file.name: file for file in stored}
+    if not by_name or not lake.exists(bronze.FILES):
+        return [(file, set()) for file in by_name.values()]
+    rows = [(file.name, file.bytes, file.modified_at, file.refusal) for file in by_name.values()]
+    found = marks_of_unknown(
+        small_frame(lake.spark, rows, STORED), lake.read(bronze.FILES).where(F.col("feed") == feed)
+    )
+    return [(by_name[row.file], set(row.marks)) for row in found.collect()]
+
+
+def marks_of_unknown(stored: DataFrame, taken: DataFrame) -> DataFrame:
+    """`file, marks` of the stored files that are not among those taken.
+
+    What was refused unread may be read now, though neither its size nor its time has changed.
+    """
+    is_same = F.expr("stored.bytes = taken.bytes and stored.delivered_at = taken.delivered_at")
+    was_read = F.expr("taken.sha256 <> '' or taken.refusal <=> stored.refusal")
+    mark = F.expr("if(taken.sha256 = '', taken.refusal, taken.sha256)")
+    pairs = F.broadcast(stored).alias("stored").join(taken.alias("taken"), on="file", how="left")
+    files = pairs.groupBy("file").agg(F.max(is_same & was_read).alias("is_known"), F.collect_set(mark).alias("marks"))
+    return files.where(~F.coalesce("is_known", F.lit(False))).select("file", "marks")
 
 
 @dataclass(frozen=True)

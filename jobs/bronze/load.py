@@ -1,28 +1,139 @@
-"""Load what landed into bronze, each file exactly once, whatever is killed when.
+"""The bronze load: files are claimed, and their rows appended to bronze, each exactly once."""
 
-A load first claims its files under the next batch number, in one commit. Its rows are then appended under that
-number, which Delta accepts once per table. The next load finishes a batch that was cut off before it claims one.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.bronze.batches import Batch, LandedFile, read_batch
-from jobs.bronze.claimed import Source, judge_claimed
-from jobs.bronze.landing import Listing, new_files
+from jobs.bronze.file_check import UNREADABLE, check, why_unread
+from jobs.bronze.landing import Batch, LandedFile, Listing, new_files, read_batch
+from jobs.bronze.lines import judge, read_lines, spread
 from jobs.bronze.set_aside import SetAside, set_aside
-from jobs.bronze.topic import Topic, ends_of, new_parts, what_is_left
-from tailrace.lake.held import ROWS, Held
+from jobs.bronze.topic import Topic, ends_claimed, ends_of, is_of_topic, new_parts, read_parts, what_is_left
+from tailrace.lake import storage
+from tailrace.lake.materialize import ROWS, Held, StoredFile, held
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
-from tailrace.schemas.landing import Feed
+from tailrace.schemas.landing import Feed, LandingError
 from tailrace.schemas.tables import Table
+
+ORIGIN = "path string, file string, delivered_at timestamp"
+AGAIN = "land it again under another name"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where one feed's files and messages are read from; `until` is when the load began."""
+
+    lake: Lake
+    feed: Feed
+    folder: str
+    topic: Topic | None
+    until: datetime
+
+
+def judge_claimed(
+    source: Source, claimed: Sequence[LandedFile], *, keep: ExitStack
+) -> tuple[Held | None, list[LandedFile]]:
+    """The verdicts on all lines, kept until `keep` ends, and the files that cannot be read, each with its refusal.
+
+    Files are read together. Where that fails, those that are the cause are refused and the others read again; what no file
+    is the cause of is raised.
+    """
+    left, refused = list(claimed), list[LandedFile]()
+    while left:
+        stored = list_claimed(source, left)
+        lost = [replace(file, refusal=why) for file in landed(left) if (why := why_lost(stored.get(file.file)))]
+        if not lost:
+            try:
+                lines = deliveries(source, left, stored)
+                rows = held(judge(lines, source.feed, now=source.until), usable=F.isnull("reason"))
+                return keep.enter_context(rows), refused
+            except UNREADABLE:
+                lost = culprits(source, landed(left), stored)
+                if not lost:
+                    raise
+        refused += lost
+        left = [file for file in left if file.file not in {one.file for one in lost}]
+    return None, refused
+
+
+def landed(files: Sequence[LandedFile]) -> list[LandedFile]:
+    """The files among files and parts of a topic."""
+    return [file for file in files if not is_of_topic(file)]
+
+
+def list_claimed(source: Source, files: Sequence[LandedFile]) -> dict[str, StoredFile]:
+    """What the feed's folder holds now; raises `LandingError` where the folder is gone, and not only a file."""
+    of_folder = landed(files)
+    if not of_folder:
+        return {}
+    if not storage.is_there(source.lake.spark, source.folder):
+        raise LandingError(
+            f"{source.folder} is gone, and with it {of_folder[0].file}, which a load has claimed; "
+            "put the folder back, or put an empty one in its place to give its files up"
+        )
+    return {file.name: file for file in storage.list_files(source.lake.spark, source.folder)}
+
+
+def why_lost(stored: StoredFile | None) -> str | None:
+    """Why a claimed file must not be opened any more, None where it may."""
+    if stored is None:
+        return f"the file was gone when it was to be read; {AGAIN}"
+    return stored.refusal
+
+
+def culprits(source: Source, files: Sequence[LandedFile], stored: Mapping[str, StoredFile]) -> list[LandedFile]:
+    """The files that a failed read is due to, each with its refusal; none where they are fine one by one.
+
+    First by what is checked of every file, then by reading each alone. Where that fails for all of several, it is not theirs.
+    """
+    checked = [(file, check(source.lake.spark, stored[file.file], source.feed)) for file in files]
+    found = [
+        replace(file, refusal=look.refusal if look else why_lost(None))
+        for file, look in checked
+        if look is None or look.refusal
+    ]
+    if found:
+        return found
+    found = [replace(file, refusal=why) for file in files if (why := why_unread_alone(source, stored[file.file]))]
+    return [] if len(found) == len(files) > 1 else found
+
+
+def why_unread_alone(source: Source, file: StoredFile) -> str | None:
+    """What an attempt to read one file alone fails with, None where it works."""
+    try:
+        read_lines(source.lake.spark, [file], source.feed).write.format("noop").mode("overwrite").save()
+    except UNREADABLE as error:
+        return why_unread(file, error)
+    return None
+
+
+def deliveries(source: Source, claimed: Sequence[LandedFile], stored: Mapping[str, StoredFile]) -> DataFrame:
+    """The lines of claimed files and messages of claimed parts, each with where it came from and when.
+
+    A time after the load began counts as that: a delivery from the future would win against every correction till then.
+    """
+    parts, files = [file for file in claimed if is_of_topic(file)], landed(claimed)
+    frames = [lines_of(source, files, stored)] if files else []
+    frames += [read_parts(source.lake.spark, source.topic, parts)] if parts else []
+    lines = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
+    return lines.withColumn("delivered_at", F.least("delivered_at", F.lit(source.until)))
+
+
+def lines_of(source: Source, files: Sequence[LandedFile], stored: Mapping[str, StoredFile]) -> DataFrame:
+    """The lines of claimed files, each with its file and when that was delivered."""
+    spark = source.lake.spark
+    known = [(storage.reported_path(spark, stored[file.file]), file.file, file.delivered_at) for file in files]
+    with_lines = [stored[file.file] for file in files if stored[file.file].bytes]
+    lines = spread(read_lines(spark, with_lines, source.feed), with_lines)
+    # A line without its file would break bronze's NOT NULL rather than be lost.
+    return lines.join(F.broadcast(small_frame(spark, known, ORIGIN)), on="path", how="left").drop("path")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,3 +282,28 @@ def audit(lake: Lake, feed: Feed, rows: Held, stamp: dict[str, Column]) -> None:
 def refused_lines(judged: DataFrame, feed: Feed) -> DataFrame:
     raw = F.make_valid_utf8("value").alias("raw")
     return judged.where("reason is not null").select(F.lit(feed.name).alias("feed"), "file", "line", "reason", raw)
+
+
+LOADS = 20  # each of which another process may have cut short by taking a part
+
+
+def catch_up(lake: Lake, landing_folder: str, load: Callable[[], Loaded], *, topic: Topic | None) -> Loaded:
+    """Load again and again until all that lies there now is appended; raises `LandingError` where others never end.
+
+    One load is not enough beside others: what these have claimed it leaves to them, appended or not.
+    """
+    listing = Listing.of(lake, landing_folder)
+    ends = {topic.file(one): of.end for one, of in ends_of(lake.spark, topic).items()} if topic else {}
+    loaded = Loaded()
+    for _ in range(LOADS):
+        loaded += load()
+        claimed = ends_claimed(lake, topic) if topic else {}
+        if all(claimed.get(file, 0) >= end for file, end in ends.items()) and is_appended(lake, listing):
+            return loaded
+    raise LandingError("bronze does not come to have all that has landed: other loads are under way; try again")
+
+
+def is_appended(lake: Lake, listing: Listing) -> bool:
+    """Whether all files of a listing are claimed, and the last claim of all is appended."""
+    left = (file for feed in landing.FEEDS for file in new_files(lake, listing, feed))
+    return next(left, None) is None and unfinished(lake, last_claim(lake)) is None

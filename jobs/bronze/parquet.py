@@ -30,7 +30,7 @@ from pyspark.sql.types import (
 
 from tailrace.errors import DataError
 from tailrace.lake.jvm import java_class
-from tailrace.lake.stored import StoredFile
+from tailrace.lake.materialize import StoredFile
 from tailrace.schemas.landing import Feed
 
 NANOS = "spark.sql.legacy.parquet.nanosAsLong"

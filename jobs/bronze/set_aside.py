@@ -1,6 +1,6 @@
 """Leave landed files out, so that the rest goes on; who did it and why is kept.
 
-A file that silver has not read never gets there. Of one that it has read, `jobs.silver.excluded` takes back what silver
+A file that silver has not read never gets there. Of one that it has read, `jobs.silver.merge` takes back what silver
 has; a row in `bronze.SET_ASIDE` is all that says so, whichever process reads it next.
 """
 

@@ -13,7 +13,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.bronze.batches import LandedFile
+from jobs.bronze.landing import LandedFile
 from tailrace.errors import UnavailableError
 from tailrace.lake.jvm import java_class
 from tailrace.lake.tables import Lake

@@ -1,16 +1,108 @@
-"""What a view's gold table holds in full, from pinned versions of the tables it reads."""
+"""The full computation of a view: aggregations over silver, or its transform; and how its rows are compared."""
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import reduce
+from operator import or_
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
-from jobs.gold.aggregate import aggregate
-from jobs.gold.transform import transform
-from tailrace.definitions import Definitions, FeatureView
-from tailrace.lake.history import Pin
+from tailrace.definitions import Definitions, FeatureView, Window
+from tailrace.definitions.aggregations.sql import within
+from tailrace.definitions.view import INTERACTIONS
+from tailrace.errors import DefinitionError
+from tailrace.lake.delta_log import Pin
 from tailrace.lake.tables import Lake
 from tailrace.schemas import silver
+from tailrace.schemas.tables import Table
+
+
+def aggregate(
+    interactions: DataFrame, view: FeatureView, *, as_of: datetime, finer: Mapping[str, DataFrame]
+) -> DataFrame:
+    """Compute a view from `silver.INTERACTIONS` at `as_of`.
+
+    A row exists where an interaction with occurred_at <= as_of counts. `finer` has the gold table of each
+    view that this one counts rows of, refreshed to the same `as_of`.
+    """
+    happened = interactions.where(F.col("occurred_at") <= F.lit(as_of))
+    windows = [window for line in view.aggregations for window in line.windows]
+    placed = happened.withColumns({within(window): is_within(window, as_of) for window in windows})
+    own = [line for line in view.aggregations if line.base_view is None]
+    columns = [F.expr(column.full).alias(column.name) for line in own for column in line.columns]
+    rows = placed.groupBy(*view.keys).agg(F.count("*").alias(INTERACTIONS.name), *columns)
+    rows = reduce(lambda left, name: add_of_base_view(left, view, name, finer[name]), view.finer_views, rows)
+    return rows.select(*view.table.columns)
+
+
+def add_of_base_view(rows: DataFrame, view: FeatureView, name: str, base_rows: DataFrame) -> DataFrame:
+    """Join what is aggregated of a base view's rows; 0 where it has none of the key."""
+    columns = [column for line in view.aggregations if line.base_view == name for column in line.columns]
+    aggregates = [F.expr(column.full).alias(column.name) for column in columns]
+    counted = base_rows.groupBy(*view.keys).agg(*aggregates)  # unique per key on both sides of the join
+    joined = rows.join(counted, on=list(view.keys), how="left")
+    return joined.fillna(0, subset=[column.name for column in columns])
+
+
+def is_within(window: Window, as_of: datetime) -> Column:
+    """A window W at T covers T - W < occurred_at <= T; that nothing is later than T is settled before."""
+    return F.lit(True) if window.length is None else F.col("occurred_at") > F.lit(as_of - window.length)
+
+
+class TransformError(DefinitionError):
+    """A transform's result that cannot become gold; the message names the view, the column and what to do."""
+
+
+def transform(view: FeatureView, inputs: Mapping[str, DataFrame], *, as_of: datetime) -> DataFrame:
+    """Run the view's transform over silver tables given by name, and check the columns and keys it returns."""
+    rows = transform_unchecked(view, inputs, as_of=as_of)
+    check_keys(view, rows)
+    return rows
+
+
+def transform_unchecked(view: FeatureView, inputs: Mapping[str, DataFrame], *, as_of: datetime) -> DataFrame:
+    """The same, its keys not checked yet."""
+    if view.transform is None:
+        raise TransformError(f"view {view.name!r} declares aggregations, not a transform")
+    rows: DataFrame = view.transform(**inputs, **({"as_of": as_of} if view.wants_as_of else {}))
+    check_columns(view, rows)
+    return rows.select(*view.table.columns)
+
+
+def check_columns(view: FeatureView, rows: DataFrame) -> None:
+    found = dict(rows.dtypes)
+    for field in view.table.fields:
+        if field.name not in found:
+            raise TransformError(
+                f"view {view.name!r}: its transform returns no column {field.name!r}, only {', '.join(found)}"
+            )
+        if found[field.name] != field.type:
+            raise TransformError(
+                f"view {view.name!r}: its transform returns {field.name!r} as {found[field.name]}, "
+                f"declared is {field.type}; cast it"
+            )
+
+
+def check_keys(view: FeatureView, rows: DataFrame) -> None:
+    """Refuse null and repeated keys: each of them would become a row of its own."""
+    per_key = rows.groupBy(*view.keys).agg(F.count("*").alias("rows"))
+    missing = reduce(or_, (F.col(key).isNull() for key in view.keys))
+    wrong = per_key.where(missing | (F.col("rows") > 1)).first()
+    if wrong is not None:
+        named = ", ".join(str(wrong[key]) for key in view.keys)
+        raise TransformError(
+            f"view {view.name!r}: its transform returns {wrong.rows} rows for the key {named} ({', '.join(view.keys)}); "
+            "return one row per key, and none for a key that is null"
+        )
+
+
+def differing_keys(held: DataFrame, wanted: DataFrame, table: Table) -> DataFrame:
+    """The keys whose rows differ, nulls included, or that one side alone has."""
+    both = [rows.select(*table.columns, F.lit(sign).alias("side")) for rows, sign in ((held, 1), (wanted, -1))]
+    # Grouping takes nulls for equal, and shuffles once where a join would sort both sides.
+    unpaired = both[0].unionByName(both[1]).groupBy(*table.columns).agg(F.sum("side").alias("side")).where("side <> 0")
+    return unpaired.select(*table.key).distinct()
 
 
 def inputs_of(view: FeatureView, definitions: Definitions) -> list[str]:

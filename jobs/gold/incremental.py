@@ -1,4 +1,4 @@
-"""Bring a declarative view forward by what changed, without computing it anew."""
+"""A view brought forward by what changed: from signed rows, or from the keys that a transform names."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -6,19 +6,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
 from typing import Any
+from zlib import crc32
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.gold.increments import increments, settle
-from jobs.gold.signed import signed_interactions
+from jobs.gold.compute import TransformError, check_keys, differing_keys, transform_unchecked
+from jobs.gold.increments import increments, settle, signed_interactions
 from tailrace.definitions import FeatureView, Window
 from tailrace.definitions.aggregations.gold_column import Upkeep
 from tailrace.definitions.aggregations.sql import LOST
 from tailrace.definitions.view import INTERACTIONS
 from tailrace.lake import commit
-from tailrace.lake.held import ROWS, held, to_join
-from tailrace.lake.history import Pin
+from tailrace.lake.delta_log import Pin
+from tailrace.lake.materialize import ROWS, held, to_join
 from tailrace.lake.rewrite import Change
 from tailrace.lake.tables import Lake
 from tailrace.schemas import silver
@@ -111,4 +112,89 @@ def change_by(increments_: DataFrame, view: FeatureView) -> Change:
         differs=" OR ".join(differs),
         gone=f"old.{count} + new.{count} = 0",
         exists=f"new.{count} > 0",
+    )
+
+
+# One refresh of so many checks one key of so many, others each time. A check reads all of gold and of the view's inputs,
+# so that few checks of many keys cost less than many of few.
+SAMPLED = 8
+EXISTS = "_exists"
+
+
+def change_hinted(lake: Lake, view: FeatureView, step: Step, *, state: dict[str, Any]) -> None:
+    """Compute the keys that the view's `changed_keys` names, and merge those that differ from gold.
+
+    Raises `HistoryLost` where a change feed does not reach back to `step.before`, and `TransformError` where a
+    sampled key changed that was not named; gold then stays as it was.
+    """
+    inputs = {table.name: lake.read(table, version=step.after[table.full_name].version) for table in tables_of(view)}
+    rows = transform_unchecked(view, inputs, as_of=step.until)
+    with held(hinted_keys(lake, view, step)) as keys:
+        turn = turn_of(state["started_from"])
+        if turn % SAMPLED == 0:
+            check_sample(lake, view, rows, keys.frame, part=turn // SAMPLED)
+        named = rows.join(to_join(keys.frame, rows=keys.counts[ROWS]), on=list(view.keys), how="left_semi")
+        found = keys.frame.join(named.withColumn(EXISTS, F.lit(True)), on=list(view.keys), how="left")
+        with held(found) as wanted:
+            check_keys(view, wanted.frame)
+            changed = to_join(wanted.frame, rows=wanted.counts[ROWS])
+            commit.change(lake, view.table, change_to(changed, view), state=state)
+
+
+def hinted_keys(lake: Lake, view: FeatureView, step: Step) -> DataFrame:
+    """The keys that the view's author takes for changed, given the change feed of each table that the view reads."""
+    changes: dict[str, DataFrame] = {}
+    for table in tables_of(view):
+        since, until = step.before[table.full_name], step.after[table.full_name]
+        feed = lake.changes_since(table, since=since, until=until)
+        changes[table.name] = (
+            lake.changes(table, start=until.version, end=until.version).limit(0) if feed is None else feed
+        )
+    if view.changed_keys is None:
+        raise TransformError(f"view {view.name!r} has no changed_keys")
+    keys: DataFrame = view.changed_keys(**changes)
+    missing = [key for key in view.keys if key not in keys.columns]
+    if missing:
+        raise TransformError(f"view {view.name!r}: its changed_keys returns no column {missing[0]!r}")
+    return keys.select(*view.keys).dropna().distinct()
+
+
+def tables_of(view: FeatureView) -> list[Table]:
+    return [table for table in silver.TABLES if table.name in view.inputs]
+
+
+def check_sample(lake: Lake, view: FeatureView, rows: DataFrame, keys: DataFrame, *, part: int) -> None:
+    """Hold one key of `SAMPLED` that were not named against gold; `part` chooses which."""
+    sampled = (
+        side.where(is_sampled(view, part)).join(keys, on=list(view.keys), how="left_anti")
+        for side in (lake.read(view.table), rows)
+    )
+    missed = differing_keys(next(sampled), next(sampled), view.table).limit(3).collect()
+    if missed:
+        named = "; ".join(", ".join(map(str, key)) for key in missed)
+        raise TransformError(
+            f"view {view.name!r}: its changed_keys did not name {named}, which changed; mend it or leave it out, then "
+            "refresh with --full"
+        )
+
+
+def turn_of(version: int) -> int:
+    """A number that looks random, so that a table which changes every so many versions is checked all the same."""
+    return crc32(str(version).encode())
+
+
+def is_sampled(view: FeatureView, part: int) -> Column:
+    return F.pmod(F.xxhash64(*view.keys), F.lit(SAMPLED)) == part % SAMPLED
+
+
+def change_to(wanted: DataFrame, view: FeatureView) -> Change:
+    """Rows as they shall be, `EXISTS` null where there shall be none."""
+    own = {name: f"new.{name}" for name in view.feature_names}
+    return Change(
+        rows=wanted,
+        update=own,
+        insert=own | {key: f"new.{key}" for key in view.keys},
+        differs=" OR ".join(f"NOT (old.{name} <=> new.{name})" for name in own),
+        gone=f"new.{EXISTS} IS NULL",
+        exists=f"new.{EXISTS}",
     )

@@ -12,14 +12,11 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from jobs.gold.compute import compute, inputs_of
-from jobs.gold.hinted import change_hinted
-from jobs.gold.incremental import SignedRows, Step, add_changes
+from jobs.gold.incremental import SignedRows, Step, add_changes, change_hinted
 from tailrace.definitions import Definitions, FeatureView
 from tailrace.errors import ConflictError
 from tailrace.lake import commit
-from tailrace.lake.conflicts import Overtaken
-from tailrace.lake.history import HistoryLost, Pin
-from tailrace.lake.state import State
+from tailrace.lake.delta_log import HistoryLost, Overtaken, Pin, State
 from tailrace.lake.tables import AT_ONCE, Lake
 from tailrace.schemas import silver
 from tailrace.schemas.slots import AsOfError, check_on_grid, to_text

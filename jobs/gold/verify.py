@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 
-from jobs.gold.compare import differing_keys
-from jobs.gold.compute import compute
+from jobs.gold.compute import compute, differing_keys
 from jobs.gold.refresh import as_of_in, pins_in
 from tailrace.definitions import Definitions, FeatureView
 from tailrace.lake import storage
-from tailrace.lake.history import Pin
-from tailrace.lake.state import State
+from tailrace.lake.delta_log import Pin, State
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas import silver
 from tailrace.schemas.slots import to_text

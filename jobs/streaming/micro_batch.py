@@ -1,8 +1,4 @@
-"""One micro-batch into the online store: leases, the pairs that its events are about, the views counted by them, close.
-
-Delta is not touched here: what the stream knows is in the items themselves, each written in one step, so that every key
-takes every micro-batch once, however often it is repeated.
-"""
+"""One micro-batch: events to window states, written under the lease of each view."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -13,21 +9,46 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
 
-from jobs.streaming.frames import Changed, events_of, keyed, with_keys
-from jobs.streaming.leases import take_leases
-from jobs.streaming.pairs import horizon_of, take_pairs
-from jobs.streaming.parked import Parked
-from jobs.streaming.state import Array, State, fold
-from jobs.streaming.usable import usable_events
-from jobs.streaming.values import packed, unpacked
+from jobs.streaming.fast_path import Changed, events_of, keyed, packed, unpacked, usable_events, with_keys
+from jobs.streaming.left_out import Parked
+from jobs.streaming.window_state import Array, State, fold, horizon_of, take_pairs
 from sinks import lease
 from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_rows
-from tailrace.definitions import FeatureView
+from tailrace.definitions import STREAM, FeatureView
 from tailrace.definitions.recent import MICROS_PER_MINUTE
+from tailrace.errors import DataError
 from tailrace.store.control import Control
 from tailrace.store.dynamodb.items import binary, read_items
 from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, open_store
+
+
+class StoreLost(DataError):
+    """The store has nothing of views that the stream had written to; the message names them and says what to do."""
+
+
+def take_leases(address: Address, views: Sequence[FeatureView], *, owner: str, first: bool) -> dict[str, Control]:
+    """The leases of the views for one micro-batch; a repetition of it takes them over at once, being the same owner.
+
+    Raises `StoreLost`, and gives them up, where a view was never closed though this is not the first micro-batch: counts
+    would begin with what is still to come, under watermarks that tell of all.
+    """
+    taken = {view.name: take_lease(address, view, owner=owner) for view in views}
+    # Every micro-batch closes all views before the next one begins, and with that each has a watermark.
+    new = [] if first else [name for name, control in taken.items() if control.watermark is None]
+    if new:
+        for name, control in taken.items():
+            lease.give_up(address, name, control.sequence)
+        raise StoreLost(
+            f"the store has nothing of {', '.join(new)}, though the stream wrote micro-batches before: the store was lost "
+            "or is another one, or the view is new; stop the stream and run `tailrace rebuild`, then start it again"
+        )
+    return taken
+
+
+def take_lease(address: Address, view: FeatureView, *, owner: str) -> Control:
+    own = f"{owner} {view.name}"
+    return lease.take(address, view.name, address.lease_seconds, lane=STREAM, owner=own, keep_cursor=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,11 +17,8 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.set_aside import left_in
 from jobs.bronze.topic import PREFIX
-from jobs.streaming.frames import AMOUNTS, changes_of_rows, events_of, keyed, whole
-from jobs.streaming.pairs import horizon_of, take_pairs
-from jobs.streaming.state import Array, State, empty, fold
-from jobs.streaming.usable import is_ahead
-from jobs.streaming.values import packed
+from jobs.streaming.fast_path import AMOUNTS, changes_of_rows, events_of, is_ahead, keyed, packed, whole
+from jobs.streaming.window_state import Array, State, empty, fold, horizon_of, take_pairs
 from tailrace.definitions import FeatureView
 from tailrace.definitions.recent import MICROS_PER_MINUTE
 from tailrace.lake.tables import Lake

@@ -14,9 +14,9 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.bronze.topic import Ends, KafkaAway, Topic, behind_transaction, ends_of, for_spark, made_anew
 from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, remember_views, run_id
-from jobs.streaming.folder import appended_at, lines_of
+from jobs.streaming.left_out import Parked
 from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
-from jobs.streaming.parked import Parked
+from jobs.streaming.source import appended_at, lines_of
 from sinks.lease import with_store
 from sinks.rows import Address
 from tailrace.definitions import DefinitionError, Definitions, FeatureView

@@ -12,9 +12,9 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from serving.answers.answer import Answer
+from serving.answers.json import Answer
 from serving.common.interface import ARROW_METADATA
-from serving.common.pace import Steps
+from serving.common.loop import Steps
 from serving.read.columns import Array, Found, Mask, everywhere
 from tailrace.schemas.tables import Type
 from tailrace.store.arrow import arrow_type

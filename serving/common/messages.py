@@ -1,10 +1,16 @@
-"""Messages for callers and logs when something goes wrong: bounded, on one line, and without paths and addresses."""
+"""Texts for callers and logs when something fails: bounded, on one line, without paths and addresses."""
 
 import re
 import traceback
 from pathlib import PurePath
 
+from tailrace.errors import SetupError
 from tailrace.store.dynamodb.wire import StoreError, is_transient
+
+
+class ServingError(SetupError):
+    """The reader cannot be started; the message says why."""
+
 
 LONGEST_DETAIL = 2_000  # characters of a message to a caller
 LONGEST_LINE = 400  # and of one failure in a log

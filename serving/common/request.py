@@ -1,15 +1,33 @@
-"""What is asked: the body of `POST /get-online-features`, checked as far as it can be without the definitions."""
+"""What is asked: the body of `POST /get-online-features` and its headers, checked as far as possible without the definitions."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
+from multidict import CIMultiDictProxy
 
-from serving.common.duplicates import check_duplicates
 from tailrace.errors import UsageError
 from tailrace.schemas.ids import NotAnIdError, WrittenNumber, text_of
-from tailrace.schemas.strict_json import Duplicate
+from tailrace.schemas.strict_json import Duplicate, without_duplicates
+
+BACKSLASH = 92  # as a byte
+
+
+def check_duplicates(body: bytes, *, fields: int, texts: Iterable[Iterable[str]]) -> None:
+    """Raises `Duplicate` where an object in `body` gives a field twice; the body is JSON that was parsed already.
+
+    `fields` is how many there are in what was parsed, `texts` all strings in it, names among them. A colon in the body
+    is that of a field or stands in a string, so a body with more colons than these has fields that were dropped.
+    A colon written as an escape is the one that this cannot count: such a body is parsed again, slowly.
+    """
+    beyond = body.count(b":") - fields
+    escaped = BACKSLASH in body and b"\\u" in body
+    if escaped or (beyond and beyond != "".join(chain.from_iterable(texts)).count(":")):
+        json.loads(body.decode(), object_pairs_hook=without_duplicates)
+
 
 MAXIMUM_KEYS = 5_000
 MAXIMUM_FEATURES = 500
@@ -167,3 +185,16 @@ def texts(key: str, ids: Any) -> list[str]:
 
 def json_name(value: Any) -> str:
     return JSON_NAMES.get(type(value), "a number")
+
+
+def only_value(headers: CIMultiDictProxy[str], name: str) -> str | None:
+    """The value of a header, None where it is not there; raises `BadRequest` where it is there several times."""
+    values = headers.getall(name, ())
+    if len(values) > 1:
+        raise BadRequest(f"there are {len(values)} headers {name}; send one")
+    return values[0] if values else None
+
+
+def list_value(headers: CIMultiDictProxy[str], name: str) -> str:
+    """A header that is a list, which may come in several lines (RFC 9110, section 5.3); empty where it is not there."""
+    return ",".join(headers.getall(name, ()))

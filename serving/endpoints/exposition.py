@@ -12,8 +12,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from serving.engine import Engine
-from serving.telemetry.board import BOUNDS, Board, Series
-from serving.telemetry.metrics import AGE, BUILD, METRICS, PREFIX, READABLE, WATERMARK, Metric
+from serving.telemetry.metrics import AGE, BOUNDS, BUILD, METRICS, PREFIX, READABLE, WATERMARK, Board, Metric, Series
 
 BUCKETS = (*map(str, BOUNDS), "+Inf")
 

@@ -8,15 +8,13 @@ from contextlib import suppress
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from serving.answers.answer import Answer
-from serving.current import CURRENT
+from serving.answers.json import Answer
+from serving.engine import CURRENT
 from serving.http.admission import HELD
 from serving.read.columns import Found
-from serving.telemetry.access_log import AccessLog
-from serving.telemetry.board import Cells
-from serving.telemetry.metrics import REQUEST_SECONDS, REQUESTS, ROWS, ROWS_ASKED, STAGE_SECONDS
+from serving.telemetry.access_log import TRIP, AccessLog, Trip
+from serving.telemetry.metrics import REQUEST_SECONDS, REQUESTS, ROWS, ROWS_ASKED, STAGE_SECONDS, Cells
 from serving.telemetry.tracing import Tracing
-from serving.telemetry.trip import TRIP, Trip
 
 ID = "X-Request-Id"
 USABLE_ID = re.compile(r"[!-~]{1,128}")

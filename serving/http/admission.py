@@ -1,19 +1,40 @@
-"""What a process works on at a time, until its answers are taken; what is too much is refused, while that still helps.
-
-Reads and writes have an `Admission` each, so neither keeps the other out. A small request takes one of so many
-places. One whose answer is large takes its part of the memory for large answers instead, and waits in their line: it is
-as much work as hundreds of small ones, and would keep those waiting that ask for little.
-"""
+"""What a process works on at a time: bodies that arrive in time, time budgets, and places that bound memory."""
 
 import asyncio
+import math
 from collections import deque
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from multidict import CIMultiDictProxy
 
-from serving.common.pace import WHOLE, Pace, Sliced, Turns
-from serving.telemetry.board import Cells
-from serving.telemetry.metrics import AT_ONCE, SHEDS
-from tailrace.errors import UnavailableError
+from serving.common.interface import BUDGET_HEADER
+from serving.common.loop import WHOLE, Pace, Sliced, Turns
+from serving.common.request import BadRequest, only_value
+from serving.telemetry.metrics import AT_ONCE, SHEDS, Cells
+from tailrace.errors import UnavailableError, UsageError
+
+LONGEST_MS = 60_000
+LONGEST_QUOTED = 40  # characters of an invalid budget
+
+
+def deadline_of(headers: CIMultiDictProxy[str], *, default_ms: float) -> float:
+    """When the store must have answered, in the event loop's time; the request begins now. Raises `BadRequest`."""
+    text = only_value(headers, BUDGET_HEADER)
+    return asyncio.get_running_loop().time() + (default_ms if text is None else milliseconds(text)) / 1000
+
+
+def milliseconds(text: str) -> float:
+    try:
+        budget = float(text)
+    except ValueError:
+        budget = math.nan
+    if not 0 < budget <= LONGEST_MS:
+        raise BadRequest(
+            f"header {BUDGET_HEADER}: {text[:LONGEST_QUOTED]!r} is not a budget; give milliseconds, above 0 and at most {LONGEST_MS}"
+        )
+    return budget
+
 
 PATIENCE_SECONDS = 0.01  # for a place among the small ones
 LARGE_BYTES = 2**18  # an answer of more is large
@@ -187,3 +208,35 @@ class Admission:
 
 READ_PLACES = web.AppKey("READ_PLACES", Admission)
 WRITE_PLACES = web.AppKey("WRITE_PLACES", Admission)
+
+
+BODY_BYTES = 2**20
+BODY_SECONDS = 5.0  # for a body to arrive; a slow client holds nothing for longer
+
+
+class ClientLeft(UsageError):
+    """The client closed the connection before its request was whole; there is nobody to answer."""
+
+    http_status = 499  # as nginx calls it; nobody sees the answer
+
+
+async def body_of(request: web.Request, admission: Admission) -> bytes:
+    """All of it; raises `BadRequest`, `ClientLeft`, `Overloaded`, and what aiohttp answers 408 and 413 for."""
+    try:
+        if request.content.is_eof():  # it came with its headers
+            return await request.read()
+        admission.have_room_for_body(held_by(request), size_of(request))
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout(text=f"the body did not arrive within {BODY_SECONDS:g} s") from error
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        raise BadRequest(f"the body cannot be read: {error}") from error
+    except OSError as error:
+        raise ClientLeft from error
+
+
+def size_of(request: web.Request) -> int:
+    """Bytes that the body may have: what it says, or as many as are allowed where it does not, or is packed."""
+    said = request.content_length
+    return BODY_BYTES if said is None or "Content-Encoding" in request.headers else min(said, BODY_BYTES)

@@ -7,9 +7,9 @@ import orjson
 from aiohttp import web
 
 from serving.common.messages import LONGEST_DETAIL, LONGEST_LINE, brief, of_store, one_line
-from serving.http.body import ClientLeft
-from serving.read.on_demand import OnDemandError
-from serving.telemetry.trip import TRIP
+from serving.http.admission import ClientLeft
+from serving.read.columns import OnDemandError
+from serving.telemetry.access_log import TRIP
 from tailrace.errors import TailraceError
 from tailrace.store.direct.log import LogError
 from tailrace.store.dynamodb.wire import StoreError

@@ -7,15 +7,15 @@ from functools import lru_cache
 
 import zstandard
 
-from serving.answers import arrow, compact, feast
-from serving.answers.answer import Answer
+from serving.answers import arrow, json
+from serving.answers.json import Answer
 from serving.common.interface import ARROW, COMPACT, FEAST
-from serving.common.pace import Steps
+from serving.common.loop import Steps
 from tailrace.errors import UsageError
 
 WRITERS: dict[str, Callable[[Answer], Steps]] = {
-    FEAST: feast.to_answer,
-    COMPACT: compact.to_answer,
+    FEAST: json.to_feast,
+    COMPACT: json.to_compact,
     ARROW: arrow.to_answer,
 }
 ENCODINGS = ("zstd", "gzip", "identity")

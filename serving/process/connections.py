@@ -1,17 +1,95 @@
-"""Connections of clients that are slow or many: each has its time, and where there is no room the idlest is closed."""
+"""Connections of clients: how workers take them, slow, idle or many ones, and aiohttp's side of one."""
 
 import asyncio
+import logging
+import re
 import resource
 import socket
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from ssl import SSLContext
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 
-from serving.process.listening import be_succeeded
-from serving.process.protocol import ReaderHandler
+from serving.common.messages import one_line
+from serving.http.errors import detail
+from serving.process.sockets import be_succeeded
+
+REQUEST_LINE = re.compile(rb"[A-Z]+ [^ ]+ HTTP/1\.[01]\r\n")
+HEAD_END = b"\r\n\r\n"
+
+log = logging.getLogger(__name__)
+
+
+class ReaderHandler(web.RequestHandler):
+    """Answers as JSON what no handler or middleware sees, and knows whether a request was dropped.
+
+    aiohttp logs all frames of such failures; this logs one line, which has nothing of what was sent: that may be a key.
+    """
+
+    __slots__ = ("_body_left", "has_dropped")
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._body_left = 0
+        self.has_dropped = False
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came. The parser forgets what comes in one piece with, and behind, a request to change the protocol.
+
+        `has_dropped` says that it may have: a connection that goes on would leave a request there without an answer.
+        """
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count == before:
+            if self._body_left:
+                self._body_left -= len(data)
+        elif getattr(self._messages[-1][0], "upgrade", False):
+            self._body_left = body_left(self._messages[-1][0], data) if self._request_count == before + 1 else -1
+        if self._body_left < 0:
+            self.has_dropped = True
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to a request that is not HTTP, or whose headers aiohttp cannot take; it ends the connection."""
+        if isinstance(exc, UnicodeError):
+            status, message = 400, "a header has bytes that are not text"
+        log.warning("a request of %s was answered %d: %s", request.remote, status, type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of another answer has been sent")
+        answer = detail(status, " ".join((message or "the reader failed").split()))
+        answer.force_close()
+        return answer
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer, also one that aiohttp refuses a request with before any handler or middleware has it."""
+        if isinstance(resp, web.HTTPException) and resp.content_type != "application/json":
+            resp = detail(resp.status, resp.text or resp.reason)
+        return await super().finish_response(request, resp, start_time)
+
+    def log_exception(self, *_: Any, **options: Any) -> None:
+        """Log why a connection is closed."""
+        failure = options.get("exc_info")
+        kind = type(failure).__name__ if isinstance(failure, BaseException) else "an error"
+        log.warning("a connection was closed: %s", kind)
+
+
+def body_left(message: Any, data: bytes) -> int:
+    """Bytes of a request's body that are to come after `data`; below 0 where other ones may stand behind it there."""
+    end = data.find(HEAD_END)
+    if message.chunked or end < 0 or not REQUEST_LINE.match(data):
+        return -1
+    return int(message.headers.get("Content-Length", 0)) - (len(data) - end - len(HEAD_END))
+
 
 HEADER_SECONDS = 10.0  # for the headers of a request to arrive, and for the handshake of TLS before them
 IDLE_SECONDS = 75.0  # between two requests; aiohttp's own is an hour
@@ -176,3 +254,76 @@ class CarefulSite(web.BaseSite):
         server = self._app_runner.server
         assert server is not None
         return Careful(ReaderHandler(server, loop=asyncio.get_running_loop(), **server._kwargs), self._crowd)
+
+
+WAITING = 1024  # connections that nobody has taken yet
+PATIENCE_SECONDS = 0.02  # for the worker whose socket it is to take a connection
+TAKING_SECONDS = 1.0
+
+
+class Acceptor:
+    """Takes connections from one of the sockets, and from the others what is left waiting there.
+
+    That is where the worker of a socket is busy, or has ended: no connection is lost with a worker, and none waits for
+    the next one to start. While no connection comes it does nothing: to look at the others fifty times a second took more
+    than a hundredth of a core from every worker.
+    """
+
+    def __init__(
+        self, runner: web.AppRunner, sockets: Sequence[socket.socket], *, own: int, tls: SSLContext | None
+    ) -> None:
+        self._site = CarefulSite(runner, sockets[own], tls=tls, backlog=WAITING)
+        self._others = [one for place, one in enumerate(sockets) if place != own]
+        self._taking: set[asyncio.Task[None]] = set()
+        self._looks: dict[socket.socket, asyncio.TimerHandle] = {}
+
+    async def open(self) -> None:
+        await self._site.start()
+        for one in self._others:
+            one.setblocking(False)
+            self._watch(one)
+
+    async def close(self) -> None:
+        """Take no more connections; what waits is left to other workers."""
+        for one in self._others:
+            asyncio.get_running_loop().remove_reader(one)
+        for look in self._looks.values():
+            look.cancel()
+        await self._site.stop()
+        if self._taking:
+            await asyncio.wait(self._taking, timeout=TAKING_SECONDS)
+
+    def _watch(self, other: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(other, self._notice, other)
+
+    def _notice(self, other: socket.socket) -> None:
+        """A connection has come there: see a little later whether it still waits, and watch nothing until then."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(other)
+        self._looks[other] = loop.call_later(PATIENCE_SECONDS, self._look, other)
+
+    def _look(self, other: socket.socket) -> None:
+        while connection := taken_from(other):
+            task = asyncio.create_task(self._take(connection))
+            self._taking.add(task)
+            task.add_done_callback(self._taking.discard)
+        self._watch(other)
+
+    async def _take(self, connection: socket.socket) -> None:
+        try:
+            await self._site.take(connection)
+        except OSError:  # the other side has gone meanwhile
+            connection.close()
+        except Exception as error:  # noqa: BLE001 - the others are to be taken all the same
+            connection.close()
+            log.warning("a connection could not be taken: %s", one_line(error))
+
+
+def taken_from(listening: socket.socket) -> socket.socket | None:
+    """A connection that waits there; None where there is none, or nobody has listened there yet."""
+    try:
+        connection, _ = listening.accept()
+    except OSError:
+        return None
+    connection.setblocking(False)
+    return connection

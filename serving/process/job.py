@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from multiprocessing.connection import Connection
 
-from serving.telemetry.board import Board
+from serving.telemetry.metrics import Board
 from tailrace.settings import Settings
 
 LAST_REQUEST_SECONDS = 2.0  # for each connection to send one more request, whose answer says that it is the last

@@ -1,13 +1,8 @@
-"""The process that others of the reader are forked from.
-
-It imports once what workers need, which takes a second, and does nothing else: it has no event loop, no connection and
-none of the parent's sockets, and has not run any definition. `multiprocessing` starts it with the first process that is
-made from it, starts it again where it was killed, and ends it with the parent.
-"""
+"""The process that workers are forked from, and a trial of new definitions in it."""
 
 import multiprocessing
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
@@ -39,3 +34,38 @@ def forked(target: Callable[..., None], *args: Any, name: str) -> tuple[ForkServ
     finally:
         theirs.close()
     return process, ours
+
+
+TRY_SECONDS = 30.0
+
+
+def failure_of(folders: tuple[str, ...], *, unless: int) -> str:
+    """Why these definitions cannot be used; empty where they can. Does not go on once `unless` can be read."""
+    try:
+        process, ours = forked(try_out, folders, name="tailrace-definitions")
+    except NotForked as error:
+        return str(error)
+    try:
+        happened = wait([ours, unless], timeout=TRY_SECONDS)
+        if ours not in happened:
+            return "the reader stops" if happened else f"they did not load within {TRY_SECONDS:g} s"
+        failure: str = ours.recv()
+        return failure
+    except EOFError:
+        process.join()
+        return f"the process that loaded them ended with exit code {process.exitcode}; see its error above"
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+
+
+def try_out(folders: tuple[str, ...], result: Connection) -> None:
+    from tailrace.definitions import DefinitionError, load_definitions
+
+    try:
+        load_definitions(folders)
+    except DefinitionError as error:
+        result.send(str(error))
+    else:
+        result.send("")

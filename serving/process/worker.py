@@ -11,15 +11,13 @@ import uvloop
 from aiohttp import web
 
 from serving.app import make_app
-from serving.auth import audit
+from serving.auth import policy
 from serving.common.messages import one_line
-from serving.current import CURRENT
-from serving.process.acceptor import Acceptor
-from serving.process.connections import IDLE_SECONDS, LINGER_SECONDS
+from serving.engine import CURRENT
+from serving.process.connections import IDLE_SECONDS, LINGER_SECONDS, Acceptor
 from serving.process.job import LAST_REQUEST_SECONDS, LOG_FORMAT, STOP_SECONDS, Job, Message
-from serving.process.tls import tls_context
-from serving.telemetry.board import Cells
-from serving.telemetry.metrics import WORKERS
+from serving.process.sockets import tls_context
+from serving.telemetry.metrics import WORKERS, Cells
 from serving.telemetry.tracing import start_tracing
 from tailrace.definitions import DefinitionError, Definitions, load_anew, load_definitions
 from tailrace.store.direct.replay import Log
@@ -40,7 +38,7 @@ def work(job: Job, slot: int, place: int, parent: Connection) -> None:
     for one in FOR_PARENT:
         signal.signal(one, signal.SIG_IGN)
     logging.basicConfig(format=LOG_FORMAT)
-    audit.write_lines()
+    policy.write_lines()
     uvloop.run(serve(job, slot, place, parent))
 
 

@@ -1,14 +1,17 @@
-"""One feature of many rows, as numpy arrays."""
+"""Packed values as numpy columns: decoded by schema, fanned out to rows, and finished by on-demand features."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tailrace.definitions import OnDemandFeature
+from tailrace.errors import DefinitionError
+from tailrace.schemas.tables import Column as Feature
 from tailrace.schemas.tables import Type
-from tailrace.store.codec import MICROSECONDS
+from tailrace.store.codec import MICROSECONDS, Codec, CodecError, fingerprints
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -124,3 +127,101 @@ def too_old(column: Column) -> Column:
     """The column of a view that is older than it may be: all its values are withheld."""
     found = np.minimum(column.found, Found.OUTSIDE_MAX_AGE)
     return column._replace(valid=np.zeros(len(found), bool), found=found)
+
+
+def decoded(codec: Codec, values: Sequence[bytes], features: Sequence[Feature]) -> list[Column]:
+    """Decode values of one schema, which has these features; raises `CodecError` unless all values are of it."""
+    rows = codec.decode(values)
+    as_of, everywhere = rows.as_of.astype(MICROSECONDS), np.full(len(values), Found.FOUND, np.uint8)
+    by_name = {feature.name: column for feature, column in zip(codec.features, rows.columns, strict=True)}
+    columns = []
+    for feature in features:
+        one = by_name[feature.name]
+        columns.append(Column(type=feature.type, values=one.values, valid=one.valid, found=everywhere, as_of=as_of))
+    return columns
+
+
+def decoded_apart(
+    codecs: Mapping[str, Codec], values: Sequence[bytes], features: Sequence[Feature]
+) -> tuple[list[Column], int]:
+    """Decode values of several schemas, each under its own; `codecs` are those known, by fingerprint.
+
+    A feature that a value's schema lacks, or has with another type, was not found there. Nothing was found in a
+    value of an unknown schema or a damaged one; the second result is how many there are.
+    """
+    columns = [nothing_found(feature.type, len(values)) for feature in features]
+    schemas, read = np.array(fingerprints(values)), 0
+    for fingerprint in codecs.keys() & set(schemas.tolist()):
+        codec = codecs[fingerprint]
+        places = [place for place in np.flatnonzero(schemas == fingerprint).tolist() if is_whole(codec, values[place])]
+        if places:
+            fill(columns, features, codec, [values[place] for place in places], places)
+            read += len(places)
+    return columns, len(values) - read
+
+
+def fill(
+    columns: Sequence[Column], features: Sequence[Feature], codec: Codec, values: Sequence[bytes], places: list[int]
+) -> None:
+    """Decode values of one schema into the places of the columns that they have."""
+    known = {(feature.name, feature.type) for feature in codec.features}
+    shared = [i for i, feature in enumerate(features) if (feature.name, feature.type) in known]
+    for i, column in zip(shared, decoded(codec, values, [features[i] for i in shared]), strict=True):
+        into = columns[i]
+        into.values[places], into.valid[places], into.found[places] = column.values, column.valid, column.found
+        into.as_of[places] = column.as_of
+
+
+def is_whole(codec: Codec, value: bytes) -> bool:
+    try:
+        codec.decode([value])
+    except CodecError:
+        return False
+    return True
+
+
+class OnDemandError(DefinitionError):
+    """An on-demand feature whose function fails; the message names it."""
+
+
+def compute(feature: OnDemandFeature, columns: Mapping[str, Column], *, now: int) -> Column:
+    """One on-demand feature of every row; `now` is microseconds since 1970.
+
+    The function sees the rows whose inputs all have values. The others are null, as is a row whose result is
+    NaN or NaT. A row was found if all of its inputs were, and is else what the least of them is; it is as new as the
+    newest of them.
+    """
+    inputs = [columns[reference] for reference in feature.inputs]
+    column = nothing_found(feature.type, len(inputs[0].values))
+    column.found[:] = np.minimum.reduce([one.found for one in inputs])
+    found = column.found == Found.FOUND
+    column.as_of[found] = np.maximum.reduce([one.as_of for one in inputs])[found]
+    complete = np.logical_and.reduce([one.valid for one in inputs])
+    if complete.any():
+        values, known = results(feature, [one.values[complete] for one in inputs], now=now)
+        rows = np.flatnonzero(complete)[known]
+        column.values[rows], column.valid[rows] = values, True
+    return column
+
+
+def results(feature: OnDemandFeature, arrays: Sequence[Array], *, now: int) -> tuple[Array, Mask]:
+    """The results that are values, in the declared type, and which ones they are."""
+    moment: dict[str, Any] = {"now": np.datetime64(now, "us")} if feature.wants_now else {}
+    try:
+        with np.errstate(all="ignore"):  # a division by zero is answered, not warned of
+            result = np.broadcast_to(np.asarray(feature.compute(*arrays, **moment)), arrays[0].shape)
+            known = ~is_nothing(feature.type, result)
+            return result[known].astype(feature.type.packed.numpy), known
+    except Exception as error:
+        raise OnDemandError(f"on-demand feature {feature.name!r} failed: {type(error).__name__}: {error}") from error
+
+
+def is_nothing(type_: Type, result: Array) -> Mask:
+    """Where a result stands for null; an integer has no room for an infinity either."""
+    if result.dtype.kind in "mM":
+        return np.isnat(result)
+    if result.dtype.kind == "f":
+        return np.isnan(result) if np.dtype(type_.packed.numpy).kind == "f" else ~np.isfinite(result)
+    if result.dtype.kind == "O":
+        return np.array([one is None for one in result], bool)
+    return np.zeros(len(result), bool)

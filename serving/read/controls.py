@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from serving.common.background import keep_doing
+from serving.common.loop import keep_doing
 from serving.common.messages import LONGEST_LINE, brief, of_store
-from serving.telemetry.board import Cells
-from serving.telemetry.metrics import UNREADABLE
+from serving.telemetry.metrics import UNREADABLE, Cells
 from tailrace.definitions import BATCH, DIRECT, Definitions, FeatureView
 from tailrace.schemas.slots import from_micros, to_text
 from tailrace.store.codec import Codec

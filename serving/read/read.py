@@ -8,14 +8,24 @@ from typing import Any, TypeVar
 import numpy as np
 import pybase64
 
-from serving.common.pace import Pace
+from serving.common.loop import Pace
 from serving.common.request import FeatureRequest
-from serving.read.columns import NOWHERE, UNTOLD, Array, Column, fanned_out, not_valued, stacked, too_old
+from serving.read.columns import (
+    NOWHERE,
+    UNTOLD,
+    Array,
+    Column,
+    decoded,
+    decoded_apart,
+    fanned_out,
+    not_valued,
+    stacked,
+    too_old,
+)
 from serving.read.controls import Controls
-from serving.read.decode import decoded, decoded_apart
-from serving.read.fetch import Fetched, Fetches
 from serving.read.plan import ItemGroup, Plan
-from serving.telemetry.trip import Trip
+from serving.read.store_reads import Fetched, Fetches
+from serving.telemetry.access_log import Trip
 from tailrace.schemas.tables import Column as Feature
 from tailrace.store.codec import CodecError, fingerprints
 from tailrace.store.keys import item_keys

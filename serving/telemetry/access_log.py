@@ -1,19 +1,51 @@
-"""The log of requests: a line of JSON for each, written aside from the event loop."""
+"""One JSON line per request, and what is noted on its way."""
 
 import os
 from collections import deque
 from datetime import UTC, datetime
 from threading import Event, Thread
 from time import perf_counter
+from typing import Literal
 
 import orjson
 from aiohttp import web
 
 from serving.common.messages import brief
-from serving.telemetry.board import Cells
-from serving.telemetry.metrics import LINES_LOST
-from serving.telemetry.trip import Trip
+from serving.common.request import FeatureRequest
+from serving.telemetry.metrics import LINES_LOST, Cells
 from tailrace.settings import AccessLogging
+
+Stage = Literal["receive", "parse", "store", "decode", "on_demand", "write"]
+
+
+class Trip:
+    """How long each stage took, in seconds, what was asked, and why there is no answer if there is none.
+
+    A stage begins where the one before it ended, the first with the request's headers.
+    """
+
+    __slots__ = ("_since", "asked", "begun", "id", "seconds", "why")
+
+    def __init__(self) -> None:
+        self.begun = self._since = perf_counter()
+        self.seconds: dict[Stage, float] = {}
+        self.id = ""
+        self.why = ""  # for the log: callers get less
+        self.asked: FeatureRequest | None = None
+
+    def end(self, stage: Stage) -> None:
+        now = perf_counter()
+        self.seconds[stage] = now - self._since
+        self._since = now
+
+    @property
+    def total(self) -> float:
+        """Seconds until the last stage that ended."""
+        return self._since - self.begun
+
+
+TRIP = web.RequestKey("TRIP", Trip)
+
 
 LOGGER = "serving.access"  # what its lines call themselves, among others on the same output
 STANDARD_OUTPUT = 1

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from serving.common.messages import LONGEST_LINE, brief
-from serving.telemetry.trip import Trip
+from serving.telemetry.access_log import Trip
 from tailrace.errors import SetupError
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from typing import Any
 import orjson
 from multidict import CIMultiDictProxy
 
-from serving.common.headers import only_value
 from serving.common.interface import IDEMPOTENCY_HEADER
-from serving.common.request import BadRequest
+from serving.common.request import BadRequest, only_value
 from tailrace.errors import UsageError
 from tailrace.store.direct.rivals import Overwritten, Refused, Result, Stale
 from tailrace.store.direct.wanted import Value, Written

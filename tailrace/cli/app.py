@@ -113,7 +113,7 @@ def serve(
 ) -> None:
     """Serve features to rankers until stopped."""
     with explain_missing("reader"):
-        from serving.process.workers import run
+        from serving.process.supervisor import run
 
         run(read_settings(), port=port, workers=workers, host=host, local=local)
     show({"stopped": True, "port": port}, "stopped", as_json=as_json)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from serving.catalogue import catalogue
+from serving.openapi import catalogue
 from tailrace.cli.output import AsJson, ViewNames, progress, show
 from tailrace.cli.plan import plan_lanes
 from tailrace.cli.report import plain_table

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.auth.key_file import add_key, remove_key
-from serving.auth.keys import Key, read_keys
+from serving.auth.api_keys import Key, add_key, read_keys, remove_key
 from tailrace.cli.output import AsJson, people, show
 from tailrace.cli.report import plain_table
 from tailrace.errors import CommandError

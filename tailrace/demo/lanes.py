@@ -29,8 +29,8 @@ Json = dict[str, Any]
 def following(workspace: Workspace) -> Iterator[None]:
     """Have a stream follow the landing folder, from when it has taken all that landed there."""
     from jobs.streaming import run
-    from jobs.streaming.folder import follow_plans
     from jobs.streaming.plans import Plans
+    from jobs.streaming.source import follow_plans
 
     checkpoint = workspace.settings.home / "demo" / "stream"  # not the home's own: its stream may follow a topic later
     plans = Plans(str(Path(workspace.settings.landing) / EVENTS.name), checkpoint)

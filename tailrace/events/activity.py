@@ -7,10 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailrace.events.catalogue import FOLDERS_PER_TEAM, Catalogue
-from tailrace.events.draws import Draws, Ints
-from tailrace.events.lives import NEVER, Lives, invent_lives
-from tailrace.events.rhythm import times_within
-from tailrace.events.times import to_texts
+from tailrace.events.draws import NEVER, Draws, Ints, Lives, invent_lives, times_within, to_texts
 
 TYPES = ("view", "open", "edit", "comment", "share", "join", "create", "delete")
 SHARES = np.array([60, 16, 13, 6, 3, 2])  # in percent, of the types before create

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tailrace.events.draws import Draws, Floats, Ints, zipf
-from tailrace.events.times import to_texts
+from tailrace.events.draws import Draws, Floats, Ints, to_texts, zipf
 
 TEAMS = (
     *("plans", "design", "search", "mobile", "finance", "people", "legal", "sales", "support", "brand"),

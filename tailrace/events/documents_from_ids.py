@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tailrace.events.times import from_text
+from tailrace.events.draws import from_text
 
 EXTENSION = re.compile("[a-z0-9_]{1,63}")
 NO_EXTENSION = "file"

@@ -1,4 +1,4 @@
-"""Files in the landing format: written once under a temporary name, read line by line."""
+"""Files of events, and what is wrong with them."""
 
 import gzip
 import os
@@ -13,9 +13,30 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tailrace.events.errors import LandingFileError
+from tailrace.errors import DataError
 from tailrace.schemas.landing import LINE_SUFFIXES, PARQUET_SUFFIX
 from tailrace.schemas.slots import to_text
+
+
+class EventsError(DataError):
+    """Anything wrong with events or their files; the message names it and says what to do."""
+
+
+class WorkspaceError(EventsError):
+    """A workspace that cannot be invented; the message names the field."""
+
+
+class HistoryError(EventsError):
+    """A git history that cannot be read; the message names the repository."""
+
+
+class LandingFileError(EventsError):
+    """A file that cannot be read or written; the message names it."""
+
+
+class NoReadableTimeError(EventsError):
+    """No event with a readable time, so no slot can be chosen."""
+
 
 WRITTEN_SUFFIXES = (".jsonl", ".jsonl.gz")
 PARQUET_BATCH = 8_192  # rows

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from tailrace.events.errors import HistoryError
+from tailrace.events.files import HistoryError
 from tailrace.schemas.slots import to_text
 
 EVENT_TYPES = {b"A": "create", b"M": "edit", b"T": "edit", b"D": "delete"}

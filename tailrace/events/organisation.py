@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tailrace.events import activity, catalogue
-from tailrace.events.errors import WorkspaceError
+from tailrace.events.files import WorkspaceError
 from tailrace.schemas.slots import EPOCH, to_micros
 
 DAILY_EVENTS_PER_DOCUMENT = 0.25

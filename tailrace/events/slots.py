@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import orjson
 
-from tailrace.events.errors import NoReadableTimeError
-from tailrace.events.times import from_text
+from tailrace.events.draws import from_text
+from tailrace.events.files import NoReadableTimeError
 from tailrace.schemas.slots import SLOT, from_micros, to_micros
 
 SHOWN = 4  # slots

@@ -1,24 +1,64 @@
-"""Commits of tables that refreshes maintain: the rows and the state they were computed from, once and together.
+"""Commits of rows together with the state that they were computed from."""
 
-A state says under `started_from` which version it was computed from, and the commit is Delta's transaction of that
-number. A process that was overtaken since then commits nothing, however late it wakes up, and says `Overtaken`; one
-that was overtaken at the last moment is skipped by Delta, which takes a number once.
-"""
-
+import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from delta.exceptions import ConcurrentTransactionException
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 
-from tailrace.lake.conflicts import CONFLICTS, overtaken
-from tailrace.lake.held import held
+from tailrace.lake.delta_log import CONFLICTS, committing, overtaken, read_entry, to_metadata
+from tailrace.lake.materialize import held
 from tailrace.lake.rewrite import Change, rewrite
-from tailrace.lake.state import committing, to_metadata
 from tailrace.lake.tables import Lake, same_key
 from tailrace.lake.transaction import Transaction
 from tailrace.schemas.tables import Table
+
+
+def amend(lake: Lake, table: Table, rows: DataFrame, *, same: str, stays: str, state: dict[str, Any]) -> None:
+    """Replace the table's rows by `rows` of the same key, and remove those where `stays`, a condition on `new`, does not hold.
+
+    `same` is a condition on `old` and `new` under which the table's row is still the one that is meant.
+    """
+    values: dict[str, str | Column] = {name: f"new.`{name}`" for name in table.columns}
+    merge = DeltaTable.forPath(lake.spark, lake.path(table)).alias("old")
+    merger = merge.merge(rows.alias("new"), f"{same_key(table)} AND {same}")
+    try:
+        with committing(lake.spark, state):
+            merger.whenMatchedUpdate(condition=stays, set=values).whenMatchedDelete().execute()
+    except CONFLICTS as error:
+        raise overtaken(table) from error
+
+
+def append_numbered(lake: Lake, table: Table, rows: DataFrame, *, name: str, number: int) -> None:
+    """Append rows; where this number was reached under this name, do nothing."""
+    lake.create(table)
+    writer = rows.select(*table.columns).write.format("delta").mode("append").option("mergeSchema", value=True)
+    # Another process that appends under the same number at this moment appends the same rows.
+    with suppress(ConcurrentTransactionException):
+        lake.save_append(writer.option("txnAppId", name).option("txnVersion", number), table)
+
+
+def numbers_reached(lake: Lake, table: Table) -> dict[str, int]:
+    """The highest number under every name, which holds no NUL; no Spark job where the last commit has its summary."""
+    if not lake.exists(table):
+        return {}
+    snapshot = lake.snapshot(table)
+    text = read_entry(lake.spark, lake.path(table), int(snapshot.version()), kind="crc")
+    summary = json.loads(text) if text else {}
+    if "setTransactions" in summary:  # Delta leaves it out where there are very many
+        return {one["appId"]: one["version"] for one in summary["setTransactions"]}
+    pairs = snapshot.transactions().mkString("\0").split("\0")
+    named = (pair.rpartition(" -> ") for pair in pairs if pair)  # as Scala writes a pair of a map
+    return {name: int(number) for name, _, number in named}
+
+
+def number_reached(lake: Lake, table: Table, *, name: str) -> int | None:
+    """The highest number under a name; None before the first."""
+    return numbers_reached(lake, table).get(name)
+
 
 State = dict[str, Any]
 

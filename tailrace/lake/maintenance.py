@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from tailrace.lake import storage
-from tailrace.lake.log import read_entry
+from tailrace.lake.delta_log import read_entry
 from tailrace.lake.session import configured
 from tailrace.lake.tables import Lake, retention_of
 from tailrace.schemas.tables import Table
@@ -142,7 +142,7 @@ def measured(files: DataFrame) -> dict[str, Any]:
 def compact(lake: Lake, table: Table) -> Compacted:
     """Rewrite small files, and files with many deleted rows, where there are many of them.
 
-    Raises one of `tailrace.lake.conflicts.CONFLICTS` where another process changed such a file meanwhile; it is as it was then.
+    Raises one of `tailrace.lake.delta_log.CONFLICTS` where another process changed such a file meanwhile; it is as it was then.
     """
     before = after = health(lake, table)
     where = f"delta.`{lake.path(table)}`"

@@ -12,7 +12,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from tailrace.lake.held import ROWS, Held, held, to_join
+from tailrace.lake.materialize import ROWS, Held, held, to_join
 from tailrace.lake.tables import Lake
 from tailrace.lake.transaction import POSITION, Transaction
 from tailrace.schemas.tables import Table

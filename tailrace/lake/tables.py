@@ -13,13 +13,23 @@ from pyspark.sql import functions as F
 
 from tailrace.errors import DataError
 from tailrace.lake import storage
-from tailrace.lake.conflicts import CONFLICTS, overtaken
-from tailrace.lake.held import Held
-from tailrace.lake.history import Pin, check_history, rows_written
+from tailrace.lake.delta_log import (
+    CONFLICTS,
+    Pin,
+    State,
+    check_history,
+    commit_id,
+    committing,
+    is_restore,
+    overtaken,
+    read_entry,
+    rows_written,
+    state_of_commit,
+    to_metadata,
+)
 from tailrace.lake.jvm import java_class
-from tailrace.lake.log import commit_id, read_entry
+from tailrace.lake.materialize import Held
 from tailrace.lake.session import schema_of
-from tailrace.lake.state import State, committing, is_restore, state_of_commit, to_metadata
 from tailrace.schemas.tables import Table
 
 # Tables that are worked on at once. Most of a small refresh is Spark's planning, which one table does on one core.

@@ -10,10 +10,9 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from tailrace.lake.conflicts import CONFLICTS, overtaken
+from tailrace.lake.delta_log import CONFLICTS, committing, overtaken
 from tailrace.lake.jvm import java_class
 from tailrace.lake.session import configured
-from tailrace.lake.state import committing
 from tailrace.lake.tables import Lake
 from tailrace.schemas.tables import Table
 

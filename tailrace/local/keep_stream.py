@@ -2,8 +2,8 @@
 
 import time
 
-from jobs.streaming import progress
-from jobs.streaming.alone import runs
+from jobs.streaming import heartbeat as progress
+from jobs.streaming.heartbeat import runs
 from tailrace.local.service import LocalError, alone, find, last_lines, start, stop
 from tailrace.local.streaming import known, service_of_stream
 from tailrace.settings import Settings

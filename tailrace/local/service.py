@@ -16,7 +16,7 @@ import psutil
 from tailrace.errors import SetupError
 from tailrace.lake.files import put
 from tailrace.settings import Settings
-from tailrace.store.processes import ends, runs
+from tailrace.store.embedded import ends, runs
 
 # Two processes of one id never began so close together.
 SAME_SECONDS = 1.0

@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import replace
 
-from jobs.streaming import progress
+from jobs.streaming import heartbeat as progress
 from tailrace.lake.files import put
 from tailrace.local import broker
 from tailrace.local.service import (

@@ -14,7 +14,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from tailrace.errors import DataError
-from tailrace.lake.held import ROWS, Held
+from tailrace.lake.materialize import ROWS, Held
 from tailrace.quality import data_docs
 from tailrace.quality.validation import Miss, import_ahead, to_look_at, validate
 from tailrace.schemas.expectations import Expectation

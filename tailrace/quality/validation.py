@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from tailrace.errors import DefinitionError
-from tailrace.lake.held import ROWS, Held
+from tailrace.lake.materialize import ROWS, Held
 from tailrace.schemas.expectations import UNIQUE, Expectation
 
 # Up to so many rows are brought to the driver, where an expectation costs milliseconds; in Spark each is a job or more.

@@ -1,4 +1,4 @@
-"""The embedded store: one dynoxide process per home, on disk, bound to loopback."""
+"""The embedded store: a process of its own below the home."""
 
 import json
 import os
@@ -17,7 +17,27 @@ import psutil
 
 from tailrace.errors import UnavailableError
 from tailrace.settings import Settings, set_up_command
-from tailrace.store.processes import ends
+
+LOOK_SECONDS = 0.02
+
+
+def runs(pid: int) -> bool:
+    """Whether a process of this id goes on."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def ends(process: psutil.Process, *, within: float) -> bool:
+    """Wait until a process has ended; False where it has not within so many seconds."""
+    deadline = time.monotonic() + within
+    while process.is_running() and runs(process.pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
+
 
 HOST = "127.0.0.1"
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy

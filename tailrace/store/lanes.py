@@ -1,4 +1,4 @@
-"""Whose the values of a view are: one lane writes them, and the control item says which."""
+"""Which lane owns a view, and how fresh its values are."""
 
 from tailrace.definitions import BATCH
 from tailrace.errors import ConflictError

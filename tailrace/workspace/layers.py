@@ -9,12 +9,10 @@ from jobs import maintenance
 from jobs.bronze.set_aside import SetAside, is_all_read, last_read
 from jobs.gold import refresh as gold
 from jobs.gold.verify import verify_view
-from jobs.streaming.rebuild import Source
-from jobs.streaming.reconcile import reconcile_stream
+from jobs.streaming.repair import Source, reconcile_stream
 from jobs.streaming.run import views_of
-from sinks.reconcile import reconcile_view, repair_view
-from sinks.reconcile_direct import reconcile_direct
-from sinks.sweep import LookedOver, look_over
+from sinks.purge import LookedOver, look_over
+from sinks.reconcile import reconcile_direct, reconcile_view, repair_view
 from tailrace.lake.task_progress import telling_tasks
 from tailrace.schemas import silver
 from tailrace.schemas.slots import to_text

@@ -4,13 +4,13 @@ import time
 from contextlib import nullcontext
 from typing import Any
 
-from jobs.streaming.alone import has_run, rebuilding
-from jobs.streaming.rebuild import Source, rebuild_stream
+from jobs.streaming.heartbeat import has_run, rebuilding
+from jobs.streaming.repair import Source, rebuild_stream
 from jobs.streaming.run import views_of
 from sinks.direct_writes import write_again
 from sinks.push import push_views
 from sinks.rebuild import HandedOver, hand_over
-from sinks.reconcile_direct import LANDED_SECONDS
+from sinks.reconcile import LANDED_SECONDS
 from tailrace.definitions import BATCH, STREAM, FeatureView
 from tailrace.workspace.refresh import catch_up_bronze, run_bronze
 from tailrace.workspace.resources import Progress, Resources

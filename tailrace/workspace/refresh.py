@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 
 from jobs import maintenance
 from jobs.bronze import load
-from jobs.bronze.catch_up import catch_up
-from jobs.bronze.load import Loaded
+from jobs.bronze.load import Loaded, catch_up
 from jobs.bronze.set_aside import SetAside
 from jobs.bronze.topic import PREFIX, topic_of
 from jobs.gold import refresh as gold
-from jobs.silver import documents, interactions
-from jobs.silver.excluded import TakenBack
-from jobs.streaming.alone import has_run
+from jobs.silver import merge
+from jobs.silver.merge import TakenBack
+from jobs.streaming.heartbeat import has_run
 from sinks import direct_writes
 from sinks.ledger import Pushed
 from sinks.push import push_views
@@ -101,7 +100,7 @@ def catch_up_bronze(workspace: Resources) -> Loaded:
 
 def run_silver(workspace: Resources) -> dict[str, TakenBack]:
     """Bring silver up to date; returns what it gave back of files set aside, by table, where there were any."""
-    tables = {silver.INTERACTIONS: interactions.run, silver.DOCUMENTS: documents.run}
+    tables = {silver.INTERACTIONS: merge.run_interactions, silver.DOCUMENTS: merge.run_documents}
     done = {table.full_name: bring(workspace.lake) for table, bring in tables.items()}
     return {name: back for name, back in done.items() if back != TakenBack()}
 

@@ -8,7 +8,7 @@ from typing import Any
 from jobs.bronze.load import Loaded
 from jobs.gold.refresh import Refreshed
 from jobs.maintenance import Maintained
-from jobs.silver.excluded import TakenBack
+from jobs.silver.merge import TakenBack
 from sinks.ledger import Pushed
 from tailrace.quality.gate import Verdict
 from tailrace.schemas.slots import to_text

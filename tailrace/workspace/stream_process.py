@@ -8,11 +8,11 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.bronze.topic import Topic, Watch, topic_of
 from jobs.streaming import run
-from jobs.streaming.folder import follow_plans
-from jobs.streaming.follow import Pulse
-from jobs.streaming.follow import follow as keep_following
 from jobs.streaming.plans import Plans
-from jobs.streaming.rebuild import Source
+from jobs.streaming.repair import Source
+from jobs.streaming.source import follow_plans
+from jobs.streaming.supervise import Pulse
+from jobs.streaming.supervise import follow as keep_following
 from sinks.rows import Address
 from tailrace.errors import CommandError
 from tailrace.settings import Settings, SparkSettings

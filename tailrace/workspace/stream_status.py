@@ -7,12 +7,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.streaming import progress
-from jobs.streaming.alone import runs
+from jobs.streaming import heartbeat as progress
 from jobs.streaming.checkpoint import checkpoint_of
-from jobs.streaming.left_out import LeftOut
-from jobs.streaming.parked import Parked, ParkedKey
-from jobs.streaming.progress import Heartbeat
+from jobs.streaming.heartbeat import Heartbeat, runs
+from jobs.streaming.left_out import LeftOut, Parked, ParkedKey
 from tailrace.definitions import FeatureView, load_definitions
 from tailrace.errors import CommandError
 from tailrace.schemas.slots import to_text

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from jobs.streaming.checkpoint import checkpoint_of, remembered_views
-from sinks.drop import drop_values
 from sinks.lease import with_client
+from sinks.rebuild import drop_values
 from tailrace.definitions import DefinitionError, Definitions
 from tailrace.definitions.check import RESERVED
 from tailrace.definitions.problem import NAME, check_name

@@ -181,7 +181,7 @@ class Workspace(Resources):
 
     def run_stream(self, *, progress: Progress = say_nothing) -> None:
         """Keep the views of the lane stream up to date until the process ends; it goes on where another one was killed."""
-        from jobs.streaming.alone import alone, refuse_half_rebuilt
+        from jobs.streaming.heartbeat import alone, refuse_half_rebuilt
         from tailrace.workspace.stream_process import follow
 
         with alone(self.settings.home):

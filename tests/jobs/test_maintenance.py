@@ -17,7 +17,7 @@ from jobs.gold import refresh
 from jobs.gold.refresh import ConcurrentRefreshError
 from jobs.gold.verify import verify_view
 from jobs.maintenance import Maintained, is_vacuum_due
-from sinks import schemas
+from sinks import history
 from sinks.protocol import CHANGES, SNAPSHOT
 from sinks.push import push_view
 from sinks.reconcile import Reconciled, reconcile_view
@@ -258,8 +258,8 @@ def test_a_history_that_cannot_be_read_is_named_and_keeps_no_other_from_its_reco
             raise PySparkException("a file is gone\nand more")
 
     monkeypatch.setattr(maintenance, "controls_of", lambda *_: {})
-    monkeypatch.setattr(schemas, "account_for_older", account)
-    monkeypatch.setattr(schemas, "lost_schemas", lambda _: {"readers": ["00ab"]})
+    monkeypatch.setattr(history, "account_for_older", account)
+    monkeypatch.setattr(history, "lost_schemas", lambda _: {"readers": ["00ab"]})
 
     assert maintenance.lost_schemas(nothing, VIEWS, nothing) == {"readers": ["00ab"]}
     assert asked == [("pairs", ()), ("readers", ())]

@@ -5,12 +5,11 @@ import socket
 
 from aiohttp import web
 
-from serving.http.admission import READ_PLACES, Admission
-from serving.http.body import body_of
+from serving.http.admission import READ_PLACES, Admission, body_of
 from serving.http.errors import answer_errors
 from serving.process import connections
 from serving.process.connections import CarefulSite
-from serving.telemetry.board import Board, Cells
+from serving.telemetry.metrics import Board, Cells
 
 MUCH = 2**25  # bytes, more than the kernel takes for a client
 

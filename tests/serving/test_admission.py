@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.app import make_app
-from serving.common import pace
+from serving.common import loop
 from serving.http import admission
 from serving.http.admission import BODIES_AT_ONCE, Pool
-from serving.telemetry.board import Board, Cells
-from serving.telemetry.metrics import AT_ONCE
+from serving.telemetry.metrics import AT_ONCE, Board, Cells
 from tailrace.store import embedded
 from tests.serving.conftest import direct_log, entity_keys
 from tests.serving.odd import PATIENCE_SECONDS, answers_to, asked, listening, message
@@ -149,7 +148,7 @@ def test_answers_that_nobody_takes_hold_their_part_and_no_small_request_waits_fo
 
 
 def test_bodies_on_their_way_are_bounded_and_small_ones_still_come(crowd, runner, monkeypatch):
-    monkeypatch.setattr("serving.http.body.BODY_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("serving.http.admission.BODY_SECONDS", PATIENCE_SECONDS)
     port, _ = crowd()
     most = BODIES_AT_ONCE * 3 // 4 // 2**20
 
@@ -176,9 +175,9 @@ def sliced(monkeypatch):
 
     def begin():
         monkeypatch.setattr(admission, "LARGE_BYTES", 0)
-        monkeypatch.setattr(pace.Sliced, "rows", 7)
-        monkeypatch.setattr(pace, "SLICE_SECONDS", 0.0)
-        monkeypatch.setattr("serving.answers.values.ROWS_WRITTEN_TOGETHER", 0)
+        monkeypatch.setattr(loop.Sliced, "rows", 7)
+        monkeypatch.setattr(loop, "SLICE_SECONDS", 0.0)
+        monkeypatch.setattr("serving.answers.json.ROWS_WRITTEN_TOGETHER", 0)
 
     return begin
 
@@ -213,9 +212,9 @@ def test_an_answer_in_slices_is_the_one_that_is_made_at_once(store, reader, defi
 
 
 def test_others_are_answered_while_a_large_answer_is_made(crowd, runner, monkeypatch):
-    monkeypatch.setattr(pace, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SLICE_SECONDS", 0.0)
     turns = []
-    begin, end = pace.Sliced.begin, pace.Sliced.end
+    begin, end = loop.Sliced.begin, loop.Sliced.end
 
     async def begin_and_tell(self):
         await begin(self)
@@ -225,8 +224,8 @@ def test_others_are_answered_while_a_large_answer_is_made(crowd, runner, monkeyp
         turns.clear()
         end(self)
 
-    monkeypatch.setattr(pace.Sliced, "begin", begin_and_tell)
-    monkeypatch.setattr(pace.Sliced, "end", end_and_tell)
+    monkeypatch.setattr(loop.Sliced, "begin", begin_and_tell)
+    monkeypatch.setattr(loop.Sliced, "end", end_and_tell)
     port, _ = crowd()
 
     async def go():

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.read.decode import decoded, decoded_apart
+from serving.read.columns import decoded, decoded_apart
 from tailrace.definitions import Feature, Type
 from tailrace.store.codec import Codec, CodecError, ColumnValues
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serving.common.background import keep_doing
+from serving.common.loop import keep_doing
 from serving.read import controls
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store.dynamodb.items import KEY

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serving.read import cache
-from serving.read.cache import Cache
+from serving.read import store_reads
+from serving.read.store_reads import Cache
 from tailrace.shipped.document_activity import document_activity
 from tailrace.shipped.document_profile import document_profile
 from tests.serving.conftest import entity_keys
@@ -88,7 +88,7 @@ def test_the_age_counts_from_when_the_read_began():
 
 
 def test_no_more_is_kept_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr(cache, "MAXIMUM_ITEMS", 3)
+    monkeypatch.setattr(store_reads, "MAXIMUM_ITEMS", 3)
     kept, now = Cache(60.0), time.monotonic()
 
     kept.keep(VIEWS, "abcd", {}, read_at=now)

@@ -9,7 +9,7 @@ import uvloop
 
 from serving.process import connections
 from serving.process.connections import room_for_connections
-from serving.process.listening import raise_descriptor_limit
+from serving.process.sockets import raise_descriptor_limit
 from tests.serving.odd import PATIENCE_SECONDS, message, read_answer
 from tests.serving.site import listen
 

@@ -9,8 +9,8 @@ import orjson
 import pytest
 from aiohttp import web
 
-from serving.read.fetch import Fetches, Views
-from serving.telemetry.board import Board, Cells
+from serving.read.store_reads import Fetches, Views
+from serving.telemetry.metrics import Board, Cells
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store.dynamodb.items import read_request
 from tests.serving.conftest import entity_keys

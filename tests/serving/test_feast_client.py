@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.peer_feast import Feast
-from serving.auth.key_file import add_key
+from serving.auth.api_keys import add_key
 from tailrace.settings import CHECKOUT
 from tailrace.shipped.actor_document_affinity import actor_document_affinity
 from tailrace.shipped.document_activity import document_activity

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from serving.process.connections import CarefulSite
-from serving.process.listening import AddressError, bound_sockets
+from serving.process.sockets import AddressError, bound_sockets
 
 LAST = b"GET / HTTP/1.1\r\nHost: reader\r\nConnection: close\r\n\r\n"
 

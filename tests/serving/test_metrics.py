@@ -11,8 +11,7 @@ import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.telemetry.board import CELLS, HISTOGRAM, Board, Cells
-from serving.telemetry.metrics import GAUGES
+from serving.telemetry.metrics import CELLS, GAUGES, HISTOGRAM, Board, Cells
 from tailrace.shipped.actor_activity import actor_activity
 from tests.serving.conftest import entity_keys
 from tests.serving.processes import served, until

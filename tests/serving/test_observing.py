@@ -15,13 +15,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from serving.common.failure import ServingError
-from serving.current import CURRENT
-from serving.process.workers import run
-from serving.telemetry.access_log import LINES_KEPT, AccessLog
-from serving.telemetry.board import Board, Cells
+from serving.common.messages import ServingError
+from serving.engine import CURRENT
+from serving.process.supervisor import run
+from serving.telemetry.access_log import LINES_KEPT, AccessLog, Trip
+from serving.telemetry.metrics import Board, Cells
 from serving.telemetry.tracing import Tracing
-from serving.telemetry.trip import Trip
 from tests.serving.processes import served
 
 ASKED = {"features": ["actor_activity:events_7d"], "entities": {"actor_id": ["a0", "a1"]}}

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from serving.app import make_app
 from serving.common.messages import LONGEST_DETAIL
 from serving.engine import Engine
-from serving.telemetry.board import Board, Cells
-from serving.telemetry.metrics import REQUESTS
+from serving.telemetry.metrics import REQUESTS, Board, Cells
 from tailrace.definitions import load_definitions
 from tailrace.store import embedded
 from tailrace.store.dynamodb.items import ensure_table

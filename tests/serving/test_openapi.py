@@ -9,8 +9,8 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
-from serving.auth.key_file import add_key
-from serving.auth.routes import RULES
+from serving.auth.api_keys import add_key
+from serving.auth.policy import RULES
 from serving.common.interface import COMPACT, FEAST
 from tailrace.shipped.document_activity import document_activity
 from tests.serving.processes import served

@@ -9,7 +9,7 @@ import pytest
 
 from serving.read import controls
 from serving.read.controls import Controls
-from serving.telemetry.board import Board, Cells
+from serving.telemetry.metrics import Board, Cells
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store import embedded
 from tailrace.store.dynamodb.items import ensure_table

@@ -20,7 +20,7 @@ ASKED = {"features": ["document_activity"], "entities": {"document_id": ["d1"]}}
 def little_waiting(monkeypatch):
     """Attempts follow each other at once; how long they wait between them is tested with the client of the store."""
     monkeypatch.setattr(wire, "delay_after", lambda _: 0.01)
-    monkeypatch.setattr("serving.read.fetch.delay_after", lambda _: 0.01)
+    monkeypatch.setattr("serving.read.store_reads.delay_after", lambda _: 0.01)
 
 
 @pytest.fixture

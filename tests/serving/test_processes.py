@@ -7,8 +7,8 @@ import socket
 import psutil
 import pytest
 
-from serving.common.failure import ServingError
-from serving.process.workers import run
+from serving.common.messages import ServingError
+from serving.process.supervisor import run
 from tests.serving.processes import has_ended, served, until
 
 ALIVE = (200, {"status": "alive"})

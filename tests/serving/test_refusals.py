@@ -97,7 +97,7 @@ def test_a_body_that_only_claims_to_be_compressed_is_refused(reader):
 
 
 def test_a_body_that_does_not_arrive_is_not_waited_for(reader, monkeypatch):
-    monkeypatch.setattr("serving.http.body.BODY_SECONDS", 0.1)
+    monkeypatch.setattr("serving.http.admission.BODY_SECONDS", 0.1)
 
     async def never_ending():
         yield b"{"

@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from serving.current import CURRENT
+from serving.engine import CURRENT
 from tailrace.definitions import load_definitions
 from tests.serving.processes import served, until
 from tests.serving.rankers import Rankers

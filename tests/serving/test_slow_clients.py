@@ -168,7 +168,7 @@ def test_an_idle_connection_is_closed(loop, served, monkeypatch):
 
 @pytest.mark.parametrize(("path", "status"), [(b"/body", b"408"), (b"/quick", b"200")])
 def test_a_body_that_comes_byte_by_byte_is_cut_whether_or_not_it_is_read(loop, served, monkeypatch, path, status):
-    monkeypatch.setattr("serving.http.body.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("serving.http.admission.BODY_SECONDS", 0.2)
     monkeypatch.setattr(connections, "LINGER_SECONDS", 0.2)
     port, open_ones = served()
 

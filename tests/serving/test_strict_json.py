@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.common.duplicates import check_duplicates
-from serving.common.request import BadRequest, parse_request
+from serving.common.request import BadRequest, check_duplicates, parse_request
 from tailrace.schemas.strict_json import Duplicate
 
 

@@ -8,10 +8,10 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
-from serving.common.failure import ServingError
+from serving.common.messages import ServingError
 from serving.process.connections import CarefulSite
-from serving.process.tls import tls_context
-from serving.process.workers import run
+from serving.process.sockets import tls_context
+from serving.process.supervisor import run
 from tailrace.settings import read_settings
 from tests.certificate import make_certificate
 

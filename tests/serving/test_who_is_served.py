@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serving.auth.key_file import add_key
+from serving.auth.api_keys import add_key
 from tests.certificate import make_certificate
 from tests.serving.processes import served
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from jobs.bronze import load
-from sinks import reconcile_direct
+from sinks import reconcile as reconcile_direct
 from sinks.lease import with_client
 from tailrace.definitions import DIRECT, Feature, FeatureView, Type
 from tailrace.schemas import history

@@ -44,7 +44,7 @@ class Gold:
         return cursor.version < len(self.log) and str(self.log[cursor.version].commit) == cursor.commit
 
     def feed_is_lost(self, since: Cursor, until: Cursor) -> bool:
-        """Told by ids and numbers alone, as `tailrace.lake.history` does."""
+        """Told by ids and numbers alone, as `tailrace.lake.delta_log` does."""
         if since.table_id != until.table_id or not self.kept_from <= since.version <= until.version:
             return True
         return str(self.log[since.version].commit) != since.commit

@@ -6,9 +6,8 @@ import pytest
 from pyspark.sql import functions as F
 
 from sinks import protocol
-from sinks.deeds import Push
 from sinks.lease import with_client
-from sinks.push import push_view
+from sinks.push import Push, push_view
 from sinks.reconcile import reconcile_view
 from sinks.rows import Address
 from tailrace.definitions import Feature, FeatureView, Type

@@ -11,9 +11,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sinks import protocol, steps
-from sinks.protocol import REMOVE, SUPPRESS, decide, fold
-from sinks.steps import Step
+from sinks import protocol
+from sinks.protocol import REMOVE, SUPPRESS, Step, decide, fold
 from tailrace.store.control import Control
 from tests.sinks.model_gold import KEYS, VALUES, Gold
 
@@ -69,14 +68,14 @@ class Running:
         """Make so many moves; True where it came to its end."""
         for _ in range(moves):
             try:
-                if isinstance(self.step, steps.Write):
+                if isinstance(self.step, protocol.Write):
                     if not self.write_one(self.step):
                         continue
                     answer = self.outcome
                 else:
                     self.world.acting = self.owner
                     answer = DEEDS[type(self.step)](self.world, self.step)
-                    if isinstance(self.step, steps.TakeLease):
+                    if isinstance(self.step, protocol.TakeLease):
                         self.owner = answer.lease_owner
                 self.step = self.asked.send(answer)
             except (LeaseLost, TargetGone, protocol.PushFirst, protocol.StoreAhead):
@@ -86,7 +85,7 @@ class Running:
                 return True
         return False
 
-    def write_one(self, step: steps.Write) -> bool:
+    def write_one(self, step: protocol.Write) -> bool:
         """Write one row more; True when all are acknowledged. A request sent twice may arrive again, or first later."""
         world = self.world
         if self.to_write is None:
@@ -94,7 +93,7 @@ class Running:
             world.random.shuffle(self.to_write)
             if world.broken.cursor_first:
                 world.acting = self.owner
-                world.close(steps.Close(step.sequence, world.gold.cursor()))
+                world.close(protocol.Close(step.sequence, world.gold.cursor()))
         if not self.to_write:
             return True
         write = (step.sequence, *self.to_write.pop())
@@ -126,13 +125,13 @@ class World:
 
     # What the steps do.
 
-    def take_lease(self, _: steps.TakeLease) -> Control:
+    def take_lease(self, _: protocol.TakeLease) -> Control:
         found = self.control or self.new_control()
         self.leases += 1
         self.acting = f"lease {self.leases}"
         self.control = replace(found, sequence=found.sequence + 1, lease_owner=self.acting)
         if found.cursor is None and max(self.recorded(), default=0) >= self.control.sequence:
-            self.raise_sequence(steps.RaiseSequence(self.control.sequence))
+            self.raise_sequence(protocol.RaiseSequence(self.control.sequence))
             raise protocol.StoreAhead
         return self.control
 
@@ -144,21 +143,21 @@ class World:
     def recorded(self) -> list[int]:
         return [sequence for (sequence, _), _ in self.history]
 
-    def check_feed(self, step: steps.CheckFeed) -> str | None:
+    def check_feed(self, step: protocol.CheckFeed) -> str | None:
         self.check_target(step.until)
         return "lost" if self.gold.feed_is_lost(step.since, step.until) else None
 
-    def look_for_record(self, step: steps.LookForRecord) -> bool:
+    def look_for_record(self, step: protocol.LookForRecord) -> bool:
         return self.broken.history_unwatched or (step.sequence, step.push) in dict(self.history)
 
-    def read_open_keys(self, step: steps.ReadOpenKeys) -> set[str] | None:
+    def read_open_keys(self, step: protocol.ReadOpenKeys) -> set[str] | None:
         after = step.after
         open_ones = [
             keys for push, keys in self.history if (push not in self.confirmed if after is None else push[0] > after)
         ]
         return set().union(*open_ones) or None
 
-    def find_changes(self, step: steps.FindChanges) -> tuple[Decisions, int]:
+    def find_changes(self, step: protocol.FindChanges) -> tuple[Decisions, int]:
         plan, target = step.plan, step.until
         self.check_target(target)
         now: dict[str, bytes | None] = {**self.gold.rows(target.version)}
@@ -180,16 +179,16 @@ class World:
         writes = [(key, None if action == REMOVE else value) for key, value, action in decisions if action != SUPPRESS]
         return writes, len(writes)
 
-    def find_repairs(self, step: steps.FindRepairs) -> Decisions:
+    def find_repairs(self, step: protocol.FindRepairs) -> Decisions:
         self.check_target(step.at)
         rows = self.gold.rows(step.at.version)
         return [(key, rows.get(key)) for key in step.keys]
 
-    def record(self, step: steps.Record) -> None:
+    def record(self, step: protocol.Record) -> None:
         if not self.broken.unrecorded:
             self.history.append(((step.sequence, self.acting), frozenset(key for key, _ in step.changes)))
 
-    def declare(self, step: steps.Declare) -> None:
+    def declare(self, step: protocol.Declare) -> None:
         if self.broken.undeclared and not self.holds(step.sequence):
             return
         held = self.held(step.sequence)
@@ -197,10 +196,10 @@ class World:
         if step.known:
             self.control = replace(self.control, declared=step.sequence, declared_by=self.acting)
 
-    def confirm(self, step: steps.Confirm) -> None:
+    def confirm(self, step: protocol.Confirm) -> None:
         self.confirmed.add((step.sequence, self.acting))
 
-    def close(self, step: steps.Close) -> None:
+    def close(self, step: protocol.Close) -> None:
         self.control = replace(self.held(step.sequence), open=False, cursor=step.cursor, closed=step.sequence)
 
     def check_target(self, target: Any) -> None:
@@ -227,7 +226,7 @@ class World:
             self.items[key] = (value, sequence)
         return True
 
-    def raise_sequence(self, step: steps.RaiseSequence) -> None:
+    def raise_sequence(self, step: protocol.RaiseSequence) -> None:
         held = self.held(step.sequence)
         seen = [*(one for _, one in self.items.values()), *self.recorded()]
         self.control = replace(held, sequence=max([step.sequence, *seen]))
@@ -350,19 +349,19 @@ class World:
 
 
 DEEDS: dict[type, Callable[[World, Any], Any]] = {
-    steps.TakeLease: World.take_lease,
-    steps.ReadTarget: lambda world, _: world.gold.cursor(),
-    steps.CheckFeed: World.check_feed,
-    steps.LookForValues: lambda world, _: bool(world.items),
-    steps.LookForRecord: World.look_for_record,
-    steps.ReadOpenKeys: World.read_open_keys,
-    steps.FindChanges: World.find_changes,
-    steps.FindRepairs: World.find_repairs,
-    steps.Record: World.record,
-    steps.Declare: World.declare,
-    steps.RaiseSequence: World.raise_sequence,
-    steps.Confirm: World.confirm,
-    steps.Close: World.close,
+    protocol.TakeLease: World.take_lease,
+    protocol.ReadTarget: lambda world, _: world.gold.cursor(),
+    protocol.CheckFeed: World.check_feed,
+    protocol.LookForValues: lambda world, _: bool(world.items),
+    protocol.LookForRecord: World.look_for_record,
+    protocol.ReadOpenKeys: World.read_open_keys,
+    protocol.FindChanges: World.find_changes,
+    protocol.FindRepairs: World.find_repairs,
+    protocol.Record: World.record,
+    protocol.Declare: World.declare,
+    protocol.RaiseSequence: World.raise_sequence,
+    protocol.Confirm: World.confirm,
+    protocol.Close: World.close,
 }
 
 EVENTS: tuple[Callable[[World], None], ...] = (

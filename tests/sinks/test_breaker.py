@@ -2,9 +2,8 @@
 
 import pytest
 
-from sinks.breaker import BreakerOpen, check_share
-from sinks.protocol import CHANGES, FIRST_LOAD, NEW_FEATURES, SNAPSHOT
-from sinks.steps import Plan
+from sinks.net_changes import BreakerOpen, check_share
+from sinks.protocol import CHANGES, FIRST_LOAD, NEW_FEATURES, SNAPSHOT, Plan
 
 BY_CHANGES = Plan(CHANGES, suppress=True)
 

@@ -40,7 +40,7 @@ def beside(spark, tmp_path, publisher):
 @pytest.mark.slow
 @pytest.mark.timeout(120 * KILLS + 300)
 def test_pushes_killed_at_any_moment_leave_the_store_as_gold_is(beside, tmp_path, monkeypatch):
-    monkeypatch.setattr("sinks.breaker.SMALLEST_VIEW", 10**9)
+    monkeypatch.setattr("sinks.net_changes.SMALLEST_VIEW", 10**9)
     choose = random.Random(SEED)
     held = [{f"d{number}": choose.randint(1, 9) for number in range(DOCUMENTS)} for _ in beside]
     ended_by = []

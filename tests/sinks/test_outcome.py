@@ -3,7 +3,7 @@
 import pytest
 from pyspark.sql import Row
 
-from sinks.deeds import PushError, refuse_failures
+from sinks.push import PushError, refuse_failures
 from sinks.rows import Outcome, outcome_of, total
 
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from sinks import deeds, ledger, protocol, steps
-from sinks.breaker import BreakerOpen
+from sinks import ledger, protocol
+from sinks import push as deeds
+from sinks.net_changes import BreakerOpen
 from sinks.protocol import (
     CHANGES,
     CONTROL_LOST,
@@ -61,7 +62,7 @@ def test_what_changes_nothing_that_is_online_is_neither_recorded_nor_written(pub
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [steps.Declare, steps.Write, steps.Confirm])
+@pytest.mark.parametrize("step", [protocol.Declare, protocol.Write, protocol.Confirm])
 def test_after_a_push_was_left_open_everything_touched_is_written_and_more_than_gold_tells(publisher, step):
     publisher.become(a=1, b=2)
     publisher.push()
@@ -82,7 +83,7 @@ def test_a_push_that_died_before_it_declared_leaves_no_mark(publisher):
     publisher.become(a=1, b=2)
     publisher.push()
     publisher.become(a=9, b=2)
-    publisher.die_after(steps.Record)
+    publisher.die_after(protocol.Record)
     publisher.become(a=1, b=2)
 
     done = publisher.push()
@@ -95,7 +96,7 @@ def test_an_open_push_without_its_record_is_followed_by_a_snapshot_of_everything
     publisher.become(a=1, b=2)
     publisher.push()
     publisher.become(a=9, b=2)
-    publisher.die_after(steps.Write)
+    publisher.die_after(protocol.Write)
     publisher.lake.spark.sql(f"DELETE FROM delta.`{publisher.lake.path(history.table('visits'))}`")
 
     done = publisher.push()
@@ -106,7 +107,7 @@ def test_an_open_push_without_its_record_is_followed_by_a_snapshot_of_everything
 @pytest.mark.slow
 def test_a_first_load_that_was_left_open_is_finished_by_a_snapshot(publisher):
     publisher.become(a=1, b=2)
-    publisher.die_after(steps.Write)
+    publisher.die_after(protocol.Write)
     publisher.become(b=2)
 
     done = publisher.push()
@@ -175,7 +176,7 @@ def test_a_snapshot_writes_only_what_differs(publisher):
 
 @pytest.mark.slow
 def test_a_large_change_is_stopped_before_anything_is_recorded(publisher, monkeypatch):
-    monkeypatch.setattr("sinks.breaker.SMALLEST_VIEW", 2)
+    monkeypatch.setattr("sinks.net_changes.SMALLEST_VIEW", 2)
     publisher.become(a=1, b=2)
     first = publisher.push()
     publisher.become(a=5, b=6)

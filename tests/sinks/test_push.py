@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 
-from sinks.deeds import Push
-from sinks.protocol import CHANGES, HISTORY_LOST, NOTHING_NEW, SNAPSHOT, planned
+from sinks.protocol import CHANGES, HISTORY_LOST, NOTHING_NEW, SNAPSHOT, CheckFeed, LookForRecord, ReadOpenKeys, planned
+from sinks.purge import newest
+from sinks.push import Push
 from sinks.rows import Address
-from sinks.steps import CheckFeed, LookForRecord, ReadOpenKeys
-from sinks.target import newest
 from tailrace.lake import commit
+from tailrace.lake.delta_log import to_metadata
 from tailrace.lake.jvm import java_class
-from tailrace.lake.state import to_metadata
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas.slots import parse_as_of, to_micros
 from tailrace.shipped.actor_activity import actor_activity

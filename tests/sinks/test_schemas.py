@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from sinks import deeds, schemas
 from sinks import history as pushes
-from sinks.schemas import Schema, features_by_fingerprint, lost_schemas
+from sinks import history as schemas
+from sinks import push
+from sinks.history import Schema, features_by_fingerprint, lost_schemas
 from tailrace.definitions import Feature, Type
 from tailrace.schemas import history
 from tailrace.store.codec import Codec, fingerprints
@@ -47,7 +48,7 @@ def refuse():
 def test_values_of_every_schema_are_decoded_and_a_recorded_schema_costs_no_job(publisher, monkeypatch):
     lake = publisher.lake
     publisher.become(a=1, b=2)
-    monkeypatch.setattr(deeds, "definition_at", lambda *_: "first")
+    monkeypatch.setattr(push, "definition_at", lambda *_: "first")
     with monkeypatch.context() as patch:
         patch.setattr(pushes, "record", full_disk)
         with pytest.raises(OSError, match="disk"):
@@ -55,7 +56,7 @@ def test_values_of_every_schema_are_decoded_and_a_recorded_schema_costs_no_job(p
     assert rows(lake) == [("visits", VISITS.fingerprint, "first", None, 1)]  # before any value of it
     publisher.push()
     publisher.push(COUNTED)
-    monkeypatch.setattr(deeds, "definition_at", lambda *_: "second")
+    monkeypatch.setattr(push, "definition_at", lambda *_: "second")
     publisher.become(a=1, b=3)
     publisher.push(COUNTED)
 

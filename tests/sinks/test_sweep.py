@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sinks import sweep
-from sinks.sweep import sweep_view
+from sinks import purge
+from sinks.purge import sweep_view
 from tailrace.store.dynamodb.items import KEY, to_binary
 from tests.sinks.publisher import VISITS
 
@@ -28,7 +28,7 @@ def removed(publisher):
 
 @pytest.mark.slow
 def test_old_tombstones_go_and_values_stay(removed, monkeypatch):
-    monkeypatch.setattr(sweep, "PART", 1)
+    monkeypatch.setattr(purge, "PART", 1)
 
     assert swept(removed) == 2
 

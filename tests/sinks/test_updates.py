@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from aiohttp import web
 
-from sinks.fence import Fence, seconds_since_boot
+from sinks.lease import Fence, seconds_since_boot
 from sinks.rows import Outcome
 from sinks.updates import UPDATES_PER_PLACE, send, write
 from tailrace.store.control import LeaseLost

@@ -10,7 +10,7 @@ import pytest
 
 from tailrace.demo import events as demo_events
 from tailrace.demo.events import Slot, demo_slots, land
-from tailrace.events.errors import LandingFileError, NoReadableTimeError
+from tailrace.events.files import LandingFileError, NoReadableTimeError
 from tailrace.schemas.slots import SLOT, check_on_grid, to_text
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)

@@ -5,7 +5,7 @@ import pytest
 from tailrace.demo.home import MARKER, STATE, empty_home
 from tailrace.errors import CommandError
 from tailrace.store import embedded
-from tailrace.store.processes import runs
+from tailrace.store.embedded import runs
 
 
 def write(path, text="kept"):

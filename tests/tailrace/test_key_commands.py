@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner
 
-from serving.auth.keys import read_keys, sha256
+from serving.auth.api_keys import read_keys, sha256
 from tailrace.cli import app as cli
 
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from jobs.bronze.load import Loaded
 from jobs.bronze.set_aside import SetAside
 from jobs.maintenance import Maintained
-from jobs.silver.excluded import TakenBack
-from jobs.streaming.alone import alone
+from jobs.silver.merge import TakenBack
+from jobs.streaming.heartbeat import alone
 from sinks.ledger import Pushed
 from tailrace.cli.report import first_load_lines, maintained_lines, runs_table, set_aside_lines
 from tailrace.settings import read_settings

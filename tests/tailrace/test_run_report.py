@@ -9,12 +9,12 @@ import pytest
 
 from jobs import maintenance
 from jobs.bronze.topic import KafkaAway
-from jobs.gold.transform import TransformError
+from jobs.gold.compute import TransformError
 from jobs.maintenance import Maintained
-from sinks.breaker import BreakerOpen
+from sinks.net_changes import BreakerOpen
 from tailrace.cli.run_report import Differs, compared_line, differing, error_entry, reported, show_words
 from tailrace.errors import CommandError, UnexpectedError
-from tailrace.lake.conflicts import Overtaken
+from tailrace.lake.delta_log import Overtaken
 from tailrace.lake.tables import LakeError
 from tailrace.quality.gate import GateFailed
 from tailrace.schemas import bronze

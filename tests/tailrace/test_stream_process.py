@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from jobs.streaming import progress
-from jobs.streaming.alone import refuse_half_rebuilt
+from jobs.streaming import heartbeat as progress
 from jobs.streaming.checkpoint import checkpoint_of
+from jobs.streaming.heartbeat import refuse_half_rebuilt
 from tailrace.cli import app as cli
 from tailrace.lake import session
 from tailrace.local.streaming import turn_on

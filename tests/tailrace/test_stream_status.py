@@ -7,12 +7,10 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from jobs.streaming import progress
-from jobs.streaming.alone import RunsAlready, alone
+from jobs.streaming import heartbeat as progress
 from jobs.streaming.checkpoint import checkpoint_of
-from jobs.streaming.left_out import LeftOut
-from jobs.streaming.parked import Parked
-from jobs.streaming.progress import Heartbeat
+from jobs.streaming.heartbeat import Heartbeat, RunsAlready, alone
+from jobs.streaming.left_out import LeftOut, Parked
 from sinks.lease import with_client
 from sinks.rows import Address, Outcome
 from tailrace.cli import app as cli

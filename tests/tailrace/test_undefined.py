@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs.streaming.checkpoint import checkpoint_of, remember_views
-from sinks import drop, lease, rebuild
-from sinks.drop import drop_values
+from sinks import lease, rebuild
+from sinks.history import Schema, ensure_recorded
 from sinks.lease import PushUnderWay, with_client
-from sinks.schemas import Schema, ensure_recorded
-from sinks.sweep import look_over
+from sinks.purge import look_over
+from sinks.rebuild import drop_values
 from tailrace.cli import app as cli
 from tailrace.definitions import BATCH, DIRECT, STREAM
 from tailrace.errors import CommandError
@@ -68,7 +68,7 @@ def waits(monkeypatch):
     async def note(address):
         noted.append(address)
 
-    for module in (drop, rebuild):
+    for module in (rebuild, rebuild):
         monkeypatch.setattr(module, "outlast_writers", note)
     return noted
 
@@ -194,7 +194,7 @@ async def some_values(original, client, view, keys, **options):
 KILLS = {
     "before it was taken from its lane": (DynamoStore, "give_to_lane", False),
     "once it was taken from its lane": (DynamoStore, "give_to_lane", True),
-    "before a value was removed": (drop, "clear", False),
+    "before a value was removed": (rebuild, "clear", False),
     "with some values removed": (rebuild, "remove_all", some_values),
     "before its control item was removed": (DynamoStore, "remove_control", False),
     "once its control item was removed": (DynamoStore, "remove_control", True),

@@ -1,11 +1,4 @@
-"""The log of direct writes: what is about to be written, made durable before, and what became of it, made durable after.
-
-A segment is a file of JSON lines that one process appends to and holds a lock on; a segment that nobody holds is a dead
-process's, and is adopted. An intent has a number within its segment; an outcome names the numbers of those that were
-written (`written`), of those among them that were not sent because a later value of their key came with them
-(`overwritten`), of those that were not written (`kept_out`), and when that was known (`acknowledged_at`). What was written
-lands as soon as that is known, whatever else the segment holds: a landing names its numbers before, and is confirmed after.
-"""
+"""The log of direct writes: segments, and their delivery to the landing folder."""
 
 import fcntl
 import os
@@ -16,10 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote, urlsplit
 
 import orjson
+import pyarrow as pa
 
 from tailrace.errors import UnavailableError
+from tailrace.schemas import landing
 from tailrace.schemas.slots import from_micros, to_micros, to_text
 
 SUFFIX = ".log"
@@ -236,3 +232,53 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def deliver(segment: Segment, landing_folder: str) -> Contents:
+    """Land what is known to be written of a segment, and remove the segment once nothing of it is left to do.
+
+    Cut off and done again, it lands the same files once more. Raises `LogError` where the folder does not take them;
+    returns what the segment holds.
+    """
+    contents = Contents.read(segment.path)
+    has_unknown = bool(contents.intents.keys() - contents.written.keys() - contents.kept_out)
+    if new := contents.unlanded:
+        if has_unknown or contents.damage:  # more may be written later: what this landing has is written down before
+            segment.append([orjson.dumps({"landing": new}, option=orjson.OPT_APPEND_NEWLINE)])
+        contents.landings.append(new)
+    for number, landed in enumerate(contents.landings):
+        if number >= contents.confirmed:
+            name = f"{segment.path.stem}{f'-{number}' if number else ''}.jsonl"
+            land(contents.lines(landed), name=name, folder=landing.DIRECT_WRITES.folder(landing_folder))
+    if not has_unknown and not contents.damage:
+        segment.remove()
+    elif contents.confirmed < len(contents.landings):
+        contents.confirmed = len(contents.landings)
+        segment.append([orjson.dumps({"landed": contents.confirmed}, option=orjson.OPT_APPEND_NEWLINE)])
+    return contents
+
+
+def land(content: bytes, *, name: str, folder: str) -> None:
+    """Write a file durably and whole, on disk or in an object store that Arrow knows."""
+    try:
+        if urlsplit(folder).scheme in {"", "file"}:
+            land_on_disk(content, Path(unquote(urlsplit(folder).path) if "://" in folder else folder), name)
+        else:
+            from pyarrow.fs import FileSystem  # 9 MB in every reader, of which few land elsewhere
+
+            system, path = FileSystem.from_uri(folder.replace("s3a://", "s3://", 1))
+            with system.open_output_stream(f"{path}/{name}") as stream:
+                stream.write(content)
+    except (OSError, pa.ArrowException) as error:
+        raise LogError(f"{folder}/{name}: direct writes cannot be landed: {error}") from error
+
+
+def land_on_disk(content: bytes, folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f".{name}.tmp"
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(folder / name)
+    sync_folder(folder)

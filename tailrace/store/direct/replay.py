@@ -12,8 +12,7 @@ from pathlib import Path
 
 from tailrace.definitions import DIRECT, FeatureView
 from tailrace.store.codec import Codec
-from tailrace.store.direct.deliver import deliver
-from tailrace.store.direct.log import SUFFIX, Intent, LogError, Outcomes, Segment
+from tailrace.store.direct.log import SUFFIX, Intent, LogError, Outcomes, Segment, deliver
 from tailrace.store.direct.rivals import Overwritten, Result, Unknown, first_unknown
 from tailrace.store.direct.values import pack
 from tailrace.store.direct.write import SEND_SECONDS, Sender, boot_time

@@ -1,4 +1,4 @@
-"""Values of a direct view as JSON has them: checked against the definition, and packed."""
+"""Values written directly: checked, and ordered by event time and revision."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,12 +1,11 @@
-"""Write values of direct views, each under the condition that the store holds no later one for its key."""
+"""Conditional writes of direct values by revision."""
 
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tailrace.store.direct.rivals import Refused, Result, Rivals, Stale, Unknown, by_row, rivals_of
-from tailrace.store.direct.turns import Turns, too_late
+from tailrace.store.direct.rivals import Refused, Result, Rivals, Stale, Turns, Unknown, by_row, rivals_of, too_late
 from tailrace.store.dynamodb.ordered import write_ordered
 from tailrace.store.dynamodb.refusals import CANCELED, is_refused_whole, is_throttled, stale_of
 from tailrace.store.dynamodb.wire import Patience, StoreClient, StoreError, is_transient

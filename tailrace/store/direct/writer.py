@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 
 from tailrace.errors import UnavailableError
-from tailrace.store.direct.deliver import deliver
-from tailrace.store.direct.log import LogError, Segment
+from tailrace.store.direct.log import LogError, Segment, deliver
 from tailrace.store.direct.replay import Adopter, Log, Round, Views, outcomes_of
 from tailrace.store.direct.rivals import Unknown
 from tailrace.store.direct.wanted import Numbered, Value, Wanted, Written, fail

@@ -23,7 +23,7 @@ from jobs.bronze import load
 from jobs.bronze.landing import is_temporary
 from jobs.bronze.load import Loaded
 from tailrace.events.oddities import EVENT, LINE, LINES, event
-from tailrace.lake.local_files import printable
+from tailrace.lake.storage import printable
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
 

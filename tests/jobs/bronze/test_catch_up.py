@@ -3,9 +3,8 @@
 import pytest
 
 from jobs.bronze import load
-from jobs.bronze.catch_up import LOADS, catch_up
 from jobs.bronze.landing import Listing, new_files
-from jobs.bronze.load import Loaded, claim
+from jobs.bronze.load import LOADS, Loaded, catch_up, claim
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import EVENTS, LandingError
 from tests.jobs.bronze.landed import NOW, event, land

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from jobs.bronze import claimed, load
-from jobs.bronze.batches import LandedFile
-from jobs.bronze.check import Checked
-from jobs.bronze.claimed import Source, culprits
-from jobs.bronze.load import Loaded
-from tailrace.lake.stored import StoredFile
+from jobs.bronze import load
+from jobs.bronze.file_check import Checked
+from jobs.bronze.landing import LandedFile
+from jobs.bronze.load import Loaded, Source, culprits
+from tailrace.lake.materialize import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import EVENTS, LandingError
@@ -108,7 +107,7 @@ def test_what_the_check_does_not_find_is_found_by_reading_each_file_alone(lake, 
     land_and_claim(lake, tmp_path, ["cut.jsonl.gz"])
     truncate(tmp_path / "events" / "cut.jsonl.gz")
     with monkeypatch.context() as patch:
-        patch.setattr(claimed, "check", lambda *_: Checked("of another time", None))
+        patch.setattr(load, "check", lambda *_: Checked("of another time", None))
 
         loaded = load_batch_alone(lake, tmp_path)
 
@@ -139,8 +138,8 @@ def test_where_all_of_several_files_fail_alone_it_is_not_theirs(monkeypatch, unr
     files = [
         LandedFile(feed="events", file=name, sha256=name, bytes=3, delivered_at=WRITTEN, refusal=None) for name in "ab"
     ]
-    monkeypatch.setattr(claimed, "check", lambda *_: Checked("of another time", None))
-    monkeypatch.setattr(claimed, "why_unread_alone", lambda _, file: "it fails" if file.name in unread else None)
+    monkeypatch.setattr(load, "check", lambda *_: Checked("of another time", None))
+    monkeypatch.setattr(load, "why_unread_alone", lambda _, file: "it fails" if file.name in unread else None)
     nowhere: Any = SimpleNamespace(spark=None)
     source = Source(lake=nowhere, feed=EVENTS, folder="events", topic=None, until=NOW)
 

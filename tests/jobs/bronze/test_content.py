@@ -5,7 +5,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.bronze.content import why_not_gzip, why_not_lines, why_not_parquet
+from jobs.bronze.file_check import why_not_gzip, why_not_lines, why_not_parquet
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.bronze.judge import judge
+from jobs.bronze.lines import judge
 from tailrace.schemas import ids, landing
 from tests.jobs.bronze.events_to_judge import (
     AHEAD,

@@ -4,8 +4,7 @@ from datetime import timedelta
 import pytest
 
 from jobs.bronze import load
-from jobs.bronze.batches import LandedFile, not_taken
-from jobs.bronze.landing import Listing
+from jobs.bronze.landing import LandedFile, Listing, not_taken
 from jobs.bronze.load import Loaded
 from tailrace.lake import storage
 from tailrace.lake.tables import Lake

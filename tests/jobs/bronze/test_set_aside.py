@@ -8,7 +8,7 @@ import pytest
 from jobs.bronze import load
 from jobs.bronze.load import Loaded
 from jobs.bronze.set_aside import SetAside, is_all_read, waiting_files
-from jobs.silver import documents, interactions
+from jobs.silver import merge
 from tailrace.lake.tables import Lake
 from tailrace.quality.gate import Gate, GateFailed
 from tailrace.schemas import bronze, silver
@@ -85,7 +85,7 @@ def test_setting_aside_once_more_changes_nothing(gated, landing):
     with pytest.raises(GateFailed):
         load.run(gated, str(landing), now=NOW)
     load.run(gated, str(landing), now=LATER, aside=aside)
-    interactions.run(gated)
+    merge.run_interactions(gated)
 
     assert load.run(gated, str(landing), now=LATER, aside=aside) == Loaded()
     assert gated.read(bronze.SET_ASIDE).count() == 1
@@ -100,7 +100,7 @@ def test_of_several_deliveries_of_one_name_the_one_to_set_aside_has_to_be_said(g
     with pytest.raises(LandingError, match=r"events/latest\.jsonl@1, events/latest\.jsonl@2"):
         load.run(gated, str(landing), now=LATER, aside=SetAside(("events/latest.jsonl",), "bad"))
     load.run(gated, str(landing), now=LATER, aside=SetAside(("events/latest.jsonl@2",), "bad"))
-    interactions.run(gated)
+    merge.run_interactions(gated)
 
     assert ids(gated, silver.INTERACTIONS) == {"one"}
 
@@ -108,8 +108,8 @@ def test_of_several_deliveries_of_one_name_the_one_to_set_aside_has_to_be_said(g
 def test_silver_has_not_read_all_before_it_is_there(gated, landing):
     load.run(gated, str(landing), now=NOW)
     before = is_all_read(gated)
-    interactions.run(gated)
-    documents.run(gated)
+    merge.run_interactions(gated)
+    merge.run_documents(gated)
 
     assert (before, is_all_read(gated)) == (False, True)
 
@@ -143,7 +143,7 @@ def test_a_file_in_bronze_is_kept_from_silver(gated, landing):
     load.run(gated, str(landing), now=NOW)
 
     load.run(gated, str(landing), now=LATER, aside=SetAside(("events/one.jsonl",), "not meant to be sent"))
-    interactions.run(gated)
+    merge.run_interactions(gated)
 
     assert ids(gated, silver.INTERACTIONS) == {"two"}
     assert waiting_files(gated) == {}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from chispa import assert_df_equality
 
-from jobs.gold.aggregate import aggregate
+from jobs.gold.compute import aggregate
 from tailrace.definitions import Count, Distinct, FeatureView, First, Last, NewestIs, Sum
 from tailrace.schemas import silver
 from tailrace.shipped.actor_activity import actor_activity

@@ -21,8 +21,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.gold import refresh
-from jobs.gold.aggregate import aggregate
-from jobs.gold.compare import differing_keys
+from jobs.gold.compute import aggregate, differing_keys
 from tailrace.definitions import Count, Definitions, Distinct, FeatureView, First, Last, NewestIs, Sum
 from tailrace.lake import commit
 from tailrace.lake.session import small_frame

@@ -7,7 +7,7 @@ from delta.tables import DeltaTable
 
 from jobs.gold import refresh
 from jobs.gold.verify import verify_view
-from serving.read.decode import decoded
+from serving.read.columns import decoded
 from tailrace.definitions import Count, Definitions, FeatureView
 from tailrace.lake.tables import Lake
 from tailrace.quality.gate import Gate, GateFailed

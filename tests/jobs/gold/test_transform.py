@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from chispa import assert_df_equality
 
-from jobs.gold.transform import TransformError, transform
+from jobs.gold.compute import TransformError, transform
 from tailrace.definitions import Feature, FeatureView, Type
 from tailrace.schemas import silver
 from tailrace.shipped.document_activity import document_activity

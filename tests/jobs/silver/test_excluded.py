@@ -12,10 +12,10 @@ from jobs.bronze.set_aside import SetAside, is_all_read
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import INCREMENTAL
 from jobs.gold.verify import verify_view
-from jobs.silver import documents, excluded, interactions
-from jobs.silver.excluded import TakenBack
+from jobs.silver import merge
+from jobs.silver.merge import TakenBack
 from tailrace.definitions import Count, Definitions, FeatureView, Last
-from tailrace.lake.amend import amend
+from tailrace.lake.commit import amend
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, silver
 from tailrace.schemas.landing import LandingError
@@ -101,8 +101,8 @@ def lake(spark, landing, tmp_path_factory):
             path.write_text("".join(json.dumps(line) + "\n" for line in deliveries()[name]))
             os.utime(path, (FILES[name][1], FILES[name][1]))
         load.run(lake, str(landing), now=NOW)
-        interactions.run(lake)
-    documents.run(lake)
+        merge.run_interactions(lake)
+    merge.run_documents(lake)
     bring(lake)
     return lake
 
@@ -111,20 +111,20 @@ def test_silver_and_gold_become_what_they_would_be_had_the_file_never_come_kille
     everything, left = expected(), expected(without=["worse.jsonl"])
     assert held(lake) == everything
     with monkeypatch.context() as patched:
-        patched.setattr(excluded, "amend", lambda *_, **__: pytest.fail("killed"))
+        patched.setattr(merge, "amend", lambda *_, **__: pytest.fail("killed"))
         load.run(lake, str(landing), now=NOW, aside=SetAside(("events/worse.jsonl",), "wrong people"))
         with pytest.raises(pytest.fail.Exception, match="killed"):
-            interactions.run(lake)
+            merge.run_interactions(lake)
     assert held(lake) == everything
     assert not is_all_read(lake)
 
-    assert interactions.run(lake) == changes(everything, left)
+    assert merge.run_interactions(lake) == changes(everything, left)
 
     assert held(lake) == left
     assert bring(lake) == INCREMENTAL
     assert verify_view(lake, VIEWS, VIEW).differing == 0
     version = lake.version(silver.INTERACTIONS)
-    assert interactions.run(lake) == TakenBack()
+    assert merge.run_interactions(lake) == TakenBack()
     assert lake.version(silver.INTERACTIONS) == version
 
 
@@ -137,9 +137,9 @@ def test_a_name_with_an_at_is_one_and_a_later_delivery_that_came_meanwhile_stays
         lake.upsert(table, newer, newer="new.file > old.file", state={"batch": 2})
         amend(lake, table, rows, **options)
 
-    monkeypatch.setattr(excluded, "amend", overtaken)
+    monkeypatch.setattr(merge, "amend", overtaken)
     load.run(lake, str(landing), now=NOW, aside=SetAside(("events/bad@2.jsonl",), "wrong people"))
-    interactions.run(lake)
+    merge.run_interactions(lake)
 
     found = held(lake)
     assert found.pop(later)[3] == "new.jsonl"
@@ -151,7 +151,7 @@ def test_a_file_that_says_nothing_last_changes_no_row_and_is_looked_at_once(lake
     lake.append(bronze.SET_ASIDE, lake.read(bronze.SET_ASIDE).limit(1))
     before = lake.version(silver.INTERACTIONS)
 
-    assert [interactions.run(lake) for _ in range(2)] == [TakenBack()] * 2
+    assert [merge.run_interactions(lake) for _ in range(2)] == [TakenBack()] * 2
 
     assert lake.version(silver.INTERACTIONS) == before + 1
     assert bring(lake) == INCREMENTAL

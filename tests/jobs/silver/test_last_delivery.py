@@ -3,8 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from chispa import assert_df_equality
 
-from jobs.silver import documents, interactions
-from jobs.silver.last_delivery import merge_unread
+from jobs.silver.merge import merge_unread, run_documents, run_interactions, to_documents, to_interactions
 from tailrace.schemas import bronze, silver
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -36,8 +35,8 @@ def document(name, delivery):
 
 
 FEEDS = {
-    "events": (interactions.run, interactions.to_interactions, bronze.EVENTS, silver.INTERACTIONS, event, "source"),
-    "documents": (documents.run, documents.to_documents, bronze.DOCUMENTS, silver.DOCUMENTS, document, "title"),
+    "events": (run_interactions, to_interactions, bronze.EVENTS, silver.INTERACTIONS, event, "source"),
+    "documents": (run_documents, to_documents, bronze.DOCUMENTS, silver.DOCUMENTS, document, "title"),
 }
 
 
@@ -91,7 +90,7 @@ def test_only_batches_not_read_yet_are_read_and_nothing_new_commits_nothing(spar
 
     def record(deliveries):
         seen.append(sorted(row.event_id for row in deliveries.select("event_id").collect()))
-        return interactions.to_interactions(deliveries)
+        return to_interactions(deliveries)
 
     def merge():
         merge_unread(lake, source=bronze.EVENTS, target=silver.INTERACTIONS, transform=record)

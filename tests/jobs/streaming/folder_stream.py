@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from jobs.streaming import run
-from jobs.streaming.folder import follow_plans
 from jobs.streaming.plans import Plans
+from jobs.streaming.source import follow_plans
 from sinks.lease import with_client
 from sinks.rows import Address
 from tailrace.definitions import load_definitions

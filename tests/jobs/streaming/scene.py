@@ -28,7 +28,7 @@ import features
 from bench.followed import free_port
 from jobs.bronze import load
 from jobs.bronze.topic import topic_of
-from jobs.streaming import progress
+from jobs.streaming import heartbeat as progress
 from sinks.rows import Address
 from tailrace.lake.tables import Lake
 from tailrace.local import airflow, broker, service, stack, streaming

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.streaming.alone import HalfRebuilt, RunsAlready, alone, has_run, rebuilding, refuse_half_rebuilt
+from jobs.streaming.heartbeat import HalfRebuilt, RunsAlready, alone, has_run, rebuilding, refuse_half_rebuilt
 
 
 def test_a_rebuild_that_was_cut_off_is_finished_before_the_stream_begins(tmp_path):

@@ -5,12 +5,12 @@ from pyspark.errors import StreamingQueryException
 
 from jobs.backfill import BackfillError
 from jobs.bronze.topic import KafkaAway
-from jobs.gold.transform import TransformError
-from jobs.streaming.failures import Kind, failure_of
-from jobs.streaming.parked import RefusedByStore
+from jobs.gold.compute import TransformError
+from jobs.streaming.left_out import RefusedByStore
+from jobs.streaming.supervise import Kind, failure_of
 from tailrace.definitions import DefinitionError
 from tailrace.errors import UnexpectedError
-from tailrace.lake.conflicts import Overtaken
+from tailrace.lake.delta_log import Overtaken
 from tailrace.lake.tables import LakeError
 from tailrace.schemas.ids import NotAnIdError
 from tailrace.schemas.landing import LandingError
@@ -56,7 +56,7 @@ OF_MICRO_BATCH = {
         "Kafka": "jobs.bronze.topic.KafkaAway: Kafka at kafka:9092 does not tell of topic events",
         "another push": "sinks.lease.PushUnderWay: view a: another push",
         "a lost lease": "tailrace.store.control.LeaseLost: view a: the lease went to another",
-        "a store that refuses all": "jobs.streaming.parked.RefusedByStore: view a: the store refuses 500 rows",
+        "a store that refuses all": "jobs.streaming.left_out.RefusedByStore: view a: the store refuses 500 rows",
         "the network": "ConnectionResetError: [Errno 104] Connection reset by peer",
         "a full disk": "OSError: [Errno 28] No space left on device",
         "a timeout": "TimeoutError: timed out",
@@ -67,8 +67,8 @@ OF_MICRO_BATCH = {
         "another layout": "tailrace.store.codec.CodecError: view a: values of another layout",
         "a definition": "tailrace.errors.DefinitionError: view a has no key",
         "a topic made anew": "tailrace.schemas.landing.LandingError: the topic was made anew",
-        "a lost store": "jobs.streaming.leases.StoreLost: the store has nothing of pairs",
-        "another definition": "jobs.streaming.values.OtherDefinition: view a was defined otherwise",
+        "a lost store": "jobs.streaming.micro_batch.StoreLost: the store has nothing of pairs",
+        "another definition": "jobs.streaming.fast_path.OtherDefinition: view a was defined otherwise",
     },
     Kind.DATA: {
         "a large number": "OverflowError: int too big to convert",

@@ -8,8 +8,9 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.bronze.topic import KafkaAway
-from jobs.streaming import follow, progress
-from jobs.streaming.follow import TRIES, Pulse, StreamFailed
+from jobs.streaming import heartbeat as progress
+from jobs.streaming import supervise
+from jobs.streaming.supervise import TRIES, Pulse, StreamFailed
 from tailrace.definitions import DefinitionError
 from tailrace.schemas.landing import LandingError
 from tailrace.store.control import LeaseLost
@@ -95,7 +96,7 @@ def test_after_outages_it_begins_again_ever_later_and_soon_again_once_it_was_wel
     failing = [Query(away) for _ in range(6)] + [Query(kafka_away)]
     well = Query(ended(f"{TERMINATED}Timed out waiting for a node assignment\n=== Streaming Query ==="), looks=1)
 
-    follow.follow(begin_each(*failing, well, StoreError("Unreachable", "away"), Query()), pulse)
+    supervise.follow(begin_each(*failing, well, StoreError("Unreachable", "away"), Query()), pulse)
 
     assert pulse.rested == [1, 2, 4, 8, 16, 30, 30, 1, 2]
     assert all(query.stopped for query in (*failing, well))
@@ -104,7 +105,7 @@ def test_after_outages_it_begins_again_ever_later_and_soon_again_once_it_was_wel
 def test_the_heartbeat_says_since_when_it_fails_and_of_what(pulse, tmp_path):
     began = time.time()
     pulse._told = 0.0
-    follow.follow(begin_each(Query(of_python("sinks.lease.PushUnderWay: view a: another push")), Query()), pulse)
+    supervise.follow(begin_each(Query(of_python("sinks.lease.PushUnderWay: view a: another push")), Query()), pulse)
 
     told = progress.read(tmp_path)
     assert told
@@ -124,7 +125,7 @@ def test_a_kafka_that_is_away_when_it_begins_is_told_and_tried_again(pulse, tmp_
 
     queries = begin_each(away, away, Query(spark_gave_up, looks=1), away, Query())
     pulse.rest = lambda _: progress.write(tmp_path, pulse.heartbeat)
-    follow.follow(begin, pulse)
+    supervise.follow(begin, pulse)
 
     assert told == [None, str(away), str(away), "Timed out waiting for a node assignment", str(away)]
 
@@ -133,7 +134,7 @@ def test_a_kafka_that_is_away_when_it_begins_is_told_and_tried_again(pulse, tmp_
     ("error", "told"),
     [
         (of_python("tailrace.store.lanes.OtherLane: view a: its values are those of the lane batch"), "lane batch"),
-        (of_python("jobs.streaming.leases.StoreLost: the store has nothing of pairs"), "nothing of pairs"),
+        (of_python("jobs.streaming.micro_batch.StoreLost: the store has nothing of pairs"), "nothing of pairs"),
         (of_python("tailrace.schemas.landing.LandingError: the topic was made anew"), "made anew"),
         (ended(f"{TERMINATED}[KAFKA_DATA_LOSS.X] Some data may have been lost"), "may have been lost"),
     ],
@@ -141,7 +142,7 @@ def test_a_kafka_that_is_away_when_it_begins_is_told_and_tried_again(pulse, tmp_
 )
 def test_what_does_not_pass_ends_it_and_leaves_word(pulse, tmp_path, error, told):
     with pytest.raises(StreamFailed, match=told):
-        follow.follow(begin_each(Query(error)), pulse)
+        supervise.follow(begin_each(Query(error)), pulse)
 
     left = progress.read(tmp_path)
     assert left
@@ -152,7 +153,7 @@ def test_of_a_folder_no_more_is_readable_than_was_listed(tmp_path):
     moved: list[float | None] = []
     pulse = Pulse(tmp_path, tend=moved.append, listed=lambda: 5.0)
 
-    follow.follow(begin_each(Query(looks=1)), pulse)
+    supervise.follow(begin_each(Query(looks=1)), pulse)
 
     assert (moved, pulse.heartbeat.caught_up_to) == ([5.0], 5.0)
 
@@ -162,7 +163,7 @@ def test_what_a_micro_batch_holds_is_tried_a_few_times_and_ends_it_then(pulse, t
     away = of_python("tailrace.store.dynamodb.wire.StoreError: online store: Unreachable: http://127.0.0.1:1")
 
     with pytest.raises(StreamFailed, match="int too big"):
-        follow.follow(begin_each(Query(away), *of_data), pulse)
+        supervise.follow(begin_each(Query(away), *of_data), pulse)
 
     assert len(pulse.rested) == TRIES
     left = progress.read(tmp_path)
@@ -174,19 +175,19 @@ def test_what_was_tried_is_forgotten_once_it_was_well(pulse):
     of_data = [Query(of_python("OverflowError: int too big to convert")) for _ in range(TRIES - 1)]
     well = [Query(of_python("OverflowError: int too big to convert"), looks=1) for _ in range(2)]
 
-    follow.follow(begin_each(*of_data, *well, Query()), pulse)
+    supervise.follow(begin_each(*of_data, *well, Query()), pulse)
 
     assert len(pulse.rested) == TRIES + 1
 
 
 def test_a_definition_that_cannot_be_used_ends_it_before_it_begins(pulse):
     with pytest.raises(DefinitionError):
-        follow.follow(begin_each(DefinitionError("no view of pairs")), pulse)
+        supervise.follow(begin_each(DefinitionError("no view of pairs")), pulse)
     assert pulse.heartbeat.error == "no view of pairs"
 
 
 def test_an_own_error_that_may_pass_has_it_begin_again_and_its_watermarks_wait(pulse, tmp_path):
-    follow.follow(begin_each(LeaseLost("view a: it went to another"), CredentialsError("no role"), Query()), pulse)
+    supervise.follow(begin_each(LeaseLost("view a: it went to another"), CredentialsError("no role"), Query()), pulse)
     assert pulse.rested == [1, 2]
 
     tending = Pulse(tmp_path, tend=raising(LeaseLost("view a: it went to another")))
@@ -198,7 +199,7 @@ def test_an_own_error_that_stays_ends_it_also_where_the_watermarks_meet_it(tmp_p
     pulse = Pulse(tmp_path, tend=raising(OtherLane("view a: its values are those of the lane batch")))
 
     with pytest.raises(OtherLane):
-        follow.follow(begin_each(Query(looks=1)), pulse)
+        supervise.follow(begin_each(Query(looks=1)), pulse)
     assert "lane batch" in (pulse.heartbeat.error or "")
 
 
@@ -211,7 +212,7 @@ def raising(error):
 
 def test_a_kafka_that_refuses_ends_it_before_it_begins(pulse):
     with pytest.raises(LandingError):
-        follow.follow(begin_each(LandingError("Authentication failed")), pulse)
+        supervise.follow(begin_each(LandingError("Authentication failed")), pulse)
     assert pulse.heartbeat.error == "Authentication failed"
 
 
@@ -226,7 +227,7 @@ def test_the_store_is_looked_after_every_few_seconds_and_its_watermarks_move_whi
         pulse.look(cast("StreamingQuery", query))
 
     for _ in range(40):
-        look(follow.LOOK_SECONDS)
+        look(supervise.LOOK_SECONDS)
     assert len([to for to in tended if to]) == 3
     query.status = BUSY
     look(10)

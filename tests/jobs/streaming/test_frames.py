@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from jobs.streaming.frames import with_keys
-from jobs.streaming.state import Changes
+from jobs.streaming.fast_path import with_keys
+from jobs.streaming.window_state import Changes
 
 
 def test_changes_name_only_the_keys_that_they_are_of():

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from jobs.streaming.leases import StoreLost, take_leases
+from jobs.streaming.micro_batch import StoreLost, take_leases
 from jobs.streaming.run import views_of
 from sinks.lease import with_client
 from sinks.rows import Address

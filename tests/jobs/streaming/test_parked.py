@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.streaming.parked import MOST, Parked, RefusedByStore
+from jobs.streaming.left_out import MOST, Parked, RefusedByStore
 from sinks.rows import Outcome
 
 HORIZON = 80

@@ -9,7 +9,7 @@ import pytest
 from jobs.streaming import plans as module
 from jobs.streaming.plans import Plans, plans_of
 from tailrace.events.oddities import LINE, land_oddities
-from tailrace.lake.local_files import walk
+from tailrace.lake.storage import walk
 
 
 @pytest.fixture

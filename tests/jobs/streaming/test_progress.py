@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.streaming.progress import Heartbeat, first_heartbeat, look, messages_behind, read, write
+from jobs.streaming.heartbeat import Heartbeat, first_heartbeat, look, messages_behind, read, write
 
 NOW = 1_795_842_100.0
 BATCH_BEGAN = 1_795_841_974.629  # 2026-11-28T04:59:34.629Z

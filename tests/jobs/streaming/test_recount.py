@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given
 
+from jobs.streaming.fast_path import packed, settled, unpacked
 from jobs.streaming.recount import fold_coarser, fold_pairs
-from jobs.streaming.values import packed, settled, unpacked
 from tailrace.definitions.recent import MICROS_PER_MINUTE
 from tests.jobs.streaming.test_state import BATCHES, DOCUMENTS, PAIRS, START, run
 

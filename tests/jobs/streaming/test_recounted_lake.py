@@ -13,12 +13,11 @@ from jobs import backfill
 from jobs.bronze import load
 from jobs.bronze.set_aside import SetAside
 from jobs.streaming import micro_batch, run
-from jobs.streaming.parked import Parked
-from jobs.streaming.rebuild import Source, rebuild_stream
-from jobs.streaming.reconcile import COMPARED, mend, reconcile_stream
+from jobs.streaming.fast_path import unpacked
+from jobs.streaming.left_out import Parked
+from jobs.streaming.repair import COMPARED, Source, mend, rebuild_stream, reconcile_stream
 from jobs.streaming.run import views_of
-from jobs.streaming.taken import Taken
-from jobs.streaming.values import unpacked
+from jobs.streaming.source import Taken
 from sinks.lease import control_of, with_client
 from tailrace.definitions.recent import MICROS_PER_MINUTE, rings_of
 from tailrace.lake.session import small_frame

@@ -7,9 +7,8 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs.streaming import state as states
-from jobs.streaming.pairs import horizon_of, take_pairs
-from jobs.streaming.state import Changes, Events
+from jobs.streaming import window_state as states
+from jobs.streaming.window_state import Changes, Events, horizon_of, take_pairs
 from tailrace.definitions import STREAM, Count, Distinct, FeatureView, Last
 from tailrace.definitions.recent import MICROS_PER_MINUTE, rings_of
 from tailrace.shipped.entities import ACTOR, DOCUMENT

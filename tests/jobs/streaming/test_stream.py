@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.bronze.check import Checked
+from jobs.bronze.file_check import Checked
 from jobs.bronze.landing import Listing, new_files
-from jobs.streaming import folder, micro_batch
-from jobs.streaming.failures import Kind, failure_of
+from jobs.streaming import micro_batch, source
 from jobs.streaming.left_out import LeftOut
 from jobs.streaming.plans import Plans
+from jobs.streaming.supervise import Kind, failure_of
 from sinks.lease import control_of
 from tailrace.events.oddities import LINE, land_oddities
 from tailrace.schemas.landing import EVENTS, LINE_SUFFIXES
@@ -96,7 +96,7 @@ def test_whatever_lies_in_the_folder_is_left_out_by_name_and_all_else_goes_on(st
     stream.land(event(4, "u4"), name="later.jsonl")
     stream.land(name="damaged.jsonl.gz").write_bytes(gzip.compress(LINE.encode() * 40)[:-20])
     with monkeypatch.context() as patched:
-        patched.setattr(folder, "check", as_if_whole)  # it is damaged once it was looked at
+        patched.setattr(source, "check", as_if_whole)  # it is damaged once it was looked at
         with pytest.raises(Exception, match="FAILED_READ_FILE") as raised:
             stream.run()
     failure = failure_of(raised.value)

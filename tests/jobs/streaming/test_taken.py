@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jobs.streaming.rebuild import Source
-from jobs.streaming.state import empty
-from jobs.streaming.taken import ALL_LINES, Taken, files_of, taken
-from jobs.streaming.values import OtherDefinition, packed, unpacked
+from jobs.streaming.fast_path import OtherDefinition, packed, unpacked
+from jobs.streaming.repair import Source
+from jobs.streaming.source import ALL_LINES, Taken, files_of, taken
+from jobs.streaming.window_state import empty
 from tailrace.schemas.landing import LandingError
 from tests.jobs.streaming.test_state import DOCUMENTS
 

@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.bronze.topic import Ends
-from jobs.streaming.transactions import Readable
+from jobs.streaming.source import Readable
 
 
 def ends(*partitions):

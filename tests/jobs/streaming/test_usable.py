@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.bronze.judge import judge
-from jobs.streaming import usable
-from jobs.streaming.usable import FAR, PLAIN_BYTES, plain_event, usable_events
+from jobs.bronze.lines import judge
+from jobs.streaming import fast_path
+from jobs.streaming.fast_path import FAR, PLAIN_BYTES, plain_event, usable_events
 from tailrace.definitions.recent import MINUTES_AHEAD
 from tailrace.schemas import landing
 from tests.jobs.bronze.events_to_judge import EVENT, EVENT_FACTS, REFUSED_EVENTS, USABLE_EVENTS, event
@@ -169,7 +169,7 @@ AT = micros(EVENT_FACTS["occurred_at"])
 
 
 def test_plain_events_are_taken_without_a_look_at_the_rules(spark, monkeypatch):
-    monkeypatch.setattr(usable, "judged", None)
+    monkeypatch.setattr(fast_path, "judged", None)
 
     rows = usable_events(messages(spark, [("p1", event()), ("p2", event(event_id="e2"))]))
 
@@ -193,7 +193,7 @@ def test_the_others_are_judged_and_a_place_that_has_any_is_judged_as_a_whole(spa
         asked.append(rows.count())
         return judge(rows, feed, now=now)
 
-    monkeypatch.setattr(usable, "judge", counted)
+    monkeypatch.setattr(fast_path, "judge", counted)
 
     rows = usable_events(messages(spark, lines))
 

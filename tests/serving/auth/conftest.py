@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from serving.auth.key_file import add_key
+from serving.auth.api_keys import add_key
 from tailrace.settings import AccessSettings, IssuerSettings
 
 AUDIENCE = "tailrace"

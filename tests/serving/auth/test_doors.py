@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from yarl import URL
 
-from serving.common.failure import ServingError
-from serving.process.workers import run
+from serving.common.messages import ServingError
+from serving.process.supervisor import run
 from tailrace.settings import AccessSettings, read_settings
 from tests.serving.auth.conftest import bearer
 

@@ -8,7 +8,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from serving.auth.issuer import DISCOVERY
+from serving.auth.tokens import DISCOVERY
 from tests.serving.auth.conftest import bearer, refusal, status, told_key
 
 
@@ -19,7 +19,7 @@ def test_a_key_that_is_told_later_is_fetched_though_not_for_every_token(reader_o
         assert "key that its issuer does not have" in refusal(reader_of_tokens, issuer.token("k3"))
     assert issuer.asked == [DISCOVERY, "/keys"]
 
-    monkeypatch.setattr("serving.auth.issuer.FETCH_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("serving.auth.tokens.FETCH_AGAIN_SECONDS", 0.0)
 
     assert status(reader_of_tokens, issuer.token("k3")) == 200
     assert issuer.asked == [DISCOVERY, "/keys"] * 2
@@ -28,7 +28,7 @@ def test_a_key_that_is_told_later_is_fetched_though_not_for_every_token(reader_o
 def test_tokens_that_wait_for_the_issuer_at_the_same_time_ask_it_once(reader_of_tokens, issuer, monkeypatch):
     assert status(reader_of_tokens, issuer.token()) == 200
     issuer.keys["k2"] = ec.generate_private_key(ec.SECP256R1())
-    monkeypatch.setattr("serving.auth.issuer.FETCH_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("serving.auth.tokens.FETCH_AGAIN_SECONDS", 0.0)
 
     async def all_at_once():
         headers = [bearer(issuer.token("k2", sub=f"s{i}")) for i in range(20)]
@@ -42,7 +42,7 @@ def test_a_token_of_a_key_that_the_issuer_withdrew_is_forgotten(reader_of_tokens
     token = issuer.token()
     assert status(reader_of_tokens, token) == 200
     issuer.keys = {"k2": ec.generate_private_key(ec.SECP256R1())}
-    monkeypatch.setattr("serving.auth.issuer.FETCH_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("serving.auth.tokens.FETCH_AGAIN_SECONDS", 0.0)
 
     assert status(reader_of_tokens, issuer.token("k2")) == 200
 
@@ -51,7 +51,7 @@ def test_a_token_of_a_key_that_the_issuer_withdrew_is_forgotten(reader_of_tokens
 
 def test_while_the_issuer_fails_known_keys_stay_and_others_open_nothing(reader_of_tokens, issuer, monkeypatch):
     assert status(reader_of_tokens, issuer.token(sub="first")) == 200
-    monkeypatch.setattr("serving.auth.issuer.FETCH_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("serving.auth.tokens.FETCH_AGAIN_SECONDS", 0.0)
     issuer.status = 500
     issuer.keys["k2"] = ec.generate_private_key(ec.SECP256R1())
 

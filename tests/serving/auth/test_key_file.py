@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving.auth.key_file import remove_key
-from serving.auth.keys import KeysError, read_keys
+from serving.auth.api_keys import KeysError, read_keys, remove_key
 from tests.serving.auth.conftest import NINE
 
 

@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from serving.auth.api_keys import KeyRing, remove_key
 from serving.auth.identity import BadCredential
-from serving.auth.key_file import remove_key
-from serving.auth.keys import KeyRing
 from tests.serving.auth.conftest import bearer, status
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -16,7 +15,7 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def often(monkeypatch):
-    monkeypatch.setattr("serving.auth.keys.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("serving.auth.api_keys.LOOK_SECONDS", 0.01)
 
 
 def becomes(reader, key, expected):
@@ -67,7 +66,7 @@ def test_a_file_that_cannot_be_used_leaves_the_keys_read_last_and_says_so(often,
         other.replace(keys.path)
 
     def complaints():
-        return [one for one in caplog.records if one.name == "serving.auth.keys" and one.levelno == logging.ERROR]
+        return [one for one in caplog.records if one.name == "serving.auth.api_keys" and one.levelno == logging.ERROR]
 
     for _ in range(500):
         reader.runner.run(asyncio.sleep(0.01))
@@ -112,7 +111,7 @@ def test_a_key_expires_while_it_is_known(keys, monkeypatch):
     assert ring.identify(key).name == "key:ranker"
 
     later = datetime.now(UTC).timestamp() + 3600
-    monkeypatch.setattr("serving.auth.keys.time.time", lambda: later)
+    monkeypatch.setattr("serving.auth.api_keys.time.time", lambda: later)
 
     with pytest.raises(BadCredential, match="expired"):
         ring.identify(key)

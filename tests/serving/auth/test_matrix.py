@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from serving.app import make_app
-from serving.auth.routes import RULES, Rule, rule
-from serving.telemetry.board import Board, Cells
+from serving.auth.policy import RULES, Rule, rule
+from serving.telemetry.metrics import Board, Cells
 from tailrace.definitions import FeatureService, load_definitions
 from tailrace.settings import read_settings
 from tailrace.store.direct.replay import Log

@@ -4,8 +4,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from serving.auth.guard import GUARD, Guard, admit, check_write
-from serving.auth.routes import RULES, Rule
+from serving.auth.policy import GUARD, RULES, Guard, Rule, admit, check_write
 from serving.http.errors import answer_errors
 from tailrace.settings import AccessSettings
 from tests.serving.auth.conftest import bearer
@@ -27,7 +26,7 @@ def others(keys):
 @pytest.fixture
 def small(runner, keys, key, others, monkeypatch):
     """A reader with routes of its own behind the same door."""
-    monkeypatch.setattr("serving.auth.routes.RULES", RULES | {("POST", "/write/{view}"): Rule.BY_BODY})
+    monkeypatch.setattr("serving.auth.policy.RULES", RULES | {("POST", "/write/{view}"): Rule.BY_BODY})
 
     async def answer(_):
         return web.json_response({})

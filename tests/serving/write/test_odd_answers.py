@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.endpoints.write_answer import answer_of
+from serving.endpoints.writes import answer_of
 from serving.read.controls import Controls
-from serving.telemetry.board import Board, Cells
+from serving.telemetry.metrics import Board, Cells
 from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
 from tailrace.errors import TailraceError

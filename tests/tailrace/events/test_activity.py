@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from tailrace.events import activity, catalogue
-from tailrace.events.lives import DAY
+from tailrace.events.draws import DAY
 
 KEY = (7,)
 START = 1_000 * DAY

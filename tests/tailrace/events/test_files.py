@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.events.errors import LandingFileError
-from tailrace.events.files import read_rows, refuse_existing, write_lines
+from tailrace.events.files import LandingFileError, read_rows, refuse_existing, write_lines
 
 ROW = {"event_id": "e1", "document_id": "atlas:Überblick\n2.md", "size": 3, "attributes": {"client": "web"}}
 OTHER = ROW | {"event_id": "e2"}

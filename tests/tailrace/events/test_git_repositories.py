@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.events.errors import HistoryError
+from tailrace.events.files import HistoryError
 from tailrace.events.git_history import read_history, repository_name
 
 

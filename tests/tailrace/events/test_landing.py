@@ -4,8 +4,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from tailrace.events.errors import HistoryError, LandingFileError
-from tailrace.events.files import read_rows
+from tailrace.events.files import HistoryError, LandingFileError, read_rows
 from tailrace.events.landing import land_history, land_organisation
 from tailrace.events.organisation import Organisation, generate
 

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from tailrace.events.draws import Draws
-from tailrace.events.lives import DAY, NEVER, Lives, invent_lives
+from tailrace.events.draws import DAY, NEVER, Draws, Lives, invent_lives
 
 START, END = 1_000 * DAY, 1_030 * DAY
 NOW, LATER, LATEST = 10, 20, 30

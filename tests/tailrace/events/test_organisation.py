@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.events.errors import WorkspaceError
+from tailrace.events.files import WorkspaceError
 from tailrace.events.organisation import Organisation, generate
 
 END = datetime(2026, 3, 4, 9, 30, 0, 7, UTC)

@@ -2,8 +2,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from tailrace.events.draws import Draws
-from tailrace.events.rhythm import HOUR, times_within
+from tailrace.events.draws import HOUR, Draws, times_within
 from tailrace.schemas.slots import from_micros, to_micros
 
 MONDAY = to_micros(datetime(2026, 3, 2, tzinfo=UTC))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.events.errors import NoReadableTimeError
+from tailrace.events.files import NoReadableTimeError
 from tailrace.events.slots import busiest_slots, occurred_at_of, split
 from tailrace.schemas.slots import EPOCH, SLOT
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.events.times import from_text, to_texts
+from tailrace.events.draws import from_text, to_texts
 from tailrace.schemas.slots import to_micros, to_text
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)

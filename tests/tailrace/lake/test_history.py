@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from delta.tables import DeltaTable
 
-from tailrace.lake.history import HistoryLost
+from tailrace.lake.delta_log import HistoryLost
 from tailrace.lake.jvm import java_class
 from tailrace.lake.tables import Lake
 from tailrace.schemas.tables import Column, Table, Type

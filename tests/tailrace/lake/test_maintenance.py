@@ -7,7 +7,7 @@ import pytest
 from delta.tables import DeltaTable
 
 from tailrace.lake import maintenance
-from tailrace.lake.history import HistoryLost
+from tailrace.lake.delta_log import HistoryLost
 from tailrace.lake.maintenance import SMALL_FILES, compact, health, is_held, live_files, measured, vacuum
 from tailrace.lake.tables import Lake
 from tailrace.schemas.tables import Column, Table, Type

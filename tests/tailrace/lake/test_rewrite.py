@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from tailrace.lake import rewrite
-from tailrace.lake.conflicts import Overtaken
+from tailrace.lake.delta_log import Overtaken
 from tailrace.lake.rewrite import Change
 from tailrace.lake.tables import Lake
 from tailrace.lake.transaction import Transaction
@@ -140,7 +140,7 @@ def test_a_change_adds_one_file_and_leaves_the_others_where_they_are(things):
 @pytest.mark.slow
 def test_many_changed_rows_are_written_by_several_tasks(things, monkeypatch):
     monkeypatch.setattr(rewrite, "ROWS_PER_TASK", 50)
-    monkeypatch.setattr("tailrace.lake.held.FEW", 50)
+    monkeypatch.setattr("tailrace.lake.materialize.FEW", 50)
     many = {f"n{number}": number + 1 for number in range(200)}
 
     resize(things, **many)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.lake.state import parse_metadata, state_of_commit, to_metadata
+from tailrace.lake.delta_log import parse_metadata, state_of_commit, to_metadata
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
 from tests.tailrace.lake.copies import copied

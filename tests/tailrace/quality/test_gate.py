@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tailrace.lake import commit
-from tailrace.lake.held import ROWS, Held
+from tailrace.lake.materialize import ROWS, Held
 from tailrace.lake.tables import Lake
 from tailrace.quality import data_docs, validation
 from tailrace.quality.gate import Gate, GateFailed
@@ -138,7 +138,7 @@ def test_an_expectation_that_does_not_exist_is_named(spark, gate):
     table = Table(
         layer="gold", name="odd", fields=PEOPLE.fields, key=PEOPLE.key, expectations=(expect("expect_nonsense"),)
     )
-    with pytest.raises(ExpectationError, match=r"gold\.odd: expect_nonsense\(\) is no expectation"):
+    with pytest.raises(ExpectationError, match=r"gold\.odd: expect_nonsense\(\) is not an expectation"):
         gate.audit(table, frame(spark, GOOD))
 
 

@@ -15,8 +15,7 @@ import pytest
 from tailrace.store import embedded
 from tailrace.store.dynamodb.items import KEY, ensure_table, read_items
 from tailrace.store.dynamodb.wire import open_store
-from tailrace.store.embedded import EmbeddedStoreError, Running
-from tailrace.store.processes import runs
+from tailrace.store.embedded import EmbeddedStoreError, Running, runs
 
 
 def talk(running, action):

@@ -6,10 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from serving.answers.values import nullable
+from serving.answers.json import nullable
 from serving.openapi_writes import of_feature
-from serving.read.columns import nothing_found
-from serving.read.decode import decoded
+from serving.read.columns import decoded, nothing_found
 from sinks.data_source import spark_type
 from tailrace.schemas.tables import Column, Type
 from tailrace.schemas.types import Packed, TypeInfo, feature_types

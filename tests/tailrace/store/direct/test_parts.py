@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tailrace.store.direct import deliver as delivering
+from tailrace.store.direct import log as delivering
 from tailrace.store.direct.log import Intent, LogError, Outcomes, Segment
 from tailrace.store.direct.replay import Adopter, adopt_all
 from tailrace.store.direct.rivals import Unknown

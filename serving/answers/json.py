@@ -1,0 +1,165 @@
+"""Answers as JSON: Feast's form and the compact one."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from serving.common.loop import Steps
+from serving.common.request import FeatureRequest
+from serving.read.columns import STATUSES, Array, Column, Found, everywhere, status_codes
+from serving.read.plan import Plan
+from tailrace.schemas.tables import Type
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What was read for one request: a column for each of the plan's references, and the facts about each view."""
+
+    asked: FeatureRequest
+    plan: Plan
+    columns: Mapping[str, Column]
+    views: Mapping[str, Any]
+
+    @property
+    def named(self) -> Iterator[tuple[str, Column]]:
+        """The features asked for, in their order and as they are called in the answer."""
+        for name, reference in zip(self.plan.names, self.plan.references, strict=True):
+            yield name, self.columns[reference]
+
+
+# The serialiser's own range ends a few hours before the year 9999 does; numpy formats times beyond.
+FIRST_FAST = -62_135_596_800_000_000  # 0001-01-01
+LAST_FAST = 253_402_128_000_000_000  # 9999-12-30
+
+
+def to_json_times(times: Array) -> Array | list[str]:
+    """What the serialiser turns into UTC texts: datetime64[us] as they are, or where it cannot take one, texts."""
+    micros = times.view(np.int64)
+    if not len(times) or (micros.min() >= FIRST_FAST and micros.max() <= LAST_FAST):
+        return times
+    return [text.removesuffix(".000000") + "Z" for text in np.datetime_as_string(times).tolist()]
+
+
+ROWS_WRITTEN_TOGETHER = 1_000
+OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
+
+
+def nullable(column: Column) -> Array | list[Any]:
+    """What the serialiser writes as the column's values, null where it is not valid."""
+    if everywhere(column.valid):
+        return to_json(column.type, column.values)
+    shown = np.full(len(column.valid), None, object)
+    shown[column.valid] = to_json(column.type, column.values[column.valid])
+    values: list[Any] = shown.tolist()
+    return values
+
+
+def to_json(type_: Type, values: Array) -> Array | list[Any]:
+    """What the serialiser writes as a JSON list.
+
+    NaN and the infinities are strings (https://protobuf.dev/programming-guides/json/).
+    """
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        return [one if np.isfinite(one) else in_words(one) for one in values.tolist()]
+    if type_ is Type.TIMESTAMP:
+        return to_json_times(values)
+    return values.tolist() if values.dtype.kind == "O" else values
+
+
+def in_words(value: float) -> str:
+    return "NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def column_of(values: Any, rows: int) -> Any:
+    """The values of a column as the serialiser takes them; those of many rows are written at once, one column a step."""
+    return fragment(values) if rows > ROWS_WRITTEN_TOGETHER else values
+
+
+def fragment(values: Any) -> orjson.Fragment:
+    """JSON that is written once and put in at several places."""
+    return orjson.Fragment(orjson.dumps(values, option=OPTIONS))
+
+
+PRESENT = len(STATUSES) - 1
+
+
+def to_compact(answer: Answer) -> Steps:
+    names, features = [name for name, _ in answer.named], []
+    for shown in features_of([column for _, column in answer.named], times=answer.asked.times):
+        features.append(shown)
+        yield
+    whole = {"rows": answer.asked.rows, "views": answer.views, "features": dict(zip(names, features, strict=True))}
+    return orjson.dumps(whole, option=OPTIONS)
+
+
+def features_of(columns: list[Column], *, times: bool) -> Iterator[dict[str, Any]]:
+    """The features of a view mostly share statuses and times: what is shared is written once."""
+    written: dict[tuple[bytes, ...], orjson.Fragment] = {}
+
+    def once(key: tuple[bytes, ...], make: Any, column: Column) -> orjson.Fragment:
+        if key not in written:
+            written[key] = fragment(make(column))
+        return written[key]
+
+    for column in columns:
+        shown: dict[str, Any] = {"values": column_of(nullable(column), len(column.found))}
+        found = column.found.tobytes()
+        if not everywhere(column.valid):
+            shown["statuses"] = once((found, column.valid.tobytes()), absences_of, column)
+        if times:
+            shown["times"] = once((b"times", found, column.as_of.tobytes()), times_of, column)
+        yield shown
+
+
+def absences_of(column: Column) -> dict[str, list[int]]:
+    """The rows that have no value, by status."""
+    codes = status_codes(column)
+    return {STATUSES[code]: np.flatnonzero(codes == code).tolist() for code in np.unique(codes) if code != PRESENT}
+
+
+def times_of(column: Column) -> list[Any]:
+    shown = np.full(len(column.found), None, object)
+    known = column.found >= Found.OUTSIDE_MAX_AGE
+    shown[known] = to_json_times(column.as_of[known])
+    times: list[Any] = shown.tolist()
+    return times
+
+
+KEY_STATUS, KEY_TIME = "PRESENT", "1970-01-01T00:00:00Z"  # of entity keys, as Feast spells them
+
+
+def to_feast(answer: Answer) -> Steps:
+    ids, rows = answer.asked.ids, answer.asked.rows
+    key_statuses, key_times = fragment([KEY_STATUS] * rows), fragment([KEY_TIME] * rows)
+    results: list[dict[str, Any]] = []
+    for one in ids.values():
+        values = column_of(one, rows)
+        results.append({"values": values, "statuses": key_statuses, "event_timestamps": key_times})
+        yield
+    for result in results_of(column for _, column in answer.named):
+        results.append(result)
+        yield
+    metadata = {"feature_names": [*ids, *answer.plan.names], "views": answer.views}
+    return orjson.dumps({"metadata": metadata, "results": results}, option=OPTIONS)
+
+
+def results_of(columns: Iterable[Column]) -> Iterator[dict[str, Any]]:
+    """The features of a view mostly share statuses and timestamps: what is shared is written once."""
+    statuses: dict[tuple[bytes, bytes], orjson.Fragment] = {}
+    times: dict[bytes, orjson.Fragment] = {}
+    for column in columns:
+        status, time = (column.found.tobytes(), column.valid.tobytes()), column.as_of.tobytes()
+        if status not in statuses:
+            statuses[status] = fragment(statuses_of(column))
+        if time not in times:
+            times[time] = fragment(to_json_times(column.as_of))
+        values = column_of(nullable(column), len(column.found))
+        yield {"values": values, "statuses": statuses[status], "event_timestamps": times[time]}
+
+
+def statuses_of(column: Column) -> list[str]:
+    statuses: list[str] = STATUSES[status_codes(column)].tolist()
+    return statuses
