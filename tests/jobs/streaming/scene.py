@@ -24,12 +24,12 @@ from confluent_kafka.admin import (
 )
 from pyspark.sql import functions as F
 
-import features
 from bench.followed import free_port
 from jobs.bronze import load
 from jobs.bronze.topic import topic_of
 from jobs.streaming import heartbeat as progress
 from sinks.rows import Address
+from tailrace import shipped
 from tailrace.lake.tables import Lake
 from tailrace.local import airflow, broker, service, stack, streaming
 from tailrace.schemas import bronze
@@ -73,7 +73,7 @@ class Scene:
     def __init__(self, folder, monkeypatch, spark):
         self.folder, self.spark = folder, spark
         for view in VIEWS:
-            shutil.copy(Path(features.__file__).with_name(f"{view}.py"), folder)
+            shutil.copy(Path(shipped.__file__).with_name(f"{view}.py"), folder)
         (plain,) = free_ports(1)
         variables = SPARK | {
             "TAILRACE_FEATURES": str(folder),
