@@ -13,7 +13,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 from jobs.gold.refresh import pins_in
-from sinks import history as schemas
+from sinks import history as published
 from sinks.lease import with_client
 from sinks.purge import pin_of, sweep_view
 from sinks.rows import Address
@@ -221,10 +221,10 @@ def lost_schemas(lake: Lake, definitions: Definitions, store: Address) -> dict[s
         for name, view in definitions.views.items():
             known = known_schemas(controls[name]) if name in controls else ()
             try:
-                schemas.account_for_older(lake, view, known=known)
+                published.account_for_older(lake, view, known=known)
             except FAILURES as error:
                 log.warning("history.%s: its schemas are not recorded: %s", name, first_line(error))
-    return schemas.lost_schemas(lake)
+    return published.lost_schemas(lake)
 
 
 def controls_of(store: Address, views: Iterable[str]) -> dict[str, Control]:

@@ -1,4 +1,4 @@
-"""`python -m tailrace`, and what `spark-submit` is given."""
+"""`python -m tailrace`."""
 
 from tailrace.cli import main
 

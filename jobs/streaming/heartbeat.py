@@ -190,11 +190,11 @@ def file_of(home: Path) -> Path:
     return home / "stream" / "progress.json"
 
 
-def write(home: Path, heartbeat: Heartbeat) -> None:
+def write_heartbeat(home: Path, heartbeat: Heartbeat) -> None:
     put(file_of(home), json.dumps(asdict(replace(heartbeat, written=time.time()))))
 
 
-def read(home: Path) -> Heartbeat | None:
+def read_heartbeat(home: Path) -> Heartbeat | None:
     """The last heartbeat of a home; None where no stream ever ran, or a full disk tore the file."""
     try:
         return Heartbeat(**json.loads(file_of(home).read_text()))

@@ -127,8 +127,8 @@ class Pulse:
         self._tend, self._ends, self._listed = tend, ends, listed
         self._readable = Readable()
         self._told = self._tended = 0.0
-        self.heartbeat = heartbeat.first_heartbeat(heartbeat.read(home), now=time.time())
-        heartbeat.write(home, self.heartbeat)
+        self.heartbeat = heartbeat.first_heartbeat(heartbeat.read_heartbeat(home), now=time.time())
+        heartbeat.write_heartbeat(home, self.heartbeat)
 
     def watch(self, query: StreamingQuery) -> None:
         """Look until the query ends; raises what ended it."""
@@ -188,11 +188,11 @@ class Pulse:
     def end(self, why: str) -> None:
         """Leave word of what ended the process."""
         self.fail(why)
-        heartbeat.write(self._home, self.heartbeat)
+        heartbeat.write_heartbeat(self._home, self.heartbeat)
 
     def tell(self) -> None:
         if time.monotonic() - self._told >= TELL_SECONDS:
-            heartbeat.write(self._home, self.heartbeat)
+            heartbeat.write_heartbeat(self._home, self.heartbeat)
             self._told = time.monotonic()
 
     def rest(self, seconds: float) -> None:

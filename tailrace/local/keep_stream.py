@@ -2,8 +2,7 @@
 
 import time
 
-from jobs.streaming import heartbeat as progress
-from jobs.streaming.heartbeat import runs
+from jobs.streaming.heartbeat import read_heartbeat, runs
 from tailrace.local.service import LocalError, alone, find, last_lines, start, stop
 from tailrace.local.streaming import known, service_of_stream
 from tailrace.settings import Settings
@@ -26,7 +25,7 @@ def keep_running(settings: Settings) -> str:
             start(service)
         deadline = time.monotonic() + START_SECONDS
         while (process := find(service)) is not None:
-            heartbeat = progress.read(settings.home)
+            heartbeat = read_heartbeat(settings.home)
             if heartbeat is not None and heartbeat.pid == process.pid:
                 started = f"the stream did not run, and was started: process {process.pid}, log {service.log}"
                 return started if begins else "the stream runs"

@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import replace
 
-from jobs.streaming import heartbeat as progress
+from jobs.streaming.heartbeat import SILENT_SECONDS, read_heartbeat
 from tailrace.lake.files import put
 from tailrace.local import broker
 from tailrace.local.service import (
@@ -90,10 +90,10 @@ def state_of(settings: Settings, name: str) -> str:
     """The state of the broker or the stream, whose process runs."""
     if name == BROKER:
         return HEALTHY if accepts(settings.stream.broker_port) else STARTING
-    heartbeat, process = progress.read(settings.home), find(service_of_stream(settings))
+    heartbeat, process = read_heartbeat(settings.home), find(service_of_stream(settings))
     if heartbeat is None or process is None or heartbeat.pid != process.pid:
         return STARTING
-    if heartbeat.failing_since or (heartbeat.follows and time.time() - heartbeat.written > progress.SILENT_SECONDS):
+    if heartbeat.failing_since or (heartbeat.follows and time.time() - heartbeat.written > SILENT_SECONDS):
         return UNHEALTHY
     return HEALTHY if heartbeat.follows else STARTING
 

@@ -49,53 +49,77 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         retention_hours=positive("TAILRACE_RETENTION_HOURS", value, number=float),
         single_writer=switch("TAILRACE_SINGLE_WRITER", value),
         features=tuple(part for part in value["TAILRACE_FEATURES"].split(os.pathsep) if part),
-        spark=SparkSettings(
-            master=value["TAILRACE_SPARK_MASTER"],
-            driver_memory=value["TAILRACE_SPARK_MEMORY"],
-            java_options=value["TAILRACE_SPARK_JAVA_OPTIONS"],
-            shuffle_partitions=positive("TAILRACE_SHUFFLE_PARTITIONS", value, number=int),
-            jars=local_path(value["TAILRACE_JARS"], default=tools / "jars"),
-            class_archive=tools / "spark-classes.jsa",
-            kafka_jars=tools / "kafka-spark" if value["TAILRACE_KAFKA"] else None,
-        ),
-        store=StoreSettings(
-            url=value["TAILRACE_STORE_URL"] or None,
-            table=value["TAILRACE_STORE_TABLE"],
-            region=value["TAILRACE_STORE_REGION"],
-            binary=local_path(value["TAILRACE_STORE_BINARY"], default=tools / "dynoxide"),
-            lease_seconds=positive("TAILRACE_LEASE_SECONDS", value, number=float),
-            in_flight=positive("TAILRACE_STORE_IN_FLIGHT", value, number=int),
-            writes=writes(value["TAILRACE_STORE_WRITES"], url=value["TAILRACE_STORE_URL"]),
-        ),
-        stream=StreamSettings(
-            kafka=value["TAILRACE_KAFKA"] or None,
-            topic=value["TAILRACE_KAFKA_TOPIC"],
-            properties=file(value["TAILRACE_KAFKA_PROPERTIES"]),
-            wanted=switch("TAILRACE_STREAMING", value),
-            broker_port=port("TAILRACE_KAFKA_PORT", value),
-            broker_jars=tools / "kafka",
-        ),
-        schedule=ScheduleSettings(
-            refresh_minutes=part_of_an_hour("TAILRACE_REFRESH_MINUTES", value),
-            deadline_minutes=positive_or_never("TAILRACE_DEADLINE_MINUTES", value),
-            alerts=function(value["TAILRACE_ALERTS"]),
-            application_per=scope(value["TAILRACE_APPLICATION_PER"]),
-        ),
-        reader=ReaderSettings(
-            budget_ms=positive("TAILRACE_READER_BUDGET_MS", value, number=float),
-            at_once=positive("TAILRACE_READER_AT_ONCE", value, number=int),
-            cache_seconds=positive_or_never("TAILRACE_READER_CACHE_SECONDS", value),
-            access=access(value),
-            tls=tls(value),
-            access_log=access_logging(value["TAILRACE_READER_ACCESS_LOG"]),
-            drain_seconds=positive_or_never("TAILRACE_READER_DRAIN_SECONDS", value),
-            traces=switch("TAILRACE_READER_OTEL", value),
-        ),
-        local=LocalSettings(
-            airflow_port=port("TAILRACE_AIRFLOW_PORT", value),
-            reader_port=port("TAILRACE_READER_PORT", value),
-            reader_workers=positive("TAILRACE_READER_WORKERS", value, number=int),
-        ),
+        spark=spark_settings(value, tools),
+        store=store_settings(value, tools),
+        stream=stream_settings(value, tools),
+        schedule=schedule_settings(value),
+        reader=reader_settings(value),
+        local=local_settings(value),
+    )
+
+
+def spark_settings(value: Mapping[str, str], tools: Path) -> SparkSettings:
+    return SparkSettings(
+        master=value["TAILRACE_SPARK_MASTER"],
+        driver_memory=value["TAILRACE_SPARK_MEMORY"],
+        java_options=value["TAILRACE_SPARK_JAVA_OPTIONS"],
+        shuffle_partitions=positive("TAILRACE_SHUFFLE_PARTITIONS", value, number=int),
+        jars=local_path(value["TAILRACE_JARS"], default=tools / "jars"),
+        class_archive=tools / "spark-classes.jsa",
+        kafka_jars=tools / "kafka-spark" if value["TAILRACE_KAFKA"] else None,
+    )
+
+
+def store_settings(value: Mapping[str, str], tools: Path) -> StoreSettings:
+    return StoreSettings(
+        url=value["TAILRACE_STORE_URL"] or None,
+        table=value["TAILRACE_STORE_TABLE"],
+        region=value["TAILRACE_STORE_REGION"],
+        binary=local_path(value["TAILRACE_STORE_BINARY"], default=tools / "dynoxide"),
+        lease_seconds=positive("TAILRACE_LEASE_SECONDS", value, number=float),
+        in_flight=positive("TAILRACE_STORE_IN_FLIGHT", value, number=int),
+        writes=writes(value["TAILRACE_STORE_WRITES"], url=value["TAILRACE_STORE_URL"]),
+    )
+
+
+def stream_settings(value: Mapping[str, str], tools: Path) -> StreamSettings:
+    return StreamSettings(
+        kafka=value["TAILRACE_KAFKA"] or None,
+        topic=value["TAILRACE_KAFKA_TOPIC"],
+        properties=file(value["TAILRACE_KAFKA_PROPERTIES"]),
+        wanted=switch("TAILRACE_STREAMING", value),
+        broker_port=port("TAILRACE_KAFKA_PORT", value),
+        broker_jars=tools / "kafka",
+    )
+
+
+def schedule_settings(value: Mapping[str, str]) -> ScheduleSettings:
+    return ScheduleSettings(
+        refresh_minutes=part_of_an_hour("TAILRACE_REFRESH_MINUTES", value),
+        deadline_minutes=positive_or_never("TAILRACE_DEADLINE_MINUTES", value),
+        alerts=function(value["TAILRACE_ALERTS"]),
+        application_per=scope(value["TAILRACE_APPLICATION_PER"]),
+    )
+
+
+def reader_settings(value: Mapping[str, str]) -> ReaderSettings:
+    return ReaderSettings(
+        budget_ms=positive("TAILRACE_READER_BUDGET_MS", value, number=float),
+        at_once=positive("TAILRACE_READER_AT_ONCE", value, number=int),
+        cache_seconds=positive_or_never("TAILRACE_READER_CACHE_SECONDS", value),
+        access=access(value),
+        tls=tls(value),
+        access_log=access_logging(value["TAILRACE_READER_ACCESS_LOG"]),
+        drain_seconds=positive_or_never("TAILRACE_READER_DRAIN_SECONDS", value),
+        traces=switch("TAILRACE_READER_OTEL", value),
+    )
+
+
+def local_settings(value: Mapping[str, str]) -> LocalSettings:
+    return LocalSettings(
+        airflow_port=port("TAILRACE_AIRFLOW_PORT", value),
+        reader_port=port("TAILRACE_READER_PORT", value),
+        reader_workers=positive("TAILRACE_READER_WORKERS", value, number=int),
     )
 
 

@@ -7,9 +7,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.streaming import heartbeat as progress
 from jobs.streaming.checkpoint import checkpoint_of
-from jobs.streaming.heartbeat import Heartbeat, runs
+from jobs.streaming.heartbeat import SILENT_SECONDS, Heartbeat, read_heartbeat, runs
 from jobs.streaming.left_out import LeftOut, Parked, ParkedKey
 from tailrace.definitions import FeatureView, load_definitions
 from tailrace.errors import CommandError
@@ -31,7 +30,7 @@ def look_at(settings: Settings, *, grace: float = 0.0) -> Status:
     Raises `CommandError` where no stream ever ran.
     """
     views = load_definitions(settings.features).stream_views
-    running, heartbeat, now = runs(settings.home), progress.read(settings.home), time.time()
+    running, heartbeat, now = runs(settings.home), read_heartbeat(settings.home), time.time()
     if heartbeat is None:
         raise CommandError(
             f"no stream has run yet in {settings.home}; `tailrace stream start` or `make up STREAMING=1` starts it"
@@ -71,7 +70,7 @@ def reasons(
         since = time_text(heartbeat.written)
         return [f"it does not run, since {since} or later; `tailrace stream start` starts it", *error]
     why = []
-    if now - heartbeat.written > progress.SILENT_SECONDS:
+    if now - heartbeat.written > SILENT_SECONDS:
         why.append(f"it has reported nothing for {now - heartbeat.written:.0f} s")
     late = [view for view in views if lag is None or lag > view.freshness.total_seconds()]
     if late:

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sinks import history as pushes
-from sinks import history as schemas
+from sinks import history as published
 from sinks import push
 from sinks.history import Schema, features_by_fingerprint, lost_schemas
 from tailrace.definitions import Feature, Type
@@ -50,7 +49,7 @@ def test_values_of_every_schema_are_decoded_and_a_recorded_schema_costs_no_job(p
     publisher.become(a=1, b=2)
     monkeypatch.setattr(push, "definition_at", lambda *_: "first")
     with monkeypatch.context() as patch:
-        patch.setattr(pushes, "record", full_disk)
+        patch.setattr(published, "record", full_disk)
         with pytest.raises(OSError, match="disk"):
             publisher.push()
     assert rows(lake) == [("visits", VISITS.fingerprint, "first", None, 1)]  # before any value of it
@@ -62,9 +61,9 @@ def test_values_of_every_schema_are_decoded_and_a_recorded_schema_costs_no_job(p
 
     newest = Schema(view="visits", features=COUNTED.features, definition="second")
     before = jobs(lake), lake.version(history.SCHEMAS)
-    schemas.ensure_recorded(lake, newest, first_sequence=refuse)
+    published.ensure_recorded(lake, newest, first_sequence=refuse)
     assert (jobs(lake), lake.version(history.SCHEMAS)) == before
-    schemas.ensure_recorded(lake, replace(newest, definition="first"), first_sequence=lambda: 9)  # as it was before
+    published.ensure_recorded(lake, replace(newest, definition="first"), first_sequence=lambda: 9)  # as it was before
 
     assert rows(lake) == [
         ("visits", VISITS.fingerprint, "first", None, 1),
@@ -85,14 +84,14 @@ def test_a_history_from_before_the_record_gets_what_is_still_known_and_names_the
     lake = publisher.lake
     publisher.become(a=1, b=2)
     with monkeypatch.context() as older:
-        older.setattr(schemas, "ensure_recorded", lambda *_, **__: None)
+        older.setattr(published, "ensure_recorded", lambda *_, **__: None)
         publisher.push()
         publisher.push(COUNTED)
         assert not lake.exists(history.SCHEMAS)
 
     publisher.push(FLAGGED)
     count = len(rows(lake))
-    schemas.account_for_older(lake, VISITS)
+    published.account_for_older(lake, VISITS)
 
     assert rows(lake) == [
         ("visits", VISITS.fingerprint, None, None, 1),

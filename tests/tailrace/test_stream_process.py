@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from jobs.streaming import heartbeat as progress
 from jobs.streaming.checkpoint import checkpoint_of
-from jobs.streaming.heartbeat import refuse_half_rebuilt
+from jobs.streaming.heartbeat import read_heartbeat, refuse_half_rebuilt
 from tailrace.cli import app as cli
 from tailrace.lake import session
 from tailrace.local.streaming import turn_on
@@ -44,7 +43,7 @@ def test_a_stream_that_followed_a_folder_does_not_begin_with_a_topic_nor_start_s
     ):
         follow(of_folder, say_nothing)
 
-    heartbeat = progress.read(of_folder.home)
+    heartbeat = read_heartbeat(of_folder.home)
     assert heartbeat is not None
     assert "follows a folder" in (heartbeat.error or "")
 

@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from jobs.streaming import heartbeat as progress
 from jobs.streaming.checkpoint import checkpoint_of
-from jobs.streaming.heartbeat import Heartbeat, RunsAlready, alone
+from jobs.streaming.heartbeat import Heartbeat, RunsAlready, alone, file_of
 from jobs.streaming.left_out import LeftOut, Parked
 from sinks.lease import with_client
 from sinks.rows import Address, Outcome
@@ -62,7 +61,7 @@ def tell(tmp_path, monkeypatch, store):
         monkeypatch.setenv("TAILRACE_HOME", str(tmp_path))
         monkeypatch.setenv("TAILRACE_STORE_URL", url)
         monkeypatch.setattr("tailrace.workspace.stream_status.time", SimpleNamespace(time=lambda: NOW))
-        put(progress.file_of(tmp_path), json.dumps(asdict(heartbeat)))
+        put(file_of(tmp_path), json.dumps(asdict(heartbeat)))
         arguments = ["stream", "status", "--json", *words]
         if not running:
             result = CliRunner().invoke(cli.app, arguments)

@@ -27,7 +27,7 @@ from pyspark.sql import functions as F
 from bench.followed import free_port
 from jobs.bronze import load
 from jobs.bronze.topic import topic_of
-from jobs.streaming import heartbeat as progress
+from jobs.streaming.heartbeat import read_heartbeat
 from sinks.rows import Address
 from tailrace import shipped
 from tailrace.lake.tables import Lake
@@ -144,7 +144,7 @@ class Scene:
 
     @property
     def heartbeat(self):
-        heartbeat = progress.read(self.home.home)
+        heartbeat = read_heartbeat(self.home.home)
         assert heartbeat
         return heartbeat
 

@@ -8,8 +8,8 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.bronze.topic import KafkaAway
-from jobs.streaming import heartbeat as progress
 from jobs.streaming import supervise
+from jobs.streaming.heartbeat import read_heartbeat, write_heartbeat
 from jobs.streaming.supervise import TRIES, Pulse, StreamFailed
 from tailrace.definitions import DefinitionError
 from tailrace.schemas.landing import LandingError
@@ -107,7 +107,7 @@ def test_the_heartbeat_says_since_when_it_fails_and_of_what(pulse, tmp_path):
     pulse._told = 0.0
     supervise.follow(begin_each(Query(of_python("sinks.lease.PushUnderWay: view a: another push")), Query()), pulse)
 
-    told = progress.read(tmp_path)
+    told = read_heartbeat(tmp_path)
     assert told
     assert told.error == "view a: another push"
     assert began <= (told.failing_since or 0) <= time.time()
@@ -119,12 +119,12 @@ def test_a_kafka_that_is_away_when_it_begins_is_told_and_tried_again(pulse, tmp_
     told = []
 
     def begin():
-        heartbeat = progress.read(tmp_path)
+        heartbeat = read_heartbeat(tmp_path)
         told.append(heartbeat and heartbeat.error)
         return queries()
 
     queries = begin_each(away, away, Query(spark_gave_up, looks=1), away, Query())
-    pulse.rest = lambda _: progress.write(tmp_path, pulse.heartbeat)
+    pulse.rest = lambda _: write_heartbeat(tmp_path, pulse.heartbeat)
     supervise.follow(begin, pulse)
 
     assert told == [None, str(away), str(away), "Timed out waiting for a node assignment", str(away)]
@@ -144,7 +144,7 @@ def test_what_does_not_pass_ends_it_and_leaves_word(pulse, tmp_path, error, told
     with pytest.raises(StreamFailed, match=told):
         supervise.follow(begin_each(Query(error)), pulse)
 
-    left = progress.read(tmp_path)
+    left = read_heartbeat(tmp_path)
     assert left
     assert told in (left.error or "")
 
@@ -166,7 +166,7 @@ def test_what_a_micro_batch_holds_is_tried_a_few_times_and_ends_it_then(pulse, t
         supervise.follow(begin_each(Query(away), *of_data), pulse)
 
     assert len(pulse.rested) == TRIES
-    left = progress.read(tmp_path)
+    left = read_heartbeat(tmp_path)
     assert left
     assert "no store or Kafka was away" in (left.error or "")
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.streaming.heartbeat import Heartbeat, first_heartbeat, look, messages_behind, read, write
+from jobs.streaming.heartbeat import Heartbeat, first_heartbeat, look, messages_behind, read_heartbeat, write_heartbeat
 
 NOW = 1_795_842_100.0
 BATCH_BEGAN = 1_795_841_974.629  # 2026-11-28T04:59:34.629Z
@@ -96,10 +96,12 @@ def test_a_failure_is_told_since_when_until_the_next_micro_batch():
 
 
 def test_a_process_that_begins_knows_how_far_the_one_before_had_come(tmp_path):
-    assert read(tmp_path) is None
-    write(tmp_path, replace(BEFORE, batch=7, caught_up_to=NOW - 300, follows=True).failing("no store", now=NOW))
+    assert read_heartbeat(tmp_path) is None
+    write_heartbeat(
+        tmp_path, replace(BEFORE, batch=7, caught_up_to=NOW - 300, follows=True).failing("no store", now=NOW)
+    )
 
-    began = first_heartbeat(read(tmp_path), now=NOW)
+    began = first_heartbeat(read_heartbeat(tmp_path), now=NOW)
 
     assert (began.batch, began.caught_up_to, began.began) == (7, NOW - 300, NOW)
     assert (began.follows, began.failing_since, began.error) == (False, NOW, "no store")
