@@ -32,33 +32,49 @@ async def keep_doing(
 SLICE_SECONDS = 0.001
 ROWS_PER_SLICE = 500  # that are decoded in one piece
 READS_AT_ONCE = 16  # of the store for large requests; connections are left for the others
-PER_ROUND = 2  # pieces of work on such reads that one round of the event loop has
 
 Steps = Generator[None, None, bytes]  # makes an answer, and says between its steps that it may pause
 
 
 class Line:
-    """The reads of the store for large requests: so many at once, and their work a few pieces in each round of the loop."""
+    """The work of large requests: so many reads of the store at once, and one piece of work in each round of the loop.
+
+    A small request takes several rounds, and waits in each for the piece that it has.
+    """
 
     def __init__(self) -> None:
         self.places = asyncio.Semaphore(READS_AT_ONCE)
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._reads: deque[asyncio.Future[None]] = deque()
+        self._slices: deque[asyncio.Future[None]] = deque()
+        self._was_slice = False  # in the round before
 
     async def turn(self) -> None:
-        """Wait for a round of the event loop that has room for one more piece of work."""
+        """Wait for a round of the event loop that has room for a piece of a read."""
+        await self._wait_in(self._reads)
+
+    async def slice(self) -> None:
+        """Wait for a round of the event loop that has room for a slice of an answer: every other one, if reads wait."""
+        await self._wait_in(self._slices)
+
+    async def _wait_in(self, waiting: deque[asyncio.Future[None]]) -> None:
         loop = asyncio.get_running_loop()
-        if not self._waiting:
+        if not self._reads and not self._slices:
             loop.call_soon(self._begin_round)
         turn = loop.create_future()
-        self._waiting.append(turn)
+        waiting.append(turn)
         await turn
 
     def _begin_round(self) -> None:
-        for _ in range(min(PER_ROUND, len(self._waiting))):
-            turn = self._waiting.popleft()
+        first, second = self._slices, self._reads
+        if self._was_slice:
+            first, second = second, first
+        while waiting := first or second:
+            turn = waiting.popleft()
             if not turn.done():  # nobody has given it up
+                self._was_slice = waiting is self._slices
                 turn.set_result(None)
-        if self._waiting:
+                break
+        if self._reads or self._slices:
             asyncio.get_running_loop().call_soon(self._begin_round)
 
 
@@ -103,7 +119,7 @@ class Sliced(Pace):
     rows = ROWS_PER_SLICE
 
     def __init__(self, turns: Turns) -> None:
-        self.line = turns.line
+        self.line: Line = turns.line
         self._turn = turns.turn
         self._is_on = False
         self._since = 0.0
@@ -114,7 +130,7 @@ class Sliced(Pace):
 
     async def pause(self) -> None:
         if perf_counter() - self._since >= SLICE_SECONDS:
-            await asyncio.sleep(0)
+            await self.line.slice()
             self._since = perf_counter()
 
     def end(self) -> None:

@@ -291,3 +291,29 @@ def test_a_small_part_waits_behind_a_large_one_that_came_first():
 
 def has(taking):
     return taking.done() and not taking.cancelled() and taking.exception() is None
+
+
+def test_large_requests_have_one_piece_of_work_in_a_round_of_the_loop_and_take_turns(runner):
+    line, pieces, rounds = loop.Line(), [], []
+
+    async def work(wait, kind, times):
+        for _ in range(times):
+            await wait()
+            pieces.append(kind)
+
+    async def go():
+        tasks = [asyncio.create_task(work(line.turn, "read", 2)) for _ in range(3)]
+        tasks.append(asyncio.create_task(work(line.slice, "slice", 4)))
+        given_up = asyncio.create_task(line.turn())
+        await asyncio.sleep(0)
+        given_up.cancel()
+        while not all(task.done() for task in tasks):
+            before = len(pieces)
+            await asyncio.sleep(0)
+            rounds.append(len(pieces) - before)
+
+    runner.run(go())
+
+    assert max(rounds) == 1
+    assert sorted(pieces) == ["read"] * 6 + ["slice"] * 4
+    assert pieces[:8] == ["slice", "read"] * 4
