@@ -1,24 +1,24 @@
-"""The HTTP face of one reader process: routes, and what they need."""
+"""The HTTP face of one reader process: routes, what they need, and what every request goes through."""
 
-import asyncio
+import itertools
+import re
+import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
-import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
+from serving.answers import Answer
 from serving.auth.policy import GUARD, Guard, admit, check_read
 from serving.common.request import list_value, parse_request
-from serving.endpoints.exposition import exposed
-from serving.endpoints.observe import count_answer, observing
-from serving.endpoints.writes import CELLS, ONCE, WRITER, write
+from serving.endpoints import CELLS, ONCE, WRITER, features, health, metrics, openapi, ready, write
 from serving.engine import CURRENT, Current
-from serving.http.admission import BODY_BYTES, READ_PLACES, WRITE_PLACES, Admission, body_of, deadline_of, held_by
-from serving.http.errors import answer_errors, as_json
-from serving.http.negotiate import SMALLEST, WRITERS, encoding_of, form_of, packed
-from serving.telemetry.access_log import TRIP, AccessLog
-from serving.telemetry.metrics import Cells
-from serving.telemetry.tracing import Tracing
+from serving.http.admission import BODY_BYTES, HELD, READ_PLACES, WRITE_PLACES, Admission, body_of, deadline_of, held_by
+from serving.http.responses import SMALLEST, WRITERS, answer_errors, encoding_of, form_of, packed
+from serving.read.columns import Found
+from serving.telemetry.metrics import REQUEST_SECONDS, REQUESTS, ROWS, ROWS_ASKED, STAGE_SECONDS, Cells
+from serving.telemetry.requests import TRIP, AccessLog, Tracing, Trip
 from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
 from tailrace.settings import ReaderSettings, Writes
@@ -26,8 +26,11 @@ from tailrace.store.direct.replay import Log
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.wire import open_store
 
+ID = "X-Request-Id"
+USABLE_ID = re.compile(r"[!-~]{1,128}")
+STATUSES = tuple((int(one), one.name) for one in reversed(Found))  # the most frequent first
+
 WRITE_SECONDS = 3.0  # for which one request of a write is tried
-LOG_FAILS = "the log of direct writes could not be written; the reader's log says why"
 
 LIMITS = web.AppKey("LIMITS", ReaderSettings)
 
@@ -118,36 +121,70 @@ async def get_online_features(request: web.Request) -> web.Response:
     return web.Response(body=written, headers=headers)
 
 
-async def health(_: web.Request) -> web.Response:
-    return as_json(orjson.dumps({"status": "alive"}))
+def observing(cells: Cells, log: AccessLog, tracing: Tracing | None) -> Middleware:
+    """A middleware, to stand around all others; once the process closes, it also ends the connection of each request."""
+    ids = (f"{secrets.token_hex(6)}-{number:x}" for number in itertools.count(1))
+
+    @web.middleware
+    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+        trip = request[TRIP] = Trip()
+        given = request.headers.getall(ID, ())
+        trip.id = given[0] if len(given) == 1 and USABLE_ID.fullmatch(given[0]) else next(ids)
+        answered: web.StreamResponse | None = None
+        try:
+            answered = await handler(request)
+            return answered
+        except web.HTTPException as error:
+            answered = error
+            raise
+        finally:
+            status = 500  # of a request that is cancelled, because the process has to end
+            if answered is not None:
+                status = answered.status
+                answered.headers[ID] = trip.id
+                if request.app[CURRENT].closing or getattr(request.protocol, "has_dropped", False):
+                    answered.force_close()
+            cells.add((REQUESTS, path_of(request), str(status)))
+            log.record(request, answered, trip, status=status)
+            if tracing is not None:
+                tracing.record(request, trip, status=status)
+            await release(request, answered)
+
+    return observe
 
 
-async def ready(request: web.Request) -> web.Response:
-    current = request.app[CURRENT]
-    controls = current.engine.controls
-    await controls.be_fresh()
-    unready = controls.unready()
-    is_ready = not unready and not current.leaving
-    answer = {
-        "ready": is_ready,
-        "store": controls.failure or "answers",
-        "views": unready,
-        "writes": "accepted" if request.app[WRITER].takes_writes else LOG_FAILS,
-        "definitions": current.engine.definitions.files,
-        "stopping": current.leaving,
-    }
-    return as_json(orjson.dumps(answer), status=200 if is_ready else 503)
+async def release(request: web.Request, answered: web.StreamResponse | None) -> None:
+    """Give back what a request holds, once its answer was taken or nobody takes it."""
+    held = request.get(HELD)
+    if held is None:
+        return
+    try:
+        if answered is not None and not isinstance(answered, web.HTTPException):
+            with suppress(ConnectionError):  # which aiohttp meets as well, and knows
+                await answered.prepare(request)
+                await answered.write_eof()
+    finally:
+        held.release()
 
 
-async def features(request: web.Request) -> web.Response:
-    return as_json(request.app[CURRENT].engine.catalogue)
+def path_of(request: web.Request) -> str:
+    """The path of a route; whatever else was asked for is one to the metrics, which must not grow with it."""
+    resource = request.match_info.route.resource
+    return "other" if resource is None else resource.canonical
 
 
-async def metrics(request: web.Request) -> web.Response:
-    board, engine, accept = request.app[CELLS].board, request.app[CURRENT].engine, request.headers.get("Accept", "")
-    body, content_type = await asyncio.to_thread(exposed, board, engine, accept=accept)  # milliseconds, with many views
-    return web.Response(body=body, headers={"Content-Type": content_type})
-
-
-async def openapi(request: web.Request) -> web.Response:
-    return as_json(request.app[CURRENT].engine.openapi)
+def count_answer(cells: Cells, trip: Trip, answer: Answer) -> None:
+    cells.observe((REQUEST_SECONDS,), trip.total)
+    for stage, seconds in trip.seconds.items():
+        cells.observe((STAGE_SECONDS, stage), seconds)
+    cells.add((ROWS_ASKED,), answer.asked.rows)
+    for view, read in answer.plan.wanted.items():
+        # All features of a row were found or none, but for those that an older schema lacks: the first one decides.
+        found = answer.columns[f"{view}:{read[0].name}"].found.tobytes()
+        left = len(found)
+        for status, name in STATUSES:
+            if rows := found.count(status):
+                cells.add((ROWS, view, name), rows)
+                left -= rows
+                if not left:
+                    break

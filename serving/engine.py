@@ -1,25 +1,196 @@
-"""What answers requests from one set of definitions, and how another one takes its place."""
+"""What answers requests from one set of definitions, from entity keys to columns, and how another set takes its place."""
 
 import asyncio
 import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
+import numpy as np
 import orjson
+import pybase64
 from aiohttp import web
 
-from serving.answers.json import Answer
-from serving.auth.scopes import ReadRules
+from serving.answers import Answer
+from serving.auth.policy import ReadRules
 from serving.common.loop import Pace
-from serving.common.request import FeatureRequest
+from serving.common.request import FeatureRequest, ItemGroup, Plan, Planner
 from serving.openapi import catalogue, described
-from serving.read.columns import compute
+from serving.read.columns import (
+    NOWHERE,
+    UNTOLD,
+    Array,
+    Column,
+    compute,
+    decoded,
+    decoded_apart,
+    fanned_out,
+    not_valued,
+    stacked,
+    too_old,
+)
 from serving.read.controls import Controls
-from serving.read.plan import Plan, Planner
-from serving.read.read import Reader
-from serving.read.store_reads import Fetches
-from serving.telemetry.access_log import Trip
+from serving.read.store_reads import Fetched, Fetches
 from serving.telemetry.metrics import Cells
+from serving.telemetry.requests import Trip
 from tailrace.definitions import Definitions
+from tailrace.schemas.tables import Column as Feature
+from tailrace.store.codec import CodecError, fingerprints
 from tailrace.store.dynamodb.wire import StoreClient
+from tailrace.store.keys import item_keys
+
+NO_VALUE = {"B": ""}
+Item = TypeVar("Item")
+DAMAGED = "AA=="  # stands for an attribute that is not binary: a value that no codec can read
+
+
+class Reader:
+    """Reads the features of a plan."""
+
+    def __init__(self, fetches: Fetches, controls: Controls) -> None:
+        self._fetches = fetches
+        self._controls = controls
+
+    async def read(
+        self, plan: Plan, asked: FeatureRequest, *, now: int, deadline: float, trip: Trip, pace: Pace
+    ) -> dict[str, Column]:
+        """The columns of a plan by `view:feature`, on-demand ones not among them.
+
+        `now` is microseconds since 1970, `deadline` when the store must have answered, in the event loop's time.
+        Raises `ItemKeyError` for a key the store cannot hold, `StoreError` where the store cannot be read.
+        """
+        await pace.pause()
+        keys, places = {}, {}
+        for group in plan.groups:
+            keys[group.views] = own = await paced_keys_of(group, asked, pace)
+            places[group.views] = places_of(own)
+            await pace.pause()
+        trip.end("parse")
+        fetched = await self._fetches.fetch(places, deadline=deadline, line=pace.line)
+        trip.end("store")
+        await pace.begin()
+        columns: dict[str, Column] = {}
+        for views, own in keys.items():
+            rows = rows_at(own, places[views], count=asked.rows)
+            for view in views:
+                values, positions = await paced_values_of(view, places[views], fetched[views], pace)
+                read = await self._columns_of(
+                    view, plan.wanted[view], values, positions[rows], deadline=deadline, pace=pace
+                )
+                outdated = self._controls.is_outdated(view, now=now)
+                for feature, column in zip(plan.wanted[view], read, strict=True):
+                    columns[f"{view}:{feature.name}"] = too_old(column) if outdated else column
+        trip.end("decode")
+        return columns
+
+    async def _columns_of(
+        self, view: str, features: Sequence[Feature], values: list[bytes], at: Array, *, deadline: float, pace: Pace
+    ) -> Sequence[Column]:
+        """Decode a view's values, and give each row the one `at` its position, as `fanned_out` does."""
+        if not values:
+            return [not_valued(feature.type, at) for feature in features]
+        parts = []
+        for part in parts_of(values, pace.rows):
+            parts.append(await self._decoded(view, features, part, deadline=deadline))
+            await pace.pause()
+        return fanned_out(parts[0] if len(parts) == 1 else stacked(parts), at)
+
+    async def _decoded(
+        self, view: str, features: Sequence[Feature], values: list[bytes], *, deadline: float
+    ) -> Sequence[Column]:
+        try:
+            return decoded(self._controls.codec(view), values, features)
+        except CodecError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self._controls.learn(view, fingerprints(values))
+            columns, unreadable = decoded_apart(self._controls.known_codecs(view), values, features)
+            self._controls.count_unreadable(view, unreadable)
+            return columns
+
+
+def keys_of(group: ItemGroup, asked: FeatureRequest) -> list[str]:
+    """The item key of each row, or the one of all rows where they share it."""
+    if asked.shared.issuperset(group.entities.values()):
+        return item_keys(group.entities, {key: asked.ids[key][:1] for key in asked.shared})
+    return item_keys(group.entities, asked.ids)
+
+
+async def paced_keys_of(group: ItemGroup, asked: FeatureRequest, pace: Pace) -> list[str]:
+    """As `keys_of`, so many rows at a time as the pace allows."""
+    if asked.rows <= pace.rows or asked.shared.issuperset(group.entities.values()):
+        return keys_of(group, asked)
+    keys: list[str] = []
+    for start in range(0, asked.rows, pace.rows):
+        keys += item_keys(group.entities, {key: ids[start : start + pace.rows] for key, ids in asked.ids.items()})
+        await pace.pause()
+    return keys
+
+
+def places_of(keys: Sequence[str]) -> dict[str, int]:
+    """Each key once, and its place among them."""
+    return {key: place for place, key in enumerate(dict.fromkeys(keys))}
+
+
+def rows_at(keys: Sequence[str], places: dict[str, int], *, count: int) -> Array | slice:
+    """The place of each row's key, as an index; where each row has a key of its own, all places in their order."""
+    if len(places) == count:
+        return slice(None)
+    if len(keys) == 1:
+        return np.zeros(count, np.intp)
+    return np.fromiter(map(places.__getitem__, keys), np.intp, count)
+
+
+def values_of(view: str, keys: Collection[str], fetched: Fetched) -> tuple[list[bytes], Array]:
+    """A view's values in the order of the keys, and where each key's is among them, as `fanned_out` takes it."""
+    item, none = fetched.items.get, {view: NO_VALUE}
+    attributes = [item(key, none).get(view, NO_VALUE) for key in keys]
+    try:
+        texts = [attribute["B"] for attribute in attributes]
+        values = [pybase64.b64decode(text) for text in texts if text]  # an empty value is a tombstone
+    except (KeyError, TypeError, ValueError):
+        texts = [attribute["B"] if is_binary(attribute) else DAMAGED for attribute in attributes]
+        values = [pybase64.b64decode(text) for text in texts if text]
+    if len(values) == len(texts):
+        return values, np.arange(len(values))
+    has_value = np.fromiter(map(bool, texts), bool, len(texts))
+    positions = np.where(has_value, np.cumsum(has_value) - 1, NOWHERE)
+    if fetched.untold:
+        positions[np.fromiter((key in fetched.untold for key in keys), bool, len(texts)) & ~has_value] = UNTOLD
+    return values, positions
+
+
+async def paced_values_of(
+    view: str, keys: Mapping[str, int], fetched: Fetched, pace: Pace
+) -> tuple[list[bytes], Array]:
+    """As `values_of`, so many keys at a time as the pace allows."""
+    if len(keys) <= pace.rows:
+        return values_of(view, keys, fetched)
+    values: list[bytes] = []
+    positions = []
+    for part in parts_of(list(keys), pace.rows):
+        own, at = values_of(view, part, fetched)
+        positions.append(np.where(at >= 0, at + len(values), at))
+        values += own
+        await pace.pause()
+    return values, np.concatenate(positions)
+
+
+def parts_of(items: list[Item], size: int) -> Iterator[list[Item]]:
+    """A list in parts of a size at most."""
+    if len(items) <= size:
+        yield items
+        return
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def is_binary(attribute: Any) -> bool:
+    try:
+        pybase64.b64decode(attribute["B"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 class Engine:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from serving.common.interface import IDEMPOTENCY_HEADER
+from serving.write.body import MAXIMUM_ENTITIES
 from serving.write.idempotency import LONGEST
-from serving.write.request import MAXIMUM_ENTITIES
 from tailrace.definitions import Definitions, FeatureView
 from tailrace.schemas.ids import LARGEST, MAXIMUM_BYTES, SMALLEST
 from tailrace.schemas.tables import Column, Type

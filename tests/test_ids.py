@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from jobs.bronze.lines import judge
 from jobs.streaming.fast_path import FAR, plain_event
 from serving.common.request import BadRequest, parse_request
-from serving.write.request import parse_body, values_of
+from serving.write.body import parse_body, values_of
 from sinks.direct import DirectError, Target
 from sinks.rows import Address
 from tailrace.definitions import DIRECT, Feature, FeatureView, Type

@@ -18,8 +18,7 @@ from typing import Any
 
 import orjson
 
-from serving.auth.identity import BadCredential, Identity
-from serving.auth.scopes import SCOPE
+from serving.auth.identity import SCOPE, BadCredential, Identity
 from serving.common.loop import keep_doing
 from serving.common.messages import one_line
 from tailrace.errors import SetupError

@@ -1,4 +1,4 @@
-"""Who asks: identities from keys or tokens."""
+"""Who asks, with which scopes, and how a request is refused."""
 
 import re
 from collections.abc import Mapping
@@ -16,6 +16,10 @@ SCHEME = "bearer"
 # RFC 6750, section 2.1: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
 CREDENTIAL = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
+# What scopes allow: `read:SERVICE` and `read:*`, `write:VIEW` and `write:*`, `metrics`.
+READ_ALL, WRITE_ALL, METRICS = "read:*", "write:*", "metrics"
+SCOPE = re.compile(r"(read|write):(\*|[a-z][a-z0-9_]*)|metrics")
+
 UNKNOWN = "unknown"
 HOW = "send `Authorization: Bearer …` with a key or a token"
 
@@ -28,7 +32,7 @@ class Identity:
     scopes: frozenset[str]
 
 
-LOCAL = Identity(name="local", scopes=frozenset({"read:*", "write:*", "metrics"}))
+LOCAL = Identity(name="local", scopes=frozenset({READ_ALL, WRITE_ALL, METRICS}))
 
 
 class Refused(UsageError):

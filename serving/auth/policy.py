@@ -1,11 +1,12 @@
-"""Who may ask for what: a rule for each route, and a record of what was refused."""
+"""Who may ask for what: a rule for each route, features by scope, and a record of what was refused."""
 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
 from enum import Enum, auto
+from functools import lru_cache
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -13,11 +14,22 @@ from aiohttp.log import server_logger
 from multidict import CIMultiDictProxy
 
 from serving.auth.api_keys import PREFIX, KeyRing
-from serving.auth.identity import LOCAL, BadCredential, Identity, Misdirected, NotAllowed, Refused, credential_of
-from serving.auth.scopes import METRICS, ReadRules, require, require_write
+from serving.auth.identity import (
+    LOCAL,
+    METRICS,
+    READ_ALL,
+    WRITE_ALL,
+    BadCredential,
+    Identity,
+    Misdirected,
+    NotAllowed,
+    Refused,
+    credential_of,
+)
 from serving.auth.tokens import Tokens
 from serving.common.request import FeatureRequest
-from serving.http.errors import Handler, detail
+from serving.http.responses import Handler, detail
+from tailrace.definitions import Definitions
 from tailrace.settings import AccessSettings
 from tailrace.settings.loopback import names_loopback
 
@@ -95,6 +107,65 @@ def rule_of(match: web.UrlMappingMatchInfo) -> Rule:
 def rule(method: str, path: str) -> Rule:
     """HEAD is a GET whose body stays here."""
     return RULES.get(("GET" if method == "HEAD" else method, path), Rule.NOBODY)
+
+
+COMBINATIONS_KEPT = 1024  # of scopes
+
+
+class ReadRules:
+    """Which features may be read with which scopes: those of the services that `read:SERVICE` names."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self._readable = lru_cache(maxsize=COMBINATIONS_KEPT)(self._make)
+
+    def check(self, identity: Identity, asked: FeatureRequest) -> None:
+        """Raises `NotAllowed` for a service without its scope, and for a feature that is in no service with one."""
+        if READ_ALL in identity.scopes:
+            return
+        if asked.service is not None:
+            require(identity, f"read:{asked.service}", READ_ALL)
+            return
+        readable = self._readable(identity.scopes)
+        if not readable.issuperset(asked.features):
+            beyond = ", ".join(name for name in asked.features if name not in readable)
+            raise NotAllowed(
+                f"{beyond}: in no feature service that {identity.name} may read, which takes {READ_ALL}",
+                name=identity.name,
+                wanted=f"read {beyond}",
+            )
+
+    def _make(self, scopes: frozenset[str]) -> frozenset[str]:
+        """Every name that may be asked for: features, on-demand ones, and views all of whose features may be read."""
+        services = self._definitions.services.values()
+        readable = {one for service in services if f"read:{service.name}" in scopes for one in service.features}
+        readable = set(self._expanded(readable))
+        whole = {
+            view.name
+            for view in self._definitions.views.values()
+            if readable.issuperset(f"{view.name}:{feature}" for feature in view.feature_names)
+        }
+        return frozenset(readable | whole)
+
+    def _expanded(self, references: Iterable[str]) -> Iterator[str]:
+        for reference in references:
+            view = self._definitions.views.get(reference)
+            if view is None:
+                yield reference
+            else:
+                yield from (f"{reference}:{feature}" for feature in view.feature_names)
+
+
+def require_write(identity: Identity, view: str) -> None:
+    """Raises `NotAllowed` unless the identity may write values of the view."""
+    require(identity, f"write:{view}", WRITE_ALL)
+
+
+def require(identity: Identity, *scopes: str) -> None:
+    """Raises `NotAllowed` unless the identity has one of the scopes."""
+    if identity.scopes.isdisjoint(scopes):
+        wanted = " or ".join(scopes)
+        raise NotAllowed(f"{identity.name} lacks the scope {wanted}", name=identity.name, wanted=wanted)
 
 
 HOSTS = "localhost, 127.0.0.1 or [::1]"

@@ -14,7 +14,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from serving.common.messages import one_line
-from serving.http.errors import detail
+from serving.http.responses import detail
 from serving.process.sockets import be_succeeded
 
 REQUEST_LINE = re.compile(rb"[A-Z]+ [^ ]+ HTTP/1\.[01]\r\n")

@@ -15,9 +15,18 @@ from typing import NamedTuple
 
 from serving.auth.identity import check_access
 from serving.common.messages import ServingError
-from serving.process.job import LAST_REQUEST_SECONDS, LOG_FORMAT, STOP_SECONDS, Job, Message, begin
 from serving.process.sockets import AddressError, bound_sockets, check_tls, raise_descriptor_limit, take_no_more
-from serving.process.template import NotForked, failure_of, forked
+from serving.process.template import (
+    LAST_REQUEST_SECONDS,
+    LOG_FORMAT,
+    STOP_SECONDS,
+    Job,
+    Message,
+    NotForked,
+    begin,
+    failure_of,
+    forked,
+)
 from serving.telemetry.metrics import ENDED, GAUGES, RELOADS, Board, Cells
 from tailrace.errors import InternalError
 from tailrace.settings import ReaderSettings, Settings
@@ -247,7 +256,7 @@ def check_tracing(settings: ReaderSettings) -> None:
     """Raises `ServingError` where traces are wanted and something is missing for them."""
     if not settings.traces:
         return
-    from serving.telemetry.tracing import TracingError, start_tracing
+    from serving.telemetry.requests import TracingError, start_tracing
 
     try:
         start_tracing().close()

@@ -15,10 +15,10 @@ from serving.auth import policy
 from serving.common.messages import one_line
 from serving.engine import CURRENT
 from serving.process.connections import IDLE_SECONDS, LINGER_SECONDS, Acceptor
-from serving.process.job import LAST_REQUEST_SECONDS, LOG_FORMAT, STOP_SECONDS, Job, Message
 from serving.process.sockets import tls_context
+from serving.process.template import LAST_REQUEST_SECONDS, LOG_FORMAT, STOP_SECONDS, Job, Message
 from serving.telemetry.metrics import WORKERS, Cells
-from serving.telemetry.tracing import start_tracing
+from serving.telemetry.requests import start_tracing
 from tailrace.definitions import DefinitionError, Definitions, load_anew, load_definitions
 from tailrace.store.direct.replay import Log
 

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from serving.app import make_app
 from serving.read import controls
 from serving.telemetry.metrics import Board, Cells
-from serving.telemetry.tracing import Tracing
+from serving.telemetry.requests import Tracing
 from tailrace.definitions import Definitions, Feature, FeatureView, load_definitions
 from tailrace.schemas.slots import to_micros
 from tailrace.schemas.tables import Type

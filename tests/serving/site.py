@@ -6,7 +6,7 @@ import socket
 from aiohttp import web
 
 from serving.http.admission import READ_PLACES, Admission, body_of
-from serving.http.errors import answer_errors
+from serving.http.responses import answer_errors
 from serving.process import connections
 from serving.process.connections import CarefulSite
 from serving.telemetry.metrics import Board, Cells

@@ -177,7 +177,7 @@ def sliced(monkeypatch):
         monkeypatch.setattr(admission, "LARGE_BYTES", 0)
         monkeypatch.setattr(loop.Sliced, "rows", 7)
         monkeypatch.setattr(loop, "SLICE_SECONDS", 0.0)
-        monkeypatch.setattr("serving.answers.json.ROWS_WRITTEN_TOGETHER", 0)
+        monkeypatch.setattr("serving.answers.ROWS_WRITTEN_TOGETHER", 0)
 
     return begin
 

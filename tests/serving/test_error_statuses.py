@@ -8,10 +8,9 @@ from aiohttp.test_utils import make_mocked_request
 from serving.auth.identity import BadCredential, CannotTell, Misdirected, NoCredential, NotAllowed
 from serving.common.request import BadRequest
 from serving.http.admission import ClientLeft, Overloaded
-from serving.http.errors import refused
-from serving.http.negotiate import NotAcceptable
+from serving.http.responses import NotAcceptable, refused
 from serving.read.columns import OnDemandError
-from serving.telemetry.access_log import TRIP, Trip
+from serving.telemetry.requests import TRIP, Trip
 from serving.write.idempotency import KeyReused
 from tailrace import errors
 from tailrace.settings import SettingsError

@@ -11,7 +11,7 @@ import zstandard
 
 from serving.client import AsyncClient, Client, ReaderError
 from serving.common.interface import ARROW, COMPACT, FEAST
-from serving.http.negotiate import NotAcceptable, encoding_of, form_of
+from serving.http.responses import NotAcceptable, encoding_of, form_of
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.shipped.actor_document_affinity import actor_document_affinity
 from tailrace.shipped.document_activity import document_activity

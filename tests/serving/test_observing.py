@@ -18,9 +18,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from serving.common.messages import ServingError
 from serving.engine import CURRENT
 from serving.process.supervisor import run
-from serving.telemetry.access_log import LINES_KEPT, AccessLog, Trip
 from serving.telemetry.metrics import Board, Cells
-from serving.telemetry.tracing import Tracing
+from serving.telemetry.requests import LINES_KEPT, AccessLog, Tracing, Trip
 from tests.serving.processes import served
 
 ASKED = {"features": ["actor_activity:events_7d"], "entities": {"actor_id": ["a0", "a1"]}}

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from serving.common.request import BadRequest, FeatureRequest
-from serving.read.plan import Planner
+from serving.common.request import BadRequest, FeatureRequest, Planner
 from tailrace.definitions import load_definitions
 
 

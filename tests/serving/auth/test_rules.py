@@ -5,7 +5,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from serving.auth.policy import GUARD, RULES, Guard, Rule, admit, check_write
-from serving.http.errors import answer_errors
+from serving.http.responses import answer_errors
 from tailrace.settings import AccessSettings
 from tests.serving.auth.conftest import bearer
 

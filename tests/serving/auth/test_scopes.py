@@ -3,7 +3,7 @@
 import pytest
 
 from serving.auth.identity import Identity, NotAllowed
-from serving.auth.scopes import ReadRules, require_write
+from serving.auth.policy import ReadRules, require_write
 from serving.common.request import FeatureRequest
 from tailrace.definitions import Definitions, FeatureService, load_definitions
 

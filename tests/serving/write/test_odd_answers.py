@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.endpoints.writes import answer_of
+from serving.endpoints import answer_of
 from serving.read.controls import Controls
 from serving.telemetry.metrics import Board, Cells
 from serving.write.idempotency import Once

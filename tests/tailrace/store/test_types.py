@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from serving.answers.json import nullable
+from serving.answers import nullable
 from serving.openapi_writes import of_feature
 from serving.read.columns import decoded, nothing_found
 from sinks.data_source import spark_type

@@ -1,17 +1,20 @@
-"""Answers as JSON: Feast's form and the compact one."""
+"""Answers in their forms: Feast's JSON, the compact JSON, and an Arrow stream."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 
+from serving.common.interface import ARROW_METADATA
 from serving.common.loop import Steps
-from serving.common.request import FeatureRequest
-from serving.read.columns import STATUSES, Array, Column, Found, everywhere, status_codes
-from serving.read.plan import Plan
+from serving.common.request import FeatureRequest, Plan
+from serving.read.columns import STATUSES, Array, Column, Found, Mask, everywhere, status_codes
 from tailrace.schemas.tables import Type
+from tailrace.store.arrow import arrow_type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,3 +166,70 @@ def results_of(columns: Iterable[Column]) -> Iterator[dict[str, Any]]:
 def statuses_of(column: Column) -> list[str]:
     statuses: list[str] = STATUSES[status_codes(column)].tolist()
     return statuses
+
+
+TIME = arrow_type(Type.TIMESTAMP)
+BESIDE = {"found": pa.uint8(), "times": TIME}
+
+
+def to_arrow_stream(answer: Answer) -> Steps:
+    beside, found, times = Beside(), {}, {}
+    arrays = []
+    for name, column in answer.named:
+        codes = column.found.tobytes()
+        if codes.count(Found.FOUND) < len(codes):
+            found[name] = beside.name_of("found", codes, column.found, np.ones(len(codes), bool))
+        if answer.asked.times:
+            known = column.found >= Found.OUTSIDE_MAX_AGE
+            times[name] = beside.name_of("times", known.tobytes() + column.as_of.tobytes(), column.as_of, known)
+        arrays.append(to_arrow(arrow_type(column.type), column.values, column.valid))
+        yield
+    types = tuple(column.type for _, column in answer.named)
+    metadata = orjson.dumps({"views": answer.views, "found": found, "times": times})
+    schema = schema_of(answer.plan.names, types, tuple(beside.names)).with_metadata({ARROW_METADATA: metadata})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as stream:
+        stream.write_batch(pa.RecordBatch.from_arrays(arrays + beside.arrays, schema=schema))
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
+
+
+class Beside:
+    """Columns next to the features, each once however many features share it."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.arrays: list[pa.Array] = []
+        self._known: dict[tuple[str, bytes], str] = {}
+
+    def name_of(self, kind: str, content: bytes, values: Array, valid: Mask) -> str:
+        key = kind, content
+        if key not in self._known:
+            self._known[key] = f"#{kind}.{len(self.names)}"
+            self.names.append(self._known[key])
+            self.arrays.append(to_arrow(BESIDE[kind], values, valid))
+        return self._known[key]
+
+
+@lru_cache(maxsize=256)
+def schema_of(names: tuple[str, ...], types: tuple[Type, ...], beside: tuple[str, ...]) -> pa.Schema:
+    features = [(name, arrow_type(type_)) for name, type_ in zip(names, types, strict=True)]
+    return pa.schema(features + [(name, BESIDE[name[1:].partition(".")[0]]) for name in beside])
+
+
+def to_arrow(type_: pa.DataType, values: Array, valid: Mask) -> pa.Array:
+    """The values, null where they are not valid; made of numpy's own bytes, and without pandas, which Arrow would load."""
+    buffers = [None if everywhere(valid) else bits(valid)]
+    if pa.types.is_string(type_):
+        texts = [text.encode() if is_there else b"" for text, is_there in zip(values, valid.tolist(), strict=True)]
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        buffers += [pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
+    elif pa.types.is_boolean(type_):
+        buffers.append(bits(values))
+    else:
+        buffers.append(pa.py_buffer(np.ascontiguousarray(values).view(np.uint8)))
+    return pa.Array.from_buffers(type_, len(values), buffers)
+
+
+def bits(flags: Mask) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(flags, bitorder="little"))

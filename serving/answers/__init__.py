@@ -1,1 +1,0 @@
-"""An answer in the forms that a request can ask for."""

@@ -1,1 +1,0 @@
-"""The endpoints besides reading: writes and metrics."""
