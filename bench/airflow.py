@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.week import places
-from tailrace.demo.events import demo_slots, land
-from tailrace.demo.home import empty_home
+from tailrace.demo.events import demo_slots, empty_home, land
 from tailrace.local import airflow, stack
-from tailrace.local.api import AirflowApi
+from tailrace.local.airflow import AirflowApi
 from tailrace.local.service import LocalError, places_of
 from tailrace.settings import LocalSettings, Settings
 from tailrace.store.embedded import HOST

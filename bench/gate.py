@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.week import places, slots_of_week
-from tailrace.demo.events import land
-from tailrace.demo.home import empty_home
+from tailrace.demo.events import empty_home, land
 from tailrace.settings import Settings
 from tailrace.workspace.refresh import refresh
 from tailrace.workspace.resources import Progress

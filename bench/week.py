@@ -11,8 +11,7 @@ from typing import Any
 
 import orjson
 
-from tailrace.demo.events import Slot, land
-from tailrace.demo.home import empty_home
+from tailrace.demo.events import Slot, empty_home, land
 from tailrace.events.organisation import Organisation, generate
 from tailrace.events.slots import occurred_at_of
 from tailrace.lake.maintenance import health

@@ -16,7 +16,7 @@ def main(*, repin: bool) -> int:
 
     # Only now: an older Python could not even read these.
     from setup import steps
-    from tailrace.downloads.java import find_java_problem
+    from tailrace.downloads.jars import find_java_problem
     from tailrace.downloads.pins import DownloadError
 
     problem = find_java_problem()

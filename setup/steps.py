@@ -4,8 +4,7 @@ from pathlib import Path
 
 from setup import environment
 from tailrace.downloads.fetch import one_at_a_time, prepare, repin, scratch
-from tailrace.downloads.pins import DownloadError
-from tailrace.downloads.sources import Sources, sources_of
+from tailrace.downloads.pins import DownloadError, Sources, sources_of
 
 
 def run(checkout: Path, *, write_sums: bool) -> None:

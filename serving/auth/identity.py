@@ -10,7 +10,7 @@ from multidict import CIMultiDictProxy
 from serving.common.messages import ServingError
 from tailrace.errors import UsageError
 from tailrace.settings import AccessSettings
-from tailrace.settings.loopback import is_loopback
+from tailrace.settings.places import is_loopback
 
 SCHEME = "bearer"
 # RFC 6750, section 2.1: https://www.rfc-editor.org/rfc/rfc6750#section-2.1

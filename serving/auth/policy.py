@@ -31,7 +31,7 @@ from serving.common.request import FeatureRequest
 from serving.http.responses import Handler, detail
 from tailrace.definitions import Definitions
 from tailrace.settings import AccessSettings
-from tailrace.settings.loopback import names_loopback
+from tailrace.settings.places import names_loopback
 
 LONGEST = 200  # characters of what a caller chose
 

@@ -18,7 +18,7 @@ from serving.common.loop import keep_doing
 from serving.common.messages import one_line
 from tailrace.errors import UnavailableError
 from tailrace.settings import IssuerSettings
-from tailrace.settings.loopback import comes_unchanged, is_loopback
+from tailrace.settings.places import comes_unchanged, is_loopback
 
 DISCOVERY = "/.well-known/openid-configuration"
 FETCH_AGAIN_SECONDS = 30.0  # at the soonest: tokens that name unknown keys are cheap to make

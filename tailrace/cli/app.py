@@ -1,21 +1,65 @@
-"""The command `tailrace`."""
+"""The command `tailrace`, and its groups of commands, which are imported when they are asked for."""
 
+import os
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, ClassVar, NoReturn, cast
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 from typer.rich_utils import rich_format_error
 
-from tailrace.cli import report
 from tailrace.cli.failures import as_shown
-from tailrace.cli.group import CommandGroup
-from tailrace.cli.output import AsJson, ReportTo, aside, people, progress, show
+from tailrace.cli.output import AsJson, ReportTo, aside, people, plain_table, progress, show
 from tailrace.errors import CommandError, TailraceError, UnexpectedError
 from tailrace.extras import explain_missing
 from tailrace.settings import read_settings
 from tailrace.workspace.workspace import Workspace
+
+# Where each command or group of commands is defined, as `app`.
+MODULES: Mapping[str, str] = {
+    "refresh": "pipeline",
+    "run": "pipeline",
+    "verify": "pipeline",
+    "reconcile": "pipeline",
+    "runs": "pipeline",
+    "backfill": "pipeline",
+    "rebuild": "pipeline",
+    "up": "local",
+    "down": "local",
+    "status": "local",
+    "airflow": "local",
+    "events": "demo",
+    "store": "store",
+    "stream": "stream",
+    "keys": "keys",
+    "bench": "bench",
+    "features": "features",
+}
+
+
+class CommandGroup(TyperGroup):
+    """Commands of its own, and those of `MODULES`: `tailrace status` waits for neither Spark nor the reader."""
+
+    modules: ClassVar[Mapping[str, str]] = MODULES
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all commands, in the order in which help shows them."""
+        return [*super().list_commands(ctx), *(name for name in self.modules if name not in self.commands)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command by its name; None where there is none."""
+        if cmd_name in self.modules and cmd_name not in self.commands:
+            group = get_group(import_module(f"tailrace.cli.{self.modules[cmd_name]}").app)
+            command = group.commands.get(cmd_name, group)
+            command.name = cmd_name
+            self.add_command(command)
+        return super().get_command(ctx, cmd_name)
+
 
 app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, add_completion=False, help="A feature store that ships only what changed."
@@ -78,7 +122,7 @@ def get(
     ids = dict(zip(workspace.definitions.view(view).keys, key, strict=True))
     shown = {"view": view, "from": source, "key": ids, "found": row is not None, "features": row}
     title = f"{view} {', '.join(key)}, from {source}"
-    text = report.plain_table(title, ("feature", "value"), list(row.items())) if row else f"{title}: no such row"
+    text = plain_table(title, ("feature", "value"), list(row.items())) if row else f"{title}: no such row"
     show(shown, text, as_json=as_json)
 
 
@@ -126,14 +170,28 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Show it all: events land, four refreshes, what changed and was pushed, a ranker's answer."""
-    from tailrace.cli.demo_report import tell
+    from tailrace.cli.demo import demo_lines
     from tailrace.demo.run import run_demo
 
     if git and events:
         raise CommandError("give --git or --events, not both")
     with progress("demo") as step:
         summary = run_demo(Workspace(settings=read_settings()), git=git, events=events, progress=step)
-    show(summary, *tell(summary), as_json=as_json)
+    show(summary, *demo_lines(summary), as_json=as_json)
+
+
+@app.command()
+def setup(
+    stream: Annotated[bool, typer.Option("--stream", help="The JARs of Kafka too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch what an installed package needs: Delta's JARs and the embedded store, by checksum; quick when they are there."""
+    from tailrace.downloads.fetch import fetch_tools
+    from tailrace.settings.places import tools_folder
+
+    tools = tools_folder(os.environ)
+    fetch_tools(tools, stream=stream)
+    show({"tools": str(tools), "stream": stream}, f"JARs and store are in {tools}", as_json=as_json)
 
 
 if __name__ == "__main__":

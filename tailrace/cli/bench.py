@@ -6,9 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tailrace.cli import report
-from tailrace.cli.output import AsJson, progress, show
-from tailrace.cli.streaming_report import streaming_tables
+from tailrace.cli.output import AsJson, plain_table, progress, show
 from tailrace.errors import CommandError
 from tailrace.settings import Settings, in_checkout, read_settings
 from tailrace.workspace.small_data import for_many_rows
@@ -45,7 +43,7 @@ def refresh(
     with progress("bench") as step:
         runs = [run(settings, documents * factor, rows, step) for factor in (SWEEP if sweep else (1,))]
     shown: dict[str, Any] = {"sweep": runs, "growth": growth(runs)} if sweep else runs[0]
-    show(shown, report.plain_table("Refresh by what changed, and the naive way", *table(runs)), as_json=as_json)
+    show(shown, plain_table("Refresh by what changed, and the naive way", *table(runs)), as_json=as_json)
 
 
 @app.command()
@@ -62,7 +60,7 @@ def publish(
     columns = ("", "rows a second")
     names = ("first_load", "first_load_limit", "changes", "limit", "batch_writer")
     rates: list[tuple[Any, ...]] = [(name, round(shown[name]["rows_per_second"])) for name in names]
-    show(shown, report.plain_table("Pushes, the limit and boto3's batch_writer", columns, rates), as_json=as_json)
+    show(shown, plain_table("Pushes, the limit and boto3's batch_writer", columns, rates), as_json=as_json)
 
 
 def run_publish(settings: Settings, rows: int, changed: int, step: Any) -> dict[str, Any]:
@@ -93,7 +91,7 @@ def serve(
     from bench.processes import NotStarted
     from bench.readers import own_home
     from bench.serving import FORMATS, Bench
-    from tailrace.cli.serving_report import serving_tables  # words of the benchmark itself
+    from tailrace.cli.bench_tables import serving_tables  # words of the benchmark itself
 
     with progress("bench") as step:
         bench = Bench(
@@ -128,7 +126,7 @@ def write_directly(
         except (LoadFailed, NotStarted) as error:
             raise CommandError(str(error)) from error
     rows = [(name, value) for name, value in shown.items() if not isinstance(value, dict)]
-    show(shown, report.plain_table("Direct writes", ("figure", "value"), rows), as_json=as_json)
+    show(shown, plain_table("Direct writes", ("figure", "value"), rows), as_json=as_json)
 
 
 @app.command()
@@ -140,6 +138,7 @@ def streaming(
     from bench.measured import LoadFailed
     from bench.processes import NotStarted, ending_when_asked
     from bench.streaming import Bench
+    from tailrace.cli.bench_tables import streaming_tables
 
     with progress("bench") as step, ending_when_asked(), own_home(read_settings()) as own:
         try:
@@ -167,7 +166,7 @@ def week(
     if plot:
         draw_week(shown["refreshes"], plot)
     rows: list[tuple[Any, ...]] = [(name, value) for name, value in shown.items() if name != "refreshes"]
-    show(shown, report.plain_table("A simulated week", ("figure", "value"), rows), as_json=as_json)
+    show(shown, plain_table("A simulated week", ("figure", "value"), rows), as_json=as_json)
 
 
 @app.command()
@@ -180,7 +179,7 @@ def gates(
 
     with progress("bench") as step:
         shown = run_gates(read_settings(), refreshes=refreshes, progress=step)
-    show(shown, report.plain_table("Quality gates", ("figure", "value"), list(shown.items())), as_json=as_json)
+    show(shown, plain_table("Quality gates", ("figure", "value"), list(shown.items())), as_json=as_json)
 
 
 @app.command("airflow")
@@ -196,7 +195,7 @@ def through_airflow(
     rows = [*((name, value) for name, value in shown.items() if name != "task_seconds"), *shown["task_seconds"].items()]
     show(
         shown,
-        report.plain_table("A quiet refresh through Airflow, seconds", ("figure", "value"), rows),
+        plain_table("A quiet refresh through Airflow, seconds", ("figure", "value"), rows),
         as_json=as_json,
     )
 

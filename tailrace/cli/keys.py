@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from serving.auth.api_keys import Key, add_key, read_keys, remove_key
-from tailrace.cli.output import AsJson, people, show
-from tailrace.cli.report import plain_table
+from tailrace.cli.output import AsJson, people, plain_table, show
 from tailrace.errors import CommandError
 from tailrace.schemas.slots import to_text
 from tailrace.settings import read_settings

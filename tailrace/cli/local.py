@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from tailrace.cli.output import AsJson, progress, show
-from tailrace.cli.report import plain_table
+from tailrace.cli.output import AsJson, plain_table, progress, show
 from tailrace.errors import CommandError
 from tailrace.local import airflow, stack
-from tailrace.local.dag_files import write_dag_files
+from tailrace.local.airflow import write_dag_files
 from tailrace.local.service import HEALTHY, STOPPED
 from tailrace.local.streaming import known
 from tailrace.settings import Settings, read_settings

@@ -1,15 +1,16 @@
-"""What the commands print: progress and tables for a person, or one JSON object as the last line."""
+"""What commands print: progress, tables, words, or one JSON object as the last line."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
 from rich.console import Console, RenderableType
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 Told = Callable[[str], None]
 
@@ -56,3 +57,134 @@ def progress(title: str) -> Iterator[Told]:
     with Progress(*columns, console=aside, transient=True) as bar:
         task = bar.add_task(title)
         yield lambda stage: bar.update(task, description=f"{title}: {stage}")
+
+
+if TYPE_CHECKING:
+    from sinks.ledger import Pushed
+
+Json = dict[str, Any]
+
+
+def set_aside_lines(shown: Json) -> Iterator[str]:
+    """What follows from files set aside, in words."""
+    for table, back in shown.get("taken_back", {}).items():
+        yield (
+            f"{table}: of files set aside {back['replaced']:,} rows were replaced by the delivery before, "
+            f"{back['removed']:,} removed"
+        )
+    if "recount" in shown:
+        views, command = shown["recount"]["views"], shown["recount"]["command"]
+        yield (
+            f"The stream may have counted the files set aside, in {', '.join(views)}. To count again without them, stop it, "
+            f"run `{command}`, and start it again"
+        )
+
+
+def refresh_table(shown: Json) -> Table:
+    """One refresh, a row per view."""
+    table = Table(title=f"Refresh to {shown['as_of']}, {shown['seconds']:.1f} s")
+    table.add_column("view")
+    table.add_column("computed")
+    for column in ("rows in gold", "changed", "pushed", "removed", "suppressed", "seconds"):
+        table.add_column(column, justify="right")
+    for name, view in shown["views"].items():
+        counts = (view[key] for key in ("gold_rows", "changed", "pushed", "removed", "suppressed"))
+        table.add_row(name, view["computed"], *(f"{count:,}" for count in counts), f"{view['seconds']:.1f}")
+    return table
+
+
+def runs_table(run: Json) -> Table:
+    """One run of the publisher, a row per view."""
+    allowed = f", allowed: {run['allowed']}" if run["allowed"] else ""
+    table = Table(title=f"Run of {run['started_at']}{allowed}")
+    table.add_column("view")
+    table.add_column("how")
+    counts = ("change_rows", "net", "pushed", "suppressed", "stale", "removed")
+    for column in (*(name.replace("_", " ") for name in counts), "seconds", "rows a second"):
+        table.add_column(column, justify="right")
+    for name, view in run["views"].items():
+        if view["failure"]:
+            table.add_row(name, f"failed: {view['failure']}")
+        else:
+            how = f"{view['how']}: {view['why']}" if view["why"] else view["how"]
+            table.add_row(
+                name,
+                how,
+                *(f"{view[count]:,}" for count in counts),
+                f"{view['seconds']:.1f}",
+                f"{view['rows_per_second']:,}",
+            )
+    return table
+
+
+def first_load_lines(pushed: Mapping[str, "Pushed"]) -> list[str]:
+    """The rate of each first load, a line each."""
+    from sinks.protocol import FIRST_LOAD
+
+    return [
+        f"first load of {view}: {one.pushed:,} rows written in {one.write_seconds:.1f} s, {one.rows_per_second:,} a second"
+        for view, one in pushed.items()
+        if one.how == FIRST_LOAD
+    ]
+
+
+def maintained_lines(maintained: Json) -> list[str]:
+    """What became of each table, a line each."""
+    return [f"{table}: {', '.join(done_to(one))}" for table, one in maintained.items()]
+
+
+def lost_schema_lines(lost: dict[str, list[str]]) -> list[str]:
+    """The schemas whose values can no longer be decoded, a line for each view."""
+    return [
+        f"history.{view}: values of the schemas {', '.join(fingerprints)} cannot be decoded any more, they were packed "
+        "before history.schemas was kept"
+        for view, fingerprints in lost.items()
+    ]
+
+
+def done_to(one: Json) -> Iterator[str]:
+    if one["swept"]:
+        yield f"{one['swept']:,} tombstones removed from the store"
+    if one["files_after"] != one["files_before"]:
+        yield f"{one['files_before']:,} data files rewritten as {one['files_after']:,}"
+    elif not one["failure"]:
+        yield f"{one['files_after']:,} data files"
+    if one["opened"]:
+        yield "deletion vectors dropped, other readers of Delta open it now"
+    if one["removed_files"]:
+        yield f"{one['removed_files']:,} files removed ({one['removed_bytes']:,} bytes)"
+    if one["held_by"]:
+        yield f"nothing removed: {one['held_by']}"
+    if one["failure"]:
+        yield f"maintenance stopped: {one['failure']}"
+
+
+def landed_line(landed: Json) -> str:
+    line = f"{landed['files']:,} files landed: {landed['events']:,} events, {landed['documents']:,} documents"
+    line += f", {landed['direct_writes']:,} direct writes" if landed["direct_writes"] else ""
+    refused, waiting = landed["quarantined"], landed["waiting"]
+    line += f", {refused:,} to quarantine (table bronze.quarantine says why)" if refused else ""
+    return f"{line}; {waiting:,} messages wait behind an open transaction in Kafka" if waiting else line
+
+
+def plain_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> Table:
+    """A table whose numbers stand to the right."""
+    table = Table(title=title)
+    numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
+    for column, number in zip(columns, numeric, strict=True):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int | float) else str(cell) for cell in row))
+    return table
+
+
+def gate_lines(gates: dict[str, Json]) -> Iterator[str]:
+    """The expectations that the quality gate checked; nothing if there were no new rows."""
+    if gates:
+        rows, expectations, seconds = (
+            sum(found[name] for found in gates.values()) for name in ("rows", "expectations", "seconds")
+        )
+        yield (
+            f"Quality gate: {rows:,} new rows of {len(gates)} tables met all of {expectations} expectations, "
+            f"{seconds:.1f} s."
+        )

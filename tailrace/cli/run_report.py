@@ -7,9 +7,8 @@ from typing import Any
 
 import orjson
 
-from tailrace.cli import report
 from tailrace.cli.failures import as_shown
-from tailrace.cli.output import show
+from tailrace.cli.output import gate_lines, landed_line, lost_schema_lines, maintained_lines, set_aside_lines, show
 from tailrace.errors import DataError, is_retryable
 from tailrace.lake.files import put
 from tailrace.quality.gate import GateFailed
@@ -70,25 +69,25 @@ def words_of(what: str, figures: Json) -> Iterator[str]:
         return
     match what:
         case "bronze":
-            yield report.landed_line(figures)
-            yield from report.set_aside_lines(figures)
+            yield landed_line(figures)
+            yield from set_aside_lines(figures)
         case "silver":
             yield f"Silver is at load {figures['load']}."
-            yield from report.set_aside_lines(figures)
+            yield from set_aside_lines(figures)
         case "gold":
             yield from (gold_line(name, view) for name, view in figures["views"].items())
         case "publish":
             yield from (push_line(name, view) for name, view in figures["views"].items())
         case "maintain":
-            yield from report.maintained_lines(figures["tables"])
-            yield from report.lost_schema_lines(figures["lost_schemas"])
+            yield from maintained_lines(figures["tables"])
+            yield from lost_schema_lines(figures["lost_schemas"])
             yield from undefined_lines(figures["undefined"])
             yield from [f"The store was not looked through: {figures['failure']}"] if figures["failure"] else []
         case "backfill":
             yield from backfill_lines(figures)
         case "reconcile":
             yield compared_line(figures)
-    yield from report.gate_lines(figures.get("gates", {}))
+    yield from gate_lines(figures.get("gates", {}))
 
 
 def backfill_lines(figures: Json) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""What happens when a refresh fails or is late: a log line, and whatever `TAILRACE_ALERTS` names."""
+"""What happens when a refresh fails or is late: a log line, and whatever `TAILRACE_ALERTS` names.
+
+Airflow keeps these functions in its database by their dotted names, so they stay in this module.
+"""
 
 import logging
 from importlib import import_module

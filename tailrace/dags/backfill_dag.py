@@ -2,9 +2,8 @@
 
 from airflow.sdk import Context, Param, dag
 
-from tailrace.dags.defaults import TASKS
-from tailrace.dags.refresh_form import of_views
-from tailrace.dags.spark_operator import run
+from tailrace.dags.refresh_tasks import of_views
+from tailrace.dags.spark_operator import TASKS, run
 
 DOC = """
 ### Compute past values

@@ -2,8 +2,7 @@
 
 from airflow.sdk import dag
 
-from tailrace.dags.defaults import TASKS, daily
-from tailrace.dags.spark_operator import run
+from tailrace.dags.spark_operator import TASKS, daily, run
 
 DOC = """
 ### Maintain the tables

@@ -2,8 +2,7 @@
 
 from airflow.sdk import Context, Param, dag
 
-from tailrace.dags.defaults import TASKS, daily
-from tailrace.dags.spark_operator import run
+from tailrace.dags.spark_operator import TASKS, daily, run
 
 DOC = """
 ### Compare gold and the online store

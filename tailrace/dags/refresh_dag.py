@@ -6,11 +6,19 @@ from airflow.sdk import TaskGroup, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.timetables.trigger import CronTriggerTimetable
 
-from tailrace.dags.defaults import TASKS, deadline
-from tailrace.dags.layer_gate import layer_asset, quality_gate
-from tailrace.dags.per_view import WHERE_SILVER_WAS_SKIPPED_TOO, views_apart, views_to_push
-from tailrace.dags.refresh_form import PARAMS, no_news, of_bronze, of_gold, of_publish
-from tailrace.dags.spark_operator import run
+from tailrace.dags.refresh_tasks import (
+    PARAMS,
+    WHERE_SILVER_WAS_SKIPPED_TOO,
+    layer_asset,
+    no_news,
+    of_bronze,
+    of_gold,
+    of_publish,
+    quality_gate,
+    views_apart,
+    views_to_push,
+)
+from tailrace.dags.spark_operator import TASKS, deadline, run
 from tailrace.schemas.slots import AsOfError, check_within_reach, last_tick, parse_as_of, to_text
 from tailrace.settings import read_settings
 

@@ -1,20 +1,53 @@
-"""A command of Tailrace as a Spark application of its own, and what it reports."""
+"""A command of Tailrace as a Spark application of its own, and the retries, alerts and schedules that all DAGs share."""
 
 import json
 import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import Context, XComArg
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.timetables.trigger import CronTriggerTimetable
 
+from tailrace.dags import alerts
 from tailrace.settings import Settings, read_settings, submit_options
+
+# Retries are for outages; what another try would only repeat fails at once (`exception_for`).
+TASKS = {
+    "owner": "search-ranking",
+    "retries": 3,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=5),
+    "on_failure_callback": alerts.failed,
+}
+
+
+def daily(cron: str) -> CronTriggerTimetable:
+    """A schedule whose first run comes at its next time, rather than when the DAG is first seen."""
+    return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
+
+
+def deadline(dag: str) -> DeadlineAlert | None:
+    """An alert for a run that is not done so many minutes after it was queued; None where the setting is 0."""
+    minutes = read_settings().schedule.deadline_minutes
+    if not minutes:
+        return None
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(minutes=minutes),
+        callback=SyncCallback(alerts.late, kwargs={"dag": dag, "minutes": minutes}),
+    )
+
 
 Figures = dict[str, Any]
 

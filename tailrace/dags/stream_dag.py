@@ -9,8 +9,7 @@ from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowException
 
 from tailrace.dags import alerts
-from tailrace.dags.defaults import TASKS
-from tailrace.dags.spark_operator import application
+from tailrace.dags.spark_operator import TASKS, application
 from tailrace.settings import read_settings
 
 log = logging.getLogger(__name__)

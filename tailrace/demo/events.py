@@ -1,5 +1,6 @@
-"""What a demo replays: a first load and three later slots of 15 minutes, from any source of events."""
+"""The demo's input: a home of its own, and slots of events."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import orjson
 
+from tailrace.errors import CommandError
 from tailrace.events.documents_from_ids import describe
 from tailrace.events.files import read_rows, write_lines
 from tailrace.events.git_history import read_history
@@ -14,6 +16,44 @@ from tailrace.events.organisation import Organisation, generate
 from tailrace.events.slots import SHOWN, busiest_slots, occurred_at_of, split
 from tailrace.schemas.landing import DOCUMENTS, EVENTS
 from tailrace.schemas.slots import SLOT, last_tick
+from tailrace.settings import Settings
+from tailrace.store import embedded
+
+MARKER = ".tailrace-demo"
+STATE = ("landing", "lake", "store", "direct-log", "stream", "demo")
+
+
+def empty_home(settings: Settings) -> None:
+    """Empty a home that carries the demo's marker, or mark one that holds nothing; refuse any other."""
+    home = settings.home.resolve()
+    refuse_elsewhere(settings, home)
+    marker = home / MARKER
+    state = [*(home / name for name in STATE), Path(settings.landing).resolve(), Path(settings.lake).resolve()]
+    held = [str(place.relative_to(home)) for place in dict.fromkeys(state) if holds_something(place)]
+    if held and not marker.exists():
+        raise CommandError(
+            f"{home} holds {', '.join(held)} that are not the demo's; "
+            "give the demo a home of its own, such as TAILRACE_HOME=demo-home"
+        )
+    embedded.stop(settings)
+    home.mkdir(parents=True, exist_ok=True)
+    marker.write_text("The demo empties this folder when it runs again.\n")
+    for place in state:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def refuse_elsewhere(settings: Settings, home: Path) -> None:
+    """The demo empties all that it works on, so that must lie in its home."""
+    for name, place in (("TAILRACE_LANDING", settings.landing), ("TAILRACE_LAKE", settings.lake)):
+        if home not in Path(place).resolve().parents:
+            raise CommandError(f"{name} is {place}, outside {home}; unset it for the demo, which runs in its home")
+    if settings.store.url:
+        raise CommandError(f"TAILRACE_STORE_URL is {settings.store.url}; unset it for the demo, which runs in its home")
+
+
+def holds_something(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
 
 ORGANISATION = {"documents": 12_000, "actors": 250, "days": 40, "seed": 7}
 

@@ -1,25 +1,54 @@
-"""The demo: the main job from landing files to a ranker's answer, on real input, with its figures."""
+"""The demo: the main job from landing files, odd ones among them, to a ranker's answer, on real input, with its figures."""
 
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import orjson
+from pyspark.sql import functions as F
 
 from sinks.net_changes import online_rows
 from tailrace.definitions import FeatureView
-from tailrace.demo.events import Slot, demo_slots, land
-from tailrace.demo.home import empty_home
-from tailrace.demo.lanes import following, judge, open_document
-from tailrace.demo.oddities import land_odd_files, refused_odd_files, remove_odd_files
-from tailrace.local import ranker
+from tailrace.demo import ranker
+from tailrace.demo.events import Slot, demo_slots, empty_home, land
+from tailrace.demo.ranker import following, judge, open_document
+from tailrace.errors import CommandError
+from tailrace.events.oddities import ODDITIES, land_oddities
+from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze
+from tailrace.schemas.landing import EVENTS
 from tailrace.schemas.slots import to_text
 from tailrace.workspace.layers import reconcile_all
 from tailrace.workspace.refresh import refresh
 from tailrace.workspace.report import refresh_json
 from tailrace.workspace.resources import Progress
 from tailrace.workspace.workspace import Workspace
+
+FOLDER = "odd"
+
+
+def land_odd_files(landing: Path) -> None:
+    """Put every oddity into a folder of its own among the events."""
+    land_oddities(landing / EVENTS.name / FOLDER)
+
+
+def remove_odd_files(landing: Path) -> None:
+    """Take the folder away again; the stream, which follows the same rules, would name each of them once more."""
+    shutil.rmtree(landing / EVENTS.name / FOLDER)
+
+
+def refused_odd_files(lake: Lake) -> dict[str, str]:
+    """Why each oddity was refused, by its name; raises `CommandError` for one that was not."""
+    whole = lake.read(bronze.QUARANTINE).where((F.col("feed") == EVENTS.name) & F.isnull("line"))
+    reasons = {row.file: row.reason for row in whole.collect()}
+    refused = {f"{FOLDER}/{oddity.name}": oddity.reason for oddity in ODDITIES}
+    left = [name for name, reason in refused.items() if reason not in reasons.get(name, "")]
+    if left:
+        raise CommandError(f"odd files were not refused by name: {', '.join(left)}; look into bronze.quarantine")
+    return {name: reasons[name] for name in refused}
+
 
 CANDIDATES = 100  # documents in the ranker's query
 

@@ -1,19 +1,72 @@
-"""Fetch what is missing or damaged into a folder of tools, one process at a time.
-
-Every step looks first and does only what is missing, and an interrupted run is finished by the next.
-"""
+""""""
 
 import fcntl
+import os
+import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tailrace.downloads import jars, store_binary
-from tailrace.downloads.java import find_java_problem
-from tailrace.downloads.pins import DownloadError
-from tailrace.downloads.sources import Sources, installed_sources
+from tailrace.downloads import jars
+from tailrace.downloads.jars import find_java_problem
+from tailrace.downloads.pins import (
+    LOCKS,
+    DownloadError,
+    Pin,
+    Sources,
+    holds,
+    installed_sources,
+    read_pins,
+    require,
+    sha256,
+    write_pins,
+)
+
+LOCK = LOCKS / "store.lock"
+ALTERNATIVES = """\
+No embedded store: the pinned binary is for Linux on x86-64, and this is {platform}. Everything else works. Either
+  - build it (about ten minutes): cargo install dynoxide-rs --version 3.2.0 --locked
+    and set TAILRACE_STORE_BINARY to its path, or
+  - set TAILRACE_STORE_URL to any DynamoDB-compatible endpoint."""
+
+
+def prepare_store(tools: Path, sources: Sources, *, work: Path) -> None:
+    """Fetch the binary unless it is there and whole. On another platform say what to do instead."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        if not {"TAILRACE_STORE_BINARY", "TAILRACE_STORE_URL"} & os.environ.keys():
+            print(ALTERNATIVES.format(platform=f"{platform.system()} on {platform.machine()}"), file=sys.stderr)
+        return
+    (pin,) = read_pins(LOCK)
+    binary = tools / "dynoxide"
+    if holds(binary, pin) and os.access(binary, os.X_OK):
+        return
+    print(f"Fetching {pin.name}", file=sys.stderr)
+    fetched = fetch_store(pin, sources=sources, work=work)
+    require(fetched, pin, lock=LOCK)
+    fetched.chmod(0o755)
+    fetched.replace(binary)
+
+
+def repin_store(sources: Sources, *, work: Path) -> None:
+    """Write the sum of what the registry has now under the name in the lock."""
+    (pin,) = read_pins(LOCK)
+    write_pins(LOCK, [Pin(sha256(fetch_store(pin, sources=sources, work=work)), pin.name)])
+
+
+def fetch_store(pin: Pin, *, sources: Sources, work: Path) -> Path:
+    """Let npm unpack the package, running nothing of it, and return the binary, checked by nobody yet."""
+    npm = [*sources.npm, "install", "--prefix", str(work), "--ignore-scripts"]
+    quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
+    trusting = {"NODE_USE_SYSTEM_CA": "1"} | os.environ  # the certificates that the machine trusts
+    answer = subprocess.run([*npm, *quiet, pin.name], env=trusting, capture_output=True, text=True, check=False)
+    binary = work / "node_modules" / pin.name.rpartition("@")[0] / "dynoxide"
+    if answer.returncode or not binary.is_file():
+        output = (answer.stdout + answer.stderr).strip()
+        raise DownloadError(f"npm did not fetch_store {pin.name}. Its output:\n{output}\nRun the set-up again.")
+    return binary
 
 
 def fetch_tools(tools: Path, *, stream: bool) -> None:
@@ -33,13 +86,13 @@ def prepare(tools: Path, sources: Sources, *, stream: bool, work: Path) -> None:
     """Bring the JARs and the store in `tools` to what the locks name."""
     for folder, lock in (jars.SPARK_SETS | jars.STREAM_SETS if stream else jars.SPARK_SETS).items():
         jars.prepare(tools / folder, lock, sources=sources, work=work)
-    store_binary.prepare(tools, sources, work=work)
+    prepare_store(tools, sources, work=work)
 
 
 def repin(sources: Sources, *, work: Path) -> None:
     """Write the sums of what the registries have now under the names in the locks."""
     jars.repin(sources, work=work)
-    store_binary.repin(sources, work=work)
+    repin_store(sources, work=work)
 
 
 @contextmanager

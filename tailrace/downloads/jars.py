@@ -1,18 +1,39 @@
-"""JARs: `jars` holds exactly those of `jars.lock`, what Spark needs for Delta, and so on for each set.
+""""""
 
-They come by the Ivy that pyspark ships, with its own cache and one resolver: neither Maven nor what happens to
-lie in the home folder plays a part. What Delta's own dependencies would pull in besides (Hadoop, Jackson, Parquet)
-duplicates Spark's and is left out.
-"""
-
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from tailrace.downloads.java import java_command
-from tailrace.downloads.pins import LOCKS, DownloadError, Pin, holds, read_pins, require, sha256, write_pins
-from tailrace.downloads.sources import Sources
+from tailrace.downloads.pins import LOCKS, DownloadError, Pin, Sources, holds, read_pins, require, sha256, write_pins
+
+OLDEST_JAVA = 17
+
+
+def find_java_problem() -> str | None:
+    """Return why Java cannot be used, and the way out; None where it can."""
+    way_out = f"Install Java {OLDEST_JAVA} or newer and put it on PATH, or set JAVA_HOME to it."
+    try:
+        answer = subprocess.run([java_command(), "-version"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return f"Java was not found ({error}). {way_out}"
+    output = answer.stderr + answer.stdout
+    version = re.search(r'version "((\d+)[^"]*)"', output)
+    if version is None:
+        return f"`{java_command()} -version` names no version: {output.strip()!r}. {way_out}"
+    if int(version.group(2)) < OLDEST_JAVA:
+        return f"{java_command()} is Java {version.group(1)}, too old for Spark. {way_out}"
+    return None
+
+
+def java_command() -> str:
+    """Return the `java` that Spark would start: JAVA_HOME's, otherwise the one on PATH."""
+    home = os.environ.get("JAVA_HOME")
+    return str(Path(home, "bin/java")) if home else shutil.which("java") or "java"
+
 
 # By the name of the folder that they go to: each is a class path of its own.
 SPARK_SETS = {"jars": LOCKS / "jars.lock"}

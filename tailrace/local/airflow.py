@@ -1,16 +1,58 @@
-"""Airflow for local use: its settings, its processes, its health."""
+"""Airflow for local use: its settings, DAG files, processes and health, and its REST interface."""
 
 import json
 import os
 import subprocess
 import sys
+import time
+import urllib.request
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote
 
 from tailrace.extras import require
-from tailrace.local.dag_files import write_dag_files
 from tailrace.local.service import LocalError, Service, places_of
 from tailrace.settings import CHECKOUT, Settings, in_checkout
 from tailrace.store.embedded import DIRECT, HOST
+
+# Of each DAG, by its id: the module of `tailrace.dags` that has it, and what it is for.
+DAGS = {
+    "feature_backfill": ("backfill_dag", "On request: compute the values of past times."),
+    "feature_maintenance": ("maintenance_dag", "Every night: compact tables and remove old versions."),
+    "feature_reconcile": ("reconcile_dag", "Every day: compare gold and the online store, key by key."),
+    "feature_refresh": ("refresh_dag", "Every 15 minutes: load, compute, and push the values that changed."),
+    "feature_stream": ("stream_dag", "Every minute: keep the stream running, and report when it lags."),
+}
+
+# Airflow opens only files in which the words "dag" and "airflow" occur.
+TEMPLATE = '''"""{purpose} Airflow finds the DAG in this file."""
+
+from tailrace.dags.{module} import {name}
+
+{name}()
+'''
+
+
+def dag_files() -> dict[str, str]:
+    """Return the text of each file, by its name."""
+    return {
+        f"{name}.py": TEMPLATE.format(name=name, module=module, purpose=purpose)
+        for name, (module, purpose) in DAGS.items()
+    }
+
+
+def write_dag_files(folder: Path) -> list[Path]:
+    """Write the files into `folder`, over those of an earlier version; other files there stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, text in dag_files().items():
+        path = folder / name
+        path.write_text(text)
+        written.append(path)
+    return written
+
 
 SPARK = {"conn_type": "spark", "host": "local[*]", "extra": {"deploy-mode": "client", "spark-binary": "spark-submit"}}
 USER = "admin"
@@ -119,3 +161,72 @@ def password(settings: Settings) -> str | None:
         return str(json.loads(passwords(settings).read_text())[USER])
     except (FileNotFoundError, KeyError):
         return None
+
+
+Json = dict[str, Any]
+
+ENDED = ("success", "failed")
+ASK_SECONDS = 30.0
+LOOK_SECONDS = 0.5
+
+
+class AirflowApi:
+    """Asks one Airflow as one user, who logs in with the first question."""
+
+    def __init__(self, url: str, *, user: str, password: str) -> None:
+        self.url = url
+        self._log_in = {"username": user, "password": password}
+        self._token: str | None = None
+
+    def ask(self, method: str, path: str, body: Json | None = None) -> Json:
+        if self._token is None:
+            self._token = self._send("POST", "/auth/token", self._log_in)["access_token"]
+        return self._send(method, f"/api/v2/dags/{path}", body)
+
+    def _send(self, method: str, path: str, body: Json | None) -> Json:
+        headers = {"content-type": "application/json", "authorization": f"Bearer {self._token}"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, method=method, data=data, headers=headers)
+        with DIRECT.open(request, timeout=ASK_SECONDS) as answer:
+            answered: Json = json.load(answer)
+        return answered
+
+    def wait_until_known(self, dag: str, *, seconds: float) -> None:
+        """Wait for an Airflow that has just started to read a DAG; raises `LocalError` where it has not by then."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self.ask("GET", dag)
+            except HTTPError as error:
+                if error.code != HTTPStatus.NOT_FOUND:
+                    raise
+            else:
+                return
+            if time.monotonic() > deadline:
+                raise LocalError(
+                    f"Airflow at {self.url} knows no DAG {dag} after {seconds:g} s; see its dag-processor.log"
+                )
+            time.sleep(LOOK_SECONDS)
+
+    def runs(self, dag: str, kind: str) -> list[Json]:
+        """The runs that were started in one way, `scheduled` or `manual`, oldest first."""
+        runs: list[Json] = self.ask("GET", f"{dag}/dagRuns?run_type={kind}&order_by=run_after")["dag_runs"]
+        return runs
+
+    def trigger(self, dag: str, form: Json) -> str:
+        """Start a run; returns its id."""
+        return str(self.ask("POST", f"{dag}/dagRuns", {"logical_date": None, "conf": form})["dag_run_id"])
+
+    def wait(self, dag: str, run: str, *, seconds: float) -> Json:
+        """The run, once it has ended; raises `LocalError` where it has not after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while (found := self.ask("GET", f"{dag}/dagRuns/{quote(run)}"))["state"] not in ENDED:
+            if time.monotonic() > deadline:
+                raise LocalError(f"{dag}: run {run} is {found['state']} after {seconds:g} s")
+            time.sleep(LOOK_SECONDS)
+        return found
+
+    def tasks(self, dag: str, run: str) -> dict[str, Json]:
+        """The tasks of a run, by id."""
+        answered = self.ask("GET", f"{dag}/dagRuns/{quote(run)}/taskInstances")
+        return {task["task_id"]: task for task in answered["task_instances"]}

@@ -14,7 +14,7 @@ from tailrace.events.landing import land_organisation
 from tailrace.events.organisation import Organisation
 from tailrace.schemas.slots import last_tick
 from tailrace.settings import Settings, read_settings
-from tailrace.settings.submit import QUIET
+from tailrace.settings.options import QUIET
 from tailrace.store import embedded
 from tailrace.workspace.refresh import refresh
 from tailrace.workspace.workspace import Workspace

@@ -1,26 +1,94 @@
-"""The broker and the stream as services of a home, and what it remembers of them from `up` to `down`."""
+"""The stream and its broker in the background of a home: as services, kept running, and what the home remembers of them."""
 
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
+import uuid
+from base64 import urlsafe_b64encode
 from dataclasses import replace
+from pathlib import Path
 
-from jobs.streaming.heartbeat import SILENT_SECONDS, read_heartbeat
+from jobs.streaming.heartbeat import SILENT_SECONDS, read_heartbeat, runs
 from tailrace.lake.files import put
-from tailrace.local import broker
 from tailrace.local.service import (
     HEALTHY,
     STARTING,
     UNHEALTHY,
     LocalError,
     Service,
+    alone,
     find,
+    last_lines,
     places_of,
+    start,
+    stop,
 )
-from tailrace.settings import Settings
+from tailrace.settings import Settings, set_up_command
 from tailrace.workspace.remembered import Remembered, record, remembered
+
+BROKER_HOST = "127.0.0.1"
+FRUGAL = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a broker next to everything else on a few cores
+# The moment at which the topic had a message is the broker's: producers' clocks are their own.
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+log.message.timestamp.type=LogAppendTime
+num.partitions=4
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+log.retention.hours=24
+auto.create.topics.enable=true
+"""
+
+
+def kafka_command(settings: Settings, main: str, *arguments: str) -> tuple[str, ...]:
+    """A command that runs a class of Kafka's."""
+    jars = settings.stream.broker_jars
+    if not jars.is_dir():
+        raise LocalError(f"no JARs of Kafka in {jars}; run `{set_up_command(stream=True)}`")
+    quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+    return ("java", "-Xmx512m", *FRUGAL, quiet, "-cp", f"{jars}/*", main, *arguments)
+
+
+def servers(settings: Settings) -> str:
+    return f"{BROKER_HOST}:{settings.stream.broker_port}"
+
+
+def prepare_broker(settings: Settings) -> tuple[str, ...]:
+    """Make the broker's folder ready unless it is; returns the command that runs it."""
+    folder = settings.home / "kafka"
+    properties, port = folder / "server.properties", settings.stream.broker_port
+    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / "data"
+    properties.write_text(PROPERTIES.format(host=BROKER_HOST, port=port, controller=port + 1, data=data))
+    if not (data / "meta.properties").exists():
+        format_folder(settings, properties)
+    return kafka_command(settings, "kafka.Kafka", str(properties))
+
+
+def format_folder(settings: Settings, properties: Path) -> None:
+    cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    command = kafka_command(settings, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LocalError(f"Kafka's folder cannot be made ready: {done.stdout}{done.stderr}")
+
 
 BROKER, STREAM = "broker", "stream"
 STOP_SECONDS = 20.0
@@ -33,7 +101,7 @@ def turn_on(settings: Settings) -> bool:
     """
     own = settings.stream.kafka is None
     new: Remembered = {
-        "kafka": settings.stream.kafka or broker.servers(settings),
+        "kafka": settings.stream.kafka or servers(settings),
         "topic": settings.stream.topic,
         "broker_port": settings.stream.broker_port if own else None,
     }
@@ -101,4 +169,38 @@ def state_of(settings: Settings, name: str) -> str:
 def accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex((broker.HOST, port)) == 0
+        return probe.connect_ex((BROKER_HOST, port)) == 0
+
+
+START_SECONDS = 120.0
+LOOK_SECONDS = 0.2
+
+
+def keep_running(settings: Settings) -> str:
+    """Start the stream unless it runs, and wait until it has told of itself; says what was found or done.
+
+    Raises `LocalError` where it ends at once, or where `up` or `down` are at work, which start and stop it themselves.
+    """
+    if runs(settings.home):
+        return "the stream runs"
+    service = service_of_stream(known(settings))
+    with alone(settings, wait=False):
+        begins = find(service) is None
+        if begins:
+            start(service)
+        deadline = time.monotonic() + START_SECONDS
+        while (process := find(service)) is not None:
+            heartbeat = read_heartbeat(settings.home)
+            if heartbeat is not None and heartbeat.pid == process.pid:
+                started = f"the stream did not run, and was started: process {process.pid}, log {service.log}"
+                return started if begins else "the stream runs"
+            if time.monotonic() > deadline:
+                raise LocalError(f"the stream has not begun after {START_SECONDS:g} s; its log is {service.log}")
+            time.sleep(LOOK_SECONDS)
+    raise LocalError(f"the stream has ended; the end of its log, {service.log}:\n{last_lines(service)}")
+
+
+def stop_running(settings: Settings) -> bool:
+    """Stop a stream that runs in the background; False where none does."""
+    with alone(settings):
+        return stop(service_of_stream(settings))

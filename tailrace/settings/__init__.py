@@ -1,7 +1,6 @@
 """Every `TAILRACE_*` variable, read once into frozen dataclasses and passed down."""
 
 from tailrace.settings.environment import SettingsError, read_settings
-from tailrace.settings.kafka import read_properties
 from tailrace.settings.model import (
     AccessLogging,
     AccessSettings,
@@ -16,8 +15,8 @@ from tailrace.settings.model import (
     TlsSettings,
     Writes,
 )
+from tailrace.settings.options import check_store_is_reachable, read_properties, submit_options
 from tailrace.settings.places import CHECKOUT, in_checkout, set_up_command
-from tailrace.settings.submit import check_store_is_reachable, submit_options
 
 __all__ = [
     "CHECKOUT",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from tailrace.errors import SetupError
-from tailrace.settings.loopback import comes_unchanged
 from tailrace.settings.model import (
     ACCESS_LOGGING,
     SCOPES,
@@ -26,7 +25,7 @@ from tailrace.settings.model import (
     TlsSettings,
     Writes,
 )
-from tailrace.settings.places import tools_folder
+from tailrace.settings.places import comes_unchanged, tools_folder
 from tailrace.settings.variables import DEFAULTS
 
 N = TypeVar("N", int, float)

@@ -18,7 +18,7 @@ ACCESS_LOGGING: tuple[AccessLogging, ...] = get_args(AccessLogging)
 class SparkSettings:
     """How the Spark session is built; ignored where a cluster manager already decided.
 
-    `class_archive` is made by `tailrace/class_archive.py`, and used where it is there.
+    `class_archive` is made by `tailrace/local/class_archive.py`, and used where it is there.
     """
 
     master: str

@@ -12,7 +12,7 @@ from bench.plan import QUICK, Size
 from bench.readers import own_home
 from bench.serving import Bench
 from bench.summary import AIMS
-from tailrace.cli.serving_report import serving_tables
+from tailrace.cli.bench_tables import serving_tables
 from tailrace.store import embedded
 
 SIZES = (Size(keys=1, rate=50, seconds=0.5, in_flight=4), Size(keys=100, rate=20, seconds=1, in_flight=4))

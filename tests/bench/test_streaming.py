@@ -11,7 +11,7 @@ from bench.followed import own_home
 from bench.processes import command_of
 from bench.rates import Measured
 from bench.streaming import Bench
-from tailrace.cli.streaming_report import streaming_tables
+from tailrace.cli.bench_tables import streaming_tables
 from tailrace.store import embedded
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tailrace.local.api import AirflowApi
+from tailrace.local.airflow import AirflowApi
 from tests.dags import warm_submit
 
 TAILRACE = Path(sys.executable).parent / "tailrace"

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import psutil
 import pytest
 
-from tailrace.local.api import ENDED
+from tailrace.local.airflow import ENDED
 from tailrace.settings import CHECKOUT, read_settings
 from tests.conftest import BRIEF
 from tests.dags import warm_submit

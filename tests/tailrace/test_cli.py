@@ -16,9 +16,8 @@ from typer.testing import CliRunner
 from tailrace.cli import app as cli
 from tailrace.cli import failures
 from tailrace.cli import features as feature_commands
-from tailrace.cli.group import MODULES
-from tailrace.cli.output import show
-from tailrace.cli.report import plain_table
+from tailrace.cli.app import MODULES
+from tailrace.cli.output import plain_table, show
 from tailrace.definitions import load_definitions
 from tailrace.lake import session
 from tailrace.settings import read_settings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tailrace.demo.home import MARKER, STATE, empty_home
+from tailrace.demo.events import MARKER, STATE, empty_home
 from tailrace.errors import CommandError
 from tailrace.store import embedded
 from tailrace.store.embedded import runs

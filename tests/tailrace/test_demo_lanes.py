@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from jobs.streaming.checkpoint import checkpoint_of
-from tailrace.cli.demo_report import opened_line
-from tailrace.demo import lanes as demo_lanes
-from tailrace.demo.lanes import following, land_opening, open_document, shows
+from tailrace.cli.demo import opened_line
+from tailrace.demo import ranker
+from tailrace.demo.ranker import following, land_opening, open_document, shows
 from tailrace.errors import CommandError
-from tailrace.local import ranker
 from tailrace.workspace.workspace import Workspace
 
 NINE = datetime(2026, 3, 2, 9, 0, 0, 123456, tzinfo=UTC)
@@ -40,7 +39,7 @@ def landing_home(make_settings, monkeypatch):
         events = [json.loads(path.read_text()) for path in landed]
         return answered(len(events) or None, events[-1]["occurred_at"] if events else None)
 
-    monkeypatch.setattr(demo_lanes, "ask", ask)
+    monkeypatch.setattr(ranker, "ask", ask)
     return Workspace(settings=settings)
 
 
@@ -69,8 +68,8 @@ def test_what_is_told_is_before_and_after(landing_home):
 
 
 def test_an_answer_that_never_shows_it_fails_the_demo(landing_home, monkeypatch):
-    monkeypatch.setattr(demo_lanes, "ask", lambda *_, **__: answered(2, "2026-03-02T08:00:00Z"))
-    monkeypatch.setattr(demo_lanes, "LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(ranker, "ask", lambda *_, **__: answered(2, "2026-03-02T08:00:00Z"))
+    monkeypatch.setattr(ranker, "LONGEST_WAIT", 0.1)
 
     with pytest.raises(CommandError, match="d1 was opened, and the reader does not answer it"):
         open_document(landing_home, "http://reader", ENTITIES)

@@ -11,7 +11,7 @@ from jobs.maintenance import Maintained
 from jobs.silver.merge import TakenBack
 from jobs.streaming.heartbeat import alone
 from sinks.ledger import Pushed
-from tailrace.cli.report import first_load_lines, maintained_lines, runs_table, set_aside_lines
+from tailrace.cli.output import first_load_lines, maintained_lines, runs_table, set_aside_lines
 from tailrace.settings import read_settings
 from tailrace.workspace.refresh import views_to_recount
 from tailrace.workspace.report import Report, refresh_json

@@ -13,7 +13,7 @@ from jobs.streaming.left_out import LeftOut, Parked
 from sinks.lease import with_client
 from sinks.rows import Address, Outcome
 from tailrace.cli import app as cli
-from tailrace.cli.stream_report import words
+from tailrace.cli.stream import words
 from tailrace.definitions import STREAM, load_definitions
 from tailrace.lake.files import put
 from tailrace.settings import read_settings

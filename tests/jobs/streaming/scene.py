@@ -31,7 +31,7 @@ from jobs.streaming.heartbeat import read_heartbeat
 from sinks.rows import Address
 from tailrace import shipped
 from tailrace.lake.tables import Lake
-from tailrace.local import airflow, broker, service, stack, streaming
+from tailrace.local import airflow, service, stack, streaming
 from tailrace.schemas import bronze
 from tailrace.settings import read_settings
 from tailrace.store import embedded
@@ -88,7 +88,7 @@ class Scene:
         monkeypatch.setattr(airflow, "services", lambda *_: [])
         self.home = read_settings()
         self.address = Address.of(self.home)
-        self.servers = f"{broker.HOST}:{plain}"
+        self.servers = f"{streaming.BROKER_HOST}:{plain}"
         self._broker = broker_with_doors(self.home, folder, plain=plain)
         monkeypatch.setattr(streaming, "service_of_broker", lambda _: self._broker)
         self.admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
@@ -187,13 +187,13 @@ class Scene:
 
 def broker_with_doors(settings, folder, *, plain):
     """The home's broker, which asks for a password over TLS on its port and has a second door for the tests."""
-    command = broker.prepare(settings)
+    command = streaming.prepare_broker(settings)
     files = make_certificate(folder, "broker")
     keys = folder / "broker.pem"
     keys.write_bytes(files.key.read_bytes() + files.certificate.read_bytes())
     port = settings.stream.broker_port
     ports = {"port": port, "plain": plain, "controller": port + 1}
-    doors = DOORS.format(login=PLAIN, password=quoted(PASSWORD), keys=keys, host=broker.HOST, **ports)
+    doors = DOORS.format(login=PLAIN, password=quoted(PASSWORD), keys=keys, host=streaming.BROKER_HOST, **ports)
     with Path(command[-1]).open("a") as properties:
         properties.write(doors)
     return service.Service(
@@ -221,7 +221,7 @@ def free_ports(count):
     with ExitStack() as probes:
         sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
         for probe in sockets:
-            probe.bind((broker.HOST, 0))
+            probe.bind((streaming.BROKER_HOST, 0))
         return [probe.getsockname()[1] for probe in sockets]
 
 

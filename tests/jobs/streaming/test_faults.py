@@ -23,8 +23,8 @@ from jobs.bronze import load
 from jobs.bronze.topic import KafkaAway, ends_of
 from sinks.lease import with_client
 from tailrace.cli import app as cli
-from tailrace.local import broker, stack
-from tailrace.local.keep_stream import keep_running
+from tailrace.local import stack, streaming
+from tailrace.local.streaming import keep_running
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import read_properties
@@ -235,7 +235,7 @@ def test_a_broker_that_does_not_answer_is_told(scene):
 
 def test_a_broker_that_is_away_is_told_as_what_may_pass(scene):
     (dead,) = free_ports(1)
-    away = replace(scene.topic, servers=f"{broker.HOST}:{dead}")
+    away = replace(scene.topic, servers=f"{streaming.BROKER_HOST}:{dead}")
     limits = {"default.api.timeout.ms": "500"}
     for properties in (limits, dict(scene.topic.properties) | limits):
         with pytest.raises(KafkaAway, match=f"Kafka at {away.servers} .* topic events: Timeout expired"):
@@ -257,7 +257,7 @@ def test_no_password_is_told(scene):
 def test_the_benchmark_times_events_until_a_reader_answers_with_them(scene):
     settings = replace(scene.settings, stream=replace(scene.settings.stream, kafka=scene.servers))
     bench = Bench(settings=settings, seconds=2, progress=list[str]().append, naive_rates=(50,))
-    reader = Server(f"http://{broker.HOST}:{scene.home.local.reader_port}", pid=0)
+    reader = Server(f"http://{streaming.BROKER_HOST}:{scene.home.local.reader_port}", pid=0)
     topic = Topic(scene.servers, scene.topic.name)
     timing = Timing(topic=topic, readable=through(reader), patience=PATIENCE, watched=())
     timing.first_event()

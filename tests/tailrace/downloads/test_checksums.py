@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tailrace.downloads import jars
-from tailrace.downloads.pins import LOCKS, DownloadError, Pin, read_pins, require, sha256
-from tailrace.downloads.sources import Sources
+from tailrace.downloads.pins import LOCKS, DownloadError, Pin, Sources, read_pins, require, sha256
 
 NOTHING = Sources(ivy=Path("no-ivy.jar"), npm=("no-npm",))
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tailrace.local.dag_files import dag_files
+from tailrace.local.airflow import dag_files
 from tailrace.settings import CHECKOUT
 
 

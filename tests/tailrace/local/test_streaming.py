@@ -9,8 +9,8 @@ import pytest
 
 from bench.followed import free_port
 from tailrace.local import airflow, stack, streaming
-from tailrace.local.keep_stream import keep_running, stop_running
 from tailrace.local.service import LocalError, Service, alone
+from tailrace.local.streaming import keep_running, stop_running
 from tailrace.settings import read_settings
 from tailrace.workspace.remembered import remembered, settings_of_home
 from tests.conftest import SPARK

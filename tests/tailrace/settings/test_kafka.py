@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tailrace.settings import SettingsError, read_settings
-from tailrace.settings.kafka import OURS, read_properties
+from tailrace.settings.options import OURS, read_properties
 
 JAVA = """\
 # How to log in.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tailrace.settings.loopback import names_loopback
+from tailrace.settings.places import names_loopback
 
 OURS = [
     "localhost",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tailrace.settings import SettingsError, check_store_is_reachable, read_settings, submit_options
-from tailrace.settings.submit import of_class_archive
+from tailrace.settings.options import of_class_archive
 
 
 @pytest.fixture

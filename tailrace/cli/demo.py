@@ -1,19 +1,56 @@
-"""The demo's figures as a person reads them."""
+"""`tailrace events`: events to try it with; and the demo's figures as a person reads them."""
 
 from collections.abc import Iterator
-from typing import Any
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.console import RenderableType
 from rich.table import Table
 
-from tailrace.cli.report import landed_line
-from tailrace.definitions import BATCH
+from tailrace.cli.output import AsJson, landed_line, show
+from tailrace.events.landing import land_history, land_organisation
+from tailrace.events.organisation import Organisation
+from tailrace.schemas.slots import last_tick, parse_as_of, to_text
+
+app = typer.Typer(no_args_is_help=True, help="Events to try Tailrace with.")
+
+Out = Annotated[Path, typer.Option(help="The landing folder, or any other.")]
+
+
+@app.command()
+def generate(
+    out: Out,
+    documents: Annotated[int, typer.Option()] = 10_000,
+    actors: Annotated[int, typer.Option()] = 300,
+    days: Annotated[int, typer.Option()] = 45,
+    seed: Annotated[int, typer.Option(help="Equal seeds and ends give equal events.")] = 1,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="The last tick by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Generate the events and documents of an invented workspace."""
+    until = parse_as_of(end) if end else last_tick(datetime.now(UTC))
+    organisation = Organisation(documents=documents, actors=actors, days=days, seed=seed, end=until)
+    show_landed(land_organisation(organisation, out) | {"end": to_text(until)}, out, as_json=as_json)
+
+
+@app.command()
+def from_git(repository: Path, out: Out, as_json: AsJson = False) -> None:
+    """Make events and documents of a git repository's history."""
+    show_landed(land_history(repository, out), out, as_json=as_json)
+
+
+def show_landed(landed: dict[str, int] | dict[str, int | str], out: Path, *, as_json: bool) -> None:
+    text = f"{landed['events']:,} events and {landed['documents']:,} documents in {landed['files']} files below {out}"
+    show({**landed, "out": str(out)}, text, as_json=as_json)
+
 
 ODD_SHOWN = 4
 SHOWN = ("document_id", "document_activity__events_24h", "edit_trend", "hours_since_last_edit", "size_bytes")
 
 
-def tell(summary: dict[str, Any]) -> Iterator[RenderableType]:
+def demo_lines(summary: dict[str, Any]) -> Iterator[RenderableType]:
     """One table of refreshes, one of the ranker's answer, and what it all saved in words."""
     yield f"\nTailrace replayed {summary['source']}, in {summary['home']}"
     for number, refresh in enumerate(summary["refreshes"], start=1):
@@ -86,6 +123,8 @@ def text_of_value(value: object) -> str:
 
 
 def answered(summary: dict[str, Any]) -> str:
+    from tailrace.definitions import BATCH
+
     answer, latency = summary["answer"], summary["answer"]["latency"]
     ages = [view["age_seconds"] for view in answer["views"].values() if view["lane"] == BATCH]
     minutes, judged = max(ages) / 60, answer["judged"]

@@ -1,4 +1,4 @@
-"""`tailrace bench serving` for people: the aims, the table, the formats."""
+"""The figures of `tailrace bench serving` and `streaming` as a person reads them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from rich.console import RenderableType
 
 from bench.summary import AIMS, COMPARED, figure, ratio, reached
-from tailrace.cli.report import plain_table
+from tailrace.cli.output import plain_table
 
 Json = dict[str, Any]
 
-COLUMNS = {
+SERVING_COLUMNS = {
     "p50_ms": "p50 ms",
     "p95_ms": "p95",
     "p99_ms": "p99",
@@ -24,7 +24,7 @@ SAID = {True: "reached", False: "missed", None: "not measured"}
 
 def serving_tables(shown: Json) -> Iterator[RenderableType]:
     yield plain_table("Reading: aims", ("figure", "value", "aim", ""), [aim_row(name, shown[name]) for name in AIMS])
-    columns = ("of", "keys", "sent/s", "requests", *COLUMNS.values(), "× Feast")
+    columns = ("of", "keys", "sent/s", "requests", *SERVING_COLUMNS.values(), "× Feast")
     title = f"{shown['features']} features, a store {shown['delay_ms']:g} ms away, workers: {shown['workers']}"
     yield plain_table(title, columns, [line_row(line, shown["table"]) for line in shown["table"]])
     names = ("cpu_ms", "answer_bytes", "p50_ms", "p95_ms", "p99_ms")
@@ -51,7 +51,7 @@ def aim_row(name: str, value: float | None) -> tuple[Any, ...]:
 
 def line_row(line: Json, table: list[Json]) -> tuple[Any, ...]:
     times = ratio(line["requests_per_second"], figure(table, "feast", line["keys"]))
-    figures = (line[name] for name in COLUMNS)
+    figures = (line[name] for name in SERVING_COLUMNS)
     return line["of"], line["keys"], line["rate"], line["requests"], *figures, "-" if times is None else times
 
 
@@ -62,3 +62,32 @@ def feast_line(feast: Json) -> str:
         f"Feast and this reader answered {feast['equal_values']:,} values alike; "
         f"a worker of Feast's holds {feast['worker_mb']:.0f} MB."
     )
+
+
+PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
+STREAMING_COLUMNS = ("", "events a second", "produced a second", "measured", *PERCENTILES, "held")
+PARTS = {"rates": "tailrace", "searched": "tailrace, tried", "naive_rates": "naive"}
+
+Figures = dict[str, Any]
+
+
+def streaming_tables(shown: Figures) -> Iterator[RenderableType]:
+    """A line for each rate, and what the ratios are."""
+    rows = [row(name, line) for part, name in PARTS.items() for line in shown[part]]
+    yield plain_table("From produced to readable at the reader", STREAMING_COLUMNS, rows)
+    ratios = ", ".join(
+        f"{shown[f'p95_ratio_{rate}']} at {rate:,}" for rate in (line["rate"] for line in shown["naive_rates"])
+    )
+    yield (
+        f"Held at most: {shown['highest_rate_held']:,} events a second. The naive way takes "
+        f"{shown['naive_events_per_second']:,} a second from a backlog, {shown['ratio_to_naive']} times less.\n"
+        f"p95 of the naive way over this one's: {ratios} events a second."
+    )
+
+
+def row(name: str, line: Figures) -> tuple[Any, ...]:
+    """Where events were never readable, percentiles are what they are at least."""
+    at_least = "≥ " if line["unreadable"] else ""
+    text = (f"{at_least}{line[percentile]:,}" for percentile in PERCENTILES)
+    held = line["missed"] or "yes"
+    return name, line["rate"], line["produced_per_second"], line["measured"], *text, held
