@@ -17,11 +17,9 @@ import boto3
 import orjson
 from botocore.config import Config
 
-from bench.connections import Connections
 from bench.load import http_request
-from bench.loopback import address_of
-from bench.measured import Figures, LoadFailed, Sent, Subject
-from bench.plan import Size
+from bench.loopback import Connections, address_of
+from bench.measured import Figures, LoadFailed, Sent, Size, Subject
 from bench.processes import Server
 from bench.readers import JSON, reading
 from tailrace.settings import Settings

@@ -1,18 +1,24 @@
-"""The documents that every reader is asked for: their values, made from a seed, and the way into our store."""
+"""The documents that every reader is asked for: their values, the way into our store, requests for them, and whether answers are alike."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from bench.served.document_ranking import document_ranking
+from tailrace.errors import DataError
 from tailrace.schemas.tables import Type
 from tailrace.store.codec import Codec, ColumnValues
 from tailrace.store.control import Cursor
 from tailrace.store.dynamodb.control_item import close_push, read_controls, take_lease
-from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.items import KEYS_PER_READ, ensure_table, read_request
 from tailrace.store.dynamodb.unconditional import put_anyhow
 from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.store.keys import item_keys
@@ -85,3 +91,74 @@ def transactions(values: list[bytes]) -> Iterator[list[tuple[str, bytes]]]:
 def keys_of(ids: list[str]) -> list[str]:
     """Item keys of documents."""
     return item_keys({entity.name: entity.key for entity in VIEW.entities}, dict.fromkeys(VIEW.keys, ids))
+
+
+PATH = "/get-online-features"
+MOST_REQUESTS = 200
+DIRECT = build_opener(ProxyHandler({}))
+
+
+def slices(keys: int, *, documents: int) -> list[list[str]]:
+    """Ids for as many different requests as there are documents for."""
+    shuffled = ids_of(np.random.default_rng(SEED).permutation(documents))
+    return [shuffled[start : start + keys] for start in range(0, documents - keys + 1, keys)][:MOST_REQUESTS]
+
+
+def reader_body(ids: list[str]) -> str:
+    """The body that this reader and Feast's server take alike."""
+    features = [f"{VIEW.name}:{name}" for name in VIEW.feature_names]
+    return json.dumps({"features": features, "entities": {VIEW.keys[0]: ids}})
+
+
+def store_bodies(ids: list[str], *, table: str) -> list[str]:
+    """The reads that bring the same from our table, to be sent side by side."""
+    keys = keys_of(ids)
+    parts = (keys[start : start + KEYS_PER_READ] for start in range(0, len(keys), KEYS_PER_READ))
+    return [orjson.dumps(read_request(table, part, [VIEW.name], consistent=False)).decode() for part in parts]
+
+
+def ask(url: str, body: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
+    """One request by itself: content type and body of the answer; raises `HTTPError` for a refusal."""
+    request = Request(url, data=body.encode(), headers={"Content-Type": "application/json", **headers})
+    with DIRECT.open(request, timeout=60) as answer:
+        return answer.headers.get_content_type(), answer.read()
+
+
+def speaks(url: str, body: str, headers: Mapping[str, str]) -> bool:
+    """Whether a reader answers in the format that it is asked for, rather than in another or not at all."""
+    try:
+        return ask(url, body, headers)[0] == headers["Accept"]
+    except HTTPError:
+        return False
+
+
+FEATURE_TYPES = {feature.name: feature.type for feature in VIEW.features}
+
+
+class Unequal(DataError):
+    """Two readers answer differently, so comparing them says nothing; the message names where."""
+
+
+def equal_values(one: bytes, other: bytes) -> int:
+    """How many values two answers in Feast's JSON share, which is all of them; raises `Unequal`."""
+    ours, theirs = dict(values_of(one)), dict(values_of(other))
+    if ours.keys() != theirs.keys() or not ours:
+        raise Unequal(f"the answers have {len(ours)} and {len(theirs)} values")
+    for place, value in ours.items():
+        if value != theirs[place]:
+            name, row = place
+            raise Unequal(f"feature {name}, row {row} is {value!r} in one answer and {theirs[place]!r} in the other")
+    return len(ours)
+
+
+def values_of(answer: bytes) -> Iterator[tuple[tuple[str, int], Any]]:
+    answered = orjson.loads(answer)
+    for name, result in zip(answered["metadata"]["feature_names"], answered["results"], strict=True):
+        if name in FEATURE_TYPES:
+            for row, value in enumerate(result["values"]):
+                yield (name, row), seconds_of(value) if FEATURE_TYPES[name] is Type.TIMESTAMP else value
+
+
+def seconds_of(value: str | float | None) -> float | None:
+    """A time as text, or as what it already is: seconds since 1970."""
+    return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else value

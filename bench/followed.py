@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 
 import orjson
 
-from bench.asked import PATH, ask
+from bench.documents import PATH, ask
 from bench.naive_stream import COUNTS, document_key
 from bench.processes import Server, process, server, without_settings
 from bench.readers import HEADERS

@@ -20,8 +20,7 @@ import orjson
 import psutil
 import uvloop
 
-from bench.connections import Connections
-from bench.loopback import address_of
+from bench.loopback import Connections, address_of
 from tailrace.store.dynamodb.connections import Reply
 from tailrace.store.dynamodb.credentials import credentials_for
 from tailrace.store.dynamodb.items import READ_MANY

@@ -1,13 +1,19 @@
-"""This reader as a process, over a store at any address, and what it and the store are asked."""
+"""This reader as a process over a store at any address, and how a client with small requests fares next to others."""
 
-from collections.abc import Iterator
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from bench import asked
-from bench.documents import SERVED
-from bench.measured import Subject
+from bench import documents
+from bench.documents import PATH, SERVED, reader_body, slices, store_bodies
+from bench.load import Load, http_request
+from bench.measured import Figures, LoadFailed, Subject, generate, percentile
 from bench.processes import Server, server, without_settings
 from tailrace.settings import Settings
 
@@ -24,13 +30,13 @@ class Documents:
     number: int
 
     def slices(self, keys: int) -> list[list[str]]:
-        return asked.slices(keys, documents=self.number)
+        return slices(keys, documents=self.number)
 
     def asked_of_readers(self, keys: int) -> list[list[str]]:
-        return [[asked.of_reader(ids)] for ids in self.slices(keys)]
+        return [[reader_body(ids)] for ids in self.slices(keys)]
 
     def asked_of_store(self, keys: int) -> list[list[str]]:
-        return [asked.of_store(ids, table=self.settings.store.table) for ids in self.slices(keys)]
+        return [store_bodies(ids, table=self.settings.store.table) for ids in self.slices(keys)]
 
     def limit(self, url: str) -> Subject:
         """The bare loop: reads of the table, signed and sent by the generator itself."""
@@ -38,11 +44,11 @@ class Documents:
 
     def reader(self, running: Server, *, accept: str = JSON) -> Subject:
         headers = HEADERS | {"Accept": accept}
-        url = running.url + asked.PATH
+        url = running.url + PATH
         return Subject(name="tailrace", url=url, requests=self.asked_of_readers, headers=headers, server=running)
 
     def feast(self, running: Server) -> Subject:
-        headers, url = {"Content-Type": JSON}, running.url + asked.PATH
+        headers, url = {"Content-Type": JSON}, running.url + PATH
         return Subject(name="feast", url=url, requests=self.asked_of_readers, headers=headers, server=running)
 
 
@@ -65,3 +71,94 @@ def own_home(settings: Settings, *, documents: int) -> Settings:
     """The settings of a home of the benchmark's own, with an embedded store and a table of so many documents."""
     store = replace(settings.store, url=None, table=f"documents-{documents}")
     return replace(settings, home=settings.home / "bench" / "serving", store=store)
+
+
+LIGHT_KEYS, LIGHT_RATE = 5, 30.0
+HEAVY_ROWS, HEAVY_CLIENTS = 5_000, 8
+TAKING_NOTHING = 80
+LEAD_SECONDS = 3.0  # in which the heavy clients start
+LOOKS_EVERY_SECONDS = 0.1
+RECEIVE_BYTES = 2**16  # that the kernel takes for a client that takes nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A reader, the ids of requests of 100 keys each, and how long each round takes."""
+
+    running: Server
+    slices: Sequence[list[str]]
+    seconds: float
+    rounds: int
+
+    def run(self) -> Figures:
+        """The light client alone and next to the heavy ones by turns, and then the memory of answers not taken."""
+        alone: list[float] = []
+        beside: list[float] = []
+        heavy: list[Figures] = []
+        for _ in range(self.rounds):
+            alone += self.light()
+            with ThreadPoolExecutor(1) as aside:
+                others: Future[Figures] = aside.submit(self.heavy)
+                time.sleep(LEAD_SECONDS)
+                beside += self.light()
+                heavy.append(others.result())
+        p99_alone, p99_beside = percentile(alone, 0.99), percentile(beside, 0.99)
+        before, most = asyncio.run(self.untaken())
+        return {
+            "requests": len(alone) + len(beside),
+            "p50_alone_ms": round(percentile(alone, 0.5), 2),
+            "p99_alone_ms": round(p99_alone, 2),
+            "p50_beside_ms": round(percentile(beside, 0.5), 2),
+            "p99_beside_ms": round(p99_beside, 2),
+            "p99_ratio": round(p99_beside / p99_alone, 2),
+            "heavy_per_second": round(sum(one["answered"] / one["seconds"] for one in heavy) / len(heavy), 1),
+            "heavy_refused": sum(one["sent"] - one["answered"] for one in heavy),
+            "untaken_mb": round(most - before, 1),
+            "workers_mb_before": round(before, 1),
+        }
+
+    @property
+    def heavy_bodies(self) -> list[list[str]]:
+        return [[documents.reader_body(list(chain.from_iterable(self.slices))[:HEAVY_ROWS])]]
+
+    def light(self) -> list[float]:
+        """Latencies of the light client; raises `LoadFailed` where it is not answered."""
+        bodies = [[documents.reader_body(ids[:LIGHT_KEYS])] for ids in self.slices]
+        measured = generate(self.load(bodies, rate=LIGHT_RATE, seconds=self.seconds), "light")
+        if measured["failures"]:
+            raise LoadFailed(f"the light client: {measured['failures']}")
+        return list(measured["latencies_ms"])
+
+    def heavy(self) -> Figures:
+        seconds = self.seconds + 2 * LEAD_SECONDS
+        return generate(self.load(self.heavy_bodies, rate=None, seconds=seconds, in_flight=HEAVY_CLIENTS), "heavy")
+
+    def load(
+        self, bodies: list[list[str]], *, rate: float | None, seconds: float, in_flight: int = HEAVY_CLIENTS
+    ) -> Load:
+        url = self.running.url + documents.PATH
+        return Load(url=url, requests=bodies, rate=rate, seconds=seconds, headers=HEADERS, in_flight=in_flight)
+
+    async def untaken(self) -> tuple[float, float]:
+        """Megabytes of all workers before clients ask and take nothing, and the most while they do."""
+        address = urlsplit(self.running.url)
+        host = {"Host": address.netloc}
+        request = http_request(documents.PATH, host | HEADERS, self.heavy_bodies[0][0].encode())
+        before = most = self.megabytes()
+        clients = []
+        try:
+            for _ in range(TAKING_NOTHING):
+                incoming, outgoing = await asyncio.open_connection(address.hostname, address.port, limit=RECEIVE_BYTES)
+                outgoing.write(request)
+                clients.append((incoming, outgoing))
+            deadline = time.monotonic() + self.seconds
+            while time.monotonic() < deadline:
+                await asyncio.sleep(LOOKS_EVERY_SECONDS)
+                most = max(most, self.megabytes())
+        finally:
+            for _, outgoing in clients:
+                outgoing.transport.abort()
+        return before, most
+
+    def megabytes(self) -> float:
+        return sum(worker.memory_info().rss for worker in self.running.workers) / 1e6

@@ -1,8 +1,4 @@
-"""Readers of one embedded store that is 20 ms away: ours, Feast's, and a bare loop of reads, in one run.
-
-Latencies are measured at a fixed rate, from when a request was due. The bare loop is the limit: the reads alone, signed
-and sent side by side by the same generator, which does not look at what they bring.
-"""
+""""""
 
 import asyncio
 import os
@@ -14,22 +10,78 @@ from typing import Any
 
 import orjson
 
-from bench import asked
-from bench.beside import Beside
-from bench.documents import VIEW, fill, keys_of
-from bench.equal import equal_values
-from bench.measured import Figures, LoadFailed, by_turns
+from bench.documents import VIEW, ask, equal_values, fill, keys_of, speaks
+from bench.measured import Figures, LoadFailed, Plan, Size, by_turns
 from bench.peer_feast import Feast, PeerMissing
-from bench.plan import Plan, Size
 from bench.processes import Server, server
-from bench.readers import Documents, reading
-from bench.summary import COMPARED, summary
+from bench.readers import Beside, Documents, reading
 from tailrace.settings import Settings
 from tailrace.store import embedded
 from tailrace.store.dynamodb.control_item import ATTRIBUTES
 from tailrace.store.dynamodb.items import READ_MANY, read_request
 from tailrace.store.dynamodb.wire import open_store
 from tailrace.store.keys import control_key
+
+COMPARED = 100  # keys of a request where nothing else is said
+# At least, or at most.
+AIMS: dict[str, tuple[str, float]] = {
+    "ratio_to_feast": ("≥", 10.0),
+    "overhead_p50_ms_100": ("≤", 2.0),
+    "overhead_p95_ms_100": ("≤", 5.0),
+    "p99_ms_500": ("≤", 68.0),
+    "cpu_ms_100": ("≤", 1.0),
+    "requests_per_second_per_core_canned": ("≥", 1_000.0),
+    "worker_mb": ("≤", 150.0),
+    "p99_ratio_beside": ("≤", 5.0),
+    "untaken_mb": ("≤", 200.0),
+}
+
+
+def summary(ours: Figures, peer: Figures) -> Figures:
+    """One object with what the aims are about, and all lines; what a run left out is null."""
+    table = [*ours["table"], *peer.get("table", ())]
+    counted = [*table, *ours["formats"], ours["canned"]]
+    return {
+        "ratio_to_feast": ratio(figure(table, "tailrace", COMPARED), figure(table, "feast", COMPARED)),
+        "p99_ms_500": figure(table, "tailrace", 500, "p99_ms"),
+        "cpu_ms_100": figure(table, "tailrace", COMPARED, "cpu_ms"),
+        "cpu_ms_100_saturated": figure(table, "tailrace", COMPARED, "cpu_ms_saturated"),
+        "overhead_p50_ms_100": overhead(table, "p50_ms"),
+        "overhead_p95_ms_100": overhead(table, "p95_ms"),
+        "requests_per_second_per_core_canned": ours["canned"]["requests_per_second_per_core"],
+        "worker_mb": round(ours["worker_mb"], 1),
+        "p99_ratio_beside": ours["canned"]["beside"]["p99_ratio"],
+        "untaken_mb": ours["canned"]["beside"]["untaken_mb"],
+        "table": table,
+        "formats": ours["formats"],
+        "canned": ours["canned"],
+        "feast": {name: value for name, value in peer.items() if name != "table"},
+        "sent": sum(line["sent"] for line in counted),
+        "answered": sum(line["answered"] for line in counted),
+    }
+
+
+def figure(table: Sequence[Figures], of: str, keys: int, name: str = "requests_per_second") -> float | None:
+    return next((line[name] for line in table if (line["of"], line["keys"]) == (of, keys)), None)
+
+
+def ratio(one: float | None, other: float | None) -> float | None:
+    return None if one is None or not other else round(one / other, 1)
+
+
+def overhead(table: Sequence[Figures], name: str) -> float | None:
+    """This reader's percentile less that of the bare loop."""
+    ours, limit = (figure(table, of, COMPARED, name) for of in ("tailrace", "limit"))
+    return None if ours is None or limit is None else round(ours - limit, 2)
+
+
+def reached(name: str, value: float | None) -> bool | None:
+    """Whether a figure is what it aims at; None where there is no figure."""
+    sign, aim = AIMS[name]
+    if value is None:
+        return None
+    return value >= aim if sign == "≥" else value <= aim
+
 
 Progress = Callable[[str], None]
 
@@ -101,12 +153,12 @@ class Bench:
             self.progress("this reader's formats")
             formats = [one for accept in self.formats if (one := self.format(running, accept))]
             figures = {"table": lines, "formats": formats, "worker_mb": running.worker_mb}
-            return figures, asked.ask(us.url, us.requests(COMPARED)[0][0], us.headers)[1]
+            return figures, ask(us.url, us.requests(COMPARED)[0][0], us.headers)[1]
 
     def format(self, running: Server, accept: str) -> Figures | None:
         """What an answer costs in one format; None where the reader does not speak it."""
         us, size = self.asked.reader(running, accept=accept), self.compared
-        if not asked.speaks(us.url, us.requests(size.keys)[0][0], us.headers):
+        if not speaks(us.url, us.requests(size.keys)[0][0], us.headers):
             return None
         sent = us.at_rate(size, rate=size.rate, seconds=self.plan.format_seconds)
         return {"accept": accept, "rate": size.rate, **sent.percentiles, **sent.figures}
@@ -127,7 +179,7 @@ class Bench:
             feast.prepare(store)
             with feast.serve(proxy, workers=self.workers) as running:
                 them = self.asked.feast(running)
-                equal = equal_values(answer, asked.ask(them.url, them.requests(COMPARED)[0][0], them.headers)[1])
+                equal = equal_values(answer, ask(them.url, them.requests(COMPARED)[0][0], them.headers)[1])
                 for size in plan.peer:
                     self.progress(f"Feast, {size.keys:,} keys")
                     lines += by_turns((them,), size, rounds=1, saturated_seconds=plan.peer_saturated_seconds)

@@ -15,9 +15,7 @@ from bench import naive_stream
 from bench.followed import naive_items, reader_of, store_of, streaming, through
 from bench.naive_stream import consumed
 from bench.processes import process, without_settings
-from bench.produced import Topic
-from bench.rates import Measured, next_rate, summary
-from bench.timed import Timing
+from bench.timed import Measured, Timing, Topic, next_rate, summary
 from sinks.lease import with_client
 from sinks.rows import Address
 from tailrace.settings import Settings

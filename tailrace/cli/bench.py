@@ -85,9 +85,8 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Read features from a store 20 ms away, compared with a bare loop of reads and with Feast's server."""
-    from bench.equal import Unequal
-    from bench.measured import LoadFailed
-    from bench.plan import QUICK, WHOLE
+    from bench.documents import Unequal
+    from bench.measured import QUICK, WHOLE, LoadFailed
     from bench.processes import NotStarted
     from bench.readers import own_home
     from bench.serving import FORMATS, Bench
@@ -158,8 +157,7 @@ def week(
     as_json: AsJson = False,
 ) -> None:
     """Refresh a small workspace for a simulated week: seconds per refresh and files of the tables."""
-    from bench.week import run_week
-    from bench.week_plot import draw_week
+    from bench.week import draw_week, run_week
 
     with progress("bench") as step:
         shown = run_week(read_settings(), refreshes=refreshes, retention_days=retention_days, progress=step)
@@ -175,7 +173,7 @@ def gates(
     as_json: AsJson = False,
 ) -> None:
     """Refresh a small workspace by turns with and without the quality gate: what it costs."""
-    from bench.gate import run_gates
+    from bench.overhead import run_gates
 
     with progress("bench") as step:
         shown = run_gates(read_settings(), refreshes=refreshes, progress=step)
@@ -188,7 +186,7 @@ def through_airflow(
     as_json: AsJson = False,
 ) -> None:
     """Refresh a small workspace for which nothing landed, through Airflow and as one command by turns."""
-    from bench.airflow import run_airflow
+    from bench.overhead import run_airflow
 
     with progress("bench") as step:
         shown = run_airflow(read_settings(), refreshes=refreshes, progress=step)

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from bench.summary import AIMS, COMPARED, figure, ratio, reached
+from bench.serving import AIMS, COMPARED, figure, ratio, reached
 from tailrace.cli.output import plain_table
 
 Json = dict[str, Any]

@@ -5,12 +5,9 @@ from dataclasses import dataclass, field
 import orjson
 import pytest
 
-from bench.asked import slices
-from bench.documents import VIEW
-from bench.equal import Unequal, equal_values
-from bench.measured import Sent, Subject, by_turns, percentile
-from bench.plan import Size
-from bench.summary import overhead, ratio, reached
+from bench.documents import VIEW, Unequal, equal_values, slices
+from bench.measured import Sent, Size, Subject, by_turns, percentile
+from bench.serving import overhead, ratio, reached
 
 SIZE = Size(keys=100, rate=50, seconds=6, in_flight=4)
 Asked = tuple[str, int, float | None, float]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.rates import Measured, highest_held, next_rate, summary
+from bench.timed import Measured, highest_held, next_rate, summary
 
 
 def measured(rate, *, seconds=1.0, growing=0.0, made=1.0, unreadable=0):

@@ -7,11 +7,10 @@ import orjson
 import pytest
 from rich.console import Console
 
+from bench.measured import QUICK, Size
 from bench.peer_feast import Feast, PeerMissing
-from bench.plan import QUICK, Size
 from bench.readers import own_home
-from bench.serving import Bench
-from bench.summary import AIMS
+from bench.serving import AIMS, Bench
 from tailrace.cli.bench_tables import serving_tables
 from tailrace.store import embedded
 

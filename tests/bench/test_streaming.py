@@ -9,8 +9,8 @@ from rich.console import Console
 
 from bench.followed import own_home
 from bench.processes import command_of
-from bench.rates import Measured
 from bench.streaming import Bench
+from bench.timed import Measured
 from tailrace.cli.bench_tables import streaming_tables
 from tailrace.store import embedded
 

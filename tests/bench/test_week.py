@@ -5,8 +5,7 @@ from xml.etree import ElementTree
 import orjson
 import pytest
 
-from bench.week import run_week, slots_of_week, sort_of
-from bench.week_plot import draw_week
+from bench.week import draw_week, run_week, slots_of_week, sort_of
 from tailrace.schemas.slots import SLOT
 from tailrace.store import embedded
 

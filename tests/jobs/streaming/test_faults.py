@@ -15,10 +15,8 @@ from typer.testing import CliRunner
 from bench import naive_stream
 from bench.followed import through
 from bench.processes import Server, command_of
-from bench.produced import Topic
-from bench.rates import summary
 from bench.streaming import NAIVE, Bench
-from bench.timed import Timing
+from bench.timed import Timing, Topic, summary
 from jobs.bronze import load
 from jobs.bronze.topic import KafkaAway, ends_of
 from sinks.lease import with_client
