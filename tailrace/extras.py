@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from tailrace.errors import SetupError
 
-# Of each module that only extras bring, by the name it is imported by: the extras of `pyproject.toml` with it.
+# Of each module that only extras bring, by the name it is imported by: the extras of `pyproject.toml` with it, which a test compares.
 EXTRAS = {
     "aiohttp": ("client", "reader"),
     "airflow": ("airflow",),

@@ -11,6 +11,7 @@ from tailrace.settings import CHECKOUT
 
 # Modules that come with a package of an extra rather than by being named there.
 BROUGHT_BY = {"botocore": "boto3", "multidict": "aiohttp", "py4j": "pyspark"}
+OF_AIRFLOW = {"pyspark-client"}  # has the modules of pyspark too; a message about them names the extra `spark`
 
 
 def declared():
@@ -29,13 +30,27 @@ def declared():
     return {extra: set(names(extra)) for extra in extras}
 
 
-def test_the_table_of_modules_names_the_extras_that_bring_them():
+def test_the_table_of_modules_names_every_extra_that_brings_them_and_no_other():
     extras, distributions = declared(), packages_distributions()
 
     for module, named in EXTRAS.items():
-        own = {BROUGHT_BY.get(module)} | {name.lower().replace("_", "-") for name in distributions[module]}
+        own = distributions_of(module, distributions) - OF_AIRFLOW
         bringing = {extra for extra, names in extras.items() if names & own and extra not in {"all", "stream"}}
-        assert set(named) <= bringing, module
+        assert set(named) == bringing, module
+
+
+def test_every_package_of_an_extra_has_its_module_in_the_table():
+    distributions = packages_distributions()
+
+    known = set().union(*(distributions_of(module, distributions) for module in EXTRAS))
+
+    # Airflow's own distribution only brings others, and one of those has its module.
+    assert set().union(*declared().values()) - known == {"apache-airflow"}
+
+
+def distributions_of(module, distributions):
+    """The packages that bring a module, as `pyproject.toml` spells them."""
+    return {BROUGHT_BY.get(module, "")} | {name.lower().replace("_", "-") for name in distributions[module]}
 
 
 def test_all_holds_every_extra():
