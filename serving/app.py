@@ -12,12 +12,12 @@ from aiohttp.typedefs import Handler, Middleware
 from serving.answers import Answer
 from serving.auth.policy import GUARD, Guard, admit, check_read
 from serving.common.request import list_value, parse_request
-from serving.endpoints import CELLS, ONCE, WRITER, features, health, metrics, openapi, ready, write
+from serving.endpoints import COUNTERS, ONCE, WRITER, features, health, metrics, openapi, ready, write
 from serving.engine import CURRENT, Current
 from serving.http.admission import BODY_BYTES, HELD, READ_PLACES, WRITE_PLACES, Admission, body_of, deadline_of, held_by
 from serving.http.responses import SMALLEST, WRITERS, answer_errors, encoding_of, form_of, packed
 from serving.read.columns import Found
-from serving.telemetry.metrics import REQUEST_SECONDS, REQUESTS, ROWS, ROWS_ASKED, STAGE_SECONDS, Cells
+from serving.telemetry.metrics import REQUEST_SECONDS, REQUESTS, ROWS, ROWS_ASKED, STAGE_SECONDS, Counters
 from serving.telemetry.requests import TRIP, AccessLog, Tracing, Trip
 from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
@@ -43,7 +43,7 @@ def make_app(
     table: str,
     limits: ReaderSettings,
     local: bool,
-    cells: Cells,
+    counters: Counters,
     direct: Log,
     writes: Writes = "transactions",
     tracing: Tracing | None = None,
@@ -52,15 +52,15 @@ def make_app(
 
     It answers those whom `limits.access` names or, where it is `local`, everybody. What is written to direct views is
     logged in `direct`, and sent to the store as `writes` says.
-    `cells` are where this process counts, on a board with the other ones'; `tracing` is closed with the reader.
+    `counters` are where this process counts, in memory that all processes share; `tracing` is closed with the reader.
     """
-    log = AccessLog(limits.access_log, cells)
+    log = AccessLog(limits.access_log, counters)
 
     async def store(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as until_closed:
             enter = until_closed.enter_async_context
             client = await enter(open_store(url=url, region=region, table=table))
-            app[CURRENT] = now = await enter(Current(definitions, client, cells, cache_seconds=limits.cache_seconds))
+            app[CURRENT] = now = await enter(Current(definitions, client, counters, cache_seconds=limits.cache_seconds))
             patient = await enter(open_store(url=url, region=region, table=table, patience=WRITE_SECONDS))
             transactions = writes == "transactions"
             writer = DirectWriter(patient, direct, lambda: now.engine.definitions.views, transactions=transactions)
@@ -75,10 +75,10 @@ def make_app(
             tracing.close()
 
     app = web.Application(
-        middlewares=[observing(cells, log, tracing), answer_errors, admit], client_max_size=BODY_BYTES
+        middlewares=[observing(counters, log, tracing), answer_errors, admit], client_max_size=BODY_BYTES
     )
-    app[CELLS], app[LIMITS] = cells, limits
-    app[READ_PLACES], app[WRITE_PLACES] = Admission(limits.at_once, cells), Admission(limits.at_once, cells)
+    app[COUNTERS], app[LIMITS] = counters, limits
+    app[READ_PLACES], app[WRITE_PLACES] = Admission(limits.at_once, counters), Admission(limits.at_once, counters)
     app[GUARD] = guard = Guard(limits.access, local=local)
     app.cleanup_ctx.extend([telemetry, guard.keep_fresh, store])
     app.router.add_post("/get-online-features", get_online_features)
@@ -104,7 +104,7 @@ async def get_online_features(request: web.Request) -> web.Response:
     trip.asked = asked
     check_read(request, asked, engine.readable)
     plan = engine.plan(asked)
-    pace = await admission.weigh(held, cells=plan.width * asked.rows, deadline=deadline)
+    pace = await admission.weigh(held, values=plan.width * asked.rows, deadline=deadline)
     try:
         answer = await engine.answer(asked, plan, deadline=deadline, trip=trip, pace=pace)
         written = await pace.made(WRITERS[form](answer))
@@ -117,11 +117,11 @@ async def get_online_features(request: web.Request) -> web.Response:
         headers["Content-Encoding"] = encoding
     admission.settle(held, len(written))
     trip.end("write")
-    count_answer(app[CELLS], trip, answer)
+    count_answer(app[COUNTERS], trip, answer)
     return web.Response(body=written, headers=headers)
 
 
-def observing(cells: Cells, log: AccessLog, tracing: Tracing | None) -> Middleware:
+def observing(counters: Counters, log: AccessLog, tracing: Tracing | None) -> Middleware:
     """A middleware, to stand around all others; once the process closes, it also ends the connection of each request."""
     ids = (f"{secrets.token_hex(6)}-{number:x}" for number in itertools.count(1))
 
@@ -144,7 +144,7 @@ def observing(cells: Cells, log: AccessLog, tracing: Tracing | None) -> Middlewa
                 answered.headers[ID] = trip.id
                 if request.app[CURRENT].closing or getattr(request.protocol, "has_dropped", False):
                     answered.force_close()
-            cells.add((REQUESTS, path_of(request), str(status)))
+            counters.add((REQUESTS, path_of(request), str(status)))
             log.record(request, answered, trip, status=status)
             if tracing is not None:
                 tracing.record(request, trip, status=status)
@@ -173,18 +173,18 @@ def path_of(request: web.Request) -> str:
     return "other" if resource is None else resource.canonical
 
 
-def count_answer(cells: Cells, trip: Trip, answer: Answer) -> None:
-    cells.observe((REQUEST_SECONDS,), trip.total)
+def count_answer(counters: Counters, trip: Trip, answer: Answer) -> None:
+    counters.observe((REQUEST_SECONDS,), trip.total)
     for stage, seconds in trip.seconds.items():
-        cells.observe((STAGE_SECONDS, stage), seconds)
-    cells.add((ROWS_ASKED,), answer.asked.rows)
+        counters.observe((STAGE_SECONDS, stage), seconds)
+    counters.add((ROWS_ASKED,), answer.asked.rows)
     for view, read in answer.plan.wanted.items():
         # All features of a row were found or none, but for those that an older schema lacks: the first one decides.
         found = answer.columns[f"{view}:{read[0].name}"].found.tobytes()
         left = len(found)
         for status, name in STATUSES:
             if rows := found.count(status):
-                cells.add((ROWS, view, name), rows)
+                counters.add((ROWS, view, name), rows)
                 left -= rows
                 if not left:
                     break

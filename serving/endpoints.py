@@ -30,10 +30,10 @@ from serving.telemetry.metrics import (
     READABLE,
     WATERMARK,
     WRITES,
-    Board,
-    Cells,
+    Counters,
     Metric,
     Series,
+    SharedMetrics,
 )
 from serving.write.body import parse_body, values_of, view_of
 from serving.write.idempotency import Once, key_of
@@ -49,14 +49,14 @@ BUCKETS = (*map(str, BOUNDS), "+Inf")
 class Sums(Collector):
     """What the processes counted, and what the engine of the one that answers knows of the store."""
 
-    def __init__(self, board: Board, engine: Engine) -> None:
-        self._board = board
+    def __init__(self, shared: SharedMetrics, engine: Engine) -> None:
+        self._shared = shared
         self._engine = engine
 
     def collect(self) -> Iterator[Family]:
-        totals = self._board.totals()
+        totals = self._shared.totals()
         for metric in METRICS:
-            yield family_of(metric, {series: cells for series, cells in totals.items() if series[0] == metric.name})
+            yield family_of(metric, {series: counts for series, counts in totals.items() if series[0] == metric.name})
         yield from self._of_views()
         info = {"version": own_version(), "definitions": self._engine.definitions.files}
         yield InfoMetricFamily(PREFIX + BUILD.name, BUILD.meaning, info)
@@ -76,21 +76,21 @@ def family_of(metric: Metric, totals: dict[Series, list[float]]) -> Family:
     name = f"{PREFIX}{metric.name}"
     if metric.kind == "histogram":
         histogram = HistogramMetricFamily(name, metric.meaning, labels=metric.labels)
-        for series, cells in sorted(totals.items()):
-            *buckets, total = cells
+        for series, counts in sorted(totals.items()):
+            *buckets, total = counts
             histogram.add_metric(series[1:], list(zip(BUCKETS, accumulate(buckets), strict=True)), sum_value=total)
         return histogram
     kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
     family = kind(name, metric.meaning, labels=metric.labels)
-    for series, cells in sorted(totals.items()):
-        family.add_metric(series[1:], cells[0])
+    for series, counts in sorted(totals.items()):
+        family.add_metric(series[1:], counts[0])
     return family
 
 
-def exposed(board: Board, engine: Engine, *, accept: str) -> tuple[bytes, str]:
+def exposed(shared: SharedMetrics, engine: Engine, *, accept: str) -> tuple[bytes, str]:
     """The metrics in the form that the asking side accepts, and the name of that form."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Sums(board, engine))
+    registry.register(Sums(shared, engine))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
@@ -137,7 +137,7 @@ def answer_of(view: str, results: Sequence[Written | BadRequest]) -> web.Respons
     return as_json(orjson.dumps(body), status=status)
 
 
-CELLS = web.AppKey("CELLS", Cells)
+COUNTERS = web.AppKey("COUNTERS", Counters)
 WRITER = web.AppKey("WRITER", DirectWriter)
 ONCE = web.AppKey("ONCE", Once)
 
@@ -164,7 +164,7 @@ async def written(request: web.Request, raw: bytes) -> web.Response:
     outcomes = iter(done)
     results = [value if isinstance(value, BadRequest) else next(outcomes) for value in values]
     for status, count in Counter(result_of(result)[1]["status"] for result in results).items():
-        request.app[CELLS].add((WRITES, view.name, status), count)
+        request.app[COUNTERS].add((WRITES, view.name, status), count)
     return answer_of(view.name, results)
 
 
@@ -204,8 +204,14 @@ async def features(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    board, engine, accept = request.app[CELLS].board, request.app[CURRENT].engine, request.headers.get("Accept", "")
-    body, content_type = await asyncio.to_thread(exposed, board, engine, accept=accept)  # milliseconds, with many views
+    shared, engine, accept = (
+        request.app[COUNTERS].shared,
+        request.app[CURRENT].engine,
+        request.headers.get("Accept", ""),
+    )
+    body, content_type = await asyncio.to_thread(
+        exposed, shared, engine, accept=accept
+    )  # milliseconds, with many views
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 

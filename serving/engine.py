@@ -31,7 +31,7 @@ from serving.read.columns import (
 )
 from serving.read.controls import Controls
 from serving.read.store_reads import Fetched, Fetches
-from serving.telemetry.metrics import Cells
+from serving.telemetry.metrics import Counters
 from serving.telemetry.requests import Trip
 from tailrace.definitions import Definitions
 from tailrace.schemas.tables import Column as Feature
@@ -196,9 +196,9 @@ def is_binary(attribute: Any) -> bool:
 class Engine:
     """Plans requests, reads what they need and computes what is on demand."""
 
-    def __init__(self, definitions: Definitions, client: StoreClient, fetches: Fetches, cells: Cells) -> None:
+    def __init__(self, definitions: Definitions, client: StoreClient, fetches: Fetches, counters: Counters) -> None:
         self.definitions = definitions
-        self.controls = Controls(client, definitions, cells)
+        self.controls = Controls(client, definitions, counters)
         self.readable = ReadRules(definitions)
         self.catalogue = orjson.dumps({"definitions": definitions.files} | catalogue(definitions))
         self.openapi = orjson.dumps(described(definitions))
@@ -228,16 +228,18 @@ class Current:
     last request of each connection.
     """
 
-    def __init__(self, definitions: Definitions, client: StoreClient, cells: Cells, *, cache_seconds: float) -> None:
+    def __init__(
+        self, definitions: Definitions, client: StoreClient, counters: Counters, *, cache_seconds: float
+    ) -> None:
         self.leaving = False
         self.closing = False
-        self._client, self._cells = client, cells
-        self._fetches = Fetches(client, cells, cache_seconds=cache_seconds)
+        self._client, self._counters = client, counters
+        self._fetches = Fetches(client, counters, cache_seconds=cache_seconds)
         self.engine = self._make(definitions)
         self._refreshing: asyncio.Task[None] | None = None
 
     def _make(self, definitions: Definitions) -> Engine:
-        return Engine(definitions, self._client, self._fetches, self._cells)
+        return Engine(definitions, self._client, self._fetches, self._counters)
 
     async def __aenter__(self) -> "Current":
         await self.engine.controls.refresh()

@@ -11,7 +11,7 @@ from multidict import CIMultiDictProxy
 from serving.common.interface import BUDGET_HEADER
 from serving.common.loop import WHOLE, Pace, Sliced, Turns
 from serving.common.request import BadRequest, only_value
-from serving.telemetry.metrics import AT_ONCE, SHEDS, Cells
+from serving.telemetry.metrics import AT_ONCE, SHEDS, Counters
 from tailrace.errors import UnavailableError, UsageError
 
 LONGEST_MS = 60_000
@@ -40,7 +40,7 @@ PATIENCE_SECONDS = 0.01  # for a place among the small ones
 LARGE_BYTES = 2**18  # an answer of more is large
 LARGE_AT_ONCE = 2**25  # bytes of large answers, from when they are begun until they are taken
 LARGE_WAITING = 64  # requests for large answers that wait in line
-BYTES_PER_CELL = 64  # of the largest form: 47 with numbers and short texts
+BYTES_PER_VALUE = 64  # of the largest form: 47 with numbers and short texts
 BODIES_AT_ONCE = 2**24  # bytes of bodies that did not come with their headers
 SMALL_BODY = 2**16  # bytes; for bodies of no more than these a quarter of that is kept
 
@@ -103,17 +103,17 @@ class Pool:
 class Held:
     """What one request holds until its answer was taken; `is_large` says that it is one of the large ones."""
 
-    __slots__ = ("_cells", "_parts", "is_large")
+    __slots__ = ("_counters", "_parts", "is_large")
 
     def __init__(self) -> None:
         self.is_large = False
-        self._cells: Cells | None = None
+        self._counters: Counters | None = None
         self._parts: dict[Pool, int] = {}
 
-    def count(self, cells: Cells) -> None:
+    def count(self, counters: Counters) -> None:
         """Count the request as one that is being answered, until all is released."""
-        self._cells = cells
-        cells.add((AT_ONCE,))
+        self._counters = counters
+        counters.add((AT_ONCE,))
 
     def add(self, pool: Pool, amount: int) -> None:
         """Note that so much of one pool was taken."""
@@ -132,9 +132,9 @@ class Held:
         """Give back everything."""
         for pool in list(self._parts):
             self.give(pool)
-        if self._cells is not None:
-            self._cells.add((AT_ONCE,), -1)
-            self._cells = None
+        if self._counters is not None:
+            self._counters.add((AT_ONCE,), -1)
+            self._counters = None
 
 
 HELD = web.RequestKey("HELD", Held)
@@ -151,9 +151,9 @@ def held_by(request: web.Request) -> Held:
 class Admission:
     """Places for `at_once` small requests, memory for large answers, and memory for bodies that are on their way."""
 
-    def __init__(self, at_once: int, cells: Cells) -> None:
+    def __init__(self, at_once: int, counters: Counters) -> None:
         self._at_once = at_once
-        self._cells = cells
+        self._counters = counters
         self._bodies = Pool(BODIES_AT_ONCE)
         self._places = Pool(at_once)
         self._large = Pool(LARGE_AT_ONCE)
@@ -174,15 +174,15 @@ class Admission:
             except TimeoutError as error:
                 raise self._overloaded(f"{self._at_once} requests are being answered") from error
         held.add(self._places, 1)
-        held.count(self._cells)
+        held.count(self._counters)
 
-    async def weigh(self, held: Held, *, cells: int, deadline: float) -> Pace:
+    async def weigh(self, held: Held, *, values: int, deadline: float) -> Pace:
         """Have a request for a large answer change over to the line of those, with half of the time that it has left.
 
-        `cells` are its rows times its features. Returns how the answer is to be made; raises `Overloaded` where its turn
+        `values` are its rows times its features. Returns how the answer is to be made; raises `Overloaded` where its turn
         does not come in that time.
         """
-        size = cells * BYTES_PER_CELL
+        size = values * BYTES_PER_VALUE
         if size <= LARGE_BYTES:
             return WHOLE
         held.give(self._places)
@@ -202,7 +202,7 @@ class Admission:
             held.set(self._large, size)
 
     def _overloaded(self, why: str) -> Overloaded:
-        self._cells.add((SHEDS,))
+        self._counters.add((SHEDS,))
         return Overloaded(f"{why}; try again, or start more workers")
 
 

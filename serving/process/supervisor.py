@@ -27,14 +27,14 @@ from serving.process.template import (
     failure_of,
     forked,
 )
-from serving.telemetry.metrics import ENDED, GAUGES, RELOADS, Board, Cells
+from serving.telemetry.metrics import ENDED, GAUGES, RELOADS, Counters, SharedMetrics
 from tailrace.errors import InternalError
 from tailrace.settings import ReaderSettings, Settings
 from tailrace.store.embedded import store_url
 
 RESTART_SECONDS = 1.0  # a worker that cannot live must not keep the machine busy
 END_SECONDS = LAST_REQUEST_SECONDS + 2 * STOP_SECONDS
-PARENT_SLOT = 0
+PARENT_BLOCK = 0
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +45,14 @@ class WorkerError(InternalError):
 
 @dataclass
 class Worker:
-    """`slot` is where it counts, `place` its socket, `definitions` the fingerprint of what it serves once it listens.
+    """`block` is where it counts, `place` its socket, `definitions` the fingerprint of what it serves once it listens.
 
     `ends_by` is when one that is closing has to have ended, on the monotonic clock.
     """
 
     process: ForkServerProcess
     line: Connection
-    slot: int
+    block: int
     place: int
     definitions: str = ""
     ends_by: float = math.inf
@@ -65,10 +65,10 @@ class Worker:
 class Supervisor:
     """So many workers, as long as somebody attends to them; those that close do not count."""
 
-    def __init__(self, job: Job, workers: int, cells: Cells) -> None:
+    def __init__(self, job: Job, workers: int, counters: Counters) -> None:
         self._job = job
         self._workers = workers
-        self._cells = cells
+        self._counters = counters
         self._all: list[Worker] = []
         self._next_start = 0.0  # on the monotonic clock
 
@@ -92,7 +92,7 @@ class Supervisor:
         while self._has_room() and time.monotonic() >= self._next_start:
             taken = {worker.place for worker in self.serving}
             place = next(one for one in range(self._workers) if one not in taken)
-            self._start(self._free_slots()[0], place)
+            self._start(self._free_blocks()[0], place)
 
     def refill(self) -> None:
         """As `fill`, while others serve: what cannot be started now is tried again later."""
@@ -103,18 +103,18 @@ class Supervisor:
             log.warning("a worker is missing: %s", error)
 
     def _has_room(self) -> bool:
-        return len(self.serving) < self._workers and bool(self._free_slots())
+        return len(self.serving) < self._workers and bool(self._free_blocks())
 
-    def _free_slots(self) -> list[int]:
-        taken = {PARENT_SLOT, *(worker.slot for worker in self._all)}
-        return [slot for slot in range(self._job.board.slots) if slot not in taken]
+    def _free_blocks(self) -> list[int]:
+        taken = {PARENT_BLOCK, *(worker.block for worker in self._all)}
+        return [block for block in range(self._job.metrics.blocks) if block not in taken]
 
-    def _start(self, slot: int, place: int) -> None:
+    def _start(self, block: int, place: int) -> None:
         try:
-            process, line = forked(begin, self._job, slot, place, name="tailrace-reader")
+            process, line = forked(begin, self._job, block, place, name="tailrace-reader")
         except NotForked as error:
             raise WorkerError(str(error)) from error
-        self._all.append(Worker(process, line, slot, place))
+        self._all.append(Worker(process, line, block, place))
 
     def attend(self) -> None:
         """Hear what workers say, and clear up after those that ended."""
@@ -150,12 +150,12 @@ class Supervisor:
         worker.process.join()
         worker.line.close()
         self._all.remove(worker)
-        self._job.board.clear(worker.slot, GAUGES)
+        self._job.metrics.clear(worker.block, GAUGES)
         pid, code = worker.process.pid, worker.process.exitcode
         worker.process.close()  # one whose end the template no longer saw learns by this that it has to end
         if code == 0 and worker.closing:
             return
-        self._cells.add((ENDED, str(code)))
+        self._counters.add((ENDED, str(code)))
         self._next_start = time.monotonic() + RESTART_SECONDS
         log.warning("worker %d ended with exit code %s", pid, code)
 
@@ -196,9 +196,9 @@ class Supervisor:
         worker.process.join()
 
 
-def board_for(workers: int) -> Board:
-    """One with slots for the parent, the workers, and those that still close while others are in their stead."""
-    return Board(1 + 2 * workers)
+def metrics_for(workers: int) -> SharedMetrics:
+    """One with blocks for the parent, the workers, and those that still close while others are in their stead."""
+    return SharedMetrics(1 + 2 * workers)
 
 
 class Signals(NamedTuple):
@@ -229,7 +229,7 @@ def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1",
                 return
             if failure:
                 raise ServingError(failure)
-            job = Job(settings=settings, url=url, local=local, sockets=sockets, board=board_for(workers))
+            job = Job(settings=settings, url=url, local=local, sockets=sockets, metrics=metrics_for(workers))
             serve(job, signalled, workers=workers, host=host)
     except (AddressError, WorkerError) as error:
         raise ServingError(str(error)) from error
@@ -237,14 +237,14 @@ def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1",
 
 def serve(job: Job, signalled: Signals, *, workers: int, host: str) -> None:
     """Start the workers, say where they listen, attend to them, and stop them."""
-    cells = Cells(job.board, PARENT_SLOT)
-    supervisor = Supervisor(job, workers, cells)
+    counters = Counters(job.metrics, PARENT_BLOCK)
+    supervisor = Supervisor(job, workers, counters)
     try:
         supervisor.fill()
         if supervisor.await_listening(signalled.stop):
             sys.stdout.write(f"serving features on {address_of(job, host)} with {counted(workers)}\n")
             sys.stdout.flush()
-            attend(supervisor, signalled, cells, job.settings)
+            attend(supervisor, signalled, counters, job.settings)
             supervisor.send(Message.LEAVE)
             wait([signalled.stop], timeout=job.settings.reader.drain_seconds)  # a second signal ends it
             take_no_more(job.sockets)
@@ -264,7 +264,7 @@ def check_tracing(settings: ReaderSettings) -> None:
         raise ServingError(str(error)) from error
 
 
-def attend(supervisor: Supervisor, signalled: Signals, cells: Cells, settings: Settings) -> None:
+def attend(supervisor: Supervisor, signalled: Signals, counters: Counters, settings: Settings) -> None:
     """Keep the workers alive and their definitions as they are on disk when asked, until the reader is to stop."""
     while True:
         happened = wait([*signalled, *supervisor.happenings], timeout=supervisor.patience)
@@ -274,7 +274,7 @@ def attend(supervisor: Supervisor, signalled: Signals, cells: Cells, settings: S
         if signalled.reload in happened:
             os.read(signalled.reload, 1)
             failure = failure_of(settings.features, unless=signalled.stop)
-            cells.add((RELOADS, "refused" if failure else "taken"))
+            counters.add((RELOADS, "refused" if failure else "taken"))
             if failure:
                 log.error("the definitions stay as they were: %s", failure)
             else:

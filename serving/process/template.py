@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
-from serving.telemetry.metrics import Board
+from serving.telemetry.metrics import SharedMetrics
 from tailrace.errors import InternalError
 from tailrace.settings import Settings
 
@@ -37,14 +37,14 @@ class Job:
     url: str
     local: bool
     sockets: tuple[socket.socket, ...]
-    board: Board
+    metrics: SharedMetrics
 
 
-def begin(job: Job, slot: int, place: int, parent: Connection) -> None:
+def begin(job: Job, block: int, place: int, parent: Connection) -> None:
     """Do the work of a worker; the parent names it without importing what that needs."""
     from serving.process.worker import work
 
-    work(job, slot, place, parent)
+    work(job, block, place, parent)
 
 
 IMPORTED = ["serving.process.imports"]

@@ -17,7 +17,7 @@ from serving.engine import CURRENT
 from serving.process.connections import IDLE_SECONDS, LINGER_SECONDS, Acceptor
 from serving.process.sockets import tls_context
 from serving.process.template import LAST_REQUEST_SECONDS, LOG_FORMAT, STOP_SECONDS, Job, Message
-from serving.telemetry.metrics import WORKERS, Cells
+from serving.telemetry.metrics import WORKERS, Counters
 from serving.telemetry.requests import start_tracing
 from tailrace.definitions import DefinitionError, Definitions, load_anew, load_definitions
 from tailrace.store.direct.replay import Log
@@ -30,23 +30,23 @@ NEW_OBJECTS = 20_000  # after which the collector looks; a large answer makes ma
 log = logging.getLogger(__name__)
 
 
-def work(job: Job, slot: int, place: int, parent: Connection) -> None:
+def work(job: Job, block: int, place: int, parent: Connection) -> None:
     """Serve until SIGTERM, or until the parent is gone.
 
-    `slot` is where on the board this worker counts, `place` which of the sockets is its own.
+    `block` is where of the shared metrics this worker counts, `place` which of the sockets is its own.
     """
     for one in FOR_PARENT:
         signal.signal(one, signal.SIG_IGN)
     logging.basicConfig(format=LOG_FORMAT)
     policy.write_lines()
-    uvloop.run(serve(job, slot, place, parent))
+    uvloop.run(serve(job, block, place, parent))
 
 
-async def serve(job: Job, slot: int, place: int, parent: Connection) -> None:
+async def serve(job: Job, block: int, place: int, parent: Connection) -> None:
     stopped = stop_event()
-    cells = Cells(job.board, slot)
+    counters = Counters(job.metrics, block)
     definitions = load_definitions(job.settings.features)
-    app = app_for(job, definitions, cells)
+    app = app_for(job, definitions, counters)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -60,7 +60,7 @@ async def serve(job: Job, slot: int, place: int, parent: Connection) -> None:
     gc.collect()
     gc.freeze()  # what is loaded by now stays: the collector need not walk through it during requests
     gc.set_threshold(NEW_OBJECTS)
-    cells.add((WORKERS,))
+    counters.add((WORKERS,))
     listener = Listener(app, job.settings.features, parent)
     listener.begin()
     listener.send(Message.LISTENS, definitions.files)
@@ -69,7 +69,7 @@ async def serve(job: Job, slot: int, place: int, parent: Connection) -> None:
     listener.send(Message.CLOSING)
     await close(app, runner)
     listener.end()
-    cells.add((WORKERS,), -1)
+    counters.add((WORKERS,), -1)
 
 
 def stop_event() -> asyncio.Event:
@@ -87,7 +87,7 @@ def stop_event() -> asyncio.Event:
     return stopped
 
 
-def app_for(job: Job, definitions: Definitions, cells: Cells) -> web.Application:
+def app_for(job: Job, definitions: Definitions, counters: Counters) -> web.Application:
     store, limits = job.settings.store, job.settings.reader
     return make_app(
         definitions,
@@ -96,7 +96,7 @@ def app_for(job: Job, definitions: Definitions, cells: Cells) -> web.Application
         table=store.table,
         limits=limits,
         local=job.local,
-        cells=cells,
+        counters=counters,
         direct=Log(folder=job.settings.direct_log, landing=job.settings.landing),
         writes=store.writes,
         tracing=start_tracing() if limits.traces else None,

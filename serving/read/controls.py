@@ -10,7 +10,7 @@ from typing import Any
 
 from serving.common.loop import keep_doing
 from serving.common.messages import LONGEST_LINE, brief, of_store
-from serving.telemetry.metrics import UNREADABLE, Cells
+from serving.telemetry.metrics import UNREADABLE, Counters
 from tailrace.definitions import BATCH, DIRECT, Definitions, FeatureView
 from tailrace.schemas.slots import from_micros, to_text
 from tailrace.store.codec import Codec
@@ -35,7 +35,7 @@ class Controls:
         self,
         client: StoreClient,
         definitions: Definitions,
-        cells: Cells,
+        counters: Counters,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -44,7 +44,7 @@ class Controls:
         self._reading: asyncio.Task[None] | None = None
         self._clock = clock
         self._read_at = -math.inf
-        self._cells = cells
+        self._counters = counters
         self._client = client
         self._views = definitions.views
         self._controls: dict[str, Control] = {}
@@ -171,7 +171,7 @@ class Controls:
         """Count values that were answered as not found: their schema is unknown, or they are damaged."""
         if values:
             self._unreported[view] += values
-            self._cells.add((UNREADABLE, view), values)
+            self._counters.add((UNREADABLE, view), values)
 
     def _report_unreadable(self) -> None:
         for view, count in self._unreported.items():

@@ -11,7 +11,7 @@ import orjson
 
 from serving.common.loop import Line
 from serving.common.messages import one_line
-from serving.telemetry.metrics import STORE_KEYS, STORE_READS, Cells
+from serving.telemetry.metrics import STORE_KEYS, STORE_READS, Counters
 from tailrace.store.dynamodb.items import KEYS_PER_READ, READ_MANY, Item, read_request, told_by
 from tailrace.store.dynamodb.wire import Json, StoreClient, StoreError, Turn, delay_after, is_transient
 
@@ -98,9 +98,9 @@ class CallTimes:
 class Calls:
     """Calls operations of the store."""
 
-    def __init__(self, client: StoreClient, cells: Cells) -> None:
+    def __init__(self, client: StoreClient, counters: Counters) -> None:
         self.extra = ExtraCalls()
-        self._cells = cells
+        self._counters = counters
         self._client = client
         self._times = CallTimes()
 
@@ -112,7 +112,7 @@ class Calls:
         try:
             await asyncio.wait(tasks, timeout=self._times.long)
             if not tasks[0].done() and self.extra.spend():
-                self._cells.add((STORE_READS, "hedge"))
+                self._counters.add((STORE_READS, "hedge"))
                 tasks.append(asyncio.ensure_future(self._client.send(operation, body, turn=turn)))
             answer = await (first_success(tasks) if len(tasks) > 1 else tasks[0])
         finally:
@@ -185,10 +185,10 @@ class Fetch:
 class Fetches:
     """Reads items for all requests of one process."""
 
-    def __init__(self, client: StoreClient, cells: Cells, *, cache_seconds: float = 0.0) -> None:
+    def __init__(self, client: StoreClient, counters: Counters, *, cache_seconds: float = 0.0) -> None:
         self._cache = Cache(cache_seconds)
-        self._cells = cells
-        self._calls = Calls(client, self._cells)
+        self._counters = counters
+        self._calls = Calls(client, self._counters)
         self._table = client.table
         self._under_way: dict[Views, dict[str, Fetch]] = {}
 
@@ -252,11 +252,11 @@ class Fetches:
 
     async def _read_all(self, views: Views, fetch: Fetch, turn: Turn | None) -> None:
         self._calls.extra.earn()
-        self._cells.add((STORE_KEYS,), len(fetch.keys))
+        self._counters.add((STORE_KEYS,), len(fetch.keys))
         asked, attempt = fetch.keys, 1
         while True:
             read_at = time.monotonic()
-            self._cells.add((STORE_READS, "first" if attempt == 1 else "retry"))
+            self._counters.add((STORE_READS, "first" if attempt == 1 else "retry"))
             try:
                 request = read_request(self._table, asked, views, consistent=False)
                 answer = await self._calls.call(READ_MANY, request, turn=turn)

@@ -8,9 +8,9 @@ from typing import Literal
 
 import orjson
 
-CELLS = 8192  # of one process
+BLOCK_COUNTERS = 8192  # of one process
 NAME_BYTES = 2**18
-SPARE = 32  # cells at the end, for what no longer has room: it is counted nowhere
+SPARE = 32  # counters at the end, for what no longer has room: it is counted nowhere
 
 # Upper bounds of a histogram's buckets, in seconds; one more bucket has what is above them all.
 BOUNDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -19,70 +19,70 @@ HISTOGRAM = len(BOUNDS) + 2  # the buckets, and the sum
 Series = tuple[str, ...]  # the name of a metric, and its labels' values
 
 
-class Board:
-    """A slot of cells for each of so many processes; it is given to a process when that is started.
+class SharedMetrics:
+    """A block of counters for each of so many processes; it is given to a process when that is started.
 
     It is memory without a name, which ends with the last process that has it.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, blocks: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.slots = slots
-        self._cells = context.RawArray("d", slots * CELLS)
-        self._names = context.RawArray("c", slots * NAME_BYTES)
-        self._named = context.RawArray("Q", slots)  # bytes of each slot's names that are whole
+        self.blocks = blocks
+        self._counters = context.RawArray("d", blocks * BLOCK_COUNTERS)
+        self._names = context.RawArray("c", blocks * NAME_BYTES)
+        self._named = context.RawArray("Q", blocks)  # bytes of each block's names that are whole
 
-    def cells(self, slot: int) -> "memoryview[float]":
-        return memoryview(self._cells).cast("B").cast("d")[slot * CELLS : (slot + 1) * CELLS]
+    def counters(self, block: int) -> "memoryview[float]":
+        return memoryview(self._counters).cast("B").cast("d")[block * BLOCK_COUNTERS : (block + 1) * BLOCK_COUNTERS]
 
-    def places(self, slot: int) -> Iterator[tuple[Series, int, int]]:
-        """What is counted in a slot: the series, its first cell, and how many cells it has."""
-        place, start = 0, slot * NAME_BYTES
-        for line in self._names[start : start + self._named[slot]].splitlines():
+    def places(self, block: int) -> Iterator[tuple[Series, int, int]]:
+        """What is counted in a block: the series, its first counter, and how many counters it has."""
+        place, start = 0, block * NAME_BYTES
+        for line in self._names[start : start + self._named[block]].splitlines():
             size, *series = orjson.loads(line)
             yield tuple(series), place, size
             place += size
 
-    def name(self, slot: int, series: Series, size: int) -> bool:
-        """Note that the slot's next free cells are of a series; False where there is no room for its name."""
+    def name(self, block: int, series: Series, size: int) -> bool:
+        """Note that the block's next free counters are of a series; False where there is no room for its name."""
         line = orjson.dumps([size, *series]) + b"\n"
-        begin = self._named[slot]
+        begin = self._named[block]
         if begin + len(line) > NAME_BYTES:
             return False
-        start = slot * NAME_BYTES + begin
+        start = block * NAME_BYTES + begin
         self._names[start : start + len(line)] = line
-        self._named[slot] = begin + len(line)  # last: whoever reads meanwhile, or after a kill, sees whole names
+        self._named[block] = begin + len(line)  # last: whoever reads meanwhile, or after a kill, sees whole names
         return True
 
     def totals(self) -> dict[Series, list[float]]:
-        """The cells of each series, summed over all slots."""
+        """The counters of each series, summed over all blocks."""
         totals: dict[Series, list[float]] = {}
-        for slot in range(self.slots):
-            cells = self.cells(slot)
-            for series, place, size in self.places(slot):
-                values = list(cells[place : place + size])
+        for block in range(self.blocks):
+            counters = self.counters(block)
+            for series, place, size in self.places(block):
+                values = list(counters[place : place + size])
                 before = totals.get(series)
                 totals[series] = values if before is None else [a + b for a, b in zip(before, values, strict=True)]
         return totals
 
-    def clear(self, slot: int, metrics: Collection[str]) -> None:
+    def clear(self, block: int, metrics: Collection[str]) -> None:
         """Set metrics of a process that has ended to zero: those that describe its work at that moment."""
-        cells = self.cells(slot)
-        for series, place, size in self.places(slot):
+        counters = self.counters(block)
+        for series, place, size in self.places(block):
             if series[0] in metrics:
-                cells[place : place + size] = memoryview(bytes(8 * size)).cast("d")
+                counters[place : place + size] = memoryview(bytes(8 * size)).cast("d")
 
 
-class Cells:
-    """The cells of one process; it goes on from what the process before it in the slot had counted."""
+class Counters:
+    """The counters of one process; it goes on from what the process before it in the block had counted."""
 
-    def __init__(self, board: Board, slot: int = 0) -> None:
-        self.board = board
-        self._slot = slot
-        self._cells = board.cells(slot)
+    def __init__(self, shared: SharedMetrics, block: int = 0) -> None:
+        self.shared = shared
+        self._block = block
+        self._counters = shared.counters(block)
         self._places: dict[Series, int] = {}
         self._free = 0
-        for series, place, size in board.places(slot):
+        for series, place, size in shared.places(block):
             self._places[series] = place
             self._free = place + size
 
@@ -90,19 +90,19 @@ class Cells:
         place = self._places.get(series)
         if place is None:
             place = self._take(series, 1)
-        self._cells[place] += amount
+        self._counters[place] += amount
 
     def observe(self, series: Series, seconds: float) -> None:
         """Count a time in a histogram."""
         place = self._places.get(series)
         if place is None:
             place = self._take(series, HISTOGRAM)
-        self._cells[place + bisect_left(BOUNDS, seconds)] += 1
-        self._cells[place + HISTOGRAM - 1] += seconds
+        self._counters[place + bisect_left(BOUNDS, seconds)] += 1
+        self._counters[place + HISTOGRAM - 1] += seconds
 
     def _take(self, series: Series, size: int) -> int:
-        room = self._free + size <= CELLS - SPARE and self.board.name(self._slot, series, size)
-        place = self._free if room else CELLS - SPARE
+        room = self._free + size <= BLOCK_COUNTERS - SPARE and self.shared.name(self._block, series, size)
+        place = self._free if room else BLOCK_COUNTERS - SPARE
         self._free += size if room else 0
         self._places[series] = place
         return place

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from serving.common.messages import LONGEST_LINE, brief
 from serving.common.request import FeatureRequest
-from serving.telemetry.metrics import LINES_LOST, Cells
+from serving.telemetry.metrics import LINES_LOST, Counters
 from tailrace.errors import SetupError
 from tailrace.settings import AccessLogging
 
@@ -64,9 +64,9 @@ class AccessLog:
     An output that takes no lines stops nothing: lines that find no room are counted and dropped.
     """
 
-    def __init__(self, which: AccessLogging, cells: Cells, *, descriptor: int = STANDARD_OUTPUT) -> None:
+    def __init__(self, which: AccessLogging, counters: Counters, *, descriptor: int = STANDARD_OUTPUT) -> None:
         self._which = which
-        self._cells = cells
+        self._counters = counters
         self._descriptor = descriptor
         self._lines: deque[bytes] = deque()
         self._unwritten = 0  # lines that the output refused, until they are counted
@@ -88,9 +88,9 @@ class AccessLog:
             return
         if self._unwritten:
             lost, self._unwritten = self._unwritten, 0
-            self._cells.add((LINES_LOST,), lost)
+            self._counters.add((LINES_LOST,), lost)
         if len(self._lines) >= LINES_KEPT:
-            self._cells.add((LINES_LOST,))
+            self._counters.add((LINES_LOST,))
             return
         line = {
             "time": datetime.now(UTC),

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from serving.app import make_app
 from serving.read import controls
-from serving.telemetry.metrics import Board, Cells
+from serving.telemetry.metrics import Counters, SharedMetrics
 from serving.telemetry.requests import Tracing
 from tailrace.definitions import Definitions, Feature, FeatureView, load_definitions
 from tailrace.schemas.slots import to_micros
@@ -208,7 +208,7 @@ def start_reader(settings: Settings, runner: asyncio.Runner) -> Iterator[Callabl
                 table=settings.store.table,
                 limits=replace(settings.reader, **allowed),
                 local=local,
-                cells=Cells(Board(1)),
+                counters=Counters(SharedMetrics(1)),
                 direct=direct_log(settings),
                 tracing=tracing,
             )

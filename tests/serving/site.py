@@ -9,7 +9,7 @@ from serving.http.admission import READ_PLACES, Admission, body_of
 from serving.http.responses import answer_errors
 from serving.process import connections
 from serving.process.connections import CarefulSite
-from serving.telemetry.metrics import Board, Cells
+from serving.telemetry.metrics import Counters, SharedMetrics
 
 MUCH = 2**25  # bytes, more than the kernel takes for a client
 
@@ -34,7 +34,7 @@ async def body(request: web.Request) -> web.Response:
 async def listen() -> web.AppRunner:
     """Listen on a free port of loopback."""
     app = web.Application(middlewares=[answer_errors])
-    app[READ_PLACES] = Admission(64, Cells(Board(1)))
+    app[READ_PLACES] = Admission(64, Counters(SharedMetrics(1)))
     app.router.add_get("/quick", quick)
     app.router.add_get("/slow", slow)
     app.router.add_get("/much", much)

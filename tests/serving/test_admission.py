@@ -14,7 +14,7 @@ from serving.app import make_app
 from serving.common import loop
 from serving.http import admission
 from serving.http.admission import BODIES_AT_ONCE, Pool
-from serving.telemetry.metrics import AT_ONCE, Board, Cells
+from serving.telemetry.metrics import AT_ONCE, Counters, SharedMetrics
 from tailrace.store import embedded
 from tests.serving.conftest import direct_log, entity_keys
 from tests.serving.odd import PATIENCE_SECONDS, answers_to, asked, listening, message
@@ -33,11 +33,11 @@ PATIENT = b"Tailrace-Budget-Ms: 60000"
 
 @pytest.fixture
 def crowd(store, runner, definitions, behind):
-    """A reader on its own connections, and its cells; it ends before a proxy that it asks."""
+    """A reader on its own connections, and its counters; it ends before a proxy that it asks."""
     sites = []
 
     def start(url="", *, at_once=64):
-        cells = Cells(Board(1))
+        counters = Counters(SharedMetrics(1))
         app = make_app(
             replace(definitions, views=definitions.views | {RELEVANCE.name: RELEVANCE}),
             url=url or embedded.store_url(store.settings),
@@ -45,11 +45,11 @@ def crowd(store, runner, definitions, behind):
             table=store.settings.store.table,
             limits=replace(store.settings.reader, at_once=at_once, access_log="off"),
             local=True,
-            cells=cells,
+            counters=counters,
             direct=direct_log(store.settings),
         )
         sites.append(listening(app))
-        return runner.run(sites[-1].__aenter__()), cells
+        return runner.run(sites[-1].__aenter__()), counters
 
     yield start
     for site in sites:
@@ -62,8 +62,8 @@ async def until(happened):
             await asyncio.sleep(0.01)
 
 
-def at_once(cells):
-    return sum(one[0] for series, one in cells.board.totals().items() if series[0] == AT_ONCE)
+def at_once(counters):
+    return sum(one[0] for series, one in counters.shared.totals().items() if series[0] == AT_ONCE)
 
 
 async def send_without_reading(port, request):
@@ -83,7 +83,7 @@ def test_writes_that_wait_turn_no_read_away(crowd, runner, behind):
         if operation in {"UpdateItem", "PutItem", "TransactWriteItems"}:
             await held.wait()
 
-    port, cells = crowd(behind(hold_writes).url, at_once=2)
+    port, counters = crowd(behind(hold_writes).url, at_once=2)
     write = asked(orjson.dumps({"view": "relevance", "entities": [of("d1")]}), LAST, path=b"/v1/write")
 
     async def go():
@@ -99,7 +99,7 @@ def test_writes_that_wait_turn_no_read_away(crowd, runner, behind):
     assert reads == [200] * 4
     assert refused == [503] * 3
     assert writes == [200] * 2 + [503] * 3
-    assert at_once(cells) == 0
+    assert at_once(counters) == 0
 
 
 def test_reads_that_wait_turn_no_write_away(crowd, runner, behind):
@@ -125,11 +125,11 @@ def test_reads_that_wait_turn_no_write_away(crowd, runner, behind):
 
 def test_answers_that_nobody_takes_hold_their_part_and_no_small_request_waits_for_them(crowd, runner, monkeypatch):
     monkeypatch.setattr(admission, "LARGE_AT_ONCE", 2**22)  # of which each of these takes all
-    port, cells = crowd(at_once=1)
+    port, counters = crowd(at_once=1)
 
     async def go():
         stuck = await send_without_reading(port, asked(LARGE, PATIENT))
-        await until(lambda: at_once(cells) == 1)
+        await until(lambda: at_once(counters) == 1)
         in_line = asyncio.create_task(answers_to(port, asked(LARGE, PATIENT, LAST)))
         [refused] = await answers_to(port, asked(LARGE, b"Tailrace-Budget-Ms: 300", LAST))
         small = [(await answers_to(port, asked(SMALL, LAST)))[0].status for _ in range(3)]
@@ -144,7 +144,7 @@ def test_answers_that_nobody_takes_hold_their_part_and_no_small_request_waits_fo
     assert small == [200] * 3
     assert not before
     assert (answer.status, len(answer.body) > 2**22) == (200, True)
-    assert at_once(cells) == 0
+    assert at_once(counters) == 0
 
 
 def test_bodies_on_their_way_are_bounded_and_small_ones_still_come(crowd, runner, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.telemetry.metrics import CELLS, GAUGES, HISTOGRAM, Board, Cells
+from serving.telemetry.metrics import BLOCK_COUNTERS, GAUGES, HISTOGRAM, Counters, SharedMetrics
 from tailrace.shipped.actor_activity import actor_activity
 from tests.serving.conftest import entity_keys
 from tests.serving.processes import served, until
@@ -88,12 +88,12 @@ def test_each_stage_and_the_whole_have_their_times(reader, samples):
 
 
 def test_a_histogram_counts_a_time_in_every_bucket_that_is_long_enough():
-    cells = Cells(Board(1))
+    counters = Counters(SharedMetrics(1))
 
     for seconds in (0.00005, 0.0001, 0.003, 7.0):
-        cells.observe(("stage_seconds", "parse"), seconds)
+        counters.observe(("stage_seconds", "parse"), seconds)
 
-    [(series, values)] = cells.board.totals().items()
+    [(series, values)] = counters.shared.totals().items()
     assert series == ("stage_seconds", "parse")
     assert [place for place, count in enumerate(values[:-1]) if count] == [0, 5, HISTOGRAM - 2]
     assert values[0] == 2
@@ -185,39 +185,39 @@ def test_openmetrics_is_told_to_who_accepts_it(reader):
     assert text.endswith("# EOF\n")
 
 
-def count_in(board, slot):
-    cells = Cells(board, slot)
+def count_in(shared, block):
+    counters = Counters(shared, block)
     for view in ("a", "b"):
-        cells.add(("rows", view, "FOUND"), 2)
-    cells.add(("workers",))
+        counters.add(("rows", view, "FOUND"), 2)
+    counters.add(("workers",))
 
 
 def test_what_processes_counted_is_summed_and_outlives_them():
-    board, context = Board(3), multiprocessing.get_context("spawn")
-    for slot in (1, 2, 1):  # the last takes the place of the first
-        process = context.Process(target=count_in, args=(board, slot))
+    shared, context = SharedMetrics(3), multiprocessing.get_context("spawn")
+    for block in (1, 2, 1):  # the last takes the place of the first
+        process = context.Process(target=count_in, args=(shared, block))
         process.start()
         process.join()
         assert process.exitcode == 0
-    assert board.totals() == {("rows", "a", "FOUND"): [6.0], ("rows", "b", "FOUND"): [6.0], ("workers",): [3.0]}
+    assert shared.totals() == {("rows", "a", "FOUND"): [6.0], ("rows", "b", "FOUND"): [6.0], ("workers",): [3.0]}
 
-    board.clear(1, GAUGES)
+    shared.clear(1, GAUGES)
 
-    assert board.totals()["workers",] == [1.0]
-    assert board.totals()["rows", "a", "FOUND"] == [6.0]
+    assert shared.totals()["workers",] == [1.0]
+    assert shared.totals()["rows", "a", "FOUND"] == [6.0]
 
 
 def test_a_board_that_is_full_counts_on_what_it_knows():
-    cells = Cells(Board(2), 1)
-    for number in range(CELLS):
-        cells.add(("rows", str(number), "FOUND"))
-    cells.observe(("stage_seconds", "parse"), 1.0)
-    cells.add(("rows", "0", "FOUND"))
+    counters = Counters(SharedMetrics(2), 1)
+    for number in range(BLOCK_COUNTERS):
+        counters.add(("rows", str(number), "FOUND"))
+    counters.observe(("stage_seconds", "parse"), 1.0)
+    counters.add(("rows", "0", "FOUND"))
 
-    totals = cells.board.totals()
+    totals = counters.shared.totals()
 
     assert totals["rows", "0", "FOUND"] == [2.0]
-    assert len(totals) < CELLS
+    assert len(totals) < BLOCK_COUNTERS
 
 
 @pytest.mark.slow

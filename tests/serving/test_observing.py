@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from serving.common.messages import ServingError
 from serving.engine import CURRENT
 from serving.process.supervisor import run
-from serving.telemetry.metrics import Board, Cells
+from serving.telemetry.metrics import Counters, SharedMetrics
 from serving.telemetry.requests import LINES_KEPT, AccessLog, Tracing, Trip
 from tests.serving.processes import served
 
@@ -99,12 +99,12 @@ class Request:
 
 def test_an_output_that_takes_nothing_stops_no_request():
     readable, writable = os.pipe()
-    cells = Cells(Board(1))
-    with AccessLog("all", cells, descriptor=writable) as log:
+    counters = Counters(SharedMetrics(1))
+    with AccessLog("all", counters, descriptor=writable) as log:
         for _ in range(LINES_KEPT * 3):
             log.record(Request(), None, Trip(), status=200)  # type: ignore[arg-type]
 
-    lost = cells.board.totals()["access_log_lines_lost",]
+    lost = counters.shared.totals()["access_log_lines_lost",]
     assert lost[0] > LINES_KEPT
     os.close(readable)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serving.app import make_app
 from serving.common.messages import LONGEST_DETAIL
 from serving.engine import Engine
-from serving.telemetry.metrics import REQUESTS, Board, Cells
+from serving.telemetry.metrics import REQUESTS, Counters, SharedMetrics
 from tailrace.definitions import load_definitions
 from tailrace.store import embedded
 from tailrace.store.dynamodb.items import ensure_table
@@ -32,15 +32,15 @@ class Local:
 
     runner: asyncio.Runner
     port: int
-    cells: Cells
+    counters: Counters
 
     def ask(self, *parts: bytes) -> list[Answer]:
         return self.runner.run(answers_to(self.port, *parts))
 
     def requests(self, status: str) -> float:
         """How many requests were counted with this status."""
-        totals = self.cells.board.totals()
-        return sum(cells[0] for series, cells in totals.items() if series[0] == REQUESTS and series[2] == status)
+        totals = self.counters.shared.totals()
+        return sum(values[0] for series, values in totals.items() if series[0] == REQUESTS and series[2] == status)
 
     def answer(self, *parts: bytes) -> Answer:
         """The only answer to what is sent."""
@@ -57,7 +57,7 @@ async def have_table(settings):
 @pytest.fixture(scope="module")
 def reader(store_settings):
     settings = replace(store_settings, store=replace(store_settings.store, table="odd-requests"))
-    cells, definitions = Cells(Board(1)), load_definitions()
+    counters, definitions = Counters(SharedMetrics(1)), load_definitions()
     app = make_app(
         replace(definitions, views=definitions.views | {RELEVANCE.name: RELEVANCE}),
         url=embedded.store_url(settings),
@@ -65,13 +65,13 @@ def reader(store_settings):
         table=settings.store.table,
         limits=replace(settings.reader, access_log="off"),
         local=True,
-        cells=cells,
+        counters=counters,
         direct=direct_log(settings),
     )
     with asyncio.Runner() as runner:
         runner.run(have_table(settings))
         site = listening(app)
-        yield Local(runner, runner.run(site.__aenter__()), cells)
+        yield Local(runner, runner.run(site.__aenter__()), counters)
         runner.run(site.__aexit__(None, None, None))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from serving.read import controls
 from serving.read.controls import Controls
-from serving.telemetry.metrics import Board, Cells
+from serving.telemetry.metrics import Counters, SharedMetrics
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store import embedded
 from tailrace.store.dynamodb.items import ensure_table
@@ -108,7 +108,7 @@ def test_many_probes_read_the_store_once_a_second(store, proxy, definitions, cal
 
     async def probe():
         async with open_store(url=proxy.url, region="us-east-1", table=store.settings.store.table) as client:
-            known = Controls(client, definitions, Cells(Board(1)), clock=lambda: now[0])
+            known = Controls(client, definitions, Counters(SharedMetrics(1)), clock=lambda: now[0])
             for second in (100.0, 100.999, 101.0, 101.5, 103.0):
                 now[0] = second
                 for _ in range(3):

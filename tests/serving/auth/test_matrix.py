@@ -9,7 +9,7 @@ import pytest
 
 from serving.app import make_app
 from serving.auth.policy import RULES, Rule, rule
-from serving.telemetry.metrics import Board, Cells
+from serving.telemetry.metrics import Counters, SharedMetrics
 from tailrace.definitions import FeatureService, load_definitions
 from tailrace.settings import read_settings
 from tailrace.store.direct.replay import Log
@@ -75,7 +75,7 @@ def test_every_route_service_view_and_on_demand_feature_is_named_here():
         table="",
         limits=settings.reader,
         local=True,
-        cells=Cells(Board(1)),
+        counters=Counters(SharedMetrics(1)),
         direct=Log(folder=settings.home, landing=""),
     )
 

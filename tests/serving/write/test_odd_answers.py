@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from serving.endpoints import answer_of
 from serving.read.controls import Controls
-from serving.telemetry.metrics import Board, Cells
+from serving.telemetry.metrics import Counters, SharedMetrics
 from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
 from tailrace.errors import TailraceError
@@ -128,7 +128,7 @@ class OddConnections(Connections):
 
 async def everything(client, where, *, transactions):
     """All that a reader asks the store for on account of a direct view."""
-    controls = Controls(client, Definitions(views=VIEWS, on_demand={}, services={}), Cells(Board(1)))
+    controls = Controls(client, Definitions(views=VIEWS, on_demand={}, services={}), Counters(SharedMetrics(1)))
     async with DirectWriter(client, where, lambda: VIEWS, transactions=transactions) as lane:
         once, two = Once(client, lane), [value("d1", 10, 0.5), value("d2", 10, 0.5)]
         for action in (
