@@ -18,7 +18,7 @@ from serving.http.admission import BODY_BYTES, HELD, READ_PLACES, WRITE_PLACES, 
 from serving.http.responses import SMALLEST, WRITERS, answer_errors, encoding_of, form_of, packed
 from serving.read.columns import Found
 from serving.telemetry.metrics import REQUEST_SECONDS, REQUESTS, ROWS, ROWS_ASKED, STAGE_SECONDS, Counters
-from serving.telemetry.requests import TRIP, AccessLog, Tracing, Trip
+from serving.telemetry.requests import TIMING, AccessLog, RequestTiming, Tracing
 from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
 from tailrace.settings import ReaderSettings, Writes
@@ -92,21 +92,21 @@ def make_app(
 
 
 async def get_online_features(request: web.Request) -> web.Response:
-    app, trip = request.app, request[TRIP]
+    app, timing = request.app, request[TIMING]
     deadline = deadline_of(request.headers, default_ms=app[LIMITS].budget_ms)
     form = form_of(list_value(request.headers, "Accept"))
     encoding = encoding_of(list_value(request.headers, "Accept-Encoding"))
     admission, held = app[READ_PLACES], held_by(request)
     body = await body_of(request, admission)
     await admission.enter(held)
-    trip.end("receive")
+    timing.end("receive")
     engine, asked = app[CURRENT].engine, parse_request(body)
-    trip.asked = asked
+    timing.asked = asked
     check_read(request, asked, engine.readable)
     plan = engine.plan(asked)
     pace = await admission.weigh(held, values=plan.width * asked.rows, deadline=deadline)
     try:
-        answer = await engine.answer(asked, plan, deadline=deadline, trip=trip, pace=pace)
+        answer = await engine.answer(asked, plan, deadline=deadline, timing=timing, pace=pace)
         written = await pace.made(WRITERS[form](answer))
         await pace.pause()
     finally:
@@ -116,8 +116,8 @@ async def get_online_features(request: web.Request) -> web.Response:
         written = await packed(written, encoding)
         headers["Content-Encoding"] = encoding
     admission.settle(held, len(written))
-    trip.end("write")
-    count_answer(app[COUNTERS], trip, answer)
+    timing.end("write")
+    count_answer(app[COUNTERS], timing, answer)
     return web.Response(body=written, headers=headers)
 
 
@@ -127,9 +127,9 @@ def observing(counters: Counters, log: AccessLog, tracing: Tracing | None) -> Mi
 
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-        trip = request[TRIP] = Trip()
+        timing = request[TIMING] = RequestTiming()
         given = request.headers.getall(ID, ())
-        trip.id = given[0] if len(given) == 1 and USABLE_ID.fullmatch(given[0]) else next(ids)
+        timing.id = given[0] if len(given) == 1 and USABLE_ID.fullmatch(given[0]) else next(ids)
         answered: web.StreamResponse | None = None
         try:
             answered = await handler(request)
@@ -141,13 +141,13 @@ def observing(counters: Counters, log: AccessLog, tracing: Tracing | None) -> Mi
             status = 500  # of a request that is cancelled, because the process has to end
             if answered is not None:
                 status = answered.status
-                answered.headers[ID] = trip.id
+                answered.headers[ID] = timing.id
                 if request.app[CURRENT].closing or getattr(request.protocol, "has_dropped", False):
                     answered.force_close()
             counters.add((REQUESTS, path_of(request), str(status)))
-            log.record(request, answered, trip, status=status)
+            log.record(request, answered, timing, status=status)
             if tracing is not None:
-                tracing.record(request, trip, status=status)
+                tracing.record(request, timing, status=status)
             await release(request, answered)
 
     return observe
@@ -173,9 +173,9 @@ def path_of(request: web.Request) -> str:
     return "other" if resource is None else resource.canonical
 
 
-def count_answer(counters: Counters, trip: Trip, answer: Answer) -> None:
-    counters.observe((REQUEST_SECONDS,), trip.total)
-    for stage, seconds in trip.seconds.items():
+def count_answer(counters: Counters, timing: RequestTiming, answer: Answer) -> None:
+    counters.observe((REQUEST_SECONDS,), timing.total)
+    for stage, seconds in timing.seconds.items():
         counters.observe((STAGE_SECONDS, stage), seconds)
     counters.add((ROWS_ASKED,), answer.asked.rows)
     for view, read in answer.plan.wanted.items():

@@ -32,7 +32,7 @@ from serving.read.columns import (
 from serving.read.controls import Controls
 from serving.read.store_reads import Fetched, Fetches
 from serving.telemetry.metrics import Counters
-from serving.telemetry.requests import Trip
+from serving.telemetry.requests import RequestTiming
 from tailrace.definitions import Definitions
 from tailrace.schemas.tables import Column as Feature
 from tailrace.store.codec import CodecError, fingerprints
@@ -52,7 +52,7 @@ class Reader:
         self._controls = controls
 
     async def read(
-        self, plan: Plan, asked: FeatureRequest, *, now: int, deadline: float, trip: Trip, pace: Pace
+        self, plan: Plan, asked: FeatureRequest, *, now: int, deadline: float, timing: RequestTiming, pace: Pace
     ) -> dict[str, Column]:
         """The columns of a plan by `view:feature`, on-demand ones not among them.
 
@@ -65,9 +65,9 @@ class Reader:
             keys[group.views] = own = await paced_keys_of(group, asked, pace)
             places[group.views] = places_of(own)
             await pace.pause()
-        trip.end("parse")
+        timing.end("parse")
         fetched = await self._fetches.fetch(places, deadline=deadline, line=pace.line)
-        trip.end("store")
+        timing.end("store")
         await pace.begin()
         columns: dict[str, Column] = {}
         for views, own in keys.items():
@@ -80,7 +80,7 @@ class Reader:
                 outdated = self._controls.is_outdated(view, now=now)
                 for feature, column in zip(plan.wanted[view], read, strict=True):
                     columns[f"{view}:{feature.name}"] = too_old(column) if outdated else column
-        trip.end("decode")
+        timing.end("decode")
         return columns
 
     async def _columns_of(
@@ -209,14 +209,16 @@ class Engine:
         """Raises `BadRequest` for what is not defined."""
         return self._planner.plan(asked)
 
-    async def answer(self, asked: FeatureRequest, plan: Plan, *, deadline: float, trip: Trip, pace: Pace) -> Answer:
+    async def answer(
+        self, asked: FeatureRequest, plan: Plan, *, deadline: float, timing: RequestTiming, pace: Pace
+    ) -> Answer:
         """Raises `ItemKeyError`, `StoreError` and `OnDemandError`; `deadline` is in the loop's time."""
         now = time.time_ns() // 1000
-        columns = await self._reader.read(plan, asked, now=now, deadline=deadline, trip=trip, pace=pace)
+        columns = await self._reader.read(plan, asked, now=now, deadline=deadline, timing=timing, pace=pace)
         for feature in plan.on_demand:
             columns[feature.name] = compute(feature, columns, now=now)
             await pace.pause()
-        trip.end("on_demand")
+        timing.end("on_demand")
         views = {view: self.controls.facts(view, now=now) for view in plan.wanted}
         return Answer(asked=asked, plan=plan, columns=columns, views=views)
 

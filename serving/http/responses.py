@@ -17,7 +17,7 @@ from serving.common.loop import Steps
 from serving.common.messages import LONGEST_DETAIL, LONGEST_LINE, brief, of_store, one_line
 from serving.http.admission import ClientLeft
 from serving.read.columns import OnDemandError
-from serving.telemetry.requests import TRIP
+from serving.telemetry.requests import TIMING
 from tailrace.errors import TailraceError, UsageError
 from tailrace.store.direct.log import LogError
 from tailrace.store.dynamodb.wire import StoreError
@@ -119,9 +119,9 @@ def refused(request: web.Request, error: Exception) -> web.Response:
     """The answer to a request that cannot be answered; what callers need not know of it goes to the log."""
     status = error.http_status if isinstance(error, TailraceError) else 500
     if status == 500 and not isinstance(error, OnDemandError):
-        log.error("request %s failed: %s", request[TRIP].id, one_line(error))
-        return detail(500, f"the reader failed; its log says why under the request id {request[TRIP].id}")
-    request[TRIP].why = brief(str(error), LONGEST_LINE)
+        log.error("request %s failed: %s", request[TIMING].id, one_line(error))
+        return detail(500, f"the reader failed; its log says why under the request id {request[TIMING].id}")
+    request[TIMING].why = brief(str(error), LONGEST_LINE)
     refusal = detail(status, public(error))
     if status == 503:
         refusal.headers["Retry-After"] = str(RETRY_SECONDS)

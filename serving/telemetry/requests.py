@@ -20,7 +20,7 @@ from tailrace.settings import AccessLogging
 Stage = Literal["receive", "parse", "store", "decode", "on_demand", "write"]
 
 
-class Trip:
+class RequestTiming:
     """How long each stage took, in seconds, what was asked, and why there is no answer if there is none.
 
     A stage begins where the one before it ended, the first with the request's headers.
@@ -46,7 +46,7 @@ class Trip:
         return self._since - self.begun
 
 
-TRIP = web.RequestKey("TRIP", Trip)
+TIMING = web.RequestKey("TIMING", RequestTiming)
 
 
 LOGGER = "serving.access"  # what its lines call themselves, among others on the same output
@@ -83,7 +83,9 @@ class AccessLog:
         if self._which != "off":
             self._writer.join(5 * EVERY_SECONDS)  # not for ever: the output may take nothing any more
 
-    def record(self, request: web.Request, answer: web.StreamResponse | None, trip: Trip, *, status: int) -> None:
+    def record(
+        self, request: web.Request, answer: web.StreamResponse | None, timing: RequestTiming, *, status: int
+    ) -> None:
         if self._which == "off" or (self._which == "refused" and status < 400):
             return
         if self._unwritten:
@@ -95,18 +97,21 @@ class AccessLog:
         line = {
             "time": datetime.now(UTC),
             "logger": LOGGER,
-            "request_id": trip.id,
+            "request_id": timing.id,
             "method": request.method,
             "path": brief(request.path, LONGEST_NAME),
             "status": status,
-            "ms": milliseconds(perf_counter() - trip.begun),
+            "ms": milliseconds(perf_counter() - timing.begun),
             "bytes": answer.content_length if answer is not None else None,
         }
-        if trip.why:
-            line["why"] = trip.why
-        if trip.asked is not None:
-            asked = trip.asked
-            line |= {"stages_ms": {stage: milliseconds(one) for stage, one in trip.seconds.items()}, "rows": asked.rows}
+        if timing.why:
+            line["why"] = timing.why
+        if timing.asked is not None:
+            asked = timing.asked
+            line |= {
+                "stages_ms": {stage: milliseconds(one) for stage, one in timing.seconds.items()},
+                "rows": asked.rows,
+            }
             names = [brief(one, LONGEST_NAME) for one in asked.features[:NAMES_TOLD]]
             line |= {"feature_service": brief(asked.service, LONGEST_NAME)} if asked.service else {"features": names}
         self._lines.append(orjson.dumps(line) + b"\n")
@@ -153,13 +158,13 @@ class Tracing:
         self._tracer = provider.get_tracer("tailrace.serving")
         self._context = TraceContextTextMapPropagator()
 
-    def record(self, request: web.Request, trip: Trip, *, status: int) -> None:
+    def record(self, request: web.Request, timing: RequestTiming, *, status: int) -> None:
         from opentelemetry import trace
 
-        if trip.asked is None:
+        if timing.asked is None:
             return
         end = time.time_ns()
-        begin = end - nanoseconds(time.perf_counter() - trip.begun)
+        begin = end - nanoseconds(time.perf_counter() - timing.begun)
         span = self._tracer.start_span(
             f"{request.method} {request.path}",
             context=self._context.extract(request.headers),
@@ -169,16 +174,16 @@ class Tracing:
                 "http.request.method": request.method,
                 "url.path": brief(request.path, LONGEST_LINE),
                 "http.response.status_code": status,
-                "tailrace.request_id": trip.id,
-                "tailrace.rows": trip.asked.rows,
-                "tailrace.feature_service": trip.asked.service or "",
+                "tailrace.request_id": timing.id,
+                "tailrace.rows": timing.asked.rows,
+                "tailrace.feature_service": timing.asked.service or "",
             },
         )
         if status >= 500:
             span.set_status(trace.StatusCode.ERROR)
         if span.is_recording():
             within, since = trace.set_span_in_context(span), begin
-            for stage, seconds in trip.seconds.items():
+            for stage, seconds in timing.seconds.items():
                 child = self._tracer.start_span(stage, context=within, start_time=since)
                 since += nanoseconds(seconds)
                 child.end(since)

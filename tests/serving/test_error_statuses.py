@@ -10,7 +10,7 @@ from serving.common.request import BadRequest
 from serving.http.admission import ClientLeft, Overloaded
 from serving.http.responses import NotAcceptable, refused
 from serving.read.columns import OnDemandError
-from serving.telemetry.requests import TRIP, Trip
+from serving.telemetry.requests import TIMING, RequestTiming
 from serving.write.idempotency import KeyReused
 from tailrace import errors
 from tailrace.settings import SettingsError
@@ -54,8 +54,8 @@ OUR_FAULT = (
 @pytest.fixture
 def request_():
     request = make_mocked_request("POST", "/get-online-features")
-    trip = request[TRIP] = Trip()
-    trip.id = "a1"
+    timing = request[TIMING] = RequestTiming()
+    timing.id = "a1"
     return request
 
 

@@ -19,7 +19,7 @@ from serving.common.messages import ServingError
 from serving.engine import CURRENT
 from serving.process.supervisor import run
 from serving.telemetry.metrics import Counters, SharedMetrics
-from serving.telemetry.requests import LINES_KEPT, AccessLog, Tracing, Trip
+from serving.telemetry.requests import LINES_KEPT, AccessLog, RequestTiming, Tracing
 from tests.serving.processes import served
 
 ASKED = {"features": ["actor_activity:events_7d"], "entities": {"actor_id": ["a0", "a1"]}}
@@ -102,7 +102,7 @@ def test_an_output_that_takes_nothing_stops_no_request():
     counters = Counters(SharedMetrics(1))
     with AccessLog("all", counters, descriptor=writable) as log:
         for _ in range(LINES_KEPT * 3):
-            log.record(Request(), None, Trip(), status=200)  # type: ignore[arg-type]
+            log.record(Request(), None, RequestTiming(), status=200)  # type: ignore[arg-type]
 
     lost = counters.shared.totals()["access_log_lines_lost",]
     assert lost[0] > LINES_KEPT
