@@ -169,32 +169,32 @@ def statuses_of(column: Column) -> list[str]:
 
 
 TIME = arrow_type(Type.TIMESTAMP)
-BESIDE = {"found": pa.uint8(), "times": TIME}
+FACT_TYPES = {"found": pa.uint8(), "times": TIME}
 
 
 def to_arrow_stream(answer: Answer) -> Steps:
-    beside, found, times = Beside(), {}, {}
+    facts, found, times = FactColumns(), {}, {}
     arrays = []
     for name, column in answer.named:
         codes = column.found.tobytes()
         if codes.count(Found.FOUND) < len(codes):
-            found[name] = beside.name_of("found", codes, column.found, np.ones(len(codes), bool))
+            found[name] = facts.name_of("found", codes, column.found, np.ones(len(codes), bool))
         if answer.asked.times:
             known = column.found >= Found.OUTSIDE_MAX_AGE
-            times[name] = beside.name_of("times", known.tobytes() + column.as_of.tobytes(), column.as_of, known)
+            times[name] = facts.name_of("times", known.tobytes() + column.as_of.tobytes(), column.as_of, known)
         arrays.append(to_arrow(arrow_type(column.type), column.values, column.valid))
         yield
     types = tuple(column.type for _, column in answer.named)
     metadata = orjson.dumps({"views": answer.views, "found": found, "times": times})
-    schema = schema_of(answer.plan.names, types, tuple(beside.names)).with_metadata({ARROW_METADATA: metadata})
+    schema = schema_of(answer.plan.names, types, tuple(facts.names)).with_metadata({ARROW_METADATA: metadata})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as stream:
-        stream.write_batch(pa.RecordBatch.from_arrays(arrays + beside.arrays, schema=schema))
+        stream.write_batch(pa.RecordBatch.from_arrays(arrays + facts.arrays, schema=schema))
     written: bytes = sink.getvalue().to_pybytes()
     return written
 
 
-class Beside:
+class FactColumns:
     """Columns next to the features, each once however many features share it."""
 
     def __init__(self) -> None:
@@ -207,14 +207,14 @@ class Beside:
         if key not in self._known:
             self._known[key] = f"#{kind}.{len(self.names)}"
             self.names.append(self._known[key])
-            self.arrays.append(to_arrow(BESIDE[kind], values, valid))
+            self.arrays.append(to_arrow(FACT_TYPES[kind], values, valid))
         return self._known[key]
 
 
 @lru_cache(maxsize=256)
-def schema_of(names: tuple[str, ...], types: tuple[Type, ...], beside: tuple[str, ...]) -> pa.Schema:
+def schema_of(names: tuple[str, ...], types: tuple[Type, ...], facts: tuple[str, ...]) -> pa.Schema:
     features = [(name, arrow_type(type_)) for name, type_ in zip(names, types, strict=True)]
-    return pa.schema(features + [(name, BESIDE[name[1:].partition(".")[0]]) for name in beside])
+    return pa.schema(features + [(name, FACT_TYPES[name[1:].partition(".")[0]]) for name in facts])
 
 
 def to_arrow(type_: pa.DataType, values: Array, valid: Mask) -> pa.Array:

@@ -14,7 +14,16 @@ from serving.auth.policy import GUARD, Guard, admit, check_read
 from serving.common.request import list_value, parse_request
 from serving.endpoints import COUNTERS, ONCE, WRITER, features, health, metrics, openapi, ready, write
 from serving.engine import CURRENT, Current
-from serving.http.admission import BODY_BYTES, HELD, READ_PLACES, WRITE_PLACES, Admission, body_of, deadline_of, held_by
+from serving.http.admission import (
+    BODY_BYTES,
+    READ_PLACES,
+    RESERVATION,
+    WRITE_PLACES,
+    Admission,
+    body_of,
+    deadline_of,
+    reservation_of,
+)
 from serving.http.responses import SMALLEST, WRITERS, answer_errors, encoding_of, form_of, packed
 from serving.read.columns import Found
 from serving.telemetry.metrics import REQUEST_SECONDS, REQUESTS, ROWS, ROWS_ASKED, STAGE_SECONDS, Counters
@@ -27,7 +36,7 @@ from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.wire import open_store
 
 ID = "X-Request-Id"
-USABLE_ID = re.compile(r"[!-~]{1,128}")
+VALID_ID = re.compile(r"[!-~]{1,128}")
 STATUSES = tuple((int(one), one.name) for one in reversed(Found))  # the most frequent first
 
 WRITE_SECONDS = 3.0  # for which one request of a write is tried
@@ -96,15 +105,15 @@ async def get_online_features(request: web.Request) -> web.Response:
     deadline = deadline_of(request.headers, default_ms=app[LIMITS].budget_ms)
     form = form_of(list_value(request.headers, "Accept"))
     encoding = encoding_of(list_value(request.headers, "Accept-Encoding"))
-    admission, held = app[READ_PLACES], held_by(request)
+    admission, reservation = app[READ_PLACES], reservation_of(request)
     body = await body_of(request, admission)
-    await admission.enter(held)
+    await admission.enter(reservation)
     timing.end("receive")
     engine, asked = app[CURRENT].engine, parse_request(body)
     timing.asked = asked
     check_read(request, asked, engine.readable)
     plan = engine.plan(asked)
-    pace = await admission.weigh(held, values=plan.width * asked.rows, deadline=deadline)
+    pace = await admission.weigh(reservation, values=plan.width * asked.rows, deadline=deadline)
     try:
         answer = await engine.answer(asked, plan, deadline=deadline, timing=timing, pace=pace)
         written = await pace.made(WRITERS[form](answer))
@@ -115,7 +124,7 @@ async def get_online_features(request: web.Request) -> web.Response:
     if encoding != "identity" and len(written) >= SMALLEST:
         written = await packed(written, encoding)
         headers["Content-Encoding"] = encoding
-    admission.settle(held, len(written))
+    admission.settle(reservation, len(written))
     timing.end("write")
     count_answer(app[COUNTERS], timing, answer)
     return web.Response(body=written, headers=headers)
@@ -129,7 +138,7 @@ def observing(counters: Counters, log: AccessLog, tracing: Tracing | None) -> Mi
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         timing = request[TIMING] = RequestTiming()
         given = request.headers.getall(ID, ())
-        timing.id = given[0] if len(given) == 1 and USABLE_ID.fullmatch(given[0]) else next(ids)
+        timing.id = given[0] if len(given) == 1 and VALID_ID.fullmatch(given[0]) else next(ids)
         answered: web.StreamResponse | None = None
         try:
             answered = await handler(request)
@@ -154,9 +163,9 @@ def observing(counters: Counters, log: AccessLog, tracing: Tracing | None) -> Mi
 
 
 async def release(request: web.Request, answered: web.StreamResponse | None) -> None:
-    """Give back what a request holds, once its answer was taken or nobody takes it."""
-    held = request.get(HELD)
-    if held is None:
+    """Give back what a request reserved, once its answer was sent or nobody takes it."""
+    reservation = request.get(RESERVATION)
+    if reservation is None:
         return
     try:
         if answered is not None and not isinstance(answered, web.HTTPException):
@@ -164,7 +173,7 @@ async def release(request: web.Request, answered: web.StreamResponse | None) -> 
                 await answered.prepare(request)
                 await answered.write_eof()
     finally:
-        held.release()
+        reservation.release()
 
 
 def path_of(request: web.Request) -> str:
@@ -178,7 +187,7 @@ def count_answer(counters: Counters, timing: RequestTiming, answer: Answer) -> N
     for stage, seconds in timing.seconds.items():
         counters.observe((STAGE_SECONDS, stage), seconds)
     counters.add((ROWS_ASKED,), answer.asked.rows)
-    for view, read in answer.plan.wanted.items():
+    for view, read in answer.plan.stored.items():
         # All features of a row were found or none, but for those that an older schema lacks: the first one decides.
         found = answer.columns[f"{view}:{read[0].name}"].found.tobytes()
         left = len(found)

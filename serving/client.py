@@ -203,14 +203,14 @@ def features_class() -> "type[Features]":
 
 
 def request_body(names: Sequence[str], question: Question) -> bytes:
-    entities = {key: told_ids(ids) for key, ids in question["entities"].items()}
+    entities = {key: json_ids(ids) for key, ids in question["entities"].items()}
     body: dict[str, Any] = {"entities": entities, "times": question.get("times", False)}
     body |= {"features": list(names)} if names else {}
     body |= {"feature_service": question["service"]} if "service" in question else {}
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def told_ids(ids: Any) -> Any:
+def json_ids(ids: Any) -> Any:
     return ids if isinstance(ids, str | int) else list(ids)
 
 

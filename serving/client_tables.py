@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 class Features:
     """An answer: a column per feature, a row per row of entity keys.
 
-    `table` has the values, null where there is none; `views` what is told of each view: lane, watermark and age.
+    `table` has the values, null where there is none; `views` the facts of each view: lane, watermark and age.
     """
 
     def __init__(self, stream: bytes) -> None:
         whole = pa.ipc.open_stream(stream).read_all()
-        told = orjson.loads(whole.schema.metadata[ARROW_METADATA])
-        self.views: dict[str, Any] = told["views"]
+        metadata = orjson.loads(whole.schema.metadata[ARROW_METADATA])
+        self.views: dict[str, Any] = metadata["views"]
         self.table: pa.Table = whole.select([name for name in whole.column_names if not name.startswith("#")])
-        self._beside: pa.Table = whole
-        self._found: dict[str, str] = told["found"]
-        self._times: dict[str, str] = told["times"]
+        self._whole: pa.Table = whole
+        self._found: dict[str, str] = metadata["found"]
+        self._times: dict[str, str] = metadata["times"]
 
     def numpy(self, name: str, *, missing: Any = None) -> Array:
         """The values of one feature, `missing` where there is none; raises `ValueError` where that is needed and None."""
@@ -47,13 +47,13 @@ class Features:
     def statuses(self, name: str) -> Array:
         """Per row `PRESENT`, or why there is no value."""
         valid = self.table[name].is_valid().to_numpy()
-        found = self._beside[self._found[name]].to_numpy() if name in self._found else np.uint8(Found.FOUND)
+        found = self._whole[self._found[name]].to_numpy() if name in self._found else np.uint8(Found.FOUND)
         statuses: Array = STATUSES[found + valid]
         return statuses
 
     def times(self, name: str) -> Array:
         """Per row when the value last changed, NaT where there is none; raises `KeyError` unless asked for."""
-        times: Array = self._beside[self._times[name]].cast(pa.timestamp("us")).to_numpy()
+        times: Array = self._whole[self._times[name]].cast(pa.timestamp("us")).to_numpy()
         return times
 
     def pandas(self) -> "pd.DataFrame":

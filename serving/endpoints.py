@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from serving.auth.policy import IDENTITY, check_write
 from serving.common.request import BadRequest
 from serving.engine import CURRENT, Engine
-from serving.http.admission import WRITE_PLACES, body_of, held_by
+from serving.http.admission import WRITE_PLACES, body_of, reservation_of
 from serving.http.responses import as_json
 from serving.telemetry.metrics import (
     AGE,
@@ -146,7 +146,7 @@ async def write(request: web.Request) -> web.Response:
     """Write values of one view; what is answered as written is in the store, and durably in the log."""
     refuse_pages(request)
     raw = await body_of(request, request.app[WRITE_PLACES])
-    await request.app[WRITE_PLACES].enter(held_by(request))
+    await request.app[WRITE_PLACES].enter(reservation_of(request))
     return await written(request, raw)
 
 

@@ -75,10 +75,10 @@ class Reader:
             for view in views:
                 values, positions = await paced_values_of(view, places[views], fetched[views], pace)
                 read = await self._columns_of(
-                    view, plan.wanted[view], values, positions[rows], deadline=deadline, pace=pace
+                    view, plan.stored[view], values, positions[rows], deadline=deadline, pace=pace
                 )
                 outdated = self._controls.is_outdated(view, now=now)
-                for feature, column in zip(plan.wanted[view], read, strict=True):
+                for feature, column in zip(plan.stored[view], read, strict=True):
                     columns[f"{view}:{feature.name}"] = too_old(column) if outdated else column
         timing.end("decode")
         return columns
@@ -219,7 +219,7 @@ class Engine:
             columns[feature.name] = compute(feature, columns, now=now)
             await pace.pause()
         timing.end("on_demand")
-        views = {view: self.controls.facts(view, now=now) for view in plan.wanted}
+        views = {view: self.controls.facts(view, now=now) for view in plan.stored}
         return Answer(asked=asked, plan=plan, columns=columns, views=views)
 
 

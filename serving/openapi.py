@@ -15,13 +15,13 @@ from tailrace.schemas.ids import LARGEST, SMALLEST
 def catalogue(definitions: Definitions) -> dict[str, Any]:
     """Views, on-demand features and services, each by name."""
     return {
-        "views": {name: told_view(view) for name, view in definitions.views.items()},
-        "on_demand": {name: told_on_demand(feature) for name, feature in definitions.on_demand.items()},
-        "services": {name: told_service(service) for name, service in definitions.services.items()},
+        "views": {name: shown_view(view) for name, view in definitions.views.items()},
+        "on_demand": {name: shown_on_demand(feature) for name, feature in definitions.on_demand.items()},
+        "services": {name: shown_service(service) for name, service in definitions.services.items()},
     }
 
 
-def told_view(view: FeatureView) -> dict[str, Any]:
+def shown_view(view: FeatureView) -> dict[str, Any]:
     return {
         "entities": [
             {"name": entity.name, "key": entity.key, "description": entity.description} for entity in view.entities
@@ -41,7 +41,7 @@ def told_view(view: FeatureView) -> dict[str, Any]:
     }
 
 
-def told_on_demand(feature: OnDemandFeature) -> dict[str, Any]:
+def shown_on_demand(feature: OnDemandFeature) -> dict[str, Any]:
     return {
         "type": feature.type,
         "inputs": feature.inputs,
@@ -50,7 +50,7 @@ def told_on_demand(feature: OnDemandFeature) -> dict[str, Any]:
     }
 
 
-def told_service(service: FeatureService) -> dict[str, Any]:
+def shown_service(service: FeatureService) -> dict[str, Any]:
     return {"features": service.features, "owner": service.owner, "description": service.description}
 
 

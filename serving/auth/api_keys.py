@@ -165,7 +165,7 @@ def add_key(
             f"{wrong[0]!r} is not a scope; scopes are read:SERVICE, read:*, write:VIEW, write:* and metrics"
         )
     if not NAME.fullmatch(name):
-        raise KeysError(f"{name!r} is not a usable name; write a letter or digit, then at most 62 of a-z, 0-9, . _ -")
+        raise KeysError(f"{name!r} is not a valid name; write a letter or digit, then at most 62 of a-z, 0-9, . _ -")
     key_id = secrets.token_hex(ID_BYTES)
     secret = f"{PREFIX}{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
     key = Key(
@@ -176,7 +176,7 @@ def add_key(
         created=created,
         expires=expires,
     )
-    with alone(path):
+    with exclusive(path):
         keys = read_keys(path) if path.exists() else []
         if name in {one.name for one in keys}:
             raise KeysError(f"{path} has a key {name!r} already; remove it first, or give the new one another name")
@@ -186,7 +186,7 @@ def add_key(
 
 def remove_key(path: Path, name: str) -> Key:
     """Raises `KeysError` where there is none of that name."""
-    with alone(path):
+    with exclusive(path):
         keys = read_keys(path)
         for key in keys:
             if key.name == name:
@@ -211,7 +211,7 @@ def write_keys(path: Path, keys: Iterable[Key]) -> None:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def exclusive(path: Path) -> Iterator[None]:
     """Let a second change of the same file wait for the first."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)

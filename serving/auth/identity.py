@@ -38,16 +38,16 @@ LOCAL = Identity(name="local", scopes=frozenset({READ_ALL, WRITE_ALL, METRICS}))
 class Refused(UsageError):
     """A request that is turned away, with the status and headers of its answer; `name` is who asked, if that is known.
 
-    `wanted` is the scope, or what else was asked for. Neither it nor the message holds anything secret.
+    `requested` is the scope, or what else was asked for. Neither it nor the message holds anything secret.
     """
 
     http_status = 403
     headers: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, why: str, *, name: str = UNKNOWN, wanted: str = "") -> None:
+    def __init__(self, why: str, *, name: str = UNKNOWN, requested: str = "") -> None:
         super().__init__(why)
         self.name = name
-        self.wanted = wanted
+        self.requested = requested
 
 
 class NoCredential(Refused):

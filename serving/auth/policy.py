@@ -47,7 +47,7 @@ def record(request: web.Request, refusal: Refused) -> None:
         "method": request.method[:LONGEST],
         "path": request.rel_url.raw_path[:LONGEST],
         "status": refusal.http_status,
-        "wanted": refusal.wanted[:LONGEST],
+        "wanted": refusal.requested[:LONGEST],
         "why": str(refusal)[:LONGEST],
     }
     # Not orjson, which refuses the halves of characters that an address may hold.
@@ -132,7 +132,7 @@ class ReadRules:
             raise NotAllowed(
                 f"{beyond}: in no feature service that {identity.name} may read, which takes {READ_ALL}",
                 name=identity.name,
-                wanted=f"read {beyond}",
+                requested=f"read {beyond}",
             )
 
     def _make(self, scopes: frozenset[str]) -> frozenset[str]:
@@ -164,8 +164,8 @@ def require_write(identity: Identity, view: str) -> None:
 def require(identity: Identity, *scopes: str) -> None:
     """Raises `NotAllowed` unless the identity has one of the scopes."""
     if identity.scopes.isdisjoint(scopes):
-        wanted = " or ".join(scopes)
-        raise NotAllowed(f"{identity.name} lacks the scope {wanted}", name=identity.name, wanted=wanted)
+        needed = " or ".join(scopes)
+        raise NotAllowed(f"{identity.name} lacks the scope {needed}", name=identity.name, requested=needed)
 
 
 HOSTS = "localhost, 127.0.0.1 or [::1]"
@@ -201,7 +201,7 @@ class Guard:
         name as its host, and comes from this machine.
         """
         if self._local and not names_loopback(host):
-            raise Misdirected(f"this reader answers its own machine; ask it as {HOSTS}", wanted=host)
+            raise Misdirected(f"this reader answers its own machine; ask it as {HOSTS}", requested=host)
 
     async def keep_fresh(self, _: web.Application) -> AsyncIterator[None]:
         """Have the keys before the first request, and those of file and issuer as they change."""

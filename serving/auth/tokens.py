@@ -92,7 +92,7 @@ class IssuerKeys:
         try:
             described = (await fetched(await self._address()))["keys"]
             if described != self._described:
-                self._keys = dict(usable(described))
+                self._keys = dict(verifying_keys(described))
                 self._described = described
                 self.version += 1
         except Exception as error:  # noqa: BLE001 - whatever the issuer answers, the keys fetched last stay
@@ -131,7 +131,7 @@ async def fetched(url: str) -> Any:
     return orjson.loads(body)
 
 
-def usable(described: Iterable[Any]) -> Iterator[tuple[str, IssuerKey]]:
+def verifying_keys(described: Iterable[Any]) -> Iterator[tuple[str, IssuerKey]]:
     """Those of a JSON Web Key Set that verify signatures and have an id; one that is broken spoils no other."""
     for one in described:
         try:

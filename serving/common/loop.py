@@ -1,4 +1,4 @@
-"""How the event loop is shared: large answers in slices, and work that repeats beside requests."""
+"""How the event loop is shared: large answers in slices, and work that repeats between requests."""
 
 import asyncio
 import logging

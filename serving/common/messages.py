@@ -14,7 +14,7 @@ class ServingError(SetupError):
 
 LONGEST_DETAIL = 2_000  # characters of a message to a caller
 LONGEST_LINE = 400  # and of one failure in a log
-FRAMES_TOLD = 3
+FRAMES_LOGGED = 3
 CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,79}")
 
 
@@ -30,7 +30,7 @@ def brief(text: str, longest: int) -> str:
 def one_line(error: BaseException) -> str:
     """What failed and where, for a log: kind, message, and the innermost places by file name and line."""
     message = " ".join(str(error).split()) if not isinstance(error, RecursionError) else "nested too deep"
-    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_TOLD:]
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_LOGGED:]
     where = " < ".join(f"{PurePath(one.filename).name}:{one.lineno}" for one in reversed(frames))
     return brief(f"{type(error).__name__}: {message}", LONGEST_LINE) + (f" (at {where})" if where else "")
 

@@ -45,7 +45,7 @@ class BadRequest(UsageError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureRequest:
-    """Features by name, or those of a service, wanted for rows of entity keys.
+    """Features by name, or those of a service, asked for rows of entity keys.
 
     `ids` maps key column to one id per row, also for the `shared` ones, which have the same id in every row.
     """
@@ -219,19 +219,19 @@ class Plan:
     """How one combination of features and key columns is answered.
 
     `references` are the features asked for, `view:feature` or the bare name of an on-demand one, and `names`
-    what each is called in the answer. `wanted` tells which features of a view are read, as inputs or for themselves.
+    what each is called in the answer. `stored` has the features to read of each view, as inputs or for themselves.
     """
 
     references: tuple[str, ...]
     names: tuple[str, ...]
-    wanted: dict[str, tuple[Feature, ...]]
+    stored: dict[str, tuple[Feature, ...]]
     on_demand: tuple[OnDemandFeature, ...]
     groups: tuple[ItemGroup, ...]
 
     @property
     def width(self) -> int:
         """How many features are read or computed for each row."""
-        return sum(map(len, self.wanted.values())) + len(self.on_demand)
+        return sum(map(len, self.stored.values())) + len(self.on_demand)
 
 
 class Planner:
@@ -251,19 +251,19 @@ class Planner:
         asked = features if service is None else self._features_of(service)
         references = tuple(dict.fromkeys(one for name in asked for one in self._expand(name)))
         on_demand = tuple(definitions.on_demand[one] for one in references if one in definitions.on_demand)
-        stored = {one for one in references if one not in definitions.on_demand}
-        stored |= {one for feature in on_demand for one in feature.inputs}
-        wanted = {}
+        needed = {one for one in references if one not in definitions.on_demand}
+        needed |= {one for feature in on_demand for one in feature.inputs}
+        stored = {}
         for view in definitions.views.values():
-            if features_of_view := tuple(one for one in view.features if f"{view.name}:{one.name}" in stored):
-                wanted[view.name] = features_of_view
-        self._check_keys(keys, [definitions.views[view] for view in wanted])
+            if features_of_view := tuple(one for one in view.features if f"{view.name}:{one.name}" in needed):
+                stored[view.name] = features_of_view
+        self._check_keys(keys, [definitions.views[view] for view in stored])
         return Plan(
             references=references,
             names=names_in_answer(references, keys, full=full),
-            wanted=wanted,
+            stored=stored,
             on_demand=on_demand,
-            groups=grouped(definitions.views[view] for view in wanted),
+            groups=grouped(definitions.views[view] for view in stored),
         )
 
     def _features_of(self, service: str) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def milliseconds(text: str) -> float:
 
 PATIENCE_SECONDS = 0.01  # for a place among the small ones
 LARGE_BYTES = 2**18  # an answer of more is large
-LARGE_AT_ONCE = 2**25  # bytes of large answers, from when they are begun until they are taken
+LARGE_AT_ONCE = 2**25  # bytes of large answers, from when they are begun until they are sent
 LARGE_WAITING = 64  # requests for large answers that wait in line
 BYTES_PER_VALUE = 64  # of the largest form: 47 with numbers and short texts
 BODIES_AT_ONCE = 2**24  # bytes of bodies that did not come with their headers
@@ -72,14 +72,14 @@ class Pool:
         amount = min(amount, self._size)
         if self.take_now(amount):
             return amount
-        wanted = amount, asyncio.get_running_loop().create_future()
-        self._line.append(wanted)
+        waiter = amount, asyncio.get_running_loop().create_future()
+        self._line.append(waiter)
         try:
             async with asyncio.timeout(within):
-                await wanted[1]
+                await waiter[1]
         except BaseException:
-            if wanted in self._line:
-                self._line.remove(wanted)
+            if waiter in self._line:
+                self._line.remove(waiter)
                 self._next()  # which may have waited behind this one
             else:
                 self.give(amount)  # it came too late
@@ -87,7 +87,7 @@ class Pool:
         return amount
 
     def give(self, amount: int) -> None:
-        """Give back what was taken; a negative amount takes more, also where there is none."""
+        """Give so much back; a negative amount takes more, also where there is none."""
         self.free += amount
         self._next()
 
@@ -100,8 +100,8 @@ class Pool:
             turn.set_result(None)
 
 
-class Held:
-    """What one request holds until its answer was taken; `is_large` says that it is one of the large ones."""
+class Reservation:
+    """What one request reserves until its answer was sent; `is_large` says that it is one of the large ones."""
 
     __slots__ = ("_counters", "_parts", "is_large")
 
@@ -116,7 +116,7 @@ class Held:
         counters.add((AT_ONCE,))
 
     def add(self, pool: Pool, amount: int) -> None:
-        """Note that so much of one pool was taken."""
+        """Note that so much of one pool is reserved."""
         self._parts[pool] = self._parts.get(pool, 0) + amount
 
     def set(self, pool: Pool, amount: int) -> None:
@@ -137,15 +137,15 @@ class Held:
             self._counters = None
 
 
-HELD = web.RequestKey("HELD", Held)
+RESERVATION = web.RequestKey("RESERVATION", Reservation)
 
 
-def held_by(request: web.Request) -> Held:
-    """What a request holds; whoever sends the answer releases it."""
-    held = request.get(HELD)
-    if held is None:
-        held = request[HELD] = Held()
-    return held
+def reservation_of(request: web.Request) -> Reservation:
+    """What a request reserves; whoever sends the answer releases it."""
+    reservation = request.get(RESERVATION)
+    if reservation is None:
+        reservation = request[RESERVATION] = Reservation()
+    return reservation
 
 
 class Admission:
@@ -159,24 +159,24 @@ class Admission:
         self._large = Pool(LARGE_AT_ONCE)
         self._turns = Turns()
 
-    def have_room_for_body(self, held: Held, size: int) -> None:
+    def have_room_for_body(self, reservation: Reservation, size: int) -> None:
         """Hold memory for a body on its way; raises `Overloaded` where too many others are."""
         left = 0 if size <= SMALL_BODY else BODIES_AT_ONCE // 4
         if self._bodies.free - size < left or not self._bodies.take_now(size):
             raise self._overloaded("too many bodies are on their way")
-        held.add(self._bodies, size)
+        reservation.add(self._bodies, size)
 
-    async def enter(self, held: Held) -> None:
+    async def enter(self, reservation: Reservation) -> None:
         """Hold a place among the small requests; raises `Overloaded` where none gets free soon."""
         if not self._places.take_now(1):
             try:
                 await self._places.take(1, within=PATIENCE_SECONDS)
             except TimeoutError as error:
                 raise self._overloaded(f"{self._at_once} requests are being answered") from error
-        held.add(self._places, 1)
-        held.count(self._counters)
+        reservation.add(self._places, 1)
+        reservation.count(self._counters)
 
-    async def weigh(self, held: Held, *, values: int, deadline: float) -> Pace:
+    async def weigh(self, reservation: Reservation, *, values: int, deadline: float) -> Pace:
         """Have a request for a large answer change over to the line of those, with half of the time that it has left.
 
         `values` are its rows times its features. Returns how the answer is to be made; raises `Overloaded` where its turn
@@ -185,21 +185,21 @@ class Admission:
         size = values * BYTES_PER_VALUE
         if size <= LARGE_BYTES:
             return WHOLE
-        held.give(self._places)
+        reservation.give(self._places)
         if self._large.waiting >= LARGE_WAITING:
             raise self._overloaded(f"{LARGE_WAITING} requests wait to make a large answer")
         left = (deadline - asyncio.get_running_loop().time()) / 2
         try:
-            held.add(self._large, await self._large.take(size, within=left))
+            reservation.add(self._large, await self._large.take(size, within=left))
         except TimeoutError as error:
             raise self._overloaded("other large answers are being made and sent") from error
-        held.is_large = True
+        reservation.is_large = True
         return Sliced(self._turns)
 
-    def settle(self, held: Held, size: int) -> None:
+    def settle(self, reservation: Reservation, size: int) -> None:
         """Reserve as much as the answer turned out to have; it exists already, so this cannot be refused."""
-        if held.is_large or size > LARGE_BYTES:
-            held.set(self._large, size)
+        if reservation.is_large or size > LARGE_BYTES:
+            reservation.set(self._large, size)
 
     def _overloaded(self, why: str) -> Overloaded:
         self._counters.add((SHEDS,))
@@ -225,7 +225,7 @@ async def body_of(request: web.Request, admission: Admission) -> bytes:
     try:
         if request.content.is_eof():  # it came with its headers
             return await request.read()
-        admission.have_room_for_body(held_by(request), size_of(request))
+        admission.have_room_for_body(reservation_of(request), size_of(request))
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()
     except TimeoutError as error:

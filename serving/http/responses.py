@@ -42,8 +42,8 @@ class NotAcceptable(UsageError):
 @lru_cache(maxsize=HEADERS_KEPT)
 def form_of(accept: str) -> str:
     """The media type to answer with, for the value of an Accept header; raises `NotAcceptable`."""
-    wanted = weights(accept or "*/*")
-    best = first_of(WRITERS, lambda form: weight_of(wanted, form, f"{form.partition('/')[0]}/*", "*/*"))
+    accepted = weights(accept or "*/*")
+    best = first_of(WRITERS, lambda form: weight_of(accepted, form, f"{form.partition('/')[0]}/*", "*/*"))
     if best is None:
         raise NotAcceptable(f"header Accept: {accept!r} takes none of the forms there are: {', '.join(WRITERS)}")
     return best
@@ -52,8 +52,8 @@ def form_of(accept: str) -> str:
 @lru_cache(maxsize=HEADERS_KEPT)
 def encoding_of(accept_encoding: str) -> str:
     """How to pack an answer; not at all unless the header names a way."""
-    wanted = weights(accept_encoding)
-    return first_of(ENCODINGS[:-1], lambda one: weight_of(wanted, one)) or "identity"
+    accepted = weights(accept_encoding)
+    return first_of(ENCODINGS[:-1], lambda one: weight_of(accepted, one)) or "identity"
 
 
 async def packed(body: bytes, encoding: str) -> bytes:
@@ -67,7 +67,7 @@ def pack(body: bytes, encoding: str) -> bytes:
 
 
 def weights(header: str) -> dict[str, float]:
-    """The items of a header and how much each is wanted (RFC 9110, 12.4.2); what cannot be understood is not."""
+    """The items of a header and how much each is preferred (RFC 9110, 12.4.2); what cannot be understood is not."""
     found = {}
     for item in header.lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
@@ -83,9 +83,9 @@ def quality(parameter: str) -> float:
     return weight if 0 <= weight <= 1 else 0.0
 
 
-def weight_of(wanted: dict[str, float], *names: str) -> float:
+def weight_of(accepted: dict[str, float], *names: str) -> float:
     """The weight of the most special of these names that there is."""
-    return next((wanted[name] for name in names if name in wanted), 0.0)
+    return next((accepted[name] for name in names if name in accepted), 0.0)
 
 
 def first_of(known: Iterable[str], weight: Callable[[str], float]) -> str | None:

@@ -93,7 +93,7 @@ def body_left(message: Any, data: bytes) -> int:
 
 HEADER_SECONDS = 10.0  # for the headers of a request to arrive, and for the handshake of TLS before them
 IDLE_SECONDS = 75.0  # between two requests; aiohttp's own is an hour
-STALL_SECONDS = 30.0  # for an answer to be taken
+STALL_SECONDS = 30.0  # for a client to take an answer
 LINGER_SECONDS = 2.0  # in which the rest of a body that nobody reads may come, before the connection is closed
 SILENT_AT_MOST = 256  # connections of a process that have not sent a request yet
 CONNECTIONS_AT_MOST = 4_096  # of a process, each of which takes some 30 kB
@@ -160,7 +160,7 @@ class Careful(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether it waits for a request, and all answers before it were taken."""
+        """Whether it waits for a request, and all answers before it were sent."""
         return self._waits() and self._transport is not None and not self._transport.get_write_buffer_size()
 
     def data_received(self, data: bytes) -> None:
@@ -256,7 +256,7 @@ class CarefulSite(web.BaseSite):
         return Careful(ReaderHandler(server, loop=asyncio.get_running_loop(), **server._kwargs), self._crowd)
 
 
-WAITING = 1024  # connections that nobody has taken yet
+WAITING = 1024  # connections that nobody has accepted yet
 PATIENCE_SECONDS = 0.02  # for the worker whose socket it is to take a connection
 TAKING_SECONDS = 1.0
 
@@ -303,7 +303,7 @@ class Acceptor:
         self._looks[other] = loop.call_later(PATIENCE_SECONDS, self._look, other)
 
     def _look(self, other: socket.socket) -> None:
-        while connection := taken_from(other):
+        while connection := accepted_from(other):
             task = asyncio.create_task(self._take(connection))
             self._taking.add(task)
             task.add_done_callback(self._taking.discard)
@@ -314,12 +314,12 @@ class Acceptor:
             await self._site.take(connection)
         except OSError:  # the other side has gone meanwhile
             connection.close()
-        except Exception as error:  # noqa: BLE001 - the others are to be taken all the same
+        except Exception as error:  # noqa: BLE001 - the others are to be accepted all the same
             connection.close()
-            log.warning("a connection could not be taken: %s", one_line(error))
+            log.warning("a connection could not be accepted: %s", one_line(error))
 
 
-def taken_from(listening: socket.socket) -> socket.socket | None:
+def accepted_from(listening: socket.socket) -> socket.socket | None:
     """A connection that waits there; None where there is none, or nobody has listened there yet."""
     try:
         connection, _ = listening.accept()

@@ -88,22 +88,22 @@ def bound_sockets(host: str, port: int, *, count: int) -> Iterator[tuple[socket.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with ExitStack() as stack:
-        alone, *shared = (stack.enter_context(socket.socket(family)) for _ in range(count + 1))
-        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        exclusive, *shared = (stack.enter_context(socket.socket(family)) for _ in range(count + 1))
+        exclusive.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            alone.bind((host, port))
-            taken = int(alone.getsockname()[1])
-            alone.close()
+            exclusive.bind((host, port))
+            bound = int(exclusive.getsockname()[1])
+            exclusive.close()
             for one in shared:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                one.bind((host, taken))
+                one.bind((host, bound))
         except (OSError, OverflowError) as error:
             raise AddressError(f"cannot listen on {host} port {port}: {error}; choose another, or 0 for any") from error
         yield tuple(shared)
 
 
 def take_no_more(sockets: Sequence[socket.socket]) -> None:
-    """Let no new connection in, and wait until the workers have taken those that are.
+    """Let no new connection in, and wait until the workers have accepted those that are.
 
     A socket that is closed resets what waits in it, so it has to be empty before. Where the kernel is not Linux's,
     a connection that comes in the last moment is reset.

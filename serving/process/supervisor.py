@@ -90,8 +90,8 @@ class Supervisor:
     def fill(self) -> None:
         """Start the workers that are missing, if it is time; raises `WorkerError` where that fails."""
         while self._has_room() and time.monotonic() >= self._next_start:
-            taken = {worker.place for worker in self.serving}
-            place = next(one for one in range(self._workers) if one not in taken)
+            used = {worker.place for worker in self.serving}
+            place = next(one for one in range(self._workers) if one not in used)
             self._start(self._free_blocks()[0], place)
 
     def refill(self) -> None:
@@ -106,8 +106,8 @@ class Supervisor:
         return len(self.serving) < self._workers and bool(self._free_blocks())
 
     def _free_blocks(self) -> list[int]:
-        taken = {PARENT_BLOCK, *(worker.block for worker in self._all)}
-        return [block for block in range(self._job.metrics.blocks) if block not in taken]
+        used = {PARENT_BLOCK, *(worker.block for worker in self._all)}
+        return [block for block in range(self._job.metrics.blocks) if block not in used]
 
     def _start(self, block: int, place: int) -> None:
         try:
@@ -253,7 +253,7 @@ def serve(job: Job, signalled: Signals, *, workers: int, host: str) -> None:
 
 
 def check_tracing(settings: ReaderSettings) -> None:
-    """Raises `ServingError` where traces are wanted and something is missing for them."""
+    """Raises `ServingError` where traces are set and something is missing for them."""
     if not settings.traces:
         return
     from serving.telemetry.requests import TracingError, start_tracing

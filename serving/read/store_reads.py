@@ -149,7 +149,7 @@ class Fetched:
 class Fetch:
     """Keys on their way from the store; `items` and `untold` change as it answers.
 
-    `failure` is what came of the last attempt, None while the first one is under way. `under_way` tells by key which
+    `failure` is what came of the last attempt, None while the first one is under way. `under_way` has by key which
     fetch brings it, this one too until it has ended.
     """
 
@@ -163,7 +163,7 @@ class Fetch:
         self._under_way = under_way
 
     @property
-    def told_nothing(self) -> bool:
+    def brought_nothing(self) -> bool:
         return len(self.untold) == len(self.keys)
 
     def begin(self) -> None:
@@ -193,15 +193,15 @@ class Fetches:
         self._under_way: dict[Views, dict[str, Fetch]] = {}
 
     async def fetch(
-        self, wanted: Mapping[Views, Collection[str]], *, deadline: float, line: Line | None = None
+        self, keys_of: Mapping[Views, Collection[str]], *, deadline: float, line: Line | None = None
     ) -> dict[Views, Fetched]:
         """The views' values of each of the keys, as far as the store answers by the deadline, in the loop's time.
 
         `line` is what reads wait in that are many; no other request waits for one that has not begun.
         Raises `StoreError` where the store refuses a read, or where all that came of any was a failure.
         """
-        known = {views: self._cache.known(views, keys) for views, keys in wanted.items()}
-        parts = {views: self._join(views, without(keys, known[views]), line) for views, keys in wanted.items()}
+        known = {views: self._cache.known(views, keys) for views, keys in keys_of.items()}
+        parts = {views: self._join(views, without(keys, known[views]), line) for views, keys in keys_of.items()}
         fetches = {one for part in parts.values() for one in part}
         for one in fetches:
             one.waiting += 1
@@ -280,7 +280,7 @@ class Fetches:
 
 def raise_failures(fetches: Iterable[Fetch]) -> None:
     """Raise a refusal wherever there is one, and a failure that may pass if there is no other."""
-    only_failures = all(one.failure and one.told_nothing for one in fetches)
+    only_failures = all(one.failure and one.brought_nothing for one in fetches)
     for one in fetches:
         if one.failure and (only_failures or not is_transient(one.failure)):
             raise one.failure

@@ -147,7 +147,7 @@ METRICS = (
     Metric(STORE_READS, "counter", "Reads sent to the store: first ones, retries and hedges", ("kind",)),
     Metric(STORE_KEYS, "counter", "Keys that first reads asked the store for"),
     Metric(SHEDS, "counter", "Requests refused because there was no place for them"),
-    Metric(AT_ONCE, "gauge", "Requests that hold a place, until their answer is taken"),
+    Metric(AT_ONCE, "gauge", "Requests that hold a place, until their answer is sent"),
     Metric(WORKERS, "gauge", "Worker processes that serve"),
     Metric(ENDED, "counter", "Worker processes that ended while the reader went on, by exit code", ("exit_code",)),
     Metric(RELOADS, "counter", "Reloads of the definitions", ("outcome",)),

@@ -53,7 +53,7 @@ LOGGER = "serving.access"  # what its lines call themselves, among others on the
 STANDARD_OUTPUT = 1
 EVERY_SECONDS = 0.2
 LINES_KEPT = 10_000  # while the output takes none
-NAMES_TOLD = 20
+NAMES_LOGGED = 20
 LONGEST_NAME = 200  # characters of what a caller chose
 WHOLE_BYTES = 4096  # what one write puts into a pipe without another process's in between
 
@@ -112,7 +112,7 @@ class AccessLog:
                 "stages_ms": {stage: milliseconds(one) for stage, one in timing.seconds.items()},
                 "rows": asked.rows,
             }
-            names = [brief(one, LONGEST_NAME) for one in asked.features[:NAMES_TOLD]]
+            names = [brief(one, LONGEST_NAME) for one in asked.features[:NAMES_LOGGED]]
             line |= {"feature_service": brief(asked.service, LONGEST_NAME)} if asked.service else {"features": names}
         self._lines.append(orjson.dumps(line) + b"\n")
 
@@ -142,7 +142,7 @@ if TYPE_CHECKING:
 
 
 class TracingError(SetupError):
-    """Traces are wanted and cannot be made; the message says what is missing."""
+    """Traces are set and cannot be made; the message says what is missing."""
 
 
 class Tracing:

@@ -59,12 +59,12 @@ def counted(monkeypatch):
     """The sockets that were looked at."""
     looked = []
 
-    def taken_from(listening):
+    def accepted_from(listening):
         looked.append(listening)
         return real(listening)
 
-    real = connections.taken_from
-    monkeypatch.setattr(connections, "taken_from", taken_from)
+    real = connections.accepted_from
+    monkeypatch.setattr(connections, "accepted_from", accepted_from)
     return looked
 
 
@@ -91,7 +91,7 @@ def test_what_others_leave_waiting_is_taken_and_nothing_is_looked_at_while_nothi
     assert len(looked) == after
 
 
-def test_a_socket_on_which_nobody_listens_yet_is_taken_from_once_somebody_does(sockets):
+def test_a_socket_on_which_nobody_listens_yet_is_accepted_from_once_somebody_does(sockets):
     async def go():
         async with worker(sockets[:2]):
             await asyncio.sleep(3 * connections.PATIENCE_SECONDS)
@@ -109,7 +109,7 @@ def test_an_acceptor_that_is_closed_leaves_what_comes_to_others(sockets):
             pass
         ours = [socket.create_connection(sockets[1].getsockname()) for _ in range(20)]
         await asyncio.sleep(3 * connections.PATIENCE_SECONDS)
-        left = [*iter(lambda: connections.taken_from(sockets[1]), None)]
+        left = [*iter(lambda: connections.accepted_from(sockets[1]), None)]
         for one in (*ours, *left):
             one.close()
         return len(left)

@@ -56,7 +56,7 @@ def test_a_scope_that_does_not_exist_is_refused(keys, scope):
 
 @pytest.mark.parametrize("name", ["", "a b", "-a", "a\nb", "ä", "a" * 64])
 def test_a_name_that_would_confuse_a_log_is_refused(keys, name):
-    with pytest.raises(KeysError, match="is not a usable name"):
+    with pytest.raises(KeysError, match="is not a valid name"):
         keys.add(name, "read:*")
 
 

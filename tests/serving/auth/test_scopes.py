@@ -111,7 +111,7 @@ def test_who_is_refused_is_told_which_features_it_was():
     with pytest.raises(NotAllowed, match=r"^document_profile: in no feature service that key:a may read") as refusal:
         ReadRules(DEFINED).check(Identity(name="key:a", scopes=frozenset({"read:whole"})), asked)
 
-    assert (refusal.value.name, refusal.value.wanted) == ("key:a", "read document_profile")
+    assert (refusal.value.name, refusal.value.requested) == ("key:a", "read document_profile")
 
 
 @pytest.mark.parametrize(
