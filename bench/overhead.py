@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bench.week import places, slots_of_week
-from tailrace.demo.events import demo_slots, empty_home, land
+from bench.week import places, ticks_of_week
+from tailrace.demo.events import demo_ticks, empty_home, land_tick
 from tailrace.local import airflow, stack
 from tailrace.local.airflow import AirflowApi
 from tailrace.local.service import LocalError, places_of
@@ -34,13 +34,13 @@ def run_gates(settings: Settings, *, refreshes: int, progress: Progress) -> Json
     seconds: dict[bool, list[float]] = {True: [], False: []}
     own: list[float] = []
     rows = 0
-    for number, slot in enumerate(slots_of_week(WARMING + refreshes)):
-        land(slot, Path(workspace.settings.landing))
+    for number, tick in enumerate(ticks_of_week(WARMING + refreshes)):
+        land_tick(tick, Path(workspace.settings.landing))
         progress(f"refresh {number}")
         with_gate = number % 2 == 0
         workspace.lake.gate = workspace.gate if with_gate else None
-        done = refresh(workspace, as_of=slot.as_of)
-        if number > WARMING and slot.events:
+        done = refresh(workspace, as_of=tick.as_of)
+        if number > WARMING and tick.events:
             seconds[with_gate].append(done.seconds)
             if with_gate:
                 own.append(sum(found.seconds for found in done.gates.values()))
@@ -66,11 +66,11 @@ def run_airflow(settings: Settings, *, refreshes: int, progress: Progress) -> Js
     """Seconds of refreshes for which nothing landed: through Airflow, task by task, and as one command."""
     here = settings.home / "airflow-bench"
     ports = LocalSettings(airflow_port=free_port(), reader_port=free_port(), reader_workers=1)
-    hourly = replace(settings.schedule, refresh_minutes=60)  # so that hardly any slot comes between
+    hourly = replace(settings.schedule, refresh_minutes=60)  # so that hardly any tick comes between
     home = replace(settings, home=here, local=ports, schedule=hourly, **places(here))
     empty_home(home)
-    for slot in demo_slots(git=None, events=None)[1]:
-        land(slot, Path(home.landing))
+    for tick in demo_ticks(git=None, events=None)[1]:
+        land_tick(tick, Path(home.landing))
     stack.up(home, progress)
     try:
         return measured(home, refreshes=refreshes, progress=progress)

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from tailrace.demo.events import Slot, empty_home, land
+from tailrace.demo.events import Tick, empty_home, land_tick
 from tailrace.events.organisation import Organisation, generate
 from tailrace.events.slots import occurred_at_of
 from tailrace.lake.maintenance import health
@@ -44,10 +44,10 @@ def run_week(settings: Settings, *, refreshes: int, retention_days: float, progr
     empty_home(workspace.settings)
     points = []
     began = time.monotonic()
-    for number, slot in enumerate(slots_of_week(refreshes)):
-        land(slot, Path(workspace.settings.landing))
+    for number, tick in enumerate(ticks_of_week(refreshes)):
+        land_tick(tick, Path(workspace.settings.landing))
         progress(f"refresh {number}")
-        done = refresh(workspace, as_of=slot.as_of)
+        done = refresh(workspace, as_of=tick.as_of)
         if number == 0:
             began = time.monotonic()
             continue
@@ -55,7 +55,7 @@ def run_week(settings: Settings, *, refreshes: int, retention_days: float, progr
             pace = (time.monotonic() - began) / number
             workspace.lake.retention = timedelta(seconds=pace * REFRESHES_PER_DAY * retention_days)
         looks = number % LOOK_EVERY == 0 or number == refreshes
-        points.append(point_of(done, slot) | (look_at(workspace) if looks else {}))
+        points.append(point_of(done, tick) | (look_at(workspace) if looks else {}))
     return summary_of(points) | {"refreshes": points}
 
 
@@ -63,28 +63,28 @@ def places(home: Path) -> Json:
     return {"landing": str(home / "landing"), "lake": str(home / "lake")}
 
 
-def slots_of_week(refreshes: int) -> Iterator[Slot]:
-    """All that happened before, then what happened in each slot."""
+def ticks_of_week(refreshes: int) -> Iterator[Tick]:
+    """All that happened before, then what happened until each tick."""
     end = last_tick(datetime.now(UTC))
     start = end - refreshes * SLOT
     days = BEFORE + -(-refreshes // REFRESHES_PER_DAY)
     documents, events = generate(Organisation(**ORGANISATION, days=days, end=end))
-    by_slot: dict[datetime, list[bytes]] = {}
+    by_tick: dict[datetime, list[bytes]] = {}
     for line in map(orjson.dumps, events):
         at = occurred_at_of(line)
         if at is not None:
-            by_slot.setdefault(max(start, end - (end - at) // SLOT * SLOT), []).append(line)
+            by_tick.setdefault(max(start, end - (end - at) // SLOT * SLOT), []).append(line)
     facts = [orjson.dumps(document) for document in documents]
     for number in range(refreshes + 1):
         as_of = start + number * SLOT
-        yield Slot(as_of=as_of, events=by_slot.get(as_of, []), documents=[] if number else facts)
+        yield Tick(as_of=as_of, events=by_tick.get(as_of, []), documents=[] if number else facts)
 
 
-def point_of(done: Report, slot: Slot) -> Json:
+def point_of(done: Report, tick: Tick) -> Json:
     return {
         "as_of": to_text(done.as_of),
         "seconds": round(done.seconds, 2),
-        "events": len(slot.events),
+        "events": len(tick.events),
         "changed": sum(view.changed for view in done.refreshed.values()),
         "pushed": sum(view.pushed + view.removed for view in done.pushed.values()),
         "maintained": sorted(done.maintained),

@@ -94,8 +94,8 @@ def end(message: str, *, code: int = 1, log: Path | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def show_version(wanted: bool) -> None:  # noqa: FBT001 - as Typer calls it
-    if wanted:
+def show_version(asked: bool) -> None:  # noqa: FBT001 - as Typer calls it
+    if asked:
         people.print(f"tailrace {version('tailrace')}", highlight=False)
         raise typer.Exit
 

@@ -13,7 +13,7 @@ from tailrace.workspace.small_data import for_many_rows
 
 app = typer.Typer(no_args_is_help=True, help="Measure against the naive way, on this machine.")
 
-SWEEP = (1, 2, 4, 8)
+FACTORS = (1, 2, 4, 8)
 ROWS_PER_DOCUMENT = 4  # gold rows of all shipped views
 
 
@@ -41,7 +41,7 @@ def refresh(
         raise CommandError(f"--changed {changed} of {documents} documents is less than one row; give more of either")
     settings = read_settings()
     with progress("bench") as step:
-        runs = [run(settings, documents * factor, rows, step) for factor in (SWEEP if sweep else (1,))]
+        runs = [run(settings, documents * factor, rows, step) for factor in (FACTORS if sweep else (1,))]
     shown: dict[str, Any] = {"sweep": runs, "growth": growth(runs)} if sweep else runs[0]
     show(shown, plain_table("Refresh by what changed, and the naive way", *table(runs)), as_json=as_json)
 

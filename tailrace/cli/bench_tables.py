@@ -35,11 +35,11 @@ def serving_tables(shown: Json) -> Iterator[RenderableType]:
         f"Over a store that costs nothing, {COMPARED} keys: {canned['requests_per_second']:,} requests a second, "
         f"{canned['requests_per_second_per_core']:,} a second of a core."
     )
-    beside = canned["beside"]
+    among = canned["beside"]
     yield (
-        f"A client of 5 keys alone: p50 {beside['p50_alone_ms']} ms, p99 {beside['p99_alone_ms']} ms; beside 8 of 5,000 rows: "
-        f"p50 {beside['p50_beside_ms']} ms, p99 {beside['p99_beside_ms']} ms, {beside['p99_ratio']} times as long. "
-        f"80 clients that take nothing: {beside['untaken_mb']} MB more."
+        f"A client of 5 keys by itself: p50 {among['p50_alone_ms']} ms, p99 {among['p99_alone_ms']} ms; among 8 of 5,000 rows: "
+        f"p50 {among['p50_beside_ms']} ms, p99 {among['p99_beside_ms']} ms, {among['p99_ratio']} times as long. "
+        f"80 clients that take nothing: {among['untaken_mb']} MB more."
     )
     yield feast_line(shown["feast"])
 
@@ -65,7 +65,7 @@ def feast_line(feast: Json) -> str:
 
 
 PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
-STREAMING_COLUMNS = ("", "events a second", "produced a second", "measured", *PERCENTILES, "held")
+STREAMING_COLUMNS = ("", "events a second", "produced a second", "measured", *PERCENTILES, "kept")
 PARTS = {"rates": "tailrace", "searched": "tailrace, tried", "naive_rates": "naive"}
 
 Figures = dict[str, Any]
@@ -79,7 +79,7 @@ def streaming_tables(shown: Figures) -> Iterator[RenderableType]:
         f"{shown[f'p95_ratio_{rate}']} at {rate:,}" for rate in (line["rate"] for line in shown["naive_rates"])
     )
     yield (
-        f"Held at most: {shown['highest_rate_held']:,} events a second. The naive way takes "
+        f"Kept at most: {shown['highest_rate_held']:,} events a second. The naive way takes "
         f"{shown['naive_events_per_second']:,} a second from a backlog, {shown['ratio_to_naive']} times less.\n"
         f"p95 of the naive way over this one's: {ratios} events a second."
     )
@@ -89,5 +89,5 @@ def row(name: str, line: Figures) -> tuple[Any, ...]:
     """Where events were never readable, percentiles are what they are at least."""
     at_least = "≥ " if line["unreadable"] else ""
     text = (f"{at_least}{line[percentile]:,}" for percentile in PERCENTILES)
-    held = line["missed"] or "yes"
-    return name, line["rate"], line["produced_per_second"], line["measured"], *text, held
+    kept = line["missed"] or "yes"
+    return name, line["rate"], line["produced_per_second"], line["measured"], *text, kept

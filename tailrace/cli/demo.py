@@ -127,14 +127,14 @@ def answered(summary: dict[str, Any]) -> str:
 
     answer, latency = summary["answer"], summary["answer"]["latency"]
     ages = [view["age_seconds"] for view in answer["views"].values() if view["lane"] == BATCH]
-    minutes, judged = max(ages) / 60, answer["judged"]
+    minutes, score = max(ages) / 60, answer["judged"]
     return (
         f"{answer['candidates']} candidates x {answer['features']} features ({answer['values_present']:,} values present) "
         f"in {latency['p50_ms']} ms (median of {latency['asked']}; p95 {latency['p95_ms']} ms). "
         f"The values hold as of {answer['watermark']}, {minutes:,.0f} minutes ago.\n"
         f"{opened_line(answer['opened'])}\n"
-        f"A model's score of {judged['document']} was written: acknowledged after {judged['acknowledged_ms']} ms, and in the "
-        f"ranker's next answer {judged['answered_ms']} ms after it was sent.\n"
+        f"A model's score of {score['document']} was written: acknowledged after {score['acknowledged_ms']} ms, and in the "
+        f"ranker's next answer {score['answered_ms']} ms after it was sent.\n"
         f"All figures: {summary['home']}/demo/summary.json; {summary['seconds']:.0f} s in all."
     )
 

@@ -93,7 +93,7 @@ def welcome(settings: Settings, found: dict[str, stack.Found]) -> list[str]:
     if {one.state for one in found.values()} == {STOPPED}:
         return ["Nothing runs; `make up` starts it."]
     stream = known(settings).stream
-    topic = [f"The stream follows the topic {stream.topic} at TAILRACE_KAFKA={stream.kafka}."] if stream.wanted else []
+    topic = [f"The stream follows the topic {stream.topic} at TAILRACE_KAFKA={stream.kafka}."] if stream.enabled else []
     return [
         f"Log in to Airflow as {airflow.USER} with the password {airflow.password(settings)}.",
         *topic,

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-Told = Callable[[str], None]
+Report = Callable[[str], None]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 ReportTo = Annotated[
@@ -48,7 +48,7 @@ def show(result: dict[str, Any], *tables: RenderableType, as_json: bool) -> None
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Told]:
+def progress(title: str) -> Iterator[Report]:
     """A spinner with what is under way and for how long, on the error stream; one line each where that is a file."""
     if not aside.is_terminal:
         yield lambda stage: aside.print(f"{title}: {stage}", highlight=False)

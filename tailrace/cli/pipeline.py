@@ -196,7 +196,7 @@ Views = Annotated[list[str] | None, typer.Argument(metavar="[VIEW]...", help="Al
 def rebuild(views: Views = None, *, as_json: AsJson = False) -> None:
     """Write what the lake knows of views into the store: after it was lost, or after a view's lane was changed.
 
-    A view of another lane is taken over first, and that lane's values are removed. What the store has of later direct writes
+    A view of another lane changes hands first, and that lane's values are removed. What the store has of later direct writes
     stays. The views of the stream are written together, and the stream has to be stopped.
     """
     with progress("rebuild") as step:

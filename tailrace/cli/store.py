@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="The embedded online store.")
 @app.command()
 def start(as_json: AsJson = False) -> None:
     """Start the store unless it runs."""
-    tell(embedded.start(own()), as_json=as_json)
+    show_running(embedded.start(own()), as_json=as_json)
 
 
 @app.command()
@@ -26,7 +26,7 @@ def stop(as_json: AsJson = False) -> None:
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Say whether the store runs, and where."""
-    tell(embedded.status(own()), as_json=as_json)
+    show_running(embedded.status(own()), as_json=as_json)
 
 
 def own() -> Settings:
@@ -37,7 +37,7 @@ def own() -> Settings:
     return settings
 
 
-def tell(running: embedded.Running | None, *, as_json: bool) -> None:
+def show_running(running: embedded.Running | None, *, as_json: bool) -> None:
     if running is None:
         show({"running": False}, "not running", as_json=as_json)
     else:

@@ -19,7 +19,7 @@ def failed(context: Any) -> None:
 
 
 def failed_anew(context: Any) -> None:
-    """Airflow's callback for a task that looks at the same thing again and again: told when it goes wrong, not each time."""
+    """Airflow's callback for a task that looks at the same thing again and again: an alert when it goes wrong, not each time."""
     before = context["ti"].get_previous_ti()
     if before is None or before.state != "failed":
         failed(context)

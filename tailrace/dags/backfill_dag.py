@@ -9,7 +9,7 @@ DOC = """
 ### Compute past values
 
 Computes feature views at each as-of time of a range, and records in `history.<view>` what a push would have written then, marked
-as backfill. Gold and the online store stay as they are, so that it may run at any time, beside refreshes too. What it knows is
+as backfill. Gold and the online store stay as they are. It may run at any time, during refreshes too. What it knows is
 what silver knows now: events that came late are in.
 
 **When it is red**, read the last lines of its log. A range that cannot be computed is said to be so, with what to do; after

@@ -11,7 +11,7 @@ Rewrites small files and removes what nobody needs any more, with the tombstones
 online store's cursor still needs stays, and the log says who holds a table.
 
 **When it is red**, the log says of which table and why. No table is worse for it, and what was due is due again tomorrow. It may
-be run at any time, and beside a refresh: of a refresh and a compaction that meet in one table, one has to run again.
+be run at any time, and during a refresh: of a refresh and a compaction that meet in one table, one has to run again.
 
 Owner: `search-ranking`
 """

@@ -11,7 +11,7 @@ Reads every row of gold and every value in the store, and counts what is missing
 refreshes go on.
 
 **When it is red**, the two differ, and the log says in which views. Trigger it again with *Repair*: it pushes, and then writes
-what still differs as gold has it, by the same conditional writes as every push. It is green where all was mended.
+what still differs as gold has it, by the same conditional writes as every push. It is green where all was repaired.
 
 Owner: `search-ranking`
 """

@@ -38,13 +38,13 @@ Takes in what landed, brings every feature view to the as-of time, and pushes th
 | publish | writes what changed to the online store | the breaker: a change of most of a view waits for a reason |
 
 **When a quality gate is red**, its log names the expectation, what was observed, some rows, and the files. Until then rankers
-are served the values of before. Mend the files and land them again under the same name, or trigger this DAG with their
+are served the values of before. Repair the files and land them again under the same name, or trigger this DAG with their
 names under *Set files aside* and a reason: the rest goes on.
 
 **When another task is red**, read its last lines. Tasks try again by themselves after outages. Any task may be run again, or
 killed, at any time: the result is the same.
 
-**When slots were missed**, nothing is to be done: the next run catches up in one step.
+**When runs were missed**, nothing is to be done: the next run catches up in one step.
 
 Owner: `search-ranking`
 """
@@ -66,10 +66,10 @@ def feature_refresh() -> None:
     def as_of() -> str:
         """Settle on the time that all of this run is for, retries included."""
         context = get_current_context()
-        given, slot = context["params"]["as_of"], context["dag_run"].data_interval_end
+        given, end = context["params"]["as_of"], context["dag_run"].data_interval_end
         now = datetime.now(UTC)
         try:
-            chosen = parse_as_of(given) if given else last_tick(slot or now)
+            chosen = parse_as_of(given) if given else last_tick(end or now)
             check_within_reach(chosen, now=now)
         except AsOfError as error:
             raise AirflowFailException(str(error)) from error
@@ -88,7 +88,7 @@ def feature_refresh() -> None:
             task_id="refresh",
             command="run gold",
             arguments=of_gold,
-            trigger_rule=WHERE_SILVER_WAS_SKIPPED_TOO,  # time alone changes gold
+            trigger_rule=WHERE_SILVER_WAS_SKIPPED_TOO,  # time by itself changes gold
             over=views_apart() if PER_VIEW else None,
         )
         brought = quality_gate("gold", refresh.output)

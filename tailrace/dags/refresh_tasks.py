@@ -116,15 +116,15 @@ def views_to_push(figures: Figures) -> list[list[str]]:
 
 def together(parts: Iterable[Figures]) -> Figures:
     """The figures of mapped applications as those of one."""
-    told: dict[str, Any] = {"views": {}, "gates": {}, "words": [], "seconds": 0.0}
+    whole: dict[str, Any] = {"views": {}, "gates": {}, "words": [], "seconds": 0.0}
     for part in parts:
         if "stopped" in part:
             return part
-        told["views"] |= part["views"]
-        told["gates"] |= part["gates"]
-        told["words"] += part["words"]
-        told["seconds"] = max(told["seconds"], part["seconds"])
-    return told
+        whole["views"] |= part["views"]
+        whole["gates"] |= part["gates"]
+        whole["words"] += part["words"]
+        whole["seconds"] = max(whole["seconds"], part["seconds"])
+    return whole
 
 
 log = logging.getLogger(__name__)
@@ -143,15 +143,15 @@ def view_asset(view: str) -> Asset:
 
 
 def quality_gate(layer: str, figures: Any) -> Any:
-    """A task that fails with the gate's reason, or else tells the figures and marks what was brought forward.
+    """A task that fails with the gate's reason, or else logs the figures and marks what was brought forward.
 
     `figures` is what the layer's task returns, or its mapped tasks.
     """
     asset = layer_asset(layer)
 
     @task(task_id="quality_gate", outlets=[asset, VIEWS])
-    def tell(told: Any) -> Figures:
-        figures: Figures = told if isinstance(told, dict) else together(told)
+    def verdict(reported: Any) -> Figures:
+        figures: Figures = reported if isinstance(reported, dict) else together(reported)
         if "stopped" in figures:
             raise AirflowFailException(figures["stopped"]["told"])
         outlet_events = get_current_context()["outlet_events"]
@@ -163,4 +163,4 @@ def quality_gate(layer: str, figures: Any) -> Any:
             log.info(line)
         return figures
 
-    return tell(figures)
+    return verdict(figures)

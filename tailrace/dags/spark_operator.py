@@ -94,7 +94,7 @@ class TailraceOperator(SparkSubmitOperator):
         self.views = views
 
     def execute(self, context: Context) -> Figures:  # type: ignore[override]  # theirs returns nothing
-        """Submit, and tell the figures in words at the end of the log."""
+        """Submit, and log the figures in words at the end of the log."""
         why = self.skipped_by(context)
         if why:
             raise AirflowSkipException(why)

@@ -1,4 +1,4 @@
-"""Every minute, where a stream is wanted: it is kept running, and told of when it lags."""
+"""Every minute, where streaming is on: the stream is kept running, and an alert sent when it lags."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from tailrace.settings import read_settings
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 120  # in which a stream has started and caught up, on a busy machine too
-WANTED = read_settings().stream.wanted
+ENABLED = read_settings().stream.enabled
 
 DOC = f"""
 ### Keep the stream running
@@ -34,8 +34,8 @@ begun again has {GRACE_SECONDS} seconds to catch up, also where it ends and begi
 **When keep_running is red**, the stream ended as soon as it began; the end of its log is in the task's.
 
 **When guard is red**, its log says how far the stream is behind and what it last failed of. It begins again by itself when store
-and Kafka are back. A definition that cannot be used has to be mended, and so has a topic that was made anew. Where it only lags, more
-comes than it takes: `tailrace stream status` tells the messages that are left. A parked key is one whose value the store refuses: make room in
+and Kafka are back. A definition that cannot be used has to be repaired, and so has a topic that was made anew. Where it only lags, more
+comes than it takes: `tailrace stream status` shows the messages that are left. A parked key is one whose value the store refuses: make room in
 its item, stop the stream, run `tailrace rebuild`, and start it again.
 
 Owner: `search-ranking`
@@ -43,7 +43,7 @@ Owner: `search-ranking`
 
 
 @dag(
-    schedule="* * * * *" if WANTED else None,
+    schedule="* * * * *" if ENABLED else None,
     catchup=False,
     max_active_runs=1,
     tags=["tailrace"],
@@ -53,23 +53,23 @@ Owner: `search-ranking`
 def feature_stream() -> None:
     @task
     def keep_running() -> None:
-        tell("start")
+        run_and_log("start")
 
     @task
     def guard() -> None:
-        tell("status", "--grace", str(GRACE_SECONDS))
+        run_and_log("status", "--grace", str(GRACE_SECONDS))
 
     keep_running() >> guard()
 
 
-def tell(*words: str) -> None:
-    """Run a command and log what it tells; raises `AirflowException` with the reasons where it fails."""
+def run_and_log(*words: str) -> None:
+    """Run a command and log its answer; raises `AirflowException` with the reasons where it fails."""
     command = [sys.executable, application(), "stream", *words]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     try:
-        told = json.loads(done.stdout.splitlines()[-1])
+        answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        raise AirflowException(f"`tailrace stream {words[0]}` told nothing: {done.stderr[-2000:]}") from None
+        raise AirflowException(f"`tailrace stream {words[0]}` answered nothing: {done.stderr[-2000:]}") from None
     if done.returncode:
-        raise AirflowException("; ".join(told.get("why") or [told.get("error", done.stderr)]))
-    log.info(told.get("told") or json.dumps(told))
+        raise AirflowException("; ".join(answer.get("why") or [answer.get("error", done.stderr)]))
+    log.info(answer.get("told") or json.dumps(answer))

@@ -29,10 +29,10 @@ def empty_home(settings: Settings) -> None:
     refuse_elsewhere(settings, home)
     marker = home / MARKER
     state = [*(home / name for name in STATE), Path(settings.landing).resolve(), Path(settings.lake).resolve()]
-    held = [str(place.relative_to(home)) for place in dict.fromkeys(state) if holds_something(place)]
-    if held and not marker.exists():
+    others = [str(place.relative_to(home)) for place in dict.fromkeys(state) if holds_something(place)]
+    if others and not marker.exists():
         raise CommandError(
-            f"{home} holds {', '.join(held)} that are not the demo's; "
+            f"{home} holds {', '.join(others)} that are not the demo's; "
             "give the demo a home of its own, such as TAILRACE_HOME=demo-home"
         )
     embedded.stop(settings)
@@ -59,7 +59,7 @@ ORGANISATION = {"documents": 12_000, "actors": 250, "days": 40, "seed": 7}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
+class Tick:
     """What lands before one refresh, as lines of the two feeds."""
 
     as_of: datetime
@@ -67,7 +67,7 @@ class Slot:
     documents: list[bytes]
 
 
-def demo_slots(*, git: Path | None, events: Path | None) -> tuple[str, list[Slot]]:
+def demo_ticks(*, git: Path | None, events: Path | None) -> tuple[str, list[Tick]]:
     """A name for the source, and its four slots."""
     if git is not None:
         lines = [orjson.dumps(event) for event in read_history(git)]
@@ -80,15 +80,15 @@ def demo_slots(*, git: Path | None, events: Path | None) -> tuple[str, list[Slot
     parts = split(((line, occurred_at_of(line)) for line in lines), end - (SHOWN - 1) * SLOT)
     facts = [[orjson.dumps(document) for document in documents], *([] for _ in parts[1:])]
     name = f"a workspace of {len(documents):,} documents, generated"
-    return name, slots_of(parts, facts, first_end=end - (SHOWN - 1) * SLOT)
+    return name, ticks_of(parts, facts, first_end=end - (SHOWN - 1) * SLOT)
 
 
-def replayed(lines: list[bytes]) -> list[Slot]:
+def replayed(lines: list[bytes]) -> list[Tick]:
     """The busiest late slots of an event file; documents are described by their ids when they first appear."""
     times = [occurred_at_of(line) for line in lines]
     first_end = busiest_slots(times)
     parts = split(zip(lines, times, strict=True), first_end)
-    return slots_of(parts, list(new_documents(parts)), first_end=first_end)
+    return ticks_of(parts, list(new_documents(parts)), first_end=first_end)
 
 
 def new_documents(parts: list[list[bytes]]) -> Iterator[list[bytes]]:
@@ -101,16 +101,16 @@ def new_documents(parts: list[list[bytes]]) -> Iterator[list[bytes]]:
         yield [orjson.dumps(document) for document in described]
 
 
-def slots_of(parts: list[list[bytes]], facts: list[list[bytes]], *, first_end: datetime) -> list[Slot]:
+def ticks_of(parts: list[list[bytes]], facts: list[list[bytes]], *, first_end: datetime) -> list[Tick]:
     return [
-        Slot(as_of=first_end + number * SLOT, events=part, documents=documents)
+        Tick(as_of=first_end + number * SLOT, events=part, documents=documents)
         for number, (part, documents) in enumerate(zip(parts, facts, strict=True))
     ]
 
 
-def land(slot: Slot, landing: Path) -> None:
-    """Land a slot, one file per feed, as a connector would; nothing lands where nothing happened."""
-    name = f"{slot.as_of:%Y%m%dT%H%M}.jsonl.gz"
-    for feed, rows in ((DOCUMENTS, slot.documents), (EVENTS, slot.events)):
+def land_tick(tick: Tick, landing: Path) -> None:
+    """Land what is new at a tick, one file per feed, as a connector would; nothing lands where nothing happened."""
+    name = f"{tick.as_of:%Y%m%dT%H%M}.jsonl.gz"
+    for feed, rows in ((DOCUMENTS, tick.documents), (EVENTS, tick.events)):
         if rows:
             write_lines(rows, landing / feed.name / name)

@@ -76,7 +76,7 @@ Json = dict[str, Any]
 
 @contextmanager
 def following(workspace: Workspace) -> Iterator[None]:
-    """Have a stream follow the landing folder, from when it has taken all that landed there."""
+    """Have a stream follow the landing folder, from when it has consumed all that landed there."""
     from jobs.streaming import run
     from jobs.streaming.plans import Plans
     from jobs.streaming.source import follow_plans
@@ -90,7 +90,7 @@ def following(workspace: Workspace) -> Iterator[None]:
         query.processAllAvailable()
         with plans.looking():
             yield
-        query.processAllAvailable()  # Spark tells of a micro-batch that is cut off as of an error
+        query.processAllAvailable()  # Spark reports a micro-batch that is cut off as an error
     finally:
         query.stop()
 
@@ -105,8 +105,8 @@ def open_document(workspace: Workspace, address: str, entities: Json) -> Json:
         if time.perf_counter() - began > LONGEST_WAIT:
             raise CommandError(f"{before['document_id']} was opened, and the reader does not answer it")
         time.sleep(LOOK_SECONDS)
-    told = {f"{name}_before": before[name] for name in ("opens_15m", "last_opened_at")}
-    return after | told | {"answered_ms": round(1000 * (time.perf_counter() - began), 1)}
+    earlier = {f"{name}_before": before[name] for name in ("opens_15m", "last_opened_at")}
+    return after | earlier | {"answered_ms": round(1000 * (time.perf_counter() - began), 1)}
 
 
 def land_opening(landing: Path, actor: str, document: str, at: datetime) -> None:
@@ -121,7 +121,7 @@ def shows(row: Json, opened_at: datetime) -> bool:
     return last is not None and datetime.fromisoformat(last) == opened_at and row["opens_15m"] > 0
 
 
-def judge(address: str, query: Json, document: str) -> Json:
+def write_score(address: str, query: Json, document: str) -> Json:
     """Write a model's score of a document, and ask as the ranker does until the answer has it."""
     began = time.perf_counter()
     entity = {"keys": {"document_id": document}, "values": {"relevance": SCORE, "judged_by": MODEL}}

@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 from sinks.net_changes import online_rows
 from tailrace.definitions import FeatureView
 from tailrace.demo import ranker
-from tailrace.demo.events import Slot, demo_slots, empty_home, land
-from tailrace.demo.ranker import following, judge, open_document
+from tailrace.demo.events import Tick, demo_ticks, empty_home, land_tick
+from tailrace.demo.ranker import following, open_document, write_score
 from tailrace.errors import CommandError
 from tailrace.events.oddities import ODDITIES, land_oddities
 from tailrace.lake.tables import Lake
@@ -56,14 +56,14 @@ Json = dict[str, Any]
 
 
 def run_demo(workspace: Workspace, *, git: Path | None, events: Path | None, progress: Progress) -> Json:
-    """Replay four slots, then ask the reader; the figures also go to `demo/summary.json` in the home."""
+    """Replay four ticks, then ask the reader; the figures also go to `demo/summary.json` in the home."""
     began = time.monotonic()
     progress("preparing events")
-    source, slots = demo_slots(git=git, events=events)
+    source, ticks = demo_ticks(git=git, events=events)
     empty_home(workspace.settings)
     landing = Path(workspace.settings.landing)
     land_odd_files(landing)
-    refreshes = [replay(workspace, slot, number, progress) for number, slot in enumerate(slots, start=1)]
+    refreshes = [replay(workspace, tick, number, progress) for number, tick in enumerate(ticks, start=1)]
     agreed = reconcile_all(workspace, lambda view: progress(f"reconciling {view}"))
     refused = refused_odd_files(workspace.lake)
     remove_odd_files(landing)
@@ -73,7 +73,7 @@ def run_demo(workspace: Workspace, *, git: Path | None, events: Path | None, pro
         "refreshes": refreshes,
         "refused": refused,
         "reconcile": agreed,
-        "answer": answer_of(workspace, slots, progress),
+        "answer": answer_of(workspace, ticks, progress),
         "seconds": round(time.monotonic() - began, 1),
     }
     path = workspace.settings.home / "demo" / "summary.json"
@@ -82,29 +82,29 @@ def run_demo(workspace: Workspace, *, git: Path | None, events: Path | None, pro
     return summary
 
 
-def replay(workspace: Workspace, slot: Slot, number: int, progress: Progress) -> Json:
-    """Land one slot and refresh to it; adds what a push of every row would have written."""
-    land(slot, Path(workspace.settings.landing))
+def replay(workspace: Workspace, tick: Tick, number: int, progress: Progress) -> Json:
+    """Land what is new at one tick and refresh to it; adds what a push of every row would have written."""
+    land_tick(tick, Path(workspace.settings.landing))
     # Slots are where a file's events lie: the last ones of a history that goes up to now are still to come.
     done = refresh(
-        workspace, as_of=slot.as_of, any_as_of=True, progress=lambda stage: progress(f"refresh {number}: {stage}")
+        workspace, as_of=tick.as_of, any_as_of=True, progress=lambda stage: progress(f"refresh {number}: {stage}")
     )
-    told = refresh_json(done)
-    for name, view in told["views"].items():
+    figures = refresh_json(done)
+    for name, view in figures["views"].items():
         definition = workspace.definitions.view(name)
         everything = view["gold_rows"] if definition.online_when is None else online_count(workspace, definition)
         view["full_push"] = everything
         view["percent"] = round(100 * (view["pushed"] + view["removed"]) / max(1, view["full_push"]), 2)
-    return told
+    return figures
 
 
 def online_count(workspace: Workspace, view: FeatureView) -> int:
     return online_rows(workspace.lake.read(view.table), view).count()
 
 
-def answer_of(workspace: Workspace, slots: list[Slot], progress: Progress) -> Json:
+def answer_of(workspace: Workspace, ticks: list[Tick], progress: Progress) -> Json:
     """Ask for the documents that were touched last, as the actor who touched the most of them; then change what is answered."""
-    lines = [line for slot in slots for line in slot.events]
+    lines = [line for tick in ticks for line in tick.events]
     recent = [event for event in map(readable, lines[-20 * CANDIDATES :]) if event]
     documents = list(dict.fromkeys(event["document_id"] for event in reversed(recent)))[:CANDIDATES]
     actor, _ = Counter(event["actor_id"] for event in recent).most_common(1)[0]
@@ -119,7 +119,7 @@ def answer_of(workspace: Workspace, slots: list[Slot], progress: Progress) -> Js
             caught_up = time.monotonic() - began
             progress("opening a document")
             opened = open_document(workspace, address, entities)
-        judged = judge(address, query, documents[0])
+        judged = write_score(address, query, documents[0])
     names, results = answer["metadata"]["feature_names"], answer["results"]
     columns = {name: result["values"] for name, result in zip(names, results, strict=True)}
     found = sum(status == "PRESENT" for result in results for status in result["statuses"])
@@ -130,7 +130,7 @@ def answer_of(workspace: Workspace, slots: list[Slot], progress: Progress) -> Js
         "values_present": found,
         "latency": latency,
         "views": answer["metadata"]["views"],
-        "watermark": to_text(slots[-1].as_of),
+        "watermark": to_text(ticks[-1].as_of),
         "opened": opened | {"caught_up_seconds": round(caught_up, 1)},
         "judged": judged,
         "rows": [{name: values[row] for name, values in columns.items()} for row in range(min(5, len(documents)))],

@@ -58,7 +58,7 @@ def places_of(settings: Settings) -> dict[str, str]:
         "TAILRACE_LAKE": settings.lake,
     }
     stream = settings.stream
-    if stream.wanted:
+    if stream.enabled:
         places |= {
             "TAILRACE_STREAMING": "1",
             "TAILRACE_KAFKA_TOPIC": stream.topic,
@@ -68,7 +68,7 @@ def places_of(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def alone(settings: Settings, *, wait: bool = True) -> Iterator[None]:
+def exclusive(settings: Settings, *, wait: bool = True) -> Iterator[None]:
     """Let a second who starts or stops services of the same home wait for the first, or else raise `LocalError`."""
     settings.run_folder.mkdir(parents=True, exist_ok=True)
     with (settings.run_folder / "lock").open("w") as file:
@@ -79,7 +79,7 @@ def alone(settings: Settings, *, wait: bool = True) -> Iterator[None]:
         yield
 
 
-# What answers this machine alone needs no certificate, and is asked without one.
+# What answers only this machine needs no certificate, and is asked without one.
 PLAIN_HTTP = {"TAILRACE_READER_TLS_CERT": "", "TAILRACE_READER_TLS_KEY": ""}
 
 

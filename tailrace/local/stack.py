@@ -1,4 +1,4 @@
-"""Start, look at and stop everything of one home: store, broker and stream where they are wanted, reader, Airflow."""
+"""Start, look at and stop everything of one home: store, broker and stream where streaming is on, reader, Airflow."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ from tailrace.local.service import (
     UNHEALTHY,
     LocalError,
     Service,
-    alone,
+    exclusive,
     find,
     last_lines,
     places_of,
@@ -34,7 +34,7 @@ STOP_SECONDS = 20.0
 START_SECONDS = 180.0
 LOOK_SECONDS = 0.3
 
-# A reader that ends tells at once of a definition that cannot be used; a scheduler that finds no API fails its first tasks.
+# A reader that ends reports at once a definition that cannot be used; a scheduler that finds no API fails its first tasks.
 WAITED_FOR = {streaming.BROKER, READER, airflow.API_SERVER}
 
 Progress = Callable[[str], None]
@@ -42,7 +42,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """One service: its state, its process and address where it has them, and the log that tells more."""
+    """One service: its state, its process and address where it has them, and the log that says more."""
 
     state: str
     pid: int | None
@@ -53,14 +53,14 @@ class Found:
 def up(settings: Settings, progress: Progress, *, with_stream: bool = False) -> dict[str, Found]:
     """Start what does not run, in order, and wait until all is healthy; a stream that is asked for once stays until `down`.
 
-    Raises `LocalError` where a port is taken or a service ends or does not get healthy; what was started is stopped then.
+    Raises `LocalError` where a port is in use or a service ends or does not get healthy; what was started is stopped then.
     """
-    with alone(settings):
-        new_stream = (with_stream or settings.stream.wanted) and streaming.turn_on(settings)
+    with exclusive(settings):
+        new_stream = (with_stream or settings.stream.enabled) and streaming.turn_on(settings)
         settings = streaming.known(settings)
         missing: list[Service] = []
         try:
-            refuse_taken_ports(settings, not_running(settings))
+            refuse_ports_in_use(settings, not_running(settings))
             if new_stream:  # an Airflow that runs knows nothing of it
                 stop_all([one for one in airflow.services(settings, settings.run_folder) if find(one)], progress)
             missing = not_running(settings)
@@ -96,7 +96,7 @@ def bring_up(settings: Settings, missing: list[Service], progress: Progress) -> 
 
 def down(settings: Settings, progress: Progress) -> list[str]:
     """Stop all of it, the scheduler first and once its running tasks have ended; the names of what ran."""
-    with alone(settings):
+    with exclusive(settings):
         settings = streaming.known(settings)
         stopped = stop_all(services(settings), progress)
         streaming.turn_off(settings)
@@ -200,7 +200,7 @@ def wait_for(settings: Settings, name: str) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def refuse_taken_ports(settings: Settings, missing: list[Service]) -> None:
+def refuse_ports_in_use(settings: Settings, missing: list[Service]) -> None:
     broker_port = settings.stream.broker_port
     ports = (
         (streaming.BROKER, "TAILRACE_KAFKA_PORT", broker_port),
@@ -210,11 +210,11 @@ def refuse_taken_ports(settings: Settings, missing: list[Service]) -> None:
     )
     names = {service.name for service in missing}
     for name, setting, port in ports:
-        if name in names and is_taken(port):
-            raise LocalError(f"port {port} is taken by another program; set {setting} to a free one for {name}")
+        if name in names and is_in_use(port):
+            raise LocalError(f"port {port} is in use by another program; set {setting} to a free one for {name}")
 
 
-def is_taken(port: int) -> bool:
+def is_in_use(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

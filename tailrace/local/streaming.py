@@ -19,7 +19,7 @@ from tailrace.local.service import (
     UNHEALTHY,
     LocalError,
     Service,
-    alone,
+    exclusive,
     find,
     last_lines,
     places_of,
@@ -121,10 +121,10 @@ def known(settings: Settings) -> Settings:
     """The settings with what the home remembers of its stream, which commands without them go by as well."""
     known = remembered(settings)
     if known is None:
-        return replace(settings, stream=replace(settings.stream, wanted=False))
+        return replace(settings, stream=replace(settings.stream, enabled=False))
     port = known["broker_port"] or settings.stream.broker_port
     stream = replace(
-        settings.stream, wanted=True, kafka=str(known["kafka"]), topic=str(known["topic"]), broker_port=int(port)
+        settings.stream, enabled=True, kafka=str(known["kafka"]), topic=str(known["topic"]), broker_port=int(port)
     )
     return replace(settings, stream=stream)
 
@@ -177,14 +177,14 @@ LOOK_SECONDS = 0.2
 
 
 def keep_running(settings: Settings) -> str:
-    """Start the stream unless it runs, and wait until it has told of itself; says what was found or done.
+    """Start the stream unless it runs, and wait until it has reported; says what was found or done.
 
     Raises `LocalError` where it ends at once, or where `up` or `down` are at work, which start and stop it themselves.
     """
     if runs(settings.home):
         return "the stream runs"
     service = service_of_stream(known(settings))
-    with alone(settings, wait=False):
+    with exclusive(settings, wait=False):
         begins = find(service) is None
         if begins:
             start(service)
@@ -202,5 +202,5 @@ def keep_running(settings: Settings) -> str:
 
 def stop_running(settings: Settings) -> bool:
     """Stop a stream that runs in the background; False where none does."""
-    with alone(settings):
+    with exclusive(settings):
         return stop(service_of_stream(settings))

@@ -86,7 +86,7 @@ def stream_settings(value: Mapping[str, str], tools: Path) -> StreamSettings:
         kafka=value["TAILRACE_KAFKA"] or None,
         topic=value["TAILRACE_KAFKA_TOPIC"],
         properties=file(value["TAILRACE_KAFKA_PROPERTIES"]),
-        wanted=switch("TAILRACE_STREAMING", value),
+        enabled=switch("TAILRACE_STREAMING", value),
         broker_port=port("TAILRACE_KAFKA_PORT", value),
         broker_jars=tools / "kafka",
     )
@@ -193,8 +193,8 @@ def access_logging(text: str) -> AccessLogging:
     for known in ACCESS_LOGGING:
         if text == known:
             return known
-    told = " or ".join(ACCESS_LOGGING)
-    raise SettingsError(f"TAILRACE_READER_ACCESS_LOG={text} is not a choice of requests; it takes {told}")
+    choices = " or ".join(ACCESS_LOGGING)
+    raise SettingsError(f"TAILRACE_READER_ACCESS_LOG={text} is not a choice of requests; it takes {choices}")
 
 
 def switch(name: str, value: Mapping[str, str]) -> bool:

@@ -51,14 +51,14 @@ class StreamSettings:
     """Where the stream's events are: servers of Kafka and a topic, or the landing feed where `kafka` is None.
 
     `properties` is the file of Kafka's client properties, which may hold secrets: it is read by who asks Kafka.
-    `wanted` is whether `tailrace up` starts the stream too, and Airflow keeps it running.
+    `enabled` is whether `tailrace up` starts the stream too, and Airflow keeps it running.
     `broker_port` and `broker_jars` are of the broker that runs on this machine for tests and local use.
     """
 
     kafka: str | None
     topic: str
     properties: Path | None
-    wanted: bool
+    enabled: bool
     broker_port: int
     broker_jars: Path
 
@@ -109,7 +109,7 @@ class ReaderSettings:
     `cache_seconds` is how old an item may be that is answered without asking the store; 0 asks always.
     `access` says whom it answers, `tls` with which certificate; None is plain HTTP.
     `access_log` says which requests are logged, `drain_seconds` how long the reader says that it is not ready before it
-    stops, `traces` whether OpenTelemetry is told of requests.
+    stops, `traces` whether requests are traced with OpenTelemetry.
     """
 
     budget_ms: float

@@ -14,7 +14,7 @@ LOCAL = {
     # Without these the driver announces a host name that its own executor may not reach.
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
-    # Memory is taken by the page, 64 MB each by default: every broadcast of a few rows would fill one with zeros, and a
+    # Memory is allocated by the page, 64 MB each by default: every broadcast of a few rows would fill one with zeros, and a
     # full collection would come every few refreshes.
     "spark.buffer.pageSize": "4m",
     # What was run is kept for a page that nobody looks at here, by default a thousand plans with all their texts.
@@ -80,11 +80,11 @@ OURS = {
     "bootstrap.servers": "set TAILRACE_KAFKA",
     "group.id": "offsets are kept by Tailrace, not by a group",
     "group.instance.id": "offsets are kept by Tailrace, not by a group",
-    "auto.offset.reset": "a topic is taken from its beginning",
+    "auto.offset.reset": "a topic is read from its beginning",
     "enable.auto.commit": "offsets are kept by Tailrace, not by a group",
     "interceptor.classes": "Spark takes none",
-    "key.deserializer": "messages are taken as bytes",
-    "value.deserializer": "messages are taken as bytes",
+    "key.deserializer": "messages are read as bytes",
+    "value.deserializer": "messages are read as bytes",
 }
 
 

@@ -5,23 +5,23 @@ from xml.etree import ElementTree
 import orjson
 import pytest
 
-from bench.week import draw_week, run_week, slots_of_week, sort_of
+from bench.week import draw_week, run_week, sort_of, ticks_of_week
 from tailrace.schemas.slots import SLOT
 from tailrace.store import embedded
 
 
 def test_a_week_begins_with_all_that_was_before_and_goes_on_slot_by_slot():
-    first, *slots = slots_of_week(30)
+    first, *ticks = ticks_of_week(30)
 
     assert len(first.documents) == 2_000
     assert len(first.events) > 1_000
-    assert len(slots) == 30
-    assert [slot.documents for slot in slots] == [[]] * 30
-    assert {after.as_of - before.as_of for before, after in zip([first, *slots], slots, strict=False)} == {SLOT}
-    for slot in slots:
-        for line in slot.events:
+    assert len(ticks) == 30
+    assert [tick.documents for tick in ticks] == [[]] * 30
+    assert {after.as_of - before.as_of for before, after in zip([first, *ticks], ticks, strict=False)} == {SLOT}
+    for tick in ticks:
+        for line in tick.events:
             at = datetime.fromisoformat(orjson.loads(line)["occurred_at"])
-            assert slot.as_of - SLOT < at <= slot.as_of
+            assert tick.as_of - SLOT < at <= tick.as_of
 
 
 def test_files_of_a_table_are_told_apart():

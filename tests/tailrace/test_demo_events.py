@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from tailrace.demo import events as demo_events
-from tailrace.demo.events import Slot, demo_slots, land
+from tailrace.demo.events import Tick, demo_ticks, land_tick
 from tailrace.events.files import LandingFileError, NoReadableTimeError
 from tailrace.schemas.slots import SLOT, check_on_grid, to_text
 
@@ -38,8 +38,8 @@ def write_events(tmp_path):
     return write
 
 
-def ids(slot):
-    return [orjson.loads(line)["event_id"] for line in slot.events if line != BAD]
+def ids(tick):
+    return [orjson.loads(line)["event_id"] for line in tick.events if line != BAD]
 
 
 LATE = [
@@ -56,35 +56,35 @@ def replayed(write_events):
     early = [event(number, minutes=-9_000 + number, document="a:old.md") for number in range(45)]
     late = [event(number + 90, minutes=minutes, document=document) for number, minutes, document in LATE]
     path = write_events([*early[:20], BAD, *early[20:], *late])
-    return path, demo_slots(git=None, events=path)
+    return path, demo_ticks(git=None, events=path)
 
 
 def test_a_file_of_events_gives_four_slots_on_the_grid(replayed):
-    path, (name, slots) = replayed
+    path, (name, ticks) = replayed
 
     assert name == f"events of {path}"
-    assert [slot.as_of for slot in slots] == [NINE + number * SLOT for number in range(1, 5)]
-    for slot in slots:
-        check_on_grid(slot.as_of)
+    assert [tick.as_of for tick in ticks] == [NINE + number * SLOT for number in range(1, 5)]
+    for tick in ticks:
+        check_on_grid(tick.as_of)
 
 
 def test_every_event_is_in_the_slot_it_happened_in_and_all_before_in_the_first(replayed):
-    _, (_, slots) = replayed
+    _, (_, ticks) = replayed
 
-    assert [ids(slot) for slot in slots[1:]] == [["e101"], ["e102"], ["e103", "e104"]]
-    assert len(ids(slots[0])) == 46
+    assert [ids(tick) for tick in ticks[1:]] == [["e101"], ["e102"], ["e103", "e104"]]
+    assert len(ids(ticks[0])) == 46
 
 
 def test_a_line_that_cannot_be_read_lands_once_and_ends_in_quarantine(replayed):
-    _, (_, slots) = replayed
+    _, (_, ticks) = replayed
 
-    assert [slot.events.count(BAD) for slot in slots] == [1, 0, 0, 0]
+    assert [tick.events.count(BAD) for tick in ticks] == [1, 0, 0, 0]
 
 
 def test_documents_are_described_once_when_they_first_appear(replayed):
-    _, (_, slots) = replayed
+    _, (_, ticks) = replayed
 
-    documents = [[orjson.loads(line) for line in slot.documents] for slot in slots]
+    documents = [[orjson.loads(line) for line in tick.documents] for tick in ticks]
     assert [[one["id"] for one in part] for part in documents] == [
         ["a:old.md", "a:x/one.md"],
         ["a:two.pdf"],
@@ -104,20 +104,20 @@ def test_documents_are_described_once_when_they_first_appear(replayed):
 def test_lines_that_are_no_events_describe_nothing(write_events, odd):
     path = write_events([odd, event(1, minutes=5)])
 
-    _, slots = demo_slots(git=None, events=path)
+    _, ticks = demo_ticks(git=None, events=path)
 
-    assert sum(slot.events.count(odd) for slot in slots) == 1
-    assert [orjson.loads(line)["id"] for slot in slots for line in slot.documents] == ["handbook:guides/start.md"]
+    assert sum(tick.events.count(odd) for tick in ticks) == 1
+    assert [orjson.loads(line)["id"] for tick in ticks for line in tick.documents] == ["handbook:guides/start.md"]
 
 
 def test_a_file_without_a_readable_time_is_refused(write_events):
     with pytest.raises(NoReadableTimeError):
-        demo_slots(git=None, events=write_events([BAD]))
+        demo_ticks(git=None, events=write_events([BAD]))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(LandingFileError, match="no such file"):
-        demo_slots(git=None, events=tmp_path / "gone.jsonl")
+        demo_ticks(git=None, events=tmp_path / "gone.jsonl")
 
 
 def test_a_git_history_is_replayed_the_same_way(tmp_path):
@@ -131,33 +131,33 @@ def test_a_git_history_is_replayed_the_same_way(tmp_path):
     for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "first"]):
         subprocess.run(["git", *arguments], cwd=repository, env=variables, check=True)
 
-    name, slots = demo_slots(git=repository, events=None)
+    name, ticks = demo_ticks(git=repository, events=None)
 
     assert name == f"git history of {repository}"
-    assert [len(slot.events) for slot in slots] == [1, 0, 0, 0]
-    assert slots[0].as_of == NINE + SLOT
-    assert [orjson.loads(line)["id"] for line in slots[0].documents] == ["atlas:map.md"]
+    assert [len(tick.events) for tick in ticks] == [1, 0, 0, 0]
+    assert ticks[0].as_of == NINE + SLOT
+    assert [orjson.loads(line)["id"] for line in ticks[0].documents] == ["atlas:map.md"]
 
 
 def test_without_a_source_a_workspace_is_invented_up_to_the_last_tick(monkeypatch):
     monkeypatch.setattr(demo_events, "ORGANISATION", {"documents": 120, "actors": 9, "days": 20, "seed": 7})
     before = datetime.now(UTC)
 
-    name, slots = demo_slots(git=None, events=None)
+    name, ticks = demo_ticks(git=None, events=None)
 
     assert name == "a workspace of 120 documents, generated"
-    assert before - SLOT < slots[-1].as_of <= datetime.now(UTC)
-    assert [len(slot.documents) for slot in slots] == [120, 0, 0, 0]
-    assert sum(len(slot.events) for slot in slots) >= 600
-    for slot in slots:
-        check_on_grid(slot.as_of)
-        assert all(orjson.loads(line)["occurred_at"] <= to_text(slot.as_of) for line in slot.events)
+    assert before - SLOT < ticks[-1].as_of <= datetime.now(UTC)
+    assert [len(tick.documents) for tick in ticks] == [120, 0, 0, 0]
+    assert sum(len(tick.events) for tick in ticks) >= 600
+    for tick in ticks:
+        check_on_grid(tick.as_of)
+        assert all(orjson.loads(line)["occurred_at"] <= to_text(tick.as_of) for line in tick.events)
 
 
 def test_a_slot_lands_as_one_file_per_feed(tmp_path):
-    slot = Slot(as_of=NINE, events=[b'{"event_id":"e1"}', BAD], documents=[b'{"id":"d1"}'])
+    tick = Tick(as_of=NINE, events=[b'{"event_id":"e1"}', BAD], documents=[b'{"id":"d1"}'])
 
-    land(slot, tmp_path)
+    land_tick(tick, tmp_path)
 
     assert (
         gzip.decompress((tmp_path / "events/20260301T0900.jsonl.gz").read_bytes())
@@ -167,6 +167,6 @@ def test_a_slot_lands_as_one_file_per_feed(tmp_path):
 
 
 def test_nothing_lands_where_nothing_happened(tmp_path):
-    land(Slot(as_of=NINE, events=[], documents=[]), tmp_path)
+    land_tick(Tick(as_of=NINE, events=[], documents=[]), tmp_path)
 
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import pytest
 
 from bench.followed import free_port
 from tailrace.local import airflow, stack, streaming
-from tailrace.local.service import LocalError, Service, alone
+from tailrace.local.service import LocalError, Service, exclusive
 from tailrace.local.streaming import keep_running, stop_running
 from tailrace.settings import read_settings
 from tailrace.workspace.remembered import remembered, settings_of_home
@@ -43,13 +43,13 @@ def test_what_up_was_told_of_the_stream_holds_for_commands_that_are_told_nothing
 
     plain = streaming.known(make_settings())
 
-    assert (plain.stream.wanted, plain.stream.kafka, plain.stream.topic) == (True, "one:9092", "clicks")
+    assert (plain.stream.enabled, plain.stream.kafka, plain.stream.topic) == (True, "one:9092", "clicks")
     (stream,) = streaming.services(plain)  # no broker beside another
     assert stream.environment["TAILRACE_KAFKA"] == "one:9092"
     for environment in (stream.environment, airflow.environment(plain)):
-        assert read_settings({k: v for k, v in environment.items() if k.startswith("TAILRACE_")}).stream.wanted
+        assert read_settings({k: v for k, v in environment.items() if k.startswith("TAILRACE_")}).stream.enabled
     streaming.turn_off(settings)
-    assert streaming.known(make_settings()).stream.wanted is False
+    assert streaming.known(make_settings()).stream.enabled is False
 
 
 def test_a_command_by_hand_takes_the_topic_that_up_was_told_of_unless_it_is_told_another(make_settings, monkeypatch):
@@ -111,7 +111,7 @@ def test_a_taken_port_of_the_broker_is_told_with_its_setting_and_nothing_is_reme
 
 
 def test_while_services_are_started_or_stopped_nobody_else_starts_the_stream(settings):
-    with alone(settings), pytest.raises(LocalError, match="being started or stopped"):
+    with exclusive(settings), pytest.raises(LocalError, match="being started or stopped"):
         keep_running(settings)
 
 
