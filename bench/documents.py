@@ -56,7 +56,7 @@ def draw(drawn: np.random.Generator, name: str, type_: Type, count: int) -> Arra
         return drawn.random(count)
     if type_ is Type.BOOL:
         return drawn.random(count) < 0.5
-    if type_ is Type.TIMESTAMP:  # whole seconds: the peer keeps no finer ones
+    if type_ is Type.TIMESTAMP:  # whole seconds: the peer keeps nothing smaller
         return NEWEST - drawn.integers(0, 30 * 86_400, count).astype("timedelta64[s]")
     if name == "type":
         return TYPES[drawn.integers(0, len(TYPES), count)]
@@ -64,7 +64,7 @@ def draw(drawn: np.random.Generator, name: str, type_: Type, count: int) -> Arra
 
 
 async def fill(client: StoreClient, count: int) -> None:
-    """Write `count` documents unless a run before has; what a push would have told of them comes last."""
+    """Write `count` documents unless a run before has; what a push would record of them comes last."""
     await ensure_table(client)
     if VIEW.name in await read_controls(client, [VIEW.name]):
         return

@@ -99,7 +99,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def through(reader: Server) -> Readable:
-    """Documents of which a reader tells recent events."""
+    """Documents of which a reader answers recent events."""
 
     def readable(documents: list[str]) -> Iterable[str]:
         body = orjson.dumps({"features": [FEATURE], "entities": {"document_id": documents}}).decode()

@@ -56,7 +56,7 @@ def land_step(lake: Lake, history: History, step: int) -> None:
     """Append what arrives in one step: events, and other facts of a few documents."""
     number = history.events_per_edge
     start = START + (step - 1) * SLOT
-    rows = lake.spark.range(number).withColumn("at", F.lit(start) + micros(within_slot(F.col("id"), f"a{step}")))
+    rows = lake.spark.range(number).withColumn("at", F.lit(start) + micros(within_tick(F.col("id"), f"a{step}")))
     append(lake, rows.select(*event_columns(history, f"a{step}")))
     chosen = lake.spark.range(number).select(spread(F.col("id"), f"d{step}", history.documents).alias("id")).distinct()
     lake.upsert(silver.DOCUMENTS, chosen.select(*document_columns(version=step)), newer="true", state={"step": step})
@@ -73,7 +73,7 @@ def edge_events(spark: SparkSession, history: History, length: timedelta) -> Dat
     """For each step the events that leave a window in it, as far as they happened before `START`."""
     name = f"e{int(length.total_seconds())}"
     step = 1 + F.floor(F.col("id") / history.events_per_edge)
-    offset = step * int(SLOT.total_seconds() * 1e6) - within_slot(F.col("id"), name)
+    offset = step * int(SLOT.total_seconds() * 1e6) - within_tick(F.col("id"), name)
     rows = spark.range(STEPS * history.events_per_edge)
     rows = rows.withColumn("at", F.lit(START - length) + micros(offset)).where(F.col("at") <= F.lit(START))
     return rows.select(*event_columns(history, name))
@@ -128,7 +128,7 @@ def spread(own: Column, name: str, below: int) -> Column:
     return F.pmod(F.xxhash64(own, F.lit(name)), F.lit(below))
 
 
-def within_slot(own: Column, name: str) -> Column:
+def within_tick(own: Column, name: str) -> Column:
     return spread(own, name, int(SLOT.total_seconds() * 1e6))
 
 

@@ -40,7 +40,7 @@ class Load:
     """What is sent where: one of `requests` after the other, each of them one body, or several side by side.
 
     `rate` is requests a second, or None for as many as are answered with `in_flight` at a time. `signed` is the region
-    to sign for as a client of the store would. `watched` are processes whose processor time is told.
+    to sign for as a client of the store would. `watched` are processes whose processor time is reported.
     """
 
     url: str

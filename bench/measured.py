@@ -38,7 +38,7 @@ class Plan:
     peer_saturated_seconds: float
     format_seconds: float
     canned_seconds: float
-    beside_seconds: float  # for each part of each round with clients that ask for much
+    crowded_seconds: float  # for each part of each round with clients that ask for much
 
 
 WHOLE = Plan(
@@ -59,7 +59,7 @@ WHOLE = Plan(
     peer_saturated_seconds=5,
     format_seconds=6,
     canned_seconds=5,
-    beside_seconds=10,
+    crowded_seconds=10,
 )
 QUICK = Plan(
     ours=tuple(Size(keys=size.keys, rate=size.rate, seconds=3, in_flight=size.in_flight) for size in WHOLE.ours),
@@ -69,7 +69,7 @@ QUICK = Plan(
     peer_saturated_seconds=0,
     format_seconds=2,
     canned_seconds=2,
-    beside_seconds=4,
+    crowded_seconds=4,
 )
 
 
@@ -165,7 +165,7 @@ class Subject:
 
 
 def generate(load: Load, name: str) -> Figures:
-    """Run the load generator; returns what it tells."""
+    """Run the load generator; returns what it reports."""
     command = [sys.executable, "-m", "bench.load"]
     spec, patience = orjson.dumps(asdict(load)), load.seconds + MARGIN_SECONDS
     try:

@@ -52,7 +52,7 @@ def document_key(document: str) -> str:
 
 
 def consumed(servers: str, topic: str) -> int:
-    """How many messages of a topic the naive way has taken, half a second ago at most."""
+    """How many messages of a topic the naive way has consumed, half a second ago at most."""
     consumer = Consumer({"bootstrap.servers": servers, "group.id": GROUP})
     partitions = [
         TopicPartition(topic, number) for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions

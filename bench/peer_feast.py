@@ -82,8 +82,8 @@ class Feast:
 
     def install(self) -> None:
         """Make the environment what the lock says; packages come from wherever uv is set up to take them."""
-        wanted, stamp = hashlib.sha256(LOCK.read_bytes()).hexdigest(), self.folder / "env" / "installed"
-        if stamp.exists() and stamp.read_text() == wanted:
+        digest, stamp = hashlib.sha256(LOCK.read_bytes()).hexdigest(), self.folder / "env" / "installed"
+        if stamp.exists() and stamp.read_text() == digest:
             return
         uv = CHECKOUT / ".tools" / "uv"
         shutil.rmtree(self.folder / "env", ignore_errors=True)
@@ -91,7 +91,7 @@ class Feast:
         self.run([uv, "venv", "--quiet", "--python", python, self.folder / "env"], seconds=INSTALL_SECONDS)
         locked = ["--require-hashes", "--only-binary", ":all:", "--compile-bytecode"]
         self.run([uv, "pip", "sync", "--quiet", "--python", self.python, *locked, LOCK], seconds=INSTALL_SECONDS)
-        stamp.write_text(wanted)
+        stamp.write_text(digest)
 
     def configure(self, url: str) -> None:
         self.repository.mkdir(parents=True, exist_ok=True)

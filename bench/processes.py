@@ -1,4 +1,4 @@
-"""Processes that a benchmark starts: they tell their address, and end with it."""
+"""Processes that a benchmark starts: they print their address, and end with it."""
 
 import os
 import re
@@ -128,5 +128,5 @@ def server(
 
 
 def without_settings() -> dict[str, str]:
-    """The environment without this product's settings, so a process gets those of the benchmark alone."""
+    """The environment without this product's settings, so a process gets only those of the benchmark."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}

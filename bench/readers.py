@@ -82,7 +82,7 @@ RECEIVE_BYTES = 2**16  # that the kernel takes for a client that takes nothing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
+class Crowded:
     """A reader, the ids of requests of 100 keys each, and how long each round takes."""
 
     running: Server
@@ -91,26 +91,26 @@ class Beside:
     rounds: int
 
     def run(self) -> Figures:
-        """The light client alone and next to the heavy ones by turns, and then the memory of answers not taken."""
-        alone: list[float] = []
-        beside: list[float] = []
+        """The light client by itself and next to the heavy ones by turns, and then the memory of answers that nobody takes."""
+        by_itself: list[float] = []
+        crowded: list[float] = []
         heavy: list[Figures] = []
         for _ in range(self.rounds):
-            alone += self.light()
+            by_itself += self.light()
             with ThreadPoolExecutor(1) as aside:
                 others: Future[Figures] = aside.submit(self.heavy)
                 time.sleep(LEAD_SECONDS)
-                beside += self.light()
+                crowded += self.light()
                 heavy.append(others.result())
-        p99_alone, p99_beside = percentile(alone, 0.99), percentile(beside, 0.99)
+        p99_by_itself, p99_crowded = percentile(by_itself, 0.99), percentile(crowded, 0.99)
         before, most = asyncio.run(self.untaken())
         return {
-            "requests": len(alone) + len(beside),
-            "p50_alone_ms": round(percentile(alone, 0.5), 2),
-            "p99_alone_ms": round(p99_alone, 2),
-            "p50_beside_ms": round(percentile(beside, 0.5), 2),
-            "p99_beside_ms": round(p99_beside, 2),
-            "p99_ratio": round(p99_beside / p99_alone, 2),
+            "requests": len(by_itself) + len(crowded),
+            "p50_alone_ms": round(percentile(by_itself, 0.5), 2),
+            "p99_alone_ms": round(p99_by_itself, 2),
+            "p50_beside_ms": round(percentile(crowded, 0.5), 2),
+            "p99_beside_ms": round(p99_crowded, 2),
+            "p99_ratio": round(p99_crowded / p99_by_itself, 2),
             "heavy_per_second": round(sum(one["answered"] / one["seconds"] for one in heavy) / len(heavy), 1),
             "heavy_refused": sum(one["sent"] - one["answered"] for one in heavy),
             "untaken_mb": round(most - before, 1),

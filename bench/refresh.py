@@ -181,9 +181,9 @@ class Bench:
         """Land one step, then refresh and push it; only the latter is timed."""
         self.progress(f"refresh {step}")
         land_step(self.lake, self.history, step)
-        held = self.files()
+        before = self.files()
         figures = self.refresh_and_push(START + step * SLOT)
-        figures["lake_bytes"] = sum(size for name, size in self.files().items() if name not in held)
+        figures["lake_bytes"] = sum(size for name, size in self.files().items() if name not in before)
         figures["bytes"] = figures["lake_bytes"] + figures["store_bytes"]
         return figures
 
@@ -222,7 +222,7 @@ def timed(work: Callable[[], None]) -> float:
 
 
 def peak_memory() -> int:
-    """The most memory in bytes that this process and its JVM ever held."""
+    """The most memory in bytes that this process and its JVM ever had."""
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
     return sum(peak_of(process.pid) for process in processes)
 

@@ -14,7 +14,7 @@ from bench.documents import VIEW, ask, equal_values, fill, keys_of, speaks
 from bench.measured import Figures, LoadFailed, Plan, Size, by_turns
 from bench.peer_feast import Feast, PeerMissing
 from bench.processes import Server, server
-from bench.readers import Beside, Documents, reading
+from bench.readers import Crowded, Documents, reading
 from tailrace.settings import Settings
 from tailrace.store import embedded
 from tailrace.store.dynamodb.control_item import ATTRIBUTES
@@ -199,11 +199,11 @@ class Bench:
             reading(self.settings, url=store.url, workers=self.workers) as running,
         ):
             sent = self.asked.reader(running).saturated(size, seconds=self.plan.canned_seconds)
-            self.progress("a client that asks for little beside those that ask for much")
+            self.progress("a client that asks for little among those that ask for much")
             slices, plan = self.asked.slices(COMPARED), self.plan
-            beside = Beside(running=running, slices=slices, seconds=plan.beside_seconds, rounds=plan.rounds).run()
+            crowded = Crowded(running=running, slices=slices, seconds=plan.crowded_seconds, rounds=plan.rounds).run()
         return {
-            "beside": beside,
+            "beside": crowded,
             "requests_per_second": round(sent.per_second, 1),
             "requests_per_second_per_core": round(1000 / sent.cpu_ms, 1),
             **sent.figures,

@@ -66,7 +66,7 @@ class Bench:
             return fixed, self.search(timing, fixed)
 
     def search(self, timing: Timing, fixed: Sequence[Measured]) -> list[Measured]:
-        """Try more rates for the highest that is held, until one leaves a backlog that would be counted in the next."""
+        """Try more rates for the highest that is kept up, until one leaves a backlog that would be counted in the next."""
         tried = list(fixed)
         while len(tried) < len(fixed) + self.tries and not tried[-1].unreadable and (rate := next_rate(tried)):
             tried.append(self.at(timing, rate, while_hopeful=True))

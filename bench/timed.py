@@ -17,12 +17,12 @@ from confluent_kafka import Producer
 from bench.measured import LoadFailed, percentile
 
 PERCENTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
-HELD_P95_MS = 5_000
+MOST_P95_MS = 5_000
 MADE = 0.97  # of a rate, which the producer has to reach for the rate to count
 GROWING = 0.15  # seconds that an event waits longer than one produced a second before it
 A_BATCH = 1.0  # seconds more or less of waiting that come of where in a micro-batch the measurement ends
 SETTLED = 1 / 3  # of a measurement, before which micro-batches still grow to the size that the rate takes
-CLOSE = 1.15  # between the highest rate that was held and the lowest that was not
+CLOSE = 1.15  # between the highest rate that was kept up and the lowest that was not
 
 Figures = dict[str, Any]
 
@@ -63,12 +63,12 @@ class Measured:
 
     @property
     def missed(self) -> str | None:
-        """Why the rate was not held; None where it was."""
+        """Why the rate was not kept up; None where it was."""
         if self.produced_per_second < MADE * self.rate:
             return "not produced"
         if self.unreadable:
             return "not all readable"
-        if self.percentiles["p95_ms"] >= HELD_P95_MS:
+        if self.percentiles["p95_ms"] >= MOST_P95_MS:
             return "p95"
         return "backlog grew" if self.backlog_grew else None
 
@@ -85,36 +85,36 @@ class Measured:
         }
 
 
-def highest_held(measured: Sequence[Measured]) -> int:
+def highest_kept(measured: Sequence[Measured]) -> int:
     return max((one.rate for one in measured if one.missed is None), default=0)
 
 
 def next_rate(measured: Sequence[Measured]) -> int | None:
-    """Twice the highest rate held, or between it and the lowest above it that was not; None where it is known."""
-    held = highest_held(measured)
-    if not held:
+    """Twice the highest rate kept up, or between it and the lowest above it that was not; None where it is known."""
+    kept = highest_kept(measured)
+    if not kept:
         return None
-    too_high = min((one.rate for one in measured if one.missed and one.rate > held), default=None)
+    too_high = min((one.rate for one in measured if one.missed and one.rate > kept), default=None)
     if too_high is None:
-        return 2 * held
-    between = 10 * round((held * too_high) ** 0.5 / 10)
-    return None if too_high <= CLOSE * held or not held < between < too_high else between
+        return 2 * kept
+    between = 10 * round((kept * too_high) ** 0.5 / 10)
+    return None if too_high <= CLOSE * kept or not kept < between < too_high else between
 
 
 def summary(
     fixed: Sequence[Measured], searched: Sequence[Measured], naive: Sequence[Measured], *, naive_per_second: float
 ) -> Figures:
-    """One object: percentiles at the fixed rates, the highest rate held, and the naive way's with the ratios to ours.
+    """One object: percentiles at the fixed rates, the highest rate kept up, and the naive way's with the ratios to ours.
 
     Where events of the naive way were never readable, its percentiles and the ratios to them are what they are at least.
     """
-    held = highest_held([*fixed, *searched])
+    kept = highest_kept([*fixed, *searched])
     ours = {one.rate: one.percentiles for one in fixed}
     figures: Figures = {
         f"{name}_{rate}": value for rate, percentiles in ours.items() for name, value in percentiles.items()
     }
-    figures |= {"highest_rate_held": held, "naive_events_per_second": round(naive_per_second, 1)}
-    figures |= {"ratio_to_naive": round(held / naive_per_second, 1)}
+    figures |= {"highest_rate_held": kept, "naive_events_per_second": round(naive_per_second, 1)}
+    figures |= {"ratio_to_naive": round(kept / naive_per_second, 1)}
     for one in naive:
         percentiles = one.percentiles
         figures |= {f"naive_{name}_{one.rate}": value for name, value in percentiles.items()}
@@ -194,9 +194,9 @@ def event(actor: str, document: str) -> bytes:
 START_SECONDS = 120.0  # for the first event to be readable: a broker, a JVM and its first micro-batch
 LOOK_SECONDS = 0.05  # from one look to the next, at least
 LOOKING = 0.2  # of the time at most: who looks takes time from the store as well
-HOPELESS = 0.05  # of the timed events too late for p95 to be held
+HOPELESS = 0.05  # of the timed events too late for p95 to be kept
 
-# Is told documents, and returns those of them of which an event can be read.
+# Takes documents, and returns those of them of which an event can be read.
 Readable = Callable[[list[str]], Iterable[str]]
 
 
@@ -235,7 +235,7 @@ class Probes:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Events produced to a topic, who tells which can be read, for how long the last are waited for, and the processes
+    """Events produced to a topic, who says which can be read, for how long the last are waited for, and the processes
     without which none would be.
     """
 
@@ -254,7 +254,7 @@ class Timing:
             raise LoadFailed(f"the first event of {self.topic.name} was not readable within {START_SECONDS:g} s")
 
     def at(self, rate: int, *, seconds: float, while_hopeful: bool = False) -> Measured:
-        """Produce at a rate and time some of the events; `while_hopeful` ends it when p95 cannot be held any more."""
+        """Produce at a rate and time some of the events; `while_hopeful` ends it when p95 cannot be kept any more."""
         probes, enough = Probes(readable=self.readable), threading.Event()
         most_late = HOPELESS * seconds / PROBE_SECONDS
         with ThreadPoolExecutor(1) as pool:
@@ -288,4 +288,4 @@ class Timing:
 
 
 def late(waits: Sequence[tuple[float, float]]) -> int:
-    return sum(1000 * wait >= HELD_P95_MS for _, wait in waits)
+    return sum(1000 * wait >= MOST_P95_MS for _, wait in waits)

@@ -15,7 +15,7 @@ from tailrace.cli.bench_tables import serving_tables
 from tailrace.store import embedded
 
 SIZES = (Size(keys=1, rate=50, seconds=0.5, in_flight=4), Size(keys=100, rate=20, seconds=1, in_flight=4))
-PLAN = replace(QUICK, ours=SIZES, saturated_seconds=0.5, format_seconds=0.5, canned_seconds=0.5, beside_seconds=0.5)
+PLAN = replace(QUICK, ours=SIZES, saturated_seconds=0.5, format_seconds=0.5, canned_seconds=0.5, crowded_seconds=0.5)
 
 
 def make_bench(settings, **changed):
