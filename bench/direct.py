@@ -18,7 +18,7 @@ import orjson
 from botocore.config import Config
 
 from bench.load import http_request
-from bench.loopback import Connections, address_of
+from bench.loopback import LoadConnections, address_of
 from bench.measured import Figures, LoadFailed, Sent, Size, Subject
 from bench.processes import Server
 from bench.readers import JSON, reading
@@ -42,7 +42,7 @@ MOST_READS = 200  # of one value that does not appear
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class DirectBench:
     """How long each part is measured, and in which home, which has to be the benchmark's own."""
 
     settings: Settings
@@ -79,7 +79,7 @@ class Bench:
     async def times_to_readable(self, reader: Server) -> list[dict[str, float]]:
         """Write at a fixed rate; of each write, when it was acknowledged and when a read had it, since it was due."""
         host, port = address_of(reader.url)
-        connections = Connections(host, port, most=64)
+        connections = LoadConnections(host, port, most=64)
 
         async def exchange(path: str, body: bytes) -> Any:
             headers = {"Host": f"{host}:{port}", "Content-Type": JSON}
@@ -172,7 +172,7 @@ def summary(one: Sent, many: Sent, seen: list[dict[str, float]], naive: float) -
     }
 
 
-def own_home(settings: Settings) -> Settings:
+def direct_home(settings: Settings) -> Settings:
     """The settings of a home of the benchmark's own, with an embedded store."""
     home = settings.home / "bench" / "direct"
     store = replace(settings.store, url=None, table="direct")

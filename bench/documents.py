@@ -117,7 +117,7 @@ def store_bodies(ids: list[str], *, table: str) -> list[str]:
     return [orjson.dumps(read_request(table, part, [VIEW.name], consistent=False)).decode() for part in parts]
 
 
-def ask(url: str, body: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
+def ask_once(url: str, body: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
     """One request by itself: content type and body of the answer; raises `HTTPError` for a refusal."""
     request = Request(url, data=body.encode(), headers={"Content-Type": "application/json", **headers})
     with DIRECT.open(request, timeout=60) as answer:
@@ -127,7 +127,7 @@ def ask(url: str, body: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
 def speaks(url: str, body: str, headers: Mapping[str, str]) -> bool:
     """Whether a reader answers in the format that it is asked for, rather than in another or not at all."""
     try:
-        return ask(url, body, headers)[0] == headers["Accept"]
+        return ask_once(url, body, headers)[0] == headers["Accept"]
     except HTTPError:
         return False
 

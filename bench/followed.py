@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 
 import orjson
 
-from bench.documents import PATH, ask
+from bench.documents import PATH, ask_once
 from bench.naive_stream import COUNTS, document_key
 from bench.processes import Server, process, server, without_settings
 from bench.readers import HEADERS
@@ -28,7 +28,7 @@ FEATURE = "recent_events_15m"  # of the view that is written last: then both are
 
 
 @contextmanager
-def own_home(settings: Settings) -> Iterator[Settings]:
+def streaming_home(settings: Settings) -> Iterator[Settings]:
     """Settings of a home for this once, with a store and a broker of its own; its logs stay where something failed."""
     parent, port = settings.home / "bench", free_port()
     parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def through(reader: Server) -> Readable:
 
     def readable(documents: list[str]) -> Iterable[str]:
         body = orjson.dumps({"features": [FEATURE], "entities": {"document_id": documents}}).decode()
-        answer = orjson.loads(ask(reader.url + PATH, body, HEADERS)[1])
+        answer = orjson.loads(ask_once(reader.url + PATH, body, HEADERS)[1])
         return [document for document, events in zip(documents, answer["results"][-1]["values"], strict=True) if events]
 
     return readable

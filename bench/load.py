@@ -20,7 +20,7 @@ import orjson
 import psutil
 import uvloop
 
-from bench.loopback import Connections, address_of
+from bench.loopback import LoadConnections, address_of
 from tailrace.store.dynamodb.connections import Reply
 from tailrace.store.dynamodb.credentials import credentials_for
 from tailrace.store.dynamodb.items import READ_MANY
@@ -101,7 +101,7 @@ def precise_loop() -> asyncio.AbstractEventLoop:
 
 async def measured(load: Load) -> dict[str, Any]:
     host, port = address_of(load.url)
-    connections = Connections(host, port, most=MOST_CONNECTIONS)
+    connections = LoadConnections(host, port, most=MOST_CONNECTIONS)
     send = signed_sender(load, connections) if load.signed else sender(load, connections)
     await connections.open(load.in_flight)
     warm_up = Tally()
@@ -162,7 +162,7 @@ async def end(tally: Tally, tasks: Sequence[asyncio.Task[None]], *, within: floa
         task.result()
 
 
-def sender(load: Load, connections: Connections) -> Send:
+def sender(load: Load, connections: LoadConnections) -> Send:
     """Requests of a client of a reader, made beforehand."""
     address = urlsplit(load.url)
     prepared = [
@@ -179,7 +179,7 @@ def sender(load: Load, connections: Connections) -> Send:
     return send
 
 
-def signed_sender(load: Load, connections: Connections) -> Send:
+def signed_sender(load: Load, connections: LoadConnections) -> Send:
     """Requests of a client of the store, each signed when it is sent."""
     host = urlsplit(load.url).netloc
     signer, credentials = Signer(host=host, region=load.signed or ""), credentials_for(load.url).current()

@@ -37,7 +37,7 @@ async def until_input_ends(protocol: Callable[[], asyncio.Protocol]) -> None:
     server.close()
 
 
-class Connections:
+class LoadConnections:
     """At most so many of them; they are used in turn, so all workers behind a shared port have work."""
 
     def __init__(self, host: str, port: int, *, most: int) -> None:

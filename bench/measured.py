@@ -28,7 +28,7 @@ class Size:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class LoadPlan:
     """Sizes of our reader and of the peer, which is slower; seconds at a fixed rate are divided into `rounds`."""
 
     ours: tuple[Size, ...]
@@ -41,7 +41,7 @@ class Plan:
     crowded_seconds: float  # for each part of each round with clients that ask for much
 
 
-WHOLE = Plan(
+WHOLE = LoadPlan(
     ours=(
         Size(keys=1, rate=100, seconds=12, in_flight=64),
         Size(keys=100, rate=50, seconds=24, in_flight=32),
@@ -61,7 +61,7 @@ WHOLE = Plan(
     canned_seconds=5,
     crowded_seconds=10,
 )
-QUICK = Plan(
+QUICK = LoadPlan(
     ours=tuple(Size(keys=size.keys, rate=size.rate, seconds=3, in_flight=size.in_flight) for size in WHOLE.ours),
     peer=(),
     rounds=1,
@@ -149,7 +149,7 @@ class Subject:
             signed=self.signed,
             watched=[worker.pid for worker in self.server.workers] if self.server else [],
         )
-        measured = generate(load, self.name)
+        measured = generate_load(load, self.name)
         if measured["failures"] or not measured["answered"]:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in measured["failures"].items())
             raise LoadFailed(
@@ -164,7 +164,7 @@ class Subject:
         )
 
 
-def generate(load: Load, name: str) -> Figures:
+def generate_load(load: Load, name: str) -> Figures:
     """Run the load generator; returns what it reports."""
     command = [sys.executable, "-m", "bench.load"]
     spec, patience = orjson.dumps(asdict(load)), load.seconds + MARGIN_SECONDS

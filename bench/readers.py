@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from bench import documents
 from bench.documents import PATH, SERVED, reader_body, slices, store_bodies
 from bench.load import Load, http_request
-from bench.measured import Figures, LoadFailed, Subject, generate, percentile
+from bench.measured import Figures, LoadFailed, Subject, generate_load, percentile
 from bench.processes import Server, server, without_settings
 from tailrace.settings import Settings
 
@@ -67,7 +67,7 @@ def reading(settings: Settings, *, url: str, workers: int, features: Path = SERV
         yield running
 
 
-def own_home(settings: Settings, *, documents: int) -> Settings:
+def serving_home(settings: Settings, *, documents: int) -> Settings:
     """The settings of a home of the benchmark's own, with an embedded store and a table of so many documents."""
     store = replace(settings.store, url=None, table=f"documents-{documents}")
     return replace(settings, home=settings.home / "bench" / "serving", store=store)
@@ -124,14 +124,14 @@ class Crowded:
     def light(self) -> list[float]:
         """Latencies of the light client; raises `LoadFailed` where it is not answered."""
         bodies = [[documents.reader_body(ids[:LIGHT_KEYS])] for ids in self.slices]
-        measured = generate(self.load(bodies, rate=LIGHT_RATE, seconds=self.seconds), "light")
+        measured = generate_load(self.load(bodies, rate=LIGHT_RATE, seconds=self.seconds), "light")
         if measured["failures"]:
             raise LoadFailed(f"the light client: {measured['failures']}")
         return list(measured["latencies_ms"])
 
     def heavy(self) -> Figures:
         seconds = self.seconds + 2 * LEAD_SECONDS
-        return generate(self.load(self.heavy_bodies, rate=None, seconds=seconds, in_flight=HEAVY_CLIENTS), "heavy")
+        return generate_load(self.load(self.heavy_bodies, rate=None, seconds=seconds, in_flight=HEAVY_CLIENTS), "heavy")
 
     def load(
         self, bodies: list[list[str]], *, rate: float | None, seconds: float, in_flight: int = HEAVY_CLIENTS

@@ -114,7 +114,7 @@ MEASURED = 3  # refreshes, after one that warms up
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class RefreshBench:
     """What is measured: a lake and a store of the bench's own, and the shipped definitions."""
 
     lake: Lake

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from bench.documents import VIEW, ask, equal_values, fill, keys_of, speaks
-from bench.measured import Figures, LoadFailed, Plan, Size, by_turns
+from bench.documents import VIEW, ask_once, equal_values, fill, keys_of, speaks
+from bench.measured import Figures, LoadFailed, LoadPlan, Size, by_turns
 from bench.peer_feast import Feast, PeerMissing
 from bench.processes import Server, server
 from bench.readers import Crowded, Documents, reading
@@ -91,11 +91,11 @@ FORMATS = ("application/json", "application/vnd.tailrace.columns+json", "applica
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class ServingBench:
     """What is measured, how long, and in which home, which has to be the benchmark's own."""
 
     settings: Settings
-    plan: Plan
+    plan: LoadPlan
     documents: int
     workers: int
     formats: Sequence[str]
@@ -153,7 +153,7 @@ class Bench:
             self.progress("this reader's formats")
             formats = [one for accept in self.formats if (one := self.format(running, accept))]
             figures = {"table": lines, "formats": formats, "worker_mb": running.worker_mb}
-            return figures, ask(us.url, us.requests(COMPARED)[0][0], us.headers)[1]
+            return figures, ask_once(us.url, us.requests(COMPARED)[0][0], us.headers)[1]
 
     def format(self, running: Server, accept: str) -> Figures | None:
         """What an answer costs in one format; None where the reader does not speak it."""
@@ -179,7 +179,7 @@ class Bench:
             feast.prepare(store)
             with feast.serve(proxy, workers=self.workers) as running:
                 them = self.asked.feast(running)
-                equal = equal_values(answer, ask(them.url, them.requests(COMPARED)[0][0], them.headers)[1])
+                equal = equal_values(answer, ask_once(them.url, them.requests(COMPARED)[0][0], them.headers)[1])
                 for size in plan.peer:
                     self.progress(f"Feast, {size.keys:,} keys")
                     lines += by_turns((them,), size, rounds=1, saturated_seconds=plan.peer_saturated_seconds)

@@ -15,7 +15,7 @@ from bench import naive_stream
 from bench.followed import naive_items, reader_of, store_of, streaming, through
 from bench.naive_stream import consumed
 from bench.processes import process, without_settings
-from bench.timed import Measured, Timing, Topic, next_rate, summary
+from bench.timed import Measured, ProducedTopic, Timing, next_rate, summary
 from sinks.lease import with_client
 from sinks.rows import Address
 from tailrace.settings import Settings
@@ -31,7 +31,7 @@ Figures = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class StreamingBench:
     """Which rates are measured for how long, in a home of the benchmark's own, and how many more are tried at most."""
 
     settings: Settings
@@ -56,7 +56,7 @@ class Bench:
 
     def ours(self) -> tuple[list[Measured], list[Measured]]:
         """The stream at the fixed rates, and at those that were tried for the highest that it holds."""
-        topic = Topic(self.settings.stream.kafka or "", self.settings.stream.topic)
+        topic = ProducedTopic(self.settings.stream.kafka or "", self.settings.stream.topic)
         with reader_of(self.settings) as reader, streaming(self.settings, "run") as stream:
             timing = Timing(topic=topic, readable=through(reader), patience=PATIENCE_SECONDS, watched=(stream,))
             timing.first_event()
@@ -75,7 +75,7 @@ class Bench:
     def naive(self, store: Address) -> tuple[list[Measured], float]:
         """The naive way at its rates, and how many events a second it takes from a backlog."""
         with_client(store, ensure_table)
-        topic = Topic(self.settings.stream.kafka or "", NAIVE)
+        topic = ProducedTopic(self.settings.stream.kafka or "", NAIVE)
         options = ["--servers", topic.servers, "--topic", topic.name, "--store", store.url]
         options += ["--region", store.region, "--table", store.table]
         command, log = [sys.executable, "-m", naive_stream.__name__, *options], self.settings.home / "naive.log"
@@ -89,7 +89,7 @@ class Bench:
             self.progress("the naive way with a backlog")
             return measured, self.naive_per_second(topic)
 
-    def naive_per_second(self, topic: Topic) -> float:
+    def naive_per_second(self, topic: ProducedTopic) -> float:
         """Produce more than the naive way takes while it is measured, and see how far it comes."""
         topic.produce_at_once(round(max(self.naive_rates) * self.seconds))
         before, began = consumed(topic.servers, topic.name), time.monotonic()

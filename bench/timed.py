@@ -140,7 +140,7 @@ class Timed(Protocol):
     def __call__(self, *, due: float) -> bytes: ...
 
 
-class Topic:
+class ProducedTopic:
     """A topic of a broker, which is made by its first message."""
 
     def __init__(self, servers: str, name: str) -> None:
@@ -239,7 +239,7 @@ class Timing:
     without which none would be.
     """
 
-    topic: Topic
+    topic: ProducedTopic
     readable: Readable
     patience: float
     watched: Sequence[subprocess.Popen[bytes]]

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from serving.process.supervisor import run
+from serving.process.supervisor import run_reader
 from tailrace.errors import TailraceError
 from tailrace.settings import read_settings
 
@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--local", action="store_true", help="answer everybody, which takes an address of loopback")
     options = parser.parse_args()
     try:
-        run(read_settings(), host=options.host, port=options.port, workers=options.workers, local=options.local)
+        run_reader(read_settings(), host=options.host, port=options.port, workers=options.workers, local=options.local)
     except TailraceError as error:
         sys.stderr.write(f"serving: {error}\n")
         sys.exit(error.exit_code)

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from serving.common.interface import ARROW_METADATA
 from serving.common.loop import Steps
-from serving.common.request import FeatureRequest, Plan
-from serving.read.columns import STATUSES, Array, Column, Found, Mask, everywhere, status_codes
+from serving.common.request import FeatureRequest, RequestPlan
+from serving.read.columns import STATUSES, Array, FeatureColumn, Found, Mask, everywhere, status_codes
 from tailrace.schemas.tables import Type
 from tailrace.store.arrow import arrow_type
 
@@ -22,12 +22,12 @@ class Answer:
     """What was read for one request: a column for each of the plan's references, and the facts about each view."""
 
     asked: FeatureRequest
-    plan: Plan
-    columns: Mapping[str, Column]
+    plan: RequestPlan
+    columns: Mapping[str, FeatureColumn]
     views: Mapping[str, Any]
 
     @property
-    def named(self) -> Iterator[tuple[str, Column]]:
+    def named(self) -> Iterator[tuple[str, FeatureColumn]]:
         """The features asked for, in their order and as they are called in the answer."""
         for name, reference in zip(self.plan.names, self.plan.references, strict=True):
             yield name, self.columns[reference]
@@ -50,7 +50,7 @@ ROWS_WRITTEN_TOGETHER = 1_000
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
 
-def nullable(column: Column) -> Array | list[Any]:
+def nullable(column: FeatureColumn) -> Array | list[Any]:
     """What the serialiser writes as the column's values, null where it is not valid."""
     if everywhere(column.valid):
         return to_json(column.type, column.values)
@@ -98,11 +98,11 @@ def to_compact(answer: Answer) -> Steps:
     return orjson.dumps(whole, option=OPTIONS)
 
 
-def features_of(columns: list[Column], *, times: bool) -> Iterator[dict[str, Any]]:
+def features_of(columns: list[FeatureColumn], *, times: bool) -> Iterator[dict[str, Any]]:
     """The features of a view mostly share statuses and times: what is shared is written once."""
     written: dict[tuple[bytes, ...], orjson.Fragment] = {}
 
-    def once(key: tuple[bytes, ...], make: Any, column: Column) -> orjson.Fragment:
+    def once(key: tuple[bytes, ...], make: Any, column: FeatureColumn) -> orjson.Fragment:
         if key not in written:
             written[key] = fragment(make(column))
         return written[key]
@@ -117,13 +117,13 @@ def features_of(columns: list[Column], *, times: bool) -> Iterator[dict[str, Any
         yield shown
 
 
-def absences_of(column: Column) -> dict[str, list[int]]:
+def absences_of(column: FeatureColumn) -> dict[str, list[int]]:
     """The rows that have no value, by status."""
     codes = status_codes(column)
     return {STATUSES[code]: np.flatnonzero(codes == code).tolist() for code in np.unique(codes) if code != PRESENT}
 
 
-def times_of(column: Column) -> list[Any]:
+def times_of(column: FeatureColumn) -> list[Any]:
     shown = np.full(len(column.found), None, object)
     known = column.found >= Found.OUTSIDE_MAX_AGE
     shown[known] = to_json_times(column.as_of[known])
@@ -149,7 +149,7 @@ def to_feast(answer: Answer) -> Steps:
     return orjson.dumps({"metadata": metadata, "results": results}, option=OPTIONS)
 
 
-def results_of(columns: Iterable[Column]) -> Iterator[dict[str, Any]]:
+def results_of(columns: Iterable[FeatureColumn]) -> Iterator[dict[str, Any]]:
     """The features of a view mostly share statuses and timestamps: what is shared is written once."""
     statuses: dict[tuple[bytes, bytes], orjson.Fragment] = {}
     times: dict[bytes, orjson.Fragment] = {}
@@ -163,7 +163,7 @@ def results_of(columns: Iterable[Column]) -> Iterator[dict[str, Any]]:
         yield {"values": values, "statuses": statuses[status], "event_timestamps": times[time]}
 
 
-def statuses_of(column: Column) -> list[str]:
+def statuses_of(column: FeatureColumn) -> list[str]:
     statuses: list[str] = STATUSES[status_codes(column)].tolist()
     return statuses
 

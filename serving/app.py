@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from serving.answers import Answer
 from serving.auth.policy import GUARD, Guard, admit, check_read
 from serving.common.request import list_value, parse_request
-from serving.endpoints import COUNTERS, ONCE, WRITER, features, health, metrics, openapi, ready, write
+from serving.endpoints import COUNTERS, ONCE, WRITER, alive, features, metrics, openapi, ready, write_values
 from serving.engine import CURRENT, Current
 from serving.http.admission import (
     BODY_BYTES,
@@ -24,7 +24,7 @@ from serving.http.admission import (
     deadline_of,
     reservation_of,
 )
-from serving.http.responses import SMALLEST, WRITERS, answer_errors, encoding_of, form_of, packed
+from serving.http.responses import SMALLEST, WRITERS, answer_errors, compressed, encoding_of, form_of
 from serving.read.columns import Found
 from serving.telemetry.metrics import REQUEST_SECONDS, REQUESTS, ROWS, ROWS_ASKED, STAGE_SECONDS, Counters
 from serving.telemetry.requests import TIMING, AccessLog, RequestTiming, Tracing
@@ -91,8 +91,8 @@ def make_app(
     app[GUARD] = guard = Guard(limits.access, local=local)
     app.cleanup_ctx.extend([telemetry, guard.keep_fresh, store])
     app.router.add_post("/get-online-features", get_online_features)
-    app.router.add_post("/v1/write", write)
-    app.router.add_get("/health", health)
+    app.router.add_post("/v1/write", write_values)
+    app.router.add_get("/health", alive)
     app.router.add_get("/ready", ready)
     app.router.add_get("/features", features)
     app.router.add_get("/openapi.json", openapi)
@@ -122,7 +122,7 @@ async def get_online_features(request: web.Request) -> web.Response:
         pace.end()
     headers = {"Content-Type": form, "Vary": "Accept, Accept-Encoding"}
     if encoding != "identity" and len(written) >= SMALLEST:
-        written = await packed(written, encoding)
+        written = await compressed(written, encoding)
         headers["Content-Encoding"] = encoding
     admission.settle(reservation, len(written))
     timing.end("write")

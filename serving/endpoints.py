@@ -142,7 +142,7 @@ WRITER = web.AppKey("WRITER", DirectWriter)
 ONCE = web.AppKey("ONCE", Once)
 
 
-async def write(request: web.Request) -> web.Response:
+async def write_values(request: web.Request) -> web.Response:
     """Write values of one view; what is answered as written is in the store, and durably in the log."""
     refuse_pages(request)
     raw = await body_of(request, request.app[WRITE_PLACES])
@@ -178,7 +178,7 @@ def refuse_pages(request: web.Request) -> None:
         raise BadRequest("header Origin: pages of other sites write nothing here")
 
 
-async def health(_: web.Request) -> web.Response:
+async def alive(_: web.Request) -> web.Response:
     return as_json(orjson.dumps({"status": "alive"}))
 
 

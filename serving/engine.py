@@ -13,15 +13,15 @@ from aiohttp import web
 
 from serving.answers import Answer
 from serving.auth.policy import ReadRules
-from serving.common.loop import Pace
-from serving.common.request import FeatureRequest, ItemGroup, Plan, Planner
+from serving.common.loop import AnswerPace
+from serving.common.request import FeatureRequest, ItemGroup, Planner, RequestPlan
 from serving.openapi import catalogue, described
 from serving.read.columns import (
     NOWHERE,
     UNTOLD,
     Array,
-    Column,
-    compute,
+    FeatureColumn,
+    compute_on_demand,
     decoded,
     decoded_apart,
     fanned_out,
@@ -52,8 +52,15 @@ class Reader:
         self._controls = controls
 
     async def read(
-        self, plan: Plan, asked: FeatureRequest, *, now: int, deadline: float, timing: RequestTiming, pace: Pace
-    ) -> dict[str, Column]:
+        self,
+        plan: RequestPlan,
+        asked: FeatureRequest,
+        *,
+        now: int,
+        deadline: float,
+        timing: RequestTiming,
+        pace: AnswerPace,
+    ) -> dict[str, FeatureColumn]:
         """The columns of a plan by `view:feature`, on-demand ones not among them.
 
         `now` is microseconds since 1970, `deadline` when the store must have answered, in the event loop's time.
@@ -69,7 +76,7 @@ class Reader:
         fetched = await self._fetches.fetch(places, deadline=deadline, line=pace.line)
         timing.end("store")
         await pace.begin()
-        columns: dict[str, Column] = {}
+        columns: dict[str, FeatureColumn] = {}
         for views, own in keys.items():
             rows = rows_at(own, places[views], count=asked.rows)
             for view in views:
@@ -84,8 +91,15 @@ class Reader:
         return columns
 
     async def _columns_of(
-        self, view: str, features: Sequence[Feature], values: list[bytes], at: Array, *, deadline: float, pace: Pace
-    ) -> Sequence[Column]:
+        self,
+        view: str,
+        features: Sequence[Feature],
+        values: list[bytes],
+        at: Array,
+        *,
+        deadline: float,
+        pace: AnswerPace,
+    ) -> Sequence[FeatureColumn]:
         """Decode a view's values, and give each row the one `at` its position, as `fanned_out` does."""
         if not values:
             return [not_valued(feature.type, at) for feature in features]
@@ -97,7 +111,7 @@ class Reader:
 
     async def _decoded(
         self, view: str, features: Sequence[Feature], values: list[bytes], *, deadline: float
-    ) -> Sequence[Column]:
+    ) -> Sequence[FeatureColumn]:
         try:
             return decoded(self._controls.codec(view), values, features)
         except CodecError:
@@ -116,7 +130,7 @@ def keys_of(group: ItemGroup, asked: FeatureRequest) -> list[str]:
     return item_keys(group.entities, asked.ids)
 
 
-async def paced_keys_of(group: ItemGroup, asked: FeatureRequest, pace: Pace) -> list[str]:
+async def paced_keys_of(group: ItemGroup, asked: FeatureRequest, pace: AnswerPace) -> list[str]:
     """As `keys_of`, so many rows at a time as the pace allows."""
     if asked.rows <= pace.rows or asked.shared.issuperset(group.entities.values()):
         return keys_of(group, asked)
@@ -161,7 +175,7 @@ def values_of(view: str, keys: Collection[str], fetched: Fetched) -> tuple[list[
 
 
 async def paced_values_of(
-    view: str, keys: Mapping[str, int], fetched: Fetched, pace: Pace
+    view: str, keys: Mapping[str, int], fetched: Fetched, pace: AnswerPace
 ) -> tuple[list[bytes], Array]:
     """As `values_of`, so many keys at a time as the pace allows."""
     if len(keys) <= pace.rows:
@@ -205,18 +219,18 @@ class Engine:
         self._planner = Planner(definitions)
         self._reader = Reader(fetches, self.controls)
 
-    def plan(self, asked: FeatureRequest) -> Plan:
+    def plan(self, asked: FeatureRequest) -> RequestPlan:
         """Raises `BadRequest` for what is not defined."""
         return self._planner.plan(asked)
 
     async def answer(
-        self, asked: FeatureRequest, plan: Plan, *, deadline: float, timing: RequestTiming, pace: Pace
+        self, asked: FeatureRequest, plan: RequestPlan, *, deadline: float, timing: RequestTiming, pace: AnswerPace
     ) -> Answer:
         """Raises `ItemKeyError`, `StoreError` and `OnDemandError`; `deadline` is in the loop's time."""
         now = time.time_ns() // 1000
         columns = await self._reader.read(plan, asked, now=now, deadline=deadline, timing=timing, pace=pace)
         for feature in plan.on_demand:
-            columns[feature.name] = compute(feature, columns, now=now)
+            columns[feature.name] = compute_on_demand(feature, columns, now=now)
             await pace.pause()
         timing.end("on_demand")
         views = {view: self.controls.facts(view, now=now) for view in plan.stored}

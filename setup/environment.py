@@ -9,7 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from tailrace.downloads.pins import DownloadError, sha256
+from tailrace.downloads.pins import DownloadError, sha256_of
 
 LOCK = Path("requirements.lock")
 UV_LOCK = Path("setup/requirements-uv.lock")
@@ -46,8 +46,8 @@ def describe(checkout: Path) -> dict[str, str]:
     return {
         "checkout": str(checkout),
         "python": platform.python_version(),
-        "packages": sha256(checkout / LOCK),
-        "uv": sha256(checkout / UV_LOCK),
+        "packages": sha256_of(checkout / LOCK),
+        "uv": sha256_of(checkout / UV_LOCK),
         "project": json.dumps([pyproject["project"], pyproject["tool"]["hatch"]], sort_keys=True),
     }
 

@@ -102,7 +102,7 @@ class KeyRing:
         self._failure = failure
 
 
-def read_keys(path: Path) -> list[Key]:
+def read_key_file(path: Path) -> list[Key]:
     """Raises `KeysError` where the file is not there or cannot be used."""
     try:
         return parse_keys(path.read_bytes())
@@ -177,7 +177,7 @@ def add_key(
         expires=expires,
     )
     with exclusive(path):
-        keys = read_keys(path) if path.exists() else []
+        keys = read_key_file(path) if path.exists() else []
         if name in {one.name for one in keys}:
             raise KeysError(f"{path} has a key {name!r} already; remove it first, or give the new one another name")
         write_keys(path, [*keys, key])
@@ -187,7 +187,7 @@ def add_key(
 def remove_key(path: Path, name: str) -> Key:
     """Raises `KeysError` where there is none of that name."""
     with exclusive(path):
-        keys = read_keys(path)
+        keys = read_key_file(path)
         for key in keys:
             if key.name == name:
                 write_keys(path, [one for one in keys if one is not key])

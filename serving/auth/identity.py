@@ -35,7 +35,7 @@ class Identity:
 LOCAL = Identity(name="local", scopes=frozenset({READ_ALL, WRITE_ALL, METRICS}))
 
 
-class Refused(UsageError):
+class AccessRefused(UsageError):
     """A request that is turned away, with the status and headers of its answer; `name` is who asked, if that is known.
 
     `requested` is the scope, or what else was asked for. Neither it nor the message holds anything secret.
@@ -50,31 +50,31 @@ class Refused(UsageError):
         self.requested = requested
 
 
-class NoCredential(Refused):
+class NoCredential(AccessRefused):
     """Nobody said who asks."""
 
     http_status = 401
     headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
-class BadCredential(Refused):
+class BadCredential(AccessRefused):
     """What was sent proves nothing."""
 
     http_status = 401
     headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
-class NotAllowed(Refused):
+class NotAllowed(AccessRefused):
     """The identity lacks the scope."""
 
 
-class Misdirected(Refused):
+class Misdirected(AccessRefused):
     """A request for a host that this reader does not answer for (RFC 9110, section 15.5.20)."""
 
     http_status = 421
 
 
-class CannotTell(Refused):
+class CannotTell(AccessRefused):
     """A token that cannot be checked now; it may be good."""
 
     retryable = True
@@ -108,9 +108,9 @@ def check_access(access: AccessSettings, *, host: str, local: bool) -> None:
             "TAILRACE_READER_ISSUER to an issuer of tokens; --local answers everybody, on this machine only"
         )
     if access.keys is not None:
-        from serving.auth.api_keys import KeysError, read_keys
+        from serving.auth.api_keys import KeysError, read_key_file
 
         try:
-            read_keys(access.keys)
+            read_key_file(access.keys)
         except KeysError as error:
             raise ServingError(str(error)) from error

@@ -19,11 +19,11 @@ from serving.auth.identity import (
     METRICS,
     READ_ALL,
     WRITE_ALL,
+    AccessRefused,
     BadCredential,
     Identity,
     Misdirected,
     NotAllowed,
-    Refused,
     credential_of,
 )
 from serving.auth.tokens import Tokens
@@ -38,7 +38,7 @@ LONGEST = 200  # characters of what a caller chose
 log = logging.getLogger("serving.audit")
 
 
-def record(request: web.Request, refusal: Refused) -> None:
+def record(request: web.Request, refusal: AccessRefused) -> None:
     """Log one line of JSON. The query of the address and the headers stay out of it: they may hold secrets."""
     line = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -54,7 +54,7 @@ def record(request: web.Request, refusal: Refused) -> None:
     log.warning("%s", json.dumps(line))
 
 
-def write_lines() -> None:
+def log_plain_lines() -> None:
     """Write the lines to the error stream as they are, without what goes before those of other loggers.
 
     And keep keys and tokens out of those: what aiohttp says of a request that is not HTTP holds a part of it.
@@ -182,7 +182,7 @@ class Guard:
         self._tokens = Tokens(access.issuer) if access.issuer and not local else None
 
     async def identify(self, headers: CIMultiDictProxy[str]) -> Identity:
-        """Whose request it is; raises `Refused`."""
+        """Whose request it is; raises `AccessRefused`."""
         if self._local:
             return LOCAL
         credential = credential_of(headers)
@@ -229,7 +229,7 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer = await handler(request)
         if rule is Rule.BY_BODY and CHECKED not in request:
             raise NotAllowed("nothing says who may have this answer")
-    except Refused as refusal:
+    except AccessRefused as refusal:
         record(request, refusal)
         answer = detail(refusal.http_status, str(refusal))
         answer.headers.update(refusal.headers)

@@ -78,7 +78,7 @@ class Line:
             asyncio.get_running_loop().call_soon(self._begin_round)
 
 
-class Pace:
+class AnswerPace:
     """How a small answer is made: all at once."""
 
     rows = 2**31  # that are decoded in one piece
@@ -102,10 +102,10 @@ class Pace:
             return bytes(made.value)
 
 
-WHOLE = Pace()
+WHOLE = AnswerPace()
 
 
-class Turns:
+class LargeAnswers:
     """The large answers of one process, of which one is made at a time."""
 
     def __init__(self) -> None:
@@ -113,12 +113,12 @@ class Turns:
         self.line = Line()
 
 
-class Sliced(Pace):
+class Sliced(AnswerPace):
     """How a large answer is made: in slices of about a millisecond, once it is its turn."""
 
     rows = ROWS_PER_SLICE
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: LargeAnswers) -> None:
         self.line: Line = turns.line
         self._turn = turns.turn
         self._is_on = False

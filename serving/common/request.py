@@ -215,7 +215,7 @@ class ItemGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RequestPlan:
     """How one combination of features and key columns is answered.
 
     `references` are the features asked for, `view:feature` or the bare name of an on-demand one, and `names`
@@ -242,11 +242,13 @@ class Planner:
         self._known_keys = {entity.key: entity.name for view in definitions.views.values() for entity in view.entities}
         self._plan = lru_cache(maxsize=PLANS_KEPT)(self._make)
 
-    def plan(self, request: FeatureRequest) -> Plan:
+    def plan(self, request: FeatureRequest) -> RequestPlan:
         """Raises `BadRequest` for names that are not defined, and for keys that are missing or unknown."""
         return self._plan(request.features, request.service, tuple(request.ids), full=request.full_feature_names)
 
-    def _make(self, features: tuple[str, ...], service: str | None, keys: tuple[str, ...], *, full: bool) -> Plan:
+    def _make(
+        self, features: tuple[str, ...], service: str | None, keys: tuple[str, ...], *, full: bool
+    ) -> RequestPlan:
         definitions = self._definitions
         asked = features if service is None else self._features_of(service)
         references = tuple(dict.fromkeys(one for name in asked for one in self._expand(name)))
@@ -258,7 +260,7 @@ class Planner:
             if features_of_view := tuple(one for one in view.features if f"{view.name}:{one.name}" in needed):
                 stored[view.name] = features_of_view
         self._check_keys(keys, [definitions.views[view] for view in stored])
-        return Plan(
+        return RequestPlan(
             references=references,
             names=names_in_answer(references, keys, full=full),
             stored=stored,

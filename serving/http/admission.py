@@ -9,7 +9,7 @@ from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDictProxy
 
 from serving.common.interface import BUDGET_HEADER
-from serving.common.loop import WHOLE, Pace, Sliced, Turns
+from serving.common.loop import WHOLE, AnswerPace, LargeAnswers, Sliced
 from serving.common.request import BadRequest, only_value
 from serving.telemetry.metrics import AT_ONCE, SHEDS, Counters
 from tailrace.errors import UnavailableError, UsageError
@@ -157,7 +157,7 @@ class Admission:
         self._bodies = Pool(BODIES_AT_ONCE)
         self._places = Pool(at_once)
         self._large = Pool(LARGE_AT_ONCE)
-        self._turns = Turns()
+        self._turns = LargeAnswers()
 
     def have_room_for_body(self, reservation: Reservation, size: int) -> None:
         """Hold memory for a body on its way; raises `Overloaded` where too many others are."""
@@ -176,7 +176,7 @@ class Admission:
         reservation.add(self._places, 1)
         reservation.count(self._counters)
 
-    async def weigh(self, reservation: Reservation, *, values: int, deadline: float) -> Pace:
+    async def weigh(self, reservation: Reservation, *, values: int, deadline: float) -> AnswerPace:
         """Have a request for a large answer change over to the line of those, with half of the time that it has left.
 
         `values` are its rows times its features. Returns how the answer is to be made; raises `Overloaded` where its turn

@@ -56,7 +56,7 @@ def encoding_of(accept_encoding: str) -> str:
     return first_of(ENCODINGS[:-1], lambda one: weight_of(accepted, one)) or "identity"
 
 
-async def packed(body: bytes, encoding: str) -> bytes:
+async def compressed(body: bytes, encoding: str) -> bytes:
     return await asyncio.to_thread(pack, body, encoding) if len(body) > LARGEST_AT_ONCE else pack(body, encoding)
 
 

@@ -208,7 +208,7 @@ class Signals(NamedTuple):
     reload: int
 
 
-def run(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1", local: bool = False) -> None:
+def run_reader(settings: Settings, *, port: int, workers: int, host: str = "127.0.0.1", local: bool = False) -> None:
     """Serve until SIGTERM or SIGINT; prints one line with the address once all workers listen.
 
     Port 0 takes a free one. `local` answers everybody, and takes a host of loopback. A worker that ends is started

@@ -38,7 +38,7 @@ def work(job: Job, block: int, place: int, parent: Connection) -> None:
     for one in FOR_PARENT:
         signal.signal(one, signal.SIG_IGN)
     logging.basicConfig(format=LOG_FORMAT)
-    policy.write_lines()
+    policy.log_plain_lines()
     uvloop.run(serve(job, block, place, parent))
 
 

@@ -33,7 +33,7 @@ class Found(IntEnum):
 STATUSES = np.array(["NOT_FOUND", "TIMEOUT", "OUTSIDE_MAX_AGE", "NULL_VALUE", "PRESENT"], object)
 
 
-class Column(NamedTuple):
+class FeatureColumn(NamedTuple):
     """Values as numpy holds the type (`Type.packed`), meaningful where `valid`; a row is `valid` only where it is `FOUND`.
 
     `found` has a `Found` for each row, as uint8. `as_of` is what each value's header says, as datetime64[us], and 1970
@@ -52,18 +52,20 @@ def everywhere(mask: Mask) -> bool:
     return b"\0" not in mask.tobytes()
 
 
-def status_codes(column: Column) -> Array:
+def status_codes(column: FeatureColumn) -> Array:
     """The status of each row, as its place in `STATUSES`."""
     codes: Array = column.found + column.valid
     return codes
 
 
-def nothing_found(type_: Type, rows: int) -> Column:
+def nothing_found(type_: Type, rows: int) -> FeatureColumn:
     values, as_of = np.zeros(rows, type_.packed.numpy), np.zeros(rows, MICROSECONDS)
-    return Column(type=type_, values=values, valid=np.zeros(rows, bool), found=np.zeros(rows, np.uint8), as_of=as_of)
+    return FeatureColumn(
+        type=type_, values=values, valid=np.zeros(rows, bool), found=np.zeros(rows, np.uint8), as_of=as_of
+    )
 
 
-def fanned_out(columns: Sequence[Column], at: Array) -> list[Column]:
+def fanned_out(columns: Sequence[FeatureColumn], at: Array) -> list[FeatureColumn]:
     """Give each row the value `at` its position, which may be `NOWHERE` or `UNTOLD`.
 
     There is at least one value, none is left out, and they are in the order in which rows first ask for them.
@@ -79,7 +81,7 @@ def fanned_out(columns: Sequence[Column], at: Array) -> list[Column]:
             shared[id(column.found)] = np.where(somewhere, column.found[position], elsewhere)
             shared[id(column.as_of)] = np.where(somewhere, column.as_of[position], np.datetime64(0, "us"))
         fanned.append(
-            Column(
+            FeatureColumn(
                 type=column.type,
                 values=column.values[position],
                 valid=column.valid[position] & somewhere,
@@ -90,7 +92,7 @@ def fanned_out(columns: Sequence[Column], at: Array) -> list[Column]:
     return fanned
 
 
-def stacked(parts: Sequence[Sequence[Column]]) -> list[Column]:
+def stacked(parts: Sequence[Sequence[FeatureColumn]]) -> list[FeatureColumn]:
     """The columns of several parts of the rows, one below the other."""
     joined: dict[tuple[int, ...], Array] = {}  # columns of one view mostly have the same `found` and `as_of`
 
@@ -101,7 +103,7 @@ def stacked(parts: Sequence[Sequence[Column]]) -> list[Column]:
         return joined[key]
 
     return [
-        Column(
+        FeatureColumn(
             type=columns[0].type,
             values=np.concatenate([one.values for one in columns]),
             valid=np.concatenate([one.valid for one in columns]),
@@ -112,7 +114,7 @@ def stacked(parts: Sequence[Sequence[Column]]) -> list[Column]:
     ]
 
 
-def not_valued(type_: Type, at: Array) -> Column:
+def not_valued(type_: Type, at: Array) -> FeatureColumn:
     """A column of a view that has no value for any row; `at` is `NOWHERE` or `UNTOLD` for each."""
     column = nothing_found(type_, len(at))
     column.found[:] = without_value(at)
@@ -123,13 +125,13 @@ def without_value(at: Array) -> Array:
     return np.where(at == UNTOLD, Found.TIMEOUT, Found.NOT_FOUND).astype(np.uint8)
 
 
-def too_old(column: Column) -> Column:
+def too_old(column: FeatureColumn) -> FeatureColumn:
     """The column of a view that is older than it may be: all its values are withheld."""
     found = np.minimum(column.found, Found.OUTSIDE_MAX_AGE)
     return column._replace(valid=np.zeros(len(found), bool), found=found)
 
 
-def decoded(codec: Codec, values: Sequence[bytes], features: Sequence[Feature]) -> list[Column]:
+def decoded(codec: Codec, values: Sequence[bytes], features: Sequence[Feature]) -> list[FeatureColumn]:
     """Decode values of one schema, which has these features; raises `CodecError` unless all values are of it."""
     rows = codec.decode(values)
     as_of, everywhere = rows.as_of.astype(MICROSECONDS), np.full(len(values), Found.FOUND, np.uint8)
@@ -137,13 +139,15 @@ def decoded(codec: Codec, values: Sequence[bytes], features: Sequence[Feature]) 
     columns = []
     for feature in features:
         one = by_name[feature.name]
-        columns.append(Column(type=feature.type, values=one.values, valid=one.valid, found=everywhere, as_of=as_of))
+        columns.append(
+            FeatureColumn(type=feature.type, values=one.values, valid=one.valid, found=everywhere, as_of=as_of)
+        )
     return columns
 
 
 def decoded_apart(
     codecs: Mapping[str, Codec], values: Sequence[bytes], features: Sequence[Feature]
-) -> tuple[list[Column], int]:
+) -> tuple[list[FeatureColumn], int]:
     """Decode values of several schemas, each under its own; `codecs` are those known, by fingerprint.
 
     A feature that a value's schema lacks, or has with another type, was not found there. Nothing was found in a
@@ -161,7 +165,11 @@ def decoded_apart(
 
 
 def fill(
-    columns: Sequence[Column], features: Sequence[Feature], codec: Codec, values: Sequence[bytes], places: list[int]
+    columns: Sequence[FeatureColumn],
+    features: Sequence[Feature],
+    codec: Codec,
+    values: Sequence[bytes],
+    places: list[int],
 ) -> None:
     """Decode values of one schema into the places of the columns that they have."""
     known = {(feature.name, feature.type) for feature in codec.features}
@@ -184,7 +192,7 @@ class OnDemandError(DefinitionError):
     """An on-demand feature whose function fails; the message names it."""
 
 
-def compute(feature: OnDemandFeature, columns: Mapping[str, Column], *, now: int) -> Column:
+def compute_on_demand(feature: OnDemandFeature, columns: Mapping[str, FeatureColumn], *, now: int) -> FeatureColumn:
     """One on-demand feature of every row; `now` is microseconds since 1970.
 
     The function sees the rows whose inputs all have values. The others are null, as is a row whose result is

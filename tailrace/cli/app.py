@@ -157,9 +157,9 @@ def serve(
 ) -> None:
     """Serve features to rankers until stopped."""
     with explain_missing("reader"):
-        from serving.process.supervisor import run
+        from serving.process.supervisor import run_reader
 
-        run(read_settings(), port=port, workers=workers, host=host, local=local)
+        run_reader(read_settings(), port=port, workers=workers, host=host, local=local)
     show({"stopped": True, "port": port}, "stopped", as_json=as_json)
 
 

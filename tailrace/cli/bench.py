@@ -64,14 +64,14 @@ def publish(
 
 
 def run_publish(settings: Settings, rows: int, changed: int, step: Any) -> dict[str, Any]:
-    from bench.publish import Bench
+    from bench.publish import PublishBench
     from tailrace.workspace.workspace import Workspace
 
     store, spark = replace(settings.store, table="bench-publish"), for_many_rows(settings.spark)
     home = Workspace(
         settings=replace(settings, lake=str(settings.home / "bench" / "publish"), store=store, spark=spark)
     )
-    return Bench(lake=home.lake, store=home.store, rows=rows, changed=changed, progress=step).run()
+    return PublishBench(lake=home.lake, store=home.store, rows=rows, changed=changed, progress=step).run()
 
 
 @app.command("serving")
@@ -88,13 +88,13 @@ def serve(
     from bench.documents import Unequal
     from bench.measured import QUICK, WHOLE, LoadFailed
     from bench.processes import NotStarted
-    from bench.readers import own_home
-    from bench.serving import FORMATS, Bench
+    from bench.readers import serving_home
+    from bench.serving import FORMATS, ServingBench
     from tailrace.cli.bench_tables import serving_tables  # words of the benchmark itself
 
     with progress("bench") as step:
-        bench = Bench(
-            settings=own_home(read_settings(), documents=documents),
+        bench = ServingBench(
+            settings=serving_home(read_settings(), documents=documents),
             plan=QUICK if quick else WHOLE,
             documents=documents,
             workers=workers,
@@ -115,13 +115,15 @@ def write_directly(
     as_json: AsJson = False,
 ) -> None:
     """Write values to a reader over a store on disk: how many are acknowledged, how soon each is read."""
-    from bench.direct import Bench, own_home
+    from bench.direct import DirectBench, direct_home
     from bench.measured import LoadFailed
     from bench.processes import NotStarted
 
     with progress("bench") as step:
         try:
-            shown = Bench(settings=own_home(read_settings()), workers=workers, seconds=seconds, progress=step).run()
+            shown = DirectBench(
+                settings=direct_home(read_settings()), workers=workers, seconds=seconds, progress=step
+            ).run()
         except (LoadFailed, NotStarted) as error:
             raise CommandError(str(error)) from error
     rows = [(name, value) for name, value in shown.items() if not isinstance(value, dict)]
@@ -133,15 +135,15 @@ def streaming(
     seconds: Annotated[float, typer.Option(min=1.0, help="At each rate.")] = 20.0, as_json: AsJson = False
 ) -> None:
     """Produce events at several rates: how soon a reader answers with them, compared with the naive way."""
-    from bench.followed import own_home
+    from bench.followed import streaming_home
     from bench.measured import LoadFailed
     from bench.processes import NotStarted, ending_when_asked
-    from bench.streaming import Bench
+    from bench.streaming import StreamingBench
     from tailrace.cli.bench_tables import streaming_tables
 
-    with progress("bench") as step, ending_when_asked(), own_home(read_settings()) as own:
+    with progress("bench") as step, ending_when_asked(), streaming_home(read_settings()) as own:
         try:
-            shown = Bench(settings=own, seconds=seconds, progress=step).run()
+            shown = StreamingBench(settings=own, seconds=seconds, progress=step).run()
         except (LoadFailed, NotStarted, TimeoutError) as error:
             raise CommandError(f"{error}; the logs are in {own.home}") from error
     show(shown, *streaming_tables(shown), as_json=as_json)
@@ -200,7 +202,7 @@ def through_airflow(
 
 def run(settings: Settings, documents: int, rows: int, step: Any) -> dict[str, Any]:
     from bench.history import History
-    from bench.refresh import Bench
+    from bench.refresh import RefreshBench
     from tailrace.workspace.workspace import Workspace
 
     name = f"bench-{documents}-{rows}"
@@ -212,7 +214,7 @@ def run(settings: Settings, documents: int, rows: int, step: Any) -> dict[str, A
         features=("shipped",),
     )
     home = Workspace(settings=own)
-    bench = Bench(
+    bench = RefreshBench(
         lake=home.lake,
         store=home.store,
         definitions=home.definitions,

@@ -9,7 +9,7 @@ import typer
 from rich.console import RenderableType
 from rich.table import Table
 
-from tailrace.cli.output import AsJson, landed_line, show
+from tailrace.cli.output import AsJson, load_line, show
 from tailrace.events.landing import land_history, land_organisation
 from tailrace.events.organisation import Organisation
 from tailrace.schemas.slots import last_tick, parse_as_of, to_text
@@ -54,7 +54,7 @@ def demo_lines(summary: dict[str, Any]) -> Iterator[RenderableType]:
     """One table of refreshes, one of the ranker's answer, and what it all saved in words."""
     yield f"\nTailrace replayed {summary['source']}, in {summary['home']}"
     for number, refresh in enumerate(summary["refreshes"], start=1):
-        yield f"  refresh {number} at {refresh['as_of']}: {landed_line(refresh['landed'])}"
+        yield f"  refresh {number} at {refresh['as_of']}: {load_line(refresh['landed'])}"
     yield odd_files(summary["refused"])
     yield refreshes_table(summary["refreshes"])
     yield saved(summary["refreshes"])

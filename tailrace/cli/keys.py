@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.auth.api_keys import Key, add_key, read_keys, remove_key
+from serving.auth.api_keys import Key, add_key, read_key_file, remove_key
 from tailrace.cli.output import AsJson, people, plain_table, show
 from tailrace.errors import CommandError
 from tailrace.schemas.slots import to_text
@@ -37,7 +37,7 @@ def add(name: str, scope: Scopes, days: Days = None, as_json: AsJson = False) ->
 @app.command("list")
 def list_keys(as_json: AsJson = False) -> None:
     """List the keys, expired ones too."""
-    keys = [shown(key) for key in read_keys(keys_file())]
+    keys = [shown(key) for key in read_key_file(keys_file())]
     rows: list[tuple[Any, ...]] = [
         (
             key["name"],

@@ -48,7 +48,7 @@ def down(as_json: AsJson = False) -> None:
 def status(as_json: AsJson = False) -> None:
     """Say what runs, whether it is healthy, and where; fails where only a part of it is."""
     settings = read_settings()
-    found = stack.status(settings)
+    found = stack.service_states(settings)
     states = {one.state for one in found.values()}
     show(shown(settings, found), table(found), *welcome(settings, found), as_json=as_json)
     if states not in ({HEALTHY}, {STOPPED}):
@@ -79,17 +79,17 @@ def write_dags(arguments: list[str]) -> None:
     show({"written": [str(path) for path in written]}, f"wrote {', '.join(map(str, written))}", as_json=False)
 
 
-def shown(settings: Settings, found: dict[str, stack.Found]) -> dict[str, object]:
+def shown(settings: Settings, found: dict[str, stack.ServiceState]) -> dict[str, object]:
     login = {"user": airflow.USER, "password": airflow.password(settings)}
     return {"services": {name: asdict(one) for name, one in found.items()}, "airflow_login": login}
 
 
-def table(found: dict[str, stack.Found]) -> Table:
+def table(found: dict[str, stack.ServiceState]) -> Table:
     rows = [(name, one.state, one.address or "", str(one.pid or "")) for name, one in found.items()]
     return plain_table("Services", ("service", "state", "address", "process"), rows)
 
 
-def welcome(settings: Settings, found: dict[str, stack.Found]) -> list[str]:
+def welcome(settings: Settings, found: dict[str, stack.ServiceState]) -> list[str]:
     if {one.state for one in found.values()} == {STOPPED}:
         return ["Nothing runs; `make up` starts it."]
     stream = known(settings).stream

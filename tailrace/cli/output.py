@@ -159,7 +159,7 @@ def done_to(one: Json) -> Iterator[str]:
         yield f"maintenance stopped: {one['failure']}"
 
 
-def landed_line(landed: Json) -> str:
+def load_line(landed: Json) -> str:
     line = f"{landed['files']:,} files landed: {landed['events']:,} events, {landed['documents']:,} documents"
     line += f", {landed['direct_writes']:,} direct writes" if landed["direct_writes"] else ""
     refused, waiting = landed["quarantined"], landed["waiting"]

@@ -10,7 +10,7 @@ from tailrace.cli.output import (
     ViewNames,
     first_load_lines,
     gate_lines,
-    landed_line,
+    load_line,
     maintained_lines,
     plain_table,
     progress,
@@ -77,7 +77,7 @@ def refresh(
     maintained = maintained_lines(shown.get("maintained", {}))
     loads = first_load_lines(done.pushed)
     gates = gate_lines(shown["gates"])
-    landed = landed_line(shown["landed"])
+    landed = load_line(shown["landed"])
     aside_lines = set_aside_lines(shown)
     show(shown, refresh_table(shown), landed, *aside_lines, *gates, *loads, *maintained, as_json=as_json)
 
@@ -162,7 +162,7 @@ def verify(as_json: AsJson = False) -> None:
 @app.command()
 def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJson = False) -> None:
     """Compare every gold row with the online store; fails unless they agree, or were repaired."""
-    from tailrace.cli.run_report import Differs, compared_line, differing, error_entry, reported, write
+    from tailrace.cli.run_report import Differs, compared_line, differing, error_entry, reported, write_report
 
     with progress("reconcile") as step:
         shown = reported("reconcile", lambda: Workspace().reconcile(repair=repair, progress=step), report_to)
@@ -171,7 +171,7 @@ def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJso
     if differing(shown):
         if report_to is not None:
             differs = Differs(compared_line(shown))
-            write(report_to, shown | {"error": error_entry(differs, str(differs))})
+            write_report(report_to, shown | {"error": error_entry(differs, str(differs))})
         raise typer.Exit(1)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from tailrace.cli.failures import as_shown
-from tailrace.cli.output import gate_lines, landed_line, lost_schema_lines, maintained_lines, set_aside_lines, show
+from tailrace.cli.output import gate_lines, load_line, lost_schema_lines, maintained_lines, set_aside_lines, show
 from tailrace.errors import DataError, is_retryable
 from tailrace.lake.files import put
 from tailrace.quality.gate import GateFailed
@@ -38,14 +38,14 @@ def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
     except Exception as error:
         shown_error = as_shown(error)
         if to is not None:
-            write(to, {"error": error_entry(error, str(shown_error))})
+            write_report(to, {"error": error_entry(error, str(shown_error))})
         if shown_error is error:
             raise
         raise shown_error from error
     figures = {"of": what, "seconds": time.monotonic() - began, **figures}
     figures["words"] = list(words_of(what, figures))
     if to is not None:
-        write(to, figures)
+        write_report(to, figures)
     return figures
 
 
@@ -59,7 +59,7 @@ def show_words(figures: Json, to: Path | None, *, as_json: bool) -> None:
     show(figures, *(figures["words"] if to is None else ()), as_json=as_json)
 
 
-def write(path: Path, figures: Json) -> None:
+def write_report(path: Path, figures: Json) -> None:
     put(path, orjson.dumps(figures).decode())
 
 
@@ -69,7 +69,7 @@ def words_of(what: str, figures: Json) -> Iterator[str]:
         return
     match what:
         case "bronze":
-            yield landed_line(figures)
+            yield load_line(figures)
             yield from set_aside_lines(figures)
         case "silver":
             yield f"Silver is at load {figures['load']}."

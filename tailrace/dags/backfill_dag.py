@@ -3,7 +3,7 @@
 from airflow.sdk import Context, Param, dag
 
 from tailrace.dags.refresh_tasks import of_views
-from tailrace.dags.spark_operator import TASKS, run
+from tailrace.dags.spark_operator import TASKS, spark_task
 
 DOC = """
 ### Compute past values
@@ -58,4 +58,4 @@ def of_range(context: Context) -> list[str]:
     default_args=TASKS,
 )
 def feature_backfill() -> None:
-    run(task_id="backfill", command="backfill", arguments=of_range)
+    spark_task(task_id="backfill", command="backfill", arguments=of_range)

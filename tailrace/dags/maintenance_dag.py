@@ -2,7 +2,7 @@
 
 from airflow.sdk import dag
 
-from tailrace.dags.spark_operator import TASKS, daily, run
+from tailrace.dags.spark_operator import TASKS, daily, spark_task
 
 DOC = """
 ### Maintain the tables
@@ -26,4 +26,4 @@ Owner: `search-ranking`
     default_args=TASKS,
 )
 def feature_maintenance() -> None:
-    run(task_id="maintain", command="maintain")
+    spark_task(task_id="maintain", command="maintain")

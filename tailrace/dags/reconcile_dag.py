@@ -2,7 +2,7 @@
 
 from airflow.sdk import Context, Param, dag
 
-from tailrace.dags.spark_operator import TASKS, daily, run
+from tailrace.dags.spark_operator import TASKS, daily, spark_task
 
 DOC = """
 ### Compare gold and the online store
@@ -35,4 +35,4 @@ def repair(context: Context) -> list[str]:
     default_args=TASKS,
 )
 def feature_reconcile() -> None:
-    run(task_id="reconcile", command="reconcile", arguments=repair)
+    spark_task(task_id="reconcile", command="reconcile", arguments=repair)

@@ -18,7 +18,7 @@ from tailrace.dags.refresh_tasks import (
     views_apart,
     views_to_push,
 )
-from tailrace.dags.spark_operator import TASKS, deadline, run
+from tailrace.dags.spark_operator import TASKS, deadline, spark_task
 from tailrace.schemas.slots import AsOfError, check_within_reach, last_tick, parse_as_of, to_text
 from tailrace.settings import read_settings
 
@@ -76,15 +76,15 @@ def feature_refresh() -> None:
         return to_text(chosen)
 
     with TaskGroup("bronze") as bronze:
-        load = run(task_id="load", command="run bronze", arguments=of_bronze)
+        load = spark_task(task_id="load", command="run bronze", arguments=of_bronze)
         quality_gate("bronze", load.output)
 
     with TaskGroup("silver") as silver:
-        merge = run(task_id="merge", command="run silver", skipped_by=no_news)
+        merge = spark_task(task_id="merge", command="run silver", skipped_by=no_news)
         quality_gate("silver", merge.output)
 
     with TaskGroup("gold") as gold:
-        refresh = run(
+        refresh = spark_task(
             task_id="refresh",
             command="run gold",
             arguments=of_gold,
@@ -93,7 +93,7 @@ def feature_refresh() -> None:
         )
         brought = quality_gate("gold", refresh.output)
 
-    publish = run(
+    publish = spark_task(
         task_id="publish",
         command="run publish",
         arguments=of_publish,

@@ -121,7 +121,7 @@ class TailraceOperator(SparkSubmitOperator):
         return figures
 
 
-def run(*, over: XComArg | None = None, **task: Any) -> TailraceOperator | MappedOperator:
+def spark_task(*, over: XComArg | None = None, **task: Any) -> TailraceOperator | MappedOperator:
     """A `TailraceOperator`, or one for each list of views that `over` returns."""
     return TailraceOperator(**task) if over is None else TailraceOperator.partial(**task).expand(views=over)
 

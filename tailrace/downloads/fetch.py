@@ -15,13 +15,13 @@ from tailrace.downloads.jars import find_java_problem
 from tailrace.downloads.pins import (
     LOCKS,
     DownloadError,
-    Pin,
+    PinnedFile,
     Sources,
-    holds,
     installed_sources,
+    is_pinned,
     read_pins,
-    require,
-    sha256,
+    require_pinned,
+    sha256_of,
     write_pins,
 )
 
@@ -41,11 +41,11 @@ def prepare_store(tools: Path, sources: Sources, *, work: Path) -> None:
         return
     (pin,) = read_pins(LOCK)
     binary = tools / "dynoxide"
-    if holds(binary, pin) and os.access(binary, os.X_OK):
+    if is_pinned(binary, pin) and os.access(binary, os.X_OK):
         return
     print(f"Fetching {pin.name}", file=sys.stderr)
     fetched = fetch_store(pin, sources=sources, work=work)
-    require(fetched, pin, lock=LOCK)
+    require_pinned(fetched, pin, lock=LOCK)
     fetched.chmod(0o755)
     fetched.replace(binary)
 
@@ -53,10 +53,10 @@ def prepare_store(tools: Path, sources: Sources, *, work: Path) -> None:
 def repin_store(sources: Sources, *, work: Path) -> None:
     """Write the sum of what the registry has now under the name in the lock."""
     (pin,) = read_pins(LOCK)
-    write_pins(LOCK, [Pin(sha256(fetch_store(pin, sources=sources, work=work)), pin.name)])
+    write_pins(LOCK, [PinnedFile(sha256_of(fetch_store(pin, sources=sources, work=work)), pin.name)])
 
 
-def fetch_store(pin: Pin, *, sources: Sources, work: Path) -> Path:
+def fetch_store(pin: PinnedFile, *, sources: Sources, work: Path) -> Path:
     """Let npm unpack the package, running nothing of it, and return the binary, checked by nobody yet."""
     npm = [*sources.npm, "install", "--prefix", str(work), "--ignore-scripts"]
     quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]

@@ -8,7 +8,17 @@ import sys
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from tailrace.downloads.pins import LOCKS, DownloadError, Pin, Sources, holds, read_pins, require, sha256, write_pins
+from tailrace.downloads.pins import (
+    LOCKS,
+    DownloadError,
+    PinnedFile,
+    Sources,
+    is_pinned,
+    read_pins,
+    require_pinned,
+    sha256_of,
+    write_pins,
+)
 
 OLDEST_JAVA = 17
 
@@ -45,12 +55,12 @@ def prepare(folder: Path, lock: Path, *, sources: Sources, work: Path) -> None:
     """Fetch what is missing or damaged of one lock, and remove what it does not name."""
     pins = read_pins(lock)
     folder.mkdir(exist_ok=True)
-    missing = [pin for pin in pins if not holds(folder / file_name(pin), pin)]
+    missing = [pin for pin in pins if not is_pinned(folder / file_name(pin), pin)]
     if missing:
         print(f"Fetching {len(missing)} JARs", file=sys.stderr)
         fetched = fetch(missing, sources=sources, work=work)
         for pin in missing:
-            require(fetched / file_name(pin), pin, lock=lock)
+            require_pinned(fetched / file_name(pin), pin, lock=lock)
         for pin in missing:
             (fetched / file_name(pin)).replace(folder / file_name(pin))
     # A session takes every JAR in the folder: two versions of one would be on its class path.
@@ -63,15 +73,15 @@ def repin(sources: Sources, *, work: Path) -> None:
     for lock in (SPARK_SETS | STREAM_SETS).values():
         pins = read_pins(lock)
         fetched = fetch(pins, sources=sources, work=work)
-        write_pins(lock, [Pin(sha256(fetched / file_name(pin)), pin.name) for pin in pins])
+        write_pins(lock, [PinnedFile(sha256_of(fetched / file_name(pin)), pin.name) for pin in pins])
 
 
-def file_name(pin: Pin) -> str:
+def file_name(pin: PinnedFile) -> str:
     _, artifact, version = pin.name.split(":")
     return f"{artifact}-{version}.jar"
 
 
-def fetch(pins: list[Pin], *, sources: Sources, work: Path) -> Path:
+def fetch(pins: list[PinnedFile], *, sources: Sources, work: Path) -> Path:
     """Let Ivy download `pins` and return the folder they are in, checked by nobody yet."""
     module, fetched = work / "ivy.xml", work / "jars"
     module.write_bytes(ivy_module(pins))
@@ -86,7 +96,7 @@ def fetch(pins: list[Pin], *, sources: Sources, work: Path) -> Path:
     return fetched
 
 
-def ivy_module(pins: list[Pin]) -> bytes:
+def ivy_module(pins: list[PinnedFile]) -> bytes:
     """Describe `pins` as the dependencies of a module, each JAR without its own dependencies."""
     module = Element("ivy-module", version="2.0")
     SubElement(module, "info", organisation="tailrace", module="jars")

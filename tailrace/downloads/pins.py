@@ -17,14 +17,14 @@ class DownloadError(SetupError):
 
 
 @dataclass(frozen=True)
-class Pin:
+class PinnedFile:
     """One download: `name` is what its registry calls it."""
 
     sha256: str
     name: str
 
 
-def read_pins(lock: Path) -> list[Pin]:
+def read_pins(lock: Path) -> list[PinnedFile]:
     """Read lines of `<sha256>  <name>`; blank lines and lines that start with `#` say nothing."""
     pins = []
     for line in lock.read_text().splitlines():
@@ -32,7 +32,7 @@ def read_pins(lock: Path) -> list[Pin]:
             case [] | ["#", *_]:
                 pass
             case [digest, name]:
-                pins.append(Pin(digest, name))
+                pins.append(PinnedFile(digest, name))
             case _:
                 raise DownloadError(
                     f"{lock}: {line!r} is not `<sha256>  <name>`. Restore the file from version control."
@@ -40,27 +40,27 @@ def read_pins(lock: Path) -> list[Pin]:
     return pins
 
 
-def write_pins(lock: Path, pins: list[Pin]) -> None:
+def write_pins(lock: Path, pins: list[PinnedFile]) -> None:
     """Replace the pins in `lock` and keep the comment it opens with."""
     comments = [line for line in lock.read_text().splitlines() if line.startswith("#")]
     lock.write_text("\n".join([*comments, *(f"{pin.sha256}  {pin.name}" for pin in pins), ""]))
 
 
-def sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def holds(path: Path, pin: Pin) -> bool:
+def is_pinned(path: Path, pin: PinnedFile) -> bool:
     """Tell whether `path` is the pinned file, byte for byte."""
-    return path.is_file() and sha256(path) == pin.sha256
+    return path.is_file() and sha256_of(path) == pin.sha256
 
 
-def require(path: Path, pin: Pin, *, lock: Path) -> None:
+def require_pinned(path: Path, pin: PinnedFile, *, lock: Path) -> None:
     """Raise `DownloadError` unless the download at `path` is the pinned file."""
-    if not holds(path, pin):
+    if not is_pinned(path, pin):
         raise DownloadError(
-            f"{pin.name} was downloaded as {path.name} with SHA-256 {sha256(path)}, but {lock} wants {pin.sha256}. "
+            f"{pin.name} was downloaded as {path.name} with SHA-256 {sha256_of(path)}, but {lock} wants {pin.sha256}. "
             "Nothing was installed. Try again; if it stays so, the registry serves another file than the one pinned."
         )
 

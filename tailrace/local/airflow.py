@@ -119,7 +119,7 @@ def environment(settings: Settings) -> dict[str, str]:
     return {"AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(SPARK)} | os.environ | places_of(settings) | ours
 
 
-def services(settings: Settings, run_folder: Path) -> list[Service]:
+def airflow_services(settings: Settings, run_folder: Path) -> list[Service]:
     return [
         Service(
             name=name,
@@ -140,7 +140,7 @@ def migrate(settings: Settings) -> None:
         raise LocalError(f"Airflow's database in {folder(settings)} could not be made:\n{done.stdout}{done.stderr}")
 
 
-def health(settings: Settings) -> dict[str, str]:
+def airflow_health(settings: Settings) -> dict[str, str]:
     """What Airflow says of itself, by service; empty where it does not answer."""
     try:
         with DIRECT.open(f"{url(settings)}/api/v2/monitor/health", timeout=HEALTH_SECONDS) as answer:

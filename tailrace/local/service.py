@@ -68,7 +68,7 @@ def places_of(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def exclusive(settings: Settings, *, wait: bool = True) -> Iterator[None]:
+def service_lock(settings: Settings, *, wait: bool = True) -> Iterator[None]:
     """Let a second who starts or stops services of the same home wait for the first, or else raise `LocalError`."""
     settings.run_folder.mkdir(parents=True, exist_ok=True)
     with (settings.run_folder / "lock").open("w") as file:
@@ -83,7 +83,7 @@ def exclusive(settings: Settings, *, wait: bool = True) -> Iterator[None]:
 PLAIN_HTTP = {"TAILRACE_READER_TLS_CERT": "", "TAILRACE_READER_TLS_KEY": ""}
 
 
-def start(service: Service) -> None:
+def start_service(service: Service) -> None:
     """Start a process that does not end with its terminal; the log of the one before stays next to its own."""
     service.folder.mkdir(parents=True, exist_ok=True)
     if service.log.exists():
@@ -117,7 +117,7 @@ def since_boot(process: psutil.Process) -> float:
     return float(process.create_time() - psutil.boot_time())
 
 
-def stop(service: Service) -> bool:
+def stop_service(service: Service) -> bool:
     """End a process, and then whatever it left behind; False where nothing ran."""
     process = find(service)
     if process is not None:

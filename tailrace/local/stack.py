@@ -17,12 +17,12 @@ from tailrace.local.service import (
     UNHEALTHY,
     LocalError,
     Service,
-    exclusive,
     find,
     last_lines,
     places_of,
-    start,
-    stop,
+    service_lock,
+    start_service,
+    stop_service,
 )
 from tailrace.settings import Settings
 from tailrace.store import embedded
@@ -41,7 +41,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class ServiceState:
     """One service: its state, its process and address where it has them, and the log that says more."""
 
     state: str
@@ -50,28 +50,30 @@ class Found:
     log: str | None
 
 
-def up(settings: Settings, progress: Progress, *, with_stream: bool = False) -> dict[str, Found]:
+def up(settings: Settings, progress: Progress, *, with_stream: bool = False) -> dict[str, ServiceState]:
     """Start what does not run, in order, and wait until all is healthy; a stream that is asked for once stays until `down`.
 
     Raises `LocalError` where a port is in use or a service ends or does not get healthy; what was started is stopped then.
     """
-    with exclusive(settings):
+    with service_lock(settings):
         new_stream = (with_stream or settings.stream.enabled) and streaming.turn_on(settings)
         settings = streaming.known(settings)
         missing: list[Service] = []
         try:
             refuse_ports_in_use(settings, not_running(settings))
             if new_stream:  # an Airflow that runs knows nothing of it
-                stop_all([one for one in airflow.services(settings, settings.run_folder) if find(one)], progress)
+                stop_all(
+                    [one for one in airflow.airflow_services(settings, settings.run_folder) if find(one)], progress
+                )
             missing = not_running(settings)
             bring_up(settings, missing, progress)
         except BaseException:
             for service in reversed(missing):
-                stop(service)
+                stop_service(service)
             if new_stream:
                 streaming.turn_off(settings)
             raise
-    return status(settings)
+    return service_states(settings)
 
 
 def not_running(settings: Settings) -> list[Service]:
@@ -86,7 +88,7 @@ def bring_up(settings: Settings, missing: list[Service], progress: Progress) -> 
             progress("Airflow's database")
             airflow.migrate(settings)
         progress(service.name)
-        start(service)
+        start_service(service)
         if service.name in WAITED_FOR:
             wait_for(settings, service.name)
     for service in services(settings):
@@ -96,7 +98,7 @@ def bring_up(settings: Settings, missing: list[Service], progress: Progress) -> 
 
 def down(settings: Settings, progress: Progress) -> list[str]:
     """Stop all of it, the scheduler first and once its running tasks have ended; the names of what ran."""
-    with exclusive(settings):
+    with service_lock(settings):
         settings = streaming.known(settings)
         stopped = stop_all(services(settings), progress)
         streaming.turn_off(settings)
@@ -112,19 +114,19 @@ def stop_all(running: list[Service], progress: Progress) -> list[str]:
     for service in reversed(running):
         drains = service.name == airflow.SCHEDULER
         progress(f"{service.name}, which waits for its running tasks" if drains else service.name)
-        if stop(service):
+        if stop_service(service):
             stopped.append(service.name)
     return stopped
 
 
-def status(settings: Settings) -> dict[str, Found]:
+def service_states(settings: Settings) -> dict[str, ServiceState]:
     """How each service is, in the order in which they start."""
     settings = streaming.known(settings)
-    health = airflow.health(settings)
+    health = airflow.airflow_health(settings)
     found = {STORE: store_status(settings)}
     for service in services(settings):
         process = find(service)
-        found[service.name] = Found(
+        found[service.name] = ServiceState(
             state=state_of(settings, service.name, health) if process else STOPPED,
             pid=process.pid if process else None,
             address=addresses(settings).get(service.name),
@@ -142,7 +144,7 @@ def services(settings: Settings) -> list[Service]:
         folder=settings.run_folder,
         stop_seconds=STOP_SECONDS,
     )
-    return [*streaming.services(settings), reader, *airflow.services(settings, settings.run_folder)]
+    return [*streaming.streaming_services(settings), reader, *airflow.airflow_services(settings, settings.run_folder)]
 
 
 def addresses(settings: Settings) -> dict[str, str]:
@@ -164,15 +166,17 @@ def state_of(settings: Settings, name: str, health: dict[str, str]) -> str:
     return health_now if health_now in {HEALTHY, UNHEALTHY} else STARTING
 
 
-def store_status(settings: Settings) -> Found:
+def store_status(settings: Settings) -> ServiceState:
     if settings.store.url:
         state = HEALTHY if answers(settings.store.url) else UNHEALTHY
-        return Found(state=state, pid=None, address=settings.store.url, log=None)
+        return ServiceState(state=state, pid=None, address=settings.store.url, log=None)
     running = embedded.status(settings)
     if running is None:
-        return Found(state=STOPPED, pid=None, address=None, log=None)
+        return ServiceState(state=STOPPED, pid=None, address=None, log=None)
     state = HEALTHY if answers(running.url) else UNHEALTHY
-    return Found(state=state, pid=running.pid, address=running.url, log=str(settings.home / "store" / "store.log"))
+    return ServiceState(
+        state=state, pid=running.pid, address=running.url, log=str(settings.home / "store" / "store.log")
+    )
 
 
 def answers(url: str) -> bool:
@@ -192,7 +196,7 @@ def wait_for(settings: Settings, name: str) -> None:
     while True:
         if find(service) is None:
             raise LocalError(f"{name} has ended; the end of its log, {service.log}:\n{last_lines(service)}")
-        if state_of(settings, name, airflow.health(settings)) == HEALTHY:
+        if state_of(settings, name, airflow.airflow_health(settings)) == HEALTHY:
             return
         if time.monotonic() > deadline:
             late = f"{name} is not healthy after {START_SECONDS:g} s"

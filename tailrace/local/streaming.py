@@ -19,12 +19,12 @@ from tailrace.local.service import (
     UNHEALTHY,
     LocalError,
     Service,
-    exclusive,
     find,
     last_lines,
     places_of,
-    start,
-    stop,
+    service_lock,
+    start_service,
+    stop_service,
 )
 from tailrace.settings import Settings, set_up_command
 from tailrace.workspace.remembered import Remembered, record, remembered
@@ -129,7 +129,7 @@ def known(settings: Settings) -> Settings:
     return replace(settings, stream=stream)
 
 
-def services(settings: Settings) -> list[Service]:
+def streaming_services(settings: Settings) -> list[Service]:
     """Of a home as it is `known`; a stream that was started by itself is stopped with the rest."""
     known, stream = remembered(settings), service_of_stream(settings)
     own = [service_of_broker(settings)] if known and known["broker_port"] else []
@@ -184,10 +184,10 @@ def keep_running(settings: Settings) -> str:
     if runs(settings.home):
         return "the stream runs"
     service = service_of_stream(known(settings))
-    with exclusive(settings, wait=False):
+    with service_lock(settings, wait=False):
         begins = find(service) is None
         if begins:
-            start(service)
+            start_service(service)
         deadline = time.monotonic() + START_SECONDS
         while (process := find(service)) is not None:
             heartbeat = read_heartbeat(settings.home)
@@ -202,5 +202,5 @@ def keep_running(settings: Settings) -> str:
 
 def stop_running(settings: Settings) -> bool:
     """Stop a stream that runs in the background; False where none does."""
-    with exclusive(settings):
-        return stop(service_of_stream(settings))
+    with service_lock(settings):
+        return stop_service(service_of_stream(settings))

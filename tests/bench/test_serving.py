@@ -9,8 +9,8 @@ from rich.console import Console
 
 from bench.measured import QUICK, Size
 from bench.peer_feast import Feast, PeerMissing
-from bench.readers import own_home
-from bench.serving import AIMS, Bench
+from bench.readers import serving_home
+from bench.serving import AIMS, ServingBench
 from tailrace.cli.bench_tables import serving_tables
 from tailrace.store import embedded
 
@@ -19,8 +19,8 @@ PLAN = replace(QUICK, ours=SIZES, saturated_seconds=0.5, format_seconds=0.5, can
 
 
 def make_bench(settings, **changed):
-    bench = Bench(
-        settings=own_home(settings, documents=2_000),
+    bench = ServingBench(
+        settings=serving_home(settings, documents=2_000),
         plan=PLAN,
         documents=2_000,
         workers=1,

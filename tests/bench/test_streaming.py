@@ -7,9 +7,9 @@ import psutil
 import pytest
 from rich.console import Console
 
-from bench.followed import own_home
+from bench.followed import streaming_home
 from bench.processes import command_of
-from bench.streaming import Bench
+from bench.streaming import StreamingBench
 from bench.timed import Measured
 from tailrace.cli.bench_tables import streaming_tables
 from tailrace.store import embedded
@@ -41,7 +41,7 @@ class Stream:
     ids=["1,000", "30,000", "5,000", "a backlog that stays", "one already", "nothing"],
 )
 def test_the_highest_rate_held_is_searched_for_in_four_tries_while_there_is_hope(make_settings, stream, tried):
-    bench = Bench(settings=make_settings(), seconds=2, progress=list[str]().append)
+    bench = StreamingBench(settings=make_settings(), seconds=2, progress=list[str]().append)
     fixed = [stream.at(rate) for rate in bench.rates]
     stream.asked.clear()
 
@@ -54,8 +54,10 @@ def test_the_highest_rate_held_is_searched_for_in_four_tries_while_there_is_hope
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_events_are_read_at_the_reader_and_of_the_naive_way_and_nothing_is_left(make_settings):
-    with own_home(make_settings()) as own:
-        bench = Bench(settings=own, seconds=2, progress=list[str]().append, rates=(50,), naive_rates=(50,), tries=0)
+    with streaming_home(make_settings()) as own:
+        bench = StreamingBench(
+            settings=own, seconds=2, progress=list[str]().append, rates=(50,), naive_rates=(50,), tries=0
+        )
         shown = orjson.loads(orjson.dumps(bench.run()))
         assert embedded.status(own) is None
 

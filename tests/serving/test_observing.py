@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from serving.common.messages import ServingError
 from serving.engine import CURRENT
-from serving.process.supervisor import run
+from serving.process.supervisor import run_reader
 from serving.telemetry.metrics import Counters, SharedMetrics
 from serving.telemetry.requests import LINES_KEPT, AccessLog, RequestTiming, Tracing
 from tests.serving.processes import served
@@ -186,4 +186,4 @@ def test_traces_without_what_makes_them_are_refused_with_its_name(settings, stor
     traced = replace(settings, reader=replace(settings.reader, traces=True))
 
     with pytest.raises(ServingError, match="needs opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"):
-        run(traced, port=0, workers=1, local=True)
+        run_reader(traced, port=0, workers=1, local=True)

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from serving.common.messages import ServingError
-from serving.process.supervisor import run
+from serving.process.supervisor import run_reader
 from tests.serving.processes import has_ended, served, until
 
 ALIVE = (200, {"status": "alive"})
@@ -106,7 +106,7 @@ def test_a_port_that_is_taken_is_refused(settings, store):
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
         port = other.getsockname()[1]
         with pytest.raises(ServingError, match=f"port {port}.*choose another"):
-            run(settings, port=port, workers=1, local=True)
+            run_reader(settings, port=port, workers=1, local=True)
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,4 @@ def test_a_port_that_is_taken_is_refused(settings, store):
 )
 def test_what_cannot_be_served_is_refused(settings, override, words):
     with pytest.raises(ServingError, match=words):
-        run(settings, **{"port": 0, "workers": 1, "local": True} | override)
+        run_reader(settings, **{"port": 0, "workers": 1, "local": True} | override)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from serving.common.messages import ServingError
 from serving.process.connections import CarefulSite
 from serving.process.sockets import tls_context
-from serving.process.supervisor import run
+from serving.process.supervisor import run_reader
 from tailrace.settings import read_settings
 from tests.certificate import make_certificate
 
@@ -90,4 +90,4 @@ def test_a_certificate_that_cannot_be_used_is_told_before_anything_starts(tmp_pa
     variables = {"TAILRACE_READER_TLS_CERT": str(files.certificate), "TAILRACE_READER_TLS_KEY": str(files.key)}
 
     with pytest.raises(ServingError, match=said):
-        run(read_settings(variables), port=0, workers=1, local=True)
+        run_reader(read_settings(variables), port=0, workers=1, local=True)

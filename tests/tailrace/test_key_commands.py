@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner
 
-from serving.auth.api_keys import read_keys, sha256
+from serving.auth.api_keys import read_key_file, sha256
 from tailrace.cli import app as cli
 
 
@@ -47,7 +47,7 @@ def failure(monkeypatch, capsys):
 def test_a_key_is_shown_once_and_its_hash_is_kept(path):
     made = run("add", "ranker", "--scope", "read:ranker", "--scope", "write:document_activity")
 
-    [kept] = read_keys(path)
+    [kept] = read_key_file(path)
     assert kept.sha256 == sha256(made["key"])
     assert (made["name"], made["scopes"]) == ("ranker", ["read:ranker", "write:document_activity"])
     assert (made["expires"], made["expired"], made["id"]) == (None, False, kept.id)
@@ -62,7 +62,7 @@ def test_a_key_is_shown_to_people_on_a_line_of_its_own_however_narrow_that_is(mo
         told = CliRunner().invoke(cli.app, ["keys", "add", "ranker", "--scope", "read:*"]).stdout
 
     [key] = [line for line in told.splitlines() if line.startswith("trk_")]
-    assert read_keys(path)[0].sha256 == sha256(key)
+    assert read_key_file(path)[0].sha256 == sha256(key)
     assert "ranker" in CliRunner().invoke(cli.app, ["keys", "list"]).stdout
 
 
@@ -79,7 +79,7 @@ def test_a_key_is_removed_by_its_name(path):
 
     assert run("remove", "first")["removed"]["name"] == "first"
 
-    assert [key.name for key in read_keys(path)] == ["second"]
+    assert [key.name for key in read_key_file(path)] == ["second"]
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ class Scene:
         monkeypatch.delenv("TAILRACE_KAFKA", raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(airflow, "services", lambda *_: [])
+        monkeypatch.setattr(airflow, "airflow_services", lambda *_: [])
         self.home = read_settings()
         self.address = Address.of(self.home)
         self.servers = f"{streaming.BROKER_HOST}:{plain}"
@@ -95,7 +95,7 @@ class Scene:
 
     def start_broker(self):
         """Start the broker, with a topic that its client may read."""
-        service.start(self._broker)
+        service.start_service(self._broker)
         topic = self.home.stream.topic
         new = NewTopic(topic, num_partitions=4, config=CLOCKS)
         resolve(self.admin.create_topics([new], request_timeout=PATIENCE))
@@ -114,7 +114,7 @@ class Scene:
     def start_without_stream(self):
         """Start the broker and the store again, whose home knows its topic."""
         streaming.turn_on(self.home)
-        service.start(self._broker)
+        service.start_service(self._broker)
         embedded.start(self.home)
         until(lambda: streaming.accepts(self.home.stream.broker_port))
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from bench import naive_stream
 from bench.followed import through
 from bench.processes import Server, command_of
-from bench.streaming import NAIVE, Bench
-from bench.timed import Timing, Topic, summary
+from bench.streaming import NAIVE, StreamingBench
+from bench.timed import ProducedTopic, Timing, summary
 from jobs.bronze import load
 from jobs.bronze.topic import KafkaAway, ends_of
 from sinks.lease import with_client
@@ -254,9 +254,9 @@ def test_no_password_is_told(scene):
 
 def test_the_benchmark_times_events_until_a_reader_answers_with_them(scene):
     settings = replace(scene.settings, stream=replace(scene.settings.stream, kafka=scene.servers))
-    bench = Bench(settings=settings, seconds=2, progress=list[str]().append, naive_rates=(50,))
+    bench = StreamingBench(settings=settings, seconds=2, progress=list[str]().append, naive_rates=(50,))
     reader = Server(f"http://{streaming.BROKER_HOST}:{scene.home.local.reader_port}", pid=0)
-    topic = Topic(scene.servers, scene.topic.name)
+    topic = ProducedTopic(scene.servers, scene.topic.name)
     timing = Timing(topic=topic, readable=through(reader), patience=PATIENCE, watched=())
     timing.first_event()
 
@@ -273,8 +273,8 @@ def test_the_benchmark_times_events_until_a_reader_answers_with_them(scene):
 
 def test_all_goes_down_in_the_reverse_of_the_order_in_which_it_came_up(scene):
     assert stack.down(scene.home, lambda _: None) == ["reader", "stream", "broker", "store"]
-    assert {one.state for one in stack.status(scene.home).values()} == {"stopped"}
-    assert list(stack.status(scene.home)) == ["store", "reader"]
+    assert {one.state for one in stack.service_states(scene.home).values()} == {"stopped"}
+    assert list(stack.service_states(scene.home)) == ["store", "reader"]
 
 
 def test_the_lake_gives_back_what_a_stopped_stream_has_counted(scene):

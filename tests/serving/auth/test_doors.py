@@ -6,7 +6,7 @@ import pytest
 from yarl import URL
 
 from serving.common.messages import ServingError
-from serving.process.supervisor import run
+from serving.process.supervisor import run_reader
 from tailrace.settings import AccessSettings, read_settings
 from tests.serving.auth.conftest import bearer
 
@@ -148,7 +148,7 @@ def test_keys_and_tokens_are_taken_side_by_side_and_neither_where_it_is_not_set(
 
 def test_a_reader_that_nobody_could_ask_is_not_started():
     with pytest.raises(ServingError, match=r"TAILRACE_READER_KEYS.*TAILRACE_READER_ISSUER.*--local"):
-        run(read_settings({}), port=0, workers=1)
+        run_reader(read_settings({}), port=0, workers=1)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_reader_that_nobody_could_ask_is_not_started():
 )
 def test_a_local_reader_listens_on_loopback_alone(host):
     with pytest.raises(ServingError, match=r"--local answers everybody.*127\.0\.0\.1"):
-        run(read_settings({}), port=0, workers=1, host=host, local=True)
+        run_reader(read_settings({}), port=0, workers=1, host=host, local=True)
 
 
 @pytest.mark.parametrize(("text", "said"), [(None, "tailrace keys add"), ("{", "cannot be read")])
@@ -166,7 +166,7 @@ def test_a_reader_whose_keys_cannot_be_read_is_not_started(tmp_path, text, said)
         path.write_text(text)
 
     with pytest.raises(ServingError, match=said):
-        run(read_settings({"TAILRACE_READER_KEYS": str(path)}), port=0, workers=1)
+        run_reader(read_settings({"TAILRACE_READER_KEYS": str(path)}), port=0, workers=1)
 
 
 def test_a_door_without_keys_and_without_an_issuer_is_shut(start_reader, store, definitions, key):

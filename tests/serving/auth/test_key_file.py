@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving.auth.api_keys import KeysError, read_keys, remove_key
+from serving.auth.api_keys import KeysError, read_key_file, remove_key
 from tests.serving.auth.conftest import NINE
 
 
@@ -17,7 +17,7 @@ def test_the_file_holds_no_key_and_is_its_owners_alone(keys):
     assert key not in text
     assert key.rpartition("_")[2] not in text
     assert stat.S_IMODE(keys.path.stat().st_mode) == 0o600
-    [entry] = read_keys(keys.path)
+    [entry] = read_key_file(keys.path)
     assert (entry.name, entry.scopes, entry.created, entry.expires) == (
         "ranker",
         ("read:ranker", "metrics"),
@@ -43,7 +43,7 @@ def test_of_a_link_what_it_leads_to_is_written(keys, tmp_path):
     keys.add("ranker", "read:ranker")
 
     assert keys.path.is_symlink()
-    assert [key.name for key in read_keys(tmp_path / "elsewhere" / "keys.json")] == ["ranker"]
+    assert [key.name for key in read_key_file(tmp_path / "elsewhere" / "keys.json")] == ["ranker"]
 
 
 @pytest.mark.parametrize("scope", ["read", "read:", "read:Ranker", "read:a b", "admin", "", "write", "metrics:x"])
@@ -95,7 +95,7 @@ def test_an_entry_that_cannot_be_understood_makes_the_file_unusable(keys, overri
     keys.path.write_text(json.dumps(told))
 
     with pytest.raises(KeysError, match=said):
-        read_keys(keys.path)
+        read_key_file(keys.path)
 
 
 @pytest.mark.parametrize("field", ["id", "name", "sha256", "scopes", "created", "expires"])
@@ -106,7 +106,7 @@ def test_an_entry_without_one_of_its_fields_makes_the_file_unusable(keys, field)
     keys.path.write_text(json.dumps(told))
 
     with pytest.raises(KeysError, match=field):
-        read_keys(keys.path)
+        read_key_file(keys.path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"keys": 1}', '{"keys": [1]}', '{"keys": {"a": 1}}', "\xff"])
@@ -114,7 +114,7 @@ def test_what_is_no_list_of_keys_is_no_file_of_keys(keys, text):
     keys.path.write_text(text, "latin-1")
 
     with pytest.raises(KeysError, match=r"keys\.json"):
-        read_keys(keys.path)
+        read_key_file(keys.path)
 
 
 @pytest.mark.parametrize("what", ["id", "name"])
@@ -126,7 +126,7 @@ def test_two_keys_of_one_name_make_the_file_unusable(keys, what):
     keys.path.write_text(json.dumps(told))
 
     with pytest.raises(KeysError, match=f"same {what}"):
-        read_keys(keys.path)
+        read_key_file(keys.path)
 
 
 def test_those_who_change_the_file_at_once_lose_nothing(keys):
@@ -135,4 +135,4 @@ def test_those_who_change_the_file_at_once_lose_nothing(keys):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: keys.add(name, "read:*"), names))
 
-    assert sorted(key.name for key in read_keys(keys.path)) == names
+    assert sorted(key.name for key in read_key_file(keys.path)) == names

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tailrace.downloads import jars
-from tailrace.downloads.pins import LOCKS, DownloadError, Pin, Sources, read_pins, require, sha256
+from tailrace.downloads.pins import LOCKS, DownloadError, PinnedFile, Sources, read_pins, require_pinned, sha256_of
 
 NOTHING = Sources(ivy=Path("no-ivy.jar"), npm=("no-npm",))
 
@@ -18,7 +18,7 @@ def folder(tmp_path):
     made.joinpath("whole-1.0.jar").write_bytes(b"whole")
     made.joinpath("stray-0.9.jar").write_bytes(b"stray")
     lock = tmp_path / "own.lock"
-    lock.write_text(f"# Ours.\n\n{sha256(made / 'whole-1.0.jar')}  org.ours:whole:1.0\n")
+    lock.write_text(f"# Ours.\n\n{sha256_of(made / 'whole-1.0.jar')}  org.ours:whole:1.0\n")
     return made, lock
 
 
@@ -48,8 +48,8 @@ def test_the_error_names_both_checksums_and_the_lock(tmp_path):
     path.write_bytes(b"other")
 
     with pytest.raises(DownloadError) as raised:
-        require(path, Pin("00ff", "org.ours:file:1"), lock=Path("own.lock"))
-    assert all(part in str(raised.value) for part in ("org.ours:file:1", "00ff", sha256(path), "own.lock"))
+        require_pinned(path, PinnedFile("00ff", "org.ours:file:1"), lock=Path("own.lock"))
+    assert all(part in str(raised.value) for part in ("org.ours:file:1", "00ff", sha256_of(path), "own.lock"))
 
 
 def test_a_line_that_is_not_a_pin_is_named(tmp_path):

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tailrace.local import airflow, stack
-from tailrace.local.service import STOPPED, LocalError, Service, find, since_boot, start, stop
+from tailrace.local.service import STOPPED, LocalError, Service, find, since_boot, start_service, stop_service
 from tailrace.store import embedded
 
 # Tells that it runs, starts a child, and ends when it is told to.
@@ -39,7 +39,7 @@ def make_service(tmp_path):
 
     yield make
     for service in made:
-        stop(service)
+        stop_service(service)
 
 
 def wait_until_it_runs(service):
@@ -67,7 +67,7 @@ def members(session):
 def test_a_service_has_a_session_of_its_own_and_is_found_again(make_service):
     service = make_service(OBEDIENT)
     assert find(service) is None
-    start(service)
+    start_service(service)
     wait_until_it_runs(service)
 
     found = process_of(service)
@@ -76,24 +76,24 @@ def test_a_service_has_a_session_of_its_own_and_is_found_again(make_service):
 
 def test_stopping_ends_what_a_service_started_too(make_service):
     service = make_service(OBEDIENT)
-    start(service)
+    start_service(service)
     wait_until_it_runs(service)
     session = process_of(service).pid
     while len(members(session)) < 2:
         time.sleep(0.02)
 
-    assert stop(service)
+    assert stop_service(service)
     assert members(session) == []
     assert find(service) is None
-    assert not stop(service)
+    assert not stop_service(service)
 
 
 def test_a_service_that_does_not_stop_is_killed(make_service):
     service = make_service(STUBBORN, stop_seconds=0.3)
-    start(service)
+    start_service(service)
     wait_until_it_runs(service)
 
-    assert stop(service)
+    assert stop_service(service)
     assert find(service) is None
 
 
@@ -107,7 +107,7 @@ def test_a_service_whose_code_nobody_takes_has_ended(make_service):
         pid = int(parent.stdout.readline())
         service.record.write_text(json.dumps({"pid": pid, "since_boot": since_boot(psutil.Process(pid))}))
 
-        assert stop(service)
+        assert stop_service(service)
         assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
         assert find(service) is None
         parent.kill()
@@ -115,7 +115,7 @@ def test_a_service_whose_code_nobody_takes_has_ended(make_service):
 
 def test_what_was_left_behind_by_a_killed_service_is_ended_by_the_next_stop(make_service):
     service = make_service(OBEDIENT)
-    start(service)
+    start_service(service)
     wait_until_it_runs(service)
     process = process_of(service)
     while len(members(process.pid)) < 2:
@@ -124,27 +124,27 @@ def test_what_was_left_behind_by_a_killed_service_is_ended_by_the_next_stop(make
     process.wait()
     assert members(process.pid)
 
-    assert not stop(service)
+    assert not stop_service(service)
     assert members(process.pid) == []
 
 
 def test_another_process_under_a_recorded_id_is_neither_found_nor_stopped(make_service):
     service, other = make_service(OBEDIENT), make_service(OBEDIENT, name="other")
-    start(other)
+    start_service(other)
     wait_until_it_runs(other)
     record = json.loads(other.record.read_text())
     service.record.write_text(json.dumps(record | {"since_boot": record["since_boot"] - 100}))
 
     assert find(service) is None
-    assert not stop(service)
+    assert not stop_service(service)
     assert find(other) is not None
 
 
 def test_the_log_of_the_start_before_is_kept_beside_the_new_one(make_service):
     service = make_service("print('runs')")
-    start(service)
+    start_service(service)
     wait_until_it_runs(service)
-    start(service)
+    start_service(service)
     wait_until_it_runs(service)
 
     assert service.log.with_suffix(".log.before").read_text() == "runs\n"
@@ -167,7 +167,7 @@ def test_a_service_that_ends_is_told_with_its_log_and_what_was_started_is_stoppe
 
     with pytest.raises(LocalError, match="NoSuchThing"):
         stack.up(settings, lambda _: None)
-    assert [name for name, one in stack.status(settings).items() if one.state != STOPPED] == [stack.STORE]
+    assert [name for name, one in stack.service_states(settings).items() if one.state != STOPPED] == [stack.STORE]
     assert not airflow.folder(settings).exists()
 
 

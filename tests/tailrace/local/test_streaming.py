@@ -9,7 +9,7 @@ import pytest
 
 from bench.followed import free_port
 from tailrace.local import airflow, stack, streaming
-from tailrace.local.service import LocalError, Service, exclusive
+from tailrace.local.service import LocalError, Service, service_lock
 from tailrace.local.streaming import keep_running, stop_running
 from tailrace.settings import read_settings
 from tailrace.workspace.remembered import remembered, settings_of_home
@@ -23,7 +23,7 @@ def settings(monkeypatch, make_settings):
     monkeypatch.delenv("TAILRACE_KAFKA", raising=False)
     for name, value in (SPARK | variables).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(airflow, "services", lambda *_: [])
+    monkeypatch.setattr(airflow, "airflow_services", lambda *_: [])
     made = make_settings(**variables)
     yield made
     stack.down(made, lambda _: None)
@@ -37,14 +37,14 @@ def up(settings, *, with_stream=False):
 
 def test_what_up_was_told_of_the_stream_holds_for_commands_that_are_told_nothing(make_settings):
     settings = make_settings(TAILRACE_KAFKA="one:9092", TAILRACE_KAFKA_TOPIC="clicks")
-    assert streaming.services(settings) == []
+    assert streaming.streaming_services(settings) == []
     assert streaming.turn_on(settings)
     assert not streaming.turn_on(settings)
 
     plain = streaming.known(make_settings())
 
     assert (plain.stream.enabled, plain.stream.kafka, plain.stream.topic) == (True, "one:9092", "clicks")
-    (stream,) = streaming.services(plain)  # no broker beside another
+    (stream,) = streaming.streaming_services(plain)  # no broker beside another
     assert stream.environment["TAILRACE_KAFKA"] == "one:9092"
     for environment in (stream.environment, airflow.environment(plain)):
         assert read_settings({k: v for k, v in environment.items() if k.startswith("TAILRACE_")}).stream.enabled
@@ -73,7 +73,7 @@ def test_without_servers_the_homes_own_broker_is_followed_on_its_port(make_setti
 
     plain = streaming.known(make_settings())
 
-    assert [one.name for one in streaming.services(plain)] == ["broker", "stream"]
+    assert [one.name for one in streaming.streaming_services(plain)] == ["broker", "stream"]
     assert (plain.stream.kafka, plain.stream.broker_port) == ("127.0.0.1:29999", 29999)
     assert streaming.service_of_broker(plain).environment["TAILRACE_KAFKA_PORT"] == "29999"
 
@@ -85,9 +85,9 @@ def test_an_airflow_that_runs_without_the_stream_is_started_again_with_it(settin
         environment = airflow.environment(known)
         return [Service(name="scheduler", command=command, environment=environment, folder=folder, stop_seconds=9)]
 
-    monkeypatch.setattr(airflow, "services", one_service)
-    monkeypatch.setattr(airflow, "health", lambda _: {"scheduler": "healthy"})
-    monkeypatch.setattr(streaming, "services", lambda _: [])
+    monkeypatch.setattr(airflow, "airflow_services", one_service)
+    monkeypatch.setattr(airflow, "airflow_health", lambda _: {"scheduler": "healthy"})
+    monkeypatch.setattr(streaming, "streaming_services", lambda _: [])
     plain = up(settings)
 
     with_it = up(settings, with_stream=True)
@@ -111,7 +111,7 @@ def test_a_taken_port_of_the_broker_is_told_with_its_setting_and_nothing_is_reme
 
 
 def test_while_services_are_started_or_stopped_nobody_else_starts_the_stream(settings):
-    with exclusive(settings), pytest.raises(LocalError, match="being started or stopped"):
+    with service_lock(settings), pytest.raises(LocalError, match="being started or stopped"):
         keep_running(settings)
 
 
