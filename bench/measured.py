@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bench.load import DRAIN_SECONDS, Load
+from bench.load_generator import DRAIN_SECONDS, Load
 from bench.processes import Server
 from tailrace.errors import UnavailableError
 
@@ -166,7 +166,7 @@ class Subject:
 
 def generate_load(load: Load, name: str) -> Figures:
     """Run the load generator; returns what it reports."""
-    command = [sys.executable, "-m", "bench.load"]
+    command = [sys.executable, "-m", "bench.load_generator"]
     spec, patience = orjson.dumps(asdict(load)), load.seconds + MARGIN_SECONDS
     try:
         generator = subprocess.run(command, input=spec, capture_output=True, timeout=patience, check=False)

@@ -15,7 +15,7 @@ from bench.week import places, ticks_of_week
 from tailrace.demo.events import demo_ticks, empty_home, land_tick
 from tailrace.local import airflow, stack
 from tailrace.local.airflow import AirflowApi
-from tailrace.local.service import LocalError, places_of
+from tailrace.local.background import LocalError, places_of
 from tailrace.settings import LocalSettings, Settings
 from tailrace.store.embedded import HOST
 from tailrace.workspace.refresh import refresh

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from bench import documents
 from bench.documents import PATH, SERVED, reader_body, slices, store_bodies
-from bench.load import Load, http_request
+from bench.load_generator import Load, http_request
 from bench.measured import Figures, LoadFailed, Subject, generate_load, percentile
 from bench.processes import Server, server, without_settings
 from tailrace.settings import Settings

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.demo.ranker import ask, reader
+from tailrace.demo.ranking import ask, reader
 from tailrace.workspace.layers import reconcile_all
 from tailrace.workspace.refresh import refresh
 from tailrace.workspace.resources import say_nothing

@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 
 from jobs.bronze.set_aside import SetAside
 from sinks.lease import with_client
-from tailrace.demo.ranker import ask, reader
+from tailrace.demo.ranking import ask, reader
 from tailrace.events.oddities import land_oddities
 from tailrace.quality.gate import GateFailed
 from tailrace.schemas import bronze

@@ -14,7 +14,7 @@ from serving.app import make_app
 from serving.auth import policy
 from serving.common.messages import one_line
 from serving.engine import CURRENT
-from serving.process.connections import IDLE_SECONDS, LINGER_SECONDS, Acceptor
+from serving.process.client_connections import IDLE_SECONDS, LINGER_SECONDS, Acceptor
 from serving.process.sockets import tls_context
 from serving.process.template import LAST_REQUEST_SECONDS, LOG_FORMAT, STOP_SECONDS, Job, Message
 from serving.telemetry.metrics import WORKERS, Counters

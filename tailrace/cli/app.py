@@ -171,7 +171,7 @@ def demo(
 ) -> None:
     """Show it all: events land, four refreshes, what changed and was pushed, a ranker's answer."""
     from tailrace.cli.demo import demo_lines
-    from tailrace.demo.run import run_demo
+    from tailrace.demo.show import run_demo
 
     if git and events:
         raise CommandError("give --git or --events, not both")

@@ -115,9 +115,9 @@ def write_directly(
     as_json: AsJson = False,
 ) -> None:
     """Write values to a reader over a store on disk: how many are acknowledged, how soon each is read."""
-    from bench.direct import DirectBench, direct_home
     from bench.measured import LoadFailed
     from bench.processes import NotStarted
+    from bench.writing import DirectBench, direct_home
 
     with progress("bench") as step:
         try:
@@ -136,9 +136,9 @@ def streaming(
 ) -> None:
     """Produce events at several rates: how soon a reader answers with them, compared with the naive way."""
     from bench.followed import streaming_home
+    from bench.freshness import StreamingBench
     from bench.measured import LoadFailed
     from bench.processes import NotStarted, ending_when_asked
-    from bench.streaming import StreamingBench
     from tailrace.cli.bench_tables import streaming_tables
 
     with progress("bench") as step, ending_when_asked(), streaming_home(read_settings()) as own:
@@ -201,8 +201,8 @@ def through_airflow(
 
 
 def run(settings: Settings, documents: int, rows: int, step: Any) -> dict[str, Any]:
-    from bench.history import History
-    from bench.refresh import RefreshBench
+    from bench.prepared_history import History
+    from bench.refreshes import RefreshBench
     from tailrace.workspace.workspace import Workspace
 
     name = f"bench-{documents}-{rows}"

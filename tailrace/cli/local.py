@@ -13,7 +13,7 @@ from tailrace.cli.output import AsJson, plain_table, progress, show
 from tailrace.errors import CommandError
 from tailrace.local import airflow, stack
 from tailrace.local.airflow import write_dag_files
-from tailrace.local.service import HEALTHY, STOPPED
+from tailrace.local.background import HEALTHY, STOPPED
 from tailrace.local.streaming import known
 from tailrace.settings import Settings, read_settings
 

@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 
 from tailrace.extras import require
-from tailrace.local.service import LocalError, Service, places_of
+from tailrace.local.background import LocalError, Service, places_of
 from tailrace.settings import CHECKOUT, Settings, in_checkout
 from tailrace.store.embedded import DIRECT, HOST
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tailrace.local import airflow, streaming
-from tailrace.local.service import (
+from tailrace.local.background import (
     HEALTHY,
     PLAIN_HTTP,
     STARTING,

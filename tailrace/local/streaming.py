@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jobs.streaming.heartbeat import SILENT_SECONDS, read_heartbeat, runs
 from tailrace.lake.files import put
-from tailrace.local.service import (
+from tailrace.local.background import (
     HEALTHY,
     STARTING,
     UNHEALTHY,

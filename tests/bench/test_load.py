@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bench.load import Load, Tally, at_fixed_rate, measured
+from bench.load_generator import Load, Tally, at_fixed_rate, measured
 from tailrace.store.dynamodb.connections import Reply
 
 ANSWERED = [Reply(200, b"{}", "")]

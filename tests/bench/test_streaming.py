@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from bench.followed import streaming_home
+from bench.freshness import StreamingBench
 from bench.processes import command_of
-from bench.streaming import StreamingBench
 from bench.timed import Measured
 from tailrace.cli.bench_tables import streaming_tables
 from tailrace.store import embedded

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import orjson
 from aiohttp import web
 
-from serving.process.connections import CarefulSite
+from serving.process.client_connections import CarefulSite
 
 PATIENCE_SECONDS = 20.0  # far more than anything takes
 

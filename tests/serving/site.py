@@ -7,8 +7,8 @@ from aiohttp import web
 
 from serving.http.admission import READ_PLACES, Admission, body_of
 from serving.http.responses import answer_errors
-from serving.process import connections
-from serving.process.connections import CarefulSite
+from serving.process import client_connections
+from serving.process.client_connections import CarefulSite
 from serving.telemetry.metrics import Counters, SharedMetrics
 
 MUCH = 2**25  # bytes, more than the kernel takes for a client
@@ -41,7 +41,10 @@ async def listen() -> web.AppRunner:
     app.router.add_post("/quick", quick)
     app.router.add_post("/body", body)
     runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=connections.IDLE_SECONDS, lingering_time=connections.LINGER_SECONDS
+        app,
+        access_log=None,
+        keepalive_timeout=client_connections.IDLE_SECONDS,
+        lingering_time=client_connections.LINGER_SECONDS,
     )
     await runner.setup()
     await CarefulSite(runner, socket.create_server(("127.0.0.1", 0)), tls=None).start()

@@ -8,8 +8,8 @@ import pytest
 import uvloop
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 
-from serving.process import connections
-from serving.process.connections import Acceptor
+from serving.process import client_connections
+from serving.process.client_connections import Acceptor
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def counted(monkeypatch):
         looked.append(listening)
         return real(listening)
 
-    real = connections.accepted_from
-    monkeypatch.setattr(connections, "accepted_from", accepted_from)
+    real = client_connections.accepted_from
+    monkeypatch.setattr(client_connections, "accepted_from", accepted_from)
     return looked
 
 
@@ -75,12 +75,12 @@ def test_what_others_leave_waiting_is_taken_and_nothing_is_looked_at_while_nothi
         for one in sockets[1:]:
             one.listen(64)  # of workers that have ended
         async with worker(sockets):
-            await asyncio.sleep(10 * connections.PATIENCE_SECONDS)
+            await asyncio.sleep(10 * client_connections.PATIENCE_SECONDS)
             idle = len(looked)
             told = await answers(sockets, 60)
-            await asyncio.sleep(10 * connections.PATIENCE_SECONDS)
+            await asyncio.sleep(10 * client_connections.PATIENCE_SECONDS)
             after = len(looked)
-            await asyncio.sleep(10 * connections.PATIENCE_SECONDS)
+            await asyncio.sleep(10 * client_connections.PATIENCE_SECONDS)
             return idle, told, after
 
     idle, told, after = uvloop.run(go())
@@ -94,7 +94,7 @@ def test_what_others_leave_waiting_is_taken_and_nothing_is_looked_at_while_nothi
 def test_a_socket_on_which_nobody_listens_yet_is_accepted_from_once_somebody_does(sockets):
     async def go():
         async with worker(sockets[:2]):
-            await asyncio.sleep(3 * connections.PATIENCE_SECONDS)
+            await asyncio.sleep(3 * client_connections.PATIENCE_SECONDS)
             sockets[1].listen(64)
             return await answers(sockets, 30)
 
@@ -108,8 +108,8 @@ def test_an_acceptor_that_is_closed_leaves_what_comes_to_others(sockets):
         async with worker(sockets[:2]):
             pass
         ours = [socket.create_connection(sockets[1].getsockname()) for _ in range(20)]
-        await asyncio.sleep(3 * connections.PATIENCE_SECONDS)
-        left = [*iter(lambda: connections.accepted_from(sockets[1]), None)]
+        await asyncio.sleep(3 * client_connections.PATIENCE_SECONDS)
+        left = [*iter(lambda: client_connections.accepted_from(sockets[1]), None)]
         for one in (*ours, *left):
             one.close()
         return len(left)

@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 import uvloop
 
-from serving.process import connections
-from serving.process.connections import room_for_connections
+from serving.process import client_connections
+from serving.process.client_connections import room_for_connections
 from serving.process.sockets import raise_descriptor_limit
 from tests.serving.odd import PATIENCE_SECONDS, message, read_answer
 from tests.serving.site import listen
@@ -20,7 +20,7 @@ QUICK, SLOW = message(path=b"/quick"), message(path=b"/slow")
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def crowded(request, monkeypatch):
     """Run a conversation with a site that takes four connections."""
-    monkeypatch.setattr(connections, "CONNECTIONS_AT_MOST", MOST)
+    monkeypatch.setattr(client_connections, "CONNECTIONS_AT_MOST", MOST)
 
     def run(conversation):
         async def whole():

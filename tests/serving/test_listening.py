@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from aiohttp import web
 
-from serving.process.connections import CarefulSite
+from serving.process.client_connections import CarefulSite
 from serving.process.sockets import AddressError, bound_sockets
 
 LAST = b"GET / HTTP/1.1\r\nHost: reader\r\nConnection: close\r\n\r\n"

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 import uvloop
 
-from serving.process import connections
+from serving.process import client_connections
 from tests.serving.site import MUCH, listen
 
 WHOLE = b"GET /quick HTTP/1.1\r\nHost: reader\r\n\r\n"
@@ -85,7 +85,7 @@ async def drip(outgoing, text, *, every=0.02):
 @either_loop
 @pytest.mark.parametrize("first", [b"", b"G", PART])
 def test_headers_that_do_not_end_are_cut(loop, served, monkeypatch, first):
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(client_connections, "HEADER_SECONDS", 0.2)
     port, open_ones = served()
 
     async def ask(incoming, outgoing):
@@ -97,7 +97,7 @@ def test_headers_that_do_not_end_are_cut(loop, served, monkeypatch, first):
 
 
 def test_headers_that_come_byte_by_byte_are_cut(loop, served, monkeypatch):
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(client_connections, "HEADER_SECONDS", 0.2)
     port, open_ones = served()
 
     async def ask(incoming, outgoing):
@@ -111,7 +111,7 @@ def test_headers_that_come_byte_by_byte_are_cut(loop, served, monkeypatch):
 
 
 def test_headers_of_a_later_request_are_cut_too(loop, served, monkeypatch):
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(client_connections, "HEADER_SECONDS", 0.2)
     port, open_ones = served()
 
     async def ask(incoming, outgoing):
@@ -128,7 +128,7 @@ def test_headers_of_a_later_request_are_cut_too(loop, served, monkeypatch):
 
 
 def test_headers_that_come_slowly_and_in_time_are_answered(loop, served, monkeypatch):
-    monkeypatch.setattr(connections, "HEADER_SECONDS", LONG)
+    monkeypatch.setattr(client_connections, "HEADER_SECONDS", LONG)
     port, _ = served()
 
     async def ask(incoming, outgoing):
@@ -141,7 +141,7 @@ def test_headers_that_come_slowly_and_in_time_are_answered(loop, served, monkeyp
 
 
 def test_a_request_that_takes_longer_than_headers_may_is_answered(loop, served, monkeypatch):
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(client_connections, "HEADER_SECONDS", 0.2)
     port, _ = served()
 
     async def ask(incoming, outgoing):
@@ -155,7 +155,7 @@ def test_a_request_that_takes_longer_than_headers_may_is_answered(loop, served, 
 
 @either_loop
 def test_an_idle_connection_is_closed(loop, served, monkeypatch):
-    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(client_connections, "IDLE_SECONDS", 0.3)
     port, open_ones = served()
 
     async def ask(incoming, outgoing):
@@ -169,7 +169,7 @@ def test_an_idle_connection_is_closed(loop, served, monkeypatch):
 @pytest.mark.parametrize(("path", "status"), [(b"/body", b"408"), (b"/quick", b"200")])
 def test_a_body_that_comes_byte_by_byte_is_cut_whether_or_not_it_is_read(loop, served, monkeypatch, path, status):
     monkeypatch.setattr("serving.http.admission.BODY_SECONDS", 0.2)
-    monkeypatch.setattr(connections, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(client_connections, "LINGER_SECONDS", 0.2)
     port, open_ones = served()
 
     async def ask(incoming, outgoing):
@@ -186,7 +186,7 @@ def test_a_body_that_comes_byte_by_byte_is_cut_whether_or_not_it_is_read(loop, s
 
 @either_loop
 def test_an_answer_that_nobody_takes_is_cut(loop, served, monkeypatch):
-    monkeypatch.setattr(connections, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(client_connections, "STALL_SECONDS", 0.3)
     port, open_ones = served()
 
     async def ask(_, outgoing):
@@ -201,7 +201,7 @@ def test_an_answer_that_nobody_takes_is_cut(loop, served, monkeypatch):
 
 
 def test_an_answer_that_is_taken_slowly_and_in_time_comes_whole(loop, served, monkeypatch):
-    monkeypatch.setattr(connections, "STALL_SECONDS", LONG)
+    monkeypatch.setattr(client_connections, "STALL_SECONDS", LONG)
     port, _ = served()
 
     async def ask(incoming, outgoing):
@@ -214,7 +214,7 @@ def test_an_answer_that_is_taken_slowly_and_in_time_comes_whole(loop, served, mo
 
 
 def test_a_body_in_many_parts_is_read(loop, served, monkeypatch):
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(client_connections, "HEADER_SECONDS", 0.2)
     port, _ = served()
 
     async def ask(incoming, outgoing):
@@ -231,7 +231,7 @@ def test_a_body_in_many_parts_is_read(loop, served, monkeypatch):
 def test_five_hundred_who_never_ask_do_not_keep_others_from_asking(loop, served, monkeypatch):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
-    monkeypatch.setattr(connections, "HEADER_SECONDS", LONG)
+    monkeypatch.setattr(client_connections, "HEADER_SECONDS", LONG)
     port, open_ones = served()
     most = []
 
@@ -244,7 +244,7 @@ def test_five_hundred_who_never_ask_do_not_keep_others_from_asking(loop, served,
             assert await answer(incoming) == FINE
             outgoing.close()
             most.append(open_ones())
-        too_many = len(slow) + 1 - connections.SILENT_AT_MOST  # with the one that has asked and gone
+        too_many = len(slow) + 1 - client_connections.SILENT_AT_MOST  # with the one that has asked and gone
         told = await asyncio.gather(*(rest(incoming) for incoming, _ in slow[:too_many]))
         for task, (_, outgoing) in zip(dripping, slow, strict=True):
             task.cancel()
@@ -255,4 +255,4 @@ def test_five_hundred_who_never_ask_do_not_keep_others_from_asking(loop, served,
         assert set(loop.run(crowd())) == {b""}
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert max(most) <= connections.SILENT_AT_MOST + 50
+    assert max(most) <= client_connections.SILENT_AT_MOST + 50

@@ -9,7 +9,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from serving.common.messages import ServingError
-from serving.process.connections import CarefulSite
+from serving.process.client_connections import CarefulSite
 from serving.process.sockets import tls_context
 from serving.process.supervisor import run_reader
 from tailrace.settings import read_settings

@@ -8,8 +8,8 @@ import pytest
 
 from jobs.streaming.checkpoint import checkpoint_of
 from tailrace.cli.demo import opened_line
-from tailrace.demo import ranker
-from tailrace.demo.ranker import following, land_opening, open_document, shows
+from tailrace.demo import ranking
+from tailrace.demo.ranking import following, land_opening, open_document, shows
 from tailrace.errors import CommandError
 from tailrace.workspace.workspace import Workspace
 
@@ -39,7 +39,7 @@ def landing_home(make_settings, monkeypatch):
         events = [json.loads(path.read_text()) for path in landed]
         return answered(len(events) or None, events[-1]["occurred_at"] if events else None)
 
-    monkeypatch.setattr(ranker, "ask", ask)
+    monkeypatch.setattr(ranking, "ask", ask)
     return Workspace(settings=settings)
 
 
@@ -68,8 +68,8 @@ def test_what_is_told_is_before_and_after(landing_home):
 
 
 def test_an_answer_that_never_shows_it_fails_the_demo(landing_home, monkeypatch):
-    monkeypatch.setattr(ranker, "ask", lambda *_, **__: answered(2, "2026-03-02T08:00:00Z"))
-    monkeypatch.setattr(ranker, "LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(ranking, "ask", lambda *_, **__: answered(2, "2026-03-02T08:00:00Z"))
+    monkeypatch.setattr(ranking, "LONGEST_WAIT", 0.1)
 
     with pytest.raises(CommandError, match="d1 was opened, and the reader does not answer it"):
         open_document(landing_home, "http://reader", ENTITIES)
@@ -109,7 +109,7 @@ def test_the_stream_brings_it_to_the_reader(spark, make_settings):
     home = Workspace(settings=make_settings())
     land_opening(Path(home.settings.landing), "u1", "d1", NINE)
 
-    with ranker.reader(home.settings) as address, following(home):
+    with ranking.reader(home.settings) as address, following(home):
         opened = open_document(home, address, ENTITIES)
 
     assert (opened["opens_15m_before"], opened["opens_15m"]) == (0, 1)

@@ -31,7 +31,7 @@ from jobs.streaming.heartbeat import read_heartbeat
 from sinks.rows import Address
 from tailrace import shipped
 from tailrace.lake.tables import Lake
-from tailrace.local import airflow, service, stack, streaming
+from tailrace.local import airflow, background, stack, streaming
 from tailrace.schemas import bronze
 from tailrace.settings import read_settings
 from tailrace.store import embedded
@@ -95,7 +95,7 @@ class Scene:
 
     def start_broker(self):
         """Start the broker, with a topic that its client may read."""
-        service.start_service(self._broker)
+        background.start_service(self._broker)
         topic = self.home.stream.topic
         new = NewTopic(topic, num_partitions=4, config=CLOCKS)
         resolve(self.admin.create_topics([new], request_timeout=PATIENCE))
@@ -114,13 +114,13 @@ class Scene:
     def start_without_stream(self):
         """Start the broker and the store again, whose home knows its topic."""
         streaming.turn_on(self.home)
-        service.start_service(self._broker)
+        background.start_service(self._broker)
         embedded.start(self.home)
         until(lambda: streaming.accepts(self.home.stream.broker_port))
 
     def kill(self, name):
         """Kill the broker or the stream."""
-        killed = service.find({"broker": self._broker, "stream": streaming.service_of_stream(self.settings)}[name])
+        killed = background.find({"broker": self._broker, "stream": streaming.service_of_stream(self.settings)}[name])
         assert killed
         killed.kill()
         killed.wait()
@@ -196,7 +196,7 @@ def broker_with_doors(settings, folder, *, plain):
     doors = DOORS.format(login=PLAIN, password=quoted(PASSWORD), keys=keys, host=streaming.BROKER_HOST, **ports)
     with Path(command[-1]).open("a") as properties:
         properties.write(doors)
-    return service.Service(
+    return background.Service(
         name=streaming.BROKER,
         command=command,
         environment=os.environ,

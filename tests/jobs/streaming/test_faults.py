@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from bench import naive_stream
 from bench.followed import through
+from bench.freshness import NAIVE, StreamingBench
 from bench.processes import Server, command_of
-from bench.streaming import NAIVE, StreamingBench
 from bench.timed import ProducedTopic, Timing, summary
 from jobs.bronze import load
 from jobs.bronze.topic import KafkaAway, ends_of

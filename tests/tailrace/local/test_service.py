@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tailrace.local import airflow, stack
-from tailrace.local.service import STOPPED, LocalError, Service, find, since_boot, start_service, stop_service
+from tailrace.local.background import STOPPED, LocalError, Service, find, since_boot, start_service, stop_service
 from tailrace.store import embedded
 
 # Tells that it runs, starts a child, and ends when it is told to.

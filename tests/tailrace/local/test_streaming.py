@@ -9,7 +9,7 @@ import pytest
 
 from bench.followed import free_port
 from tailrace.local import airflow, stack, streaming
-from tailrace.local.service import LocalError, Service, service_lock
+from tailrace.local.background import LocalError, Service, service_lock
 from tailrace.local.streaming import keep_running, stop_running
 from tailrace.settings import read_settings
 from tailrace.workspace.remembered import remembered, settings_of_home

@@ -2,8 +2,7 @@
 
 Most documents are quiet: two events each, one to four weeks old. What changes between one refresh and the next is laid
 out beforehand: events that cross the edge of each window in each step, and for each step the events that arrive. They
-fall on documents and actors at random, so changed rows lie in all files.
-"""
+fall on documents and actors at random, so changed rows lie in all files."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,8 +1,7 @@
 """Direct writes to a reader over an embedded store on disk: how many are acknowledged, and how soon they can be read.
 
 The naive way is what a service without a log of its own would do: an update for each entity with boto3, as many threads as
-the reader is sent requests side by side, nothing checked and nothing kept for the lake.
-"""
+the reader is sent requests side by side, nothing checked and nothing kept for the lake."""
 
 import asyncio
 import os
@@ -17,7 +16,7 @@ import boto3
 import orjson
 from botocore.config import Config
 
-from bench.load import http_request
+from bench.load_generator import http_request
 from bench.loopback import LoadConnections, address_of
 from bench.measured import Figures, LoadFailed, Sent, Size, Subject
 from bench.processes import Server

@@ -16,7 +16,7 @@ from typing import Any
 
 from tailrace.errors import CommandError
 from tailrace.events.files import write_lines
-from tailrace.local.service import PLAIN_HTTP
+from tailrace.local.background import PLAIN_HTTP
 from tailrace.schemas.landing import EVENTS
 from tailrace.schemas.slots import to_text
 from tailrace.settings import Settings

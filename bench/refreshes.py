@@ -13,7 +13,7 @@ import psutil
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from bench.history import START, STEPS, History, land_step, write_history
+from bench.prepared_history import START, STEPS, History, land_step, write_history
 from jobs.gold import refresh as gold
 from jobs.gold.compute import compute
 from jobs.gold.refresh import as_of_in

@@ -11,9 +11,9 @@ from pyspark.sql import functions as F
 
 from sinks.net_changes import online_rows
 from tailrace.definitions import FeatureView
-from tailrace.demo import ranker
+from tailrace.demo import ranking
 from tailrace.demo.events import Tick, demo_ticks, empty_home, land_tick
-from tailrace.demo.ranker import following, open_document, write_score
+from tailrace.demo.ranking import following, open_document, write_score
 from tailrace.errors import CommandError
 from tailrace.events.oddities import ODDITIES, land_oddities
 from tailrace.lake.tables import Lake
@@ -111,8 +111,8 @@ def answer_of(workspace: Workspace, ticks: list[Tick], progress: Progress) -> Js
     entities = {"actor_id": [actor] * len(documents), "document_id": documents}
     query = {"feature_service": "ranker", "entities": entities}
     progress("asking the reader")
-    with ranker.reader(workspace.settings) as address:
-        answer, latency = ranker.ask(address, query)
+    with ranking.reader(workspace.settings) as address:
+        answer, latency = ranking.ask(address, query)
         progress("starting the stream")
         began = time.monotonic()
         with following(workspace):

@@ -1,9 +1,8 @@
-"""`python -m bench.load`: sends requests to one server, at a fixed rate or as many as it answers, in a process of its own.
+"""`python -m bench.load_generator`: sends requests to one server, at a fixed rate or as many as it answers, in a process of its own.
 
 At a fixed rate a request's latency counts from when it was meant to be sent: while the server stalls, requests are due
 all the same, and each of them shows how long it would have waited. What is to be sent comes as JSON on standard input,
-what came of it goes as JSON to standard output.
-"""
+what came of it goes as JSON to standard output."""
 
 import asyncio
 import gc

@@ -1,8 +1,7 @@
 """How long after an event is produced a reader answers with it, and how the naive way does on the same broker and store.
 
 Everything is started here and stopped again: a store, a broker, a stream and a reader, processes of a home of their own.
-First the stream is measured, then, without it, the naive way, whose values are read from the store itself.
-"""
+First the stream is measured, then, without it, the naive way, whose values are read from the store itself."""
 
 import os
 import sys
