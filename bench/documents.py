@@ -34,6 +34,12 @@ TRANSACTIONS_AT_ONCE = 4
 TYPES = np.array(["doc", "sheet", "slides", "folder", "page"], object)
 MAY_BE_NULL = {"edit_trend": 0.3}  # no time is: the peer keeps a null one as the year -292,277,022,656
 
+PATH = "/get-online-features"
+MOST_REQUESTS = 200
+DIRECT = build_opener(ProxyHandler({}))
+
+FEATURE_TYPES = {feature.name: feature.type for feature in VIEW.features}
+
 
 def ids_of(numbers: Array) -> list[str]:
     return [f"d{number:07d}" for number in numbers.tolist()]
@@ -93,11 +99,6 @@ def keys_of(ids: list[str]) -> list[str]:
     return item_keys({entity.name: entity.key for entity in VIEW.entities}, dict.fromkeys(VIEW.keys, ids))
 
 
-PATH = "/get-online-features"
-MOST_REQUESTS = 200
-DIRECT = build_opener(ProxyHandler({}))
-
-
 def slices(keys: int, *, documents: int) -> list[list[str]]:
     """Ids for as many different requests as there are documents for."""
     shuffled = ids_of(np.random.default_rng(SEED).permutation(documents))
@@ -130,9 +131,6 @@ def speaks(url: str, body: str, headers: Mapping[str, str]) -> bool:
         return ask_once(url, body, headers)[0] == headers["Accept"]
     except HTTPError:
         return False
-
-
-FEATURE_TYPES = {feature.name: feature.type for feature in VIEW.features}
 
 
 class Unequal(DataError):

@@ -16,6 +16,11 @@ from tailrace.errors import UnavailableError
 
 AT_MOST = 0.4  # of what a server answers at most, where the rate of the plan is more than that
 
+PERCENTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99, "p99_9_ms": 0.999}
+MARGIN_SECONDS = 30.0 + 3 * DRAIN_SECONDS  # for the generator to start, to warm up and to wait for what is late
+
+Figures = dict[str, Any]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
@@ -71,12 +76,6 @@ QUICK = LoadPlan(
     canned_seconds=2,
     crowded_seconds=4,
 )
-
-
-PERCENTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99, "p99_9_ms": 0.999}
-MARGIN_SECONDS = 30.0 + 3 * DRAIN_SECONDS  # for the generator to start, to warm up and to wait for what is late
-
-Figures = dict[str, Any]
 
 
 class LoadFailed(UnavailableError):

@@ -26,6 +26,10 @@ WARMING = 4  # refreshes before the first that is counted
 
 Json = dict[str, Any]
 
+DAG = "feature_refresh"
+RUN_SECONDS = 900.0
+PARSE_SECONDS = 120.0
+
 
 def run_gates(settings: Settings, *, refreshes: int, progress: Progress) -> Json:
     """Seconds of refreshes in which rows changed, with the gate and without, and of the gate's own work, in one session."""
@@ -55,11 +59,6 @@ def run_gates(settings: Settings, *, refreshes: int, progress: Progress) -> Json
         "gate_seconds": round(statistics.median(own), 2),
         "share": round(statistics.median(own) / medians[True], 3),
     }
-
-
-DAG = "feature_refresh"
-RUN_SECONDS = 900.0
-PARSE_SECONDS = 120.0
 
 
 def run_airflow(settings: Settings, *, refreshes: int, progress: Progress) -> Json:

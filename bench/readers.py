@@ -21,6 +21,13 @@ JSON = "application/json"
 # A long budget: nothing is cut off, and so counted as quick.
 HEADERS = {"Content-Type": JSON, "Tailrace-Budget-Ms": "10000"}
 
+LIGHT_KEYS, LIGHT_RATE = 5, 30.0
+HEAVY_ROWS, HEAVY_CLIENTS = 5_000, 8
+TAKING_NOTHING = 80
+LEAD_SECONDS = 3.0  # in which the heavy clients start
+LOOKS_EVERY_SECONDS = 0.1
+RECEIVE_BYTES = 2**16  # that the kernel takes for a client that takes nothing
+
 
 @dataclass(frozen=True, kw_only=True)
 class Documents:
@@ -71,14 +78,6 @@ def serving_home(settings: Settings, *, documents: int) -> Settings:
     """The settings of a home of the benchmark's own, with an embedded store and a table of so many documents."""
     store = replace(settings.store, url=None, table=f"documents-{documents}")
     return replace(settings, home=settings.home / "bench" / "serving", store=store)
-
-
-LIGHT_KEYS, LIGHT_RATE = 5, 30.0
-HEAVY_ROWS, HEAVY_CLIENTS = 5_000, 8
-TAKING_NOTHING = 80
-LEAD_SECONDS = 3.0  # in which the heavy clients start
-LOOKS_EVERY_SECONDS = 0.1
-RECEIVE_BYTES = 2**16  # that the kernel takes for a client that takes nothing
 
 
 @dataclass(frozen=True, kw_only=True)

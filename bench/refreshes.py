@@ -36,6 +36,11 @@ FULLY_UP_TO = 1_500_000  # rows; of more, a share of `SAMPLE` is pushed and the 
 SAMPLE = 1_000_000
 GRAIN = 1000
 
+Figures = dict[str, Any]
+Progress = Callable[[str], None]
+
+MEASURED = 3  # refreshes, after one that warms up
+
 
 def refresh_naively(lake: Lake, store: Address, definitions: Definitions, *, as_of: datetime) -> dict[str, Any]:
     """Compute, overwrite and push: into tables of its own, which go afterwards, and a store table of its own, which stays."""
@@ -105,12 +110,6 @@ def push_share(
             )
             with_client(store, close)
     return outcome
-
-
-Figures = dict[str, Any]
-Progress = Callable[[str], None]
-
-MEASURED = 3  # refreshes, after one that warms up
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,12 @@ AIMS: dict[str, tuple[str, float]] = {
     "untaken_mb": ("≤", 200.0),
 }
 
+Progress = Callable[[str], None]
+
+DELAY_MS = 20.0
+CANNED_IN_FLIGHT = 8
+FORMATS = ("application/json", "application/vnd.tailrace.columns+json", "application/vnd.apache.arrow.stream")
+
 
 def summary(ours: Figures, peer: Figures) -> Figures:
     """One object with what the aims are about, and all lines; what a run left out is null."""
@@ -81,13 +87,6 @@ def reached(name: str, value: float | None) -> bool | None:
     if value is None:
         return None
     return value >= aim if sign == "≥" else value <= aim
-
-
-Progress = Callable[[str], None]
-
-DELAY_MS = 20.0
-CANNED_IN_FLIGHT = 8
-FORMATS = ("application/json", "application/vnd.tailrace.columns+json", "application/vnd.apache.arrow.stream")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,20 @@ CLOSE = 1.15  # between the highest rate that was kept up and the lowest that wa
 
 Figures = dict[str, Any]
 
+ACTORS = DOCUMENTS = 20_000
+PROBE_SECONDS = 0.1  # from one timed event to the next
+TICK_SECONDS = 0.01
+FLUSH_SECONDS = 30.0
+QUEUE = 1_000_000  # messages
+
+START_SECONDS = 120.0  # for the first event to be readable: a broker, a JVM and its first micro-batch
+LOOK_SECONDS = 0.05  # from one look to the next, at least
+LOOKING = 0.2  # of the time at most: who looks takes time from the store as well
+HOPELESS = 0.05  # of the timed events too late for p95 to be kept
+
+# Takes documents, and returns those of them of which an event can be read.
+Readable = Callable[[list[str]], Iterable[str]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -127,13 +141,6 @@ def summary(
     }
 
 
-ACTORS = DOCUMENTS = 20_000
-PROBE_SECONDS = 0.1  # from one timed event to the next
-TICK_SECONDS = 0.01
-FLUSH_SECONDS = 30.0
-QUEUE = 1_000_000  # messages
-
-
 class Timed(Protocol):
     """Makes the next event that is timed."""
 
@@ -189,15 +196,6 @@ def any_event() -> bytes:
 def event(actor: str, document: str) -> bytes:
     about = {"event_id": f"{random.getrandbits(64):x}", "event_type": "open", "actor_id": actor}
     return orjson.dumps(about | {"document_id": document, "occurred_at": datetime.now(UTC).isoformat()})
-
-
-START_SECONDS = 120.0  # for the first event to be readable: a broker, a JVM and its first micro-batch
-LOOK_SECONDS = 0.05  # from one look to the next, at least
-LOOKING = 0.2  # of the time at most: who looks takes time from the store as well
-HOPELESS = 0.05  # of the timed events too late for p95 to be kept
-
-# Takes documents, and returns those of them of which an event can be read.
-Readable = Callable[[list[str]], Iterable[str]]
 
 
 @dataclass(kw_only=True)

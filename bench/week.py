@@ -32,6 +32,14 @@ PACED_BY = 24  # refreshes
 
 Json = dict[str, Any]
 
+FILES = {
+    "log_files": "Delta log",
+    "change_files": "change files",
+    "data_files": "data files on disk",
+    "deletion_vectors": "deletion vectors",
+    "live_files": "data files in use",
+}
+
 
 def run_week(settings: Settings, *, refreshes: int, retention_days: float, progress: Progress) -> Json:
     """Refresh so many times in a home of its own, as fast as it goes; figures per refresh and in sum.
@@ -136,15 +144,6 @@ def summary_of(points: list[Json]) -> Json:
 
 def median_of(points: list[Json]) -> float | None:
     return round(statistics.median(point["seconds"] for point in points), 2) if points else None
-
-
-FILES = {
-    "log_files": "Delta log",
-    "change_files": "change files",
-    "data_files": "data files on disk",
-    "deletion_vectors": "deletion vectors",
-    "live_files": "data files in use",
-}
 
 
 def draw_week(points: list[dict[str, Any]], out: Path) -> None:

@@ -16,6 +16,20 @@ from serving.read.columns import STATUSES, Array, FeatureColumn, Found, Mask, ev
 from tailrace.schemas.tables import Type
 from tailrace.store.arrow import arrow_type
 
+# The serialiser's own range ends a few hours before the year 9999 does; numpy formats times beyond.
+FIRST_FAST = -62_135_596_800_000_000  # 0001-01-01
+LAST_FAST = 253_402_128_000_000_000  # 9999-12-30
+
+ROWS_WRITTEN_TOGETHER = 1_000
+OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
+
+PRESENT = len(STATUSES) - 1
+
+KEY_STATUS, KEY_TIME = "PRESENT", "1970-01-01T00:00:00Z"  # of entity keys, as Feast spells them
+
+TIME = arrow_type(Type.TIMESTAMP)
+FACT_TYPES = {"found": pa.uint8(), "times": TIME}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -33,21 +47,12 @@ class Answer:
             yield name, self.columns[reference]
 
 
-# The serialiser's own range ends a few hours before the year 9999 does; numpy formats times beyond.
-FIRST_FAST = -62_135_596_800_000_000  # 0001-01-01
-LAST_FAST = 253_402_128_000_000_000  # 9999-12-30
-
-
 def to_json_times(times: Array) -> Array | list[str]:
     """What the serialiser turns into UTC texts: datetime64[us] as they are, or where it cannot take one, texts."""
     micros = times.view(np.int64)
     if not len(times) or (micros.min() >= FIRST_FAST and micros.max() <= LAST_FAST):
         return times
     return [text.removesuffix(".000000") + "Z" for text in np.datetime_as_string(times).tolist()]
-
-
-ROWS_WRITTEN_TOGETHER = 1_000
-OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
 
 def nullable(column: FeatureColumn) -> Array | list[Any]:
@@ -84,9 +89,6 @@ def column_of(values: Any, rows: int) -> Any:
 def fragment(values: Any) -> orjson.Fragment:
     """JSON that is written once and put in at several places."""
     return orjson.Fragment(orjson.dumps(values, option=OPTIONS))
-
-
-PRESENT = len(STATUSES) - 1
 
 
 def to_compact(answer: Answer) -> Steps:
@@ -131,9 +133,6 @@ def times_of(column: FeatureColumn) -> list[Any]:
     return times
 
 
-KEY_STATUS, KEY_TIME = "PRESENT", "1970-01-01T00:00:00Z"  # of entity keys, as Feast spells them
-
-
 def to_feast(answer: Answer) -> Steps:
     ids, rows = answer.asked.ids, answer.asked.rows
     key_statuses, key_times = fragment([KEY_STATUS] * rows), fragment([KEY_TIME] * rows)
@@ -166,10 +165,6 @@ def results_of(columns: Iterable[FeatureColumn]) -> Iterator[dict[str, Any]]:
 def statuses_of(column: FeatureColumn) -> list[str]:
     statuses: list[str] = STATUSES[status_codes(column)].tolist()
     return statuses
-
-
-TIME = arrow_type(Type.TIMESTAMP)
-FACT_TYPES = {"found": pa.uint8(), "times": TIME}
 
 
 def to_arrow_stream(answer: Answer) -> Steps:

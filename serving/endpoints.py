@@ -45,6 +45,14 @@ from tailrace.store.direct.writer import DirectWriter
 LOG_FAILS = "the log of direct writes could not be written; the reader's log says why"
 BUCKETS = (*map(str, BOUNDS), "+Inf")
 
+OK, MIXED, INVALID, STALE = 200, 207, 400, 409
+
+Result = dict[str, Any]
+
+COUNTERS = web.AppKey("COUNTERS", Counters)
+WRITER = web.AppKey("WRITER", DirectWriter)
+ONCE = web.AppKey("ONCE", Once)
+
 
 class Sums(Collector):
     """What the processes counted, and what the engine of the one that answers knows of the store."""
@@ -103,11 +111,6 @@ def own_version() -> str:
         return "unknown"
 
 
-OK, MIXED, INVALID, STALE = 200, 207, 400, 409
-
-Result = dict[str, Any]
-
-
 def result_of(result: Written | BadRequest) -> tuple[int, Result]:
     """The HTTP status of a write of this entity only, and its result."""
     if isinstance(result, BadRequest):
@@ -135,11 +138,6 @@ def answer_of(view: str, results: Sequence[Written | BadRequest]) -> web.Respons
     if status in {INVALID, STALE}:
         body["detail"] = bodies[0].get("detail") or "the store has a later value"
     return as_json(orjson.dumps(body), status=status)
-
-
-COUNTERS = web.AppKey("COUNTERS", Counters)
-WRITER = web.AppKey("WRITER", DirectWriter)
-ONCE = web.AppKey("ONCE", Once)
 
 
 async def write_values(request: web.Request) -> web.Response:

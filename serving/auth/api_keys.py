@@ -28,6 +28,9 @@ LOOK_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
+ID_BYTES, SECRET_BYTES = 8, 32
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
 
 class KeysError(SetupError):
     """A file of keys that cannot be used, or a key that cannot be made; the message names it and says what to do."""
@@ -149,10 +152,6 @@ def sha256(text: str) -> str:
 def id_of(key: str) -> str:
     """The part of a key between prefix and secret."""
     return key.removeprefix(PREFIX).partition("_")[0]
-
-
-ID_BYTES, SECRET_BYTES = 8, 32
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def add_key(

@@ -37,6 +37,12 @@ LONGEST = 200  # characters of what a caller chose
 
 log = logging.getLogger("serving.audit")
 
+COMBINATIONS_KEPT = 1024  # of scopes
+
+HOSTS = "localhost, 127.0.0.1 or [::1]"
+IDENTITY = web.RequestKey("IDENTITY", Identity)
+CHECKED = web.RequestKey("CHECKED", bool)
+
 
 def record(request: web.Request, refusal: AccessRefused) -> None:
     """Log one line of JSON. The query of the address and the headers stay out of it: they may hold secrets."""
@@ -109,9 +115,6 @@ def rule(method: str, path: str) -> Rule:
     return RULES.get(("GET" if method == "HEAD" else method, path), Rule.NOBODY)
 
 
-COMBINATIONS_KEPT = 1024  # of scopes
-
-
 class ReadRules:
     """Which features may be read with which scopes: those of the services that `read:SERVICE` names."""
 
@@ -166,11 +169,6 @@ def require(identity: Identity, *scopes: str) -> None:
     if identity.scopes.isdisjoint(scopes):
         needed = " or ".join(scopes)
         raise NotAllowed(f"{identity.name} lacks the scope {needed}", name=identity.name, requested=needed)
-
-
-HOSTS = "localhost, 127.0.0.1 or [::1]"
-IDENTITY = web.RequestKey("IDENTITY", Identity)
-CHECKED = web.RequestKey("CHECKED", bool)
 
 
 class Guard:

@@ -32,6 +32,12 @@ ALGORITHMS |= {("OKP", "Ed25519"): ("EdDSA",)}
 
 log = logging.getLogger(__name__)
 
+TOKENS_KEPT = 10_000
+LEEWAY_SECONDS = 10  # that the clocks of issuer and reader may differ
+NAME_LENGTH = 120
+
+DECODER = jwt.PyJWT({"require": ["exp", "iss", "aud", "sub"], "enforce_minimum_key_length": True})
+
 
 class IssuerError(UnavailableError):
     """What the issuer answers cannot be used."""
@@ -148,13 +154,6 @@ def algorithms_of(described: Any) -> tuple[str, ...]:
         return ()
     known = RSA if described.get("kty") == "RSA" else ALGORITHMS.get((described.get("kty"), described.get("crv")), ())
     return tuple(one for one in known if described.get("alg", one) == one)
-
-
-TOKENS_KEPT = 10_000
-LEEWAY_SECONDS = 10  # that the clocks of issuer and reader may differ
-NAME_LENGTH = 120
-
-DECODER = jwt.PyJWT({"require": ["exp", "iss", "aud", "sub"], "enforce_minimum_key_length": True})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,12 @@ from time import perf_counter
 
 from serving.common.messages import one_line
 
+SLICE_SECONDS = 0.001
+ROWS_PER_SLICE = 500  # that are decoded in one piece
+READS_AT_ONCE = 16  # of the store for large requests; connections are left for the others
+
+Steps = Generator[None, None, bytes]  # makes an answer, and says between its steps that it may pause
+
 
 async def keep_doing(
     what: str, do: Callable[[], Awaitable[None]], *, pause: Callable[[], float], log: logging.Logger
@@ -27,13 +33,6 @@ async def keep_doing(
         if failure and failure != before:
             log.error("%s failed, and is tried again: %s", what, failure)
         before = failure
-
-
-SLICE_SECONDS = 0.001
-ROWS_PER_SLICE = 500  # that are decoded in one piece
-READS_AT_ONCE = 16  # of the store for large requests; connections are left for the others
-
-Steps = Generator[None, None, bytes]  # makes an answer, and says between its steps that it may pause
 
 
 class Line:

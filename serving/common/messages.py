@@ -7,15 +7,14 @@ from pathlib import PurePath
 from tailrace.errors import SetupError
 from tailrace.store.dynamodb.wire import StoreError, is_transient
 
-
-class ServingError(SetupError):
-    """The reader cannot be started; the message says why."""
-
-
 LONGEST_DETAIL = 2_000  # characters of a message to a caller
 LONGEST_LINE = 400  # and of one failure in a log
 FRAMES_LOGGED = 3
 CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,79}")
+
+
+class ServingError(SetupError):
+    """The reader cannot be started; the message says why."""
 
 
 def brief(text: str, longest: int) -> str:

@@ -18,6 +18,14 @@ from tailrace.schemas.strict_json import Duplicate, without_duplicates
 
 BACKSLASH = 92  # as a byte
 
+MAXIMUM_KEYS = 5_000
+MAXIMUM_FEATURES = 500
+FIELDS = ("features", "feature_service", "entities", "full_feature_names", "times")
+EXAMPLE = '{"features": ["view:feature"], "entities": {"document_id": ["d1", "d2"]}}'
+JSON_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+
+PLANS_KEPT = 256  # a ranker asks for the same features with every query
+
 
 def check_duplicates(body: bytes, *, fields: int, texts: Iterable[Iterable[str]]) -> None:
     """Raises `Duplicate` where an object in `body` gives a field twice; the body is JSON that was parsed already.
@@ -30,13 +38,6 @@ def check_duplicates(body: bytes, *, fields: int, texts: Iterable[Iterable[str]]
     escaped = BACKSLASH in body and b"\\u" in body
     if escaped or (beyond and beyond != "".join(chain.from_iterable(texts)).count(":")):
         json.loads(body.decode(), object_pairs_hook=without_duplicates)
-
-
-MAXIMUM_KEYS = 5_000
-MAXIMUM_FEATURES = 500
-FIELDS = ("features", "feature_service", "entities", "full_feature_names", "times")
-EXAMPLE = '{"features": ["view:feature"], "entities": {"document_id": ["d1", "d2"]}}'
-JSON_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
 
 
 class BadRequest(UsageError):
@@ -201,9 +202,6 @@ def only_value(headers: CIMultiDictProxy[str], name: str) -> str | None:
 def list_value(headers: CIMultiDictProxy[str], name: str) -> str:
     """A header that is a list, which may come in several lines (RFC 9110, section 5.3); empty where it is not there."""
     return ",".join(headers.getall(name, ()))
-
-
-PLANS_KEPT = 256  # a ranker asks for the same features with every query
 
 
 @dataclass(frozen=True, kw_only=True)

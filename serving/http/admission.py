@@ -17,6 +17,17 @@ from tailrace.errors import UnavailableError, UsageError
 LONGEST_MS = 60_000
 LONGEST_QUOTED = 40  # characters of an invalid budget
 
+PATIENCE_SECONDS = 0.01  # for a place among the small ones
+LARGE_BYTES = 2**18  # an answer of more is large
+LARGE_AT_ONCE = 2**25  # bytes of large answers, from when they are begun until they are sent
+LARGE_WAITING = 64  # requests for large answers that wait in line
+BYTES_PER_VALUE = 64  # of the largest form: 47 with numbers and short texts
+BODIES_AT_ONCE = 2**24  # bytes of bodies that did not come with their headers
+SMALL_BODY = 2**16  # bytes; for bodies of no more than these a quarter of that is kept
+
+BODY_BYTES = 2**20
+BODY_SECONDS = 5.0  # for a body to arrive; a slow client holds nothing for longer
+
 
 def deadline_of(headers: CIMultiDictProxy[str], *, default_ms: float) -> float:
     """When the store must have answered, in the event loop's time; the request begins now. Raises `BadRequest`."""
@@ -34,15 +45,6 @@ def milliseconds(text: str) -> float:
             f"header {BUDGET_HEADER}: {text[:LONGEST_QUOTED]!r} is not a budget; give milliseconds, above 0 and at most {LONGEST_MS}"
         )
     return budget
-
-
-PATIENCE_SECONDS = 0.01  # for a place among the small ones
-LARGE_BYTES = 2**18  # an answer of more is large
-LARGE_AT_ONCE = 2**25  # bytes of large answers, from when they are begun until they are sent
-LARGE_WAITING = 64  # requests for large answers that wait in line
-BYTES_PER_VALUE = 64  # of the largest form: 47 with numbers and short texts
-BODIES_AT_ONCE = 2**24  # bytes of bodies that did not come with their headers
-SMALL_BODY = 2**16  # bytes; for bodies of no more than these a quarter of that is kept
 
 
 class Overloaded(UnavailableError):
@@ -208,10 +210,6 @@ class Admission:
 
 READ_PLACES = web.AppKey("READ_PLACES", Admission)
 WRITE_PLACES = web.AppKey("WRITE_PLACES", Admission)
-
-
-BODY_BYTES = 2**20
-BODY_SECONDS = 5.0  # for a body to arrive; a slow client holds nothing for longer
 
 
 class ClientLeft(UsageError):

@@ -32,6 +32,11 @@ SMALLEST = 1_024  # bytes; less is not worth the time
 LARGEST_AT_ONCE = 2**18  # bytes; what is more keeps the event loop too long
 HEADERS_KEPT = 256
 
+RETRY_SECONDS = 1
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 
 class NotAcceptable(UsageError):
     """A request that takes none of the forms there are; the message names them."""
@@ -92,12 +97,6 @@ def first_of(known: Iterable[str], weight: Callable[[str], float]) -> str | None
     """The first with the greatest weight; None where all are refused."""
     best = max(known, key=weight)
     return best if weight(best) > 0 else None
-
-
-RETRY_SECONDS = 1
-log = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @web.middleware

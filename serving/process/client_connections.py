@@ -22,6 +22,18 @@ HEAD_END = b"\r\n\r\n"
 
 log = logging.getLogger(__name__)
 
+HEADER_SECONDS = 10.0  # for the headers of a request to arrive, and for the handshake of TLS before them
+IDLE_SECONDS = 75.0  # between two requests; aiohttp's own is an hour
+STALL_SECONDS = 30.0  # for a client to take an answer
+LINGER_SECONDS = 2.0  # in which the rest of a body that nobody reads may come, before the connection is closed
+SILENT_AT_MOST = 256  # connections of a process that have not sent a request yet
+CONNECTIONS_AT_MOST = 4_096  # of a process, each of which takes some 30 kB
+OTHER_DESCRIPTORS = 192  # for connections to the store, log files and whatever else a process opens
+
+WAITING = 1024  # connections that nobody has accepted yet
+PATIENCE_SECONDS = 0.02  # for the worker whose socket it is to take a connection
+TAKING_SECONDS = 1.0
+
 
 class ReaderHandler(web.RequestHandler):
     """Answers as JSON what no handler or middleware sees, and knows whether a request was dropped.
@@ -89,15 +101,6 @@ def body_left(message: Any, data: bytes) -> int:
     if message.chunked or end < 0 or not REQUEST_LINE.match(data):
         return -1
     return int(message.headers.get("Content-Length", 0)) - (len(data) - end - len(HEAD_END))
-
-
-HEADER_SECONDS = 10.0  # for the headers of a request to arrive, and for the handshake of TLS before them
-IDLE_SECONDS = 75.0  # between two requests; aiohttp's own is an hour
-STALL_SECONDS = 30.0  # for a client to take an answer
-LINGER_SECONDS = 2.0  # in which the rest of a body that nobody reads may come, before the connection is closed
-SILENT_AT_MOST = 256  # connections of a process that have not sent a request yet
-CONNECTIONS_AT_MOST = 4_096  # of a process, each of which takes some 30 kB
-OTHER_DESCRIPTORS = 192  # for connections to the store, log files and whatever else a process opens
 
 
 def room_for_connections() -> int:
@@ -254,11 +257,6 @@ class CarefulSite(web.BaseSite):
         server = self._app_runner.server
         assert server is not None
         return Careful(ReaderHandler(server, loop=asyncio.get_running_loop(), **server._kwargs), self._crowd)
-
-
-WAITING = 1024  # connections that nobody has accepted yet
-PATIENCE_SECONDS = 0.02  # for the worker whose socket it is to take a connection
-TAKING_SECONDS = 1.0
 
 
 class Acceptor:

@@ -15,6 +15,20 @@ from serving.common.messages import ServingError
 from tailrace.errors import SetupError
 from tailrace.settings import TlsSettings
 
+HANDSHAKE_SECONDS = 0.1
+EMPTYING_SECONDS = 5.0
+
+# The kernel's classic packet filter (https://docs.kernel.org/networking/filter.html), for which Python has no names.
+SO_ATTACH_FILTER = 26
+# Drop a segment that opens a connection, SYN without ACK in byte 13 of its header, and keep all others.
+ONLY_OPEN_CONNECTIONS = (
+    (0x30, 0, 0, 13),  # load the byte
+    (0x54, 0, 0, 0x12),  # leave SYN and ACK of it
+    (0x15, 0, 1, 0x02),  # if it is only a SYN,
+    (0x06, 0, 0, 0),  # keep nothing,
+    (0x06, 0, 0, 0xFFFFFFFF),  # else all
+)
+
 
 def check_tls(settings: TlsSettings | None) -> None:
     """Raises `ServingError` where the certificate or its key cannot be used."""
@@ -41,21 +55,6 @@ def tls_context(settings: TlsSettings | None) -> ssl.SSLContext | None:
             f"in PEM and without a password ({getattr(error, 'reason', None) or error})"
         ) from error
     return context
-
-
-HANDSHAKE_SECONDS = 0.1
-EMPTYING_SECONDS = 5.0
-
-# The kernel's classic packet filter (https://docs.kernel.org/networking/filter.html), for which Python has no names.
-SO_ATTACH_FILTER = 26
-# Drop a segment that opens a connection, SYN without ACK in byte 13 of its header, and keep all others.
-ONLY_OPEN_CONNECTIONS = (
-    (0x30, 0, 0, 13),  # load the byte
-    (0x54, 0, 0, 0x12),  # leave SYN and ACK of it
-    (0x15, 0, 1, 0x02),  # if it is only a SYN,
-    (0x06, 0, 0, 0),  # keep nothing,
-    (0x06, 0, 0, 0xFFFFFFFF),  # else all
-)
 
 
 class AddressError(SetupError):

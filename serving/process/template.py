@@ -17,6 +17,10 @@ LAST_REQUEST_SECONDS = 2.0  # for each connection to send one more request, whos
 STOP_SECONDS = 5.0  # for requests under way
 LOG_FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
+IMPORTED = ["serving.process.imports"]
+
+TRY_SECONDS = 30.0
+
 
 class Message(StrEnum):
     """Messages between the parent and a worker, each with a text that says more."""
@@ -47,9 +51,6 @@ def begin(job: Job, block: int, place: int, parent: Connection) -> None:
     work(job, block, place, parent)
 
 
-IMPORTED = ["serving.process.imports"]
-
-
 class NotForked(InternalError):
     """There is no process, because the template ended before it was made."""
 
@@ -73,9 +74,6 @@ def forked(target: Callable[..., None], *args: Any, name: str) -> tuple[ForkServ
     finally:
         theirs.close()
     return process, ours
-
-
-TRY_SECONDS = 30.0
 
 
 def failure_of(folders: tuple[str, ...], *, unless: int) -> str:

@@ -19,6 +19,9 @@ Mask = npt.NDArray[np.bool_]
 NOWHERE = -1  # the position of a row that has no value
 UNTOLD = -2  # and of one that the store did not answer in time
 
+# By `Found`, one higher where there is a value.
+STATUSES = np.array(["NOT_FOUND", "TIMEOUT", "OUTSIDE_MAX_AGE", "NULL_VALUE", "PRESENT"], object)
+
 
 class Found(IntEnum):
     """What became of looking a row up. Where several look-ups make one value, the least of them counts."""
@@ -27,10 +30,6 @@ class Found(IntEnum):
     TIMEOUT = 1  # nobody knows: the store did not answer in time
     OUTSIDE_MAX_AGE = 2  # there is a value, of a view whose watermark is older than the view allows
     FOUND = 3
-
-
-# By `Found`, one higher where there is a value.
-STATUSES = np.array(["NOT_FOUND", "TIMEOUT", "OUTSIDE_MAX_AGE", "NULL_VALUE", "PRESENT"], object)
 
 
 class FeatureColumn(NamedTuple):

@@ -19,6 +19,15 @@ MAXIMUM_ITEMS = 100_000  # a packed item has some hundred bytes
 
 Views = tuple[str, ...]
 
+SHARE = 0.1
+AT_FIRST = 5.0  # calls: a connection that broke while idle should cost no answer
+AT_MOST = 50.0
+TIMES_KEPT = 512
+TIMES_BETWEEN = 64  # between two looks at the times kept
+QUANTILE = 0.95
+
+log = logging.getLogger(__name__)
+
 
 class Cache:
     """Items by views and key, for at most `seconds` from when their read began; an empty one is not in the store."""
@@ -52,14 +61,6 @@ class Cache:
     def _first_is_too_old(self) -> bool:
         read_at, _ = next(iter(self._items.values()))
         return read_at < time.monotonic() - self._seconds
-
-
-SHARE = 0.1
-AT_FIRST = 5.0  # calls: a connection that broke while idle should cost no answer
-AT_MOST = 50.0
-TIMES_KEPT = 512
-TIMES_BETWEEN = 64  # between two looks at the times kept
-QUANTILE = 0.95
 
 
 class ExtraCalls:
@@ -133,9 +134,6 @@ async def first_success(tasks: list[asyncio.Task[Json]]) -> Json:
             failure = error
     assert failure is not None
     raise failure
-
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

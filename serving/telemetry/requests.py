@@ -19,6 +19,14 @@ from tailrace.settings import AccessLogging
 
 Stage = Literal["receive", "parse", "store", "decode", "on_demand", "write"]
 
+LOGGER = "serving.access"  # what its lines call themselves, among others on the same output
+STANDARD_OUTPUT = 1
+EVERY_SECONDS = 0.2
+LINES_KEPT = 10_000  # while the output takes none
+NAMES_LOGGED = 20
+LONGEST_NAME = 200  # characters of what a caller chose
+WHOLE_BYTES = 4096  # what one write puts into a pipe without another process's in between
+
 
 class RequestTiming:
     """How long each stage took, in seconds, what was asked, and why there is no answer if there is none.
@@ -47,15 +55,6 @@ class RequestTiming:
 
 
 TIMING = web.RequestKey("TIMING", RequestTiming)
-
-
-LOGGER = "serving.access"  # what its lines call themselves, among others on the same output
-STANDARD_OUTPUT = 1
-EVERY_SECONDS = 0.2
-LINES_KEPT = 10_000  # while the output takes none
-NAMES_LOGGED = 20
-LONGEST_NAME = 200  # characters of what a caller chose
-WHOLE_BYTES = 4096  # what one write puts into a pipe without another process's in between
 
 
 class AccessLog:

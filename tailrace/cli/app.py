@@ -41,6 +41,8 @@ MODULES: Mapping[str, str] = {
     "features": "features",
 }
 
+INTERRUPTED = 130  # what a shell calls a command that was stopped from the keyboard
+
 
 class CommandGroup(TyperGroup):
     """Commands of its own, and those of `MODULES`: `tailrace status` waits for neither Spark nor the reader."""
@@ -64,8 +66,6 @@ class CommandGroup(TyperGroup):
 app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, add_completion=False, help="A feature store that ships only what changed."
 )
-
-INTERRUPTED = 130  # what a shell calls a command that was stopped from the keyboard
 
 
 def main() -> None:

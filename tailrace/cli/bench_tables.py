@@ -21,6 +21,12 @@ SERVING_COLUMNS = {
 }
 SAID = {True: "reached", False: "missed", None: "not measured"}
 
+PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
+STREAMING_COLUMNS = ("", "events a second", "produced a second", "measured", *PERCENTILES, "kept")
+PARTS = {"rates": "tailrace", "searched": "tailrace, tried", "naive_rates": "naive"}
+
+Figures = dict[str, Any]
+
 
 def serving_tables(shown: Json) -> Iterator[RenderableType]:
     yield plain_table("Reading: aims", ("figure", "value", "aim", ""), [aim_row(name, shown[name]) for name in AIMS])
@@ -62,13 +68,6 @@ def feast_line(feast: Json) -> str:
         f"Feast and this reader answered {feast['equal_values']:,} values alike; "
         f"a worker of Feast's holds {feast['worker_mb']:.0f} MB."
     )
-
-
-PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
-STREAMING_COLUMNS = ("", "events a second", "produced a second", "measured", *PERCENTILES, "kept")
-PARTS = {"rates": "tailrace", "searched": "tailrace, tried", "naive_rates": "naive"}
-
-Figures = dict[str, Any]
 
 
 def streaming_tables(shown: Figures) -> Iterator[RenderableType]:

@@ -18,6 +18,9 @@ app = typer.Typer(no_args_is_help=True, help="Events to try Tailrace with.")
 
 Out = Annotated[Path, typer.Option(help="The landing folder, or any other.")]
 
+ODD_SHOWN = 4
+SHOWN = ("document_id", "document_activity__events_24h", "edit_trend", "hours_since_last_edit", "size_bytes")
+
 
 @app.command()
 def generate(
@@ -44,10 +47,6 @@ def from_git(repository: Path, out: Out, as_json: AsJson = False) -> None:
 def show_landed(landed: dict[str, int] | dict[str, int | str], out: Path, *, as_json: bool) -> None:
     text = f"{landed['events']:,} events and {landed['documents']:,} documents in {landed['files']} files below {out}"
     show({**landed, "out": str(out)}, text, as_json=as_json)
-
-
-ODD_SHOWN = 4
-SHOWN = ("document_id", "document_activity__events_24h", "edit_trend", "hours_since_last_edit", "size_bytes")
 
 
 def demo_lines(summary: dict[str, Any]) -> Iterator[RenderableType]:

@@ -36,6 +36,8 @@ WIDTH = 118  # of tables in a file or a pipe; a terminal has its own
 people = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, emoji=False)
 aside = Console(stderr=True, markup=False, emoji=False)
 
+Json = dict[str, Any]
+
 
 def show(result: dict[str, Any], *tables: RenderableType, as_json: bool) -> None:
     """Print a result as a table, or as JSON."""
@@ -61,8 +63,6 @@ def progress(title: str) -> Iterator[Report]:
 
 if TYPE_CHECKING:
     from sinks.ledger import Pushed
-
-Json = dict[str, Any]
 
 
 def set_aside_lines(shown: Json) -> Iterator[str]:

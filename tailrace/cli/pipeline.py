@@ -50,6 +50,18 @@ Because = Annotated[
     str | None, typer.Option("--because", metavar="REASON", help="Why files are set aside; it is kept.")
 ]
 
+From = Annotated[str, typer.Option("--from", metavar="TIME", help="The first as-of time, on the 15-minute grid, UTC.")]
+To = Annotated[str, typer.Option("--to", metavar="TIME", help="The last as-of time.")]
+Every = Annotated[int, typer.Option(metavar="MINUTES", help="From one as-of time to the next; a multiple of 15.")]
+Id = Annotated[
+    str | None, typer.Option("--id", help="Names the backfill; given again, it goes on where it was cut off.")
+]
+
+Repair = Annotated[bool, typer.Option("--repair", help="Push, then write what still differs as gold has it.")]
+Last = Annotated[int, typer.Option(min=1, help="How many runs, the newest first.")]
+
+Views = Annotated[list[str] | None, typer.Argument(metavar="[VIEW]...", help="All of them by default.")]
+
 
 @app.command()
 def refresh(
@@ -115,14 +127,6 @@ def run(
     show_words(shown, report_to, as_json=as_json)
 
 
-From = Annotated[str, typer.Option("--from", metavar="TIME", help="The first as-of time, on the 15-minute grid, UTC.")]
-To = Annotated[str, typer.Option("--to", metavar="TIME", help="The last as-of time.")]
-Every = Annotated[int, typer.Option(metavar="MINUTES", help="From one as-of time to the next; a multiple of 15.")]
-Id = Annotated[
-    str | None, typer.Option("--id", help="Names the backfill; given again, it goes on where it was cut off.")
-]
-
-
 @app.command()
 def backfill(
     from_: From,
@@ -143,10 +147,6 @@ def backfill(
             report_to,
         )
     show_words(shown, report_to, as_json=as_json)
-
-
-Repair = Annotated[bool, typer.Option("--repair", help="Push, then write what still differs as gold has it.")]
-Last = Annotated[int, typer.Option(min=1, help="How many runs, the newest first.")]
 
 
 @app.command()
@@ -187,9 +187,6 @@ def compared(title: str, columns: tuple[str, ...], shown: dict[str, Any], *, as_
     rows: list[tuple[Any, ...]] = [(name, *(view[c] for c in columns)) for name, view in shown["views"].items()]
     rows.append(("total", *(shown[column] for column in columns)))
     show(shown, plain_table(title, ("view", *columns), rows), as_json=as_json)
-
-
-Views = Annotated[list[str] | None, typer.Argument(metavar="[VIEW]...", help="All of them by default.")]
 
 
 @app.command()

@@ -57,6 +57,13 @@ PARAMS = {
     ),
 }
 
+WHERE_SILVER_WAS_SKIPPED_TOO = "none_failed"
+
+log = logging.getLogger(__name__)
+
+# Each gold view is an asset by itself, made known by the first refresh that brings it forward.
+VIEWS = AssetAlias("tailrace-gold-views")
+
 
 def planned(context: Context) -> str:
     """The as-of time that the run has settled on."""
@@ -88,9 +95,6 @@ def of_publish(context: Context) -> list[str]:
 def no_news(context: Context) -> str | None:
     loaded: dict[str, Any] = context["ti"].xcom_pull(task_ids="bronze.quality_gate")
     return "nothing landed that silver has not read" if loaded["all_read"] else None
-
-
-WHERE_SILVER_WAS_SKIPPED_TOO = "none_failed"
 
 
 @task(trigger_rule=WHERE_SILVER_WAS_SKIPPED_TOO)
@@ -125,12 +129,6 @@ def together(parts: Iterable[Figures]) -> Figures:
         whole["words"] += part["words"]
         whole["seconds"] = max(whole["seconds"], part["seconds"])
     return whole
-
-
-log = logging.getLogger(__name__)
-
-# Each gold view is an asset by itself, made known by the first refresh that brings it forward.
-VIEWS = AssetAlias("tailrace-gold-views")
 
 
 def layer_asset(layer: str) -> Asset:

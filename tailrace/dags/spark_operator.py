@@ -31,6 +31,8 @@ TASKS = {
     "on_failure_callback": alerts.failed,
 }
 
+Figures = dict[str, Any]
+
 
 def daily(cron: str) -> CronTriggerTimetable:
     """A schedule whose first run comes at its next time, rather than when the DAG is first seen."""
@@ -47,9 +49,6 @@ def deadline(dag: str) -> DeadlineAlert | None:
         interval=timedelta(minutes=minutes),
         callback=SyncCallback(alerts.late, kwargs={"dag": dag, "minutes": minutes}),
     )
-
-
-Figures = dict[str, Any]
 
 
 def no_arguments(_: Context) -> list[str]:

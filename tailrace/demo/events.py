@@ -22,6 +22,8 @@ from tailrace.store import embedded
 MARKER = ".tailrace-demo"
 STATE = ("landing", "lake", "store", "direct-log", "stream", "demo")
 
+ORGANISATION = {"documents": 12_000, "actors": 250, "days": 40, "seed": 7}
+
 
 def empty_home(settings: Settings) -> None:
     """Empty a home that carries the demo's marker, or mark one that holds nothing; refuse any other."""
@@ -53,9 +55,6 @@ def refuse_elsewhere(settings: Settings, home: Path) -> None:
 
 def holds_something(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
-
-
-ORGANISATION = {"documents": 12_000, "actors": 250, "days": 40, "seed": 7}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,14 @@ START_SECONDS = 30
 STOP_SECONDS = 20
 ASKED = 50  # times, for a latency that is not the first one's
 
+SCORE = 0.87
+MODEL = "demo-judge"
+RECENT = "actor_document_recent"
+LONGEST_WAIT = 30.0  # seconds
+LOOK_SECONDS = 0.02
+
+Json = dict[str, Any]
+
 
 @contextmanager
 def reader(settings: Settings) -> Iterator[str]:
@@ -63,15 +71,6 @@ def ask(address: str, query: dict[str, Any], *, times: int = ASKED) -> tuple[dic
         "p95_ms": round(statistics.quantiles(took, n=20, method="inclusive")[-1] if times > 1 else took[0], 1),
         "asked": times,
     }
-
-
-SCORE = 0.87
-MODEL = "demo-judge"
-RECENT = "actor_document_recent"
-LONGEST_WAIT = 30.0  # seconds
-LOOK_SECONDS = 0.02
-
-Json = dict[str, Any]
 
 
 @contextmanager

@@ -28,6 +28,10 @@ from tailrace.workspace.workspace import Workspace
 
 FOLDER = "odd"
 
+CANDIDATES = 100  # documents in the ranker's query
+
+Json = dict[str, Any]
+
 
 def land_odd_files(landing: Path) -> None:
     """Put every oddity into a folder of its own among the events."""
@@ -48,11 +52,6 @@ def refused_odd_files(lake: Lake) -> dict[str, str]:
     if left:
         raise CommandError(f"odd files were not refused by name: {', '.join(left)}; look into bronze.quarantine")
     return {name: reasons[name] for name in refused}
-
-
-CANDIDATES = 100  # documents in the ranker's query
-
-Json = dict[str, Any]
 
 
 def run_demo(workspace: Workspace, *, git: Path | None, events: Path | None, progress: Progress) -> Json:

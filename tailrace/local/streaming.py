@@ -56,6 +56,12 @@ log.retention.hours=24
 auto.create.topics.enable=true
 """
 
+BROKER, STREAM = "broker", "stream"
+STOP_SECONDS = 20.0
+
+START_SECONDS = 120.0
+LOOK_SECONDS = 0.2
+
 
 def kafka_command(settings: Settings, main: str, *arguments: str) -> tuple[str, ...]:
     """A command that runs a class of Kafka's."""
@@ -88,10 +94,6 @@ def format_folder(settings: Settings, properties: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LocalError(f"Kafka's folder cannot be made ready: {done.stdout}{done.stderr}")
-
-
-BROKER, STREAM = "broker", "stream"
-STOP_SECONDS = 20.0
 
 
 def turn_on(settings: Settings) -> bool:
@@ -170,10 +172,6 @@ def accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((BROKER_HOST, port)) == 0
-
-
-START_SECONDS = 120.0
-LOOK_SECONDS = 0.2
 
 
 def keep_running(settings: Settings) -> str:

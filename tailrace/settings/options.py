@@ -27,6 +27,24 @@ LOCAL = {
 # A JVM reports on its standard output classes that it cannot keep, or of an archive that is not its own.
 QUIET = "-Xlog:cds*=error"
 
+VARIABLE = "TAILRACE_KAFKA_PROPERTIES"
+NAME = re.compile(r"[A-Za-z0-9._-]+")
+# A name ends where `=`, `:` or a blank follows that no backslash stands before.
+PROPERTY = re.compile(r"((?:\\.|[^\\\s=:])+)(?:\s*[=:]\s*|\s+)(.*)", re.DOTALL)
+ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
+CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
+
+OURS = {
+    "bootstrap.servers": "set TAILRACE_KAFKA",
+    "group.id": "offsets are kept by Tailrace, not by a group",
+    "group.instance.id": "offsets are kept by Tailrace, not by a group",
+    "auto.offset.reset": "a topic is read from its beginning",
+    "enable.auto.commit": "offsets are kept by Tailrace, not by a group",
+    "interceptor.classes": "Spark takes none",
+    "key.deserializer": "messages are read as bytes",
+    "value.deserializer": "messages are read as bytes",
+}
+
 
 def submit_options(settings: SparkSettings) -> dict[str, str]:
     """Spark properties by name; raises `SettingsError` where Delta's JARs are not there."""
@@ -67,25 +85,6 @@ def check_store_is_reachable(settings: Settings, *, master: str) -> None:
 
 def is_on_loopback(url: str) -> bool:
     return is_loopback(urlsplit(url).hostname or "")
-
-
-VARIABLE = "TAILRACE_KAFKA_PROPERTIES"
-NAME = re.compile(r"[A-Za-z0-9._-]+")
-# A name ends where `=`, `:` or a blank follows that no backslash stands before.
-PROPERTY = re.compile(r"((?:\\.|[^\\\s=:])+)(?:\s*[=:]\s*|\s+)(.*)", re.DOTALL)
-ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
-CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
-
-OURS = {
-    "bootstrap.servers": "set TAILRACE_KAFKA",
-    "group.id": "offsets are kept by Tailrace, not by a group",
-    "group.instance.id": "offsets are kept by Tailrace, not by a group",
-    "auto.offset.reset": "a topic is read from its beginning",
-    "enable.auto.commit": "offsets are kept by Tailrace, not by a group",
-    "interceptor.classes": "Spark takes none",
-    "key.deserializer": "messages are read as bytes",
-    "value.deserializer": "messages are read as bytes",
-}
 
 
 def read_properties(file: Path | None) -> dict[str, str]:

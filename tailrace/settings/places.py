@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 # The checkout, or the folder that packages are installed in.
 CHECKOUT = Path(__file__).resolve().parents[2]
 
+AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@/]+))(?::[0-9]*)?")
+
 
 def in_checkout() -> bool:
     """Whether this code runs from a checkout, whose `.tools` are made by `make setup`."""
@@ -30,9 +32,6 @@ def set_up_command(*, stream: bool = False) -> str:
     if in_checkout():
         return "make setup"
     return "tailrace setup --stream" if stream else "tailrace setup"
-
-
-AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@/]+))(?::[0-9]*)?")
 
 
 def is_loopback(host: str) -> bool:
