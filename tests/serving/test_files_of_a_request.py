@@ -31,5 +31,5 @@ def test_a_request_runs_through_few_files_of_the_product(store, reader):
         sys.setprofile(None)
         threading.setprofile(None)
 
-    assert {"serving/app.py", "serving/read/read.py"} <= files
+    assert {"serving/app.py", "serving/engine.py"} <= files
     assert len(files) <= MOST, sorted(files)
