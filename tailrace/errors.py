@@ -5,6 +5,12 @@ ends (`exit_code`), and the status with which the reader answers (`http_status`)
 
 TailraceError: retryable no, exit_code 1, http_status 500
 ├── UsageError: http_status 400
+│   ├── AccessRefused: http_status 403
+│   │   ├── BadCredential: http_status 401
+│   │   ├── CannotTell: retryable yes, http_status 503
+│   │   ├── Misdirected: http_status 421
+│   │   ├── NoCredential: http_status 401
+│   │   └── NotAllowed
 │   ├── AsOfError
 │   ├── BackfillError
 │   ├── BadRequest
@@ -13,12 +19,6 @@ TailraceError: retryable no, exit_code 1, http_status 500
 │   ├── ItemKeyError
 │   ├── KeyReused: http_status 422
 │   ├── NotAcceptable: http_status 406
-│   ├── Refused: http_status 403
-│   │   ├── BadCredential: http_status 401
-│   │   ├── CannotTell: retryable yes, http_status 503
-│   │   ├── Misdirected: http_status 421
-│   │   ├── NoCredential: http_status 401
-│   │   └── NotAllowed
 │   └── ValueProblem
 ├── SetupError
 │   ├── AddressError

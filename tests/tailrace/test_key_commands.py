@@ -88,7 +88,7 @@ def test_a_key_is_removed_by_its_name(path):
         (("add", "a", "--scope", "read:rankr"), "read:rankr: there is no feature service 'rankr'; there are ranker"),
         (("add", "a", "--scope", "write:ranker"), "write:ranker: there is no view 'ranker'; there are actor_activity"),
         (("add", "a", "--scope", "admin"), "'admin' is not a scope; scopes are read:SERVICE"),
-        (("add", "a b", "--scope", "read:*"), "'a b' is not a usable name"),
+        (("add", "a b", "--scope", "read:*"), "'a b' is not a valid name"),
         (("list",), "`tailrace keys add NAME --scope read:SERVICE` makes it"),
         (("remove", "a"), "`tailrace keys add NAME --scope read:SERVICE` makes it"),
     ],
