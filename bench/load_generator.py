@@ -36,7 +36,7 @@ Send = Callable[[int], Awaitable[list[Reply]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What is sent where: one of `requests` after the other, each of them one body, or several side by side.
+    """Requests to one address: one of `requests` after the other, each a body, or several bodies side by side.
 
     `rate` is requests a second, or None for as many as are answered with `in_flight` at a time. `signed` is the region
     to sign for as a client of the store would. `watched` are processes whose processor time is reported.
@@ -54,7 +54,7 @@ class Load:
 
 
 class Tally:
-    """What came of the requests."""
+    """Counts and times of the requests that were sent."""
 
     def __init__(self) -> None:
         self.sent = 0

@@ -1,4 +1,4 @@
-"""What is measured of a subject under a load, and how long: a plan of sizes and rounds."""
+"""Subjects under a load, a plan of sizes and rounds, and the figures that are measured."""
 
 import math
 import subprocess
@@ -110,7 +110,7 @@ class Sent:
 
     @property
     def figures(self) -> Figures:
-        """What every line of figures has."""
+        """The figures that every line has."""
         return {
             "sent": self.sent,
             "answered": self.answered,
@@ -121,7 +121,7 @@ class Sent:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is measured: where it answers, its requests of so many keys, and its processes, None for the generator itself."""
+    """A server that is measured: where it answers, its requests of so many keys, and its processes, None for the generator itself."""
 
     name: str
     url: str

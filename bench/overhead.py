@@ -1,4 +1,4 @@
-"""What the quality gate and Airflow cost a refresh, measured by turns with and without them."""
+"""The costs of the quality gate and of Airflow to a refresh, measured by turns with and without them."""
 
 import os
 import socket

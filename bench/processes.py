@@ -44,7 +44,7 @@ class Server:
 
 
 def command_of(process: psutil.Process) -> str:
-    """What a process was started as; empty where it has ended."""
+    """The command line of a process; empty if it has ended."""
     try:
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:

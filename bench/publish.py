@@ -57,7 +57,7 @@ VIEW = FeatureView(
 
 @dataclass(frozen=True, kw_only=True)
 class PublishBench:
-    """What is measured: a lake and a store of the bench's own, `rows` of which `changed` change."""
+    """A lake and a store of the bench's own, `rows` of which `changed` change."""
 
     lake: Lake
     store: Address

@@ -114,7 +114,7 @@ def push_share(
 
 @dataclass(frozen=True, kw_only=True)
 class RefreshBench:
-    """What is measured: a lake and a store of the bench's own, and the shipped definitions."""
+    """A lake and a store of the bench's own, and the shipped definitions."""
 
     lake: Lake
     store: Address

@@ -91,7 +91,7 @@ def reached(name: str, value: float | None) -> bool | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ServingBench:
-    """What is measured, how long, and in which home, which has to be the benchmark's own."""
+    """The plan of a measurement and its home, which has to be the benchmark's own."""
 
     settings: Settings
     plan: LoadPlan
@@ -155,7 +155,7 @@ class ServingBench:
             return figures, ask_once(us.url, us.requests(COMPARED)[0][0], us.headers)[1]
 
     def format(self, running: Server, accept: str) -> Figures | None:
-        """What an answer costs in one format; None where the reader does not speak it."""
+        """The cost of an answer in one format; None if the reader does not speak it."""
         us, size = self.asked.reader(running, accept=accept), self.compared
         if not speaks(us.url, us.requests(size.keys)[0][0], us.headers):
             return None
@@ -188,7 +188,7 @@ class ServingBench:
             return {"missing": str(error)}
 
     def canned(self, known: Sequence[tuple[list[str], Any]]) -> Figures:
-        """What workers answer in a second of a core while the store costs nothing and is near."""
+        """Requests that workers answer in a second of a core while the store costs nothing and is near."""
         self.progress("this reader over a store that costs nothing")
         answers = self.settings.home / "canned.json"
         answers.write_bytes(orjson.dumps(known))

@@ -33,7 +33,7 @@ FACT_TYPES = {"found": pa.uint8(), "times": TIME}
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was read for one request: a column for each of the plan's references, and the facts about each view."""
+    """The values read for one request: a column for each of the plan's references, and the facts about each view."""
 
     asked: FeatureRequest
     plan: RequestPlan
@@ -48,7 +48,7 @@ class Answer:
 
 
 def to_json_times(times: Array) -> Array | list[str]:
-    """What the serialiser turns into UTC texts: datetime64[us] as they are, or where it cannot take one, texts."""
+    """Times that the serialiser turns into UTC texts: datetime64[us] as they are, or texts if it cannot take one."""
     micros = times.view(np.int64)
     if not len(times) or (micros.min() >= FIRST_FAST and micros.max() <= LAST_FAST):
         return times
@@ -56,7 +56,7 @@ def to_json_times(times: Array) -> Array | list[str]:
 
 
 def nullable(column: FeatureColumn) -> Array | list[Any]:
-    """What the serialiser writes as the column's values, null where it is not valid."""
+    """The column's values for the serialiser, null where the column is not valid."""
     if everywhere(column.valid):
         return to_json(column.type, column.values)
     shown = np.full(len(column.valid), None, object)
@@ -66,7 +66,7 @@ def nullable(column: FeatureColumn) -> Array | list[Any]:
 
 
 def to_json(type_: Type, values: Array) -> Array | list[Any]:
-    """What the serialiser writes as a JSON list.
+    """Values that the serialiser writes as a JSON list.
 
     NaN and the infinities are strings (https://protobuf.dev/programming-guides/json/).
     """

@@ -84,7 +84,7 @@ class Question(TypedDict, total=False):
 
 
 class EntityWrite(TypedDict, total=False):
-    """What is written of one entity: its key, the time from which on it holds (by default now), and its features or that
+    """One entity to write: its key, the time from which on the write holds (by default now), and its features or that
     it is removed.
     """
 
@@ -95,8 +95,8 @@ class EntityWrite(TypedDict, total=False):
 
 
 class WriteResult(TypedDict, total=False):
-    """What became of one entity: `WRITTEN`, `STALE` where the store has a later value, of `stored_at`, or `INVALID`, with
-    `detail`.
+    """The result of writing one entity: `WRITTEN`, `STALE` if the store has a later value, of `stored_at`, or `INVALID`,
+    with `detail`.
     """
 
     status: Required[str]
@@ -106,7 +106,7 @@ class WriteResult(TypedDict, total=False):
 
 
 class Asking:
-    """What both clients know: where the reader is, and with which key to ask."""
+    """The base of both clients: where the reader is, and the key to ask with."""
 
     def __init__(self, url: str, *, key: str | None = None, patience: float = PATIENCE_SECONDS) -> None:
         self._write_url = url.rstrip("/") + WRITE_PATH

@@ -1,4 +1,4 @@
-"""The endpoints other than the one that reads: writes of direct views, and what operators ask for."""
+"""The endpoints other than the one that reads: writes of direct views, and those for operators."""
 
 import asyncio
 import time
@@ -55,7 +55,7 @@ ONCE = web.AppKey("ONCE", Once)
 
 
 class Sums(Collector):
-    """What the processes counted, and what the engine of the one that answers knows of the store."""
+    """The counts of all processes, and the state of the store as the engine of the one that answers knows it."""
 
     def __init__(self, shared: SharedMetrics, engine: Engine) -> None:
         self._shared = shared

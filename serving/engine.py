@@ -1,4 +1,4 @@
-"""What answers requests from one set of definitions, from entity keys to columns, and how another set takes its place."""
+"""The engine answers requests from one set of definitions, from entity keys to columns; another one can take its place."""
 
 import asyncio
 import time

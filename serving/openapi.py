@@ -1,4 +1,4 @@
-"""What the reader's endpoints take and answer: the catalogue, and an OpenAPI 3.1 description with the names that are defined."""
+"""The reader described: the catalogue of definitions, and an OpenAPI 3.1 description with the names that are defined."""
 
 from collections.abc import Iterable
 from typing import Any

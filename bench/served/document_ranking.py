@@ -1,4 +1,4 @@
-"""What `tailrace bench serving` reads: as many features, of as many types, as a ranker's view of documents has."""
+"""The view that `tailrace bench serving` reads: as many features, of as many types, as a ranker's view of documents has."""
 
 from datetime import timedelta
 

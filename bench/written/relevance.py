@@ -1,4 +1,4 @@
-"""What `tailrace bench direct` writes: a score of a model, as an evaluation pipeline would."""
+"""The view that `tailrace bench direct` writes: a score of a model, as an evaluation pipeline would."""
 
 from datetime import timedelta
 

@@ -58,7 +58,7 @@ class NoCredential(AccessRefused):
 
 
 class BadCredential(AccessRefused):
-    """What was sent proves nothing."""
+    """The credential that was sent proves nothing."""
 
     http_status = 401
     headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer error="invalid_token"'}

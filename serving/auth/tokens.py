@@ -40,7 +40,7 @@ DECODER = jwt.PyJWT({"require": ["exp", "iss", "aud", "sub"], "enforce_minimum_k
 
 
 class IssuerError(UnavailableError):
-    """What the issuer answers cannot be used."""
+    """The issuer's answer cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ def verifying_keys(described: Iterable[Any]) -> Iterator[tuple[str, IssuerKey]]:
 
 
 def algorithms_of(described: Any) -> tuple[str, ...]:
-    """What a key may be used with, by its kind and by what it says itself."""
+    """The algorithms that a key may be used with, by its kind and its own `alg`."""
     if described.get("use", "sig") != "sig":
         return ()
     known = RSA if described.get("kty") == "RSA" else ALGORITHMS.get((described.get("kty"), described.get("crv")), ())

@@ -1,1 +1,1 @@
-"""What all parts of the reader share: the request as it was asked, messages, pace."""
+"""Modules that all parts of the reader share: the request as it was asked, messages, pace."""

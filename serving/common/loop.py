@@ -93,7 +93,7 @@ class AnswerPace:
         """Leave the turn to the next."""
 
     async def made(self, steps: Steps) -> bytes:
-        """What the steps make."""
+        """The answer that the steps make."""
         try:
             while True:
                 next(steps)

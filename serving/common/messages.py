@@ -27,7 +27,7 @@ def brief(text: str, longest: int) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What failed and where, for a log: kind, message, and the innermost places by file name and line."""
+    """A failure in one line of a log: kind, message, and the innermost places by file name and line."""
     message = " ".join(str(error).split()) if not isinstance(error, RecursionError) else "nested too deep"
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES_LOGGED:]
     where = " < ".join(f"{PurePath(one.filename).name}:{one.lineno}" for one in reversed(frames))
@@ -35,6 +35,6 @@ def one_line(error: BaseException) -> str:
 
 
 def of_store(error: StoreError) -> str:
-    """What may be said to callers: the store's own message can name addresses, accounts and tables."""
+    """A store's error for callers: its own message can name addresses, accounts and tables."""
     code = error.code if CODE.fullmatch(error.code) else "it fails"
     return f"online store: {code}" + ("; try again" if is_transient(error) else "; the reader's log says more")

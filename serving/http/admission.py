@@ -1,4 +1,4 @@
-"""What a process works on at a time: bodies that arrive in time, time budgets, and places that bound memory."""
+"""Admission of requests to a process: bodies that arrive in time, time budgets, and places that bound memory."""
 
 import asyncio
 import math
@@ -103,7 +103,7 @@ class Pool:
 
 
 class Reservation:
-    """What one request reserves until its answer was sent; `is_large` says that it is one of the large ones."""
+    """Units that one request reserves until its answer was sent; `is_large` says that it is one of the large ones."""
 
     __slots__ = ("_counters", "_parts", "is_large")
 
@@ -143,7 +143,7 @@ RESERVATION = web.RequestKey("RESERVATION", Reservation)
 
 
 def reservation_of(request: web.Request) -> Reservation:
-    """What a request reserves; whoever sends the answer releases it."""
+    """The reservation of a request; whoever sends the answer releases it."""
     reservation = request.get(RESERVATION)
     if reservation is None:
         reservation = request[RESERVATION] = Reservation()

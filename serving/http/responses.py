@@ -1,4 +1,4 @@
-"""How a request is answered: in the form that its headers accept, or with why there is no answer."""
+"""Responses: answers in the form that a request's headers accept, or the reason why there is none."""
 
 import asyncio
 import logging
@@ -128,7 +128,7 @@ def refused(request: web.Request, error: Exception) -> web.Response:
 
 
 def public(error: Exception) -> str:
-    """What callers read about an error that was expected."""
+    """The text of an expected error for callers."""
     if isinstance(error, StoreError):
         return of_store(error)
     if isinstance(error, LogError):
@@ -137,7 +137,7 @@ def public(error: Exception) -> str:
 
 
 def explained(request: web.Request, error: web.HTTPException) -> str:
-    """What is wrong with a request that aiohttp refuses, and what would be right."""
+    """The reason why aiohttp refuses a request, and what would be right."""
     path = brief(request.path, LONGEST_LINE)
     if isinstance(error, web.HTTPMethodNotAllowed):
         return f"{path} takes {' and '.join(sorted(error.allowed_methods))}, not {error.method}"

@@ -1,4 +1,4 @@
-"""What the template imports before workers are forked from it."""
+"""The template of workers imports this before they are forked from it; nobody else may, as it changes the process."""
 
 import gc
 import signal

@@ -36,7 +36,7 @@ def check_tls(settings: TlsSettings | None) -> None:
 
 
 def tls_context(settings: TlsSettings | None) -> ssl.SSLContext | None:
-    """What serves HTTPS with TLS 1.2 or newer; None where nothing is set. Raises `ServingError`."""
+    """The context that serves HTTPS with TLS 1.2 or newer; None if nothing is set. Raises `ServingError`."""
     if settings is None:
         return None
     for path in (settings.certificate, settings.key):

@@ -78,7 +78,7 @@ class Supervisor:
 
     @property
     def happenings(self) -> list[Connection | int]:
-        """What can be waited for: it is ready when there is something to attend to."""
+        """Connections and processes to wait for: one is ready when there is something to attend to."""
         return [one for worker in self._all for one in (worker.line, worker.process.sentinel)]
 
     @property

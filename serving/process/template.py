@@ -1,4 +1,4 @@
-"""The process that workers are forked from, what a worker is given, and a trial of new definitions."""
+"""The process that workers are forked from, the job that they get, and a trial of new definitions."""
 
 import multiprocessing
 import socket
@@ -35,7 +35,7 @@ class Message(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What every worker is given."""
+    """The settings and shared resources that every worker gets."""
 
     settings: Settings
     url: str

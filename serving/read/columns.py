@@ -24,7 +24,7 @@ STATUSES = np.array(["NOT_FOUND", "TIMEOUT", "OUTSIDE_MAX_AGE", "NULL_VALUE", "P
 
 
 class Found(IntEnum):
-    """What became of looking a row up. Where several look-ups make one value, the least of them counts."""
+    """The result of looking a row up. Where several look-ups make one value, the least of them counts."""
 
     NOT_FOUND = 0
     TIMEOUT = 1  # nobody knows: the store did not answer in time

@@ -1,4 +1,4 @@
-"""What the store says of each view: its watermark, and every schema its values may have been written under."""
+"""The control items of views: the watermark of each, and every schema its values may have been written under."""
 
 import asyncio
 import logging
@@ -130,7 +130,7 @@ class Controls:
         return {view: one.watermark for view, one in self._controls.items() if one.watermark is not None}
 
     def facts(self, view: str, *, now: int) -> dict[str, Any]:
-        """What an answer says of a view; `now` is microseconds since 1970."""
+        """The facts about a view in an answer; `now` is microseconds since 1970."""
         control = self._controls.get(view)
         watermark = control.watermark if control else None
         return {

@@ -64,7 +64,7 @@ class Cache:
 
 
 class ExtraCalls:
-    """What retries and hedges may spend: a tenth of the first calls, which earn it."""
+    """The budget of retries and hedges: a tenth of the first calls, which earn it."""
 
     def __init__(self) -> None:
         self._left = AT_FIRST
@@ -138,7 +138,7 @@ async def first_success(tasks: list[asyncio.Task[Json]]) -> Json:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What is known of some keys: one that is empty or neither in `items` nor `untold` is not in the store."""
+    """The items of some keys: one that is empty or neither in `items` nor `untold` is not in the store."""
 
     items: dict[str, Item]
     untold: set[str]

@@ -1,1 +1,1 @@
-"""What operators see of the reader: metrics over all its processes, a log of requests, traces."""
+"""Telemetry of the reader for operators: metrics over all its processes, a log of requests, traces."""

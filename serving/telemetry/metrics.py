@@ -36,7 +36,7 @@ class SharedMetrics:
         return memoryview(self._counters).cast("B").cast("d")[block * BLOCK_COUNTERS : (block + 1) * BLOCK_COUNTERS]
 
     def places(self, block: int) -> Iterator[tuple[Series, int, int]]:
-        """What is counted in a block: the series, its first counter, and how many counters it has."""
+        """The counts of a block: the series, its first counter, and how many counters it has."""
         place, start = 0, block * NAME_BYTES
         for line in self._names[start : start + self._named[block]].splitlines():
             size, *series = orjson.loads(line)

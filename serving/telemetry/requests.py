@@ -1,4 +1,4 @@
-"""What is recorded of each request: the time of its stages, a line in the access log, and spans."""
+"""Records of each request: the time of its stages, a line in the access log, and spans."""
 
 import os
 import time

@@ -81,7 +81,7 @@ def view_of(body: Body, definitions: Definitions) -> FeatureView:
 
 
 def values_of(body: Body, view: FeatureView, *, now: int) -> list[Value | BadRequest]:
-    """What is to be written, or why not, by entity; `now` is in microseconds and the time of those that give none."""
+    """The value to write of each entity, or why there is none; `now` is in microseconds and the time of those that give none."""
     default = now if body.occurred_at is None else micros_of(body.occurred_at, now=now, here="")
     return [value_of(entity, i, view, now=now, default=default) for i, entity in enumerate(body.entities)]
 

@@ -1,4 +1,4 @@
-"""What a command says of an error that nobody foresaw: one line, and a log with all of it.
+"""An error that nobody foresaw as a command reports it: one line, and a log with all of it.
 
 Java's errors come through here, which name what they are about somewhere in pages of stack traces.
 """
@@ -68,7 +68,7 @@ def settings_or_none() -> Settings | None:
 
 
 def causes_of(error: BaseException) -> Iterator[str]:
-    """What an error says of itself, then its causes, each as `kind: message`; Java's are asked of Java."""
+    """The message of an error, then of its causes, each as `kind: message`; Java's are asked of Java."""
     seen: BaseException | None = error
     for _ in range(DEEPEST):
         if seen is None:

@@ -1,4 +1,4 @@
-"""What commands print: progress, tables, words, or one JSON object as the last line."""
+"""Output of commands: progress, tables, words, or one JSON object as the last line."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 
 def set_aside_lines(shown: Json) -> Iterator[str]:
-    """What follows from files set aside, in words."""
+    """The effects of excluded files, in words."""
     for table, back in shown.get("taken_back", {}).items():
         yield (
             f"{table}: of files set aside {back['replaced']:,} rows were replaced by the delivery before, "
@@ -129,7 +129,7 @@ def first_load_lines(pushed: Mapping[str, "Pushed"]) -> list[str]:
 
 
 def maintained_lines(maintained: Json) -> list[str]:
-    """What became of each table, a line each."""
+    """The result for each table, a line each."""
     return [f"{table}: {', '.join(done_to(one))}" for table, one in maintained.items()]
 
 

@@ -103,7 +103,7 @@ def backfill_lines(figures: Json) -> Iterator[str]:
 
 
 def compared_line(found: Json) -> str:
-    """What a comparison of gold and the store came to."""
+    """The result of comparing gold and the store."""
     named = ("missing", "ghost", "different", "repaired")
     counts = ", ".join(f"{found[name]:,} {name}" for name in named)
     if found.get("in_motion"):

@@ -1,4 +1,4 @@
-"""What happens when a refresh fails or is late: a log line, and whatever `TAILRACE_ALERTS` names.
+"""Alerts of refreshes that fail or are late: a log line, and whatever `TAILRACE_ALERTS` names.
 
 Airflow keeps these functions in its database by their dotted names, so they stay in this module.
 """

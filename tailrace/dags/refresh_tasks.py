@@ -1,4 +1,4 @@
-"""What a refresh's tasks are given and report: its trigger form, tasks mapped over views, and gates of layers."""
+"""The tasks of a refresh: its trigger form, tasks mapped over views, and gates of layers."""
 
 import json
 import logging
@@ -132,7 +132,7 @@ def together(parts: Iterable[Figures]) -> Figures:
 
 
 def layer_asset(layer: str) -> Asset:
-    """What other DAGs are scheduled on; its events carry the layer's figures."""
+    """The asset that other DAGs are scheduled on; its events carry the layer's figures."""
     return Asset(name=f"tailrace-{layer}", uri=f"tailrace://{layer}", group="tailrace")
 
 

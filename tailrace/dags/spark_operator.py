@@ -148,7 +148,7 @@ def report_file(settings: Settings, context: Context) -> Path:
 
 
 def read_report(path: Path) -> Figures:
-    """What an application wrote; empty where it ended before it could."""
+    """The report of an application; empty if it ended before it could write one."""
     try:
         report: Figures = json.loads(path.read_bytes())
     except FileNotFoundError:

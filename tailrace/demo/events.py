@@ -59,7 +59,7 @@ def holds_something(folder: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Tick:
-    """What lands before one refresh, as lines of the two feeds."""
+    """The lines of the two feeds that land before one refresh."""
 
     as_of: datetime
     events: list[bytes]

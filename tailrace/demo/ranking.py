@@ -138,7 +138,7 @@ def write_score(address: str, query: Json, document: str) -> Json:
 
 
 def first_row(address: str, query: Json) -> Json:
-    """What the ranker's next answer has of the first row."""
+    """The first row in the ranker's next answer."""
     answer, _ = ask(address, query, times=1)
     names = answer["metadata"]["feature_names"]
     return {name: result["values"][0] for name, result in zip(names, answer["results"], strict=True)}

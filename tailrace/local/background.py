@@ -136,7 +136,7 @@ def stop_service(service: Service) -> bool:
 
 
 def left_behind(service: Service) -> Iterator[psutil.Process]:
-    """What is left of the session that a service began, once it has ended itself."""
+    """Processes left of the session that a service began, once it has ended itself."""
     try:
         session = json.loads(service.record.read_text())["pid"]
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What can be set: where state lives, how Spark runs, which online store is written and read."""
+"""The settings: where state lives, how Spark runs, which online store is written and read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +104,7 @@ class TlsSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderSettings:
-    """What one process of the reader allows: milliseconds for a request that names none, and requests at once.
+    """Limits of one process of the reader: milliseconds for a request that names none, and requests at once.
 
     `cache_seconds` is how old an item may be that is answered without asking the store; 0 asks always.
     `access` says whom it answers, `tls` with which certificate; None is plain HTTP.
@@ -124,7 +124,7 @@ class ReaderSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSettings:
-    """What `tailrace up` starts on this machine, and on which ports of loopback."""
+    """The services that `tailrace up` starts on this machine, and their ports of loopback."""
 
     airflow_port: int
     reader_port: int

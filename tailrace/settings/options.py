@@ -1,4 +1,4 @@
-"""What Spark and Kafka's clients are given: options that must be set before a JVM starts, and properties from a file."""
+"""Options of Spark that must be set before a JVM starts, and properties of Kafka's clients from a file."""
 
 import re
 from collections.abc import Iterator
@@ -126,7 +126,7 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def unescaped(text: str) -> str:
-    """What Java makes of `\\:`, `\\t`, `\\u00e9` and their likes."""
+    """Java's reading of `\\:`, `\\t`, `\\u00e9` and their likes."""
 
     def meant(matched: re.Match[str]) -> str:
         sign = matched[1]
