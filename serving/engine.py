@@ -15,7 +15,8 @@ from serving.answers import Answer
 from serving.auth.policy import ReadRules
 from serving.common.loop import AnswerPace
 from serving.common.request import FeatureRequest, ItemGroup, Planner, RequestPlan
-from serving.openapi import catalogue, described
+from serving.listing import catalogue
+from serving.openapi import described
 from serving.read.columns import (
     NOWHERE,
     UNTOLD,

@@ -1,58 +1,18 @@
-"""The reader described: the catalogue of definitions, and an OpenAPI 3.1 description with the names that are defined."""
+"""The reader's description in OpenAPI 3.1, with the names that are defined."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from serving import openapi_writes as writes
-from serving.common.interface import ARROW, BUDGET_HEADER, COMPACT, FEAST
+from serving.common.interface import ARROW, BUDGET_HEADER, COMPACT, FEAST, IDEMPOTENCY_HEADER
 from serving.common.request import MAXIMUM_KEYS
 from serving.http.admission import LONGEST_MS
 from serving.read.columns import STATUSES
-from tailrace.definitions import Definitions, FeatureService, FeatureView, OnDemandFeature
-from tailrace.schemas.ids import LARGEST, SMALLEST
-
-
-def catalogue(definitions: Definitions) -> dict[str, Any]:
-    """Views, on-demand features and services, each by name."""
-    return {
-        "views": {name: shown_view(view) for name, view in definitions.views.items()},
-        "on_demand": {name: shown_on_demand(feature) for name, feature in definitions.on_demand.items()},
-        "services": {name: shown_service(service) for name, service in definitions.services.items()},
-    }
-
-
-def shown_view(view: FeatureView) -> dict[str, Any]:
-    return {
-        "entities": [
-            {"name": entity.name, "key": entity.key, "description": entity.description} for entity in view.entities
-        ],
-        "keys": view.keys,
-        "features": [
-            {"name": one.name, "type": one.type, "meaning": one.meaning}
-            for one in view.features
-            if one.name in view.told_names
-        ],
-        "lane": view.lane,
-        "owner": view.owner,
-        "description": view.description,
-        "freshness_seconds": view.freshness.total_seconds(),
-        "max_age_seconds": None if view.max_age is None else view.max_age.total_seconds(),
-        "online_when": view.online_when,
-    }
-
-
-def shown_on_demand(feature: OnDemandFeature) -> dict[str, Any]:
-    return {
-        "type": feature.type,
-        "inputs": feature.inputs,
-        "owner": feature.owner,
-        "description": feature.description,
-    }
-
-
-def shown_service(service: FeatureService) -> dict[str, Any]:
-    return {"features": service.features, "owner": service.owner, "description": service.description}
-
+from serving.write.body import MAXIMUM_ENTITIES
+from serving.write.idempotency import LONGEST
+from tailrace.definitions import Definitions, FeatureView
+from tailrace.schemas.ids import LARGEST, MAXIMUM_BYTES, SMALLEST
+from tailrace.schemas.tables import Column, Type
+from tailrace.store.direct.values import LONGEST_TEXT
 
 Schema = dict[str, Any]
 
@@ -80,6 +40,99 @@ VIEWS: Schema = {
         },
         "required": ["lane", "watermark", "age_seconds"],
     },
+}
+
+WRITE_ID: Schema = {
+    "oneOf": [
+        {"type": "string", "minLength": 1, "maxLength": MAXIMUM_BYTES},
+        {"type": "integer", "minimum": SMALLEST, "maximum": LARGEST},
+    ]
+}
+WRITE_STATUSES = ("WRITTEN", "STALE", "INVALID")
+WRITE_MEANINGS = {
+    "200": "Every entity was written: it is in the store, and durably in the log.",
+    "207": "Entities fared differently.",
+    "400": "No entity is valid, or the body is not a write; `detail` names the field and what would be right.",
+    "409": "The store has a later value of every entity, or the view is another lane's.",
+    "422": "The idempotency key came with another body before.",
+}
+
+DETAIL: Schema = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+IN_FEASTS_JSON: Schema = {
+    "type": "object",
+    "properties": {
+        "metadata": {
+            "type": "object",
+            "properties": {"feature_names": {"type": "array", "items": {"type": "string"}}, "views": VIEWS},
+            "required": ["feature_names", "views"],
+        },
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "values": {"type": "array", "items": VALUE},
+                    "statuses": {"type": "array", "items": STATUS},
+                    "event_timestamps": {"type": "array", "items": TIME},
+                },
+                "required": ["values", "statuses", "event_timestamps"],
+            },
+        },
+    },
+    "required": ["metadata", "results"],
+}
+IN_COMPACT_JSON: Schema = {
+    "type": "object",
+    "properties": {
+        "rows": {"type": "integer"},
+        "views": VIEWS,
+        "features": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {
+                    "values": {"type": "array", "items": VALUE},
+                    "statuses": {
+                        "type": "object",
+                        "propertyNames": STATUS,
+                        "additionalProperties": {"type": "array", "items": {"type": "integer"}},
+                    },
+                    "times": {"type": "array", "items": {"type": ["null", "string"], "format": "date-time"}},
+                },
+                "required": ["values"],
+            },
+        },
+    },
+    "required": ["rows", "views", "features"],
+}
+
+WRITE_ANSWER: Schema = {
+    "type": "object",
+    "properties": {
+        "view": {"type": "string"},
+        "results": {
+            "type": "array",
+            "description": "One for each entity, in their order.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "status": {"enum": WRITE_STATUSES},
+                    "occurred_at": TIME,
+                    "overwritten": {"const": True, "description": "A later value of the key came with it."},
+                    "stored_at": {"type": ["string", "null"], "format": "date-time"},
+                    "detail": {"type": "string"},
+                },
+                "required": ["status"],
+            },
+        },
+        "detail": {"type": "string"},
+    },
+}
+KEY_HEADER: Schema = {
+    "name": IDEMPOTENCY_HEADER,
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[ -~]+$"},
+    "description": "Sent again with the same body, a write is answered as before.",
 }
 
 
@@ -111,16 +164,16 @@ def described(definitions: Definitions) -> Schema:
 
 def of_write(definitions: Definitions) -> Schema:
     answers = {
-        status: {"description": meaning, "content": {"application/json": {"schema": writes.ANSWER}}}
-        for status, meaning in writes.MEANINGS.items()
+        status: {"description": meaning, "content": {"application/json": {"schema": WRITE_ANSWER}}}
+        for status, meaning in WRITE_MEANINGS.items()
     }
     return {
         "summary": "Write values of a view of the lane direct.",
         "operationId": "write",
-        "parameters": [writes.KEY_HEADER],
+        "parameters": [KEY_HEADER],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": writes.request_of(definitions)}},
+            "content": {"application/json": {"schema": body_of_write(definitions)}},
         },
         "responses": answers | refusals(["401", "403", "408", "413", "503"]),
     }
@@ -206,51 +259,52 @@ def refusals(statuses: Iterable[str]) -> Schema:
     }
 
 
-DETAIL: Schema = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
-IN_FEASTS_JSON: Schema = {
-    "type": "object",
-    "properties": {
-        "metadata": {
-            "type": "object",
-            "properties": {"feature_names": {"type": "array", "items": {"type": "string"}}, "views": VIEWS},
-            "required": ["feature_names", "views"],
-        },
-        "results": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "values": {"type": "array", "items": VALUE},
-                    "statuses": {"type": "array", "items": STATUS},
-                    "event_timestamps": {"type": "array", "items": TIME},
-                },
-                "required": ["values", "statuses", "event_timestamps"],
+def body_of_write(definitions: Definitions) -> Schema:
+    """The body of a write: one form for each view that takes writes."""
+    views = definitions.direct_views.values()
+    return {"oneOf": [write_to(view) for view in views]} if views else {"not": {}}
+
+
+def write_to(view: FeatureView) -> Schema:
+    keys = exactly(dict.fromkeys(view.keys, WRITE_ID))
+    values = exactly({feature.name: of_feature(feature) for feature in view.features})
+    entity = {"keys": keys, "occurred_at": {"oneOf": [TIME, {"type": "null"}]}}
+    written = {**entity, "values": values, "removed": {"const": False}}
+    removed = {**entity, "removed": {"const": True}, "values": {"type": "null"}}
+    return {
+        "type": "object",
+        "properties": {
+            "view": {"const": view.name},
+            "occurred_at": {"oneOf": [TIME, {"type": "null"}], "description": "For entities that name none."},
+            "entities": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MAXIMUM_ENTITIES,
+                "items": {"oneOf": [some(written, "keys", "values"), some(removed, "keys", "removed")]},
             },
         },
-    },
-    "required": ["metadata", "results"],
-}
-IN_COMPACT_JSON: Schema = {
-    "type": "object",
-    "properties": {
-        "rows": {"type": "integer"},
-        "views": VIEWS,
-        "features": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "properties": {
-                    "values": {"type": "array", "items": VALUE},
-                    "statuses": {
-                        "type": "object",
-                        "propertyNames": STATUS,
-                        "additionalProperties": {"type": "array", "items": {"type": "integer"}},
-                    },
-                    "times": {"type": "array", "items": {"type": ["null", "string"], "format": "date-time"}},
-                },
-                "required": ["values"],
-            },
-        },
-    },
-    "required": ["rows", "views", "features"],
-}
+        "required": ["view", "entities"],
+        "additionalProperties": False,
+    }
+
+
+def exactly(properties: dict[str, Schema]) -> Schema:
+    return some(properties, *properties)
+
+
+def some(properties: dict[str, Schema], *required: str) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def of_feature(feature: Column) -> Schema:
+    schema = dict(feature.type.packed.json)
+    if feature.type is Type.STRING:
+        schema["maxLength"] = feature.longest or LONGEST_TEXT
+    schema |= {} if feature.minimum is None else {"minimum": feature.minimum}
+    schema |= {} if feature.maximum is None else {"maximum": feature.maximum}
+    return {"oneOf": [schema, {"type": "null"}]} if feature.nullable else schema

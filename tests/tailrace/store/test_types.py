@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from serving.answers import nullable
-from serving.openapi_writes import of_feature
+from serving.openapi import of_feature
 from serving.read.columns import decoded, nothing_found
 from sinks.data_source import spark_type
 from tailrace.schemas.tables import Column, Type
