@@ -15,7 +15,7 @@ from serving.answers import Answer
 from serving.auth.policy import ReadRules
 from serving.common.loop import AnswerPace
 from serving.common.request import FeatureRequest, ItemGroup, Planner, RequestPlan
-from serving.listing import catalogue
+from serving.definition_list import catalogue
 from serving.openapi import described
 from serving.read.columns import (
     NOWHERE,

@@ -6,7 +6,7 @@ import orjson
 import typer
 from rich.table import Table
 
-from serving.listing import catalogue
+from serving.definition_list import catalogue
 from tailrace.cli.output import AsJson, ViewNames, plain_table, progress, show
 from tailrace.errors import CommandError
 from tailrace.workspace.lane_plan import PRICE

@@ -493,8 +493,15 @@ def test_every_command_of_a_module_is_found_by_its_name():
     assert [name for name in MODULES if name not in help_text] == []
 
 
-@pytest.mark.parametrize("words", [("status", "--json"), ("store", "status", "--json")])
-def test_commands_that_read_no_table_load_neither_spark_nor_the_reader(words):
+@pytest.mark.parametrize(
+    ("words", "loaded"),
+    [
+        (("status", "--json"), []),
+        (("store", "status", "--json"), []),
+        (("features", "show", "document_activity", "--json"), ["sqlglot"]),
+    ],
+)
+def test_commands_that_read_no_table_load_neither_spark_nor_the_reader(words, loaded):
     lines = (
         "import sys",
         f"sys.argv = ['tailrace', *{words!r}]",
@@ -504,4 +511,4 @@ def test_commands_that_read_no_table_load_neither_spark_nor_the_reader(words):
     )
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
 
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert done.stdout.splitlines()[-1] == str(loaded)
