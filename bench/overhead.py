@@ -110,7 +110,7 @@ def seconds_of_command(home: Settings) -> float:
 
 
 def lasted(run: Json) -> float:
-    """Seconds of a run from its start to its end; raises `LocalError` where it did not end well."""
+    """Seconds of a run from its start to its end; raises `LocalError` if it did not end well."""
     if run["state"] != "success":
         raise LocalError(f"run {run['dag_run_id']} ended as {run['state']}; see its log")
     began, ended = (datetime.fromisoformat(run[name]) for name in ("start_date", "end_date"))

@@ -121,7 +121,7 @@ class Crowded:
         return [[documents.reader_body(list(chain.from_iterable(self.slices))[:HEAVY_ROWS])]]
 
     def light(self) -> list[float]:
-        """Latencies of the light client; raises `LoadFailed` where it is not answered."""
+        """Latencies of the light client; raises `LoadFailed` if it is not answered."""
         bodies = [[documents.reader_body(ids[:LIGHT_KEYS])] for ids in self.slices]
         measured = generate_load(self.load(bodies, rate=LIGHT_RATE, seconds=self.seconds), "light")
         if measured["failures"]:

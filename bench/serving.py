@@ -82,7 +82,7 @@ def overhead(table: Sequence[Figures], name: str) -> float | None:
 
 
 def reached(name: str, value: float | None) -> bool | None:
-    """Whether a figure is what it aims at; None where there is no figure."""
+    """Whether a figure is what it aims at; None if there is no figure."""
     sign, aim = AIMS[name]
     if value is None:
         return None

@@ -77,7 +77,7 @@ class Measured:
 
     @property
     def missed(self) -> str | None:
-        """Why the rate was not kept up; None where it was."""
+        """Why the rate was not kept up; None if it was."""
         if self.produced_per_second < MADE * self.rate:
             return "not produced"
         if self.unreadable:
@@ -104,7 +104,7 @@ def highest_kept(measured: Sequence[Measured]) -> int:
 
 
 def next_rate(measured: Sequence[Measured]) -> int | None:
-    """Twice the highest rate kept up, or between it and the lowest above it that was not; None where it is known."""
+    """Twice the highest rate kept up, or between it and the lowest above it that was not; None if it is known."""
     kept = highest_kept(measured)
     if not kept:
         return None
@@ -243,7 +243,7 @@ class Timing:
     watched: Sequence[subprocess.Popen[bytes]]
 
     def first_event(self) -> None:
-        """Wait until one event has come through; raises `LoadFailed` where it does not."""
+        """Wait until one event has come through; raises `LoadFailed` if it does not."""
         probes = Probes(readable=self.readable)
         self.topic.send(probes.next_event(due=time.monotonic()))
         self.topic.flush(within=START_SECONDS)

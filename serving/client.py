@@ -56,7 +56,7 @@ class Columns:
         return list(self._features)
 
     def values(self, name: str) -> list[Any]:
-        """The values of one feature, None where there is none."""
+        """The values of one feature, None if there is none."""
         values: list[Any] = self._features[name]["values"]
         return values
 
@@ -69,7 +69,7 @@ class Columns:
         return statuses
 
     def times(self, name: str) -> list[str | None]:
-        """Per row when the value last changed, None where there is none; raises `KeyError` unless asked for."""
+        """Per row when the value last changed, None if there is none; raises `KeyError` unless asked for."""
         times: list[str | None] = self._features[name]["times"]
         return times
 
@@ -195,7 +195,7 @@ class AsyncClient(Asking):
 
 
 def features_class() -> "type[Features]":
-    """The class of answers as tables; raises `MissingExtra` where numpy or pyarrow is not installed."""
+    """The class of answers as tables; raises `MissingExtra` if numpy or pyarrow is not installed."""
     with explain_missing("arrow"):
         from serving.client_tables import Features
 

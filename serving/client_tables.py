@@ -30,7 +30,7 @@ class Features:
         self._times: dict[str, str] = metadata["times"]
 
     def numpy(self, name: str, *, missing: Any = None) -> Array:
-        """The values of one feature, `missing` where there is none; raises `ValueError` where that is needed and None."""
+        """The values of one feature, `missing` where there is none; raises `ValueError` if that is needed and None."""
         column = self.table[name]
         if column.null_count:
             if missing is None:

@@ -39,7 +39,7 @@ class MissingExtra(SetupError, ImportError):
 
 @contextmanager
 def explain_missing(extra: str | None = None) -> Iterator[None]:
-    """Raise `MissingExtra` where an import in this block misses a package: `extra` is named if it brings the package."""
+    """Raise `MissingExtra` if an import in this block misses a package: `extra` is named if it brings the package."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -57,7 +57,7 @@ def require(module: str) -> None:
 
 
 def missing_extra(error: ModuleNotFoundError, extra: str | None = None) -> MissingExtra | None:
-    """The error that names the extra to install; None where no extra brings the module."""
+    """The error that names the extra to install; None if no extra brings the module."""
     module = (error.name or "").partition(".")[0]
     extras = EXTRAS.get(module, ())
     if not extras:

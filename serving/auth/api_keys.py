@@ -106,7 +106,7 @@ class KeyRing:
 
 
 def read_key_file(path: Path) -> list[Key]:
-    """Raises `KeysError` where the file is not there or cannot be used."""
+    """Raises `KeysError` if the file is not there or cannot be used."""
     try:
         return parse_keys(path.read_bytes())
     except FileNotFoundError as error:
@@ -184,7 +184,7 @@ def add_key(
 
 
 def remove_key(path: Path, name: str) -> Key:
-    """Raises `KeysError` where there is none of that name."""
+    """Raises `KeysError` if there is none of that name."""
     with exclusive(path):
         keys = read_key_file(path)
         for key in keys:

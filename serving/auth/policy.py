@@ -193,7 +193,7 @@ class Guard:
         raise BadCredential("this reader takes no tokens, only keys")
 
     def check_host(self, host: str) -> None:
-        """Raises `Misdirected` where a local reader is asked for under another name than this machine's.
+        """Raises `Misdirected` if a local reader is asked for under another name than this machine's.
 
         A page of another site can have its own name lead here (DNS rebinding); what its browser then sends has that
         name as its host, and comes from this machine.

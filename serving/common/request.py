@@ -28,7 +28,7 @@ PLANS_KEPT = 256  # a ranker asks for the same features with every query
 
 
 def check_duplicates(body: bytes, *, fields: int, texts: Iterable[Iterable[str]]) -> None:
-    """Raises `Duplicate` where an object in `body` gives a field twice; the body is JSON that was parsed already.
+    """Raises `Duplicate` if an object in `body` gives a field twice; the body is JSON that was parsed already.
 
     `fields` is how many there are in what was parsed, `texts` all strings in it, names among them. A colon in the body
     is that of a field or stands in a string, so a body with more colons than these has fields that were dropped.
@@ -192,7 +192,7 @@ def json_name(value: Any) -> str:
 
 
 def only_value(headers: CIMultiDictProxy[str], name: str) -> str | None:
-    """The value of a header, None where it is not there; raises `BadRequest` where it is there several times."""
+    """The value of a header, None if it is not there; raises `BadRequest` if it is there several times."""
     values = headers.getall(name, ())
     if len(values) > 1:
         raise BadRequest(f"there are {len(values)} headers {name}; send one")
@@ -200,7 +200,7 @@ def only_value(headers: CIMultiDictProxy[str], name: str) -> str | None:
 
 
 def list_value(headers: CIMultiDictProxy[str], name: str) -> str:
-    """A header that is a list, which may come in several lines (RFC 9110, section 5.3); empty where it is not there."""
+    """A header that is a list, which may come in several lines (RFC 9110, section 5.3); empty if it is not there."""
     return ",".join(headers.getall(name, ()))
 
 

@@ -162,14 +162,14 @@ class Admission:
         self._turns = LargeAnswers()
 
     def have_room_for_body(self, reservation: Reservation, size: int) -> None:
-        """Hold memory for a body on its way; raises `Overloaded` where too many others are."""
+        """Hold memory for a body on its way; raises `Overloaded` if too many others are."""
         left = 0 if size <= SMALL_BODY else BODIES_AT_ONCE // 4
         if self._bodies.free - size < left or not self._bodies.take_now(size):
             raise self._overloaded("too many bodies are on their way")
         reservation.add(self._bodies, size)
 
     async def enter(self, reservation: Reservation) -> None:
-        """Hold a place among the small requests; raises `Overloaded` where none gets free soon."""
+        """Hold a place among the small requests; raises `Overloaded` if none gets free soon."""
         if not self._places.take_now(1):
             try:
                 await self._places.take(1, within=PATIENCE_SECONDS)
@@ -181,7 +181,7 @@ class Admission:
     async def weigh(self, reservation: Reservation, *, values: int, deadline: float) -> AnswerPace:
         """Have a request for a large answer change over to the line of those, with half of the time that it has left.
 
-        `values` are its rows times its features. Returns how the answer is to be made; raises `Overloaded` where its turn
+        `values` are its rows times its features. Returns how the answer is to be made; raises `Overloaded` if its turn
         does not come in that time.
         """
         size = values * BYTES_PER_VALUE

@@ -94,7 +94,7 @@ def weight_of(accepted: dict[str, float], *names: str) -> float:
 
 
 def first_of(known: Iterable[str], weight: Callable[[str], float]) -> str | None:
-    """The first with the greatest weight; None where all are refused."""
+    """The first with the greatest weight; None if all are refused."""
     best = max(known, key=weight)
     return best if weight(best) > 0 else None
 

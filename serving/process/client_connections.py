@@ -248,7 +248,7 @@ class CarefulSite(web.BaseSite):
         )
 
     async def take(self, accepted: socket.socket) -> None:
-        """Raises `OSError` where the other side has gone, or does not speak TLS where it should."""
+        """Raises `OSError` if the other side has gone, or does not speak TLS where it should."""
         await asyncio.get_running_loop().connect_accepted_socket(
             self._connection, accepted, ssl=self._ssl_context, ssl_handshake_timeout=self._handshake_seconds
         )
@@ -318,7 +318,7 @@ class Acceptor:
 
 
 def accepted_from(listening: socket.socket) -> socket.socket | None:
-    """A connection that waits there; None where there is none, or nobody has listened there yet."""
+    """A connection that waits there; None if there is none, or nobody has listened there yet."""
     try:
         connection, _ = listening.accept()
     except OSError:

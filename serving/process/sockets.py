@@ -31,7 +31,7 @@ ONLY_OPEN_CONNECTIONS = (
 
 
 def check_tls(settings: TlsSettings | None) -> None:
-    """Raises `ServingError` where the certificate or its key cannot be used."""
+    """Raises `ServingError` if the certificate or its key cannot be used."""
     tls_context(settings)
 
 

@@ -83,12 +83,12 @@ class Supervisor:
 
     @property
     def patience(self) -> float | None:
-        """Seconds until there is something to attend to anyway; None where there is not."""
+        """Seconds until there is something to attend to anyway; None if there is not."""
         due = min((self._next_start if self._has_room() else math.inf, *(worker.ends_by for worker in self._all)))
         return None if due == math.inf else max(0.0, due - time.monotonic())
 
     def fill(self) -> None:
-        """Start the workers that are missing, if it is time; raises `WorkerError` where that fails."""
+        """Start the workers that are missing, if it is time; raises `WorkerError` if that fails."""
         while self._has_room() and time.monotonic() >= self._next_start:
             used = {worker.place for worker in self.serving}
             place = next(one for one in range(self._workers) if one not in used)
@@ -160,7 +160,7 @@ class Supervisor:
         log.warning("worker %d ended with exit code %s", pid, code)
 
     def await_listening(self, stopped: int) -> bool:
-        """Wait until all listen; False where a signal came first. Raises `WorkerError` where one ends."""
+        """Wait until all listen; False if a signal came first. Raises `WorkerError` if one ends."""
         while not all(worker.definitions for worker in self._all):
             if stopped in wait([stopped, *self.happenings]):
                 return False
@@ -253,7 +253,7 @@ def serve(job: Job, signalled: Signals, *, workers: int, host: str) -> None:
 
 
 def check_tracing(settings: ReaderSettings) -> None:
-    """Raises `ServingError` where traces are set and something is missing for them."""
+    """Raises `ServingError` if traces are set and something is missing for them."""
     if not settings.traces:
         return
     from serving.telemetry.requests import TracingError, start_tracing

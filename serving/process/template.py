@@ -77,7 +77,7 @@ def forked(target: Callable[..., None], *args: Any, name: str) -> tuple[ForkServ
 
 
 def failure_of(folders: tuple[str, ...], *, unless: int) -> str:
-    """Why these definitions cannot be used; empty where they can. Does not go on once `unless` can be read."""
+    """Why these definitions cannot be used; empty if they can. Does not go on once `unless` can be read."""
     try:
         process, ours = forked(try_out, folders, name="tailrace-definitions")
     except NotForked as error:

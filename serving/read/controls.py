@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class Controls:
     """The control items of all views, read again every second, and the codecs for the schemas that they name.
 
-    `failure` says why the last reading failed, and is empty where it did not.
+    `failure` says why the last reading failed, and is empty if it did not.
     """
 
     def __init__(

@@ -196,7 +196,7 @@ class Fetches:
         """The views' values of each of the keys, as far as the store answers by the deadline, in the loop's time.
 
         `line` is what reads wait in that are many; no other request waits for one that has not begun.
-        Raises `StoreError` where the store refuses a read, or where all that came of any was a failure.
+        Raises `StoreError` if the store refuses a read, or where all that came of any was a failure.
         """
         known = {views: self._cache.known(views, keys) for views, keys in keys_of.items()}
         parts = {views: self._join(views, without(keys, known[views]), line) for views, keys in keys_of.items()}

@@ -44,7 +44,7 @@ class SharedMetrics:
             place += size
 
     def name(self, block: int, series: Series, size: int) -> bool:
-        """Note that the block's next free counters are of a series; False where there is no room for its name."""
+        """Note that the block's next free counters are of a series; False if there is no room for its name."""
         line = orjson.dumps([size, *series]) + b"\n"
         begin = self._named[block]
         if begin + len(line) > NAME_BYTES:

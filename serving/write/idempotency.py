@@ -37,7 +37,7 @@ class KeyReused(UsageError):
 
 
 def key_of(headers: CIMultiDictProxy[str]) -> str | None:
-    """The key of a request, None where it has none; raises `BadRequest`."""
+    """The key of a request, None if it has none; raises `BadRequest`."""
     key = only_value(headers, IDEMPOTENCY_HEADER)
     if key is not None and not (0 < len(key) <= LONGEST and key.isascii() and key.isprintable()):
         raise BadRequest(f"header {IDEMPOTENCY_HEADER} has to have 1 to {LONGEST} printable ASCII characters")

@@ -54,7 +54,7 @@ class CommandGroup(TyperGroup):
         return [*super().list_commands(ctx), *(name for name in self.modules if name not in self.commands)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command by its name; None where there is none."""
+        """A command by its name; None if there is none."""
         if cmd_name in self.modules and cmd_name not in self.commands:
             group = get_group(import_module(f"tailrace.cli.{self.modules[cmd_name]}").app)
             command = group.commands.get(cmd_name, group)

@@ -118,7 +118,7 @@ def places_in(text: str, root: str) -> list[str]:
 def write_log(text: str, settings: Settings | None) -> Path | None:
     """Keep a traceback below the home, or among temporary files where that cannot be written; old ones go.
 
-    None where neither can be written, as on a full disk.
+    None if neither can be written, as on a full disk.
     """
     at = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     where = [settings.home] if settings else []

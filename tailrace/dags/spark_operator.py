@@ -40,7 +40,7 @@ def daily(cron: str) -> CronTriggerTimetable:
 
 
 def deadline(dag: str) -> DeadlineAlert | None:
-    """An alert for a run that is not done so many minutes after it was queued; None where the setting is 0."""
+    """An alert for a run that is not done so many minutes after it was queued; None if the setting is 0."""
     minutes = read_settings().schedule.deadline_minutes
     if not minutes:
         return None

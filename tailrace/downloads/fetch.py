@@ -72,7 +72,7 @@ def fetch_store(pin: PinnedFile, *, sources: Sources, work: Path) -> Path:
 def fetch_tools(tools: Path, *, stream: bool) -> None:
     """Fetch JARs and store with the installed packages; with `stream` Kafka's JARs too.
 
-    Raises `DownloadError` where something is missing for that, or a download is not the pinned file.
+    Raises `DownloadError` if something is missing for that, or a download is not the pinned file.
     """
     problem = find_java_problem()
     if problem:

@@ -28,7 +28,7 @@ STREAM_SETS = {"kafka": LOCKS / "kafka.lock", "kafka-spark": LOCKS / "kafka-spar
 
 
 def find_java_problem() -> str | None:
-    """Return why Java cannot be used, and the way out; None where it can."""
+    """Return why Java cannot be used, and the way out; None if it can."""
     way_out = f"Install Java {OLDEST_JAVA} or newer and put it on PATH, or set JAVA_HOME to it."
     try:
         answer = subprocess.run([java_command(), "-version"], capture_output=True, text=True, check=False)

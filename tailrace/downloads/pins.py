@@ -82,7 +82,7 @@ def sources_of(python: Path, *, pyspark: Path) -> Sources:
 
 
 def installed_sources() -> Sources:
-    """Those of this process's environment; raises `DownloadError` where an extra is missing."""
+    """Those of this process's environment; raises `DownloadError` if an extra is missing."""
     pyspark = find_spec("pyspark")
     if pyspark is None or pyspark.origin is None:
         raise DownloadError("pyspark is not installed, whose Ivy fetches JARs: pip install 'tailrace[spark]'")

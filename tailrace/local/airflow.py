@@ -190,7 +190,7 @@ class AirflowApi:
         return answered
 
     def wait_until_known(self, dag: str, *, seconds: float) -> None:
-        """Wait for an Airflow that has just started to read a DAG; raises `LocalError` where it has not by then."""
+        """Wait for an Airflow that has just started to read a DAG; raises `LocalError` if it has not by then."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -216,7 +216,7 @@ class AirflowApi:
         return str(self.ask("POST", f"{dag}/dagRuns", {"logical_date": None, "conf": form})["dag_run_id"])
 
     def wait(self, dag: str, run: str, *, seconds: float) -> Json:
-        """The run, once it has ended; raises `LocalError` where it has not after so many seconds."""
+        """The run, once it has ended; raises `LocalError` if it has not after so many seconds."""
         deadline = time.monotonic() + seconds
         while (found := self.ask("GET", f"{dag}/dagRuns/{quote(run)}"))["state"] not in ENDED:
             if time.monotonic() > deadline:

@@ -100,7 +100,7 @@ def start_service(service: Service) -> None:
 
 
 def find(service: Service) -> psutil.Process | None:
-    """The running process; None where it was never started, or has ended."""
+    """The running process; None if it was never started, or has ended."""
     try:
         recorded = json.loads(service.record.read_text())
         process = psutil.Process(recorded["pid"])
@@ -117,7 +117,7 @@ def since_boot(process: psutil.Process) -> float:
 
 
 def stop_service(service: Service) -> bool:
-    """End a process, and then whatever it left behind; False where nothing ran."""
+    """End a process, and then whatever it left behind; False if nothing ran."""
     process = find(service)
     if process is not None:
         with suppress(psutil.NoSuchProcess):  # it may end by itself at any moment

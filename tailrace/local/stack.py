@@ -53,7 +53,7 @@ class ServiceState:
 def up(settings: Settings, progress: Progress, *, with_stream: bool = False) -> dict[str, ServiceState]:
     """Start what does not run, in order, and wait until all is healthy; a stream that is asked for once stays until `down`.
 
-    Raises `LocalError` where a port is in use or a service ends or does not get healthy; what was started is stopped then.
+    Raises `LocalError` if a port is in use or a service ends or does not get healthy; what was started is stopped then.
     """
     with service_lock(settings):
         new_stream = (with_stream or settings.stream.enabled) and streaming.turn_on(settings)

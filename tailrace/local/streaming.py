@@ -97,9 +97,9 @@ def format_folder(settings: Settings, properties: Path) -> None:
 
 
 def turn_on(settings: Settings) -> bool:
-    """Remember that the home has a stream, and of which servers; False where it knows.
+    """Remember that the home has a stream, and of which servers; False if it knows.
 
-    Raises `LocalError` where a stream runs that was started otherwise.
+    Raises `LocalError` if a stream runs that was started otherwise.
     """
     own = settings.stream.kafka is None
     new: Remembered = {
@@ -177,7 +177,7 @@ def accepts(port: int) -> bool:
 def keep_running(settings: Settings) -> str:
     """Start the stream unless it runs, and wait until it has reported; says what was found or done.
 
-    Raises `LocalError` where it ends at once, or where `up` or `down` are at work, which start and stop it themselves.
+    Raises `LocalError` if it ends at once, or where `up` or `down` are at work, which start and stop it themselves.
     """
     if runs(settings.home):
         return "the stream runs"
@@ -199,6 +199,6 @@ def keep_running(settings: Settings) -> str:
 
 
 def stop_running(settings: Settings) -> bool:
-    """Stop a stream that runs in the background; False where none does."""
+    """Stop a stream that runs in the background; False if none does."""
     with service_lock(settings):
         return stop_service(service_of_stream(settings))

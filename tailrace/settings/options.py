@@ -47,7 +47,7 @@ OURS = {
 
 
 def submit_options(settings: SparkSettings) -> dict[str, str]:
-    """Spark properties by name; raises `SettingsError` where Delta's JARs are not there."""
+    """Spark properties by name; raises `SettingsError` if Delta's JARs are not there."""
     jars = sorted(settings.jars.glob("*.jar"))
     if not jars:
         raise SettingsError(
@@ -71,7 +71,7 @@ def of_class_archive(settings: SparkSettings) -> tuple[str, ...]:
 
 
 def check_store_is_reachable(settings: Settings, *, master: str) -> None:
-    """Raise `SettingsError` where executors of a cluster would be given a store that only this machine reaches."""
+    """Raise `SettingsError` if executors of a cluster would be given a store that only this machine reaches."""
     if master.startswith("local") or is_on_loopback(master):
         return
     url = settings.store.url
