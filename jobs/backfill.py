@@ -20,7 +20,7 @@ from sinks.net_changes import snapshot
 from sinks.protocol import SUPPRESS
 from tailrace.definitions import STREAM, Definitions, FeatureView
 from tailrace.errors import UsageError
-from tailrace.lake.commit import append_numbered, number_reached
+from tailrace.lake.commit import append_numbered, numbers_reached
 from tailrace.lake.delta_log import Pin
 from tailrace.lake.materialize import ROWS, held
 from tailrace.lake.session import small_frame
@@ -97,9 +97,10 @@ def run(
     return figures
 
 
-def name_of(definitions: Definitions, view: FeatureView, *, id_: str) -> str:
-    """Under which a backfill's commits are numbered; another definition is another backfill."""
-    return f"{history.table(view.name).full_name} backfill {id_} {definitions.fingerprint(view)}"
+def names_of(definitions: Definitions, view: FeatureView, *, id_: str) -> tuple[str, str]:
+    """Names that a backfill's commits are numbered under, by this version and the one before; each definition has its own."""
+    name = f"{history.table(view.name).full_name} backfill {id_}"
+    return f"{name} {definitions.fingerprint(view)}", f"{name} {definitions.former_fingerprint(view)}"
 
 
 def times_left(
@@ -107,7 +108,9 @@ def times_left(
 ) -> list[datetime]:
     """The times of a view that a backfill has not recorded yet."""
     recorded = closed_times(lake, view, id_=id_)  # first: the same backfill may run beside this one
-    reached = number_reached(lake, history.table(view.name), name=name_of(definitions, view, id_=id_))
+    numbers = numbers_reached(lake, history.table(view.name))
+    known = [numbers[name] for name in names_of(definitions, view, id_=id_) if name in numbers]
+    reached = max(known, default=None)
     if recorded != list(times[: len(recorded)]) or (recorded and reached is None):
         raise BackfillError(
             f"view {view.name}: backfill {id_!r} has recorded other times, or those of another definition; "
@@ -222,7 +225,7 @@ def append(
         lake,
         history.table(view.name),
         to_history(lake, view, values, times, id_=id_),
-        name=name_of(definitions, view, id_=id_),
+        name=names_of(definitions, view, id_=id_)[0],
         number=to_micros(times[-1]),
     )
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from sinks.protocol import SUPPRESS
 from tailrace.definitions import FeatureView
-from tailrace.definitions.view import schema_fingerprint
+from tailrace.definitions.fingerprints import schema_fingerprint
 from tailrace.lake.commit import append_numbered, numbers_reached
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake

@@ -170,7 +170,7 @@ class Refresh:
             return "asked for"
         if before is None:
             return "nothing was computed before"
-        if before.values.get("definition") != state["definition"]:
+        if not self.definitions.is_of(before.values.get("definition"), view):
             return "the definition changed"
         if not before.alone:
             return "the last refresh was overtaken by another"

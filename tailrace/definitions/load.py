@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TypeVar
 
 from tailrace.definitions import check
+from tailrace.definitions.fingerprints import digest, former_definition_fingerprint
 from tailrace.definitions.generated import windows_of
 from tailrace.definitions.lane import BATCH, DIRECT, STREAM
 from tailrace.definitions.on_demand import OnDemandFeature
@@ -83,9 +84,18 @@ class Definitions:
         return tuple(tuple(name for name in self.batch_views if name in group) for group in groups)
 
     def fingerprint(self, view: FeatureView) -> str:
-        """Changes where gold would hold other rows for the same silver: a view depends on the finer ones it counts."""
-        finer = [self.fingerprint(self.views[name]) for name in view.finer_views]
-        return hashlib.sha256(" ".join([view.definition_fingerprint, *finer]).encode()).hexdigest()[:16]
+        """Changes where gold would have other rows for the same silver: a view depends on the base views that it counts."""
+        base = [self.fingerprint(self.views[name]) for name in view.finer_views]
+        return digest(" ".join([view.definition_fingerprint, *base]))
+
+    def former_fingerprint(self, view: FeatureView) -> str:
+        """The fingerprint that the version before gave this definition."""
+        base = [self.former_fingerprint(self.views[name]) for name in view.finer_views]
+        return digest(" ".join([former_definition_fingerprint(view), *base]))
+
+    def is_of(self, fingerprint: str | None, view: FeatureView) -> bool:
+        """Whether a fingerprint in a home is that of a view's definition, made by this version or the one before."""
+        return fingerprint == self.fingerprint(view) or fingerprint == self.former_fingerprint(view)
 
 
 def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
@@ -170,12 +180,12 @@ def is_definition(module: str) -> bool:
 
 def fingerprint_of(folders: Iterable[str]) -> str:
     """16 hex digits that change when a file does, or its name."""
-    digest = hashlib.sha256()
+    hashed = hashlib.sha256()
     for file in (file for folder in folders for file in files_of(folder)):
         with importing(file):
             content = file.read_bytes()
-        digest.update(f"{file.name} {len(content)} ".encode() + content)
-    return digest.hexdigest()[:16]
+        hashed.update(f"{file.name} {len(content)} ".encode() + content)
+    return hashed.hexdigest()[:16]
 
 
 def with_own_modules(fingerprint: str, folders: Iterable[str]) -> str:
@@ -184,12 +194,12 @@ def with_own_modules(fingerprint: str, folders: Iterable[str]) -> str:
     modules = sorted(own_modules_of(folders) - files)
     if not modules:
         return fingerprint
-    digest = hashlib.sha256(fingerprint.encode())
+    hashed = hashlib.sha256(fingerprint.encode())
     for module in modules:
         with importing(module):
             content = module.read_bytes()
-        digest.update(f"{module.name} {len(content)} ".encode() + content)
-    return digest.hexdigest()[:16]
+        hashed.update(f"{module.name} {len(content)} ".encode() + content)
+    return hashed.hexdigest()[:16]
 
 
 def own_modules_of(folders: Iterable[str]) -> set[Path]:

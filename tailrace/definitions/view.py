@@ -1,20 +1,18 @@
 """Feature views: one row of features per entity key, kept in one gold table and one attribute of the store."""
 
-import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from tailrace.definitions.aggregations.aggregation import Aggregation
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added
 from tailrace.definitions.aggregations.sql import GAINED
 from tailrace.definitions.entity import Entity
+from tailrace.definitions.fingerprints import definition_fingerprint, digest, schema_fingerprint
 from tailrace.definitions.lane import BATCH, DIRECT, STREAM
-from tailrace.definitions.own_modules import source_of
 from tailrace.definitions.recent import stored_columns
 from tailrace.schemas import gold
 from tailrace.schemas.expectations import Expectation, holds
@@ -129,13 +127,7 @@ class FeatureView:
 
         A transform counts with all of its file, and with the modules of the same folder that the file imports.
         """
-        declared = repr((self.keys, self.features, self.aggregations))
-        # The shipped aggregations are the same in every home of a version; the SQL of others may change beside them.
-        own = [line.columns for line in self.aggregations if not type(line).__module__.startswith(f"{__package__}.")]
-        declared += repr(own) if own else ""
-        file = inspect.getsourcefile(self.transform) if self.transform else None
-        source = source_of(Path(file)) if file else b""
-        return hashlib.sha256(declared.encode() + source).hexdigest()[:16]
+        return definition_fingerprint(self)
 
     @cached_property
     def wants_as_of(self) -> bool:
@@ -145,9 +137,4 @@ class FeatureView:
     @cached_property
     def publication_fingerprint(self) -> str:
         """Changes where the store would hold other values or other rows for the same gold."""
-        return hashlib.sha256(f"{self.fingerprint} {self.online_when}".encode()).hexdigest()[:16]
-
-
-def schema_fingerprint(features: tuple[Column, ...]) -> str:
-    text = "\n".join(f"{feature.name} {feature.type}" for feature in features)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(f"{self.fingerprint} {self.online_when}")

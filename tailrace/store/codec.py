@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tailrace.definitions.view import schema_fingerprint
+from tailrace.definitions.fingerprints import schema_fingerprint
 from tailrace.errors import DataError
 from tailrace.schemas.tables import Column, Type
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tailrace.definitions.aggregations.gold_column import GoldColumn, Upkeep
 from tailrace.definitions.aggregations.sql import WITHIN
 from tailrace.definitions.aggregations.stream_part import StreamPart
+from tailrace.definitions.fingerprints import plain
 from tailrace.definitions.problem import DefinitionError, check_name
 from tailrace.definitions.window import Window
 from tailrace.schemas.tables import Column, Type
@@ -95,6 +96,7 @@ def check_aggregation(line: Aggregation, view: "FeatureView", views: "Mapping[st
     check_parts(line, here=here)
     if not line.features:
         raise DefinitionError(f"{here}, field 'over': name at least one window, such as 24h")
+    plain(line, of=here)
     line.check(view, views, here=here)
 
 
