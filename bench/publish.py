@@ -26,7 +26,7 @@ from sinks.net_changes import first_load
 from sinks.push import push_view
 from sinks.rows import Address
 from sinks.updates import UPDATES_PER_PLACE
-from tailrace.definitions import Feature, FeatureView, Type
+from tailrace.definitions import BatchView, Feature, Type
 from tailrace.lake import commit, storage
 from tailrace.lake.tables import Lake
 from tailrace.shipped.entities import DOCUMENT
@@ -44,7 +44,7 @@ ROUNDS = 3
 BATCH_WRITER_ROWS = 10_000  # so many are measured, the rate counts
 AS_OF = "2026-03-02T10:15:00Z"
 
-VIEW = FeatureView(
+VIEW = BatchView(
     name="published",
     entities=(DOCUMENT,),
     owner="bench",

@@ -18,7 +18,7 @@ from sinks.decisions import decided, held_decisions
 from sinks.history import Schema, ensure_recorded
 from sinks.net_changes import snapshot
 from sinks.protocol import SUPPRESS
-from tailrace.definitions import STREAM, Definitions, FeatureView
+from tailrace.definitions import Definitions, FeatureView
 from tailrace.errors import UsageError
 from tailrace.lake.commit import append_numbered, numbers_reached
 from tailrace.lake.delta_log import Pin
@@ -80,7 +80,7 @@ def run(
     pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
     left = {name: times_left(lake, definitions, view, times, id_=id_) for name, view in views.items()}
     figures = {name: Backfilled(done_before=len(times) - len(left[name])) for name in views}
-    streamed = [name for name in views if views[name].lane == STREAM and left[name]]
+    streamed = [name for name in views if name in definitions.stream_views and left[name]]
     if streamed:
         told(f"{', '.join(streamed)} from {to_text(times[0])}")
         record_stream(

@@ -205,7 +205,7 @@ def needs_of(lake: Lake, definitions: Definitions, store: Address) -> Needs:
             needs.setdefault(name, []).append(Need(pin, f"the state of {view.table.full_name}"))
     for name, control in controls_of(store, definitions.batch_views).items():
         if control.cursor:
-            table, need = definitions.views[name].table, Need(pin_of(control.cursor), "the online store's cursor")
+            table, need = definitions.batch_views[name].table, Need(pin_of(control.cursor), "the online store's cursor")
             needs.setdefault(table.full_name, []).append(need)
     return needs
 

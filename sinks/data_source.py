@@ -128,7 +128,7 @@ def target_of(options: Mapping[str, str], schema: StructType, *, overwrite: bool
         raise DirectError("format tailrace needs the option 'view', the name of a feature view")
     settings = read_settings(os.environ | {name.upper(): given[name] for name in given if name.startswith(SETTING)})
     view = load_definitions(settings.features).view(given["view"])
-    if view.lane != DIRECT:
+    if not view.takes_writes:
         raise DirectError(
             f"view {view.name} is of the lane {view.lane}, which alone writes it; write to views that say lane={DIRECT!r}"
         )

@@ -14,7 +14,7 @@ from sinks.lease import control_of, with_client, with_store
 from sinks.net_changes import first_load, net_changes, rows_of, snapshot, spread, with_keys
 from sinks.protocol import CHANGES, FIRST_LOAD, FindChanges
 from sinks.rows import TOMBSTONE, Address
-from tailrace.definitions import FeatureView
+from tailrace.definitions import BatchView, FeatureView
 from tailrace.lake.delta_log import Pin
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas import history
@@ -119,7 +119,7 @@ async def highest_sequence(store: Store, view: str) -> int | None:
     return max((highest for part in found for highest in part), default=None)
 
 
-def rows_to_decide(lake: Lake, address: Address, view: FeatureView, step: FindChanges) -> DataFrame:
+def rows_to_decide(lake: Lake, address: Address, view: BatchView, step: FindChanges) -> DataFrame:
     """The rows of `sinks.net_changes` that a plan asks for."""
     plan, since, until = step.plan, step.since, step.until
     gold = lake.read(view.table, version=until.version)
@@ -134,7 +134,7 @@ def rows_to_decide(lake: Lake, address: Address, view: FeatureView, step: FindCh
     return rows if plan.open_keys is None else with_keys(rows, plan.open_keys, gold, view)
 
 
-def newest(lake: Lake, view: FeatureView) -> tuple[Cursor, int]:
+def newest(lake: Lake, view: BatchView) -> tuple[Cursor, int]:
     """Gold's newest version as a cursor, and its as-of in microseconds."""
     pin = lake.pin(view.table)
     state = lake.state(view.table, version=pin.version)
@@ -150,13 +150,13 @@ def newest(lake: Lake, view: FeatureView) -> tuple[Cursor, int]:
     return cursor, to_micros(datetime.fromisoformat(state.values["as_of"]))
 
 
-def definition_at(lake: Lake, view: FeatureView, version: int) -> str | None:
+def definition_at(lake: Lake, view: BatchView, version: int) -> str | None:
     """The fingerprint of the definition that gold was computed by at a version; None where no commit says so."""
     state = lake.state(view.table, version=version)
     return state.values.get("definition") if state else None
 
 
-def has_version(lake: Lake, view: FeatureView, cursor: Cursor) -> bool:
+def has_version(lake: Lake, view: BatchView, cursor: Cursor) -> bool:
     """Whether gold still has the version of a cursor, and as the same commit."""
     return lake.pin(view.table, version=cursor.version) == pin_of(cursor)
 

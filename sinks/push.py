@@ -30,7 +30,7 @@ from sinks.purge import (
 )
 from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_changes
-from tailrace.definitions import FeatureView
+from tailrace.definitions import BatchView
 from tailrace.errors import UnavailableError
 from tailrace.lake.delta_log import HistoryLost
 from tailrace.lake.materialize import ROWS
@@ -59,7 +59,7 @@ class Changes:
 class Push:
     """Does the steps of one push or repair; what it holds meanwhile, the lease first of all, it gives up at the end."""
 
-    def __init__(self, lake: Lake, address: Address, view: FeatureView, *, allowed: bool = False) -> None:
+    def __init__(self, lake: Lake, address: Address, view: BatchView, *, allowed: bool = False) -> None:
         self.lake = lake
         self.address = address
         self.view = view
@@ -264,7 +264,7 @@ def refuse_failures(outcome: Outcome, view: str) -> None:
 
 
 def push_views(
-    lake: Lake, address: Address, views: Iterable[FeatureView], *, allowed: str | None = None
+    lake: Lake, address: Address, views: Iterable[BatchView], *, allowed: str | None = None
 ) -> dict[str, Pushed]:
     """Push several views at once and enter them in the ledger; the first error is raised when all are done.
 
@@ -272,7 +272,7 @@ def push_views(
     """
     run = ledger.Run(allowed)
 
-    def push(view: FeatureView) -> Pushed:
+    def push(view: BatchView) -> Pushed:
         return push_view(lake, address, view, allowed=allowed is not None)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -285,7 +285,7 @@ def push_views(
     return done
 
 
-def push_view(lake: Lake, address: Address, view: FeatureView, *, allowed: bool = False) -> Pushed:
+def push_view(lake: Lake, address: Address, view: BatchView, *, allowed: bool = False) -> Pushed:
     """Bring the store's values of a view to gold's newest version; the cursor moves after every write.
 
     `allowed` lets a change through that is larger than the breaker takes.
@@ -297,7 +297,7 @@ def push_view(lake: Lake, address: Address, view: FeatureView, *, allowed: bool 
     return replace(pushed, seconds=time.monotonic() - began)
 
 
-def repair_keys(lake: Lake, address: Address, view: FeatureView, keys: DataFrame) -> Pushed:
+def repair_keys(lake: Lake, address: Address, view: BatchView, keys: DataFrame) -> Pushed:
     """Write some keys as gold holds them at the cursor; raises `PushFirst` where a push has to go first."""
     began = time.monotonic()
     with Push(lake, address, view) as push:

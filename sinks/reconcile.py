@@ -18,7 +18,7 @@ from sinks.net_changes import rows_of, snapshot
 from sinks.purge import has_version, stored_values, stored_values_of
 from sinks.push import push_views, repair_keys
 from sinks.rows import Address
-from tailrace.definitions import FeatureView
+from tailrace.definitions import BatchView, DirectView
 from tailrace.lake.materialize import ROWS, Held, held
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
@@ -56,13 +56,13 @@ class Reconciled:
         return self.missing + self.ghost + self.different
 
 
-def reconcile_view(lake: Lake, address: Address, view: FeatureView, *, told: Told = say_nothing) -> Reconciled:
+def reconcile_view(lake: Lake, address: Address, view: BatchView, *, told: Told = say_nothing) -> Reconciled:
     """Compare gold at the store's cursor with the store; raises `PushUnderWay` where the cursor never stands still."""
     with Comparison(lake, address, view, told) as comparison:
         return comparison.found
 
 
-def repair_view(lake: Lake, address: Address, view: FeatureView, *, told: Told = say_nothing) -> Reconciled:
+def repair_view(lake: Lake, address: Address, view: BatchView, *, told: Told = say_nothing) -> Reconciled:
     """Push, compare, and write what differs as gold has it, so many keys under each lease."""
     told("pushing first")
     push_views(lake, address, [view])
@@ -89,7 +89,7 @@ def chunks(suspects: DataFrame) -> Iterator[tuple[tuple[str], ...]]:
 class Comparison:
     """What differs between gold and store for good; the keys are held until the end of the block."""
 
-    def __init__(self, lake: Lake, address: Address, view: FeatureView, told: Told) -> None:
+    def __init__(self, lake: Lake, address: Address, view: BatchView, told: Told) -> None:
         self.lake = lake
         self.address = address
         self.view = view
@@ -147,14 +147,14 @@ class Comparison:
         return now.join(was, on="item_key", how="left").withColumn("images", F.lit(1))
 
 
-def differing(rows: DataFrame, view: FeatureView) -> AbstractContextManager[Held]:
+def differing(rows: DataFrame, view: BatchView) -> AbstractContextManager[Held]:
     """Keys whose values differ, and in what."""
     decisions = decided(rows, view, suppress=True, as_of=0).where("difference IS NOT NULL")
     kinds = {kind: (F.col("difference") == kind).cast("int") for kind in (INSERT, UPDATE, REMOVAL)}
     return held(decisions.select("item_key", "difference"), totals=kinds)
 
 
-def gold_at(lake: Lake, view: FeatureView, cursor: Cursor | None) -> DataFrame:
+def gold_at(lake: Lake, view: BatchView, cursor: Cursor | None) -> DataFrame:
     """Gold as the store should hold it: at the cursor, or as it is where that is of another definition or not in gold."""
     if cursor is None or cursor.fingerprint != view.publication_fingerprint or not has_version(lake, view, cursor):
         return lake.read(view.table)
@@ -177,7 +177,7 @@ EXPECTED = "item_key string, value binary"
 def reconcile_direct(
     lake: Lake,
     address: Address,
-    view: FeatureView,
+    view: DirectView,
     *,
     load: Callable[[], object],
     repair: bool = False,
@@ -209,7 +209,7 @@ def reconcile_direct(
     return found
 
 
-def differing_writes(lake: Lake, address: Address, view: FeatureView) -> DataFrame:
+def differing_writes(lake: Lake, address: Address, view: DirectView) -> DataFrame:
     """Keys whose values are not what bronze says, as `item_key, was, difference`."""
     now = expected(lake, view).select("item_key", F.col("value").alias("now"))
     was = stored_values(lake.spark, address, view.name).select("item_key", F.col("value").alias("was"))
@@ -218,7 +218,7 @@ def differing_writes(lake: Lake, address: Address, view: FeatureView) -> DataFra
     return both.select("item_key", "was", kind.alias("difference"))
 
 
-def expected(lake: Lake, view: FeatureView) -> DataFrame:
+def expected(lake: Lake, view: DirectView) -> DataFrame:
     """What the store should hold, as `item_key, value`; removed keys are not in it."""
     if not lake.exists(bronze.DIRECT_WRITES):
         return small_frame(lake.spark, [], EXPECTED)

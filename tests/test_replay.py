@@ -88,7 +88,7 @@ def latest(events: list[Event]) -> datetime | None:
 
 
 def gold_rows(home: Workspace, view: str) -> dict[tuple[str, ...], Row]:
-    definition = home.definitions.view(view)
+    definition = home.definitions.batch_views[view]
     rows: dict[tuple[str, ...], Row] = {}
     for row in home.lake.read(definition.table).select(*definition.keys, *definition.feature_names).collect():
         values: Row = {
@@ -157,7 +157,7 @@ def test_every_refresh_of_a_replay_gives_what_a_computation_from_scratch_gives(
             assert gold_rows(home, view) == rows, f"seed {seed}, step {step}, {view}"
             assert report.refreshed[view].gold_rows == len(rows)
     for view, rows in expected.items():
-        agreed = reconcile_view(home.lake, home.store, home.definitions.view(view))
+        agreed = reconcile_view(home.lake, home.store, home.definitions.batch_views[view])
         assert agreed == Reconciled(compared=len(rows)), f"seed {seed}, {view}"
 
 

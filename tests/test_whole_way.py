@@ -158,7 +158,7 @@ def test_a_bad_file_reaches_neither_gold_nor_the_store_and_the_rest_does_without
         refresh(home, as_of=T0 + SLOT)
 
     assert control(home, "document_activity") == before
-    assert home.lake.read(home.definitions.view("document_activity").table).count() == 1
+    assert home.lake.read(home.definitions.batch_views["document_activity"].table).count() == 1
 
     second = refresh(home, as_of=T0 + SLOT, aside=SetAside(("events/bad.jsonl",), "its clock was lost"))
 
@@ -207,7 +207,7 @@ def test_a_refresh_killed_at_any_moment_loses_and_repeats_nothing(
     assert home.lake.read(bronze.QUARANTINE).count() == KILLS, f"seed {seed}"
     rows = {
         row.document_id: row.events_total
-        for row in home.lake.read(home.definitions.view("document_activity").table).collect()
+        for row in home.lake.read(home.definitions.batch_views["document_activity"].table).collect()
     }
     assert rows == {f"d{i}": KILLS for i in range(50)}, f"seed {seed}"
     assert last.refreshed["document_activity"].gold_rows == 50

@@ -8,9 +8,9 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from tailrace.definitions import Definitions, FeatureView, Window
+from tailrace.definitions import BatchView, Definitions, Window
 from tailrace.definitions.aggregations.sql import within
-from tailrace.definitions.view import INTERACTIONS
+from tailrace.definitions.batch_view import INTERACTIONS
 from tailrace.errors import DefinitionError
 from tailrace.lake.delta_log import Pin
 from tailrace.lake.tables import Lake
@@ -19,7 +19,7 @@ from tailrace.schemas.tables import Table
 
 
 def aggregate(
-    interactions: DataFrame, view: FeatureView, *, as_of: datetime, finer: Mapping[str, DataFrame]
+    interactions: DataFrame, view: BatchView, *, as_of: datetime, finer: Mapping[str, DataFrame]
 ) -> DataFrame:
     """Compute a view from `silver.INTERACTIONS` at `as_of`.
 
@@ -36,7 +36,7 @@ def aggregate(
     return rows.select(*view.table.columns)
 
 
-def add_of_base_view(rows: DataFrame, view: FeatureView, name: str, base_rows: DataFrame) -> DataFrame:
+def add_of_base_view(rows: DataFrame, view: BatchView, name: str, base_rows: DataFrame) -> DataFrame:
     """Join what is aggregated of a base view's rows; 0 where it has none of the key."""
     columns = [column for line in view.aggregations if line.base_view == name for column in line.columns]
     aggregates = [F.expr(column.full).alias(column.name) for column in columns]
@@ -54,14 +54,14 @@ class TransformError(DefinitionError):
     """A transform's result that cannot become gold; the message names the view, the column and what to do."""
 
 
-def transform(view: FeatureView, inputs: Mapping[str, DataFrame], *, as_of: datetime) -> DataFrame:
+def transform(view: BatchView, inputs: Mapping[str, DataFrame], *, as_of: datetime) -> DataFrame:
     """Run the view's transform over silver tables given by name, and check the columns and keys it returns."""
     rows = transform_unchecked(view, inputs, as_of=as_of)
     check_keys(view, rows)
     return rows
 
 
-def transform_unchecked(view: FeatureView, inputs: Mapping[str, DataFrame], *, as_of: datetime) -> DataFrame:
+def transform_unchecked(view: BatchView, inputs: Mapping[str, DataFrame], *, as_of: datetime) -> DataFrame:
     """The same, its keys not checked yet."""
     if view.transform is None:
         raise TransformError(f"view {view.name!r} declares aggregations, not a transform")
@@ -70,7 +70,7 @@ def transform_unchecked(view: FeatureView, inputs: Mapping[str, DataFrame], *, a
     return rows.select(*view.table.columns)
 
 
-def check_columns(view: FeatureView, rows: DataFrame) -> None:
+def check_columns(view: BatchView, rows: DataFrame) -> None:
     found = dict(rows.dtypes)
     for field in view.table.fields:
         if field.name not in found:
@@ -84,7 +84,7 @@ def check_columns(view: FeatureView, rows: DataFrame) -> None:
             )
 
 
-def check_keys(view: FeatureView, rows: DataFrame) -> None:
+def check_keys(view: BatchView, rows: DataFrame) -> None:
     """Refuse null and repeated keys: each of them would become a row of its own."""
     per_key = rows.groupBy(*view.keys).agg(F.count("*").alias("rows"))
     missing = reduce(or_, (F.col(key).isNull() for key in view.keys))
@@ -105,15 +105,15 @@ def differing_keys(held: DataFrame, wanted: DataFrame, table: Table) -> DataFram
     return unpaired.select(*table.key).distinct()
 
 
-def inputs_of(view: FeatureView, definitions: Definitions) -> list[str]:
+def inputs_of(view: BatchView, definitions: Definitions) -> list[str]:
     """The full names of the tables that a view reads."""
     return [f"silver.{name}" for name in view.inputs] + [
-        definitions.views[name].table.full_name for name in view.finer_views
+        definitions.batch_views[name].table.full_name for name in view.finer_views
     ]
 
 
 def compute(
-    lake: Lake, view: FeatureView, pins: Mapping[str, Pin], *, as_of: datetime, finer: Mapping[str, DataFrame]
+    lake: Lake, view: BatchView, pins: Mapping[str, Pin], *, as_of: datetime, finer: Mapping[str, DataFrame]
 ) -> DataFrame:
     """The rows of a view at `as_of`; `finer` has those of the views that it counts rows of."""
     tables = [table for table in silver.TABLES if table.name in view.inputs]

@@ -13,10 +13,10 @@ from pyspark.sql import functions as F
 
 from jobs.gold.compute import TransformError, check_keys, differing_keys, transform_unchecked
 from jobs.gold.increments import increments, settle, signed_interactions
-from tailrace.definitions import FeatureView, Window
+from tailrace.definitions import BatchView, Window
 from tailrace.definitions.aggregations.gold_column import Upkeep
 from tailrace.definitions.aggregations.sql import LOST
-from tailrace.definitions.view import INTERACTIONS
+from tailrace.definitions.batch_view import INTERACTIONS
 from tailrace.lake import commit
 from tailrace.lake.delta_log import Pin
 from tailrace.lake.materialize import ROWS, held, to_join
@@ -70,7 +70,7 @@ class SignedRows:
 
 def add_changes(
     lake: Lake,
-    view: FeatureView,
+    view: BatchView,
     signed: SignedRows,
     step: Step,
     *,
@@ -97,7 +97,7 @@ def add_changes(
             commit.keep(lake, view.table, state=state)
 
 
-def change_by(increments_: DataFrame, view: FeatureView) -> Change:
+def change_by(increments_: DataFrame, view: BatchView) -> Change:
     """What the increments of some keys do to a view's gold table."""
     columns = view.gold_columns
     differs = [
@@ -121,7 +121,7 @@ SAMPLED = 8
 EXISTS = "_exists"
 
 
-def change_hinted(lake: Lake, view: FeatureView, step: Step, *, state: dict[str, Any]) -> None:
+def change_hinted(lake: Lake, view: BatchView, step: Step, *, state: dict[str, Any]) -> None:
     """Compute the keys that the view's `changed_keys` names, and merge those that differ from gold.
 
     Raises `HistoryLost` where a change feed does not reach back to `step.before`, and `TransformError` where a
@@ -141,7 +141,7 @@ def change_hinted(lake: Lake, view: FeatureView, step: Step, *, state: dict[str,
             commit.change(lake, view.table, change_to(changed, view), state=state)
 
 
-def hinted_keys(lake: Lake, view: FeatureView, step: Step) -> DataFrame:
+def hinted_keys(lake: Lake, view: BatchView, step: Step) -> DataFrame:
     """The keys that the view's author takes for changed, given the change feed of each table that the view reads."""
     changes: dict[str, DataFrame] = {}
     for table in tables_of(view):
@@ -159,11 +159,11 @@ def hinted_keys(lake: Lake, view: FeatureView, step: Step) -> DataFrame:
     return keys.select(*view.keys).dropna().distinct()
 
 
-def tables_of(view: FeatureView) -> list[Table]:
+def tables_of(view: BatchView) -> list[Table]:
     return [table for table in silver.TABLES if table.name in view.inputs]
 
 
-def check_sample(lake: Lake, view: FeatureView, rows: DataFrame, keys: DataFrame, *, part: int) -> None:
+def check_sample(lake: Lake, view: BatchView, rows: DataFrame, keys: DataFrame, *, part: int) -> None:
     """Hold one key of `SAMPLED` that were not named against gold; `part` chooses which."""
     sampled = (
         side.where(is_sampled(view, part)).join(keys, on=list(view.keys), how="left_anti")
@@ -183,11 +183,11 @@ def turn_of(version: int) -> int:
     return crc32(str(version).encode())
 
 
-def is_sampled(view: FeatureView, part: int) -> Column:
+def is_sampled(view: BatchView, part: int) -> Column:
     return F.pmod(F.xxhash64(*view.keys), F.lit(SAMPLED)) == part % SAMPLED
 
 
-def change_to(wanted: DataFrame, view: FeatureView) -> Change:
+def change_to(wanted: DataFrame, view: BatchView) -> Change:
     """Rows as they shall be, `EXISTS` null where there shall be none."""
     own = {name: f"new.{name}" for name in view.feature_names}
     return Change(

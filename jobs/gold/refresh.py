@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 
 from jobs.gold.compute import compute, inputs_of
 from jobs.gold.incremental import SignedRows, Step, add_changes, change_hinted
-from tailrace.definitions import Definitions, FeatureView
+from tailrace.definitions import BatchView, Definitions
 from tailrace.errors import ConflictError
 from tailrace.lake import commit
 from tailrace.lake.delta_log import HistoryLost, Overtaken, Pin, State
@@ -69,7 +69,7 @@ def run(lake: Lake, definitions: Definitions, *, as_of: datetime, full: bool = F
         refresh.signed.release()
 
 
-def check_as_of(lake: Lake, views: Iterable[FeatureView], as_of: datetime) -> None:
+def check_as_of(lake: Lake, views: Iterable[BatchView], as_of: datetime) -> None:
     """Refuse a time off the grid, and one before what a view already holds; the same time again is allowed."""
     check_not_before({view.name: lake.state(view.table) for view in views}, as_of)
 
@@ -117,10 +117,10 @@ class Refresh:
                     order.done(name)
         return {name: done[name] for name in views}
 
-    def bring_in_own_session(self, view: FeatureView) -> Refreshed:
+    def bring_in_own_session(self, view: BatchView) -> Refreshed:
         return replace(self, lake=self.lake.in_own_session()).bring(view)
 
-    def bring(self, view: FeatureView) -> Refreshed:
+    def bring(self, view: BatchView) -> Refreshed:
         """Bring one view to the as-of; where its inputs are what they were, only its state moves."""
         began = time.monotonic()
         start, before = self.starts[view.name], self.held[view.name]
@@ -139,12 +139,12 @@ class Refresh:
         seconds = time.monotonic() - began
         return Refreshed(how=how, why=why, gold_rows=after.rows, changed=changed, seconds=seconds)
 
-    def wanted(self, view: FeatureView) -> dict[str, Any]:
+    def wanted(self, view: BatchView) -> dict[str, Any]:
         """What the view's table will have been computed from."""
         inputs = {name: asdict(self.pins[name]) for name in inputs_of(view, self.definitions)}
         return {"as_of": to_text(self.as_of), "inputs": inputs, "definition": self.definitions.fingerprint(view)}
 
-    def write(self, view: FeatureView, before: State | None, state: dict[str, Any]) -> tuple[str, str | None]:
+    def write(self, view: BatchView, before: State | None, state: dict[str, Any]) -> tuple[str, str | None]:
         """Commit the view at the as-of, by what changed where that can be told; returns how, and why in full."""
         why = self.why_full(view, before, state)
         if before and not why:
@@ -164,7 +164,7 @@ class Refresh:
         commit.become(self.lake, view.table, rows, state=state)
         return FULL, why
 
-    def why_full(self, view: FeatureView, before: State | None, state: dict[str, Any]) -> str | None:
+    def why_full(self, view: BatchView, before: State | None, state: dict[str, Any]) -> str | None:
         """What rules out to go on from what gold holds."""
         if self.full:
             return "asked for"
@@ -181,7 +181,7 @@ class Refresh:
     def read_pinned(self, table: Table) -> DataFrame:
         return self.lake.read(table, version=self.pins[table.full_name].version)
 
-    def bring_forward(self, view: FeatureView, before: State, state: dict[str, Any]) -> None:
+    def bring_forward(self, view: BatchView, before: State, state: dict[str, Any]) -> None:
         step = Step(since=as_of_in(before), until=self.as_of, before=pins_in(before), after=self.pins)
         if view.changed_keys:
             change_hinted(self.lake, view, step, state=state)
@@ -189,8 +189,8 @@ class Refresh:
             finer = self.finer(view)
             add_changes(self.lake, view, self.signed, step, finer=finer, state=state)
 
-    def finer(self, view: FeatureView) -> dict[str, Table]:
-        return {name: self.definitions.views[name].table for name in view.finer_views}
+    def finer(self, view: BatchView) -> dict[str, Table]:
+        return {name: self.definitions.batch_views[name].table for name in view.finer_views}
 
 
 def as_of_in(state: State) -> datetime:
@@ -207,7 +207,7 @@ def is_current(state: State, wanted: dict[str, Any]) -> bool:
     return state.alone and all(state.values.get(name) == value for name, value in wanted.items())
 
 
-def check_alone(lake: Lake, view: FeatureView, *, run_id: str) -> State:
+def check_alone(lake: Lake, view: BatchView, *, run_id: str) -> State:
     """Notice, after the commit, a refresh that was overtaken: Delta skipped it, or it landed on another's version."""
     after = lake.state(view.table)
     if after is None or after.values.get("run") != run_id or not after.alone:
@@ -215,7 +215,7 @@ def check_alone(lake: Lake, view: FeatureView, *, run_id: str) -> State:
     return after
 
 
-def overtaken(view: FeatureView) -> ConcurrentRefreshError:
+def overtaken(view: BatchView) -> ConcurrentRefreshError:
     return ConcurrentRefreshError(
         f"view {view.name}: another refresh wrote it at the same time; run the refresh again once the other is done"
     )

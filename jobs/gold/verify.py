@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 
 from jobs.gold.compute import compute, differing_keys
 from jobs.gold.refresh import as_of_in, pins_in
-from tailrace.definitions import Definitions, FeatureView
+from tailrace.definitions import BatchView, Definitions
 from tailrace.lake import storage
 from tailrace.lake.delta_log import Pin, State
 from tailrace.lake.tables import Lake, LakeError
@@ -25,7 +25,7 @@ class Verified:
     differing: int
 
 
-def verify_view(lake: Lake, definitions: Definitions, view: FeatureView) -> Verified:
+def verify_view(lake: Lake, definitions: Definitions, view: BatchView) -> Verified:
     """Compare a view's gold table, as it is, with the full computation at the as-of and silver version it records."""
     pin = lake.pin(view.table)
     state = lake.state(view.table, version=pin.version)
@@ -40,7 +40,7 @@ def verify_view(lake: Lake, definitions: Definitions, view: FeatureView) -> Veri
     return Verified(as_of=to_text(as_of_in(state)), rows=held.count(), differing=differing)
 
 
-def check_is_there(lake: Lake, view: FeatureView, table: Table, pin: Pin) -> None:
+def check_is_there(lake: Lake, view: BatchView, table: Table, pin: Pin) -> None:
     """Refuse a version of an input that is gone or is another than the view was computed from."""
     try:
         is_same = lake.pin(table, version=pin.version) == pin
@@ -54,7 +54,9 @@ def check_is_there(lake: Lake, view: FeatureView, table: Table, pin: Pin) -> Non
         )
 
 
-def compute_from_silver(lake: Lake, definitions: Definitions, view: FeatureView, state: State) -> DataFrame:
+def compute_from_silver(lake: Lake, definitions: Definitions, view: BatchView, state: State) -> DataFrame:
     """A view in full; the finer views that it counts are computed too, so that no error of theirs hides one here."""
-    finer = {name: compute_from_silver(lake, definitions, definitions.views[name], state) for name in view.finer_views}
+    finer = {
+        name: compute_from_silver(lake, definitions, definitions.batch_views[name], state) for name in view.finer_views
+    }
     return compute(lake, view, pins_in(state), as_of=as_of_in(state), finer=finer)

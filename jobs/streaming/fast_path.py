@@ -17,8 +17,8 @@ from pyspark.sql import functions as F
 from jobs.bronze.lines import judge
 from jobs.streaming.window_state import TEXT_PER_ENTRY, Array, Changes, Events, State, empty
 from sinks.rows import Row
-from tailrace.definitions import FeatureView
-from tailrace.definitions.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
+from tailrace.definitions import StreamView
+from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.errors import DataError, DefinitionError
 from tailrace.lake.session import small_frame
 from tailrace.schemas import landing
@@ -53,7 +53,7 @@ def whole(parts: Iterable[pa.RecordBatch]) -> pd.DataFrame | None:
     return pd.concat(frames, ignore_index=True) if frames else None
 
 
-def keyed(rows: pd.DataFrame, views: Sequence[FeatureView]) -> Keyed:
+def keyed(rows: pd.DataFrame, views: Sequence[StreamView]) -> Keyed:
     ids = {key: rows[key].tolist() for key in ("actor_id", "document_id")}
     places, keys = {}, {}
     for view in views:
@@ -89,7 +89,7 @@ class OtherDefinition(DefinitionError):
     """The store has a view's values under another definition; the message says what to do."""
 
 
-def packed(view: FeatureView, keys: Sequence[str], state: State, changed: Array, *, as_of: int | Array) -> list[Row]:
+def packed(view: StreamView, keys: Sequence[str], state: State, changed: Array, *, as_of: int | Array) -> list[Row]:
     """The keys that changed with their values; `as_of` is in microseconds, of all keys or of each."""
     places = np.flatnonzero(changed)
     if not len(places):
@@ -105,7 +105,7 @@ def packed(view: FeatureView, keys: Sequence[str], state: State, changed: Array,
     return list(zip([keys[place] for place in places.tolist()], encoded, strict=True))
 
 
-def unpacked(view: FeatureView, values: Sequence[bytes | None]) -> State:
+def unpacked(view: StreamView, values: Sequence[bytes | None]) -> State:
     """The states of keys, `empty` where there is no value; raises `OtherDefinition` for a value that has other columns."""
     state = empty(view, len(values))
     found = [(place, value) for place, value in enumerate(values) if value]
@@ -125,7 +125,7 @@ def unpacked(view: FeatureView, values: Sequence[bytes | None]) -> State:
     return state
 
 
-def settled(view: FeatureView, state: State, *, run: int = 0, batch: int = -1, ids: bool = True) -> State:
+def settled(view: StreamView, state: State, *, run: int = 0, batch: int = -1, ids: bool = True) -> State:
     """States as they are whichever way their events came: marked as those of one micro-batch, ids in order or left out."""
     state = state | {"_run": np.full_like(state["_run"], run), "_batch": np.full_like(state["_batch"], batch)}
     if view.is_finest:

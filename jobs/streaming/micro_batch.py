@@ -15,8 +15,8 @@ from jobs.streaming.window_state import Array, State, fold, horizon_of, take_pai
 from sinks import lease
 from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_rows
-from tailrace.definitions import STREAM, FeatureView
-from tailrace.definitions.recent import MICROS_PER_MINUTE
+from tailrace.definitions import STREAM, StreamView
+from tailrace.definitions.stream_view import MICROS_PER_MINUTE
 from tailrace.errors import DataError
 from tailrace.store.control import Control
 from tailrace.store.dynamodb.items import binary, read_items
@@ -27,7 +27,7 @@ class StoreLost(DataError):
     """The store has nothing of views that the stream had written to; the message names them and says what to do."""
 
 
-def take_leases(address: Address, views: Sequence[FeatureView], *, owner: str, first: bool) -> dict[str, Control]:
+def take_leases(address: Address, views: Sequence[StreamView], *, owner: str, first: bool) -> dict[str, Control]:
     """The leases of the views for one micro-batch; a repetition of it takes them over at once, being the same owner.
 
     Raises `StoreLost`, and gives them up, where a view was never closed though this is not the first micro-batch: counts
@@ -46,7 +46,7 @@ def take_leases(address: Address, views: Sequence[FeatureView], *, owner: str, f
     return taken
 
 
-def take_lease(address: Address, view: FeatureView, *, owner: str) -> Control:
+def take_lease(address: Address, view: StreamView, *, owner: str) -> Control:
     own = f"{owner} {view.name}"
     return lease.take(address, view.name, address.lease_seconds, lane=STREAM, owner=own, keep_cursor=False)
 
@@ -59,7 +59,7 @@ class MicroBatch:
     """
 
     address: Address
-    views: Sequence[FeatureView]
+    views: Sequence[StreamView]
     sequences: dict[str, int]
     run: int
     number: int
@@ -68,22 +68,22 @@ class MicroBatch:
     parked: Parked
 
     @property
-    def finest(self) -> FeatureView:
+    def finest(self) -> StreamView:
         return self.views[0]
 
     @property
-    def coarser(self) -> Sequence[FeatureView]:
+    def coarser(self) -> Sequence[StreamView]:
         return self.views[1:]
 
     @cached_property
     def horizon(self) -> int:
         return horizon_of(self.finest, self.coarser)
 
-    def leave_out(self, view: FeatureView, keys: Sequence[str], minutes: Array) -> Array:
+    def leave_out(self, view: StreamView, keys: Sequence[str], minutes: Array) -> Array:
         """Which keys are parked, by the minute of the newest event of each."""
         return self.parked.leave_out(view.name, keys, minutes, horizon=self.horizon)
 
-    async def read(self, view: FeatureView, keys: Sequence[str]) -> State:
+    async def read(self, view: StreamView, keys: Sequence[str]) -> State:
         """The present state of keys; `empty` where the store has none."""
         address = self.address
         async with open_store(
@@ -92,7 +92,7 @@ class MicroBatch:
             items = await read_items(client, keys, (view.name,))
         return unpacked(view, [binary(items.get(key, {}), view.name) for key in keys])
 
-    def write(self, view: FeatureView, keys: Sequence[str], state: State, changed: Array, minutes: Array) -> bool:
+    def write(self, view: StreamView, keys: Sequence[str], state: State, changed: Array, minutes: Array) -> bool:
         """Write the keys that changed, each on condition that nobody has written a newer state, and park those that the
         store refuses. Returns whether it took all; `minutes` are those of their newest events.
         """
@@ -156,7 +156,7 @@ def fold_coarser(changed: Mapping[str, Changed], batch: MicroBatch) -> None:
         batch.write(view, keys, folded, left, newest(changes.key, changes.minute, keys))
 
 
-def without_parked(view: FeatureView, changed: Changed, batch: MicroBatch) -> Changed:
+def without_parked(view: StreamView, changed: Changed, batch: MicroBatch) -> Changed:
     keys, changes = changed.keys, changed.changes
     left_out = batch.leave_out(view, keys, newest(changes.key, changes.minute, keys))
     return with_keys(changes.where(~left_out[changes.key]), keys) if left_out.any() else changed
@@ -169,7 +169,7 @@ def newest(key: Array, minute: Array, keys: Sequence[str]) -> Array:
     return found
 
 
-def refuse_stale(view: FeatureView, outcome: Outcome) -> None:
+def refuse_stale(view: StreamView, outcome: Outcome) -> None:
     """Stop the micro-batch where a key was newer in the store; it is repeated as a whole, which is harmless."""
     if outcome.stale:
         raise RuntimeError(f"view {view.name}: {outcome.stale} rows were newer in the store")
@@ -190,7 +190,7 @@ def write_micro_batch(messages: DataFrame, batch: MicroBatch, *, owner: str) -> 
         close(batch, view, taken[view.name], reached=reached)
 
 
-def close(batch: MicroBatch, view: FeatureView, taken: Control, *, reached: int | None) -> None:
+def close(batch: MicroBatch, view: StreamView, taken: Control, *, reached: int | None) -> None:
     """Give the lease up; the watermark tells of what was reached, and never of less than before."""
     watermark = max(taken.watermark or 0, min(reached or 0, batch.bound))
     lease.with_store(

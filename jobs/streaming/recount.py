@@ -19,8 +19,8 @@ from jobs.bronze.set_aside import left_in
 from jobs.bronze.topic import PREFIX
 from jobs.streaming.fast_path import AMOUNTS, changes_of_rows, events_of, is_ahead, keyed, packed, whole
 from jobs.streaming.window_state import Array, State, empty, fold, horizon_of, take_pairs
-from tailrace.definitions import FeatureView
-from tailrace.definitions.recent import MICROS_PER_MINUTE
+from tailrace.definitions import StreamView
+from tailrace.definitions.stream_view import MICROS_PER_MINUTE
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
 
@@ -42,7 +42,7 @@ STATES_SCHEMA = pa.schema(list(SCHEMA)[:4])
 PAIR = ("actor_id", "document_id")
 
 # What becomes of states before they are packed.
-Finish = Callable[[FeatureView, State], State]
+Finish = Callable[[StreamView, State], State]
 
 
 def streamed_events(lake: Lake, *, kafka: bool) -> DataFrame:
@@ -65,7 +65,7 @@ def had_by(lake: Lake, *, kafka: bool, until: int) -> DataFrame:
     return streamed_events(lake, kafka=kafka).where(F.col("appended") <= until)
 
 
-def counting(events: DataFrame, views: Sequence[FeatureView], *, since: int, until: int) -> DataFrame:
+def counting(events: DataFrame, views: Sequence[StreamView], *, since: int, until: int) -> DataFrame:
     """First deliveries with the `moment` at which each came: what came before `since` is of then, after `until` of that.
 
     Of what came before, that which no longer counts in any value is left out.
@@ -80,7 +80,7 @@ def counting(events: DataFrame, views: Sequence[FeatureView], *, since: int, unt
     return rows.withColumn("counts", counts).where("counts").select(*events.columns, "moment")
 
 
-def states(events: DataFrame, views: Sequence[FeatureView], *, tasks: int, finish: Finish) -> DataFrame:
+def states(events: DataFrame, views: Sequence[StreamView], *, tasks: int, finish: Finish) -> DataFrame:
     """The states of keys by `STATES` at each moment of the events of `counting`; `views` begin with the finest."""
     pairs = events.repartition(tasks, *PAIR).mapInArrow(partial(fold_pairs, views=views, finish=finish), FOLDED)
     by_key = pairs.repartition(tasks, "view", "item_key")
@@ -93,7 +93,7 @@ def tasks_for(lake: Lake) -> int:
 
 
 def fold_pairs(
-    parts: Iterable[pa.RecordBatch], views: Sequence[FeatureView], finish: Finish
+    parts: Iterable[pa.RecordBatch], views: Sequence[StreamView], finish: Finish
 ) -> Iterator[pa.RecordBatch]:
     rows = whole(parts)
     if rows is None:
@@ -132,7 +132,7 @@ def key_and_moment(places: Array, moments: Array) -> tuple[Array, Array, Array]:
 
 
 def fold_coarser(
-    parts: Iterable[pa.RecordBatch], views: Sequence[FeatureView], finish: Finish
+    parts: Iterable[pa.RecordBatch], views: Sequence[StreamView], finish: Finish
 ) -> Iterator[pa.RecordBatch]:
     rows = whole(parts)
     if rows is None:
@@ -201,7 +201,7 @@ def changed(before: State, after: State) -> Array:
     return either
 
 
-def told(view: FeatureView, keys: Array, state: State, which: Array, moments: Array) -> pa.RecordBatch:
+def told(view: StreamView, keys: Array, state: State, which: Array, moments: Array) -> pa.RecordBatch:
     rows = packed(view, keys.tolist(), state, which, as_of=moments)
     return as_batch(
         view=[view.name] * len(rows),

@@ -29,8 +29,8 @@ from sinks.rebuild import clear
 from sinks.reconcile import Reconciled, Told, say_nothing
 from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_changes
-from tailrace.definitions import STREAM, FeatureView
-from tailrace.definitions.recent import MICROS_PER_MINUTE, MINUTES_AHEAD
+from tailrace.definitions import STREAM, StreamView
+from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.lake.materialize import ROWS, held
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
@@ -75,12 +75,12 @@ class Source:
         """Those that the stream has taken, and the others that bronze has."""
         return upto.split(streamed_events(lake, kafka=self.topic is not None), topic=self.topic)
 
-    def writes_as(self, view: FeatureView) -> str:
+    def writes_as(self, view: StreamView) -> str:
         """An owner of a view's lease, of its own each time, whom the stream knows for one of its kind."""
         return f"{owner_of(str(self.checkpoint))} {view.name} anew {uuid.uuid4().hex}"
 
 
-def recounted(lake: Lake, views: Sequence[FeatureView], events: DataFrame, upto: Taken, *, as_of: int) -> DataFrame:
+def recounted(lake: Lake, views: Sequence[StreamView], events: DataFrame, upto: Taken, *, as_of: int) -> DataFrame:
     """The values that the stream should have written by its last micro-batch, as `recount.STATES`."""
     finish = partial(settled, run=upto.run, batch=upto.batch)
     counted = counting(events, views, since=as_of, until=as_of)
@@ -94,7 +94,7 @@ def reached(events: DataFrame) -> int:
     return int(ends.agg(F.min("end")).collect()[0][0] or 0)
 
 
-def rebuild_stream(lake: Lake, address: Address, views: Sequence[FeatureView], source: Source) -> dict[str, int]:
+def rebuild_stream(lake: Lake, address: Address, views: Sequence[StreamView], source: Source) -> dict[str, int]:
     """Write all values of a stream that does not run, bronze being up to date, and remove all others of its views.
 
     Where the checkpoint is lost, all of bronze is counted: the stream that begins anew knows its events again by their
@@ -122,7 +122,7 @@ def rebuild_stream(lake: Lake, address: Address, views: Sequence[FeatureView], s
 
 
 def write(
-    address: Address, view: FeatureView, rows: DataFrame, *, owner: str, as_of: int, alone: bool = False
+    address: Address, view: StreamView, rows: DataFrame, *, owner: str, as_of: int, alone: bool = False
 ) -> Outcome:
     """Write rows `item_key, value`, which hold as of a time, under a lease of their own; a running stream waits for it.
 
@@ -164,7 +164,7 @@ KEYS = "view string, item_key string"
 def reconcile_stream(
     lake: Lake,
     address: Address,
-    views: Sequence[FeatureView],
+    views: Sequence[StreamView],
     source: Source,
     *,
     load: Callable[[], object],
@@ -208,7 +208,7 @@ def reconcile_stream(
             return found
 
 
-def counted(differ: DataFrame, view: FeatureView, compared: int) -> Reconciled:
+def counted(differ: DataFrame, view: StreamView, compared: int) -> Reconciled:
     rows = differ.where(F.col("view") == view.name).groupBy("difference").count().collect()
     kinds = {row["difference"]: row["count"] for row in rows}
     return Reconciled(
@@ -216,7 +216,7 @@ def counted(differ: DataFrame, view: FeatureView, compared: int) -> Reconciled:
     )
 
 
-def differing(expected: DataFrame, address: Address, views: Sequence[FeatureView], upto: Taken) -> DataFrame:
+def differing(expected: DataFrame, address: Address, views: Sequence[StreamView], upto: Taken) -> DataFrame:
     """Keys whose values are not what a recount says, as `COMPARED`: `was` is what the store has, as it has it."""
     parts = []
     for view in views:
@@ -227,7 +227,7 @@ def differing(expected: DataFrame, address: Address, views: Sequence[FeatureView
     return reduce(DataFrame.unionByName, parts)
 
 
-def compare(parts: Iterable[pa.RecordBatch], view: FeatureView, upto: Taken) -> Iterator[pa.RecordBatch]:
+def compare(parts: Iterable[pa.RecordBatch], view: StreamView, upto: Taken) -> Iterator[pa.RecordBatch]:
     """Rows that differ in more than which micro-batches their events came by."""
     for part in parts:
         rows = part.to_pydict()
@@ -240,7 +240,7 @@ def compare(parts: Iterable[pa.RecordBatch], view: FeatureView, upto: Taken) -> 
         yield whole_part.filter(pa.array([kind is not None for kind in kinds], pa.bool_()))
 
 
-def keys_of(events: DataFrame, views: Sequence[FeatureView]) -> DataFrame:
+def keys_of(events: DataFrame, views: Sequence[StreamView]) -> DataFrame:
     """The keys that events are about, in each view."""
 
     def keys(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -251,7 +251,7 @@ def keys_of(events: DataFrame, views: Sequence[FeatureView]) -> DataFrame:
     return events.select(*PAIR).distinct().mapInArrow(keys, KEYS).distinct()
 
 
-def mend(differ: DataFrame, address: Address, view: FeatureView, *, owner: str, as_of: int) -> int:
+def mend(differ: DataFrame, address: Address, view: StreamView, *, owner: str, as_of: int) -> int:
     """Write what is missing or different, where the store still has what it had; returns how many values."""
 
     def unchanged(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -19,7 +19,7 @@ from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
 from jobs.streaming.source import appended_at, lines_of
 from sinks.lease import with_store
 from sinks.rows import Address
-from tailrace.definitions import DefinitionError, Definitions, FeatureView
+from tailrace.definitions import DefinitionError, Definitions, StreamView
 from tailrace.lake.jvm import java_class
 from tailrace.lake.session import configured
 from tailrace.schemas.landing import LandingError
@@ -39,7 +39,7 @@ CHECKPOINT = {
 }
 
 
-def views_of(definitions: Definitions) -> list[FeatureView]:
+def views_of(definitions: Definitions) -> list[StreamView]:
     """The views of the lane stream, the one of pairs first; raises `DefinitionError` where it is missing."""
     views = list(definitions.stream_views.values())
     finest = [view for view in views if view.is_finest]
@@ -142,7 +142,7 @@ def take_messages(
     messages: DataFrame,
     number: int,
     *,
-    views: list[FeatureView],
+    views: list[StreamView],
     address: Address,
     checkpoint: str,
     topic: str | None,

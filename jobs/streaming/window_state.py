@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pybase64
 
-from tailrace.definitions import FeatureView
+from tailrace.definitions import StreamView
 from tailrace.definitions.aggregations.stream_part import Additions, Arrivals
-from tailrace.definitions.recent import MICROS_PER_MINUTE, rings_of
+from tailrace.definitions.stream_view import MICROS_PER_MINUTE, rings_of
 
 Array = npt.NDArray[Any]
 State = dict[str, Array]
@@ -49,7 +49,7 @@ def digests(ids: Sequence[str]) -> Array:
     return np.frombuffer(b"".join(texts), dtype="<u8")
 
 
-def empty(view: FeatureView, keys: int) -> State:
+def empty(view: StreamView, keys: int) -> State:
     """The state of keys of which nothing is known."""
     state: State = {feature.name: np.zeros(keys, np.int64) for feature in view.features}
     state["_batch"] = np.full(keys, -1, np.int64)
@@ -58,7 +58,7 @@ def empty(view: FeatureView, keys: int) -> State:
     return state
 
 
-def fold(view: FeatureView, state: State, changes: Changes) -> State:
+def fold(view: StreamView, state: State, changes: Changes) -> State:
     """The state with changes added to it; sequence and order of changes do not matter."""
     folded = dict(state)
     touched = changes.line == TOUCH
@@ -108,7 +108,7 @@ def new_events(state: State, events: Events, *, repeated: Array) -> Array:
     return first[len(entries) :]
 
 
-def changes_of(view: FeatureView, events: Events, *, key: Array, last: Array, before: Array) -> Changes:
+def changes_of(view: StreamView, events: Events, *, key: Array, last: Array, before: Array) -> Changes:
     """What new events change in a view: `key` is the place in it of each event, `last` and `before` of each pair."""
     place_of_pair = np.zeros(len(last), np.int64)
     place_of_pair[events.key] = key
@@ -148,15 +148,15 @@ def remember(state: State, events: Events, *, last: Array, horizon: int) -> Stat
 SPARE_MINUTES = 10
 
 
-def horizon_of(view: FeatureView, coarser: Sequence[FeatureView]) -> int:
+def horizon_of(view: StreamView, coarser: Sequence[StreamView]) -> int:
     """How many minutes back an event can still count in a bucket that is kept."""
     rings = [ring for one in (view, *coarser) for ring in rings_of(one.aggregations)]
     return SPARE_MINUTES + max((ring.width * (ring.slots + 1) for ring in rings), default=0)
 
 
 def take_pairs(
-    view: FeatureView,
-    coarser: Sequence[FeatureView],
+    view: StreamView,
+    coarser: Sequence[StreamView],
     state: State,
     events: Events,
     *,

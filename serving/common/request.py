@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from multidict import CIMultiDictProxy
 
-from tailrace.definitions import STREAM, Definitions, Feature, FeatureView, OnDemandFeature, windows_of
+from tailrace.definitions import Definitions, Feature, FeatureView, OnDemandFeature
 from tailrace.errors import UsageError
 from tailrace.schemas.ids import NotAnIdError, WrittenNumber, text_of
 from tailrace.schemas.strict_json import Duplicate, without_duplicates
@@ -273,7 +273,7 @@ class Planner:
         return services[service].features
 
     def _expand(self, name: str) -> tuple[str, ...]:
-        """A view stands for all its features; one of the lane stream, for its windows too."""
+        """A view stands for all its features, and for the windows that it brings along."""
         definitions = self._definitions
         if name in definitions.on_demand:
             return (name,)
@@ -284,8 +284,7 @@ class Planner:
             raise BadRequest(f"field 'features': {here}; there are the views {listed(definitions.views)}{others}")
         known = definitions.views[view].told_names
         if not colon:
-            windows = windows_of(definitions.views[view]) if definitions.views[view].lane == STREAM else ()
-            return (*(f"{view}:{one}" for one in known), *windows)
+            return (*(f"{view}:{one}" for one in known), *definitions.views[view].windows)
         if feature not in known:
             raise BadRequest(f"field 'features': view {view!r} has no feature {feature!r}; it has {', '.join(known)}")
         return (name,)

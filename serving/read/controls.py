@@ -11,7 +11,8 @@ from typing import Any
 from serving.common.loop import keep_doing
 from serving.common.messages import LONGEST_LINE, brief, of_store
 from serving.telemetry.metrics import UNREADABLE, Counters
-from tailrace.definitions import BATCH, DIRECT, Definitions, FeatureView
+from tailrace.definitions import Definitions, FeatureView
+from tailrace.definitions.fingerprints import schema_fingerprint
 from tailrace.schemas.slots import from_micros, to_text
 from tailrace.store.codec import Codec
 from tailrace.store.control import Control, known_schemas
@@ -157,15 +158,8 @@ class Controls:
         control = self._controls.get(view.name)
         if self.failure:
             return "not known while the online store cannot be read"
-        if view.lane == DIRECT:
-            return ""  # what somebody declares says nothing of values that others wrote, and each is decoded by its own
-        if control is None or control.watermark is None:
-            return "" if view.lane != BATCH else "never pushed; publish it first"
-        pushed = Codec(view.name, control.features).fingerprint
-        if pushed != view.fingerprint:
-            again = "write all of it again" if view.lane != BATCH else "publish it again"
-            return f"pushed under schema {pushed}, defined with {view.fingerprint}; {again}"
-        return ""
+        has_values = control is not None and control.watermark is not None
+        return view.unready(schema_fingerprint(control.features) if control and has_values else None)
 
     def count_unreadable(self, view: str, values: int) -> None:
         """Count values that were answered as not found: their schema is unknown, or they are damaged."""

@@ -72,7 +72,7 @@ def view_of(body: Body, definitions: Definitions) -> FeatureView:
     view = definitions.views.get(body.view)
     if view is None:
         raise BadRequest(f"there is no view {body.view!r}")
-    if view.lane != DIRECT:
+    if not view.takes_writes:
         raise BadRequest(
             f"view {view.name} is of the lane {view.lane}, and no other lane writes it; "
             f"views that are written here say lane={DIRECT!r}"

@@ -5,14 +5,14 @@ from tailrace.definitions.aggregations.distinct import Distinct
 from tailrace.definitions.aggregations.first_last import First, Last
 from tailrace.definitions.aggregations.newest_is import NewestIs
 from tailrace.definitions.aggregations.sum import Sum
+from tailrace.definitions.batch_view import BatchView
+from tailrace.definitions.direct_view import DirectView
 from tailrace.definitions.entity import Entity
-from tailrace.definitions.generated import windows_of
-from tailrace.definitions.lane import BATCH, DIRECT, STREAM
 from tailrace.definitions.load import Definitions, load_anew, load_definitions
-from tailrace.definitions.on_demand import OnDemandFeature, on_demand
 from tailrace.definitions.problem import DefinitionError
-from tailrace.definitions.service import FeatureService
-from tailrace.definitions.view import FeatureView
+from tailrace.definitions.services import FeatureService, OnDemandFeature, on_demand
+from tailrace.definitions.stream_view import StreamView, windows_of
+from tailrace.definitions.view import BATCH, DIRECT, STREAM, FeatureView
 from tailrace.definitions.window import Window
 from tailrace.schemas.tables import Column as Feature
 from tailrace.schemas.tables import Type
@@ -21,9 +21,11 @@ __all__ = [
     "BATCH",
     "DIRECT",
     "STREAM",
+    "BatchView",
     "Count",
     "DefinitionError",
     "Definitions",
+    "DirectView",
     "Distinct",
     "Entity",
     "Feature",
@@ -33,6 +35,7 @@ __all__ = [
     "Last",
     "NewestIs",
     "OnDemandFeature",
+    "StreamView",
     "Sum",
     "Type",
     "Window",

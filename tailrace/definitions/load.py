@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
@@ -12,14 +12,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from tailrace.definitions import check
+from tailrace.definitions.batch_view import BatchView
+from tailrace.definitions.direct_view import DirectView
 from tailrace.definitions.fingerprints import digest, former_definition_fingerprint
-from tailrace.definitions.generated import windows_of
-from tailrace.definitions.lane import BATCH, DIRECT, STREAM
-from tailrace.definitions.on_demand import OnDemandFeature
 from tailrace.definitions.own_modules import own_modules
 from tailrace.definitions.problem import DefinitionError
-from tailrace.definitions.service import FeatureService
+from tailrace.definitions.services import FeatureService, OnDemandFeature
+from tailrace.definitions.stream_view import StreamView
 from tailrace.definitions.view import FeatureView
 
 SHIPPED = "shipped"
@@ -27,6 +26,7 @@ PREFIX = "definitions_"  # of the names of modules that are no part of a package
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / SHIPPED
 SHIPPED_PACKAGE = f"tailrace.{SHIPPED}"
 
+Kind = TypeVar("Kind", bound=FeatureView)
 Definition = TypeVar("Definition", FeatureView, OnDemandFeature, FeatureService)
 
 
@@ -43,19 +43,19 @@ class Definitions:
     files: str = ""
 
     @property
-    def batch_views(self) -> dict[str, FeatureView]:
-        """The views that are refreshed: those of the lane batch."""
-        return {name: view for name, view in self.views.items() if view.lane == BATCH}
+    def batch_views(self) -> dict[str, BatchView]:
+        """The views that are refreshed."""
+        return of_kind(BatchView, self.views)
 
     @property
-    def direct_views(self) -> dict[str, FeatureView]:
+    def direct_views(self) -> dict[str, DirectView]:
         """The views whose values are written by whoever has them."""
-        return {name: view for name, view in self.views.items() if view.lane == DIRECT}
+        return of_kind(DirectView, self.views)
 
     @property
-    def stream_views(self) -> dict[str, FeatureView]:
+    def stream_views(self) -> dict[str, StreamView]:
         """The views that the stream keeps."""
-        return {name: view for name, view in self.views.items() if view.lane == STREAM}
+        return of_kind(StreamView, self.views)
 
     def view(self, name: str) -> FeatureView:
         if name not in self.views:
@@ -98,6 +98,11 @@ class Definitions:
         return fingerprint == self.fingerprint(view) or fingerprint == self.former_fingerprint(view)
 
 
+def of_kind(kind: type[Kind], views: Mapping[str, FeatureView]) -> dict[str, Kind]:
+    """The views of one class, by name."""
+    return {name: view for name, view in views.items() if isinstance(view, kind)}
+
+
 def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
     """Load the definitions of several folders, `shipped` standing for the ones in this package.
 
@@ -113,21 +118,18 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
         raise DefinitionError(f"no feature view in {', '.join(folders) or 'TAILRACE_FEATURES, which names no folder'}")
     for view in views.values():
         with naming(files[id(view)]):
-            check.check_view(view, views)
-    for view in (one for one in views.values() if one.lane == STREAM):
-        windows = windows_of(view)
-        for taken in windows.keys() & on_demand.keys():
-            raise DefinitionError(
-                f"{files[id(view)]}: view {view.name!r}: there is another on-demand feature {taken!r}"
-            )
-        on_demand |= windows
-        files |= {id(window): files[id(view)] for window in windows.values()}
+            view.check(views)
+    for view in views.values():
+        for name in view.windows.keys() & on_demand.keys():
+            raise DefinitionError(f"{files[id(view)]}: view {view.name!r}: there is another on-demand feature {name!r}")
+        on_demand |= view.windows
+        files |= {id(window): files[id(view)] for window in view.windows.values()}
     for feature in on_demand.values():
         with naming(files[id(feature)]):
-            check.check_on_demand(feature, views)
+            feature.check(views)
     for service in services.values():
         with naming(files[id(service)]):
-            check.check_service(service, views, on_demand)
+            service.check(views, on_demand)
     fingerprint = with_own_modules(fingerprint, folders)
     return Definitions(views=finer_first(views), on_demand=on_demand, services=services, files=fingerprint)
 

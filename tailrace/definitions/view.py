@@ -1,28 +1,30 @@
-"""Feature views: one row of features per entity key, kept in one gold table and one attribute of the store."""
+"""Feature views: one row of features per entity key, in one attribute of the store. Each lane has a class of them."""
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
-from tailrace.definitions.aggregations.aggregation import Aggregation
-from tailrace.definitions.aggregations.gold_column import GoldColumn, added
-from tailrace.definitions.aggregations.sql import GAINED
+from tailrace.definitions.aggregations.aggregation import Aggregation, check_aggregation
 from tailrace.definitions.entity import Entity
 from tailrace.definitions.fingerprints import definition_fingerprint, digest, schema_fingerprint
-from tailrace.definitions.lane import BATCH, DIRECT, STREAM
-from tailrace.definitions.recent import stored_columns
-from tailrace.schemas import gold
-from tailrace.schemas.expectations import Expectation, holds
-from tailrace.schemas.tables import Column, Table, Type
+from tailrace.definitions.problem import DefinitionError, check_name
+from tailrace.definitions.services import OnDemandFeature
+from tailrace.schemas import history, silver
+from tailrace.schemas.expectations import Expectation
+from tailrace.schemas.tables import Column
+
+# Lanes: the ways by which a view's values come into the online store.
+BATCH = "batch"  # refreshed from silver, by way of gold
+STREAM = "stream"  # kept by the stream from each event within seconds; what is stored does not depend on the clock
+DIRECT = "direct"  # written to the store by whoever has the values
+
+# Names that Tailrace keeps for itself, and what has them.
+RESERVED = {"pk": "the key of the online store's items", history.SCHEMAS.name: f"the table {history.SCHEMAS.full_name}"}
 
 # A transform takes silver tables by name (and `as_of`, if it wants) and returns keys and features.
 Transform = Callable[..., Any]
-
-# How many interactions count in a row; a row goes when none does.
-INTERACTIONS = Column("_interactions", Type.INT64, "events that count in this row")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,14 @@ class FeatureView:
     absent from the store. `freshness` is how old the view's watermark may be before it misses its purpose, and `max_age`
     how old before the reader withholds the values: rankers get `OUTSIDE_MAX_AGE` instead.
     `expectations` stop a refresh before rows that do not meet them are committed: SQL conditions over keys and features
-    that every row meets, or `tailrace.schemas.expectations.expect(...)`, beside what follows from the aggregations.
+    that every row meets, or `tailrace.schemas.expectations.expect(...)`, with what follows from the aggregations.
+
+    `FeatureView(...)` gives an object of its lane's class: `BatchView`, `StreamView` or `DirectView`.
     """
+
+    kinds: ClassVar[dict[str, type["FeatureView"]]] = {}
+    has_gold: ClassVar[bool] = False
+    takes_writes: ClassVar[bool] = False  # of values, from outside
 
     name: str
     entities: tuple[Entity, ...]
@@ -54,67 +62,61 @@ class FeatureView:
     expectations: tuple[Expectation | str, ...] = ()
     lane: str = BATCH
 
+    def __init_subclass__(cls) -> None:
+        """A class that names a lane is the kind of its views."""
+        if "lane" in vars(cls):
+            FeatureView.kinds[cls.lane] = cls
+
+    def __new__(cls, **declared: Any) -> "FeatureView":
+        """An object of the class for the lane; raises `DefinitionError` for a lane that is not known."""
+        lane = declared.get("lane", cls.lane)
+        kind = cls.kinds.get(lane)
+        if kind is None:
+            name, known = declared.get("name"), ", ".join(cls.kinds)
+            raise DefinitionError(f"view {name!r}, field 'lane': {lane!r} is not a lane; there are {known}")
+        if issubclass(cls, kind) or issubclass(kind, cls):
+            return object.__new__(cls if issubclass(cls, kind) else kind)
+        return kind(**declared)  # `replace` with another lane; Python initialises objects of `cls` only
+
     @cached_property
     def keys(self) -> tuple[str, ...]:
+        """The columns that hold the ids of its entities."""
         return tuple(entity.key for entity in self.entities)
 
-    @cached_property
+    @property
     def features(self) -> tuple[Column, ...]:
-        if self.lane == STREAM:
-            return stored_columns(self.aggregations, finest=self.is_finest)
-        declared = tuple(feature for line in self.aggregations for feature in line.features)
-        return declared or self.transform_features or self.written_features
+        """What gold and the store have of a key, in order."""
+        raise NotImplementedError(f"{type(self).__name__} lacks its part 'features'")
 
     @property
-    def is_finest(self) -> bool:
-        """Whether a view of the lane stream has a row for each pair of those whom an event is about."""
-        return set(self.keys) == {"actor_id", "document_id"}
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of `features`."""
+        return tuple(feature.name for feature in self.features)
 
     @property
     def told_names(self) -> tuple[str, ...]:
         """The features that rankers may ask for."""
-        return tuple(name for name in self.feature_names if not name.startswith("_"))
-
-    @cached_property
-    def state(self) -> tuple[Column, ...]:
-        """What gold keeps of a declared view beside its features; the names begin with `_` and are never pushed."""
-        if self.transform is not None or self.lane == STREAM:
-            return ()
-        return (INTERACTIONS, *(column for line in self.aggregations for column in line.state))
-
-    @cached_property
-    def gold_columns(self) -> tuple[GoldColumn, ...]:
-        """How gold computes and maintains each column of a declared view but its keys."""
-        interactions = added(INTERACTIONS.name, full="count(*)", difference=GAINED)
-        return (interactions, *(column for line in self.aggregations for column in line.columns))
+        return self.feature_names
 
     @property
-    def feature_names(self) -> tuple[str, ...]:
-        return tuple(feature.name for feature in self.features)
+    def windows(self) -> Mapping[str, OnDemandFeature]:
+        """On-demand features that the view brings along, by name."""
+        return {}
 
-    @cached_property
-    def table(self) -> Table:
-        """The contract of this view's gold table."""
-        keys = (Column(entity.key, Type.STRING, entity.description, nullable=False) for entity in self.entities)
-        expectations = (
-            *(holds(condition) for line in self.aggregations for condition in line.promises(self.aggregations)),
-            *(holds(one) if isinstance(one, str) else one for one in self.expectations),
-        )
-        return gold.table(self.name, keys=keys, features=self.features, state=self.state, expectations=expectations)
-
-    @cached_property
+    @property
     def inputs(self) -> tuple[str, ...]:
-        """The silver tables that this view reads, by name."""
-        if self.lane == DIRECT:
-            return ()
-        if self.transform is None:
-            return ("interactions",)
-        return tuple(name for name in inspect.signature(self.transform).parameters if name != "as_of")
+        """The silver tables that the view is computed from, by name."""
+        raise NotImplementedError(f"{type(self).__name__} lacks its part 'inputs'")
 
     @cached_property
     def finer_views(self) -> tuple[str, ...]:
         """The views that must be refreshed before this one."""
         return tuple(dict.fromkeys(line.base_view for line in self.aggregations if line.base_view))
+
+    @property
+    def wants_as_of(self) -> bool:
+        """Whether equal inputs may give other rows at another as-of."""
+        return True
 
     @cached_property
     def fingerprint(self) -> str:
@@ -123,18 +125,81 @@ class FeatureView:
 
     @cached_property
     def definition_fingerprint(self) -> str:
-        """Changes where gold would hold other rows for the same inputs.
+        """Changes when gold would have other rows for the same inputs.
 
         A transform counts with all of its file, and with the modules of the same folder that the file imports.
         """
         return definition_fingerprint(self)
 
     @cached_property
-    def wants_as_of(self) -> bool:
-        """Whether equal inputs may give other rows at another as-of."""
-        return self.transform is None or "as_of" in inspect.signature(self.transform).parameters
-
-    @cached_property
     def publication_fingerprint(self) -> str:
-        """Changes where the store would hold other values or other rows for the same gold."""
+        """Changes when the store would have other values or other rows for the same gold."""
         return digest(f"{self.fingerprint} {self.online_when}")
+
+    def unready(self, pushed: str | None) -> str:
+        """Why a reader cannot serve values of a schema, None for no values; empty if it can."""
+        return "" if pushed is None else self._unlike(pushed, again="write all of it again")
+
+    def _unlike(self, pushed: str, *, again: str) -> str:
+        if pushed == self.fingerprint:
+            return ""
+        return f"pushed under schema {pushed}, defined with {self.fingerprint}; {again}"
+
+    def check(self, views: Mapping[str, "FeatureView"]) -> None:
+        """Raise `DefinitionError` for a field that cannot be used, naming view and field."""
+        here = f"view {self.name!r}"
+        check_name(self.name, of=f"{here}, field 'name'")
+        if self.name in RESERVED:
+            raise DefinitionError(f"{here}, field 'name': {RESERVED[self.name]} has that name; choose another")
+        if not self.owner:
+            raise DefinitionError(f"{here}, field 'owner': say who answers for this view")
+        if self.freshness.total_seconds() <= 0:
+            raise DefinitionError(f"{here}, field 'freshness': must be above zero")
+        if self.max_age is not None and self.max_age < self.freshness:
+            raise DefinitionError(f"{here}, field 'max_age': must not be below 'freshness', {self.freshness}")
+        self.check_fields()
+        self._check_keys()
+        for line in self.aggregations:
+            check_aggregation(line, self, views)
+        self._check_feature_names()
+
+    def check_fields(self) -> None:
+        """Raise `DefinitionError` for a field that does not go with the lane, or is missing there."""
+
+    def check_base_view(self, base: "FeatureView", *, of: str) -> None:
+        """Raise `DefinitionError` for a view whose rows this one cannot count; the message begins with `of`."""
+        raise DefinitionError(f"{of}: a view of the lane {self.lane} counts no rows of others, as of {base.name!r}")
+
+    def given(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The fields among these that were declared."""
+        return tuple(name for name in names if getattr(self, name) not in {None, ()})
+
+    def refuse_written_features(self) -> None:
+        """Raise `DefinitionError` for features that are written to a view that is computed."""
+        if self.written_features:
+            raise DefinitionError(f"view {self.name!r}, field 'written_features': goes with lane={DIRECT!r}")
+
+    def _check_keys(self) -> None:
+        here = f"view {self.name!r}, field 'entities'"
+        if not self.entities:
+            raise DefinitionError(f"{here}: a view describes at least one entity")
+        if len(set(self.keys)) < len(self.keys):
+            raise DefinitionError(f"{here}: {', '.join(self.keys)} names a key twice")
+        for entity in self.entities if self.aggregations else ():
+            if entity.key not in silver.INTERACTIONS.columns:
+                known = ", ".join(silver.INTERACTIONS.columns)
+                raise DefinitionError(
+                    f"{here}: key {entity.key!r} is not a column of {silver.INTERACTIONS.full_name}: {known}"
+                )
+
+    def _check_feature_names(self) -> None:
+        seen = set(self.keys)
+        for feature in self.features:
+            here = f"view {self.name!r}, feature {feature.name!r}"
+            if feature.type.info.packed is None:
+                raise DefinitionError(f"{here}: {feature.type.info.instead}, not as {feature.type}")
+            if feature.name in self.told_names:
+                check_name(feature.name, of=here)
+            if feature.name in seen:
+                raise DefinitionError(f"{here}: that name is taken in this view")
+            seen.add(feature.name)

@@ -10,7 +10,7 @@ import orjson
 from pyspark.sql import functions as F
 
 from sinks.net_changes import online_rows
-from tailrace.definitions import FeatureView
+from tailrace.definitions import BatchView
 from tailrace.demo import ranking
 from tailrace.demo.events import Tick, demo_ticks, empty_home, land_tick
 from tailrace.demo.ranking import following, open_document, write_score
@@ -90,14 +90,14 @@ def replay(workspace: Workspace, tick: Tick, number: int, progress: Progress) ->
     )
     figures = refresh_json(done)
     for name, view in figures["views"].items():
-        definition = workspace.definitions.view(name)
+        definition = workspace.definitions.batch_views[name]
         everything = view["gold_rows"] if definition.online_when is None else online_count(workspace, definition)
         view["full_push"] = everything
         view["percent"] = round(100 * (view["pushed"] + view["removed"]) / max(1, view["full_push"]), 2)
     return figures
 
 
-def online_count(workspace: Workspace, view: FeatureView) -> int:
+def online_count(workspace: Workspace, view: BatchView) -> int:
     return online_rows(workspace.lake.read(view.table), view).count()
 
 

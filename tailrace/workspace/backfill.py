@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs import backfill
-from tailrace.definitions import STREAM
 from tailrace.schemas.slots import AsOfError, to_text
 from tailrace.workspace.refresh import catch_up_bronze
 from tailrace.workspace.resources import Progress, Resources
@@ -20,7 +19,7 @@ def backfill_views(
     if times[-1] > now:
         raise AsOfError(f"{to_text(times[-1])} is not past yet; give a time before {to_text(now)}")
     chosen = backfill.views_to_backfill(workspace.definitions, views)
-    if any(view.lane == STREAM for view in chosen.values()):
+    if chosen.keys() & workspace.definitions.stream_views.keys():
         catch_up_bronze(workspace)  # a moment that is recorded has all its events
     kafka = workspace.settings.stream.kafka is not None
     done = backfill.run(workspace.lake, workspace.definitions, chosen, times, id_=id_, told=progress, kafka=kafka)

@@ -1,12 +1,13 @@
 """What the ledger, silver and bronze have seen of views."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from tailrace.definitions import BATCH, FeatureView
+from tailrace.definitions import BatchView, FeatureView
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, silver
 from tailrace.schemas.ledger import RUNS
@@ -28,14 +29,14 @@ def plan_lanes(workspace: Resources, *, price: float | None = None) -> dict[str,
     return {"views": plans, "wrong": wrong, "price_per_million": price}
 
 
-def observe(lake: Lake, views: list[FeatureView]) -> dict[str, Observed]:
+def observe(lake: Lake, views: Iterable[FeatureView]) -> dict[str, Observed]:
     """What was seen of each view, by name."""
     pushes, events, direct = pushes_of(lake), events_per_day(lake), direct_per_day(lake)
     return {view.name: observed(lake, view, pushes.get(view.name), events, direct.get(view.name)) for view in views}
 
 
 def observed(lake: Lake, view: FeatureView, pushes: Any, events: float | None, direct: float | None) -> Observed:
-    state = lake.state(view.table) if view.lane == BATCH else None
+    state = lake.state(view.table) if isinstance(view, BatchView) else None
     seconds = pushes.age_seconds if pushes else None
     return Observed(
         rows=state.rows if state else None,

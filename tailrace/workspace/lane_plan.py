@@ -45,7 +45,7 @@ def plan(view: FeatureView, seen: Observed, terms: Terms) -> dict[str, Any]:
     batch_age = terms.interval + (seen.age_at_end or terms.interval)
     recommended, reasons = advised(view, batch_age)
     writes = {BATCH: batch_writes(seen, terms), STREAM: seen.events_per_day, DIRECT: seen.direct_per_day}
-    if view.lane == BATCH and seen.rows and seen.writes_per_run is not None:
+    if view.has_gold and seen.rows and seen.writes_per_run is not None:
         share = seen.writes_per_run / seen.rows
         reasons.append(f"{share:.2%} of {seen.rows:,} rows are written in a refresh, on average of {seen.runs} runs")
     return {

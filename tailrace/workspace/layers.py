@@ -87,11 +87,11 @@ def reconcile_all(workspace: Resources, progress: Progress, *, repair: bool = Fa
             else:
                 done = reconcile_view(workspace.lake, workspace.store, view, told=told)
         views[view.name] = asdict(done)
-    for view in workspace.definitions.direct_views.values():
-        told = partial(tell_of_view, progress, view.name)
+    for written in workspace.definitions.direct_views.values():
+        told = partial(tell_of_view, progress, written.name)
         load = partial(run_bronze, workspace)
-        views[view.name] = asdict(
-            reconcile_direct(workspace.lake, workspace.store, view, load=load, repair=repair, told=told)
+        views[written.name] = asdict(
+            reconcile_direct(workspace.lake, workspace.store, written, load=load, repair=repair, told=told)
         )
     if workspace.definitions.stream_views:
         views |= reconcile_stream_views(workspace, progress, repair=repair)

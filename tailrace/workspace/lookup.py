@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sinks.lease import with_client
-from tailrace.definitions import BATCH, FeatureView
+from tailrace.definitions import BatchView, FeatureView
 from tailrace.errors import CommandError
 from tailrace.schemas.slots import to_text
 from tailrace.store.codec import Codec
@@ -34,7 +34,7 @@ def look_up(workspace: Resources, view: FeatureView, ids: list[str], *, source: 
 
 def gold_of(workspace: Resources, view: FeatureView) -> DataFrame:
     """A view's gold; raises for one that has none."""
-    if view.lane != BATCH:
+    if not isinstance(view, BatchView):
         raise CommandError(
             f"view {view.name} is of the lane {view.lane}: it has no gold; `tailrace get` reads the store"
         )

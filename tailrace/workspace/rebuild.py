@@ -2,6 +2,7 @@
 
 import time
 from contextlib import nullcontext
+from functools import singledispatch
 from typing import Any
 
 from jobs.streaming.heartbeat import has_run, rebuilding
@@ -11,7 +12,7 @@ from sinks.direct_writes import write_again
 from sinks.push import push_views
 from sinks.rebuild import HandedOver, hand_over
 from sinks.reconcile import LANDED_SECONDS
-from tailrace.definitions import BATCH, STREAM, FeatureView
+from tailrace.definitions import BatchView, DirectView, FeatureView, StreamView
 from tailrace.workspace.refresh import catch_up_bronze, run_bronze
 from tailrace.workspace.resources import Progress, Resources
 
@@ -29,7 +30,7 @@ def rebuild_all(workspace: Resources, progress: Progress) -> Json:
     with rebuilding(workspace.settings.home) if with_stream else nullcontext():  # the stream stays stopped throughout
         done = {}
         for view in workspace.chosen.views.values():
-            if view.lane != STREAM:
+            if view.name not in workspace.chosen.stream_views:
                 progress(view.name)
                 done[view.name] = rebuilt(workspace, view)
         if with_stream:
@@ -47,20 +48,33 @@ def await_landing(workspace: Resources) -> None:
 
 
 def rebuilt(workspace: Resources, view: FeatureView) -> Json:
-    """A view of the lane batch or direct."""
+    """A view that is rebuilt by itself."""
     began = time.monotonic()
     handed = hand_over(workspace.store, view)
-    if view.lane == BATCH:
-        pushed = push_views(workspace.lake, workspace.store, [view], allowed="rebuilt")[view.name]
-        written = pushed.pushed + pushed.removed
-    else:
-        await_landing(workspace)
-        run_bronze(workspace)
-        written = write_again(workspace.lake, workspace.store, view)
+    written = written_again(view, workspace)
     return figures(view, handed, written, seconds=time.monotonic() - began)
 
 
-def rebuilt_stream(workspace: Resources, views: list[FeatureView]) -> dict[str, Json]:
+@singledispatch
+def written_again(view: FeatureView, _: Resources) -> int:
+    """Write all values that the lake knows of a view, and return how many; each class of views has a way."""
+    raise TypeError(f"no way to rebuild views of the class {type(view).__name__}")
+
+
+@written_again.register
+def _(view: BatchView, workspace: Resources) -> int:
+    pushed = push_views(workspace.lake, workspace.store, [view], allowed="rebuilt")[view.name]
+    return pushed.pushed + pushed.removed
+
+
+@written_again.register
+def _(view: DirectView, workspace: Resources) -> int:
+    await_landing(workspace)
+    run_bronze(workspace)
+    return write_again(workspace.lake, workspace.store, view)
+
+
+def rebuilt_stream(workspace: Resources, views: list[StreamView]) -> dict[str, Json]:
     """Views of the lane stream, all together: what one has taken the others that are counted by it must have."""
     began = time.monotonic()
     handed = {view.name: hand_over(workspace.store, view) for view in views}

@@ -14,7 +14,7 @@ from jobs.gold.compute import compute
 from sinks import history as pushes
 from sinks.decisions import decided
 from sinks.net_changes import first_load
-from tailrace.definitions import DIRECT, Count, DefinitionError, Definitions, Distinct, FeatureView, Last
+from tailrace.definitions import DIRECT, BatchView, Count, DefinitionError, Definitions, Distinct, Last
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas import history, silver
@@ -27,7 +27,7 @@ from tests.tailrace.lake.copies import copied
 T = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 SLOT = timedelta(minutes=15)
 
-PAIRS = FeatureView(
+PAIRS = BatchView(
     name="pairs",
     entities=(ACTOR, DOCUMENT),
     owner="tests",
@@ -92,7 +92,7 @@ def state_at(found, as_of):
 def pushed_at(lake, view, as_of):
     """What a first push at a time would write."""
     pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
-    finer = {name: compute(lake, VIEWS.views[name], pins, as_of=as_of, finer={}) for name in view.finer_views}
+    finer = {name: compute(lake, VIEWS.batch_views[name], pins, as_of=as_of, finer={}) for name in view.finer_views}
     rows = compute(lake, view, pins, as_of=as_of, finer=finer)
     written = decided(first_load(rows, view), view, suppress=False, as_of=to_micros(as_of)).collect()
     return {row.item_key: meaning(bytes(row.value)) for row in written}
@@ -110,7 +110,7 @@ TIMES = times_between(T, T + 10 * SLOT, every=2 * SLOT)
 def test_each_time_is_recorded_as_a_push_would_have_written_it_and_nothing_else_is_touched(told):
     done = run(told, TIMES)
 
-    for view in VIEWS.views.values():
+    for view in VIEWS.batch_views.values():
         found = recorded(told, view)
         assert [state_at(found, as_of) for as_of in TIMES] == [pushed_at(told, view, as_of) for as_of in TIMES]
     pairs = recorded(told, PAIRS)
@@ -140,7 +140,7 @@ def test_a_backfill_that_was_killed_goes_on_and_a_finished_one_does_nothing(told
     done = run(told, times)
 
     assert (done["pairs"].done_before, done["readers"].done_before) == (2, 1)
-    for view in VIEWS.views.values():
+    for view in VIEWS.batch_views.values():
         assert recorded(told, view) == recorded(told, view, id_="whole")
     before = told.version(history.table("pairs"))
     again = run(told, times)
@@ -156,7 +156,7 @@ def test_of_one_backfill_that_runs_twice_at_once_everything_is_recorded_once(tol
         both = [pool.submit(lambda: run(told.in_own_session(), times)) for _ in range(2)]
         assert all(one.result() for one in both)
 
-    for view in VIEWS.views.values():
+    for view in VIEWS.batch_views.values():
         assert recorded(told, view) == recorded(told, view, id_="whole")
         rows = told.read(history.table(view.name)).where("backfill = 'b1' AND item_key IS NULL")
         assert rows.count() == len(times)

@@ -22,7 +22,7 @@ from sinks.protocol import CHANGES, SNAPSHOT
 from sinks.push import push_view
 from sinks.reconcile import Reconciled, reconcile_view
 from sinks.rows import Address
-from tailrace.definitions import Count, Definitions, Distinct, Feature, FeatureView, Type
+from tailrace.definitions import BatchView, Count, Definitions, Distinct, Feature, Type
 from tailrace.lake import maintenance as tables
 from tailrace.lake.tables import Lake
 from tailrace.schemas import silver
@@ -35,7 +35,7 @@ SLOT = timedelta(minutes=15)
 EVENT = {"event_id": "e1", "event_type": "view", "actor_id": "u1", "document_id": "d1", "occurred_at": T}
 EVENT |= {"source": "drive", "attributes": "{}", "delivered_at": T + SLOT, "file": "f", "line": 2, "batch": 3}
 
-PAIRS = FeatureView(
+PAIRS = BatchView(
     name="pairs",
     entities=(ACTOR, DOCUMENT),
     owner="tests",
@@ -112,7 +112,7 @@ def bring(lake, *, as_of=T):
 
 def differing(lake):
     """How many rows of gold a full computation has otherwise."""
-    return sum(verify_view(lake, VIEWS, view).differing for view in VIEWS.views.values())
+    return sum(verify_view(lake, VIEWS, view).differing for view in VIEWS.batch_views.values())
 
 
 def push(lake, store):
@@ -335,7 +335,7 @@ def waits(documents, folder):
 @pytest.mark.slow
 def test_a_refresh_under_way_that_a_compaction_overtakes_commits_nothing_and_is_run_again(lake, tmp_path):
     features = (Feature("owner", Type.STRING, "owner"),)
-    view = FeatureView(name="slow", entities=(DOCUMENT,), owner="tests", description="", freshness=SLOT, transform=lambda documents: waits(documents, tmp_path), transform_features=features)  # fmt: skip
+    view = BatchView(name="slow", entities=(DOCUMENT,), owner="tests", description="", freshness=SLOT, transform=lambda documents: waits(documents, tmp_path), transform_features=features)  # fmt: skip
     views = Definitions(views={"slow": view}, on_demand={}, services={})
     (tmp_path / "go").touch()
     for number in range(3):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from jobs.bronze import load
 from sinks import reconcile as reconcile_direct
 from sinks.lease import with_client
-from tailrace.definitions import DIRECT, Feature, FeatureView, Type
+from tailrace.definitions import DIRECT, DirectView, Feature, Type
 from tailrace.schemas import history
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.codec import Codec
@@ -16,7 +16,7 @@ from tailrace.store.dynamodb.items import KEY, binary, ensure_table, scan
 from tailrace.store.dynamodb.ordered import order_attribute
 
 NOW = datetime.now(UTC)
-RELEVANCE = FeatureView(
+RELEVANCE = DirectView(
     name="relevance",
     entities=(DOCUMENT,),
     owner="tests",

@@ -10,14 +10,14 @@ from sinks.lease import with_client
 from sinks.push import Push, push_view
 from sinks.reconcile import reconcile_view
 from sinks.rows import Address
-from tailrace.definitions import Feature, FeatureView, Type
+from tailrace.definitions import BatchView, Feature, Type
 from tailrace.lake import commit
 from tailrace.lake.tables import Lake
 from tailrace.schemas import history
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.dynamodb.items import KEY, scan, sequence_attribute
 
-VISITS = FeatureView(
+VISITS = BatchView(
     name="visits",
     entities=(DOCUMENT,),
     owner="tests",

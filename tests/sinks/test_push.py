@@ -8,15 +8,16 @@ from sinks.protocol import CHANGES, HISTORY_LOST, NOTHING_NEW, SNAPSHOT, CheckFe
 from sinks.purge import newest
 from sinks.push import Push
 from sinks.rows import Address
+from tailrace.definitions import load_definitions
 from tailrace.lake import commit
 from tailrace.lake.delta_log import to_metadata
 from tailrace.lake.jvm import java_class
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas.slots import parse_as_of, to_micros
-from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store.control import Control
 from tests.tailrace.lake.copies import copied
 
+actor_activity = load_definitions().batch_views["actor_activity"]
 STATE: dict[str, Any] = {"as_of": "2026-03-02T10:15:00Z"}
 
 

@@ -8,7 +8,6 @@ from tailrace.definitions.aggregations.aggregation import Aggregation, features_
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added
 from tailrace.definitions.aggregations.sql import SIGN
 from tailrace.definitions.aggregations.stream_part import Additions, Arrivals, StreamPart
-from tailrace.definitions.lane import BATCH, STREAM
 from tailrace.definitions.problem import DefinitionError
 from tailrace.schemas.tables import Column
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Distinct(Aggregation):
-    """How many different partners: rows of a finer view with this key and `active` above 0 in the window."""
+    """How many different partners: rows of a base view with this key and `active` above 0 in the window."""
 
     rows_of: str
     active: str
@@ -65,31 +64,19 @@ class Distinct(Aggregation):
     def check(self, view: "FeatureView", views: "Mapping[str, FeatureView]", *, here: str) -> None:
         """The base view has more keys, is kept in the same lane, and has the windows."""
         here = f"{here}, field"
-        finer = views.get(self.rows_of)
-        if finer is None:
+        base = views.get(self.rows_of)
+        if base is None:
             raise DefinitionError(f"{here} 'rows_of': there is no view {self.rows_of!r}")
-        if not set(view.entities) < set(finer.entities):
-            raise DefinitionError(f"{here} 'rows_of': {finer.name!r} is not keyed finer than {view.name!r}")
-        if view.lane == STREAM:
-            if finer.lane != STREAM or not finer.is_finest:
-                raise DefinitionError(
-                    f"{here} 'rows_of': {finer.name!r} is not a view of the lane {STREAM} of each actor and document"
-                )
-            return
-        if finer.lane != BATCH:
-            raise DefinitionError(f"{here} 'rows_of': {finer.name!r} is of the lane {finer.lane}; it has no gold")
-        if finer.transform is not None:
-            # A transform may give rows of keys that no interaction has, which this view then has no row to count them in.
-            raise DefinitionError(
-                f"{here} 'rows_of': {finer.name!r} is a transform, and distinct counts of {view.name!r} come from a "
-                "view that declares aggregations; count in a transform instead"
-            )
-        self._check_windows(finer, here=here)
+        if not set(view.entities) < set(base.entities):
+            raise DefinitionError(f"{here} 'rows_of': {base.name!r} does not have the keys of {view.name!r} and more")
+        view.check_base_view(base, of=f"{here} 'rows_of'")
+        if view.has_gold:  # which counts by a column of the base view, where the stream counts by the newest event
+            self._check_windows(base, here=here)
 
-    def _check_windows(self, finer: "FeatureView", *, here: str) -> None:
+    def _check_windows(self, base: "FeatureView", *, here: str) -> None:
         for window in self.over:
-            if f"{self.active}_{window}" not in finer.feature_names:
+            if f"{self.active}_{window}" not in base.feature_names:
                 raise DefinitionError(
-                    f"{here} 'over': needs {self.active}_{window} of view {finer.name!r}, which {finer.name!r} "
+                    f"{here} 'over': needs {self.active}_{window} of view {base.name!r}, which {base.name!r} "
                     f"does not have; add the window {window} to {self.active!r} there"
                 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tailrace.definitions import DIRECT, FeatureView
+from tailrace.definitions import FeatureView
 from tailrace.store.codec import Codec
 from tailrace.store.direct.log import SUFFIX, Intent, LogError, Outcomes, Segment, deliver
 from tailrace.store.direct.rivals import Overwritten, Result, Unknown, first_unknown
@@ -169,7 +169,7 @@ async def adopt_all(
 
 def fits(intent: Intent, view: FeatureView | None) -> bool:
     """Whether an intent can be written to a view as it is defined now."""
-    return view is not None and view.lane == DIRECT and set(intent.keys) == set(view.keys)
+    return view is not None and view.takes_writes and set(intent.keys) == set(view.keys)
 
 
 def part_of(intents: Sequence[Intent], *, keys: int, tries: int) -> list[Intent]:

@@ -8,13 +8,13 @@ import pytest
 from chispa import assert_df_equality
 
 from jobs.gold.compute import aggregate
-from tailrace.definitions import Count, Distinct, FeatureView, First, Last, NewestIs, Sum
+from tailrace.definitions import BatchView, Count, Distinct, First, Last, NewestIs, Sum, load_definitions
 from tailrace.schemas import silver
 from tailrace.shipped.actor_activity import actor_activity
-from tailrace.shipped.actor_document_affinity import actor_document_affinity
 from tailrace.shipped.document_activity import document_activity
 from tailrace.shipped.entities import DOCUMENT
 
+actor_document_affinity = load_definitions().batch_views["actor_document_affinity"]
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -30,7 +30,7 @@ def interactions(spark, *changes):
 
 def view(*lines):
     freshness = timedelta(hours=1)
-    return FeatureView(
+    return BatchView(
         name="tested", entities=(DOCUMENT,), owner="tests", description="", freshness=freshness, aggregations=lines
     )
 

@@ -6,7 +6,7 @@ from delta.tables import DeltaTable
 
 from jobs.gold import incremental, refresh
 from jobs.gold.compute import TransformError
-from tailrace.definitions import Definitions, Feature, FeatureView, Type
+from tailrace.definitions import BatchView, Definitions, Feature, Type
 from tailrace.lake.tables import Lake
 from tailrace.schemas import silver
 from tailrace.shipped.entities import DOCUMENT
@@ -25,7 +25,7 @@ def siblings(documents):
     return documents.join(counts, on="folder", how="inner").select("document_id", "owner", "siblings")
 
 
-FACTS = FeatureView(
+FACTS = BatchView(
     name="facts",
     entities=(DOCUMENT,),
     owner="tests",

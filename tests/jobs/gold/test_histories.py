@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 
 from jobs.gold import refresh
 from jobs.gold.compute import aggregate, differing_keys
-from tailrace.definitions import Count, Definitions, Distinct, FeatureView, First, Last, NewestIs, Sum
+from tailrace.definitions import BatchView, Count, Definitions, Distinct, First, Last, NewestIs, Sum
 from tailrace.lake import commit
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
@@ -130,7 +130,7 @@ WINDOWS = ("15m", "1h", "24h", "7d", "total")
 
 def view(name, entities, *lines):
     freshness = timedelta(hours=1)
-    return FeatureView(
+    return BatchView(
         name=name, entities=entities, owner="tests", description="", freshness=freshness, aggregations=lines
     )
 
@@ -205,13 +205,13 @@ def differing(lake: Lake, as_of: datetime) -> list[tuple[Any, ...]]:
     """Every key of every view whose row is not that of the full computation over silver as it is."""
     interactions = lake.read(silver.INTERACTIONS)
     computed: dict[str, DataFrame] = {}
-    for name, one in DEFINITIONS.views.items():
+    for name, one in DEFINITIONS.batch_views.items():
         computed[name] = aggregate(interactions, one, as_of=as_of, finer=computed)
     found = [
         differing_keys(lake.read(one.table), computed[name], one.table).select(
             F.lit(name), F.to_json(F.struct(*one.keys))
         )
-        for name, one in DEFINITIONS.views.items()
+        for name, one in DEFINITIONS.batch_views.items()
     ]
     return [tuple(row) for row in reduce(DataFrame.union, found).collect()]
 

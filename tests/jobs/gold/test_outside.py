@@ -8,7 +8,7 @@ from delta.tables import DeltaTable
 from jobs.gold import refresh
 from jobs.gold.verify import verify_view
 from serving.read.columns import decoded
-from tailrace.definitions import Count, Definitions, FeatureView
+from tailrace.definitions import BatchView, Count, Definitions
 from tailrace.lake.tables import Lake
 from tailrace.quality.gate import Gate, GateFailed
 from tailrace.schemas import silver
@@ -22,7 +22,7 @@ SLOT = timedelta(minutes=15)
 EVENT = {"event_id": "e1", "event_type": "view", "actor_id": "u1", "document_id": "d1", "occurred_at": T}
 EVENT |= {"source": "drive", "attributes": '{"pages": 7}', "delivered_at": T + SLOT, "file": "f", "line": 2, "batch": 3}
 
-READ = FeatureView(
+READ = BatchView(
     name="read",
     entities=(DOCUMENT,),
     owner="tests",

@@ -5,7 +5,8 @@ import pytest
 
 from jobs.gold import refresh
 from jobs.gold.refresh import ConcurrentRefreshError
-from tailrace.definitions import Count, Definitions, Distinct, Feature, FeatureView, Type
+from jobs.gold.verify import verify_view
+from tailrace.definitions import BatchView, Count, Definitions, Distinct, Feature, Type
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas import silver
 from tailrace.schemas.slots import AsOfError, to_text
@@ -25,7 +26,7 @@ def copy(documents):
     return documents.withColumn("rate", documents.size_bytes.cast("double") / 2)
 
 
-FACTS = FeatureView(
+FACTS = BatchView(
     name="facts",
     entities=(DOCUMENT,),
     owner="tests",
@@ -38,7 +39,7 @@ WITH_TITLE = replace(FACTS, transform_features=(Feature("title", Type.STRING, "t
 WHOLE = replace(FACTS, transform_features=(Feature("rate", Type.INT64, "half the size"),), transform=lambda documents: copy(documents).withColumn("rate", documents.size_bytes))  # fmt: skip
 HALVES = replace(FACTS, transform_features=(Feature("rate", Type.FLOAT64, "half the size"),))
 
-PAIRS = FeatureView(
+PAIRS = BatchView(
     name="pairs",
     entities=(ACTOR, DOCUMENT),
     owner="tests",
@@ -202,6 +203,22 @@ def test_a_coarser_view_reads_the_finer_one_of_the_same_refresh(lake):
     }
 
 
+@pytest.mark.slow
+def test_gold_of_the_version_before_goes_on_and_gets_the_fingerprint_of_this_one(lake, monkeypatch):
+    hold_documents(lake)
+    hold(lake, silver.INTERACTIONS, EVENT, {})
+    with monkeypatch.context() as former:
+        former.setattr(Definitions, "fingerprint", Definitions.former_fingerprint)
+        bring(lake, PAIRS)
+    before = lake.state(PAIRS.table).values["definition"]
+    assert verify_view(lake, definitions(PAIRS), PAIRS).differing == 0
+
+    done = refresh.run(lake, definitions(PAIRS), as_of=T + SLOT)["pairs"]
+
+    assert (done.how, done.why, done.changed) == ("incremental", None, 0)
+    assert lake.state(PAIRS.table).values["definition"] == definitions(PAIRS).fingerprint(PAIRS) != before
+
+
 class Overtaken(Lake):
     """A lake in which another refresh brings gold to a later time between the look at a table and the commit."""
 
@@ -254,4 +271,4 @@ def test_a_view_that_is_written_by_others_is_passed_by(lake):
     done = refresh.run(lake, definitions(FACTS, written), as_of=T)
 
     assert list(done) == ["facts"]
-    assert not lake.exists(written.table)
+    assert not lake.exists(replace(FACTS, name=written.name).table)

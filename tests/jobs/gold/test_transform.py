@@ -5,12 +5,12 @@ import pytest
 from chispa import assert_df_equality
 
 from jobs.gold.compute import TransformError, transform
-from tailrace.definitions import Feature, FeatureView, Type
+from tailrace.definitions import BatchView, Feature, Type, load_definitions
 from tailrace.schemas import silver
-from tailrace.shipped.document_activity import document_activity
-from tailrace.shipped.document_profile import document_profile
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 
+SHIPPED = load_definitions().batch_views
+document_activity, document_profile = SHIPPED["document_activity"], SHIPPED["document_profile"]
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 PLACES = (("/", 0), ("", 0), ("//", 0), ("/a", 1), ("/a/", 1), ("/a/b", 2), ("a/b", 1), ("a", 0), (None, None))
 TITLES = (("", 0), ("Plan B", 6), ("日本語", 3), ("\U0001f600!", 2), (None, None))
@@ -34,7 +34,7 @@ def view(result, **changes: Any):
     options: dict[str, Any] = {"name": "tested", "entities": (DOCUMENT,), "owner": "tests", "description": ""}
     options |= {"freshness": timedelta(hours=1), "transform": give}
     options["transform_features"] = (Feature("size", Type.INT64, "size"), Feature("at", Type.TIMESTAMP, "at"))
-    return FeatureView(**options | changes)
+    return BatchView(**options | changes)
 
 
 def test_a_profile_describes_each_document(spark):

@@ -6,13 +6,13 @@ import pytest
 
 from jobs.gold import refresh
 from jobs.gold.verify import verify_view
-from tailrace.definitions import Definitions
+from tailrace.definitions import Definitions, load_definitions
 from tailrace.lake.jvm import java_class
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas import silver
-from tailrace.shipped.document_profile import document_profile
 from tests.tailrace.lake.copies import copied
 
+document_profile = load_definitions().batch_views["document_profile"]
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 
 VIEWS = Definitions(views={document_profile.name: document_profile}, on_demand={}, services={})

@@ -14,7 +14,7 @@ from jobs.gold.refresh import INCREMENTAL
 from jobs.gold.verify import verify_view
 from jobs.silver import merge
 from jobs.silver.merge import TakenBack
-from tailrace.definitions import Count, Definitions, FeatureView, Last
+from tailrace.definitions import BatchView, Count, Definitions, Last
 from tailrace.lake.commit import amend
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, silver
@@ -31,7 +31,7 @@ EVENT = {"event_id": "e", "event_type": "edit", "actor_id": "u", "document_id": 
 FILES = {"a.jsonl": (1, 10), "bad@2.jsonl": (1, 20), "b.jsonl": (2, 15), "worse.jsonl": (2, 30)}
 ALL = [lines for lines in itertools.product((0, 1, 2), repeat=len(FILES)) if any(lines)]
 
-VIEW = FeatureView(
+VIEW = BatchView(
     name="edits",
     entities=(ACTOR,),
     owner="tests",

@@ -13,7 +13,7 @@ from jobs.streaming.source import follow_plans
 from sinks.lease import with_client
 from sinks.rows import Address
 from tailrace.definitions import load_definitions
-from tailrace.definitions.recent import rings_of
+from tailrace.definitions.stream_view import rings_of
 from tailrace.store.codec import Codec
 from tailrace.store.dynamodb.items import KEY, binary, read_items, scan
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from sinks.lease import with_client
 from tailrace.definitions import load_definitions
-from tailrace.definitions.recent import rings_of
+from tailrace.definitions.stream_view import rings_of
 from tailrace.store.codec import Codec
 from tailrace.store.dynamodb.items import binary, read_items
 from tailrace.store.dynamodb.wire import StoreError

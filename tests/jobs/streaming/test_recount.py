@@ -6,7 +6,7 @@ from hypothesis import given
 
 from jobs.streaming.fast_path import packed, settled, unpacked
 from jobs.streaming.recount import fold_coarser, fold_pairs
-from tailrace.definitions.recent import MICROS_PER_MINUTE
+from tailrace.definitions.stream_view import MICROS_PER_MINUTE
 from tests.jobs.streaming.test_state import BATCHES, DOCUMENTS, PAIRS, START, run
 
 VIEWS = (PAIRS, DOCUMENTS)

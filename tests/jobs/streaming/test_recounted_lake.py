@@ -19,7 +19,7 @@ from jobs.streaming.repair import COMPARED, Source, mend, rebuild_stream, reconc
 from jobs.streaming.run import views_of
 from jobs.streaming.source import Taken
 from sinks.lease import control_of, with_client
-from tailrace.definitions.recent import MICROS_PER_MINUTE, rings_of
+from tailrace.definitions.stream_view import MICROS_PER_MINUTE, rings_of
 from tailrace.lake.session import small_frame
 from tailrace.schemas import history, silver
 from tailrace.schemas.slots import to_micros

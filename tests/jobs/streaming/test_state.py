@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from jobs.streaming import window_state as states
 from jobs.streaming.window_state import Changes, Events, horizon_of, take_pairs
-from tailrace.definitions import STREAM, Count, Distinct, FeatureView, Last
-from tailrace.definitions.recent import MICROS_PER_MINUTE, rings_of
+from tailrace.definitions import STREAM, Count, Distinct, Last, StreamView
+from tailrace.definitions.stream_view import MICROS_PER_MINUTE, rings_of
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 
 ABOUT: dict[str, Any] = {"owner": "ada", "description": "Tested.", "freshness": timedelta(seconds=10), "lane": STREAM}
-PAIRS = FeatureView(
+PAIRS = StreamView(
     name="pairs",
     entities=(ACTOR, DOCUMENT),
     aggregations=(
@@ -23,7 +23,7 @@ PAIRS = FeatureView(
     ),
     **ABOUT,
 )
-DOCUMENTS = FeatureView(
+DOCUMENTS = StreamView(
     name="documents",
     entities=(DOCUMENT,),
     aggregations=(

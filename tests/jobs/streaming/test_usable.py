@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from jobs.bronze.lines import judge
 from jobs.streaming import fast_path
 from jobs.streaming.fast_path import FAR, PLAIN_BYTES, plain_event, usable_events
-from tailrace.definitions.recent import MINUTES_AHEAD
+from tailrace.definitions.stream_view import MINUTES_AHEAD
 from tailrace.schemas import landing
 from tests.jobs.bronze.events_to_judge import EVENT, EVENT_FACTS, REFUSED_EVENTS, USABLE_EVENTS, event
 

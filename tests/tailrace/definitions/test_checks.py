@@ -175,7 +175,7 @@ def test_a_finer_view_that_is_not_there_is_refused(folder):
 def test_a_view_that_is_not_finer_is_refused(folder, finer):
     write_distinct(folder, finer=finer)
 
-    assert "field 'rows_of': 'pairs' is not keyed finer than 'visits'" in refusal_of(folder)
+    assert "field 'rows_of': 'pairs' does not have the keys of 'visits' and more" in refusal_of(folder)
 
 
 def test_rows_of_a_view_that_is_written_are_refused(folder):
@@ -204,7 +204,7 @@ def test_rows_of_a_transform_are_refused(folder):
 def test_rows_of_the_view_itself_are_refused(folder):
     write_distinct(folder, rows_of="'visits'")
 
-    assert "field 'rows_of': 'visits' is not keyed finer than 'visits'" in refusal_of(folder)
+    assert "field 'rows_of': 'visits' does not have the keys of 'visits' and more" in refusal_of(folder)
 
 
 def test_distinct_rows_of_a_finer_view_are_accepted(folder):

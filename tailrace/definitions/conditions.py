@@ -1,0 +1,54 @@
+"""Checks of SQL conditions over the columns of a row."""
+
+from collections.abc import Iterable
+
+import sqlglot
+import sqlglot.errors
+import sqlglot.expressions
+from sqlglot import TokenType
+
+from tailrace.definitions.problem import DefinitionError
+
+# Functions of Spark whose answer does not follow from what they are given.
+CHANGING = frozenset(
+    [
+        "curdate",
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "input_file_name",
+        "localtimestamp",
+        "monotonically_increasing_id",
+        "now",
+        "rand",
+        "randn",
+        "random",
+        "randstr",
+        "session_user",
+        "shuffle",
+        "spark_partition_id",
+        "uniform",
+        "unix_timestamp",
+        "user",
+        "uuid",
+    ]
+)
+
+
+def check_condition(condition: str, *, known: Iterable[str], here: str, why: str) -> None:
+    """Raise `DefinitionError` for a condition that Spark would refuse, or whose truth depends on more than the row."""
+    try:
+        [parsed] = sqlglot.parse(condition, dialect="spark")
+    except (sqlglot.errors.SqlglotError, ValueError) as error:
+        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition") from error
+    if parsed is None:
+        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition")
+    for word in sqlglot.tokenize(condition, dialect="spark"):
+        if word.token_type is not TokenType.STRING and word.text.lower() in CHANGING:
+            raise DefinitionError(
+                f"{here}: {word.text!r} gives another answer each time; a row is checked by its features only, {why}"
+            )
+    for column in parsed.find_all(sqlglot.expressions.Column):
+        if column.sql() not in known:
+            raise DefinitionError(f"{here}: {column.sql()!r} is not a feature of this view")

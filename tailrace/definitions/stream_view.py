@@ -1,0 +1,170 @@
+"""Views of the lane `stream`: recent windows, of which the store has counts by buckets of time, whatever the clock says.
+
+The newest bucket is first, and the minute of the newest event is kept with them. The value at a moment is the sum of the
+buckets that are inside the window then: exact to one bucket at its far end.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tailrace.definitions.aggregations.aggregation import Aggregation
+from tailrace.definitions.problem import DefinitionError
+from tailrace.definitions.services import OnDemandFeature
+from tailrace.definitions.view import STREAM, FeatureView
+from tailrace.definitions.window import Window
+from tailrace.schemas.tables import Column, Type
+
+WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120)  # minutes of a bucket
+MOST_BUCKETS = 15
+# An event counts unless it is further than this ahead of the moment at which the topic had it: its clock is wrong then.
+MINUTES_AHEAD = 5
+MICROS_PER_MINUTE = 60_000_000
+
+NEWEST = Column("_minute", Type.INT64, "minutes since 1970 of the newest event")
+# By which a micro-batch that is repeated knows what it did already.
+TAKEN = (
+    Column("_run", Type.INT64, "the stream that wrote this, by its checkpoint"),
+    Column("_batch", Type.INT64, "the last micro-batch in it"),
+)
+# What the finest view knows of each pair, and coarser views are counted by.
+OF_PAIRS = (
+    Column("_last_at", Type.INT64, "when the newest event was, in microseconds; 0 before the first"),
+    Column("_before_at", Type.INT64, "the same before the last micro-batch"),
+    Column("_added", Type.INT64, "how many of the last entries of _seen the last micro-batch added"),
+    Column("_seen", Type.STRING, "the events of the last windows: digest of the id, and minute"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ring:
+    """Buckets of one line over one window: `width` in minutes, `counted` of them in the window, `slots` kept."""
+
+    name: str
+    line: int
+    width: int
+    counted: int
+
+    @property
+    def slots(self) -> int:
+        return self.counted + -(-MINUTES_AHEAD // self.width)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(
+            Column(f"_{self.name}_{age:02}", Type.INT64, f"{self.name}, {age} buckets of {self.width} min back")
+            for age in range(self.slots)
+        )
+
+    def value_at(self, minute: Any, buckets: Sequence[Any], now: Any) -> Any:
+        """The value at `now`, for numpy arrays of states."""
+        present = now.astype("datetime64[m]").astype("int64") // self.width
+        newest = minute // self.width
+        total = 0 * minute
+        for age, count in enumerate(buckets):
+            back = present - (newest - age)
+            total = total + count * ((back >= 0) & (back < self.counted))
+        return total
+
+
+def ring_of(line: int, name: str, window: Window) -> Ring:
+    """The buckets of a window; raises `DefinitionError` for one that has none."""
+    minutes = int(window.length.total_seconds() // 60) if window.length else 0
+    for width in WIDTHS:
+        if minutes and minutes % width == 0 and minutes // width <= MOST_BUCKETS:
+            return Ring(name=f"{name}_{window.name}", line=line, width=width, counted=minutes // width)
+    raise DefinitionError(
+        f"feature {name!r}, field 'over': {window.name!r} is not a window of a stream; take one of up to 24h that is made "
+        "of at most 15 equal parts, such as 15m, 1h, 6h or 24h"
+    )
+
+
+def rings_of(lines: Sequence[Aggregation]) -> tuple[Ring, ...]:
+    return tuple(
+        ring_of(number, line.name, window)
+        for number, line in enumerate(lines)
+        if line.stream
+        for window in line.stream.windows
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamView(FeatureView):
+    """A view that the stream keeps from each event within seconds."""
+
+    lane: str = STREAM
+
+    @property
+    def is_finest(self) -> bool:
+        """Whether the view has a row for each pair of those whom an event is about."""
+        return set(self.keys) == {"actor_id", "document_id"}
+
+    @cached_property
+    def features(self) -> tuple[Column, ...]:
+        """What the store has of a key; names that begin with `_` are not for rankers."""
+        plain = tuple(feature for line in self.aggregations if line.stream for feature in line.stream.features)
+        counts = tuple(column for ring in rings_of(self.aggregations) for column in ring.columns)
+        return (*plain, NEWEST, *counts, *TAKEN, *(OF_PAIRS if self.is_finest else ()))
+
+    @property
+    def told_names(self) -> tuple[str, ...]:
+        return tuple(name for name in self.feature_names if not name.startswith("_"))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return ("interactions",)
+
+    @cached_property
+    def windows(self) -> Mapping[str, OnDemandFeature]:
+        """The value of each count and window at the time of reading, by the name that a batch view would give it."""
+        return {ring.name: self._value_of(ring) for ring in rings_of(self.aggregations)}
+
+    def _value_of(self, ring: Ring) -> OnDemandFeature:
+        def compute(minute: Any, *buckets: Any, now: Any) -> Any:
+            return ring.value_at(minute, buckets, now)
+
+        names = (NEWEST.name, *(column.name for column in ring.columns))
+        return OnDemandFeature(
+            name=ring.name,
+            type=Type.INT64,
+            inputs=tuple(f"{self.name}:{name}" for name in names),
+            owner=self.owner,
+            description=f"{self.aggregations[ring.line].name} of {self.name} in the window, exact to {ring.width} min.",
+            compute=compute,
+        )
+
+    def check_fields(self) -> None:
+        """A view of the stream declares aggregations that a stream keeps, over windows that have buckets."""
+        here = f"view {self.name!r}"
+        unfit = ("transform", "transform_features", "changed_keys", "online_when", "expectations")
+        for name in self.given(unfit):
+            raise DefinitionError(f"{here}, field {name!r}: does not go with lane={STREAM!r}")
+        self.refuse_written_features()
+        if not self.aggregations:
+            raise DefinitionError(f"{here}: give 'aggregations'")
+        for line in self.aggregations:
+            self._check_stream_part(line)
+
+    def _check_stream_part(self, line: Aggregation) -> None:
+        here = f"view {self.name!r}"
+        if line.stream is None:
+            raise DefinitionError(
+                f"{here}, feature {line.name!r}: the lane {STREAM} cannot keep {type(line).__name__}, which lacks the "
+                "part 'stream'; Count, Distinct and Last have it"
+            )
+        for window in line.stream.windows:
+            try:
+                ring_of(0, line.name, window)
+            except DefinitionError as error:
+                raise DefinitionError(f"{here}, {error}") from error
+
+    def check_base_view(self, base: FeatureView, *, of: str) -> None:
+        """The stream counts pairs, which one view of its own has."""
+        if not (isinstance(base, StreamView) and base.is_finest):
+            raise DefinitionError(f"{of}: {base.name!r} is not a view of the lane {STREAM} of each actor and document")
+
+
+def windows_of(view: FeatureView) -> Mapping[str, OnDemandFeature]:
+    """The on-demand features that a view of the lane `stream` brings along: one for each count and window."""
+    return view.windows
