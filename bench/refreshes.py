@@ -49,7 +49,7 @@ def refresh_naively(lake: Lake, store: Address, definitions: Definitions, *, as_
     gold: dict[str, DataFrame] = {}
     began = time.monotonic()
     for view in definitions.batch_views.values():
-        rows = compute(lake, view, pins, as_of=as_of, finer=gold)
+        rows = compute(lake, view, pins, as_of=as_of, base_rows=gold)
         path = f"{root}/{view.name}"
         rows.write.format("delta").mode("overwrite").save(path)
         gold[view.name] = lake.spark.read.format("delta").load(path)

@@ -14,7 +14,7 @@ from jobs.gold.compute import compute
 from jobs.streaming.fast_path import settled
 from jobs.streaming.recount import counting, had_by, states, tasks_for
 from jobs.streaming.run import views_of
-from sinks.decisions import decided, held_decisions
+from sinks.decisions import decided, materialized_decisions
 from sinks.history import Schema, ensure_recorded
 from sinks.net_changes import snapshot
 from sinks.protocol import SUPPRESS
@@ -22,7 +22,7 @@ from tailrace.definitions import Definitions, FeatureView
 from tailrace.errors import UsageError
 from tailrace.lake.commit import append_numbered, numbers_reached
 from tailrace.lake.delta_log import Pin
-from tailrace.lake.materialize import ROWS, held
+from tailrace.lake.materialize import ROWS, materialized
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas import history, silver
@@ -143,10 +143,10 @@ def computed(
     """Every view in full at a time; those that others count rows of are computed once."""
     with ExitStack() as kept:
         frames: dict[str, DataFrame] = {}
-        counted = {name for view in definitions.views.values() for name in view.finer_views}
+        counted = {name for view in definitions.views.values() for name in view.base_views}
         for name, view in definitions.batch_views.items():
-            rows = compute(lake, view, pins, as_of=as_of, finer=frames)
-            frames[name] = kept.enter_context(held(rows)).frame if name in counted else rows
+            rows = compute(lake, view, pins, as_of=as_of, base_rows=frames)
+            frames[name] = kept.enter_context(materialized(rows)).frame if name in counted else rows
         yield frames
 
 
@@ -164,7 +164,7 @@ def record(
     began = time.monotonic()
     before = recorded_before(lake, view, as_of=as_of, id_=id_)
     changes = decided(snapshot(rows, before, view), view, suppress=True, as_of=to_micros(as_of))
-    with held_decisions(changes) as found:
+    with materialized_decisions(changes) as found:
         values = found.frame.where(F.col("action") != SUPPRESS).select("item_key", "value", F.lit(as_of).alias("as_of"))
         append(lake, definitions, view, values, [as_of], id_=id_)
     figures.times += 1
@@ -192,7 +192,7 @@ def record_stream(
     new = {name: is_new(name, times[: len(times) - len(left)]) for name, left in due.items()}
     totals = {name: condition.cast("int") for name, condition in new.items()}
     finish = partial(settled, ids=False)
-    with held(states(events, views, tasks=tasks_for(lake), finish=finish), totals=totals) as found:
+    with materialized(states(events, views, tasks=tasks_for(lake), finish=finish), totals=totals) as found:
         for name, left in due.items():
             moment = F.timestamp_micros("moment").alias("as_of")
             values = found.frame.where(new[name]).select("item_key", "value", moment)

@@ -1,6 +1,6 @@
 """Maintain all tables: rewrite small files, remove what nobody needs any more, and say what holds the rest.
 
-A version is needed while some state or cursor names it: silver's in the state of each gold view, a finer view's in that
+A version is needed while some state or cursor names it: silver's in the state of each gold view, a base view's in that
 of the views that count its rows, and a view's own in the online store's cursor.
 """
 

@@ -23,7 +23,7 @@ def shown_view(view: FeatureView) -> dict[str, Any]:
         "features": [
             {"name": one.name, "type": one.type, "meaning": one.meaning}
             for one in view.features
-            if one.name in view.told_names
+            if one.name in view.public_names
         ],
         "lane": view.lane,
         "owner": view.owner,

@@ -204,7 +204,7 @@ def of_features(definitions: Definitions) -> Schema:
 
 def request_of(definitions: Definitions) -> Schema:
     features = [*definitions.on_demand, *definitions.views]
-    features += [f"{view.name}:{name}" for view in definitions.views.values() for name in view.told_names]
+    features += [f"{view.name}:{name}" for view in definitions.views.values() for name in view.public_names]
     keys = sorted({key for view in definitions.views.values() for key in view.keys})
     ids = {"oneOf": [*ID["oneOf"], {"type": "array", "items": ID, "maxItems": MAXIMUM_KEYS}]}
     return {

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from sinks.net_changes import UNKNOWN
 from sinks.protocol import SUPPRESS, WRITE, decide
 from tailrace.definitions import FeatureView
-from tailrace.lake.materialize import Held, held
+from tailrace.lake.materialize import Materialized, materialized
 from tailrace.schemas.tables import Column
 from tailrace.store.arrow import column_values
 from tailrace.store.codec import Codec, meaning
@@ -89,10 +89,10 @@ def difference(was: bytes | None, now: bytes | None) -> str | None:
     return None if meaning(was) == meaning(now) else UPDATE
 
 
-def held_decisions(rows: DataFrame) -> AbstractContextManager[Held]:
+def materialized_decisions(rows: DataFrame) -> AbstractContextManager[Materialized]:
     """Decided rows, computed once and counted; a push reads them for the history and for the store."""
     action, kind = F.col("action"), F.col("difference")
-    return held(
+    return materialized(
         rows,
         totals={"images": F.col("images")},
         suppressed=action == SUPPRESS,

@@ -15,7 +15,7 @@ from sinks.lease import with_client
 from sinks.rows import TOMBSTONE, Address
 from tailrace.definitions import Definitions, FeatureView
 from tailrace.lake.commit import append_numbered, number_reached
-from tailrace.lake.materialize import ROWS, held
+from tailrace.lake.materialize import ROWS, materialized
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, history
 from tailrace.schemas.slots import to_micros
@@ -69,7 +69,7 @@ def record(lake: Lake, view: FeatureView) -> int:
     if lake.exists(table):  # a write may be landed twice, on either side of a refresh
         known = lake.read(table).where(F.col("push") == history.DIRECT_WRITE)
         rows = rows.join(known, on=["item_key", "as_of", "sequence"], how="left_anti")
-    with held(rows.select(*table.columns)) as new:
+    with materialized(rows.select(*table.columns)) as new:
         if new.counts[ROWS]:
             schema = Schema(view=view.name, features=view.features, definition=view.definition_fingerprint)
             ensure_recorded(lake, schema, first_sequence=lambda: new.frame.agg(F.min("sequence")).collect()[0][0])

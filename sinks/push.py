@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sinks import history, ledger, protocol
-from sinks.decisions import decided, held_decisions
+from sinks.decisions import decided, materialized_decisions
 from sinks.history import Schema
 from sinks.lease import leased, with_client, with_store
 from sinks.ledger import Pushed
@@ -141,7 +141,9 @@ class Push:
         return self.decide(rows_of(step.keys, gold, self.view), suppress=False)
 
     def decide(self, rows: DataFrame, *, suppress: bool) -> Changes:
-        found = self.held.enter_context(held_decisions(decided(rows, self.view, suppress=suppress, as_of=self.as_of)))
+        found = self.held.enter_context(
+            materialized_decisions(decided(rows, self.view, suppress=suppress, as_of=self.as_of))
+        )
         self.counts = found.counts
         return Changes(found.frame, found.counts)
 

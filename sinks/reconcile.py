@@ -19,7 +19,7 @@ from sinks.purge import has_version, stored_values, stored_values_of
 from sinks.push import push_views, repair_keys
 from sinks.rows import Address
 from tailrace.definitions import BatchView, DirectView
-from tailrace.lake.materialize import ROWS, Held, held
+from tailrace.lake.materialize import ROWS, Materialized, materialized
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
@@ -147,11 +147,11 @@ class Comparison:
         return now.join(was, on="item_key", how="left").withColumn("images", F.lit(1))
 
 
-def differing(rows: DataFrame, view: BatchView) -> AbstractContextManager[Held]:
+def differing(rows: DataFrame, view: BatchView) -> AbstractContextManager[Materialized]:
     """Keys whose values differ, and in what."""
     decisions = decided(rows, view, suppress=True, as_of=0).where("difference IS NOT NULL")
     kinds = {kind: (F.col("difference") == kind).cast("int") for kind in (INSERT, UPDATE, REMOVAL)}
-    return held(decisions.select("item_key", "difference"), totals=kinds)
+    return materialized(decisions.select("item_key", "difference"), totals=kinds)
 
 
 def gold_at(lake: Lake, view: BatchView, cursor: Cursor | None) -> DataFrame:
@@ -188,7 +188,7 @@ def reconcile_direct(
     A value that bronze knows nothing of stays, and is told as a ghost: it may be all there is of a write.
     """
     told("comparing all")
-    with held(differing_writes(lake, address, view)) as suspects:
+    with materialized(differing_writes(lake, address, view)) as suspects:
         compared = expected(lake, view).count()
         if not suspects.counts[ROWS]:
             return Reconciled(compared=compared)

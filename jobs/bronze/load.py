@@ -15,7 +15,7 @@ from jobs.bronze.lines import judge, read_lines, spread
 from jobs.bronze.set_aside import SetAside, set_aside
 from jobs.bronze.topic import Topic, ends_claimed, ends_of, is_of_topic, new_parts, read_parts, what_is_left
 from tailrace.lake import storage
-from tailrace.lake.materialize import ROWS, Held, StoredFile, held
+from tailrace.lake.materialize import ROWS, Materialized, StoredFile, materialized
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
@@ -39,7 +39,7 @@ class Source:
 
 def judge_claimed(
     source: Source, claimed: Sequence[LandedFile], *, keep: ExitStack
-) -> tuple[Held | None, list[LandedFile]]:
+) -> tuple[Materialized | None, list[LandedFile]]:
     """The verdicts on all lines, kept until `keep` ends, and the files that cannot be read, each with its refusal.
 
     Files are read together. Where that fails, those that are the cause are refused and the others read again; what no file
@@ -52,7 +52,7 @@ def judge_claimed(
         if not lost:
             try:
                 lines = deliveries(source, left, stored)
-                rows = held(judge(lines, source.feed, now=source.until), usable=F.isnull("reason"))
+                rows = materialized(judge(lines, source.feed, now=source.until), usable=F.isnull("reason"))
                 return keep.enter_context(rows), refused
             except UNREADABLE:
                 lost = culprits(source, landed(left), stored)
@@ -234,7 +234,7 @@ def load_batch(lake: Lake, landing_folder: str, batch: Batch, *, topic: Topic | 
     lake.expect_rows()
     stamp = {"batch": F.lit(batch.number).cast("bigint"), "ingested_at": F.lit(batch.ingested_at)}
     whole = [file for file in batch.files if file.refusal]
-    judged: dict[Feed, Held] = {}
+    judged: dict[Feed, Materialized] = {}
     with ExitStack() as until_appended:
         for feed in landing.FEEDS:
             readable = [file for file in batch.files if file.feed == feed.name and file.refusal is None]
@@ -257,7 +257,7 @@ def load_batch(lake: Lake, landing_folder: str, batch: Batch, *, topic: Topic | 
     return loaded
 
 
-def counted(batch: Batch, judged: Mapping[Feed, Held], whole: Sequence[LandedFile]) -> Loaded:
+def counted(batch: Batch, judged: Mapping[Feed, Materialized], whole: Sequence[LandedFile]) -> Loaded:
     usable = {feed.name: rows.counts["usable"] for feed, rows in judged.items()}
     lines = sum(rows.counts[ROWS] for rows in judged.values())
     return Loaded(files=len(batch.files), quarantined=len(whole) + lines - sum(usable.values()), **usable)
@@ -267,16 +267,18 @@ def refused_files(lake: Lake, files: Sequence[LandedFile]) -> DataFrame:
     return small_frame(lake.spark, [(file.feed, file.file, None, file.refusal, None) for file in files], REFUSED)
 
 
-def usable_rows(rows: Held, stamp: dict[str, Column]) -> DataFrame:
+def usable_rows(rows: Materialized, stamp: dict[str, Column]) -> DataFrame:
     return rows.frame.where("reason is null").withColumns(stamp)
 
 
-def audit(lake: Lake, feed: Feed, rows: Held, stamp: dict[str, Column]) -> None:
+def audit(lake: Lake, feed: Feed, rows: Materialized, stamp: dict[str, Column]) -> None:
     """Have the quality gate look at a load: at its lines where some are refused, and at its usable rows."""
     everything, good = rows.counts[ROWS], rows.counts["usable"]
     if good < everything:
-        lake.audit(feed.lines, Held(rows.frame.select(*feed.lines.columns), {ROWS: everything}), feed=feed.name)
-    lake.audit(feed.table, Held(usable_rows(rows, stamp).select(*feed.table.columns), {ROWS: good}), feed=feed.name)
+        lake.audit(feed.lines, Materialized(rows.frame.select(*feed.lines.columns), {ROWS: everything}), feed=feed.name)
+    lake.audit(
+        feed.table, Materialized(usable_rows(rows, stamp).select(*feed.table.columns), {ROWS: good}), feed=feed.name
+    )
 
 
 def refused_lines(judged: DataFrame, feed: Feed) -> DataFrame:

@@ -19,11 +19,11 @@ from tailrace.schemas.tables import Table
 
 
 def aggregate(
-    interactions: DataFrame, view: BatchView, *, as_of: datetime, finer: Mapping[str, DataFrame]
+    interactions: DataFrame, view: BatchView, *, as_of: datetime, base_rows: Mapping[str, DataFrame]
 ) -> DataFrame:
     """Compute a view from `silver.INTERACTIONS` at `as_of`.
 
-    A row exists where an interaction with occurred_at <= as_of counts. `finer` has the gold table of each
+    A row exists where an interaction with occurred_at <= as_of counts. `base_rows` has the gold table of each
     view that this one counts rows of, refreshed to the same `as_of`.
     """
     happened = interactions.where(F.col("occurred_at") <= F.lit(as_of))
@@ -32,7 +32,7 @@ def aggregate(
     own = [line for line in view.aggregations if line.base_view is None]
     columns = [F.expr(column.full).alias(column.name) for line in own for column in line.columns]
     rows = placed.groupBy(*view.keys).agg(F.count("*").alias(INTERACTIONS.name), *columns)
-    rows = reduce(lambda left, name: add_of_base_view(left, view, name, finer[name]), view.finer_views, rows)
+    rows = reduce(lambda left, name: add_of_base_view(left, view, name, base_rows[name]), view.base_views, rows)
     return rows.select(*view.table.columns)
 
 
@@ -108,16 +108,16 @@ def differing_keys(held: DataFrame, wanted: DataFrame, table: Table) -> DataFram
 def inputs_of(view: BatchView, definitions: Definitions) -> list[str]:
     """The full names of the tables that a view reads."""
     return [f"silver.{name}" for name in view.inputs] + [
-        definitions.batch_views[name].table.full_name for name in view.finer_views
+        definitions.batch_views[name].table.full_name for name in view.base_views
     ]
 
 
 def compute(
-    lake: Lake, view: BatchView, pins: Mapping[str, Pin], *, as_of: datetime, finer: Mapping[str, DataFrame]
+    lake: Lake, view: BatchView, pins: Mapping[str, Pin], *, as_of: datetime, base_rows: Mapping[str, DataFrame]
 ) -> DataFrame:
-    """The rows of a view at `as_of`; `finer` has those of the views that it counts rows of."""
+    """The rows of a view at `as_of`; `base_rows` has those of the views that it counts rows of."""
     tables = [table for table in silver.TABLES if table.name in view.inputs]
     rows = {table.name: lake.read(table, version=pins[table.full_name].version) for table in tables}
     if view.transform is not None:
         return transform(view, rows, as_of=as_of)
-    return aggregate(rows["interactions"], view, as_of=as_of, finer=finer)
+    return aggregate(rows["interactions"], view, as_of=as_of, base_rows=base_rows)

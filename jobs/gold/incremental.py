@@ -19,7 +19,7 @@ from tailrace.definitions.aggregations.sql import LOST
 from tailrace.definitions.batch_view import INTERACTIONS
 from tailrace.lake import commit
 from tailrace.lake.delta_log import Pin
-from tailrace.lake.materialize import ROWS, held, to_join
+from tailrace.lake.materialize import ROWS, materialized, to_join
 from tailrace.lake.rewrite import Change
 from tailrace.lake.tables import Lake
 from tailrace.schemas import silver
@@ -61,7 +61,7 @@ class SignedRows:
                 since=step.since,
                 until=step.until,
             )
-            self.gathered[step.since, before] = self.until_released.enter_context(held(rows)).frame
+            self.gathered[step.since, before] = self.until_released.enter_context(materialized(rows)).frame
         return self.gathered[step.since, before]
 
     def release(self) -> None:
@@ -74,7 +74,7 @@ def add_changes(
     signed: SignedRows,
     step: Step,
     *,
-    finer: Mapping[str, Table],
+    base_tables: Mapping[str, Table],
     state: dict[str, Any],
 ) -> None:
     """Add to a view's gold table what one step changes.
@@ -83,9 +83,11 @@ def add_changes(
     """
     feeds = {
         name: lake.changes_since(table, since=step.before[table.full_name], until=step.after[table.full_name])
-        for name, table in finer.items()
+        for name, table in base_tables.items()
     }
-    with held(increments(signed.of(step), view, finer=feeds), totals={LOST: F.col(LOST).cast("int")}) as found:
+    with materialized(
+        increments(signed.of(step), view, base_changes=feeds), totals={LOST: F.col(LOST).cast("int")}
+    ) as found:
         rows = found.frame
         if found.counts[LOST]:
             interactions = lake.read(silver.INTERACTIONS, version=step.after[silver.INTERACTIONS.full_name].version)
@@ -129,13 +131,13 @@ def change_hinted(lake: Lake, view: BatchView, step: Step, *, state: dict[str, A
     """
     inputs = {table.name: lake.read(table, version=step.after[table.full_name].version) for table in tables_of(view)}
     rows = transform_unchecked(view, inputs, as_of=step.until)
-    with held(hinted_keys(lake, view, step)) as keys:
+    with materialized(hinted_keys(lake, view, step)) as keys:
         turn = turn_of(state["started_from"])
         if turn % SAMPLED == 0:
             check_sample(lake, view, rows, keys.frame, part=turn // SAMPLED)
         named = rows.join(to_join(keys.frame, rows=keys.counts[ROWS]), on=list(view.keys), how="left_semi")
         found = keys.frame.join(named.withColumn(EXISTS, F.lit(True)), on=list(view.keys), how="left")
-        with held(found) as wanted:
+        with materialized(found) as wanted:
             check_keys(view, wanted.frame)
             changed = to_join(wanted.frame, rows=wanted.counts[ROWS])
             commit.change(lake, view.table, change_to(changed, view), state=state)

@@ -12,7 +12,7 @@ from tailrace.definitions import BatchView, Window
 from tailrace.definitions.aggregations.gold_column import Upkeep
 from tailrace.definitions.aggregations.sql import GAINED, LOST, SIGN, weight
 from tailrace.lake.delta_log import BEFORE_IMAGES
-from tailrace.lake.materialize import Held, to_join
+from tailrace.lake.materialize import Materialized, to_join
 
 FACTS = ("event_id", "event_type", "actor_id", "document_id", "occurred_at", "attributes")
 ALL_TIME = Window("total", None)
@@ -71,13 +71,13 @@ def counts_at(window: Window, as_of: datetime) -> Column:
     return happened if window.length is None else happened & (F.col("occurred_at") > F.lit(as_of - window.length))
 
 
-def increments(signed: DataFrame, view: BatchView, *, finer: Mapping[str, DataFrame | None]) -> DataFrame:
+def increments(signed: DataFrame, view: BatchView, *, base_changes: Mapping[str, DataFrame | None]) -> DataFrame:
     """Gather a view's columns from signed interactions; keys, the columns that gather anything, and `LOST`.
 
-    `finer` has the change feed of each view that this one counts rows of, None where nothing changed there.
+    `base_changes` has the change feed of each view that this one counts rows of, None where nothing changed there.
     """
     rows = signed
-    for name, changes in finer.items():
+    for name, changes in base_changes.items():
         lines = [line for line in view.aggregations if line.base_view == name]
         of_rows = {column.name: column.change for line in lines for column in line.columns if column.change}
         if changes is None:
@@ -98,7 +98,7 @@ def named(columns: Mapping[str, str]) -> list[Column]:
     return [F.expr(sql).alias(name) for name, sql in columns.items()]
 
 
-def settle(increments_: Held, interactions: DataFrame, view: BatchView, *, as_of: datetime) -> DataFrame:
+def settle(increments_: Materialized, interactions: DataFrame, view: BatchView, *, as_of: datetime) -> DataFrame:
     """Compute what is to be settled of the keys that lost an interaction, counted as `LOST`, from those that survive."""
     columns = {column.name: column.full for column in view.gold_columns if column.upkeep is Upkeep.SETTLED}
     found = increments_.frame

@@ -1,4 +1,4 @@
-"""Refresh gold to an as-of time: every view from the same pinned silver, finer views first."""
+"""Refresh gold to an as-of time: every view from the same pinned silver, base views first."""
 
 import time
 import uuid
@@ -102,9 +102,9 @@ class Refresh:
     signed: SignedRows
 
     def bring_all(self) -> dict[str, Refreshed]:
-        """Bring every view to the as-of, several at once, each after the finer views that it counts rows of."""
+        """Bring every view to the as-of, several at once, each after the base views whose rows it counts."""
         views = self.definitions.batch_views
-        order = TopologicalSorter({name: view.finer_views for name, view in views.items()})
+        order = TopologicalSorter({name: view.base_views for name, view in views.items()})
         order.prepare()
         done: dict[str, Refreshed] = {}
         running: dict[Future[Refreshed], str] = {}
@@ -159,8 +159,8 @@ class Refresh:
                 why = "a transform without changed_keys"
             except HistoryLost as error:
                 why = str(error)
-        finer = {name: self.read_pinned(table) for name, table in self.finer(view).items()}
-        rows = compute(self.lake, view, self.pins, as_of=self.as_of, finer=finer)
+        base_rows = {name: self.read_pinned(table) for name, table in self.base_tables(view).items()}
+        rows = compute(self.lake, view, self.pins, as_of=self.as_of, base_rows=base_rows)
         commit.become(self.lake, view.table, rows, state=state)
         return FULL, why
 
@@ -186,11 +186,11 @@ class Refresh:
         if view.changed_keys:
             change_hinted(self.lake, view, step, state=state)
         else:
-            finer = self.finer(view)
-            add_changes(self.lake, view, self.signed, step, finer=finer, state=state)
+            base_tables = self.base_tables(view)
+            add_changes(self.lake, view, self.signed, step, base_tables=base_tables, state=state)
 
-    def finer(self, view: BatchView) -> dict[str, Table]:
-        return {name: self.definitions.batch_views[name].table for name in view.finer_views}
+    def base_tables(self, view: BatchView) -> dict[str, Table]:
+        return {name: self.definitions.batch_views[name].table for name in view.base_views}
 
 
 def as_of_in(state: State) -> datetime:

@@ -55,8 +55,8 @@ def check_is_there(lake: Lake, view: BatchView, table: Table, pin: Pin) -> None:
 
 
 def compute_from_silver(lake: Lake, definitions: Definitions, view: BatchView, state: State) -> DataFrame:
-    """A view in full; the finer views that it counts are computed too, so that no error of theirs hides one here."""
-    finer = {
-        name: compute_from_silver(lake, definitions, definitions.batch_views[name], state) for name in view.finer_views
+    """A view in full; the base views that it counts are computed too, so that no error of theirs hides one here."""
+    base_rows = {
+        name: compute_from_silver(lake, definitions, definitions.batch_views[name], state) for name in view.base_views
     }
-    return compute(lake, view, pins_in(state), as_of=as_of_in(state), finer=finer)
+    return compute(lake, view, pins_in(state), as_of=as_of_in(state), base_rows=base_rows)

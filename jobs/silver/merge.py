@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.set_aside import ASIDE, aside_version, files_left_out, has_files_to_take_back, last_read, left_in
 from tailrace.lake.commit import amend
-from tailrace.lake.materialize import ROWS, Held, held, to_join
+from tailrace.lake.materialize import ROWS, Materialized, materialized, to_join
 from tailrace.lake.tables import Lake
 from tailrace.lake.transaction import Transaction
 from tailrace.schemas import bronze, silver
@@ -37,7 +37,7 @@ def take_back(lake: Lake, *, source: Table, target: Table, transform: Transform,
     """
     aside = files_left_out(lake, feed=source.name, version=state["aside"])
     lost = lake.read(target).join(F.broadcast(aside), on=[*OUT], how="left_semi")
-    with held(lost.select(*target.key, *(F.col(name).alias(out) for name, out in OUT.items()))) as gone:
+    with materialized(lost.select(*target.key, *(F.col(name).alias(out) for name, out in OUT.items()))) as gone:
         if not gone.counts[ROWS]:
             keep(lake, target, state=state)
             return TakenBack()
@@ -45,9 +45,9 @@ def take_back(lake: Lake, *, source: Table, target: Table, transform: Transform,
         read = lake.read(source).where(F.col("batch") <= state["batch"])
         others = left_in(lake, read, feed=source.name, version=state["aside"])
         last = transform(others.join(ids, on=[*target.key], how="left_semi"))
-        with held(gone.frame.join(last, on=[*target.key], how="left"), replaced=F.isnotnull("file")) as rows:
+        with materialized(gone.frame.join(last, on=[*target.key], how="left"), replaced=F.isnotnull("file")) as rows:
             replaced = rows.counts["replaced"]
-            lake.audit(target, Held(rows.frame.where("file is not null"), {ROWS: replaced}), feed=source.name)
+            lake.audit(target, Materialized(rows.frame.where("file is not null"), {ROWS: replaced}), feed=source.name)
             same = " AND ".join(f"old.{name} = new.{out}" for name, out in OUT.items())
             amend(lake, target, rows.frame, same=same, stays="new.file IS NOT NULL", state=state)
             return TakenBack(replaced=replaced, removed=rows.counts[ROWS] - replaced)
@@ -75,7 +75,7 @@ def merge_unread(lake: Lake, *, source: Table, target: Table, transform: Callabl
         return back
     lake.expect_rows()
     unread = lake.read(source).where((F.col("batch") > before) & (F.col("batch") <= newest))
-    with held(transform(left_in(lake, unread, feed=source.name, version=aside))) as rows:
+    with materialized(transform(left_in(lake, unread, feed=source.name, version=aside))) as rows:
         lake.audit(target, rows, feed=source.name)
         lake.upsert(target, rows.frame, newer=is_newer(), state={"batch": newest, **of_aside})
     return back

@@ -128,7 +128,7 @@ def unpacked(view: StreamView, values: Sequence[bytes | None]) -> State:
 def settled(view: StreamView, state: State, *, run: int = 0, batch: int = -1, ids: bool = True) -> State:
     """States as they are whichever way their events came: marked as those of one micro-batch, ids in order or left out."""
     state = state | {"_run": np.full_like(state["_run"], run), "_batch": np.full_like(state["_batch"], batch)}
-    if view.is_finest:
+    if view.is_of_pairs:
         seen = np.full(len(state["_seen"]), "", object)
         if ids:
             seen[:] = [in_order(text) for text in state["_seen"].tolist()]

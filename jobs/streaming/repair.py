@@ -31,7 +31,7 @@ from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_changes
 from tailrace.definitions import STREAM, StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
-from tailrace.lake.materialize import ROWS, held
+from tailrace.lake.materialize import ROWS, materialized
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
@@ -111,7 +111,7 @@ def rebuild_stream(lake: Lake, address: Address, views: Sequence[StreamView], so
     as_of, written, parked = reached(events), {}, Parked(source.checkpoint)
     parked.forget()
     LeftOut(source.checkpoint).forget()
-    with held(recounted(lake, views, events, upto, as_of=as_of)) as rows:
+    with materialized(recounted(lake, views, events, upto, as_of=as_of)) as rows:
         for view in views:
             values = rows.frame.where(F.col("view") == view.name)
             outcome = write(address, view, values, owner=source.writes_as(view), as_of=as_of, alone=True)
@@ -186,8 +186,8 @@ def reconcile_stream(
     of_views = {view.name: ((F.col("view") == view.name) & known).cast("int") for view in views}
     told("counting the events again, and comparing all")
     with (
-        held(recounted(lake, views, events, upto, as_of=as_of), totals=of_views) as expected,
-        held(differing(expected.frame, address, views, upto), totals=of_views) as suspects,
+        materialized(recounted(lake, views, events, upto, as_of=as_of), totals=of_views) as expected,
+        materialized(differing(expected.frame, address, views, upto), totals=of_views) as suspects,
     ):
         if not suspects.counts[ROWS]:
             return {view.name: Reconciled(compared=expected.counts[view.name]) for view in views}
@@ -195,7 +195,9 @@ def reconcile_stream(
         load()
         _, left = source.events(lake, upto)
         keys = keys_of(left, views)
-        with held(suspects.frame.join(keys, on=["view", "item_key"], how="left_anti"), totals=of_views) as differ:
+        with materialized(
+            suspects.frame.join(keys, on=["view", "item_key"], how="left_anti"), totals=of_views
+        ) as differ:
             found = {}
             for view in views:
                 in_motion = suspects.counts[view.name] - differ.counts[view.name]

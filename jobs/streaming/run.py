@@ -42,13 +42,13 @@ CHECKPOINT = {
 def views_of(definitions: Definitions) -> list[StreamView]:
     """The views of the lane stream, the one of pairs first; raises `DefinitionError` where it is missing."""
     views = list(definitions.stream_views.values())
-    finest = [view for view in views if view.is_finest]
-    if len(finest) != 1:
+    of_pairs = [view for view in views if view.is_of_pairs]
+    if len(of_pairs) != 1:
         raise DefinitionError(
             "the lane stream needs one view of each actor and document, by which the others are counted; "
-            f"there are {len(finest)}"
+            f"there are {len(of_pairs)}"
         )
-    return finest + [view for view in views if not view.is_finest]
+    return of_pairs + [view for view in views if not view.is_of_pairs]
 
 
 def from_kafka(spark: SparkSession, topic: Topic, *, checkpoint: str) -> DataFrame:

@@ -53,7 +53,7 @@ def empty(view: StreamView, keys: int) -> State:
     """The state of keys of which nothing is known."""
     state: State = {feature.name: np.zeros(keys, np.int64) for feature in view.features}
     state["_batch"] = np.full(keys, -1, np.int64)
-    if view.is_finest:
+    if view.is_of_pairs:
         state["_seen"] = np.full(keys, "", object)
     return state
 

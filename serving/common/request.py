@@ -282,7 +282,7 @@ class Planner:
             here = f"{name!r} names no view" if colon else f"{name!r} is neither a view nor an on-demand feature"
             others = "" if colon else f", and on demand {listed(definitions.on_demand)}"
             raise BadRequest(f"field 'features': {here}; there are the views {listed(definitions.views)}{others}")
-        known = definitions.views[view].told_names
+        known = definitions.views[view].public_names
         if not colon:
             return (*(f"{view}:{one}" for one in known), *definitions.views[view].windows)
         if feature not in known:

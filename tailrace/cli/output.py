@@ -27,7 +27,7 @@ ReportTo = Annotated[
 
 ViewNames = Annotated[
     list[str] | None,
-    typer.Option("--view", metavar="VIEW", help="This view and the finer ones that it counts; all of them by default."),
+    typer.Option("--view", metavar="VIEW", help="This view and the base views that it counts; all of them by default."),
 ]
 
 WIDTH = 118  # of tables in a file or a pipe; a terminal has its own

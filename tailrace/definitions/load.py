@@ -32,7 +32,7 @@ Definition = TypeVar("Definition", FeatureView, OnDemandFeature, FeatureService)
 
 @dataclass(frozen=True, kw_only=True)
 class Definitions:
-    """All definitions, by name; `views` has every view behind the finer ones it counts rows of.
+    """All definitions, by name; `views` has every view behind its base views, whose rows it counts.
 
     `files` is a fingerprint of the files that they were loaded from, and of the modules beside them that these import.
     """
@@ -63,13 +63,13 @@ class Definitions:
         return self.views[name]
 
     def only(self, names: Iterable[str]) -> "Definitions":
-        """These views alone, with the finer ones that they count rows of; all of them where none is named."""
+        """These views with their base views; all views if none is named."""
         wanted = set()
         left = [self.view(name) for name in names]
         while left:
             view = left.pop()
             wanted.add(view.name)
-            left += [self.views[name] for name in view.finer_views]
+            left += [self.views[name] for name in view.base_views]
         views = {name: view for name, view in self.views.items() if name in wanted or not wanted}
         return replace(self, views=views)
 
@@ -78,19 +78,19 @@ class Definitions:
         """The batch views in groups, of which none counts rows of another's."""
         groups: list[set[str]] = []
         for view in self.batch_views.values():
-            needs = {view.name, *view.finer_views}
+            needs = {view.name, *view.base_views}
             groups, joined = [one for one in groups if not one & needs], [one for one in groups if one & needs]
             groups.append(needs.union(*joined))
         return tuple(tuple(name for name in self.batch_views if name in group) for group in groups)
 
     def fingerprint(self, view: FeatureView) -> str:
         """Changes where gold would have other rows for the same silver: a view depends on the base views that it counts."""
-        base = [self.fingerprint(self.views[name]) for name in view.finer_views]
+        base = [self.fingerprint(self.views[name]) for name in view.base_views]
         return digest(" ".join([view.definition_fingerprint, *base]))
 
     def former_fingerprint(self, view: FeatureView) -> str:
         """The fingerprint that the version before gave this definition."""
-        base = [self.former_fingerprint(self.views[name]) for name in view.finer_views]
+        base = [self.former_fingerprint(self.views[name]) for name in view.base_views]
         return digest(" ".join([former_definition_fingerprint(view), *base]))
 
     def is_of(self, fingerprint: str | None, view: FeatureView) -> bool:
@@ -131,7 +131,7 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
         with naming(files[id(service)]):
             service.check(views, on_demand)
     fingerprint = with_own_modules(fingerprint, folders)
-    return Definitions(views=finer_first(views), on_demand=on_demand, services=services, files=fingerprint)
+    return Definitions(views=base_views_first(views), on_demand=on_demand, services=services, files=fingerprint)
 
 
 def load_anew(folders: Collection[str] = (SHIPPED,)) -> Definitions:
@@ -281,6 +281,6 @@ def by_name(
     return dict(sorted(found.items()))
 
 
-def finer_first(views: dict[str, FeatureView]) -> dict[str, FeatureView]:
-    order = TopologicalSorter({name: view.finer_views for name, view in views.items()}).static_order()
+def base_views_first(views: dict[str, FeatureView]) -> dict[str, FeatureView]:
+    order = TopologicalSorter({name: view.base_views for name, view in views.items()}).static_order()
     return {name: views[name] for name in order}

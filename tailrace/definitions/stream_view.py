@@ -96,7 +96,7 @@ class StreamView(FeatureView):
     lane: str = STREAM
 
     @property
-    def is_finest(self) -> bool:
+    def is_of_pairs(self) -> bool:
         """Whether the view has a row for each pair of those whom an event is about."""
         return set(self.keys) == {"actor_id", "document_id"}
 
@@ -105,10 +105,10 @@ class StreamView(FeatureView):
         """What the store has of a key; names that begin with `_` are not for rankers."""
         plain = tuple(feature for line in self.aggregations if line.stream for feature in line.stream.features)
         counts = tuple(column for ring in rings_of(self.aggregations) for column in ring.columns)
-        return (*plain, NEWEST, *counts, *TAKEN, *(OF_PAIRS if self.is_finest else ()))
+        return (*plain, NEWEST, *counts, *TAKEN, *(OF_PAIRS if self.is_of_pairs else ()))
 
     @property
-    def told_names(self) -> tuple[str, ...]:
+    def public_names(self) -> tuple[str, ...]:
         return tuple(name for name in self.feature_names if not name.startswith("_"))
 
     @property
@@ -161,7 +161,7 @@ class StreamView(FeatureView):
 
     def check_base_view(self, base: FeatureView, *, of: str) -> None:
         """The stream counts pairs, which one view of its own has."""
-        if not (isinstance(base, StreamView) and base.is_finest):
+        if not (isinstance(base, StreamView) and base.is_of_pairs):
             raise DefinitionError(f"{of}: {base.name!r} is not a view of the lane {STREAM} of each actor and document")
 
 

@@ -94,7 +94,7 @@ class FeatureView:
         return tuple(feature.name for feature in self.features)
 
     @property
-    def told_names(self) -> tuple[str, ...]:
+    def public_names(self) -> tuple[str, ...]:
         """The features that rankers may ask for."""
         return self.feature_names
 
@@ -109,7 +109,7 @@ class FeatureView:
         raise NotImplementedError(f"{type(self).__name__} lacks its part 'inputs'")
 
     @cached_property
-    def finer_views(self) -> tuple[str, ...]:
+    def base_views(self) -> tuple[str, ...]:
         """The views that must be refreshed before this one."""
         return tuple(dict.fromkeys(line.base_view for line in self.aggregations if line.base_view))
 
@@ -198,7 +198,7 @@ class FeatureView:
             here = f"view {self.name!r}, feature {feature.name!r}"
             if feature.type.info.packed is None:
                 raise DefinitionError(f"{here}: {feature.type.info.instead}, not as {feature.type}")
-            if feature.name in self.told_names:
+            if feature.name in self.public_names:
                 check_name(feature.name, of=here)
             if feature.name in seen:
                 raise DefinitionError(f"{here}: that name is taken in this view")

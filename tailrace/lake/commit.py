@@ -10,7 +10,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame
 
 from tailrace.lake.delta_log import CONFLICTS, committing, overtaken, read_entry, to_metadata
-from tailrace.lake.materialize import held
+from tailrace.lake.materialize import materialized
 from tailrace.lake.rewrite import Change, rewrite
 from tailrace.lake.tables import Lake, same_key
 from tailrace.lake.transaction import Transaction
@@ -81,7 +81,7 @@ def audited(lake: Lake, table: Table, rows: DataFrame) -> Iterator[DataFrame]:
     if lake.gate is None:
         yield rows
         return
-    with held(rows) as computed:
+    with materialized(rows) as computed:
         lake.audit(table, computed)
         yield computed.frame
 

@@ -22,7 +22,7 @@ ROWS = "rows"
 
 
 @dataclass(frozen=True)
-class Held:
+class Materialized:
     """Computed rows, and what was counted among them: all of them as `ROWS`, others by the names they were given."""
 
     frame: DataFrame
@@ -30,7 +30,9 @@ class Held:
 
 
 @contextmanager
-def held(rows: DataFrame, *, totals: Mapping[str, Column] = MappingProxyType({}), **counted: Column) -> Iterator[Held]:
+def materialized(
+    rows: DataFrame, *, totals: Mapping[str, Column] = MappingProxyType({}), **counted: Column
+) -> Iterator[Materialized]:
     """Compute rows in one pass and keep them for the statements inside.
 
     `counted` has conditions to count by, `totals` whole numbers to add up.
@@ -45,7 +47,7 @@ def held(rows: DataFrame, *, totals: Mapping[str, Column] = MappingProxyType({})
     frame = observed.localCheckpoint(storageLevel=StorageLevel.MEMORY_AND_DISK_2)
     try:
         found = {name: int(count or 0) for name, count in seen.get.items()}
-        yield Held(frame.coalesce(1) if found[ROWS] <= FEW else frame, found)
+        yield Materialized(frame.coalesce(1) if found[ROWS] <= FEW else frame, found)
     finally:
         release(frame)
 

@@ -12,7 +12,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from tailrace.lake.materialize import ROWS, Held, held, to_join
+from tailrace.lake.materialize import ROWS, Materialized, materialized, to_join
 from tailrace.lake.tables import Lake
 from tailrace.lake.transaction import POSITION, Transaction
 from tailrace.schemas.tables import Table
@@ -50,14 +50,14 @@ def rewrite(lake: Lake, table: Table, change: Change, *, state: dict[str, Any]) 
     transaction = Transaction(lake, table, state=state)
     found = match(transaction.read(), table, change)
     with (
-        held(found, updated=is_one_of(UPDATE), deleted=is_one_of(DELETE)) as matched,
-        held(missing(matched, table, change)) as inserted,
+        materialized(found, updated=is_one_of(UPDATE), deleted=is_one_of(DELETE)) as matched,
+        materialized(missing(matched, table, change)) as inserted,
     ):
         updates, deletes, inserts = matched.counts["updated"], matched.counts["deleted"], inserted.counts[ROWS]
         if updates or deletes or inserts:
             decided = matched.frame.unionByName(inserted.frame, allowMissingColumns=True)
             after = decided.where(is_one_of(UPDATE, INSERT)).select("after.*")
-            lake.audit(table, Held(after, {ROWS: updates + inserts}))
+            lake.audit(table, Materialized(after, {ROWS: updates + inserts}))
             transaction.write(to_written(decided).coalesce(1 + (updates + deletes + inserts) // ROWS_PER_TASK))
         if updates or deletes:
             transaction.delete(matched.frame.where(is_one_of(UPDATE, DELETE)).select(*POSITION))
@@ -86,7 +86,7 @@ def match(gold: DataFrame, table: Table, change: Change) -> DataFrame:
     )
 
 
-def missing(matched: Held, table: Table, change: Change) -> DataFrame:
+def missing(matched: Materialized, table: Table, change: Change) -> DataFrame:
     """The keys that have no row and shall get one: action and the row after."""
     has_row = matched.frame.select(*(F.col(f"before.{key}").alias(key) for key in table.key))
     has_row = to_join(has_row, rows=matched.counts[ROWS])

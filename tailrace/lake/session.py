@@ -25,12 +25,12 @@ DELTA = {
     # A lost file is an error; ignored, a change feed after VACUUM would read as empty.
     "spark.sql.files.ignoreMissingFiles": "false",
     # Delta refuses what is older than a table's retention, whether its files are there or not. Ours are while a cursor
-    # needs them (lake/maintenance.py), and whether a feed is whole is looked up before it is read (lake/history.py).
+    # needs them (lake/maintenance.py), and whether a feed is whole is looked up before it is read (lake/delta_log.py).
     "spark.databricks.delta.vacuum.enforceTimeTravelWithinDeletedFileRetentionDuration": "false",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
-    # What is counted along the way (lake/held.py) arrives through this queue, which drops what it has no room for.
+    # What is counted along the way (lake/materialize.py) arrives through this queue, which drops what it has no room for.
     "spark.scheduler.listenerbus.eventqueue.shared.capacity": "100000",
     # Asking the JVM for every column expression which line of Python made it costs more than making it.
     "spark.python.sql.dataFrameDebugging.enabled": "false",

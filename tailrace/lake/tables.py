@@ -28,7 +28,7 @@ from tailrace.lake.delta_log import (
     to_metadata,
 )
 from tailrace.lake.jvm import java_class
-from tailrace.lake.materialize import Held
+from tailrace.lake.materialize import Materialized
 from tailrace.lake.session import schema_of
 from tailrace.schemas.tables import Table
 
@@ -57,7 +57,7 @@ class Gate(Protocol):
     def prepare(self) -> None:
         """Get ready: rows are about to come."""
 
-    def audit(self, table: Table, rows: Held, *, feed: str | None = None) -> None:
+    def audit(self, table: Table, rows: Materialized, *, feed: str | None = None) -> None:
         """Raise where rows do not meet what their table promises."""
 
 
@@ -91,7 +91,7 @@ class Lake:
         if self.gate is not None:
             self.gate.prepare()
 
-    def audit(self, table: Table, rows: Held, *, feed: str | None = None) -> None:
+    def audit(self, table: Table, rows: Materialized, *, feed: str | None = None) -> None:
         """Have the gate judge rows that are about to be committed to a table; raises what the gate does."""
         if self.gate is not None:
             self.gate.audit(table, rows, feed=feed)

@@ -14,7 +14,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from tailrace.errors import DataError
-from tailrace.lake.materialize import ROWS, Held
+from tailrace.lake.materialize import ROWS, Materialized
 from tailrace.quality import data_docs
 from tailrace.quality.validation import Miss, import_ahead, to_look_at, validate
 from tailrace.schemas.expectations import Expectation
@@ -77,7 +77,7 @@ class Gate:
         taken, self.verdicts = self.verdicts, {}
         return taken
 
-    def audit(self, table: Table, rows: Held, *, feed: str | None = None) -> None:
+    def audit(self, table: Table, rows: Materialized, *, feed: str | None = None) -> None:
         """Raise `GateFailed` where rows miss what the table promises; `feed` is where their column `file` lies."""
         count = rows.counts[ROWS]
         if not count:

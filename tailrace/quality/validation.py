@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from tailrace.errors import DefinitionError
-from tailrace.lake.materialize import ROWS, Held
+from tailrace.lake.materialize import ROWS, Materialized
 from tailrace.schemas.expectations import UNIQUE, Expectation
 
 # Up to so many rows are brought to the driver, where an expectation costs milliseconds; in Spark each is a job or more.
@@ -50,7 +50,7 @@ def import_ahead() -> None:
     threading.Thread(target=great_expectations, daemon=True).start()
 
 
-def to_look_at(rows: Held, expectations: Sequence[Expectation]) -> Any:
+def to_look_at(rows: Materialized, expectations: Sequence[Expectation]) -> Any:
     """The rows with the truth of each condition and each key of several columns next to them, as Spark has them: a pandas
     frame if they are few enough, else Spark's.
     """

@@ -64,7 +64,7 @@ NOON = np.datetime64("2026-03-01T12:00:00", "us")
 
 
 def told(view):
-    return [feature for feature in view.features if feature.name in view.told_names]
+    return [feature for feature in view.features if feature.name in view.public_names]
 
 
 @pytest.fixture(scope="module")

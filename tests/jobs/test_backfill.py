@@ -92,8 +92,10 @@ def state_at(found, as_of):
 def pushed_at(lake, view, as_of):
     """What a first push at a time would write."""
     pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
-    finer = {name: compute(lake, VIEWS.batch_views[name], pins, as_of=as_of, finer={}) for name in view.finer_views}
-    rows = compute(lake, view, pins, as_of=as_of, finer=finer)
+    base_rows = {
+        name: compute(lake, VIEWS.batch_views[name], pins, as_of=as_of, base_rows={}) for name in view.base_views
+    }
+    rows = compute(lake, view, pins, as_of=as_of, base_rows=base_rows)
     written = decided(first_load(rows, view), view, suppress=False, as_of=to_micros(as_of)).collect()
     return {row.item_key: meaning(bytes(row.value)) for row in written}
 

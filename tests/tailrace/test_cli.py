@@ -68,7 +68,7 @@ def test_features_are_listed_as_one_object():
     assert list(shown) == ["views", "on_demand", "services", "undefined"]
     assert list(shown["views"]) == list(definitions.views)
     for name, view in definitions.views.items():
-        assert [feature["name"] for feature in shown["views"][name]["features"]] == list(view.told_names)
+        assert [feature["name"] for feature in shown["views"][name]["features"]] == list(view.public_names)
     assert shown["views"]["actor_document_affinity"]["keys"] == ["actor_id", "document_id"]
 
 

@@ -48,7 +48,7 @@ def test_a_window_leaves_out_its_first_moment_and_holds_its_last(spark):
     times |= {"in 7d": T - 7 * DAY + TICK, "old": datetime(1, 1, 2, tzinfo=UTC)}
     rows = interactions(spark, *({"document_id": name, "occurred_at": time} for name, time in times.items()))
 
-    actual = aggregate(rows, tested, as_of=T, finer={})
+    actual = aggregate(rows, tested, as_of=T, base_rows={})
 
     expected = [("t", 1, 1, 1), ("1h", 0, 1, 1), ("in 1h", 1, 1, 1), ("7d", 0, 0, 1), ("in 7d", 0, 1, 1)]
     assert_rows(actual, [*expected, ("old", 0, 0, 1)], tested)
@@ -58,7 +58,7 @@ def test_events_after_the_as_of_count_nowhere(spark):
     tested = view(Count(name="events", over=("total",)), First(name="first"), Last(name="last"), NewestIs(name="is_deleted", type="delete"))  # fmt: skip
     rows = interactions(spark, {}, {"occurred_at": T + TICK, "event_type": "delete"}, {"document_id": "d2", "occurred_at": T + DAY})  # fmt: skip
 
-    assert_rows(aggregate(rows, tested, as_of=T, finer={}), [("d1", 1, T, T, False)], tested)
+    assert_rows(aggregate(rows, tested, as_of=T, base_rows={}), [("d1", 1, T, T, False)], tested)
 
 
 def test_lines_with_types_see_these_types_only_and_are_null_without_one(spark):
@@ -70,7 +70,7 @@ def test_lines_with_types_see_these_types_only_and_are_null_without_one(spark):
     edits = [{"event_type": "create", "occurred_at": T - DAY}, {"event_type": "edit", "occurred_at": T - TICK}]
     rows = interactions(spark, *edits, {"event_type": "view"}, {"event_type": "edit_", "document_id": "d2"})
 
-    actual = aggregate(rows, tested, as_of=T, finer={})
+    actual = aggregate(rows, tested, as_of=T, base_rows={})
 
     assert_rows(actual, [("d1", 1, T - DAY, T - TICK), ("d2", 0, None, None)], tested)
 
@@ -80,7 +80,7 @@ def test_types_are_taken_as_they_are_written_in_definitions(spark):
     lines = [Count(name=f"odd_{number}", types=(text,), over=("1h",)) for number, text in enumerate(odd)]
     rows = interactions(spark, *({"event_type": text} for text in odd))
 
-    assert_rows(aggregate(rows, view(*lines), as_of=T, finer={}), [("d1", *[1] * len(odd))], view(*lines))
+    assert_rows(aggregate(rows, view(*lines), as_of=T, base_rows={}), [("d1", *[1] * len(odd))], view(*lines))
 
 
 def test_the_newest_event_is_the_last_by_time_and_then_by_id(spark):
@@ -97,7 +97,7 @@ def test_the_newest_event_is_the_last_by_time_and_then_by_id(spark):
         {"document_id": "tie, there", "occurred_at": T - HOUR, "event_id": "a9"},
     ]
 
-    actual = aggregate(interactions(spark, *cases), tested, as_of=T, finer={})
+    actual = aggregate(interactions(spark, *cases), tested, as_of=T, base_rows={})
 
     assert_rows(actual, [("gone", True), ("back", False), ("tie, deleted", True), ("tie, there", False)], tested)
 
@@ -107,7 +107,7 @@ def test_distinct_counts_are_the_active_rows_of_the_finer_view(spark):
     pairs = [("u1", "d1", 5, 5), ("u2", "d1", 0, 1), ("u3", "d1", 0, 0), ("u1", "d2", 0, 0), ("u1", "d9", 1, 1)]
     rows = interactions(spark, {}, {"document_id": "d2"}, {"document_id": "no pair"})
 
-    actual = aggregate(rows, tested, as_of=T, finer={"pairs": spark.createDataFrame(pairs, "actor_id string, document_id string, events_1h bigint, events_7d bigint")})  # fmt: skip
+    actual = aggregate(rows, tested, as_of=T, base_rows={"pairs": spark.createDataFrame(pairs, "actor_id string, document_id string, events_1h bigint, events_7d bigint")})  # fmt: skip
 
     assert_rows(actual, [("d1", 1, 2, T), ("d2", 0, 0, T), ("no pair", 0, 0, T)], tested)
 
@@ -130,7 +130,7 @@ def test_sums_are_exact_to_six_decimals_and_take_what_is_no_number_for_0(spark):
     ]
     rows += [{"document_id": "d2", "event_type": "edit"}]
 
-    actual = aggregate(interactions(spark, *rows), tested, as_of=T, finer={})
+    actual = aggregate(interactions(spark, *rows), tested, as_of=T, base_rows={})
 
     assert_rows(actual, [("d1", 0.6, 7.6), ("d2", 0.0, 0.0)], tested)
     assert {tuple(row) for row in actual.select("_interactions", "_seconds_1h").collect()} == {(17, Decimal("0.600000")), (1, Decimal("0.000000"))}  # fmt: skip
@@ -140,7 +140,7 @@ def test_a_view_may_count_nothing_but_partners(spark):
     tested = view(Distinct(name="actors", rows_of="pairs", active="events", over=("1h",)))
     pairs = spark.createDataFrame([("u1", "d1", 5)], "actor_id string, document_id string, events_1h bigint")
 
-    actual = aggregate(interactions(spark, {}, {"document_id": "d2"}), tested, as_of=T, finer={"pairs": pairs})
+    actual = aggregate(interactions(spark, {}, {"document_id": "d2"}), tested, as_of=T, base_rows={"pairs": pairs})
 
     assert_rows(actual, [("d1", 1), ("d2", 0)], tested)
 
@@ -241,9 +241,9 @@ def random_interactions(spark, random_events):
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_shipped_views_agree_with_a_plain_reference(random_events, random_interactions, tested, reference):
-    affinity = aggregate(random_interactions, actor_document_affinity, as_of=T, finer={})
+    affinity = aggregate(random_interactions, actor_document_affinity, as_of=T, base_rows={})
 
-    actual = aggregate(random_interactions, tested, as_of=T, finer={"actor_document_affinity": affinity})
+    actual = aggregate(random_interactions, tested, as_of=T, base_rows={"actor_document_affinity": affinity})
 
     features = actual.select(*tested.keys, *tested.feature_names)
     assert sorted(map(tuple, features.collect())) == sorted(reference(random_events))

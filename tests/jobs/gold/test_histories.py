@@ -206,7 +206,7 @@ def differing(lake: Lake, as_of: datetime) -> list[tuple[Any, ...]]:
     interactions = lake.read(silver.INTERACTIONS)
     computed: dict[str, DataFrame] = {}
     for name, one in DEFINITIONS.batch_views.items():
-        computed[name] = aggregate(interactions, one, as_of=as_of, finer=computed)
+        computed[name] = aggregate(interactions, one, as_of=as_of, base_rows=computed)
     found = [
         differing_keys(lake.read(one.table), computed[name], one.table).select(
             F.lit(name), F.to_json(F.struct(*one.keys))

@@ -28,7 +28,7 @@ def test_a_view_may_say_only_what_is_written(folder):
     definitions = folder.load()
 
     view = definitions.view("visits")
-    assert (view.feature_names, view.inputs, view.finer_views) == (("score",), (), ())
+    assert (view.feature_names, view.inputs, view.base_views) == (("score",), (), ())
     assert definitions.batch_views == {}
 
 
@@ -96,7 +96,7 @@ def test_an_online_condition_on_features_is_accepted(folder):
 
 
 def test_distinct_counts_promise_no_order_of_windows_as_they_may_count_sums():
-    line = Distinct(name="n", rows_of="finer", active="score", over=("24h", "7d"))
+    line = Distinct(name="n", rows_of="base", active="score", over=("24h", "7d"))
 
     assert list(line.promises((line,))) == ["n_24h >= 0 AND n_7d >= 0"]
 
@@ -144,10 +144,10 @@ def test_windows_of_equal_length_and_different_names_are_both_kept(folder):
     assert folder.load().view("visits").feature_names == ("views_24h", "views_1d")
 
 
-def write_distinct(folder, *, over="('7d',)", rows_of="'pairs'", active="'people'", finer="(ACTOR, DOCUMENT)"):
+def write_distinct(folder, *, over="('7d',)", rows_of="'pairs'", active="'people'", base="(ACTOR, DOCUMENT)"):
     distinct = f"(Distinct(name='visitors', rows_of={rows_of}, active={active}, over={over}),)"
     folder.write_view(aggregations=distinct)
-    folder.write_view("pairs.py", name="'pairs'", entities=finer, aggregations=f"({PEOPLE},)")
+    folder.write_view("pairs.py", name="'pairs'", entities=base, aggregations=f"({PEOPLE},)")
 
 
 def test_a_missing_finer_column_is_refused_naming_both_views(folder):
@@ -171,9 +171,9 @@ def test_a_finer_view_that_is_not_there_is_refused(folder):
     assert "view 'visits', feature 'visitors', field 'rows_of': there is no view 'couples'" in refusal_of(folder)
 
 
-@pytest.mark.parametrize("finer", ["(DOCUMENT,)", "(ACTOR,)"])
-def test_a_view_that_is_not_finer_is_refused(folder, finer):
-    write_distinct(folder, finer=finer)
+@pytest.mark.parametrize("base", ["(DOCUMENT,)", "(ACTOR,)"])
+def test_a_view_that_is_not_finer_is_refused(folder, base):
+    write_distinct(folder, base=base)
 
     assert "field 'rows_of': 'pairs' does not have the keys of 'visits' and more" in refusal_of(folder)
 

@@ -62,7 +62,7 @@ def test_a_finer_view_comes_first_whatever_its_name(folder):
 
     assert list(views).index("b") < list(views).index("a")
     assert sorted(views) == ["a", "b", "c"]
-    assert views["a"].finer_views == ("b",)
+    assert views["a"].base_views == ("b",)
 
 
 def test_on_demand_features_are_found_by_their_decorated_names(folder):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tailrace.lake import commit
-from tailrace.lake.materialize import ROWS, Held
+from tailrace.lake.materialize import ROWS, Materialized
 from tailrace.lake.tables import Lake
 from tailrace.quality import data_docs, validation
 from tailrace.quality.gate import Gate, GateFailed
@@ -46,7 +46,7 @@ def gate(tmp_path):
 
 
 def frame(spark, *rows):
-    return Held(spark.createDataFrame(rows, PEOPLE.ddl.replace(" NOT NULL", "")), {ROWS: len(rows)})
+    return Materialized(spark.createDataFrame(rows, PEOPLE.ddl.replace(" NOT NULL", "")), {ROWS: len(rows)})
 
 
 def test_rows_that_meet_everything_pass_and_are_counted(spark, gate, engine):
@@ -88,7 +88,9 @@ def test_an_expectation_that_cannot_be_worked_out_stops_rows_as_well(spark, gate
 def test_a_condition_may_be_a_column_by_itself(spark, gate, engine):
     flags = (Column("person", Type.STRING, "who", nullable=False), Column("is_here", Type.BOOL, "a flag"))
     table = Table(layer="gold", name="flags", fields=flags, key=("person",), expectations=(holds("is_here"),))
-    rows = Held(spark.createDataFrame([("ada", True), ("eve", False)], "person string, is_here boolean"), {ROWS: 2})
+    rows = Materialized(
+        spark.createDataFrame([("ada", True), ("eve", False)], "person string, is_here boolean"), {ROWS: 2}
+    )
 
     with pytest.raises(GateFailed, match=r"every row to have is_here: observed 1 of 2 rows .* such as person eve"):
         gate.audit(table, rows)
@@ -103,7 +105,7 @@ PAIRS = Table(
 
 
 def pairs(spark, *rows):
-    return Held(spark.createDataFrame(rows, "actor string, document string"), {ROWS: len(rows)})
+    return Materialized(spark.createDataFrame(rows, "actor string, document string"), {ROWS: len(rows)})
 
 
 def test_keys_of_several_columns_are_equal_where_the_tables_take_them_for_equal(spark, gate, engine):

@@ -2,7 +2,7 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from tailrace.lake.materialize import ROWS, held
+from tailrace.lake.materialize import ROWS, materialized
 
 
 def held_by_spark(spark):
@@ -15,7 +15,7 @@ def test_rows_are_counted_in_the_pass_that_computes_them(spark):
     jobs = spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs
 
     started = jobs()
-    with held(spark.range(10).withColumn("even", F.col("id") % 2 == 0), even=F.col("even")) as rows:
+    with materialized(spark.range(10).withColumn("even", F.col("id") % 2 == 0), even=F.col("even")) as rows:
         assert jobs() == started + 1
         assert rows.counts == {ROWS: 10, "even": 5}
         assert sorted(row.id for row in rows.frame.where("even").collect()) == [0, 2, 4, 6, 8]
@@ -25,18 +25,21 @@ def test_rows_are_counted_in_the_pass_that_computes_them(spark):
 
 
 def test_no_rows_are_counted_as_none(spark):
-    with held(spark.range(0), odd=F.col("id") % 2 == 1) as rows:
+    with materialized(spark.range(0), odd=F.col("id") % 2 == 1) as rows:
         assert rows.counts == {ROWS: 0, "odd": 0}
 
 
 def test_few_rows_are_left_to_one_task_and_many_are_not(spark, monkeypatch):
-    with held(spark.range(0, 10, 1, 4)) as rows:
+    with materialized(spark.range(0, 10, 1, 4)) as rows:
         assert rows.frame.rdd.getNumPartitions() == 1
     monkeypatch.setattr("tailrace.lake.materialize.FEW", 9)
-    with held(spark.range(0, 10, 1, 4)) as rows:
+    with materialized(spark.range(0, 10, 1, 4)) as rows:
         assert rows.frame.rdd.getNumPartitions() == 4
 
 
 def test_a_computation_that_fails_raises_its_own_error(spark):
-    with pytest.raises(PySparkException, match="no good"), held(spark.range(3).select(F.raise_error(F.lit("no good")))):
+    with (
+        pytest.raises(PySparkException, match="no good"),
+        materialized(spark.range(3).select(F.raise_error(F.lit("no good")))),
+    ):
         pass
