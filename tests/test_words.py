@@ -39,7 +39,6 @@ SHARED_NAMES = {
     "spread",
     "start",
     "table",
-    "time_of",
     "total",
     "with_keys",
     "writers",

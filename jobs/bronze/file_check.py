@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from jobs.bronze.lines import is_parquet, read_parquet
 from jobs.bronze.parquet import OddColumn
 from tailrace.lake import storage
-from tailrace.lake.materialize import StoredFile
+from tailrace.lake.storage import StoredFile
 from tailrace.schemas import landing
 from tailrace.schemas.landing import Feed
 

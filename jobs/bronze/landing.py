@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.file_check import check
 from tailrace.lake import storage
-from tailrace.lake.materialize import StoredFile
 from tailrace.lake.session import small_frame
+from tailrace.lake.storage import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
 from tailrace.schemas.landing import Feed, LandingError

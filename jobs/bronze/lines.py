@@ -10,9 +10,8 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.parquet import read_rows
 from jobs.bronze.texts import has_infinite, id_problems, id_text, is_too_deep, limit_problems
-from tailrace.lake.materialize import StoredFile
 from tailrace.lake.session import small_frame
-from tailrace.lake.storage import reported_path
+from tailrace.lake.storage import StoredFile, reported_path
 from tailrace.schemas import ids, landing
 from tailrace.schemas.landing import Feed
 from tailrace.schemas.slots import EARLIEST, LATEST

@@ -15,8 +15,9 @@ from jobs.bronze.lines import judge, read_lines, spread
 from jobs.bronze.set_aside import SetAside, set_aside
 from jobs.bronze.topic import Topic, ends_claimed, ends_of, is_of_topic, new_parts, read_parts, what_is_left
 from tailrace.lake import storage
-from tailrace.lake.materialize import ROWS, Materialized, StoredFile, materialized
+from tailrace.lake.materialize import ROWS, Materialized, materialized
 from tailrace.lake.session import small_frame
+from tailrace.lake.storage import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
 from tailrace.schemas.landing import Feed, LandingError

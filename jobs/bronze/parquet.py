@@ -29,8 +29,8 @@ from pyspark.sql.types import (
 )
 
 from tailrace.errors import DataError
-from tailrace.lake.jvm import java_class
-from tailrace.lake.materialize import StoredFile
+from tailrace.lake.session import java_class
+from tailrace.lake.storage import StoredFile
 from tailrace.schemas.landing import Feed
 
 NANOS = "spark.sql.legacy.parquet.nanosAsLong"

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.landing import LandedFile
 from tailrace.errors import UnavailableError
-from tailrace.lake.jvm import java_class
+from tailrace.lake.session import java_class
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
 from tailrace.schemas.landing import LandingError

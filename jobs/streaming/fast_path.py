@@ -22,9 +22,8 @@ from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.errors import DataError, DefinitionError
 from tailrace.lake.session import small_frame
 from tailrace.schemas import landing
-from tailrace.schemas.ids import problem_of
+from tailrace.schemas.ids import problem_of, without_duplicates
 from tailrace.schemas.slots import EARLIEST, LATEST, to_micros
-from tailrace.schemas.strict_json import without_duplicates
 from tailrace.schemas.tables import Type
 from tailrace.store.codec import MICROSECONDS, Codec, ColumnValues, SchemaMismatch
 from tailrace.store.keys import item_keys

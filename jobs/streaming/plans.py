@@ -16,8 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from jobs.bronze.landing import is_temporary
 from jobs.streaming.checkpoint import log_of, logged_files
-from tailrace.lake.materialize import StoredFile
-from tailrace.lake.storage import walk
+from tailrace.lake.storage import StoredFile, walk
 from tailrace.schemas import landing
 
 log = logging.getLogger(__name__)

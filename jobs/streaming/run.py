@@ -20,8 +20,7 @@ from jobs.streaming.source import appended_at, lines_of
 from sinks.lease import with_store
 from sinks.rows import Address
 from tailrace.definitions import DefinitionError, Definitions, StreamView
-from tailrace.lake.jvm import java_class
-from tailrace.lake.session import configured
+from tailrace.lake.session import configured, java_class
 from tailrace.schemas.landing import LandingError
 from tailrace.schemas.slots import to_micros
 from tailrace.store.port import Store

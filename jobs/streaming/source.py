@@ -14,8 +14,8 @@ from jobs.bronze.topic import PREFIX, Ends, Topic
 from jobs.streaming.checkpoint import began_at, last_committed, log_of, logged_files, planned, planned_offsets, run_id
 from jobs.streaming.left_out import LeftOut
 from jobs.streaming.plans import PLAN, Plans, planned_by, plans_of
-from tailrace.lake.materialize import StoredFile
 from tailrace.lake.session import small_frame
+from tailrace.lake.storage import StoredFile
 from tailrace.schemas import landing
 
 ALL_LINES = 2**62

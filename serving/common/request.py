@@ -13,8 +13,7 @@ from multidict import CIMultiDictProxy
 
 from tailrace.definitions import Definitions, Feature, FeatureView, OnDemandFeature
 from tailrace.errors import UsageError
-from tailrace.schemas.ids import NotAnIdError, WrittenNumber, text_of
-from tailrace.schemas.strict_json import Duplicate, without_duplicates
+from tailrace.schemas.ids import Duplicate, NotAnIdError, WrittenNumber, text_of, without_duplicates
 
 BACKSLASH = 92  # as a byte
 

@@ -7,13 +7,12 @@ from tailrace.definitions.aggregations.newest_is import NewestIs
 from tailrace.definitions.aggregations.sum import Sum
 from tailrace.definitions.batch_view import BatchView
 from tailrace.definitions.direct_view import DirectView
-from tailrace.definitions.entity import Entity
 from tailrace.definitions.load import Definitions, load_anew, load_definitions
-from tailrace.definitions.problem import DefinitionError
+from tailrace.definitions.names import Entity, Window
 from tailrace.definitions.services import FeatureService, OnDemandFeature, on_demand
 from tailrace.definitions.stream_view import StreamView, windows_of
 from tailrace.definitions.view import BATCH, DIRECT, STREAM, FeatureView
-from tailrace.definitions.window import Window
+from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column as Feature
 from tailrace.schemas.tables import Type
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added
 from tailrace.definitions.aggregations.sql import GAINED
 from tailrace.definitions.conditions import check_condition
-from tailrace.definitions.problem import DefinitionError
 from tailrace.definitions.view import BATCH, FeatureView
+from tailrace.errors import DefinitionError
 from tailrace.schemas import gold, silver
 from tailrace.schemas.expectations import holds
 from tailrace.schemas.tables import Column, Table, Type

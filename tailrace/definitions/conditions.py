@@ -7,7 +7,7 @@ import sqlglot.errors
 import sqlglot.expressions
 from sqlglot import TokenType
 
-from tailrace.definitions.problem import DefinitionError
+from tailrace.errors import DefinitionError
 
 # Functions of Spark whose answer does not follow from what they are given.
 CHANGING = frozenset(

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from tailrace.definitions.problem import DefinitionError
 from tailrace.definitions.view import DIRECT, FeatureView
+from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column
 
 

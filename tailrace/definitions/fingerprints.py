@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailrace.definitions.own_modules import source_of
-from tailrace.definitions.problem import DefinitionError
+from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column
 
 if TYPE_CHECKING:

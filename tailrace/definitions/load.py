@@ -16,10 +16,10 @@ from tailrace.definitions.batch_view import BatchView
 from tailrace.definitions.direct_view import DirectView
 from tailrace.definitions.fingerprints import digest, former_definition_fingerprint
 from tailrace.definitions.own_modules import own_modules
-from tailrace.definitions.problem import DefinitionError
 from tailrace.definitions.services import FeatureService, OnDemandFeature
 from tailrace.definitions.stream_view import StreamView
 from tailrace.definitions.view import FeatureView
+from tailrace.errors import DefinitionError
 
 SHIPPED = "shipped"
 PREFIX = "definitions_"  # of the names of modules that are no part of a package

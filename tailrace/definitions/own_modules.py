@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from tailrace.definitions.problem import DefinitionError
+from tailrace.errors import DefinitionError
 
 ENTITY = "Entity"
 PRODUCT = ("tailrace", "features")  # where definitions import their words from; `features` until the next version

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tailrace.definitions.problem import DefinitionError, check_name
+from tailrace.definitions.names import check_name
+from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Type
 
 if TYPE_CHECKING:

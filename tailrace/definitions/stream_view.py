@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from tailrace.definitions.aggregations.aggregation import Aggregation
-from tailrace.definitions.problem import DefinitionError
+from tailrace.definitions.names import Window
 from tailrace.definitions.services import OnDemandFeature
 from tailrace.definitions.view import STREAM, FeatureView
-from tailrace.definitions.window import Window
+from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column, Type
 
 WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120)  # minutes of a bucket

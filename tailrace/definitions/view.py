@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from tailrace.definitions.aggregations.aggregation import Aggregation, check_aggregation
-from tailrace.definitions.entity import Entity
 from tailrace.definitions.fingerprints import definition_fingerprint, digest, schema_fingerprint
-from tailrace.definitions.problem import DefinitionError, check_name
+from tailrace.definitions.names import Entity, check_name
 from tailrace.definitions.services import OnDemandFeature
+from tailrace.errors import DefinitionError
 from tailrace.schemas import history, silver
 from tailrace.schemas.expectations import Expectation
 from tailrace.schemas.tables import Column

@@ -9,9 +9,9 @@ from pathlib import Path
 import orjson
 
 from tailrace.errors import CommandError
-from tailrace.events.documents_from_ids import describe
 from tailrace.events.files import read_rows, write_lines
 from tailrace.events.git_history import read_history
+from tailrace.events.landing import describe
 from tailrace.events.organisation import Organisation, generate
 from tailrace.events.slots import SHOWN, busiest_slots, occurred_at_of, split
 from tailrace.schemas.landing import DOCUMENTS, EVENTS

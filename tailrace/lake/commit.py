@@ -11,9 +11,8 @@ from pyspark.sql import Column, DataFrame
 
 from tailrace.lake.delta_log import CONFLICTS, committing, overtaken, read_entry, to_metadata
 from tailrace.lake.materialize import materialized
-from tailrace.lake.rewrite import Change, rewrite
+from tailrace.lake.rewrite import Change, Transaction, rewrite
 from tailrace.lake.tables import Lake, same_key
-from tailrace.lake.transaction import Transaction
 from tailrace.schemas.tables import Table
 
 

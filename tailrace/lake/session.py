@@ -1,19 +1,55 @@
-"""The one builder of Spark sessions."""
+"""The one builder of Spark sessions, and what is asked of a running one: options, small frames, Java's classes, progress."""
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
 import pyarrow as pa
+from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from tailrace.lake.jvm import keep_names
 from tailrace.settings import SparkSettings, submit_options
+
+# What PySpark and Delta look up thousands of times in a refresh, in one step or part by part.
+KEPT_WHOLE = (
+    "functions",
+    "org.apache.spark.sql.functions",
+    "org.apache.spark.sql.classic.SparkSession",
+    "PythonUtils",
+    "PythonSQLUtils",
+)
+KEPT_BY_PARTS = ("io.delta.tables.DeltaTable", "py4j.reflection.TypeUtil")
+
+
+def java_class(spark: SparkSession, name: str) -> Any:
+    """A class, asked for once and in one step: at every dot of `_jvm.org.apache` the JVM looks for a class in all its JARs."""
+    jvm = spark._jvm
+    found = getattr(jvm, name)
+    setattr(jvm, name, found)
+    return found
+
+
+def keep_names(spark: SparkSession) -> None:
+    """Have Python keep what PySpark and Delta look up in the JVM for each column expression and each table.
+
+    Py4J has the JVM look it up each time anew, in every package that is imported there, among hundreds of JARs.
+    """
+    for name in KEPT_WHOLE:
+        java_class(spark, name)
+    for name in KEPT_BY_PARTS:
+        holder = spark._jvm
+        for part in name.split("."):
+            found = getattr(holder, part)
+            setattr(holder, part, found)
+            holder = found
+
 
 DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -95,3 +131,34 @@ def small_frame(spark: SparkSession, rows: Sequence[tuple[Any, ...]], ddl: str) 
 def schema_of(ddl: str) -> StructType:
     """The columns of a contract as Spark's schema."""
     return cast("StructType", StructType.fromDDL(ddl))
+
+
+EVERY_SECONDS = 2.0
+MANY = 8  # tasks from which on a stage is worth telling
+
+
+@contextmanager
+def telling_tasks(spark: SparkSession, told: Callable[[str], None]) -> Iterator[None]:
+    """Tell every few seconds how many tasks of the longest running stage of the block are done."""
+    context = spark.sparkContext
+    group, done = uuid.uuid4().hex, threading.Event()
+    context.setJobGroup(group, "")
+    teller = threading.Thread(target=report_progress, args=(context, group, done, told), daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+        context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]
+
+
+def report_progress(context: SparkContext, group: str, done: threading.Event, told: Callable[[str], None]) -> None:
+    tracker = context.statusTracker()
+    while not done.wait(EVERY_SECONDS):
+        jobs = (tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(group))
+        running = (stage for job in jobs if job and job.status == "RUNNING" for stage in job.stageIds)
+        stages = [info for stage in running if (info := tracker.getStageInfo(stage)) and info.numActiveTasks]
+        for stage in stages:
+            if stage.numTasks >= MANY:
+                told(f"{stage.numCompletedTasks:,} of {stage.numTasks:,} parts are done")

@@ -5,13 +5,14 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pyspark.sql import SparkSession
 
-from tailrace.lake.jvm import java_class
-from tailrace.lake.materialize import StoredFile, time_of
+from tailrace.lake.session import java_class
+from tailrace.schemas.slots import EARLIEST, EPOCH, LATEST
 
 KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -26,6 +27,36 @@ TO_FOLDER = "this link leads to a folder, which is not entered; land the files t
 OUT = "the file leads out of the landing folder; land the file itself"
 CLOSED = "the {} cannot be opened ({}); let the user who runs Tailrace read it"
 NO_FOLDER = "this is a file where a folder of files is expected; land it inside a folder of that name"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """A file below a folder; `name` is its path inside that folder, `path` its full one.
+
+    `refusal` says why it must not be opened, None where it may; `link_to` is the name of the file inside the folder that
+    a link leads to.
+    """
+
+    name: str
+    path: str
+    bytes: int
+    modified_at: datetime
+    refusal: str | None = None
+    link_to: str | None = None
+
+    @property
+    def pattern(self) -> str:
+        """The path as Spark's readers take it: they expand patterns, so characters that have a meaning there are escaped."""
+        return re.sub(r"([\\*?\[\]{}])", r"\\\1", self.path)
+
+
+def moment_of(milliseconds: int) -> datetime:
+    """The moment so many milliseconds after 1970, or before it, brought between 1900 and 2200.
+
+    File systems keep times that neither Python nor a table can.
+    """
+    first, last = ((bound - EPOCH) // timedelta(milliseconds=1) for bound in (EARLIEST, LATEST))
+    return EPOCH + timedelta(milliseconds=min(max(milliseconds, first), last))
 
 
 def walk(folder: str) -> list[StoredFile]:
@@ -105,7 +136,7 @@ def described(
         name=printable(name),
         path=f"file:{printable(os.path.join(root, name))}",
         bytes=status.st_size if status else 0,
-        modified_at=time_of(status.st_mtime_ns // 1_000_000 if status else 0),
+        modified_at=moment_of(status.st_mtime_ns // 1_000_000 if status else 0),
         refusal=refusal or (None if is_utf8 else NOT_UTF8),
         link_to=link_to,
     )
@@ -154,7 +185,7 @@ def _stored_file(status: str, root: str) -> StoredFile:
         name=matched["path"].removeprefix(root).lstrip("/"),
         path=matched["path"],
         bytes=int(matched["bytes"]),
-        modified_at=time_of(int(matched["modified"])),
+        modified_at=moment_of(int(matched["modified"])),
     )
 
 

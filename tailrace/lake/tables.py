@@ -27,9 +27,8 @@ from tailrace.lake.delta_log import (
     state_of_commit,
     to_metadata,
 )
-from tailrace.lake.jvm import java_class
 from tailrace.lake.materialize import Materialized
-from tailrace.lake.session import schema_of
+from tailrace.lake.session import java_class, schema_of
 from tailrace.schemas.tables import Table
 
 # Tables that are worked on at once. Most of a small refresh is Spark's planning, which one table does on one core.

@@ -5,9 +5,11 @@ of at most 64 bits stands for its digits, also with zeros behind its point: 7 an
 refused: booleans, fractions, exponents (1e3), longer numbers. `jobs.bronze.texts` is the same rule for Spark's columns.
 
 Readers convert values by this rule and look texts up as they are: what a home took before the rule stays readable.
+`WrittenNumber` and `without_duplicates` give Python's JSON parser the strictness that ids and fields need.
 """
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -89,3 +91,16 @@ def whole_decimal(value: Decimal) -> int | None:
     _, digits, exponent = value.as_tuple()
     is_exact = isinstance(exponent, int) and len(digits) <= MAXIMUM_DIGITS and -exponent <= MAXIMUM_DIGITS
     return int(value) if is_exact and value == value.to_integral_value() else None
+
+
+class Duplicate(DataError, ValueError):
+    """A field that an object gives twice, of which a parser silently takes one; the message is its name."""
+
+
+def without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these fields, as `object_pairs_hook` of `json`; raises `Duplicate`."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise Duplicate(next(name for name in names if names.count(name) > 1))
+    return found

@@ -13,7 +13,7 @@ from jobs.streaming.repair import Source, reconcile_stream
 from jobs.streaming.run import views_of
 from sinks.purge import LookedOver, look_over
 from sinks.reconcile import reconcile_direct, reconcile_view, repair_view
-from tailrace.lake.task_progress import telling_tasks
+from tailrace.lake.session import telling_tasks
 from tailrace.schemas import silver
 from tailrace.schemas.slots import to_text
 from tailrace.store.dynamodb.wire import StoreError

@@ -10,7 +10,7 @@ from jobs.streaming.checkpoint import checkpoint_of, remembered_views
 from sinks.lease import with_client
 from sinks.rebuild import drop_values
 from tailrace.definitions import DefinitionError, Definitions
-from tailrace.definitions.problem import NAME, check_name
+from tailrace.definitions.names import NAME, check_name
 from tailrace.definitions.view import RESERVED
 from tailrace.errors import CommandError
 from tailrace.schemas import gold, history

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.common.request import BadRequest, check_duplicates, parse_request
-from tailrace.schemas.strict_json import Duplicate
+from tailrace.schemas.ids import Duplicate
 
 
 @pytest.mark.parametrize(

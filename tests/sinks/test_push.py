@@ -11,7 +11,7 @@ from sinks.rows import Address
 from tailrace.definitions import load_definitions
 from tailrace.lake import commit
 from tailrace.lake.delta_log import to_metadata
-from tailrace.lake.jvm import java_class
+from tailrace.lake.session import java_class
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas.slots import parse_as_of, to_micros
 from tailrace.store.control import Control

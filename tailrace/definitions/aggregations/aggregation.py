@@ -8,8 +8,8 @@ from tailrace.definitions.aggregations.gold_column import GoldColumn, Upkeep
 from tailrace.definitions.aggregations.sql import WITHIN
 from tailrace.definitions.aggregations.stream_part import StreamPart
 from tailrace.definitions.fingerprints import plain
-from tailrace.definitions.problem import DefinitionError, check_name
-from tailrace.definitions.window import Window
+from tailrace.definitions.names import Window, check_name
+from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column, Type
 
 if TYPE_CHECKING:

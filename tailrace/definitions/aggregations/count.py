@@ -8,7 +8,7 @@ from tailrace.definitions.aggregations.aggregation import Aggregation, features_
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added
 from tailrace.definitions.aggregations.sql import is_of, weight, within
 from tailrace.definitions.aggregations.stream_part import Additions, Arrivals, StreamPart
-from tailrace.definitions.window import Window
+from tailrace.definitions.names import Window
 from tailrace.schemas.tables import Column
 
 

@@ -8,7 +8,7 @@ from tailrace.definitions.aggregations.aggregation import Aggregation, features_
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added
 from tailrace.definitions.aggregations.sql import SIGN
 from tailrace.definitions.aggregations.stream_part import Additions, Arrivals, StreamPart
-from tailrace.definitions.problem import DefinitionError
+from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ edge of a window. A row in the change feed of a base view has `SIGN`: 1 as it is
 
 from collections.abc import Sequence
 
-from tailrace.definitions.window import Window
+from tailrace.definitions.names import Window
 
 WITHIN, WEIGHT = "within_", "weight_"
 GAINED = "gained"

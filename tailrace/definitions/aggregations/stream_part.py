@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tailrace.definitions.window import Window
+from tailrace.definitions.names import Window
 from tailrace.schemas.tables import Column
 
 if TYPE_CHECKING:

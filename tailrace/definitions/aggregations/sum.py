@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tailrace.definitions.aggregations.aggregation import Aggregation, features_over
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added, follows
 from tailrace.definitions.aggregations.sql import is_of, quoted, weight, within
-from tailrace.definitions.problem import check_name
+from tailrace.definitions.names import check_name
 from tailrace.schemas.tables import Column, Type
 
 if TYPE_CHECKING:

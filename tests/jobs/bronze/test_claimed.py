@@ -10,7 +10,7 @@ from jobs.bronze import load
 from jobs.bronze.file_check import Checked
 from jobs.bronze.landing import LandedFile
 from jobs.bronze.load import Loaded, Source, culprits
-from tailrace.lake.materialize import StoredFile
+from tailrace.lake.storage import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import EVENTS, LandingError

@@ -8,8 +8,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs.bronze.lines import read_lines, spread
-from tailrace.lake.materialize import StoredFile
-from tailrace.lake.storage import list_files, reported_path
+from tailrace.lake.storage import StoredFile, list_files, reported_path
 from tailrace.schemas.landing import EVENTS
 
 NAMES = (

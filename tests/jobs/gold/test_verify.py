@@ -7,7 +7,7 @@ import pytest
 from jobs.gold import refresh
 from jobs.gold.verify import verify_view
 from tailrace.definitions import Definitions, load_definitions
-from tailrace.lake.jvm import java_class
+from tailrace.lake.session import java_class
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas import silver
 from tests.tailrace.lake.copies import copied

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.events.documents_from_ids import describe
+from tailrace.events.landing import describe
 
 EVENT = {"event_id": "e1", "document_id": "atlas:a/b/plan.py", "occurred_at": "2026-03-01T10:00:00Z"}
 

@@ -7,7 +7,7 @@ import pytest
 from delta.tables import DeltaTable
 
 from tailrace.lake.delta_log import HistoryLost
-from tailrace.lake.jvm import java_class
+from tailrace.lake.session import java_class
 from tailrace.lake.tables import Lake
 from tailrace.schemas.tables import Column, Table, Type
 from tests.tailrace.lake.copies import copied

@@ -5,7 +5,7 @@ from delta.tables import DeltaTable
 from py4j.java_gateway import JavaPackage, JVMView
 from pyspark.sql import functions as F
 
-from tailrace.lake.jvm import java_class
+from tailrace.lake.session import java_class
 
 
 def test_what_each_expression_and_table_needs_of_the_jvm_is_not_looked_up_again(spark, tmp_path, monkeypatch):

@@ -5,9 +5,8 @@ from pyspark.sql import functions as F
 
 from tailrace.lake import rewrite
 from tailrace.lake.delta_log import Overtaken
-from tailrace.lake.rewrite import Change
+from tailrace.lake.rewrite import Change, Transaction
 from tailrace.lake.tables import Lake
-from tailrace.lake.transaction import Transaction
 from tailrace.schemas.tables import Column, Table, Type
 from tests.tailrace.lake.copies import copied
 
