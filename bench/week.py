@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from tailrace.demo.events import Tick, empty_home, land_tick
+from tailrace.events.busiest import occurred_at_of
 from tailrace.events.organisation import Organisation, generate
-from tailrace.events.slots import occurred_at_of
 from tailrace.lake.maintenance import health
 from tailrace.schemas import bronze, silver
 from tailrace.schemas.slots import SLOT, last_tick, to_text

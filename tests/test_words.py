@@ -11,7 +11,6 @@ from tests.words import ALLOWED, CEILINGS, CHECKOUT, CODE, INSTEAD, too_frequent
 # Names that stand for several things. Both lists may only shrink; `run` is what every job is called by.
 SHARED_FILES = {
     "backfill",
-    "files",
     "history",
     "landing",
     "ledger",
@@ -19,7 +18,6 @@ SHARED_FILES = {
     "maintenance",
     "rebuild",
     "refresh",
-    "slots",
     "tables",
     "writer",
 }

@@ -54,7 +54,7 @@ CEILINGS: dict[str, int] = {
     "tell": 48,
     "tells": 29,
     "told": 163,
-    "held": 69,
+    "held": 63,
     "taken": 187,
     "wanted": 93,
     "usable": 43,
@@ -66,7 +66,7 @@ CEILINGS: dict[str, int] = {
     "sweep": 13,
     "swept": 18,
     "set aside": 42,
-    "slot": 37,
+    "slot": 35,
     "so that": 37,
     "beside": 47,
 }

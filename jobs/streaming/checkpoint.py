@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tailrace.lake.files import put
+from tailrace.lake.atomic_file import put
 from tailrace.schemas.landing import LandingError
 
 VERSION = "v1"  # of Spark's files; below it are a line of Spark's own and one of the source

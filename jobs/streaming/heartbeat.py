@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tailrace.errors import ConflictError
-from tailrace.lake.files import put
+from tailrace.lake.atomic_file import put
 
 LOOKS, LOOK_SECONDS = 10, 0.1  # who asks whether a stream runs holds the lock for a moment
 

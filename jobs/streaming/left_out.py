@@ -12,7 +12,7 @@ import numpy as np
 from jobs.streaming.window_state import Array
 from sinks.rows import Outcome
 from tailrace.errors import UnavailableError
-from tailrace.lake.files import put
+from tailrace.lake.atomic_file import put
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import orjson
 from tailrace.cli.failures import as_shown
 from tailrace.cli.output import gate_lines, load_line, lost_schema_lines, maintained_lines, set_aside_lines, show
 from tailrace.errors import DataError, is_retryable
-from tailrace.lake.files import put
+from tailrace.lake.atomic_file import put
 from tailrace.quality.gate import GateFailed
 from tailrace.workspace.undefined import undefined_lines
 

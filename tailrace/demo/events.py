@@ -9,11 +9,11 @@ from pathlib import Path
 import orjson
 
 from tailrace.errors import CommandError
+from tailrace.events.busiest import SHOWN, busiest_ticks, occurred_at_of, split
 from tailrace.events.files import read_rows, write_lines
 from tailrace.events.git_history import read_history
 from tailrace.events.landing import describe
 from tailrace.events.organisation import Organisation, generate
-from tailrace.events.slots import SHOWN, busiest_slots, occurred_at_of, split
 from tailrace.schemas.landing import DOCUMENTS, EVENTS
 from tailrace.schemas.slots import SLOT, last_tick
 from tailrace.settings import Settings
@@ -85,7 +85,7 @@ def demo_ticks(*, git: Path | None, events: Path | None) -> tuple[str, list[Tick
 def replayed(lines: list[bytes]) -> list[Tick]:
     """The busiest late slots of an event file; documents are described by their ids when they first appear."""
     times = [occurred_at_of(line) for line in lines]
-    first_end = busiest_slots(times)
+    first_end = busiest_ticks(times)
     parts = split(zip(lines, times, strict=True), first_end)
     return ticks_of(parts, list(new_documents(parts)), first_end=first_end)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from tailrace.errors import SetupError
-from tailrace.lake.files import put
+from tailrace.lake.atomic_file import put
 from tailrace.settings import Settings
 from tailrace.store.embedded import ends, runs
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.streaming.heartbeat import SILENT_SECONDS, read_heartbeat, runs
-from tailrace.lake.files import put
+from tailrace.lake.atomic_file import put
 from tailrace.local.background import (
     HEALTHY,
     STARTING,

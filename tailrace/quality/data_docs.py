@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tailrace.lake.files import put
+from tailrace.lake.atomic_file import put
 
 # So many pages are kept of each table.
 KEPT = 20

@@ -15,7 +15,7 @@ from sinks.rows import Address, Outcome
 from tailrace.cli import app as cli
 from tailrace.cli.stream import words
 from tailrace.definitions import STREAM, load_definitions
-from tailrace.lake.files import put
+from tailrace.lake.atomic_file import put
 from tailrace.settings import read_settings
 from tailrace.store import embedded
 from tailrace.store.dynamodb.control_item import close_push, take_lease

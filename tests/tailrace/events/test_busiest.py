@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tailrace.events.busiest import busiest_ticks, occurred_at_of, split
 from tailrace.events.files import NoReadableTimeError
-from tailrace.events.slots import busiest_slots, occurred_at_of, split
 from tailrace.schemas.slots import EPOCH, SLOT
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -39,7 +39,7 @@ def busiest_by_trying_all(times):
 def test_choice_is_the_best_of_all(quarters_of_slots):
     times = [NINE + number * SLOT / 4 for number in quarters_of_slots]
 
-    assert busiest_slots(times) == busiest_by_trying_all(times)
+    assert busiest_ticks(times) == busiest_by_trying_all(times)
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=40), st.randoms())
@@ -47,51 +47,51 @@ def test_choice_does_not_depend_on_the_order_of_lines(minutes, random):
     times = [at(number) for number in minutes] + [None]
     shuffled = random.sample(times, len(times))
 
-    assert busiest_slots(shuffled) == busiest_slots(times)
+    assert busiest_ticks(shuffled) == busiest_ticks(times)
 
 
 def test_a_slot_holds_its_end_and_not_its_start():
-    assert busiest_slots([at(0)]) == at(0)
-    assert busiest_slots([at(0) + MICROSECOND]) == at(15)
+    assert busiest_ticks([at(0)]) == at(0)
+    assert busiest_ticks([at(0) + MICROSECOND]) == at(15)
 
 
 def test_only_the_last_tenth_of_the_events_is_looked_at():
     earlier = [at(-1_000 + 15 * number) for number in range(36)]
 
-    assert busiest_slots([*earlier, at(1), at(1), at(1), at(1)]) == at(15)
-    assert busiest_slots(earlier) == at(-510)  # the slots of the last four of the 36
+    assert busiest_ticks([*earlier, at(1), at(1), at(1), at(1)]) == at(15)
+    assert busiest_ticks(earlier) == at(-510)  # the slots of the last four of the 36
 
 
 def test_most_slots_with_events_win_over_most_events():
-    assert busiest_slots(at_the_end_of_a_file([at(1), at(16), at(31), at(46), *[at(500)] * 10])) == at(15)
+    assert busiest_ticks(at_the_end_of_a_file([at(1), at(16), at(31), at(46), *[at(500)] * 10])) == at(15)
 
 
 def test_most_events_win_among_equally_many_slots():
-    assert busiest_slots(at_the_end_of_a_file([at(1), at(200), at(200), at(400), at(1_000)])) == at(210)
+    assert busiest_ticks(at_the_end_of_a_file([at(1), at(200), at(200), at(400), at(1_000)])) == at(210)
 
 
 def test_the_latest_slots_win_a_tie():
-    assert busiest_slots(at_the_end_of_a_file([at(1), at(200), at(460)])) == at(465 - 45)
+    assert busiest_ticks(at_the_end_of_a_file([at(1), at(200), at(460)])) == at(465 - 45)
 
 
 def test_slots_before_the_first_of_them_are_never_needed():
-    assert busiest_slots(at_the_end_of_a_file([at(1), at(1), at(17)])) == at(15)
+    assert busiest_ticks(at_the_end_of_a_file([at(1), at(1), at(17)])) == at(15)
 
 
 def test_gaps_of_centuries_cost_nothing():
     ages = [datetime(year, 1, 1, tzinfo=UTC) for year in (1, 1500, 1970, 5000, 9999)]
 
-    assert busiest_slots(ages * 10) == datetime(9999, 1, 1, tzinfo=UTC)
+    assert busiest_ticks(ages * 10) == datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def test_times_before_1970_are_counted_as_others():
-    assert busiest_slots([datetime(1969, 12, 31, 23, 50, tzinfo=UTC)]) == EPOCH
+    assert busiest_ticks([datetime(1969, 12, 31, 23, 50, tzinfo=UTC)]) == EPOCH
 
 
 @pytest.mark.parametrize("times", [[], [None, None]])
 def test_a_file_without_times_is_refused(times):
     with pytest.raises(NoReadableTimeError, match="none of the events has a readable occurred_at"):
-        busiest_slots(times)
+        busiest_ticks(times)
 
 
 def test_lines_are_divided_at_the_ends_of_the_slots():
