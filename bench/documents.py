@@ -17,11 +17,12 @@ from tailrace.errors import DataError
 from tailrace.schemas.tables import Type
 from tailrace.store.codec import Codec, ColumnValues
 from tailrace.store.control import Cursor
-from tailrace.store.dynamodb.control_item import close_push, read_controls, take_lease
-from tailrace.store.dynamodb.items import KEYS_PER_READ, ensure_table, read_request
+from tailrace.store.dynamodb.items import read_request
+from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.unconditional import put_anyhow
 from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.store.keys import item_keys
+from tailrace.store.port import KEYS_PER_READ
 
 Array = npt.NDArray[Any]
 
@@ -71,20 +72,19 @@ def draw(drawn: np.random.Generator, name: str, type_: Type, count: int) -> Arra
 
 async def fill(client: StoreClient, count: int) -> None:
     """Write `count` documents unless a run before has; what a push would record of them comes last."""
-    await ensure_table(client)
-    if VIEW.name in await read_controls(client, [VIEW.name]):
+    store = DynamoStore(client)
+    await store.ensure_ready()
+    if VIEW.name in await store.read_controls([VIEW.name]):
         return
     encoded = Codec(VIEW.name, VIEW.features)
     as_of = int(NEWEST.astype(np.int64))
     values = encoded.encode(list(columns_of(count).values()), as_of=as_of)
     for rows in transactions(values):
         await put_anyhow(client, rows, view=VIEW.name)
-    control = await take_lease(client, VIEW.name, owner="bench", seconds=1)
+    control = await store.take_lease(VIEW.name, owner="bench", seconds=1)
     assert control is not None  # nobody else writes to this store
     cursor = Cursor(table_id="bench", version=0, fingerprint=encoded.fingerprint)
-    await close_push(
-        client, VIEW.name, sequence=control.sequence, cursor=cursor, watermark=as_of, features=VIEW.features
-    )
+    await store.close_push(VIEW.name, sequence=control.sequence, cursor=cursor, watermark=as_of, features=VIEW.features)
 
 
 def transactions(values: list[bytes]) -> Iterator[list[tuple[str, bytes]]]:

@@ -1,5 +1,6 @@
 """A store, a broker, a stream and a reader of a home of their own, and what can be read of events there."""
 
+import asyncio
 import shutil
 import socket
 import subprocess
@@ -17,11 +18,11 @@ from bench.naive_stream import COUNTS, document_key
 from bench.processes import Server, process, server, without_settings
 from bench.readers import HEADERS
 from bench.timed import Readable
-from sinks.lease import with_client
-from sinks.rows import Address
 from tailrace.settings import Settings
 from tailrace.store import embedded
-from tailrace.store.dynamodb.items import ensure_table, read_items
+from tailrace.store.address import Address, with_store
+from tailrace.store.dynamodb.items import read_items
+from tailrace.store.dynamodb.wire import open_client
 
 HOST = "127.0.0.1"
 FEATURE = "recent_events_15m"  # of the view that is written last: then both are there
@@ -58,7 +59,7 @@ def store_of(settings: Settings) -> Iterator[Address]:
     embedded.start(settings)
     try:
         address = Address.of(settings)
-        with_client(address, ensure_table)
+        with_store(address, lambda opened: opened.ensure_ready())
         yield address
     finally:
         embedded.stop(settings)
@@ -114,7 +115,12 @@ def naive_items(store: Address) -> Readable:
 
     def readable(documents: list[str]) -> Iterable[str]:
         of_key = {document_key(document): document for document in documents}
-        found = with_client(store, lambda client: read_items(client, of_key, (COUNTS,)))
-        return [of_key[key] for key in found]
+        return [of_key[key] for key in asyncio.run(counted_of(store, of_key))]
 
     return readable
+
+
+async def counted_of(store: Address, keys: Iterable[str]) -> Iterable[str]:
+    """Which of some keys have an item of the naive stream's."""
+    async with open_client(url=store.url, region=store.region, table=store.table) as client:
+        return await read_items(client, keys, (COUNTS,))

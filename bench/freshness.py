@@ -15,10 +15,8 @@ from bench.followed import naive_items, reader_of, store_of, streaming, through
 from bench.naive_stream import consumed
 from bench.processes import process, without_settings
 from bench.timed import Measured, ProducedTopic, Timing, next_rate, summary
-from sinks.lease import with_client
-from sinks.rows import Address
 from tailrace.settings import Settings
-from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.address import Address, with_store
 
 NAIVE = "naive"
 RATES, NAIVE_RATES = (100, 1_000, 5_000), (100, 1_000)
@@ -73,7 +71,7 @@ class StreamingBench:
 
     def naive(self, store: Address) -> tuple[list[Measured], float]:
         """The naive way at its rates, and how many events a second it takes from a backlog."""
-        with_client(store, ensure_table)
+        with_store(store, lambda opened: opened.ensure_ready())
         topic = ProducedTopic(self.settings.stream.kafka or "", NAIVE)
         options = ["--servers", topic.servers, "--topic", topic.name, "--store", store.url]
         options += ["--region", store.region, "--table", store.table]

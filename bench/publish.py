@@ -20,20 +20,19 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sinks.decisions import decided
-from sinks.lease import with_client
 from sinks.ledger import Pushed
 from sinks.net_changes import first_load
 from sinks.push import push_view
-from sinks.rows import Address
-from sinks.updates import UPDATES_PER_PLACE
 from tailrace.definitions import BatchView, Feature, Type
 from tailrace.lake import commit, storage
 from tailrace.lake.tables import Lake
 from tailrace.shipped.entities import DOCUMENT
+from tailrace.store.address import Address
 from tailrace.store.dynamodb.credentials import credentials_for
 from tailrace.store.dynamodb.items import KEY, ensure_table, sequence_attribute
 from tailrace.store.dynamodb.unconditional import remove_table, unconditional_requests
-from tailrace.store.dynamodb.wire import open_store
+from tailrace.store.dynamodb.wire import open_client
+from tailrace.store.writer import SINGLES_PER_PLACE
 
 Figures = dict[str, Any]
 Progress = Callable[[str], None]
@@ -69,8 +68,7 @@ class PublishBench:
         storage.delete(self.lake.spark, self.lake.root)
         self.lake.create(VIEW.table)
         for store in (self.store, self.limit_store):
-            with_client(store, remove_table)
-            with_client(store, ensure_table)
+            asyncio.run(make_empty(store))
         self.progress(f"writing {self.rows:,} rows of gold")
         self.become(round_=0)
         self.progress("the first load and its limit")
@@ -174,8 +172,8 @@ def bodies_of(batch: pa.RecordBatch, store: Address, *, whole_items: bool) -> It
 async def send_all(bodies: list[tuple[str, bytes]], store: Address) -> float:
     """Send encoded requests, as many at once as a push does; returns the seconds."""
     left = iter(bodies)
-    places = store.in_flight * (UPDATES_PER_PLACE if store.writes == "updates" else 1)
-    async with open_store(url=store.url, region=store.region, table=store.table) as client:
+    places = store.in_flight * (SINGLES_PER_PLACE if store.writes == "updates" else 1)
+    async with open_client(url=store.url, region=store.region, table=store.table) as client:
 
         async def send() -> None:
             for operation, body in left:
@@ -196,3 +194,10 @@ def figures_of(pushed: Pushed) -> Figures:
         "requests_per_row": pushed.requests / pushed.pushed,
         "bytes_per_row": pushed.bytes_sent / pushed.pushed,
     }
+
+
+async def make_empty(address: Address) -> None:
+    """Make the table anew."""
+    async with open_client(url=address.url, region=address.region, table=address.table) as client:
+        await remove_table(client)
+        await ensure_table(client)

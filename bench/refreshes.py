@@ -5,7 +5,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,19 @@ from jobs.gold import refresh as gold
 from jobs.gold.compute import compute
 from jobs.gold.refresh import as_of_in
 from sinks.decisions import decided
-from sinks.lease import leased, with_client
 from sinks.net_changes import first_load
 from sinks.purge import newest
 from sinks.push import push_views
-from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_changes
 from tailrace.definitions import Definitions, FeatureView
 from tailrace.lake import storage
 from tailrace.lake.tables import AT_ONCE, Lake
 from tailrace.schemas import silver
 from tailrace.schemas.slots import SLOT, to_micros
+from tailrace.store.address import Address, with_store
 from tailrace.store.control import Cursor
-from tailrace.store.dynamodb.control_item import close_push
+from tailrace.store.lease import Sequenced, leased
+from tailrace.store.writer import Outcome
 
 FULLY_UP_TO = 1_500_000  # rows; of more, a share of `SAMPLE` is pushed and the time extrapolated, which the figures say
 SAMPLE = 1_000_000
@@ -100,15 +99,16 @@ def push_share(
         push = Sequenced(view=view.name, sequence=found.sequence, lease_seconds=store.lease_seconds)
         outcome = write_changes(decided(first_load(chosen, view), view, suppress=False, as_of=watermark), store, push)
         if cursor is not None:
-            close = partial(
-                close_push,
-                view=view.name,
-                sequence=found.sequence,
-                cursor=cursor,
-                watermark=watermark,
-                features=view.features,
+            with_store(
+                store,
+                lambda opened: opened.close_push(
+                    view.name,
+                    sequence=found.sequence,
+                    cursor=cursor,
+                    watermark=watermark,
+                    features=view.features,
+                ),
             )
-            with_client(store, close)
     return outcome
 
 

@@ -19,7 +19,7 @@ from tailrace.settings import Settings
 from tailrace.store import embedded
 from tailrace.store.dynamodb.control_item import ATTRIBUTES
 from tailrace.store.dynamodb.items import READ_MANY, read_request
-from tailrace.store.dynamodb.wire import open_store
+from tailrace.store.dynamodb.wire import open_client
 from tailrace.store.keys import control_key
 
 COMPARED = 100  # keys of a request where nothing else is said
@@ -130,7 +130,7 @@ class ServingBench:
     async def prepare(self, url: str) -> list[tuple[list[str], Any]]:
         """Fill our table; returns what the store that costs nothing will know: item keys, and the answer with them."""
         store = self.settings.store
-        async with open_store(url=url, region=store.region, table=store.table) as client:
+        async with open_client(url=url, region=store.region, table=store.table) as client:
             await fill(client, self.documents)
             reads = [(keys_of(ids), [VIEW.name], False) for ids in self.asked.slices(COMPARED)]
             reads.append(([control_key(VIEW.name)], list(ATTRIBUTES), True))

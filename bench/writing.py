@@ -25,7 +25,7 @@ from tailrace.settings import Settings
 from tailrace.store import embedded
 from tailrace.store.dynamodb.items import ensure_table
 from tailrace.store.dynamodb.unconditional import boto_update
-from tailrace.store.dynamodb.wire import open_store
+from tailrace.store.dynamodb.wire import open_client
 from tailrace.store.keys import item_keys
 
 Progress = Callable[[str], None]
@@ -68,7 +68,7 @@ class DirectBench:
 
     async def prepare(self, url: str) -> None:
         store = self.settings.store
-        async with open_store(url=url, region=store.region, table=store.table) as client:
+        async with open_client(url=url, region=store.region, table=store.table) as client:
             await ensure_table(client)
 
     def writer(self, reader: Server) -> Subject:

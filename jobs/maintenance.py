@@ -14,9 +14,7 @@ from pyspark.errors import PySparkException
 
 from jobs.gold.refresh import pins_in
 from sinks import history as published
-from sinks.lease import with_client
 from sinks.purge import pin_of, sweep_view
-from sinks.rows import Address
 from tailrace.definitions import Definitions
 from tailrace.lake.delta_log import CONFLICTS, Pin
 from tailrace.lake.maintenance import (
@@ -29,10 +27,10 @@ from tailrace.lake.maintenance import (
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, history, ledger, silver
 from tailrace.schemas.tables import Table
+from tailrace.store.address import Address, with_store
 from tailrace.store.control import Control, known_schemas
-from tailrace.store.dynamodb.control_item import read_controls
-from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.wire import StoreClient, StoreError
+from tailrace.store.failures import StoreError
+from tailrace.store.port import Store
 
 log = logging.getLogger(__name__)
 
@@ -228,8 +226,8 @@ def lost_schemas(lake: Lake, definitions: Definitions, store: Address) -> dict[s
 
 
 def controls_of(store: Address, views: Iterable[str]) -> dict[str, Control]:
-    async def read(client: StoreClient) -> dict[str, Control]:
-        await ensure_table(client)
-        return await read_controls(client, views)
+    async def read(opened: Store) -> dict[str, Control]:
+        await opened.ensure_ready()
+        return await opened.read_controls(views)
 
-    return with_client(store, read)
+    return with_store(store, read)

@@ -31,9 +31,9 @@ from serving.telemetry.requests import TIMING, AccessLog, RequestTiming, Tracing
 from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
 from tailrace.settings import ReaderSettings, Writes
+from tailrace.store.address import open_store
 from tailrace.store.direct.replay import Log
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.dynamodb.wire import open_store
 
 ID = "X-Request-Id"
 VALID_ID = re.compile(r"[!-~]{1,128}")
@@ -65,11 +65,11 @@ def make_app(
     """
     log = AccessLog(limits.access_log, counters)
 
-    async def store(app: web.Application) -> AsyncIterator[None]:
+    async def opened(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as until_closed:
             enter = until_closed.enter_async_context
-            client = await enter(open_store(url=url, region=region, table=table))
-            app[CURRENT] = now = await enter(Current(definitions, client, counters, cache_seconds=limits.cache_seconds))
+            store = await enter(open_store(url=url, region=region, table=table))
+            app[CURRENT] = now = await enter(Current(definitions, store, counters, cache_seconds=limits.cache_seconds))
             patient = await enter(open_store(url=url, region=region, table=table, patience=WRITE_SECONDS))
             transactions = writes == "transactions"
             writer = DirectWriter(patient, direct, lambda: now.engine.definitions.views, transactions=transactions)
@@ -89,7 +89,7 @@ def make_app(
     app[COUNTERS], app[LIMITS] = counters, limits
     app[READ_PLACES], app[WRITE_PLACES] = Admission(limits.at_once, counters), Admission(limits.at_once, counters)
     app[GUARD] = guard = Guard(limits.access, local=local)
-    app.cleanup_ctx.extend([telemetry, guard.keep_fresh, store])
+    app.cleanup_ctx.extend([telemetry, guard.keep_fresh, opened])
     app.router.add_post("/get-online-features", get_online_features)
     app.router.add_post("/v1/write", write_values)
     app.router.add_get("/health", alive)

@@ -38,9 +38,10 @@ from serving.telemetry.metrics import (
 from serving.write.body import parse_body, values_of, view_of
 from serving.write.idempotency import Once, key_of
 from tailrace.schemas.slots import from_micros, to_text
-from tailrace.store.direct.rivals import Overwritten, Refused, Stale
+from tailrace.store.direct.rivals import Overwritten
 from tailrace.store.direct.wanted import Written
 from tailrace.store.direct.writer import DirectWriter
+from tailrace.store.port import Refused, Stale
 
 LOG_FAILS = "the log of direct writes could not be written; the reader's log says why"
 BUCKETS = (*map(str, BOUNDS), "+Inf")

@@ -37,8 +37,8 @@ from serving.telemetry.requests import RequestTiming
 from tailrace.definitions import Definitions
 from tailrace.schemas.tables import Column as Feature
 from tailrace.store.codec import CodecError, fingerprints
-from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.store.keys import item_keys
+from tailrace.store.port import Store
 
 NO_VALUE = {"B": ""}
 Item = TypeVar("Item")
@@ -211,9 +211,9 @@ def is_binary(attribute: Any) -> bool:
 class Engine:
     """Plans requests, reads what they need and computes what is on demand."""
 
-    def __init__(self, definitions: Definitions, client: StoreClient, fetches: Fetches, counters: Counters) -> None:
+    def __init__(self, definitions: Definitions, store: Store, fetches: Fetches, counters: Counters) -> None:
         self.definitions = definitions
-        self.controls = Controls(client, definitions, counters)
+        self.controls = Controls(store, definitions, counters)
         self.readable = ReadRules(definitions)
         self.catalogue = orjson.dumps({"definitions": definitions.files} | catalogue(definitions))
         self.openapi = orjson.dumps(described(definitions))
@@ -245,18 +245,16 @@ class Current:
     last request of each connection.
     """
 
-    def __init__(
-        self, definitions: Definitions, client: StoreClient, counters: Counters, *, cache_seconds: float
-    ) -> None:
+    def __init__(self, definitions: Definitions, store: Store, counters: Counters, *, cache_seconds: float) -> None:
         self.leaving = False
         self.closing = False
-        self._client, self._counters = client, counters
-        self._fetches = Fetches(client, counters, cache_seconds=cache_seconds)
+        self._store, self._counters = store, counters
+        self._fetches = Fetches(store, counters, cache_seconds=cache_seconds)
         self.engine = self._make(definitions)
         self._refreshing: asyncio.Task[None] | None = None
 
     def _make(self, definitions: Definitions) -> Engine:
-        return Engine(definitions, self._client, self._fetches, self._counters)
+        return Engine(definitions, self._store, self._fetches, self._counters)
 
     async def __aenter__(self) -> "Current":
         await self.engine.controls.refresh()

@@ -17,10 +17,10 @@ from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSource
 from pyspark.sql.types import DataType, NumericType, StructType
 
 from sinks.direct import DirectError, Outcome, Target
-from sinks.rows import Address
 from tailrace.definitions import DIRECT, FeatureView, Type, load_definitions
 from tailrace.schemas.slots import to_micros
 from tailrace.settings import read_settings
+from tailrace.store.address import Address
 from tailrace.store.direct.values import ValueProblem, checked_time
 
 log = logging.getLogger(__name__)

@@ -11,21 +11,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from sinks.lease import with_client
-from sinks.rows import Address
 from tailrace.definitions import FeatureView
 from tailrace.errors import DataError
 from tailrace.schemas import landing
 from tailrace.schemas.slots import to_micros, to_text
+from tailrace.store.address import Address, with_store
 from tailrace.store.direct.log import Intent, land, landed_line
 from tailrace.store.direct.replay import ordered, write_as_owner
-from tailrace.store.direct.rivals import Overwritten, Refused, Stale, first_unknown
+from tailrace.store.direct.rivals import Overwritten, first_unknown
 from tailrace.store.direct.values import ValueProblem, checked, checked_id, checked_time
 from tailrace.store.direct.write import Sender
-from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.ownership import move_direct_watermark, take_revisions
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient, open_store
+from tailrace.store.failures import PATIENCE_SECONDS
 from tailrace.store.order import Revisions
+from tailrace.store.port import Refused, Stale, Store
 
 ROWS_AT_ONCE = 1_000
 ROWS_PER_FILE = 50_000
@@ -60,11 +58,11 @@ class Target:
 
     def begin(self) -> Revisions:
         """The revision of all rows of one write: those of an earlier write with equal times give way to them."""
-        return with_client(self.address, self._begin)
+        return with_store(self.address, self._begin)
 
-    async def _begin(self, client: StoreClient) -> Revisions:
-        await ensure_table(client)
-        return await take_revisions(client, self.view.name, self.view.features, count=1)
+    async def _begin(self, store: Store) -> Revisions:
+        await store.ensure_ready()
+        return await store.take_revisions(self.view.name, self.view.features, count=1)
 
     def write(self, batches: Iterable[pa.RecordBatch], *, revision: int) -> Outcome:
         """Write one task's rows; raises `DirectError` for one that does not fit, those before it being written."""
@@ -78,11 +76,8 @@ class Target:
         return outcome
 
     async def _write_batch(self, intents: Sequence[Intent], outcome: Outcome, unlanded: "Unlanded") -> None:
-        address = self.address
-        async with open_store(
-            url=address.url, region=address.region, table=address.table, patience=PATIENCE_SECONDS
-        ) as client:
-            sender = Sender(client, address.writes == "transactions")
+        async with self.address.open(patience=PATIENCE_SECONDS) as store:
+            sender = Sender(store, self.address.writes == "transactions")
             for start in range(0, len(intents), ROWS_AT_ONCE):
                 part = intents[start : start + ROWS_AT_ONCE]
                 results = await write_as_owner(sender, self.view, partial(ordered, self.view, part))
@@ -129,9 +124,9 @@ class Target:
 
     def finish(self, outcomes: Iterable[Outcome]) -> Outcome:
         """Tell readers how fresh the view is."""
-        with_client(
+        with_store(
             self.address,
-            lambda client: move_direct_watermark(client, self.view.name, to=self.as_of),
+            lambda store: store.move_direct_watermark(self.view.name, to=self.as_of),
             patience=PATIENCE_SECONDS,
         )
         told = list(outcomes)

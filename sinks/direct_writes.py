@@ -11,21 +11,20 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from sinks.history import Schema, ensure_recorded
-from sinks.lease import with_client
-from sinks.rows import TOMBSTONE, Address
 from tailrace.definitions import Definitions, FeatureView
 from tailrace.lake.commit import append_numbered, number_reached
 from tailrace.lake.materialize import ROWS, materialized
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, history
 from tailrace.schemas.slots import to_micros
+from tailrace.store.address import Address, with_store
 from tailrace.store.direct.log import Intent
 from tailrace.store.direct.replay import Log, adopt_all, ordered, write_as_owner
-from tailrace.store.direct.rivals import Refused, first_unknown
+from tailrace.store.direct.rivals import first_unknown
 from tailrace.store.direct.write import Sender
-from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreError, open_store
+from tailrace.store.failures import PATIENCE_SECONDS, StoreError
 from tailrace.store.order import Order, OrderedValue
+from tailrace.store.port import TOMBSTONE, Refused
 
 APPENDS = "direct writes"  # the name under which they are appended to a history
 TOLD = ("keys", "occurred_at", "revision", "values", "accepted_at", "acknowledged_at")
@@ -157,12 +156,10 @@ def ordered_values(rows: Iterable[dict[str, Any]], view: FeatureView, *, sequenc
 
 async def send(address: Address, view: FeatureView, batch: pa.RecordBatch) -> int:
     """Write rows of `PACKED`, so many at a time, each time making sure that the view is still this lane's."""
-    async with open_store(
-        url=address.url, region=address.region, table=address.table, patience=PATIENCE_SECONDS
-    ) as client:
-        await ensure_table(client)
+    async with address.open(patience=PATIENCE_SECONDS) as store:
+        await store.ensure_ready()
         rows, written = batch.to_pylist(), 0
-        sender = Sender(client, address.writes == "transactions")
+        sender = Sender(store, address.writes == "transactions")
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = partial(ordered_values, rows[start : start + ROWS_AT_ONCE], view)
             results = await write_as_owner(sender, view, part)
@@ -178,8 +175,8 @@ async def send(address: Address, view: FeatureView, batch: pa.RecordBatch) -> in
 def finish_logs(address: Address, definitions: Definitions, where: Log) -> list[str]:
     """Finish what processes of this machine that are gone left in the log; returns why some of it could not be."""
     transactions = address.writes == "transactions"
-    return with_client(
+    return with_store(
         address,
-        lambda client: adopt_all(client, definitions.views, where, transactions=transactions, seconds=FINISH_SECONDS),
+        lambda store: adopt_all(store, definitions.views, where, transactions=transactions, seconds=FINISH_SECONDS),
         patience=PATIENCE_SECONDS,
     )

@@ -10,22 +10,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sinks.history import of_pushes
-from sinks.lease import control_of, with_client, with_store
 from sinks.net_changes import first_load, net_changes, rows_of, snapshot, spread, with_keys
 from sinks.protocol import CHANGES, FIRST_LOAD, FindChanges
-from sinks.rows import TOMBSTONE, Address
 from tailrace.definitions import BatchView, FeatureView
 from tailrace.lake.delta_log import Pin
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas import history
 from tailrace.schemas.slots import to_micros
+from tailrace.store.address import Address, read_control, with_store
 from tailrace.store.control import Cursor
-from tailrace.store.dynamodb.items import ensure_table, item_count, key_in, scan, sequence_attribute
-from tailrace.store.dynamodb.once import controls_and_once_keys, forget_expired
-from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, StoreClient, open_store
-from tailrace.store.keys import CONTROL_PREFIX, view_of_control
-from tailrace.store.port import Store
+from tailrace.store.failures import PATIENCE_SECONDS
+from tailrace.store.port import TOMBSTONE, Store
 
 STORED = "item_key string, value binary"
 PAGE = pa.schema([("item_key", pa.string()), ("value", pa.binary())])
@@ -36,7 +31,7 @@ SEGMENTS = range(4, 1_001)  # how few and how many there may be
 
 def stored_values(spark: SparkSession, address: Address, view: str) -> DataFrame:
     """The values of a view as `item_key, value`, tombstones left out."""
-    count = with_client(address, item_count)
+    count = with_store(address, lambda store: store.item_count())
     segments = min(max(count // ITEMS_PER_SEGMENT, SEGMENTS.start), SEGMENTS.stop - 1)
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -72,14 +67,14 @@ def stored_values_of(keys: DataFrame, address: Address, view: str) -> DataFrame:
 
 
 async def read_segment(address: Address, view: str, segment: int, segments: int) -> AsyncIterator[pa.RecordBatch]:
-    async with open_store(url=address.url, region=address.region, table=address.table) as client:
-        async for values in DynamoStore(client).scan_values(view, segment=segment, segments=segments):
+    async with address.open() as store:
+        async for values in store.scan_values(view, segment=segment, segments=segments):
             yield page_of(values)
 
 
 async def read_keys(address: Address, view: str, keys: list[str]) -> pa.RecordBatch:
-    async with open_store(url=address.url, region=address.region, table=address.table) as client:
-        return page_of(await DynamoStore(client).read_values(view, keys))
+    async with address.open() as store:
+        return page_of(await store.read_values(view, keys))
 
 
 def page_of(values: Mapping[str, bytes]) -> pa.RecordBatch:
@@ -87,25 +82,16 @@ def page_of(values: Mapping[str, bytes]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, PAGE)
 
 
-async def has_values(client: StoreClient, view: str) -> bool:
+async def has_values(store: Store, view: str) -> bool:
     """Whether the store holds anything of a view, tombstones included."""
-    sequence = sequence_attribute(view)
 
     async def is_in(segment: int) -> bool:
-        async for items in scan(client, (), segment=segment, segments=SEGMENTS.start, having=sequence):
-            if items:
+        async for page in store.scan_sequences(view, segment=segment, segments=SEGMENTS.start):
+            if page:
                 return True
         return False
 
     return any(await asyncio.gather(*map(is_in, range(SEGMENTS.start))))
-
-
-async def has_items(client: StoreClient) -> bool:
-    """Whether the store holds items of any entity."""
-    async for items in scan(client, ()):
-        if any(not key_in(item).startswith(CONTROL_PREFIX) for item in items):
-            return True
-    return False
 
 
 async def highest_sequence(store: Store, view: str) -> int | None:
@@ -180,7 +166,7 @@ def sweep_view(lake: Lake, address: Address, view: FeatureView, *, now: datetime
 
     It takes no lease: an item that a push has written since carries another sequence, and is left alone.
     """
-    found = control_of(address, view.name)
+    found = read_control(address, view.name)
     if found is None or not lake.exists(history.table(view.name)):
         return 0
     before = (now or datetime.now(UTC)) - max(KEPT, LEASES * timedelta(seconds=address.lease_seconds))
@@ -237,17 +223,17 @@ def look_over(address: Address, *, now: datetime | None = None) -> LookedOver:
     """Remove what the store remembers of writes that can no longer be sent again, and find the views that it knows."""
     at = int((now or datetime.now(UTC)).timestamp())
 
-    async def look(client: StoreClient) -> LookedOver:
-        await ensure_table(client)
+    async def look(store: Store) -> LookedOver:
+        await store.ensure_ready()
         places, forgotten, views = asyncio.Semaphore(AT_ONCE), 0, set[str]()
 
         async def remove(key: str) -> bool:
             async with places:
-                return await forget_expired(client, key, at=at)
+                return await store.forget_expired(key, at=at)
 
-        async for keys, expiring in controls_and_once_keys(client):
-            views.update(filter(None, map(view_of_control, keys)))
+        async for known, expiring in store.scan_records():
+            views.update(known)
             forgotten += sum(await asyncio.gather(*map(remove, expiring)))
         return LookedOver(forgotten=forgotten, views=frozenset(views))
 
-    return with_client(address, look, patience=PATIENCE_SECONDS)
+    return with_store(address, look, patience=PATIENCE_SECONDS)

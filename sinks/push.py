@@ -14,13 +14,11 @@ from pyspark.sql import functions as F
 from sinks import history, ledger, protocol
 from sinks.decisions import decided, materialized_decisions
 from sinks.history import Schema
-from sinks.lease import leased, with_client, with_store
 from sinks.ledger import Pushed
 from sinks.net_changes import check_share, online_rows, rows_of
 from sinks.protocol import CLOCK_BEHIND, FIRST_LOAD, REPAIR, SUPPRESS, PushFirst, Step, StoreAhead
 from sinks.purge import (
     definition_at,
-    has_items,
     has_values,
     has_version,
     highest_sequence,
@@ -28,7 +26,6 @@ from sinks.purge import (
     pin_of,
     rows_to_decide,
 )
-from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_changes
 from tailrace.definitions import BatchView
 from tailrace.errors import UnavailableError
@@ -36,8 +33,11 @@ from tailrace.lake.delta_log import HistoryLost
 from tailrace.lake.materialize import ROWS
 from tailrace.lake.tables import AT_ONCE, Lake
 from tailrace.schemas.tables import Column
+from tailrace.store.address import Address, with_store
 from tailrace.store.control import Control, Cursor
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS
+from tailrace.store.failures import PATIENCE_SECONDS
+from tailrace.store.lease import Sequenced, leased
+from tailrace.store.writer import Outcome
 
 
 class PushError(UnavailableError):
@@ -115,7 +115,7 @@ class Push:
         return None
 
     def look_for_values(self, _: protocol.LookForValues) -> bool:
-        return with_client(self.address, lambda client: has_values(client, self.view.name))
+        return with_store(self.address, lambda store: has_values(store, self.view.name))
 
     def look_for_record(self, step: protocol.LookForRecord) -> bool:
         return step.push is not None and history.has_record(self.lake, self.view, step.sequence, push=step.push)
@@ -126,7 +126,7 @@ class Push:
     def find_changes(self, step: protocol.FindChanges) -> tuple[Changes, int]:
         rows = rows_to_decide(self.lake, self.address, self.view, step)
         changes = self.decide(rows, suppress=step.plan.suppress)
-        self.new_items = step.plan.how == FIRST_LOAD and not with_client(self.address, has_items)
+        self.new_items = step.plan.how == FIRST_LOAD and not with_store(self.address, lambda store: store.has_items())
         if not self.allowed:
             gold = self.lake.read(self.view.table, version=step.until.version)
             check_share(self.view.name, step.plan, changes.counts, lambda: online_rows(gold, self.view).count())

@@ -5,13 +5,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sinks.lease import PushUnderWay, with_store
-from sinks.rows import Address
 from tailrace.definitions import BATCH, FeatureView
-from tailrace.store.control import Control
+from tailrace.store.address import Address, with_store
+from tailrace.store.control import NO_LANE, Control, owner_of
 from tailrace.store.direct.write import SEND_SECONDS
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS
-from tailrace.store.lanes import NO_LANE, owner_of
+from tailrace.store.failures import PATIENCE_SECONDS
+from tailrace.store.lease import PushUnderWay
 from tailrace.store.port import Store
 
 AT_ONCE = 32

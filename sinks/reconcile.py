@@ -12,19 +12,19 @@ from pyspark.sql import functions as F
 from sinks import ledger
 from sinks.decisions import INSERT, REMOVAL, UPDATE, decided
 from sinks.direct_writes import newest_of_each_key, write_again
-from sinks.lease import PushUnderWay, control_of
 from sinks.ledger import Pushed
 from sinks.net_changes import rows_of, snapshot
 from sinks.purge import has_version, stored_values, stored_values_of
 from sinks.push import push_views, repair_keys
-from sinks.rows import Address
 from tailrace.definitions import BatchView, DirectView
 from tailrace.lake.materialize import ROWS, Materialized, materialized
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
+from tailrace.store.address import Address, read_control
 from tailrace.store.control import Control, Cursor
 from tailrace.store.direct.writer import LOOK_SECONDS, SEGMENT_SECONDS
+from tailrace.store.lease import PushUnderWay
 
 LOOKS = 20  # at suspects, while pushes come between
 PAUSE_SECONDS = 1.0
@@ -116,7 +116,7 @@ class Comparison:
     def look(self) -> None:
         """Compare everything, and then again what differs."""
         self.told("comparing all")
-        gold = gold_at(self.lake, self.view, cursor_of(control_of(self.address, self.view.name)))
+        gold = gold_at(self.lake, self.view, cursor_of(read_control(self.address, self.view.name)))
         stored = stored_values(self.lake.spark, self.address, self.view.name)
         self.suspects = self.held.enter_context(differing(snapshot(gold, stored, self.view), self.view))
         if self.suspects.counts[ROWS]:
@@ -128,10 +128,10 @@ class Comparison:
         count, keys = self.suspects.counts[ROWS], self.suspects.frame.select("item_key")
         for _ in range(LOOKS):
             self.told(f"looking again at {count:,} keys")
-            before = control_of(self.address, self.view.name)
+            before = read_control(self.address, self.view.name)
             if before is None or not before.open:
                 found = self.held.enter_context(differing(self.pairs(keys, cursor_of(before)), self.view))
-                if standing(control_of(self.address, self.view.name)) == standing(before):
+                if standing(read_control(self.address, self.view.name)) == standing(before):
                     self.suspects = found
                     return
             time.sleep(PAUSE_SECONDS)

@@ -81,6 +81,7 @@ TailraceError: retryable no, exit_code 1, http_status 500
 │   ├── ReaderError
 │   ├── RefusedByStore
 │   └── StoreError
+│       └── NoTransactions: retryable no
 └── InternalError: retryable yes
     ├── NotForked
     ├── UnexpectedError

@@ -14,11 +14,11 @@ from jobs.streaming.fast_path import FAR, plain_event
 from serving.common.request import BadRequest, parse_request
 from serving.write.body import parse_body, values_of
 from sinks.direct import DirectError, Target
-from sinks.rows import Address
 from tailrace.definitions import DIRECT, Feature, FeatureView, Type
 from tailrace.schemas import ids, landing
 from tailrace.schemas.ids import NotAnIdError, WrittenNumber, id_of
 from tailrace.shipped.entities import DOCUMENT
+from tailrace.store.address import Address
 from tests.jobs.bronze.events_to_judge import event
 
 # JSON as it is written, and the id that it stands for or why it is none.

@@ -17,7 +17,6 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.bronze.set_aside import SetAside
-from sinks.lease import with_client
 from tailrace.demo.ranking import ask, reader
 from tailrace.events.oddities import land_oddities
 from tailrace.quality.gate import GateFailed
@@ -25,13 +24,14 @@ from tailrace.schemas import bronze
 from tailrace.schemas.slots import SLOT
 from tailrace.settings import Settings
 from tailrace.store.control import Control
-from tailrace.store.dynamodb.control_item import read_controls
+from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.workspace.layers import reconcile_all
 from tailrace.workspace.refresh import refresh
 from tailrace.workspace.report import Report
 from tailrace.workspace.resources import say_nothing
 from tailrace.workspace.workspace import Workspace
+from tests.store_client import with_client
 
 T0 = datetime(2026, 3, 10, 12, tzinfo=UTC)
 AGREED = {"missing": 0, "ghost": 0, "different": 0}
@@ -62,7 +62,7 @@ def agreement(home: Workspace) -> dict[str, int]:
 
 def control(home: Workspace, view: str) -> Control:
     async def read(client: StoreClient) -> Control:
-        return (await read_controls(client, [view]))[view]
+        return (await DynamoStore(client).read_controls([view]))[view]
 
     return with_client(home.store, read)
 

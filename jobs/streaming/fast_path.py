@@ -16,7 +16,6 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.lines import judge
 from jobs.streaming.window_state import TEXT_PER_ENTRY, Array, Changes, Events, State, empty
-from sinks.rows import Row
 from tailrace.definitions import StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.errors import DataError, DefinitionError
@@ -27,6 +26,7 @@ from tailrace.schemas.slots import EARLIEST, LATEST, to_micros
 from tailrace.schemas.tables import Type
 from tailrace.store.codec import MICROSECONDS, Codec, ColumnValues, SchemaMismatch
 from tailrace.store.keys import item_keys
+from tailrace.store.port import Row
 
 AMOUNTS = ("line", "minute", "amount")
 

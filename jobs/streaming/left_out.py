@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from jobs.streaming.window_state import Array
-from sinks.rows import Outcome
 from tailrace.errors import UnavailableError
 from tailrace.lake.atomic_file import put
+from tailrace.store.writer import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -12,15 +12,16 @@ from pyspark.sql import DataFrame
 from jobs.streaming.fast_path import Changed, events_of, keyed, packed, unpacked, usable_events, with_keys
 from jobs.streaming.left_out import Parked
 from jobs.streaming.window_state import Array, State, fold, horizon_of, take_pairs
-from sinks import lease
-from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_rows
 from tailrace.definitions import STREAM, StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE
 from tailrace.errors import DataError
+from tailrace.store import lease
+from tailrace.store.address import Address, with_store
 from tailrace.store.control import Control
-from tailrace.store.dynamodb.items import binary, read_items
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, open_store
+from tailrace.store.failures import PATIENCE_SECONDS
+from tailrace.store.lease import Sequenced
+from tailrace.store.writer import Outcome
 
 
 class StoreLost(DataError):
@@ -85,12 +86,9 @@ class MicroBatch:
 
     async def read(self, view: StreamView, keys: Sequence[str]) -> State:
         """The present state of keys; `empty` where the store has none."""
-        address = self.address
-        async with open_store(
-            url=address.url, region=address.region, table=address.table, patience=PATIENCE_SECONDS
-        ) as client:
-            items = await read_items(client, keys, (view.name,))
-        return unpacked(view, [binary(items.get(key, {}), view.name) for key in keys])
+        async with self.address.open(patience=PATIENCE_SECONDS) as store:
+            values = await store.read_values(view.name, keys)
+        return unpacked(view, [values.get(key) for key in keys])
 
     def write(self, view: StreamView, keys: Sequence[str], state: State, changed: Array, minutes: Array) -> bool:
         """Write the keys that changed, each on condition that nobody has written a newer state, and park those that the
@@ -193,7 +191,7 @@ def write_micro_batch(messages: DataFrame, batch: MicroBatch, *, owner: str) -> 
 def close(batch: MicroBatch, view: StreamView, taken: Control, *, reached: int | None) -> None:
     """Give the lease up; the watermark tells of what was reached, and never of less than before."""
     watermark = max(taken.watermark or 0, min(reached or 0, batch.bound))
-    lease.with_store(
+    with_store(
         batch.address,
         lambda store: store.close_push(
             view.name, sequence=taken.sequence, cursor=None, watermark=watermark, features=view.features

@@ -23,11 +23,9 @@ from jobs.streaming.recount import PAIR, counting, states, streamed_events, task
 from jobs.streaming.run import owner_of
 from jobs.streaming.source import Taken, taken
 from sinks.decisions import INSERT, REMOVAL, UPDATE, difference
-from sinks.lease import control_of, leased, with_store
 from sinks.purge import STORED, read_keys, stored_values
 from sinks.rebuild import clear
 from sinks.reconcile import Reconciled, Told, say_nothing
-from sinks.rows import Address, Outcome, Sequenced
 from sinks.writer import write_changes
 from tailrace.definitions import STREAM, StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
@@ -36,8 +34,11 @@ from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import Settings
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS
+from tailrace.store.address import Address, read_control, with_store
+from tailrace.store.failures import PATIENCE_SECONDS
+from tailrace.store.lease import Sequenced, leased
 from tailrace.store.port import Store
+from tailrace.store.writer import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +177,7 @@ def reconcile_stream(
     `load` brings all into bronze that has landed when it is called. A value that bronze knows nothing of stays, and is told as a ghost.
     """
     upto = source.taken()  # first: bronze then has all that the stream had taken
-    never_ran = upto.batch < 0 and all(control_of(address, view.name) is None for view in views)
+    never_ran = upto.batch < 0 and all(read_control(address, view.name) is None for view in views)
     if not never_ran:
         load()
     if never_ran or not lake.exists(bronze.EVENTS):

@@ -17,12 +17,11 @@ from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, reme
 from jobs.streaming.left_out import Parked
 from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
 from jobs.streaming.source import appended_at, lines_of
-from sinks.lease import with_store
-from sinks.rows import Address
 from tailrace.definitions import DefinitionError, Definitions, StreamView
 from tailrace.lake.session import configured, java_class
 from tailrace.schemas.landing import LandingError
 from tailrace.schemas.slots import to_micros
+from tailrace.store.address import Address, with_store
 from tailrace.store.port import Store
 
 log = logging.getLogger(__name__)

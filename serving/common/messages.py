@@ -5,7 +5,7 @@ import traceback
 from pathlib import PurePath
 
 from tailrace.errors import SetupError
-from tailrace.store.dynamodb.wire import StoreError, is_transient
+from tailrace.store.failures import StoreError
 
 LONGEST_DETAIL = 2_000  # characters of a message to a caller
 LONGEST_LINE = 400  # and of one failure in a log
@@ -37,4 +37,4 @@ def one_line(error: BaseException) -> str:
 def of_store(error: StoreError) -> str:
     """A store's error for callers: its own message can name addresses, accounts and tables."""
     code = error.code if CODE.fullmatch(error.code) else "it fails"
-    return f"online store: {code}" + ("; try again" if is_transient(error) else "; the reader's log says more")
+    return f"online store: {code}" + ("; try again" if error.is_transient else "; the reader's log says more")

@@ -20,7 +20,7 @@ from serving.read.columns import OnDemandError
 from serving.telemetry.requests import TIMING
 from tailrace.errors import TailraceError, UsageError
 from tailrace.store.direct.log import LogError
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.failures import StoreError
 
 WRITERS: dict[str, Callable[[Answer], Steps]] = {
     FEAST: answers.to_feast,

@@ -16,8 +16,8 @@ from tailrace.definitions.fingerprints import schema_fingerprint
 from tailrace.schemas.slots import from_micros, to_text
 from tailrace.store.codec import Codec
 from tailrace.store.control import Control, known_schemas
-from tailrace.store.dynamodb.control_item import read_controls
-from tailrace.store.dynamodb.wire import StoreClient, StoreError
+from tailrace.store.failures import StoreError
+from tailrace.store.port import Store
 
 REFRESH_SECONDS = 1.0
 READ_SECONDS = 2.0
@@ -34,7 +34,7 @@ class Controls:
 
     def __init__(
         self,
-        client: StoreClient,
+        store: Store,
         definitions: Definitions,
         counters: Counters,
         *,
@@ -46,7 +46,7 @@ class Controls:
         self._clock = clock
         self._read_at = -math.inf
         self._counters = counters
-        self._client = client
+        self._store = store
         self._views = definitions.views
         self._controls: dict[str, Control] = {}
         self._codecs = {view.name: {view.fingerprint: Codec(view.name, view.features)} for view in self._views.values()}
@@ -95,7 +95,7 @@ class Controls:
         before, why = self.failure, ""
         try:
             async with asyncio.timeout(READ_SECONDS):
-                controls = await read_controls(self._client, self._views)
+                controls = await self._store.read_controls(self._views)
             for view, control in controls.items():
                 self._understand(view, control)
             self._controls, self.failure = controls, ""

@@ -7,17 +7,16 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-import orjson
-
 from serving.common.loop import Line
 from serving.common.messages import one_line
 from serving.telemetry.metrics import STORE_KEYS, STORE_READS, Counters
-from tailrace.store.dynamodb.items import KEYS_PER_READ, READ_MANY, Item, read_request, told_by
-from tailrace.store.dynamodb.wire import Json, StoreClient, StoreError, Turn, delay_after, is_transient
+from tailrace.store.failures import StoreError, delay_after
+from tailrace.store.port import KEYS_PER_READ, Item, ItemReads, Turn
 
 MAXIMUM_ITEMS = 100_000  # a packed item has some hundred bytes
 
 Views = tuple[str, ...]
+ReadAnswer = tuple[dict[str, Item], list[str]]  # items by key, and the keys that the store did not get to
 
 SHARE = 0.1
 AT_FIRST = 5.0  # calls: a connection that broke while idle should cost no answer
@@ -99,22 +98,22 @@ class CallTimes:
 class Calls:
     """Calls operations of the store."""
 
-    def __init__(self, client: StoreClient, counters: Counters) -> None:
+    def __init__(self, store: ItemReads, counters: Counters) -> None:
         self.extra = ExtraCalls()
         self._counters = counters
-        self._client = client
+        self._store = store
         self._times = CallTimes()
 
-    async def call(self, operation: str, request: Json, *, turn: Turn | None = None) -> Json:
+    async def call(self, request: bytes, *, turn: Turn | None = None) -> ReadAnswer:
         """The first answer of one call or, where it takes longer than 19 of 20 do, of two; raises `StoreError`."""
-        body, loop = orjson.dumps(request), asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         begun = loop.time()
-        tasks = [asyncio.ensure_future(self._client.send(operation, body, turn=turn))]
+        tasks = [asyncio.ensure_future(self._store.send_read(request, turn=turn))]
         try:
             await asyncio.wait(tasks, timeout=self._times.long)
             if not tasks[0].done() and self.extra.spend():
                 self._counters.add((STORE_READS, "hedge"))
-                tasks.append(asyncio.ensure_future(self._client.send(operation, body, turn=turn)))
+                tasks.append(asyncio.ensure_future(self._store.send_read(request, turn=turn)))
             answer = await (first_success(tasks) if len(tasks) > 1 else tasks[0])
         finally:
             for task in tasks:
@@ -124,7 +123,7 @@ class Calls:
         return answer
 
 
-async def first_success(tasks: list[asyncio.Task[Json]]) -> Json:
+async def first_success(tasks: list[asyncio.Task[ReadAnswer]]) -> ReadAnswer:
     """The result of whichever succeeds first; the failure of the last where none does."""
     failure: StoreError | None = None
     for next_done in asyncio.as_completed(tasks):
@@ -183,11 +182,11 @@ class Fetch:
 class Fetches:
     """Reads items for all requests of one process."""
 
-    def __init__(self, client: StoreClient, counters: Counters, *, cache_seconds: float = 0.0) -> None:
+    def __init__(self, store: ItemReads, counters: Counters, *, cache_seconds: float = 0.0) -> None:
         self._cache = Cache(cache_seconds)
         self._counters = counters
-        self._calls = Calls(client, self._counters)
-        self._table = client.table
+        self._calls = Calls(store, self._counters)
+        self._store = store
         self._under_way: dict[Views, dict[str, Fetch]] = {}
 
     async def fetch(
@@ -256,12 +255,10 @@ class Fetches:
             read_at = time.monotonic()
             self._counters.add((STORE_READS, "first" if attempt == 1 else "retry"))
             try:
-                request = read_request(self._table, asked, views, consistent=False)
-                answer = await self._calls.call(READ_MANY, request, turn=turn)
-                items, unprocessed = told_by(answer, self._table)
+                items, unprocessed = await self._calls.call(self._store.prepare_read(views, asked), turn=turn)
             except StoreError as error:
                 fetch.failure = error
-                if not (is_transient(error) and self._calls.extra.spend()):
+                if not (error.is_transient and self._calls.extra.spend()):
                     return
             else:
                 fetch.failure = None
@@ -280,7 +277,7 @@ def raise_failures(fetches: Iterable[Fetch]) -> None:
     """Raise a refusal wherever there is one, and a failure that may pass if there is no other."""
     only_failures = all(one.failure and one.brought_nothing for one in fetches)
     for one in fetches:
-        if one.failure and (only_failures or not is_transient(one.failure)):
+        if one.failure and (only_failures or not one.failure.is_transient):
             raise one.failure
 
 

@@ -16,15 +16,13 @@ from multidict import CIMultiDictProxy
 from serving.common.interface import IDEMPOTENCY_HEADER
 from serving.common.request import BadRequest, only_value
 from tailrace.errors import UsageError
-from tailrace.store.direct.rivals import Overwritten, Refused, Result, Stale
+from tailrace.store.direct.rivals import Overwritten, Result
 from tailrace.store.direct.wanted import Value, Written
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.dynamodb.once import claim_once, keep_results
-from tailrace.store.dynamodb.ownership import take_revisions
-from tailrace.store.dynamodb.wire import StoreClient, StoreError
+from tailrace.store.failures import StoreError
 from tailrace.store.keys import once_key
 from tailrace.store.order import Order
-from tailrace.store.port import Remembered
+from tailrace.store.port import Refused, Remembered, Stale, Store
 
 LONGEST = 255
 KEPT_SECONDS = 24 * 60 * 60
@@ -47,8 +45,8 @@ def key_of(headers: CIMultiDictProxy[str]) -> str | None:
 class Once:
     """Writes through a `DirectWriter` what was not written under its key before."""
 
-    def __init__(self, client: StoreClient, writer: DirectWriter) -> None:
-        self._client, self._writer = client, writer
+    def __init__(self, store: Store, writer: DirectWriter) -> None:
+        self._store, self._writer = store, writer
 
     async def write(self, values: Sequence[Value], *, key: str, caller: str, body: bytes) -> list[Written]:
         """As `DirectWriter.write`; raises `KeyReused` too."""
@@ -56,7 +54,7 @@ class Once:
         item_key = once_key(hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest())
         digest = hashlib.sha256(body).hexdigest()
         view = values[0].view
-        given = await take_revisions(self._client, view.name, view.features, count=len(values))
+        given = await self._store.take_revisions(view.name, view.features, count=len(values))
         orders = [Order(value.occurred_at, revision) for revision, value in enumerate(values, given.first)]
         before = await self._claim(item_key, digest, orders)
         if before is not None:
@@ -73,11 +71,11 @@ class Once:
         """Record the orders; returns what is there already."""
         recorded, now = orjson.dumps([tuple(order) for order in orders]).decode(), int(time.time())
         expires = now + KEPT_SECONDS
-        return await claim_once(self._client, item_key, digest=digest, orders=recorded, expires=expires, now=now)
+        return await self._store.claim_once(item_key, digest=digest, orders=recorded, expires=expires, now=now)
 
     async def _keep(self, item_key: str, written: list[Written]) -> None:
         results = orjson.dumps([recorded_of(one.result) for one in written]).decode()
-        await keep_results(self._client, item_key, results)
+        await self._store.keep_results(item_key, results)
 
 
 def orders_of(before: Remembered, digest: str, count: int) -> list[Order]:

@@ -1,18 +1,31 @@
-"""The control item of a view: lease, sequence, open mark, cursor and watermark, kept in the store itself.
+"""The control item of a view, kept in the store itself: lease, sequence, open mark, cursor, watermark, and its lane.
 
 A store that was lost or swapped has no control item, which means a first load, whatever the lake says.
+`tailrace.store.transitions` says how it may change.
 """
 
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from tailrace.definitions import BATCH
 from tailrace.errors import ConflictError
 from tailrace.schemas.tables import Column
+
+# In place of a lane: the view is being removed, and no lane writes it.
+NO_LANE = "dropped"
 
 
 class LeaseLost(ConflictError):
     """Another push took the view over; what this one still writes is refused."""
+
+
+class OtherLane(ConflictError):
+    """A view's values are another lane's to write; the message says which, and how they change hands."""
+
+    retryable = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +65,14 @@ class Control:
     lease_until: float = 0.0
 
 
+def control_from(fields: Mapping[str, Any]) -> Control:
+    """The control item that has these fields; others than those of `Control` are left out."""
+    return Control(**{name: fields[name] for name in FIELDS if name in fields})
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Control))
+
+
 def known_schemas(control: Control) -> tuple[tuple[Column, ...], ...]:
     """Every schema that the control item says values were written under, each once."""
     return tuple(dict.fromkeys(schema for schema in (*control.schemas, control.features) if schema))
@@ -63,3 +84,25 @@ def sequence_before_first(clock: Callable[[], float] = time.time) -> int:
     One that was lost with its store had less, and so has everything that was sent under it.
     """
     return int(clock() * 1000)
+
+
+def schema_of(features: Iterable[Column]) -> tuple[Column, ...]:
+    """The schema as a control item keeps it: names and types, without descriptions."""
+    return tuple(Column(feature.name, feature.type, "") for feature in features)
+
+
+def owner_of(control: Control) -> str | None:
+    """The lane that a view's values are of; None where it may be any. One that was pushed before lanes were recorded
+    has a cursor.
+    """
+    return BATCH if control.lane is None and control.cursor is not None else control.lane
+
+
+def refuse_other_lane(control: Control | None, view: str, lane: str) -> None:
+    """Raise `OtherLane` where a control item says that the view's values are those of another lane than this."""
+    owner = None if control is None else owner_of(control)
+    if owner not in {None, lane}:
+        raise OtherLane(
+            f"view {view}: its values in the online store are those of the lane {owner}, and this would write them "
+            f"as the lane {lane}; if its definition has changed, `tailrace rebuild {view}` hands it over"
+        )

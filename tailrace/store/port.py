@@ -5,27 +5,67 @@ the lane direct an order; one control item per view; and once-only keys. Every c
 late, twice or after losing a lease changes nothing. An empty value is a tombstone. Times are in microseconds since 1970
 unless a name says seconds.
 
-What a store cannot do for now it raises as `StoreError`. The reader's batch reads go past this port on purpose: they are
-hedged and decoded without an object per key (`serving/read/fetch.py`), which a further method would cost.
+What a store cannot do for now it raises as `StoreError`. A backend spells values, reads for the reader, once-only keys
+and `change_control`; the methods of `ControlStore` that follow from that one are here.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
+from tailrace.definitions import BATCH, DIRECT
 from tailrace.schemas.tables import Column
-from tailrace.store.control import Control, Cursor
-from tailrace.store.order import Order, OrderedValue, Revisions
+from tailrace.store import transitions
+from tailrace.store.control import (
+    Control,
+    Cursor,
+    LeaseLost,
+    control_from,
+    refuse_other_lane,
+    schema_of,
+    sequence_before_first,
+)
+from tailrace.store.failures import PATIENCE_SECONDS, Patience, StoreError
+from tailrace.store.order import REVISIONS, Order, OrderedValue, Revisions
+from tailrace.store.transitions import Fields, Transition
 
 Row = tuple[str, bytes]  # item key and packed value
+Item = dict[str, dict[str, Any]]  # by view its value in base64, under "B"
+Turn = Callable[[], Awaitable[None]]
+
+KEYS_PER_READ = 100
+
+
+TOMBSTONE = b""
+ROWS_TOGETHER = 100  # written all or none; a check of the lease is one of them
+BYTES_TOGETHER = 3_000_000  # of the 4 MB that they may have, of which one last row may be 400 KB
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The store kept what it has: its order, or None where that is not known or of another owner of the view."""
+
+    stored: Order | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The store will never take this value; `why` is what it said, `code` its name for it."""
+
+    why: str
+    code: str = field(default="", compare=False)
+
+
+KeptOut = Mapping[int, Stale | Refused]  # of rows sent together, by place; empty where all were written
 
 
 @dataclass(frozen=True, slots=True)
 class OrderedOutcome:
-    """Whether a value was written, and the order that the store has or had instead; None where it has none to compare."""
+    """The rows that were kept out and, of a single row that was written, the order that the store had before."""
 
-    is_written: bool
-    stored: Order | None
+    kept_out: KeptOut
+    before: Order | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +80,14 @@ class Remembered:
 class ValueStore(Protocol):
     """The values of views, by item key."""
 
-    async def ensure_ready(self) -> None:
-        """Make the store's table unless it is there, and wait until it can be used."""
+    async def ensure_ready(self, *, seconds: float = PATIENCE_SECONDS) -> None:
+        """Make the store's table unless it is there, and wait so many seconds until it can be used."""
+
+    async def item_count(self) -> int:
+        """About how many items the store holds; it may be hours old."""
+
+    async def has_items(self) -> bool:
+        """Whether the store holds items of any entity."""
 
     async def read_values(self, view: str, keys: Iterable[str]) -> dict[str, bytes]:
         """The values of a view for some keys, tombstones among them; a key without one is left out."""
@@ -55,14 +101,17 @@ class ValueStore(Protocol):
     async def write_fenced(self, view: str, key: str, value: bytes, *, sequence: int, as_new: bool = False) -> bool:
         """Write a value unless a later sequence has written one, or `as_new`, unless there is an item; False then."""
 
-    async def write_together(self, view: str, rows: Sequence[Row], *, sequence: int) -> frozenset[int]:
-        """Write values if the push still holds its lease, all or none; returns the places of those that came too late.
+    async def write_together(self, view: str, rows: Sequence[Row], *, sequence: int, as_new: bool = False) -> KeptOut:
+        """Write values if the push still holds its lease, all or none; returns the rows that are kept out.
 
         Where there are any, none was written. Raises `LeaseLost`.
         """
 
-    async def write_ordered(self, row: OrderedValue) -> OrderedOutcome:
-        """Write a value unless the store has a later order, or a later owner of the view."""
+    async def write_ordered(self, rows: Sequence[OrderedValue], *, within: float | None = None) -> OrderedOutcome:
+        """Write values, each of another item, all or none, unless the store has a later order, or a later owner of the view.
+
+        A connection has to be free within so many seconds.
+        """
 
     async def remove_below(self, view: str, key: str, *, below: int) -> bool:
         """Remove a value written under a lower sequence; False where there is none, or a newer one."""
@@ -72,7 +121,7 @@ class ValueStore(Protocol):
 
 
 class ControlStore(Protocol):
-    """The control item of each view, and the transitions that it may make."""
+    """The control item of each view. A store reads it and makes its transitions; what they are for is said here, once."""
 
     async def read_controls(self, views: Iterable[str]) -> dict[str, Control]:
         """The control items of several views; a view that was never pushed has none."""
@@ -80,26 +129,58 @@ class ControlStore(Protocol):
     async def read_sequence(self, view: str) -> int | None:
         """The newest sequence that a push of the view was given; None where there never was one."""
 
+    async def change_control(
+        self, view: str, transition: Transition, given: Fields, *, once: bool = False
+    ) -> Fields | None:
+        """Make a transition in one step; returns the fields that it asks for, None where the control item does not allow it.
+
+        `once` says that a request that fails is not tried again.
+        """
+
     async def take_lease(
         self,
         view: str,
         *,
         owner: str,
         seconds: float,
-        lane: str,
+        lane: str = BATCH,
         keep_cursor: bool = True,
-        clock: Callable[[], float] = ...,
+        clock: Callable[[], float] = time.time,
     ) -> Control | None:
-        """Take a lease and raise the sequence; None while another holds it, or where another lane owns the view."""
+        """Take a lease and raise the sequence; None while another holds it, or where another lane owns the view.
 
-    async def renew_lease(self, view: str, *, sequence: int, seconds: float, clock: Callable[[], float] = ...) -> None:
+        `owner` is unique to a push: it may take its own lease again where an answer was lost. Returns the control item as
+        it was before, with the sequence and the owner of this lease.
+        """
+        now, before_first = clock(), sequence_before_first(clock)
+        transition = transitions.TAKE_LEASE if keep_cursor else transitions.TAKE_LEASE_WITHOUT_CURSOR
+        given = {"owner": owner, "lane": lane, "now": round(now, 3), "until": round(now + seconds, 3)}
+        before = await self.change_control(view, transition, given | {"before_first": before_first})
+        if before is None:
+            return None
+        control = control_from(before) if "sequence" in before else Control(sequence=before_first)
+        return replace(control, sequence=control.sequence + 1, lease_owner=owner)
+
+    async def renew_lease(
+        self, view: str, *, sequence: int, seconds: float, clock: Callable[[], float] = time.time
+    ) -> None:
         """Hold a lease for `seconds` more, or give it up with 0, the open mark staying. Raises `LeaseLost`."""
+        until = round(clock() + seconds, 3) if seconds else 0.0
+        await self._under_lease(view, transitions.RENEW_LEASE, {"until": until}, sequence=sequence)
 
     async def declare_push(self, view: str, *, sequence: int, owner: str, known: bool = True) -> None:
-        """Set the open mark of a push that is about to write. Raises `LeaseLost`."""
+        """Set the open mark of a push that is about to write. Raises `LeaseLost`.
+
+        Unless `known`, what open pushes wrote is not all recorded: then this push is not named as the one that recorded it.
+        """
+        named = {"declared": sequence, "declared_by": owner} if known else {}
+        await self._under_lease(view, transitions.DECLARE_PUSH, {"owner": owner} | named, sequence=sequence)
 
     async def raise_sequence(self, view: str, *, sequence: int, to: int, owner: str | None = None) -> None:
         """Have the next push write above a sequence, and give the lease up. Raises `LeaseLost`."""
+        await self._under_lease(
+            view, transitions.RAISE_SEQUENCE, {"to": max(sequence, to), "owner": owner}, sequence=sequence
+        )
 
     async def close_push(
         self,
@@ -111,25 +192,84 @@ class ControlStore(Protocol):
         features: Iterable[Column],
         owner: str | None = None,
     ) -> None:
-        """Move cursor and watermark, clear the open mark and give the lease up. Raises `LeaseLost`."""
+        """Move cursor and watermark, clear the open mark and give the lease up. Raises `LeaseLost`.
+
+        A view that is not pushed from gold has no cursor.
+        """
+        given = {"cursor": cursor, "watermark": watermark, "features": schema_of(features), "owner": owner}
+        await self._under_lease(view, transitions.CLOSE_PUSH, given, sequence=sequence)
+
+    async def _under_lease(self, view: str, transition: Transition, given: Fields, *, sequence: int) -> None:
+        if await self.change_control(view, transition, {**given, "sequence": sequence}) is None:
+            raise LeaseLost(f"view {view}: another push took over from sequence {sequence}")
 
     async def mark_purged(self, view: str, *, sequence: int) -> None:
         """Record up to which sequence tombstones are gone; needs no lease."""
+        await self.change_control(view, transitions.MARK_PURGED, {"purged": sequence})
 
     async def give_to_lane(self, view: str, lane: str, *, found: Control) -> bool:
         """Make a lane the owner of a view's values, under a new sequence; False where the control item has changed."""
+        given = {"sequence": found.sequence, "next": found.sequence + 1, "before": found.lane, "lane": lane}
+        return await self.change_control(view, transitions.GIVE_TO_LANE, given) is not None
 
     async def remove_control(self, view: str, *, sequence: int) -> bool:
         """Remove the control item of a view that no lane owns; False where it has changed."""
+        return await self.change_control(view, transitions.REMOVE_CONTROL, {"sequence": sequence}) is not None
 
     async def take_revisions(self, view: str, features: Sequence[Column], *, count: int) -> Revisions:
-        """Give out revisions higher than any before, and record the schema. Raises `OtherLane`."""
+        """Give out revisions higher than any before, and record the schema. Raises `OtherLane`.
+
+        `schemas` has every schema that values were written under, for readers to decode them with: several are in use
+        while a definition rolls out. `features` is the first of them, or what an earlier version wrote last. The first
+        revision of a control item is the clock's microseconds: one that was lost with its store gave lower ones.
+        """
+        given = {"count": count, "schema": schema_of(features), "start": time.time_ns() // 1000}
+        now = await self.change_control(
+            view, transitions.TAKE_REVISIONS, given | {"before_first": sequence_before_first()}
+        )
+        if now is None:
+            await self.check_lane(view, DIRECT)
+            raise StoreError("ControlChanged", f"view {view}: its control item changed meanwhile; send it again")
+        sequence, last = now.get("sequence", -1), now.get("revision", -1)
+        if sequence not in REVISIONS or last not in REVISIONS or last < count:  # none of them is to be logged
+            raise StoreError("Unreadable", f"view {view} was given no sequence and revisions that order its values")
+        return Revisions(sequence=sequence, first=last - count + 1)
+
+    async def check_lane(self, view: str, lane: str) -> None:
+        """Raise `OtherLane` where the view's values are those of another lane than this."""
+        refuse_other_lane((await self.read_controls([view])).get(view), view, lane)
 
     async def move_direct_watermark(self, view: str, *, to: int) -> None:
         """Move the watermark of a direct view forward; never back."""
+        await self.change_control(view, transitions.MOVE_DIRECT_WATERMARK, {"to": to})
 
     async def move_stream_watermark(self, view: str, *, owner: str, to: int) -> bool:
-        """Move the watermark of a stream's view while it is idle; False where another stream owns it, or it runs."""
+        """Move the watermark of a stream's view while it is idle; False where another stream owns it, or it runs.
+
+        Its values stand while no events come, and hold for a later moment all the same. Tried once: the next comes soon.
+        """
+        given = {"stream": f"{owner} ", "to": to}
+        try:
+            return await self.change_control(view, transitions.MOVE_STREAM_WATERMARK, given, once=True) is not None
+        except StoreError as error:
+            if error.is_missing:
+                return False  # nor is there anything to move before the first micro-batch
+            raise
+
+
+class ItemReads(Protocol):
+    """Reads of many items as the store spells them, for the reader: sent twice where one is slow, and decoded without an
+    object per key.
+    """
+
+    def prepare_read(self, views: Sequence[str], keys: Sequence[str]) -> bytes:
+        """A request for the values that at most `KEYS_PER_READ` keys, none of them twice, have of some views."""
+
+    async def send_read(self, request: bytes, *, turn: Turn | None = None) -> tuple[dict[str, Item], list[str]]:
+        """Send a request once; returns the items by key, and the keys that the store did not get to.
+
+        Where there is a `turn`, the answer is read after that. What is read may be a moment old.
+        """
 
 
 class OnceStore(Protocol):
@@ -144,6 +284,18 @@ class OnceStore(Protocol):
     async def forget_expired(self, key: str, *, at: int) -> bool:
         """Remove a key whose time is over at a moment in seconds; False where it is not."""
 
+    def scan_records(self) -> AsyncIterator[tuple[list[str], list[str]]]:
+        """The views that have a control item, and the once-only keys, page by page."""
 
-class Store(ValueStore, ControlStore, OnceStore, Protocol):
-    """The whole port."""
+
+class Store(ValueStore, ControlStore, ItemReads, OnceStore, Protocol):
+    """The whole port; `requests` and `bytes_sent` count what was sent to the store so far."""
+
+    @property
+    def requests(self) -> int: ...
+
+    @property
+    def bytes_sent(self) -> int: ...
+
+    def be_patient(self) -> Patience:
+        """For how long one request may be tried."""

@@ -16,7 +16,7 @@ from sinks.reconcile import reconcile_direct, reconcile_view, repair_view
 from tailrace.lake.session import telling_tasks
 from tailrace.schemas import silver
 from tailrace.schemas.slots import to_text
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.failures import StoreError
 from tailrace.workspace.refresh import (
     catch_up_bronze,
     chosen_as_of,

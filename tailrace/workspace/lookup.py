@@ -7,14 +7,13 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from sinks.lease import with_client
 from tailrace.definitions import BatchView, FeatureView
 from tailrace.errors import CommandError
 from tailrace.schemas.slots import to_text
+from tailrace.store.address import with_store
 from tailrace.store.codec import Codec
-from tailrace.store.dynamodb.items import binary, read_items
-from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.store.keys import item_keys
+from tailrace.store.port import Store
 from tailrace.workspace.resources import Resources
 
 Row = dict[str, Any]
@@ -62,10 +61,10 @@ def from_store(workspace: Resources, view: FeatureView, key: dict[str, str]) -> 
     entities = {entity.name: entity.key for entity in view.entities}
     item_key = item_keys(entities, {name: [value] for name, value in key.items()})[0]
 
-    async def read(client: StoreClient) -> bytes | None:
-        return binary((await read_items(client, [item_key], (view.name,))).get(item_key, {}), view.name)
+    async def read(store: Store) -> bytes | None:
+        return (await store.read_values(view.name, [item_key])).get(item_key)
 
-    value = with_client(workspace.store, read)
+    value = with_store(workspace.store, read)
     if not value:
         return None
     columns = Codec(view.name, view.features).decode([value]).columns

@@ -10,10 +10,10 @@ from tailrace.settings import Settings, check_store_is_reachable
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from sinks.rows import Address
     from tailrace.definitions import Definitions
     from tailrace.lake.tables import Lake
     from tailrace.quality.gate import Gate
+    from tailrace.store.address import Address
 
 # Gets the name of each step that begins, such as "gold".
 Progress = Callable[[str], None]
@@ -81,6 +81,6 @@ class Resources:
     @cached_property
     def store(self) -> "Address":
         """Where the online store is; an embedded one is started."""
-        from sinks.rows import Address
+        from tailrace.store.address import Address
 
         return Address.of(self.settings)

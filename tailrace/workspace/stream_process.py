@@ -13,9 +13,9 @@ from jobs.streaming.repair import Source
 from jobs.streaming.source import follow_plans
 from jobs.streaming.supervise import Pulse
 from jobs.streaming.supervise import follow as keep_following
-from sinks.rows import Address
 from tailrace.errors import CommandError
 from tailrace.settings import Settings, SparkSettings
+from tailrace.store.address import Address
 from tailrace.workspace.resources import Progress, Resources
 from tailrace.workspace.small_data import ONE_COMPILER, with_java_options
 

@@ -1,6 +1,5 @@
 """How the stream of a home is: whether it runs, how far it is, and how fresh its views are. No Spark is started."""
 
-import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -14,9 +13,8 @@ from tailrace.definitions import FeatureView, load_definitions
 from tailrace.errors import CommandError
 from tailrace.schemas.slots import to_text
 from tailrace.settings import Settings
-from tailrace.store import embedded
-from tailrace.store.dynamodb.control_item import read_controls
-from tailrace.store.dynamodb.wire import StoreClient, StoreError, open_store
+from tailrace.store.address import Address, with_store
+from tailrace.store.failures import StoreError
 
 STORE_SECONDS = 5.0
 NAMED = 20  # of the files that were left out, the last ones
@@ -102,26 +100,14 @@ def of_view(view: FeatureView, watermark: int | None, *, lag: float | None, now:
 
 def read_watermarks(settings: Settings, views: Mapping[str, FeatureView]) -> tuple[dict[str, int], list[str]]:
     """By view, in microseconds since 1970, and why they are not known; a store that does not run is not started."""
-    running = None if settings.store.url else embedded.status(settings)
-    url = settings.store.url or (running.url if running else None)
-    if url is None:
+    address = Address.of_running(settings)
+    if address is None:
         return {}, ["the embedded store does not run"]
-
-    async def read(client: StoreClient) -> dict[str, int]:
-        controls = await read_controls(client, views)
-        return {name: one.watermark for name, one in controls.items() if one.watermark is not None}
-
-    async def go() -> dict[str, int]:
-        store = settings.store
-        async with open_store(url=url, region=store.region, table=store.table, patience=STORE_SECONDS) as client:
-            return await read(client)
-
     try:
-        return asyncio.run(go()), []
+        controls = with_store(address, lambda store: store.read_controls(views), patience=STORE_SECONDS)
     except StoreError as error:
-        if error.code == "ResourceNotFoundException":
-            return {}, []  # the first micro-batch makes the table
-        return {}, [str(error)]
+        return {}, [] if error.is_missing else [str(error)]  # the first micro-batch makes the table
+    return {name: one.watermark for name, one in controls.items() if one.watermark is not None}, []
 
 
 def time_text(seconds: float) -> str:

@@ -1,13 +1,11 @@
 """Views that no definition has any more, and what there still is of them: gold, a history, values in the online store."""
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from jobs.streaming.checkpoint import checkpoint_of, remembered_views
-from sinks.lease import with_client
 from sinks.rebuild import drop_values
 from tailrace.definitions import DefinitionError, Definitions
 from tailrace.definitions.names import NAME, check_name
@@ -15,11 +13,9 @@ from tailrace.definitions.view import RESERVED
 from tailrace.errors import CommandError
 from tailrace.schemas import gold, history
 from tailrace.settings import Settings
-from tailrace.store import embedded
-from tailrace.store.control import Control
-from tailrace.store.dynamodb.control_item import read_controls
-from tailrace.store.dynamodb.wire import StoreError, open_store
-from tailrace.store.lanes import owner_of
+from tailrace.store.address import Address, with_store
+from tailrace.store.control import Control, owner_of
+from tailrace.store.failures import StoreError
 from tailrace.workspace.resources import Progress, Resources
 
 Json = dict[str, Any]
@@ -38,7 +34,7 @@ def found_in_everything(workspace: Resources, in_store: Iterable[str]) -> dict[s
         layer: storage.folders_in(workspace.spark, f"{workspace.lake.root}/{layer}") for layer in (GOLD, history.LAYER)
     }
     names = undefined(workspace.definitions, *tables.values(), in_store)
-    controls = with_client(workspace.store, lambda client: read_controls(client, names)) if names else {}
+    controls = with_store(workspace.store, lambda store: store.read_controls(names)) if names else {}
     return left_of(names, tables, controls)
 
 
@@ -85,20 +81,13 @@ def folders_in(folder: Path) -> list[str]:
 
 def asked(settings: Settings, names: Iterable[str]) -> Controls:
     """The control items of views, from a store that runs and answers soon."""
-    running = None if settings.store.url else embedded.status(settings)
-    url = settings.store.url or (running.url if running else None)
-    if url is None:
+    address = Address.of_running(settings)
+    if address is None:
         return None
-
-    async def read() -> Controls:
-        store = settings.store
-        async with open_store(url=url, region=store.region, table=store.table, patience=LOOK_SECONDS) as client:
-            return await read_controls(client, names)
-
     try:
-        return asyncio.run(read())
+        return with_store(address, lambda store: store.read_controls(names), patience=LOOK_SECONDS)
     except StoreError as error:
-        return {} if error.code == "ResourceNotFoundException" else None
+        return {} if error.is_missing else None
 
 
 def drop_view(workspace: Resources, view: str, progress: Progress, *, with_history: bool) -> Json:

@@ -21,12 +21,12 @@ from sinks import history
 from sinks.protocol import CHANGES, SNAPSHOT
 from sinks.push import push_view
 from sinks.reconcile import Reconciled, reconcile_view
-from sinks.rows import Address
 from tailrace.definitions import BatchView, Count, Definitions, Distinct, Feature, Type
 from tailrace.lake import maintenance as tables
 from tailrace.lake.tables import Lake
 from tailrace.schemas import silver
 from tailrace.shipped.entities import ACTOR, DOCUMENT
+from tailrace.store.address import Address
 from tailrace.store.embedded import store_url
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)

@@ -24,9 +24,9 @@ from tailrace.store import embedded
 from tailrace.store.codec import Codec, ColumnValues
 from tailrace.store.control import Cursor
 from tailrace.store.direct.replay import Log
-from tailrace.store.dynamodb.control_item import close_push, take_lease
 from tailrace.store.dynamodb.items import KEY, ensure_table, to_binary
-from tailrace.store.dynamodb.wire import StoreClient, open_store
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.dynamodb.wire import StoreClient, open_client
 from tailrace.store.keys import CONTROL_PREFIX, item_keys
 from tests.conftest import PATIENT_MS
 from tests.tailrace.store.proxy import Misbehaviour, Proxy
@@ -78,10 +78,9 @@ class Store:
         cursor = Cursor(table_id="t1", version=3, fingerprint=Codec(view.name, features).fingerprint)
 
         async def close() -> None:
-            control = await take_lease(self.client, view.name, owner="test", seconds=1)
+            control = await DynamoStore(self.client).take_lease(view.name, owner="test", seconds=1)
             assert control is not None
-            await close_push(
-                self.client,
+            await DynamoStore(self.client).close_push(
                 view.name,
                 sequence=control.sequence,
                 cursor=cursor,
@@ -164,7 +163,7 @@ def runner() -> Iterator[asyncio.Runner]:
 @contextmanager
 def table_of(settings: Settings, runner: asyncio.Runner) -> Iterator[Store]:
     """The settings' table, which is made."""
-    opened = open_store(url=embedded.store_url(settings), region=settings.store.region, table=settings.store.table)
+    opened = open_client(url=embedded.store_url(settings), region=settings.store.region, table=settings.store.table)
     client = runner.run(opened.__aenter__())
     runner.run(ensure_table(client))
     yield Store(settings, runner, client)

@@ -13,6 +13,7 @@ from serving.read.store_reads import Fetches, Views
 from serving.telemetry.metrics import Counters, SharedMetrics
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store.dynamodb.items import read_request
+from tailrace.store.dynamodb.store import DynamoStore
 from tests.serving.conftest import entity_keys
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -114,7 +115,7 @@ def test_what_was_given_up_is_read_again_for_the_next_request(read_behind):
 
 def test_what_was_given_up_a_moment_ago_is_read_again_too(store):
     async def twice():
-        fetches, views = Fetches(store.client, Counters(SharedMetrics(1))), ("actor_activity",)
+        fetches, views = Fetches(DynamoStore(store.client), Counters(SharedMetrics(1))), ("actor_activity",)
         wanted: dict[Views, list[str]] = {views: ["actor|2:a0"]}
         now = asyncio.get_running_loop().time()
         given_up = await fetches.fetch(wanted, deadline=now)

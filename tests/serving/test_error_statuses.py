@@ -15,11 +15,11 @@ from serving.write.idempotency import KeyReused
 from tailrace import errors
 from tailrace.settings import SettingsError
 from tailrace.store.codec import CodecError
+from tailrace.store.control import OtherLane
 from tailrace.store.direct.log import LogError
 from tailrace.store.direct.writer import Busy
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.failures import StoreError
 from tailrace.store.keys import ItemKeyError
-from tailrace.store.lanes import OtherLane
 
 STATUSES = {
     BadRequest: 400,

@@ -16,7 +16,7 @@ from serving.telemetry.metrics import REQUESTS, Counters, SharedMetrics
 from tailrace.definitions import load_definitions
 from tailrace.store import embedded
 from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.wire import open_store
+from tailrace.store.dynamodb.wire import open_client
 from tests.serving.conftest import direct_log
 from tests.serving.odd import PATIENCE_SECONDS, Answer, answers_to, asked, listening, message
 from tests.serving.write.conftest import RELEVANCE, of
@@ -50,7 +50,7 @@ class Local:
 
 async def have_table(settings):
     store = settings.store
-    async with open_store(url=embedded.store_url(settings), region=store.region, table=store.table) as client:
+    async with open_client(url=embedded.store_url(settings), region=store.region, table=store.table) as client:
         await ensure_table(client)
 
 

@@ -13,7 +13,8 @@ from serving.telemetry.metrics import Counters, SharedMetrics
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store import embedded
 from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.wire import open_store
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.dynamodb.wire import open_client
 from tests.serving.conftest import Store
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -107,8 +108,8 @@ def test_many_probes_read_the_store_once_a_second(store, proxy, definitions, cal
     now, reads = [100.0], list[int]()
 
     async def probe():
-        async with open_store(url=proxy.url, region="us-east-1", table=store.settings.store.table) as client:
-            known = Controls(client, definitions, Counters(SharedMetrics(1)), clock=lambda: now[0])
+        async with open_client(url=proxy.url, region="us-east-1", table=store.settings.store.table) as client:
+            known = Controls(DynamoStore(client), definitions, Counters(SharedMetrics(1)), clock=lambda: now[0])
             for second in (100.0, 100.999, 101.0, 101.5, 103.0):
                 now[0] = second
                 for _ in range(3):
@@ -158,7 +159,7 @@ def own_store(tmp_path, settings, runner):
     own = replace(settings, home=tmp_path)
     url = embedded.start(own).url
 
-    opened = open_store(url=url, region=own.store.region, table=own.store.table)
+    opened = open_client(url=url, region=own.store.region, table=own.store.table)
     client = runner.run(opened.__aenter__())
     runner.run(ensure_table(client))
     Store(own, runner, client).put(actor_activity, {"actor_id": "a0"}, {"events_7d": 7}, as_of=NINE)

@@ -7,8 +7,7 @@ import pytest
 
 from tailrace.definitions import Feature, FeatureView, Type
 from tailrace.shipped.entities import DOCUMENT
-from tailrace.store import embedded
-from tailrace.store.dynamodb import wire
+from tailrace.store import embedded, failures
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 NOWHERE = "http://127.0.0.1:9"
@@ -19,7 +18,7 @@ ASKED = {"features": ["document_activity"], "entities": {"document_id": ["d1"]}}
 @pytest.fixture
 def little_waiting(monkeypatch):
     """Attempts follow each other at once; how long they wait between them is tested with the client of the store."""
-    monkeypatch.setattr(wire, "delay_after", lambda _: 0.01)
+    monkeypatch.setattr(failures, "delay_after", lambda _: 0.01)
     monkeypatch.setattr("serving.read.store_reads.delay_after", lambda _: 0.01)
 
 

@@ -4,10 +4,9 @@ import itertools
 
 import pytest
 
-from sinks.rows import Address
 from tailrace.settings import read_settings
-from tailrace.store import embedded
-from tailrace.store.dynamodb import control_item
+from tailrace.store import embedded, port
+from tailrace.store.address import Address
 from tests.sinks.direct_lane import Lane
 from tests.sinks.leased import run_with_table
 from tests.sinks.publisher import Publisher
@@ -43,7 +42,7 @@ def with_table(writer_url, writes, new_items):
 @pytest.fixture(autouse=True)
 def sequences_from_one(monkeypatch):
     """The first sequence of a view is 1, not what the clock says."""
-    monkeypatch.setattr(control_item, "sequence_before_first", lambda _: 0)
+    monkeypatch.setattr(port, "sequence_before_first", lambda *_: 0)
 
 
 @pytest.fixture

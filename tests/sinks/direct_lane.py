@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 from jobs.bronze import load
 from sinks import reconcile as reconcile_direct
-from sinks.lease import with_client
 from tailrace.definitions import DIRECT, DirectView, Feature, Type
 from tailrace.schemas import history
 from tailrace.shipped.entities import DOCUMENT
@@ -12,8 +11,10 @@ from tailrace.store.codec import Codec
 from tailrace.store.direct.replay import Log
 from tailrace.store.direct.wanted import Value
 from tailrace.store.direct.writer import DirectWriter
+from tailrace.store.dynamodb.conditional_writes import order_attribute
 from tailrace.store.dynamodb.items import KEY, binary, ensure_table, scan
-from tailrace.store.dynamodb.ordered import order_attribute
+from tailrace.store.dynamodb.store import DynamoStore
+from tests.store_client import with_client
 
 NOW = datetime.now(UTC)
 RELEVANCE = DirectView(
@@ -49,7 +50,9 @@ class Lane:
         ]
 
         async def run(client):
-            async with DirectWriter(client, self.where, lambda: {"relevance": RELEVANCE}, transactions=True) as lane:
+            async with DirectWriter(
+                DynamoStore(client), self.where, lambda: {"relevance": RELEVANCE}, transactions=True
+            ) as lane:
                 return await lane.write(values)
 
         return with_client(self.address, run)

@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sinks.rows import Address, Sequenced
 from sinks.writer import write_rows
-from tailrace.store.dynamodb.control_item import take_lease
+from tailrace.store.address import Address
 from tailrace.store.dynamodb.items import KEY, ensure_table, to_binary
-from tailrace.store.dynamodb.wire import StoreClient, open_store
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.dynamodb.wire import StoreClient, open_client
 from tailrace.store.keys import control_key
+from tailrace.store.lease import Sequenced
 from tests.tailrace.store.proxy import Proxy
 
 TABLE_NUMBERS = itertools.count()
@@ -55,12 +56,12 @@ class Table:
 async def leased_table(url, writes="transactions", *, new_items=False):
     table = f"writer-{next(TABLE_NUMBERS)}"
     address = Address(url=url, region="us-east-1", table=table, in_flight=IN_FLIGHT, writes=writes, lease_seconds=60)
-    async with open_store(url=url, region=address.region, table=address.table) as client:
+    async with open_client(url=url, region=address.region, table=address.table) as client:
         await ensure_table(client)
         before = {"sequence": {"N": str(PUSH.sequence - 1)}, "open": {"BOOL": False}, "lease_owner": {"S": "me"}}
         item = {KEY: {"S": control_key(PUSH.view)}, "lease_until": {"N": "0"}} | before
         await client.call("PutItem", {"TableName": table, "Item": item})
-        await take_lease(client, PUSH.view, owner="me", seconds=60)
+        await DynamoStore(client).take_lease(PUSH.view, owner="me", seconds=60)
         yield Table(client, address, replace(PUSH, new_items=new_items))
 
 

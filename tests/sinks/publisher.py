@@ -6,16 +6,16 @@ import pytest
 from pyspark.sql import functions as F
 
 from sinks import protocol
-from sinks.lease import with_client
 from sinks.push import Push, push_view
 from sinks.reconcile import reconcile_view
-from sinks.rows import Address
 from tailrace.definitions import BatchView, Feature, Type
 from tailrace.lake import commit
 from tailrace.lake.tables import Lake
 from tailrace.schemas import history
 from tailrace.shipped.entities import DOCUMENT
+from tailrace.store.address import Address
 from tailrace.store.dynamodb.items import KEY, scan, sequence_attribute
+from tests.store_client import with_client
 
 VISITS = BatchView(
     name="visits",

@@ -5,10 +5,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from sinks.push import push_view
-from sinks.rows import Address
 from tailrace.lake.session import open_session
 from tailrace.lake.tables import Lake
 from tailrace.settings import read_settings
+from tailrace.store.address import Address
 from tests.sinks.publisher import VISITS
 
 

@@ -10,14 +10,14 @@ import pytest
 
 from sinks.data_source import TailraceDataSource
 from sinks.direct import Target
-from sinks.lease import control_of, with_client
-from sinks.rows import Address
 from tailrace.definitions import load_definitions
 from tailrace.schemas.slots import to_micros
+from tailrace.store.address import Address, read_control
 from tailrace.store.codec import Codec
-from tailrace.store.dynamodb import control_item
+from tailrace.store.dynamodb.conditional_writes import of_attribute, order_attribute
 from tailrace.store.dynamodb.items import KEY, binary, ensure_table, scan
-from tailrace.store.dynamodb.ordered import of_attribute, order_attribute
+from tailrace.store.dynamodb.store import DynamoStore
+from tests.store_client import with_client
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +75,7 @@ class Store:
         }
 
     def control(self):
-        return control_of(self.address, "relevance")
+        return read_control(self.address, "relevance")
 
     def landed(self):
         """What was landed, as document, time and score."""
@@ -206,7 +206,7 @@ def test_each_row_may_have_its_time_and_an_older_one_stays_out(store):
 
 
 def test_a_view_that_another_lane_has_is_not_written(store):
-    with_client(store.address, lambda client: control_item.take_lease(client, "relevance", owner="me", seconds=60))
+    with_client(store.address, lambda client: DynamoStore(client).take_lease("relevance", owner="me", seconds=60))
 
     with pytest.raises(Exception, match="are those of the lane batch"):
         store.write([("d1", 0.5, "m1")])

@@ -8,7 +8,6 @@ import pytest
 from jobs.bronze import load
 from sinks import direct_writes, reconcile
 from sinks.history import features_by_fingerprint, last_sequence, open_keys
-from sinks.lease import with_client
 from sinks.purge import look_over, sweep_view
 from sinks.reconcile import Reconciled
 from tailrace.definitions import load_definitions
@@ -16,6 +15,7 @@ from tailrace.schemas import bronze, history
 from tailrace.store.dynamodb.items import KEY, binary
 from tailrace.store.keys import once_key
 from tests.sinks.direct_lane import NOW, RELEVANCE, score_of
+from tests.store_client import with_client
 
 
 @pytest.mark.slow

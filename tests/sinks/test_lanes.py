@@ -16,22 +16,21 @@ from typing import Any
 
 import pytest
 import uvloop
+from tailrace.store.dynamodb.removals import purge_tombstone, remove_below
 
-from sinks.rows import TOMBSTONE, Outcome, Sequenced
-from sinks.transactions import transact
 from tailrace.definitions import BATCH, DIRECT, STREAM, Feature, Type
 from tailrace.settings import read_settings
-from tailrace.store.control import LeaseLost
+from tailrace.store.control import LeaseLost, OtherLane
 from tailrace.store.direct.rivals import first_unknown
 from tailrace.store.direct.write import Sender, boot_time
-from tailrace.store.dynamodb.control_item import close_push, read_controls, take_lease
 from tailrace.store.dynamodb.items import binary, ensure_table, read_items
-from tailrace.store.dynamodb.ownership import check_lane, give_to_lane, take_revisions
-from tailrace.store.dynamodb.removals import purge_tombstone, remove_below
-from tailrace.store.dynamodb.wire import open_store
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.dynamodb.wire import open_client
 from tailrace.store.keys import item_keys
-from tailrace.store.lanes import OtherLane
+from tailrace.store.lease import Sequenced
 from tailrace.store.order import Order, OrderedValue
+from tailrace.store.port import TOMBSTONE
+from tailrace.store.writer import Together, write_batch
 
 HISTORIES = int(os.environ.get("LANE_HISTORIES", "2000"))
 STEPS = 8
@@ -111,7 +110,7 @@ class History:
         if view.holds and wrong != DIRECT and self.random.random() < 0.2:
             assert await self.lease(view, wrong) is None
         if view.lane == DIRECT:
-            given = await take_revisions(self.client, view.name, SCORE, count=len(values))
+            given = await DynamoStore(self.client).take_revisions(view.name, SCORE, count=len(values))
             orders = {
                 key: Order(self.random.randrange(4), revision) for revision, key in enumerate(values, given.first)
             }
@@ -121,7 +120,9 @@ class History:
         return Late(view.lane, values, taken.sequence)
 
     async def lease(self, view: View, lane: str) -> Any:
-        return await take_lease(self.client, view.name, owner=str(self.random.random()), seconds=-1, lane=lane)
+        return await DynamoStore(self.client).take_lease(
+            view.name, owner=str(self.random.random()), seconds=-1, lane=lane
+        )
 
     async def send(self, view: View, late: Late, *, new_items: bool = False) -> None:
         if late.lane == DIRECT:
@@ -129,12 +130,15 @@ class History:
             return
         push = Sequenced(view=view.name, sequence=late.sequence, lease_seconds=0, new_items=new_items)
         try:
-            await transact(self.client, list(late.values.items()), push, outcome := Outcome())
+            lane = Together(DynamoStore(self.client), push)
+            await write_batch(lane, list(late.values.items()))
             accepted = [view.take(key, (late.sequence, 0, 0), value) for key, value in late.values.items()]
-            assert outcome.written + outcome.removed == sum(accepted)
-            await close_push(self.client, view.name, sequence=late.sequence, cursor=None, watermark=1, features=SCORE)
+            assert lane.outcome.written + lane.outcome.removed == sum(accepted)
+            await DynamoStore(self.client).close_push(
+                view.name, sequence=late.sequence, cursor=None, watermark=1, features=SCORE
+            )
         except LeaseLost:
-            control = (await read_controls(self.client, [view.name]))[view.name]
+            control = (await DynamoStore(self.client).read_controls([view.name]))[view.name]
             assert control.sequence > late.sequence
 
     async def send_direct(self, view: View, late: Late) -> None:
@@ -142,7 +146,7 @@ class History:
             OrderedValue(view=view.name, item_key=key, value=value, order=late.orders[key], sequence=late.sequence)
             for key, value in late.values.items()
         ]
-        sender = Sender(self.client, transactions=self.random.random() < 0.5)
+        sender = Sender(DynamoStore(self.client), transactions=self.random.random() < 0.5)
         results = await sender.write(rows, until=late.until)
         if failure := first_unknown(results):
             assert (failure.code, late.until) == ("TooLate", 0.0)
@@ -168,18 +172,18 @@ class History:
     async def rebuild(self, view: View) -> None:
         """All that was ever acknowledged of a direct view is written again, as after its store was lost."""
         if view.lane == DIRECT and view.acknowledged:
-            given = await take_revisions(self.client, view.name, SCORE, count=0)
+            given = await DynamoStore(self.client).take_revisions(view.name, SCORE, count=0)
             orders = {key: order for key, (order, _) in view.acknowledged.items()}
             values = {key: value for key, (_, value) in view.acknowledged.items()}
             await self.send(view, Late(DIRECT, values, given.sequence, orders, boot_time() + 600))
 
     async def hand_over(self, view: View) -> None:
-        found = (await read_controls(self.client, [view.name])).get(view.name)
+        found = (await DynamoStore(self.client).read_controls([view.name])).get(view.name)
         lane = self.random.choice([lane for lane in LANES if lane != view.lane])
         if found is None:
             view.lane = lane
             return
-        assert await give_to_lane(self.client, view.name, lane, found=found)
+        assert await DynamoStore(self.client).give_to_lane(view.name, lane, found=found)
         for late in view.late:
             late.until = 0.0  # the time for last words is over
         for key in self.keys:
@@ -187,7 +191,7 @@ class History:
             assert removed == (view.holds.pop(key, None) is not None)
         old, view.lane = view.lane, lane
         with suppress(OtherLane):
-            await check_lane(self.client, view.name, old)
+            await DynamoStore(self.client).check_lane(view.name, old)
             raise AssertionError(old)
 
     async def check(self) -> None:
@@ -199,7 +203,7 @@ class History:
 
 
 async def run_all(url: str, histories: int) -> int:
-    async with open_store(url=url, region="us-east-1", table=f"lanes-{histories}") as client:
+    async with open_client(url=url, region="us-east-1", table=f"lanes-{histories}") as client:
         await ensure_table(client)
         places = asyncio.Semaphore(AT_ONCE)
 

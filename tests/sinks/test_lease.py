@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from sinks import lease
-from sinks.lease import Clock, PushUnderWay, leased, with_client
-from sinks.rows import Address
 from tailrace.schemas.tables import Column, Type
 from tailrace.settings import read_settings
-from tailrace.store import embedded
+from tailrace.store import embedded, lease
+from tailrace.store.address import Address
 from tailrace.store.control import Cursor
-from tailrace.store.dynamodb import control_item
 from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.failures import StoreError
+from tailrace.store.lease import Clock, PushUnderWay, leased
+from tests.store_client import with_client
 
 TABLE_NUMBERS = itertools.count()
 SECONDS = 30
@@ -83,13 +83,13 @@ class AfterRenewals(threading.Event):
 
 
 def found(address):
-    return with_client(address, lambda client: control_item.read_controls(client, ["visits"]))["visits"]
+    return with_client(address, lambda client: DynamoStore(client).read_controls(["visits"]))["visits"]
 
 
 def try_to_take(address, time_here, *, seconds=1.0):
     return with_client(
         address,
-        lambda client: control_item.take_lease(client, "visits", owner="other", seconds=seconds, clock=time_here.now),
+        lambda client: DynamoStore(client).take_lease("visits", owner="other", seconds=seconds, clock=time_here.now),
     )
 
 
@@ -98,8 +98,8 @@ def close(address, sequence):
     features = (Column("views", Type.INT64, ""),)
 
     def action(client):
-        return control_item.close_push(
-            client, "visits", sequence=sequence, cursor=cursor, watermark=7, features=features
+        return DynamoStore(client).close_push(
+            "visits", sequence=sequence, cursor=cursor, watermark=7, features=features
         )
 
     with_client(address, action)
@@ -173,7 +173,7 @@ def test_an_error_inside_gives_the_lease_up_at_once_and_leaves_the_open_mark(add
         with leased(address, "visits", seconds=60, clock=time_here.clock) as taken:
             sequence, owner = taken.sequence, taken.lease_owner
             with_client(
-                address, lambda client: control_item.declare_push(client, "visits", sequence=sequence, owner=owner)
+                address, lambda client: DynamoStore(client).declare_push("visits", sequence=sequence, owner=owner)
             )
             raise error
 
@@ -193,7 +193,7 @@ def test_an_error_after_the_store_went_away_is_the_one_that_is_raised(address, m
 
     def fail_without_a_store():
         with leased(address, "visits", seconds=60):
-            monkeypatch.setattr(control_item, "renew_lease", unreachable)
+            monkeypatch.setattr(DynamoStore, "renew_lease", unreachable)
             raise RuntimeError("oh")
 
     with pytest.raises(RuntimeError, match=r"^oh$"):
@@ -203,7 +203,7 @@ def test_an_error_after_the_store_went_away_is_the_one_that_is_raised(address, m
 def test_an_error_of_a_push_that_lost_its_lease_leaves_the_new_one_alone(address, time_here):
     def lose_and_fail():
         with leased(address, "visits", seconds=60, clock=time_here.clock) as taken:
-            with_client(address, lambda c: control_item.renew_lease(c, "visits", sequence=taken.sequence, seconds=0))
+            with_client(address, lambda c: DynamoStore(c).renew_lease("visits", sequence=taken.sequence, seconds=0))
             assert try_to_take(address, time_here, seconds=60) is not None
             raise RuntimeError("oh")
 
@@ -236,7 +236,7 @@ def test_a_second_push_does_not_wait_for_ever(address, time_here):
 
 def test_renewals_go_on_after_the_store_was_away_for_a_moment(address, time_here, monkeypatch):
     taken = lease.take(address, "visits", SECONDS, clock=time_here.clock)
-    real, away = control_item.renew_lease, threading.Event()
+    real, away = DynamoStore.renew_lease, threading.Event()
 
     async def away_once(*arguments, **options):
         if not away.is_set():
@@ -244,7 +244,7 @@ def test_renewals_go_on_after_the_store_was_away_for_a_moment(address, time_here
             raise StoreError("Unreachable", "away")
         await real(*arguments, **options)
 
-    monkeypatch.setattr(control_item, "renew_lease", away_once)
+    monkeypatch.setattr(DynamoStore, "renew_lease", away_once)
     lease.renew(address, "visits", taken.sequence, SECONDS, AfterRenewals(time_here, 5), clock=time_here.clock)
 
     assert away.is_set()

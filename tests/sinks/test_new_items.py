@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from sinks.rows import Outcome
 from tailrace.store.dynamodb.items import to_binary
+from tailrace.store.writer import Outcome
 from tests.sinks.leased import rows, run_with_table, stored, written
 
 THEIRS = {"profile": to_binary(b"theirs"), "profile#s": {"N": "9"}}

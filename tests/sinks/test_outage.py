@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sinks.lease import control_of
-from sinks.rows import Address
 from tailrace.store import embedded
+from tailrace.store.address import Address, read_control
 from tests.sinks.publisher import Publisher
 
 DOCUMENTS = 60_000
@@ -32,7 +31,7 @@ def test_a_push_outlasts_a_store_that_is_away(lake, make_settings, writes, outag
     publisher.become(**{f"d{number}": number for number in range(1, DOCUMENTS + 1)})
 
     def kill_while_it_writes():
-        wait_for(lambda: (found := control_of(address, "visits")) and found.open)
+        wait_for(lambda: (found := read_control(address, "visits")) and found.open)
         wait_for(publisher.sequences)
         os.kill(running.pid, signal.SIGKILL)
         time.sleep(outage_seconds)

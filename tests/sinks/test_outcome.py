@@ -4,7 +4,8 @@ import pytest
 from pyspark.sql import Row
 
 from sinks.push import PushError, refuse_failures
-from sinks.rows import Outcome, outcome_of, total
+from sinks.writer import outcome_of, to_arrow, total
+from tailrace.store.writer import Outcome
 
 
 def test_outcomes_of_tasks_add_up_and_name_the_first_failures():
@@ -38,7 +39,7 @@ def test_outcomes_of_tasks_add_up_and_name_the_first_failures():
 
 def test_an_outcome_survives_the_way_from_the_executors():
     outcome = Outcome(written=1, removed=2, stale=3, bytes=4, refused=1, failed=[("k1", "too large")])
-    [row] = outcome.to_arrow().to_pylist()
+    [row] = to_arrow(outcome).to_pylist()
     failed = [Row(**failure) for failure in row.pop("failed")]
 
     back = outcome_of(Row(**row, failed=failed))

@@ -4,13 +4,16 @@ import asyncio
 
 import pytest
 
-from sinks import transactions, updates
-from sinks.rows import Outcome, Sequenced
-from tailrace.store.direct.rivals import Refused, Unknown
+from tailrace.store.direct.rivals import Unknown
 from tailrace.store.direct.write import Sender, boot_time
-from tailrace.store.dynamodb.refusals import CANCELED
-from tailrace.store.dynamodb.wire import Patience, StoreError
+from tailrace.store.dynamodb.conditional_writes import CANCELED
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.dynamodb.wire import store_error
+from tailrace.store.failures import Patience
+from tailrace.store.lease import Sequenced
 from tailrace.store.order import Order, OrderedValue
+from tailrace.store.port import Refused
+from tailrace.store.writer import write_fenced
 
 PUSH = Sequenced(view="visits", sequence=5, lease_seconds=60)
 OWN_FAULT = ("413", "ItemCollectionSizeLimitExceededException", "SerializationException", "ValidationException")
@@ -37,35 +40,34 @@ class Refusing:
         return {}
 
 
-async def pushed(client, writers):
-    outcome = Outcome()
-    rows = iter([(BAD, b"1"), (GOOD, b"2")])
-    await asyncio.gather(*writers(client, rows, PUSH, outcome, in_flight=1))
+async def pushed(client, writes):
+    rows = [(BAD, b"1"), (GOOD, b"2")]
+    outcome = await write_fenced(DynamoStore(client), rows, PUSH, writes=writes, in_flight=1)
     return outcome.written, [(key, reason.partition(":")[0]) for key, reason in outcome.failed]
 
 
 async def sent(client, *, in_transactions):
     rows = [OrderedValue(view="visits", item_key=key, value=b"1", order=Order(1, 1), sequence=5) for key in (BAD, GOOD)]
-    return await Sender(client, in_transactions).write(rows, until=boot_time() + 60)
+    return await Sender(DynamoStore(client), in_transactions).write(rows, until=boot_time() + 60)
 
 
 @pytest.mark.parametrize("code", OWN_FAULT)
-@pytest.mark.parametrize("writers", [transactions.writers, updates.writers], ids=["transactions", "updates"])
-def test_a_push_writes_all_rows_but_the_one_that_the_store_refuses(code, writers):
-    assert asyncio.run(pushed(Refusing(StoreError(code, "no")), writers)) == (1, [(BAD, code)])
+@pytest.mark.parametrize("writes", ["transactions", "updates"])
+def test_a_push_writes_all_rows_but_the_one_that_the_store_refuses(code, writes):
+    assert asyncio.run(pushed(Refusing(store_error(code, "no")), writes)) == (1, [(BAD, code)])
 
 
 @pytest.mark.parametrize("code", OWN_FAULT)
 @pytest.mark.parametrize("in_transactions", [True, False], ids=["transactions", "updates"])
 def test_a_direct_write_of_a_row_that_the_store_refuses_is_refused_for_good(code, in_transactions):
-    client = Refusing(StoreError(code, "no"))
+    client = Refusing(store_error(code, "no"))
 
     assert asyncio.run(sent(client, in_transactions=in_transactions)) == [Refused("no"), None]
 
 
 @pytest.mark.parametrize("code", ["InternalServerError", "Unreachable", "AccessDeniedException", CANCELED])
 def test_what_may_pass_or_concerns_all_is_not_a_rows_own_fault(code):
-    error = StoreError(code, "away", {"CancellationReasons": [{"Code": "TransactionConflict"}]})
+    error = store_error(code, "away", {"CancellationReasons": [{"Code": "TransactionConflict"}]})
     bad, good = asyncio.run(sent(Refusing(error), in_transactions=False))
 
     assert (type(bad), good) == (Unknown, None)

@@ -7,13 +7,13 @@ import pytest
 from sinks.protocol import CHANGES, HISTORY_LOST, NOTHING_NEW, SNAPSHOT, CheckFeed, LookForRecord, ReadOpenKeys, planned
 from sinks.purge import newest
 from sinks.push import Push
-from sinks.rows import Address
 from tailrace.definitions import load_definitions
 from tailrace.lake import commit
 from tailrace.lake.delta_log import to_metadata
 from tailrace.lake.session import java_class
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas.slots import parse_as_of, to_micros
+from tailrace.store.address import Address
 from tailrace.store.control import Control
 from tests.tailrace.lake.copies import copied
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from sinks import rebuild
-from sinks.lease import take
 from tailrace.definitions import BATCH
+from tailrace.store.control import OtherLane
 from tailrace.store.keys import control_key
-from tailrace.store.lanes import OtherLane
+from tailrace.store.lease import take
 from tests.sinks.direct_lane import RELEVANCE
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from sinks import reconcile
-from sinks.lease import PushUnderWay, leased
 from sinks.protocol import PushFirst
 from sinks.push import repair_keys
 from sinks.reconcile import repair_view
-from tailrace.store.dynamodb import control_item
 from tailrace.store.dynamodb.items import to_binary
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.lease import PushUnderWay, leased
 from tests.sinks.publisher import VISITS
 
 
@@ -75,9 +75,7 @@ def test_a_reconciliation_does_not_judge_while_a_push_is_open(publisher, monkeyp
     publisher.lose("document|1:a")
     with leased(publisher.address, "visits", seconds=30) as taken:
         sequence, owner = taken.sequence, taken.lease_owner
-        publisher.with_client(
-            lambda client: control_item.declare_push(client, "visits", sequence=sequence, owner=owner)
-        )
+        publisher.with_client(lambda client: DynamoStore(client).declare_push("visits", sequence=sequence, owner=owner))
 
         with pytest.raises(PushUnderWay, match="run `tailrace run publish`, then reconcile again"):
             publisher.reconcile()

@@ -1,14 +1,18 @@
 """What is particular to transactions: their sizes, their conflicts, and refusals of a whole one."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
-from sinks.rows import Outcome
-from tailrace.store.dynamodb import wire
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store import failures
+from tailrace.store.direct.write import Sender, boot_time
+from tailrace.store.failures import NoTransactions, StoreError
+from tailrace.store.order import Order, OrderedValue
+from tailrace.store.writer import Outcome
 from tests.sinks.leased import rows, run_with_table, stored
+from tests.tailrace.store.proxy import Proxy
 
 CANCELED = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException"
 
@@ -20,7 +24,7 @@ def with_table(writer_url):
 
 @pytest.fixture
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(wire, "delay_after", lambda _: 0)
+    monkeypatch.setattr(failures, "delay_after", lambda _: 0)
 
 
 def sizes(asked):
@@ -112,3 +116,33 @@ def test_a_refusal_that_is_not_a_rows_own_stops_the_push_at_once(with_table):
     assert error.code == "AccessDeniedException"
     assert "'document|0019' and 30 more" in str(error)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("code", ["com.amazon.coral.service#UnknownOperationException", "NotImplementedException"])
+def test_a_store_without_transactions_is_an_error_that_names_the_setting(with_table, code):
+    async def knows_no_transactions(request, operation, body):
+        return web.json_response({"__type": code, "message": f"Unsupported operation {operation}"}, status=400)
+
+    error, asked = with_table(lambda table: table.write_through(knows_no_transactions, rows(50)))
+
+    assert isinstance(error, NoTransactions)
+    assert not error.retryable
+    assert "TAILRACE_STORE_WRITES=updates" in str(error)
+    assert "view visits" in str(error)
+    assert len(asked) == 1
+
+
+def test_a_direct_write_to_a_store_without_transactions_names_the_setting(with_table):
+    async def knows_no_transactions(request, operation, body):
+        return web.json_response({"__type": "UnknownOperationException", "message": "no"}, status=400)
+
+    values = [OrderedValue(view="v", item_key=key, value=b"1", order=Order(1, 1), sequence=5) for key in ("a", "b")]
+
+    async def action(table):
+        async with (
+            Proxy(table.address.url, knows_no_transactions) as proxy,
+            replace(table.address, url=proxy.url).open() as store,
+        ):
+            return await Sender(store, transactions=True).write(values, until=boot_time() + 60)
+
+    assert ["TAILRACE_STORE_WRITES=updates" in str(one.why) for one in with_table(action)] == [True, True]

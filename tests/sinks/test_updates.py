@@ -5,20 +5,17 @@ import itertools
 import time
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 
 import pytest
 from aiohttp import web
 
-from sinks.lease import Fence, seconds_since_boot
-from sinks.rows import Outcome
-from sinks.updates import UPDATES_PER_PLACE, send, write
 from tailrace.store.control import LeaseLost
 from tailrace.store.dynamodb import wire
-from tailrace.store.dynamodb.control_item import take_lease
-from tailrace.store.dynamodb.fenced import update_fenced
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.failures import StoreError
+from tailrace.store.lease import Fence, seconds_since_boot
 from tailrace.store.pace import Pace
+from tailrace.store.writer import SINGLES_PER_PLACE, Outcome, RowByRow, write_batch
 from tests.sinks.leased import PUSH, rows, run_with_table, stored
 from tests.tailrace.store.proxy import Proxy
 
@@ -28,6 +25,11 @@ BRIEF = replace(PUSH, lease_seconds=30)
 @pytest.fixture
 def with_table(writer_url):
     return lambda action: run_with_table(writer_url, action, "updates")
+
+
+def row_by_row(client, clock, *, pace=None):
+    store = DynamoStore(client)
+    return RowByRow(store, BRIEF, pace=pace or Pace(1), fence=Fence(store, BRIEF, clock=clock))
 
 
 def operations(asked):
@@ -68,7 +70,7 @@ def test_more_updates_are_under_way_than_transactions_would_be(with_table):
     outcome, _ = with_table(action)
 
     assert outcome == Outcome(written=300)
-    assert 3 < max(most) <= 3 * UPDATES_PER_PLACE
+    assert 3 < max(most) <= 3 * SINGLES_PER_PLACE
 
 
 @pytest.mark.parametrize(("times", "looks"), [([0, 10, 10], 1), ([0, 10.1, 20], 2), ([0, 10.1, 20.3], 3)])
@@ -77,9 +79,9 @@ def test_the_lease_is_looked_at_again_after_a_third_of_its_time(with_table, time
         now = [0.0]
         async with (
             Proxy(table.address.url) as proxy,
-            wire.open_store(url=proxy.url, region="us-east-1", table=table.address.table) as client,
+            wire.open_client(url=proxy.url, region="us-east-1", table=table.address.table) as client,
         ):
-            fence = Fence(client, BRIEF, clock=lambda: now[0])
+            fence = Fence(DynamoStore(client), BRIEF, clock=lambda: now[0])
             for now[0] in times:
                 await fence.pass_through()
             return proxy.counts
@@ -90,7 +92,7 @@ def test_the_lease_is_looked_at_again_after_a_third_of_its_time(with_table, time
 def test_a_look_counts_from_when_it_was_asked_for(with_table):
     async def action(table):
         clock = iter([0, 11, 12])  # asked for, and answered when it was too old already
-        fence = Fence(table.client, BRIEF, clock=lambda: float(next(clock)))
+        fence = Fence(DynamoStore(table.client), BRIEF, clock=lambda: float(next(clock)))
         await fence.pass_through()
         return fence._is_fresh()
 
@@ -115,15 +117,14 @@ def test_throttling_slows_the_pace_and_success_quickens_it(with_table):
         limits = []
         async with (
             Proxy(table.address.url, throttle_once) as proxy,
-            wire.open_store(url=proxy.url, region="us-east-1", table=table.address.table) as client,
+            wire.open_client(url=proxy.url, region="us-east-1", table=table.address.table) as client,
         ):
-            fence, pace = Fence(client, BRIEF, clock=lambda: 0.0), Pace(8)
-            once = partial(update_fenced, client, "k1", b"mine", view=BRIEF.view, sequence=BRIEF.sequence)
+            lane = row_by_row(client, lambda: 0.0, pace=Pace(8))
             with pytest.raises(StoreError, match="slow down"):
-                await send(once, fence=fence, pace=pace, patience=client.be_patient())
-            limits.append(pace.limit)
-            await send(once, fence=fence, pace=pace, patience=client.be_patient())
-            return [*limits, pace.limit]
+                await lane.send([("k1", b"mine")], lane.be_patient())
+            limits.append(lane.pace.limit)
+            await lane.send([("k1", b"mine")], lane.be_patient())
+            return [*limits, lane.pace.limit]
 
     assert with_table(action) == [4, 4.25]
 
@@ -132,9 +133,9 @@ def test_many_writers_share_one_look_at_the_lease(with_table):
     async def action(table):
         async with (
             Proxy(table.address.url) as proxy,
-            wire.open_store(url=proxy.url, region="us-east-1", table=table.address.table) as client,
+            wire.open_client(url=proxy.url, region="us-east-1", table=table.address.table) as client,
         ):
-            fence = Fence(client, BRIEF, clock=lambda: 0.0)
+            fence = Fence(DynamoStore(client), BRIEF, clock=lambda: 0.0)
             await asyncio.gather(*(fence.pass_through() for _ in range(20)))
             return proxy.counts
 
@@ -144,13 +145,13 @@ def test_many_writers_share_one_look_at_the_lease(with_table):
 def test_a_writer_that_lost_its_lease_stops_at_its_next_send(with_table):
     async def action(table):
         now = [0.0]
-        fence, pace, outcome = Fence(table.client, BRIEF, clock=lambda: now[0]), Pace(1), Outcome()
-        await write(table.client, ("k1", b"mine"), BRIEF, outcome, fence=fence, pace=pace)
-        await take_lease(table.client, PUSH.view, owner="me", seconds=60)
+        lane = row_by_row(table.client, lambda: now[0])
+        await write_batch(lane, [("k1", b"mine")])
+        await DynamoStore(table.client).take_lease(PUSH.view, owner="me", seconds=60)
         now[0] = 3_600.0  # an hour of sleep
         with pytest.raises(LeaseLost, match=r"^view visits: another push took over from sequence 5$"):
-            await write(table.client, ("k2", b"mine"), BRIEF, outcome, fence=fence, pace=pace)
-        return outcome, await table.items()
+            await write_batch(lane, [("k2", b"mine")])
+        return lane.outcome, await table.items()
 
     assert with_table(action) == (Outcome(written=1), stored([("k1", b"mine")]))
 
@@ -162,17 +163,16 @@ def test_a_lease_lost_between_two_attempts_stops_the_second(with_table):
         async def throttle_while_another_takes_over(request, operation, body):
             if operation != "UpdateItem":
                 return None
-            await take_lease(table.client, PUSH.view, owner="me", seconds=60)
+            await DynamoStore(table.client).take_lease(PUSH.view, owner="me", seconds=60)
             now[0] += 11
             return web.json_response({"__type": "ThrottlingException", "message": "slow down"}, status=400)
 
         async with (
             Proxy(table.address.url, throttle_while_another_takes_over) as proxy,
-            wire.open_store(url=proxy.url, region="us-east-1", table=table.address.table, patience=60) as client,
+            wire.open_client(url=proxy.url, region="us-east-1", table=table.address.table, patience=60) as client,
         ):
-            fence = Fence(client, BRIEF, clock=lambda: now[0])
             with pytest.raises(LeaseLost):
-                await write(client, ("k1", b"mine"), BRIEF, Outcome(), fence=fence, pace=Pace(1))
+                await write_batch(row_by_row(client, lambda: now[0]), [("k1", b"mine")])
             return proxy.counts["UpdateItem"], await table.items()
 
     assert with_table(action) == (1, {})
@@ -202,4 +202,4 @@ def test_a_refusal_that_is_not_a_rows_own_stops_the_push_and_names_the_key(with_
 
     assert isinstance(error, StoreError)
     assert (error.code, "view visits: 'document|" in str(error)) == ("AccessDeniedException", True)
-    assert operations(asked)["UpdateItem"] <= 3 * UPDATES_PER_PLACE
+    assert operations(asked)["UpdateItem"] <= 3 * SINGLES_PER_PLACE

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from sinks.rows import TOMBSTONE, Outcome
 from sinks.writer import write_changes
 from tailrace.store.control import LeaseLost
-from tailrace.store.dynamodb.control_item import renew_lease, take_lease
 from tailrace.store.dynamodb.items import sequence_attribute, to_binary
-from tailrace.store.dynamodb.wire import open_store
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.dynamodb.wire import open_client
+from tailrace.store.port import TOMBSTONE
+from tailrace.store.writer import Outcome
 from tests.sinks.leased import PUSH, Table, leased_table, rows, stored, written
 
 TOO_LARGE = ("k-too-large", b"x" * 410_000)
@@ -76,7 +77,7 @@ def test_the_sequence_of_another_view_is_no_obstacle(with_table):
 
 def test_a_lost_lease_stops_the_push_and_nothing_is_written(with_table):
     async def action(table):
-        await take_lease(table.client, PUSH.view, owner="me", seconds=60)
+        await DynamoStore(table.client).take_lease(PUSH.view, owner="me", seconds=60)
         with pytest.raises(LeaseLost, match=r"^view visits: another push took over from sequence 5$"):
             await table.write(rows(300))
         return await table.items()
@@ -97,7 +98,7 @@ def test_a_renewal_under_way_does_not_stop_the_push(with_table):
     async def action(table):
         async def renew():
             for _ in range(20):
-                await renew_lease(table.client, PUSH.view, sequence=PUSH.sequence, seconds=60)
+                await DynamoStore(table.client).renew_lease(PUSH.view, sequence=PUSH.sequence, seconds=60)
 
         outcome, _ = await asyncio.gather(table.write(rows(400)), renew())
         return outcome
@@ -159,7 +160,7 @@ def test_rows_of_spark_are_written_and_counted_together(spark, writer_url, write
             return table.address
 
     async def read(address):
-        async with open_store(url=writer_url, region=address.region, table=address.table) as client:
+        async with open_client(url=writer_url, region=address.region, table=address.table) as client:
             return await Table(client, address).items()
 
     address = asyncio.run(prepare())

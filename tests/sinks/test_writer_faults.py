@@ -7,11 +7,10 @@ from collections import Counter
 import pytest
 from aiohttp import web
 
-from sinks import updates
-from sinks.rows import Outcome
-from tailrace.store.dynamodb import wire
-from tailrace.store.dynamodb.connections import Limits
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store import failures
+from tailrace.store.failures import StoreError
+from tailrace.store.pace import Limits
+from tailrace.store.writer import SINGLES_PER_PLACE, Outcome
 from tests.sinks.leased import IN_FLIGHT, WRITES, rows, stored
 
 COUNT = 120  # two transactions
@@ -20,7 +19,7 @@ SOON = Limits(exchange_seconds=0.1)
 
 @pytest.fixture(autouse=True)
 def _little_waiting(monkeypatch):
-    monkeypatch.setattr(wire, "delay_after", lambda _: 0.002)
+    monkeypatch.setattr(failures, "delay_after", lambda _: 0.002)
 
 
 async def throttle(request, operation):
@@ -112,8 +111,8 @@ def test_requests_that_hang_are_given_up_and_made_again(with_table):
 @known_items
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_store_that_is_gone_for_longer_than_a_reader_waits_comes_back(with_table, writes, fault):
-    at_once = {"transactions": 2, "updates": IN_FLIGHT * updates.UPDATES_PER_PLACE}[writes]
-    all_written(with_table, at_first(fault, times=(wire.ATTEMPTS + 1) * at_once))
+    at_once = {"transactions": 2, "updates": IN_FLIGHT * SINGLES_PER_PLACE}[writes]
+    all_written(with_table, at_first(fault, times=(failures.ATTEMPTS + 1) * at_once))
 
 
 @known_items

@@ -5,13 +5,13 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from sinks.lease import with_client
 from tailrace.cli import app as cli
 from tailrace.settings import read_settings
 from tailrace.store import embedded
 from tailrace.store.dynamodb.items import KEY
 from tailrace.workspace.workspace import Workspace
 from tests.conftest import SPARK
+from tests.store_client import with_client
 
 VIEW = """
 from datetime import timedelta

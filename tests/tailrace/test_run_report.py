@@ -20,10 +20,9 @@ from tailrace.quality.gate import GateFailed
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import SettingsError
-from tailrace.store.control import LeaseLost
+from tailrace.store.control import LeaseLost, OtherLane
 from tailrace.store.dynamodb.credentials import CredentialsError
-from tailrace.store.dynamodb.wire import StoreError
-from tailrace.store.lanes import OtherLane
+from tailrace.store.failures import StoreError
 from tailrace.workspace import layers
 
 STOPPED = GateFailed(bronze.EVENTS, rows=3, misses=(), files=("events/a.jsonl",), page=Path("page.html"))

@@ -10,17 +10,18 @@ from typer.testing import CliRunner
 from jobs.streaming.checkpoint import checkpoint_of
 from jobs.streaming.heartbeat import Heartbeat, RunsAlready, alone, file_of
 from jobs.streaming.left_out import LeftOut, Parked
-from sinks.lease import with_client
-from sinks.rows import Address, Outcome
 from tailrace.cli import app as cli
 from tailrace.cli.stream import words
 from tailrace.definitions import STREAM, load_definitions
 from tailrace.lake.atomic_file import put
 from tailrace.settings import read_settings
 from tailrace.store import embedded
-from tailrace.store.dynamodb.control_item import close_push, take_lease
+from tailrace.store.address import Address
 from tailrace.store.dynamodb.items import ensure_table
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.writer import Outcome
 from tailrace.workspace.stream_status import NAMED
+from tests.store_client import with_client
 
 VIEWS = ("actor_document_recent", "document_recent")  # both want 10 s
 NOW = 1_772_355_600.0
@@ -36,11 +37,10 @@ def store(tmp_path_factory):
     async def bring(client):
         await ensure_table(client)
         for view in VIEWS:
-            taken = await take_lease(client, view, owner=f"stream {view}", seconds=30, lane=STREAM)
+            taken = await DynamoStore(client).take_lease(view, owner=f"stream {view}", seconds=30, lane=STREAM)
             assert taken
             watermark = round((NOW - 3) * 1e6)
-            await close_push(
-                client,
+            await DynamoStore(client).close_push(
                 view,
                 sequence=taken.sequence,
                 cursor=None,

@@ -8,9 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs.streaming.checkpoint import checkpoint_of, remember_views
-from sinks import lease, rebuild
+from sinks import rebuild
 from sinks.history import Schema, ensure_recorded
-from sinks.lease import PushUnderWay, with_client
 from sinks.purge import look_over
 from sinks.rebuild import drop_values
 from tailrace.cli import app as cli
@@ -20,19 +19,18 @@ from tailrace.lake import session, storage
 from tailrace.schemas import gold, history
 from tailrace.schemas.tables import Column, Type
 from tailrace.settings import read_settings
-from tailrace.store import embedded
-from tailrace.store.control import Control, Cursor
-from tailrace.store.dynamodb.control_item import close_push, declare_push, read_controls, take_lease
+from tailrace.store import embedded, lease
+from tailrace.store.control import NO_LANE, Control, Cursor, OtherLane
+from tailrace.store.dynamodb.conditional_writes import order_attribute, to_attribute
 from tailrace.store.dynamodb.items import KEY, ensure_table, scan, sequence_attribute, to_binary
-from tailrace.store.dynamodb.ordered import order_attribute, to_attribute
-from tailrace.store.dynamodb.ownership import give_to_lane, take_revisions
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.keys import control_key, item_keys
-from tailrace.store.lanes import NO_LANE, OtherLane
+from tailrace.store.lease import PushUnderWay
 from tailrace.store.order import Order
 from tailrace.workspace.undefined import drop_view, found_at_a_glance, found_in_everything
 from tailrace.workspace.workspace import Workspace
 from tests.conftest import SPARK
+from tests.store_client import with_client
 
 VIEW = "from tailrace.shipped.document_activity import document_activity\nfrom tailrace.shipped.actor_document_affinity import *\n"
 DEFINED = "document_activity"
@@ -82,15 +80,17 @@ def fill(home, view, lane, *, is_open=False):
 
     async def run(client):
         if lane == DIRECT:
-            sequence = (await take_revisions(client, view, FEATURES, count=3)).sequence
+            sequence = (await DynamoStore(client).take_revisions(view, FEATURES, count=3)).sequence
         else:
-            taken = await take_lease(client, view, owner="tests", seconds=60, lane=lane) or Control()
+            taken = await DynamoStore(client).take_lease(view, owner="tests", seconds=60, lane=lane) or Control()
             sequence = taken.sequence
             cursor = Cursor(table_id="t", version=3, fingerprint="f") if lane == BATCH else None
             if is_open:
-                await declare_push(client, view, sequence=sequence, owner="tests")
+                await DynamoStore(client).declare_push(view, sequence=sequence, owner="tests")
             else:
-                await close_push(client, view, sequence=sequence, cursor=cursor, watermark=1, features=FEATURES)
+                await DynamoStore(client).close_push(
+                    view, sequence=sequence, cursor=cursor, watermark=1, features=FEATURES
+                )
         for key in item_keys({"document": "document_id"}, {"document_id": DOCUMENTS}):
             values = {view: to_binary(b"1"), sequence_attribute(view): {"N": str(sequence)}}
             values |= {order_attribute(view): to_attribute(Order(1, 2))} if lane == DIRECT else {}
@@ -121,7 +121,7 @@ def attributes_left(home, view):
 
 
 def control(home, view):
-    return store(home, lambda client: read_controls(client, [view])).get(view)
+    return store(home, lambda client: DynamoStore(client).read_controls([view])).get(view)
 
 
 def table_of(view):
@@ -262,12 +262,12 @@ def test_a_view_that_is_being_written_is_left_alone_and_one_that_may_still_be_is
 def test_while_it_is_dropped_no_lane_writes_it_and_a_definition_gets_it_back_by_a_rebuild(home):
     fill(home, "former_back", BATCH)
     before = control(home, "former_back")
-    store(home, lambda client: give_to_lane(client, "former_back", NO_LANE, found=before))
+    store(home, lambda client: DynamoStore(client).give_to_lane("former_back", NO_LANE, found=before))
     for lane in (BATCH, STREAM):
         with pytest.raises(OtherLane, match="tailrace rebuild former_back"):
             lease.take(home.store, "former_back", 0.1, lane=lane)
     with pytest.raises(OtherLane):
-        store(home, lambda client: take_revisions(client, "former_back", FEATURES, count=1))
+        store(home, lambda client: DynamoStore(client).take_revisions("former_back", FEATURES, count=1))
 
     handed = rebuild.hand_over(home.store, replace(home.definitions.view(DEFINED), name="former_back"))
 

@@ -12,16 +12,15 @@ from pathlib import Path
 
 from tailrace.definitions import FeatureView
 from tailrace.store.codec import Codec
+from tailrace.store.control import OtherLane
 from tailrace.store.direct.log import SUFFIX, Intent, LogError, Outcomes, Segment, deliver
 from tailrace.store.direct.rivals import Overwritten, Result, Unknown, first_unknown
 from tailrace.store.direct.values import pack
 from tailrace.store.direct.write import SEND_SECONDS, Sender, boot_time
-from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.ownership import take_revisions
-from tailrace.store.dynamodb.wire import StoreClient, StoreError
+from tailrace.store.failures import StoreError
 from tailrace.store.keys import item_keys
-from tailrace.store.lanes import OtherLane
 from tailrace.store.order import Order, OrderedValue
+from tailrace.store.port import Store
 
 KEYS_PER_PART = 500
 PART_SECONDS = 1.0  # for which a part keeps the store busy, if it throttles
@@ -151,14 +150,14 @@ class Adopter:
 
 
 async def adopt_all(
-    client: StoreClient, views: Views, where: Log, *, transactions: bool, seconds: float = math.inf
+    store: Store, views: Views, where: Log, *, transactions: bool, seconds: float = math.inf
 ) -> list[str]:
     """Finish every segment whose process is gone; returns why some could not be, which stay as they are.
 
     After `seconds` nothing more is begun: what is left goes on with the next look of whichever process.
     """
     loop = asyncio.get_running_loop()
-    adopter, until = Adopter(Sender(client, transactions), lambda: views, where), loop.time() + seconds
+    adopter, until = Adopter(Sender(store, transactions), lambda: views, where), loop.time() + seconds
     failures: dict[str, str] = {}
     while True:
         done = await adopter.look()
@@ -188,7 +187,7 @@ def part_of(intents: Sequence[Intent], *, keys: int, tries: int) -> list[Intent]
 async def again(sender: Sender, view: FeatureView, intents: Sequence[Intent]) -> Sequence[Result | Unknown | OtherLane]:
     """What becomes of intents that are written again; `OtherLane` where the view has changed hands."""
     try:
-        await ensure_table(sender.client)
+        await sender.store.ensure_ready()
         return await write_in_time(sender, view, partial(ordered, view, intents))
     except OtherLane as error:
         log.warning("%d direct writes without an outcome are given up: %s", len(intents), error)
@@ -217,7 +216,7 @@ async def write_in_time(
 ) -> list[Result | Unknown]:
     """Write what can be sent before somebody else may own the view; `rows` makes it for the `sequence` of now."""
     until = boot_time() + SEND_SECONDS
-    given = await take_revisions(sender.client, view.name, view.features, count=0)
+    given = await sender.store.take_revisions(view.name, view.features, count=0)
     return await sender.write(rows(sequence=given.sequence), until=until)
 
 

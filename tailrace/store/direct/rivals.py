@@ -1,106 +1,11 @@
-"""Several values of one key at once: turns, refusals, and which one is sent."""
+"""Several values of one key at once: which one is sent, and what became of each."""
 
-import asyncio
-import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from tailrace.store.dynamodb.refusals import is_throttled
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.failures import StoreError
 from tailrace.store.order import Order, OrderedValue
-from tailrace.store.pace import Pace
-
-T = TypeVar("T")
-
-REQUESTS_AT_ONCE = 32
-EASY_SECONDS, HARD_SECONDS = 1.0, 4.0  # for a request: below the one there may be more at once, above the other fewer
-FIRST_RATE = 64.0  # requests a second once a store has throttled for the first time
-LEAST_RATE = 0.1
-UNBOUND_RATE = 1_000.0  # from which on no rate is kept
-FALL, RISE = 0.5, 1.02  # of the rate, for a throttling and for a success
-
-
-class Turns:
-    """Sends requests in turn, and learns from each how many at once, and how many a second, the store takes."""
-
-    def __init__(self, most: int = REQUESTS_AT_ONCE) -> None:
-        self._pace = Pace(most)
-        self._rate = math.inf
-        self._next = -math.inf  # in the event loop's time
-
-    @property
-    def delay(self) -> float:
-        """Seconds until the next request would be sent."""
-        return max(0.0, self._next - asyncio.get_running_loop().time())
-
-    def room(self, seconds: float) -> float:
-        """How many more requests would be sent within so many seconds, by the rate; infinity where none is kept."""
-        return max(0.0, seconds - self.delay) * self._rate
-
-    async def come_near(self, seconds: float) -> None:
-        """Wait until the next request would be sent within so many seconds."""
-        if self.delay > seconds:
-            await asyncio.sleep(self.delay - seconds)
-
-    async def send(self, request: Callable[[], Awaitable[T]], *, within: float) -> T:
-        """Send a request when its turn comes; raises `StoreError`, too where none comes in so many seconds."""
-        loop = asyncio.get_running_loop()
-        last = loop.time() + within
-        async with AsyncExitStack() as until_sent:
-            try:
-                async with asyncio.timeout_at(last):
-                    entered = await until_sent.enter_async_context(self._pace.place())
-            except TimeoutError as error:
-                raise too_late() from error
-            at = max(loop.time(), self._next)
-            if at >= last:
-                raise too_late()
-            rate, self._next = self._rate, at + 1 / self._rate
-            await asyncio.sleep(at - loop.time())
-            began = loop.time()
-            try:
-                answer = await request()
-            except StoreError as error:
-                self._learn_from(error, entered, rate)
-                raise
-            self._rise(loop.time() - began, entered)
-            return answer
-
-    def _learn_from(self, error: StoreError, entered: int, rate: float) -> None:
-        if is_throttled(error) and self._rate >= rate:  # those throttled together count once
-            self._rate = FIRST_RATE if rate == math.inf else max(LEAST_RATE, rate * FALL)
-            self._next = max(self._next, asyncio.get_running_loop().time() + 1 / self._rate)
-        if is_throttled(error) or error.code == "Unreachable":
-            self._pace.fall(entered)
-
-    def _rise(self, seconds: float, entered: int) -> None:
-        self._rate = math.inf if self._rate > UNBOUND_RATE else self._rate * RISE
-        if seconds > HARD_SECONDS:
-            self._pace.fall(entered)
-        elif seconds < EASY_SECONDS:
-            self._pace.rise()
-
-
-def too_late() -> StoreError:
-    return StoreError(
-        "TooLate", "the store takes fewer values than it is sent, and no turn came in time; send it again"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Stale:
-    """The store kept what it has: its order, or None where the view has changed hands."""
-
-    stored: Order | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The store will never take this value; `why` is what it said."""
-
-    why: str
+from tailrace.store.port import Refused, Stale
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 
 from tailrace.errors import UnavailableError
+from tailrace.store.control import OtherLane
 from tailrace.store.direct.log import LogError, Segment, deliver
 from tailrace.store.direct.replay import Adopter, Log, Round, Views, outcomes_of
 from tailrace.store.direct.rivals import Unknown
 from tailrace.store.direct.wanted import Numbered, Value, Wanted, Written, fail
 from tailrace.store.direct.write import SEND_SECONDS, Sender, boot_time
-from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.ownership import move_direct_watermark, take_revisions
-from tailrace.store.dynamodb.wire import StoreClient, StoreError
-from tailrace.store.lanes import OtherLane
+from tailrace.store.failures import StoreError
 from tailrace.store.order import Order
+from tailrace.store.port import Store
 
 VALUES_AT_ONCE = 1_000  # in a group; fewer where the store is slow
 LEAST_AT_ONCE = 1
@@ -80,9 +79,9 @@ class Current:
 class DirectWriter:
     """Logs, writes, logs and answers; `views` gives the definitions in use. An `async with` block runs it."""
 
-    def __init__(self, client: StoreClient, where: Log, views: Callable[[], Views], *, transactions: bool) -> None:
-        self._client, self._where = client, where
-        self._sender = Sender(client, transactions)
+    def __init__(self, store: Store, where: Log, views: Callable[[], Views], *, transactions: bool) -> None:
+        self._store, self._where = store, where
+        self._sender = Sender(store, transactions)
         self._adopter = Adopter(self._sender, views, where)
         self._size = GroupSize()
         self._waiting: deque[Wanted] = deque()
@@ -151,7 +150,7 @@ class DirectWriter:
     async def have_table(self) -> None:
         """Make the store's table, once, unless it is there."""
         if not self._has_table:
-            await ensure_table(self._client, seconds=SEND_SECONDS)
+            await self._store.ensure_ready(seconds=SEND_SECONDS)
             self._has_table = True
 
     async def _take_turns(self) -> None:
@@ -206,7 +205,7 @@ class DirectWriter:
         view = wanted[0].value.view
         new = [one for one in wanted if one.order is None]
         try:
-            given = await take_revisions(self._client, view.name, view.features, count=len(new))
+            given = await self._store.take_revisions(view.name, view.features, count=len(new))
         except (OtherLane, StoreError) as error:
             fail(wanted, error)
             return None
@@ -285,7 +284,7 @@ class DirectWriter:
         told, self._acknowledged = self._acknowledged, {}
         for view, at in told.items():
             with contextlib.suppress(StoreError):  # the next write tells
-                await move_direct_watermark(self._client, view, to=at)
+                await self._store.move_direct_watermark(view, to=at)
 
     async def _finish_segments(self) -> None:
         """Land the segments that nothing is written to any more; those of which something is unknown are to be adopted."""

@@ -7,27 +7,16 @@ this one 281 to 324, by turns.
 import asyncio
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 import httptools
 
+from tailrace.store.pace import Limits
+
 IDLE_SECONDS = 30.0  # after which a connection is not used again: stores close theirs at some point
 ANSWER_BYTES = 64 * 2**20  # of one answer; DynamoDB's end at 16 MB
 PORTS = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many connections there may be, and the seconds that one may take to open and an exchange to end."""
-
-    connections: int = 64
-    connect_seconds: float = 3.0
-    exchange_seconds: float = 10.0
-
-
-USUAL = Limits()
 
 
 class Reply(NamedTuple):

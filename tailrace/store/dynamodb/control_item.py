@@ -1,68 +1,108 @@
-"""The control item of a view in DynamoDB's protocol: read, leased, and moved on by the push that holds the lease."""
+"""The control item of a view in DynamoDB's protocol: its attributes, and its transitions as conditional updates."""
 
 import json
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
-from tailrace.definitions import BATCH
 from tailrace.schemas.tables import Column, Type
-from tailrace.store.control import Control, Cursor, LeaseLost, sequence_before_first
+from tailrace.store.control import Control, Cursor, control_from
 from tailrace.store.dynamodb.attributes import flag_in, object_in, text_in, texts_in, whole_in
-from tailrace.store.dynamodb.items import KEY, Item, read_items
-from tailrace.store.dynamodb.wire import StoreClient, StoreError
+from tailrace.store.dynamodb.items import KEY, read_items
+from tailrace.store.dynamodb.wire import Json, StoreClient
+from tailrace.store.failures import StoreError
 from tailrace.store.keys import control_key
+from tailrace.store.port import Item
+from tailrace.store.transitions import Act, Check, Effect, Field, Fields, Given, How, Returned, Transition, is_left_out
 
-ATTRIBUTES = (
-    "sequence", "open", "closed", "declared", "declared_by", "swept",
-    "cursor", "watermark", "lease_owner", "lease_until", "features", "schemas", "lane", "owned_from",
-)  # fmt: skip
+Schema = tuple[Column, ...]
+
+
+class Kind(NamedTuple):
+    """How a field is kept as an attribute."""
+
+    encode: Callable[[Any], Json]
+    decode: Callable[[Item, str], Any]
+
+
+def whole(value: int) -> Json:
+    return {"N": str(value)}
+
+
+def seconds(value: float) -> Json:
+    return {"N": f"{value:.3f}" if value else "0"}
+
+
+def schema_text(schema: Schema) -> str:
+    return json.dumps([(column.name, str(column.type)) for column in schema])
+
+
+def schema_from(text: str) -> Schema:
+    return tuple(Column(name, Type(type_), "") for name, type_ in json.loads(text))
+
+
+def schemas_in(item: Item, attribute: str) -> tuple[Schema, ...]:
+    """The schemas of a direct view, but for those of a newer version, whose values are then not found."""
+    found = []
+    for schema in texts_in(item, attribute):
+        with suppress(KeyError, TypeError, ValueError, RecursionError):
+            found.append(schema_from(schema))
+    return tuple(found)
+
+
+def cursor_in(item: Item, attribute: str) -> Cursor | None:
+    cursor = text_in(item, attribute)
+    return Cursor(**json.loads(cursor)) if cursor else None
+
+
+WHOLE = Kind(whole, whole_in)
+TEXT = Kind(lambda text: {"S": text}, text_in)
+FLAG = Kind(lambda flag: {"BOOL": flag}, flag_in)
+SECONDS = Kind(seconds, lambda item, attribute: float(object_in(item, attribute)["N"]))
+CURSOR = Kind(lambda cursor: {"S": json.dumps(asdict(cursor))}, cursor_in)
+SCHEMA = Kind(
+    lambda schema: {"S": schema_text(schema)}, lambda item, attribute: schema_from(text_in(item, attribute) or "[]")
+)
+SCHEMAS = Kind(lambda schema: {"SS": [schema_text(schema)]}, schemas_in)
+
+KINDS = {
+    "sequence": WHOLE,
+    "open": FLAG,
+    "closed": WHOLE,
+    "declared": WHOLE,
+    "declared_by": TEXT,
+    "swept": WHOLE,
+    "cursor": CURSOR,
+    "watermark": WHOLE,
+    "lease_owner": TEXT,
+    "lease_until": SECONDS,
+    "features": SCHEMA,
+    "schemas": SCHEMAS,
+    "lane": TEXT,
+    "owned_from": WHOLE,
+}
+ATTRIBUTES = tuple(KINDS)
+GIVEN_OUT = ("sequence", "revision")  # the latter is never read otherwise
 
 
 def control_of(item: Item) -> Control:
     """The control item as the store answered it; raises `StoreError` where that cannot be understood."""
+    return control_from(fields_of(item))
+
+
+def fields_of(item: Item) -> Fields:
     try:
-        return _understood(item)
+        fields = {name: kind.decode(item, name) for name, kind in KINDS.items()}
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        why = f"a control item cannot be understood, {type(error).__name__}; upgrade what reads it"
-        raise StoreError("Unreadable", why) from error
+        raise not_understood(type(error).__name__) from error
+    if fields["sequence"] is None or fields["open"] is None:
+        raise not_understood("no sequence, or no open mark")
+    return fields | {"lease_owner": fields["lease_owner"] or ""}
 
 
-def _understood(item: Item) -> Control:
-    cursor, sequence, is_open = text_in(item, "cursor"), whole_in(item, "sequence"), flag_in(item, "open")
-    if sequence is None or is_open is None:
-        raise ValueError("no sequence, or no open mark")
-    return Control(
-        sequence=sequence,
-        open=is_open,
-        cursor=Cursor(**json.loads(cursor)) if cursor else None,
-        watermark=whole_in(item, "watermark"),
-        closed=whole_in(item, "closed"),
-        declared=whole_in(item, "declared"),
-        declared_by=text_in(item, "declared_by"),
-        swept=whole_in(item, "swept"),
-        features=features_of(text_in(item, "features") or "[]"),
-        schemas=schemas_in(item),
-        lane=text_in(item, "lane"),
-        owned_from=whole_in(item, "owned_from"),
-        lease_owner=text_in(item, "lease_owner") or "",
-        lease_until=float(object_in(item, "lease_until")["N"]),
-    )
-
-
-def features_of(schema: str) -> tuple[Column, ...]:
-    return tuple(Column(name, Type(type_), "") for name, type_ in json.loads(schema))
-
-
-def schemas_in(item: Item) -> tuple[tuple[Column, ...], ...]:
-    """The schemas of a direct view, but for those of a newer version, whose values are then not found."""
-    found = []
-    for schema in texts_in(item, "schemas"):
-        with suppress(KeyError, TypeError, ValueError, RecursionError):
-            found.append(features_of(schema))
-    return tuple(found)
+def not_understood(why: str) -> StoreError:
+    return StoreError("Unreadable", f"a control item cannot be understood, {why}; upgrade what reads it")
 
 
 async def read_controls(client: StoreClient, views: Iterable[str]) -> dict[str, Control]:
@@ -74,157 +114,100 @@ async def read_controls(client: StoreClient, views: Iterable[str]) -> dict[str, 
 
 async def read_sequence(client: StoreClient, view: str) -> int | None:
     """The newest sequence that a push of the view was given; None where there never was one."""
-    request: dict[str, Any] = {"TableName": client.table, "Key": {KEY: {"S": control_key(view)}}}
+    request: Json = {"TableName": client.table, "Key": {KEY: {"S": control_key(view)}}}
     request |= {"ProjectionExpression": "#sequence", "ExpressionAttributeNames": {"#sequence": "sequence"}}
     answer = await client.call("GetItem", request | {"ConsistentRead": True})
     return whole_in(object_in(answer, "Item"), "sequence")
 
 
-async def take_lease(
-    client: StoreClient,
-    view: str,
-    *,
-    owner: str,
-    seconds: float,
-    lane: str = BATCH,
-    keep_cursor: bool = True,
-    clock: Callable[[], float] = time.time,
-) -> Control | None:
-    """Take the view's lease and raise its sequence in one conditional write.
-
-    Whoever writes what gold does not have drops the cursor with it: it would tell the next push from gold that the store
-    holds gold's values.
-
-    `owner` is unique to this push: it may take its own lease again where an
-    answer was lost. Returns the control item as it was before, with the sequence and the owner of this lease; None while
-    another holds it, or where the values are another lane's.
-    """
-    now, before_first = clock(), sequence_before_first(clock)
-    action = "SET #sequence = if_not_exists(#sequence, :before) + :one, #open = if_not_exists(#open, :false), "
-    free = "(attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_owner = :owner)"
-    own = "(attribute_not_exists(#lane) OR #lane = :lane)"
-    action += "#lane = :lane, #lease_owner = :owner, #lease_until = :until" + ("" if keep_cursor else " REMOVE #cursor")
-    request = _update(client, view, action, f"{free} AND {own}")
-    request["ExpressionAttributeValues"] = {
-        ":before": {"N": str(before_first)},
-        ":one": {"N": "1"},
-        ":false": {"BOOL": False},
-        ":owner": {"S": owner},
-        ":until": {"N": f"{now + seconds:.3f}"},
-        ":now": {"N": f"{now:.3f}"},
-        ":lane": {"S": lane},
-    }
-    request["ReturnValues"] = "ALL_OLD"
+async def change_control(
+    client: StoreClient, view: str, transition: Transition, given: Fields, *, attempts: int | None = None
+) -> Fields | None:
+    """Make a transition in one conditional write; returns the fields that it asks for, None where it is not allowed."""
+    operation = "DeleteItem" if transition.removes else "UpdateItem"
+    request = {"TableName": client.table, "Key": {KEY: {"S": control_key(view)}}, **Spelling(given).of(transition)}
     try:
-        answer = await client.call("UpdateItem", request)
+        answer = await client.call(operation, request, attempts=attempts)
     except StoreError as error:
         if error.code == "ConditionalCheckFailedException":
             return None
         raise
-    before = object_in(answer, "Attributes")
-    control = control_of(before) if "sequence" in before else Control(sequence=before_first)
-    return replace(control, sequence=control.sequence + 1, lease_owner=owner)
+    attributes = object_in(answer, "Attributes")
+    if transition.returns is Returned.BEFORE:
+        return fields_of(attributes) if "sequence" in attributes else {}
+    given_out = {name: whole_in(attributes, name) for name in GIVEN_OUT}
+    return {name: value for name, value in given_out.items() if value is not None}
 
 
-async def renew_lease(
-    client: StoreClient, view: str, *, sequence: int, seconds: float, clock: Callable[[], float] = time.time
-) -> None:
-    """Hold the lease of a push for `seconds` more; 0 gives it up and leaves the open mark as it is."""
-    until = clock() + seconds if seconds else 0.0
-    values = {":until": {"N": f"{until:.3f}"}, ":given_up": {"N": "0"}}
-    # A renewal that crosses the end of its own push must not take the lease back.
-    condition = "#sequence = :sequence AND #lease_until > :given_up"
-    await _update_under(client, view, sequence, "SET #lease_until = :until", values, condition=condition)
+@dataclass(frozen=True)
+class Spelling:
+    """Spells a transition with what is given as the expressions of one request, and collects their names and values."""
 
+    given: Fields
+    names: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Json] = field(default_factory=dict)
 
-async def declare_push(client: StoreClient, view: str, *, sequence: int, owner: str, known: bool = True) -> None:
-    """Set the open mark of a push that is about to write, if the lease is still this one's.
+    def of(self, transition: Transition) -> Json:
+        """The expressions of the request."""
+        groups = (" OR ".join(filter(None, map(self.check, group))) for group in transition.when)
+        request: Json = {"ConditionExpression": " AND ".join(f"({group})" for group in groups if group)}
+        if update := self.update(transition.then):
+            request["UpdateExpression"] = update
+        if transition.returns is not Returned.NOTHING:
+            request["ReturnValues"] = "ALL_OLD" if transition.returns is Returned.BEFORE else "UPDATED_NEW"
+        request["ExpressionAttributeNames"] = self.names
+        return request | ({"ExpressionAttributeValues": self.values} if self.values else {})
 
-    Unless `known`, what open pushes wrote is not all recorded: then the push is not named as the one that tells it.
-    """
-    values = {":true": {"BOOL": True}, ":given_up": {"N": "0"}}
-    # A declaration that is sent twice and crosses the end of its own push must not set the mark again.
-    condition = "#sequence = :sequence AND #lease_until > :given_up"
-    action = "SET #open = :true" + (", #declared = :sequence, #declared_by = :owner" if known else "")
-    await _update_under(client, view, sequence, action, values, condition=condition, owner=owner)
+    def check(self, check: Check) -> str:
+        """One condition; empty where it needs a value that is not given."""
+        if check.how is How.UNCHANGED and is_left_out(check.operand, self.given):
+            return f"attribute_not_exists({self.name(check.field)})"
+        if is_left_out(check.operand, self.given):
+            return ""
+        name = self.name(check.field)
+        if check.how in {How.ABSENT, How.THERE}:
+            return f"attribute_{'not_exists' if check.how is How.ABSENT else 'exists'}({name})"
+        value = self.value(check.field, check.operand)
+        if check.how is How.BEGINS:
+            return f"begins_with({name}, {value})"
+        return f"{name} {({How.BELOW: '<', How.ABOVE: '>'}).get(check.how, '=')} {value}"
 
+    def update(self, effects: Iterable[Effect]) -> str:
+        """What becomes of the attributes; effects that need a value that is not given are left out."""
+        clauses: dict[str, list[str]] = {"SET": [], "REMOVE": [], "ADD": []}
+        for effect in effects:
+            if is_left_out(effect.operand, self.given):
+                continue
+            name = self.name(effect.field)
+            if effect.act is Act.REMOVE:
+                clauses["REMOVE"].append(name)
+                continue
+            value = self.value(effect.field, effect.operand)
+            if effect.act is Act.GAIN:
+                clauses["ADD"].append(f"{name} {value}")
+            elif effect.act is Act.GROW:
+                start = self.value(effect.field, effect.start)
+                clauses["SET"].append(f"{name} = if_not_exists({name}, {start}) + {value}")
+            else:
+                kept = f"if_not_exists({name}, {value})" if effect.act is Act.KEEP else value
+                clauses["SET"].append(f"{name} = {kept}")
+        return " ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses.items() if parts)
 
-async def raise_sequence(client: StoreClient, view: str, *, sequence: int, to: int, owner: str | None = None) -> None:
-    """Have the next push write under a higher sequence than `to`, and give this one's lease up, if it still stands."""
-    values = {":to": {"N": str(max(sequence, to))}, ":until": {"N": "0"}}
-    await _update_under(client, view, sequence, "SET #sequence = :to, #lease_until = :until", values, owner=owner)
+    def name(self, attribute: str) -> str:
+        self.names[f"#{attribute}"] = attribute
+        return f"#{attribute}"
 
-
-async def mark_purged(client: StoreClient, view: str, *, sequence: int) -> None:
-    """Note up to which sequence tombstones are gone; needs no lease."""
-    request = _update(client, view, "SET #swept = :swept", "attribute_exists(#sequence)")
-    request["ExpressionAttributeValues"] = {":swept": {"N": str(sequence)}}
-    await client.call("UpdateItem", request)
-
-
-async def close_push(
-    client: StoreClient,
-    view: str,
-    *,
-    sequence: int,
-    cursor: Cursor | None,
-    watermark: int,
-    features: Iterable[Column],
-    owner: str | None = None,
-) -> None:
-    """Move cursor and watermark, clear the open mark and give up the lease, if it is still this one's.
-
-    A view that is not pushed from gold has no cursor.
-    """
-    schema = [(feature.name, str(feature.type)) for feature in features]
-    values = {
-        ":watermark": {"N": str(watermark)},
-        ":features": {"S": json.dumps(schema)},
-        ":closed": {"N": str(sequence)},
-        ":false": {"BOOL": False},
-        ":until": {"N": "0"},
-    }
-    action = "SET #watermark = :watermark, #features = :features, #closed = :closed, #open = :false, "
-    action += "#lease_until = :until"
-    if cursor is not None:
-        values[":cursor"] = {"S": json.dumps(asdict(cursor))}
-        action += ", #cursor = :cursor"
-    await _update_under(client, view, sequence, action, values, owner=owner)
-
-
-async def _update_under(
-    client: StoreClient,
-    view: str,
-    sequence: int,
-    action: str,
-    values: dict[str, Any],
-    *,
-    condition: str = "#sequence = :sequence",
-    owner: str | None = None,
-) -> None:
-    """Update under a lease by its sequence and, where given, its owner: two may have one sequence after the control item
-    was lost and the clock set back.
-    """
-    if owner is not None:
-        condition += " AND #lease_owner = :owner"
-        values = values | {":owner": {"S": owner}}
-    request = _update(client, view, action, condition)
-    request["ExpressionAttributeValues"] = values | {":sequence": {"N": str(sequence)}}
-    try:
-        await client.call("UpdateItem", request)
-    except StoreError as error:
-        if error.code == "ConditionalCheckFailedException":
-            raise LeaseLost(f"view {view}: another push took over from sequence {sequence}") from error
-        raise
-
-
-def _update(client: StoreClient, view: str, action: str, condition: str) -> dict[str, Any]:
-    named = action + condition
-    used = [name for name in ATTRIBUTES if f"#{name}" in named]
-    return {
-        "TableName": client.table,
-        "Key": {KEY: {"S": control_key(view)}},
-        "UpdateExpression": action,
-        "ConditionExpression": condition,
-        "ExpressionAttributeNames": {f"#{name}": name for name in used},
-    }
+    def value(self, attribute: str, operand: Any) -> str:
+        """The name of a value in the request, encoded as the attribute keeps it; another field stands for itself."""
+        if isinstance(operand, Field):
+            return self.name(operand.name)
+        encode = KINDS.get(attribute, WHOLE).encode
+        encoded = encode(self.given[operand.name] if isinstance(operand, Given) else operand)
+        for name, known in self.values.items():
+            if known == encoded:
+                return name
+        name = f":{operand.name if isinstance(operand, Given) else attribute}"
+        if name in self.values:  # of another field, and kept in another way
+            name += f"_{len(self.values)}"
+        self.values[name] = encoded
+        return name

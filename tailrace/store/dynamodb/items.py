@@ -7,14 +7,13 @@ from typing import Any
 import pybase64
 
 from tailrace.store.dynamodb.attributes import list_in, object_in
-from tailrace.store.dynamodb.wire import PATIENCE_SECONDS, Json, StoreClient, StoreError, delay_after
+from tailrace.store.dynamodb.wire import Json, StoreClient
+from tailrace.store.failures import PATIENCE_SECONDS, StoreError, delay_after
+from tailrace.store.port import KEYS_PER_READ, Item
 
 KEY = "pk"
 READ_MANY = "BatchGetItem"
-KEYS_PER_READ = 100  # of READ_MANY
 READ_ROUNDS = 8  # how often keys that the store left unprocessed are asked for again
-
-Item = dict[str, dict[str, Any]]
 
 
 def sequence_attribute(view: str) -> str:
@@ -26,7 +25,7 @@ async def ensure_table(client: StoreClient, *, seconds: float = PATIENCE_SECONDS
     try:
         await _describe(client)
     except StoreError as error:
-        if error.code != "ResourceNotFoundException":
+        if not error.is_missing:
             raise
         await _create_table(client)
     loop = asyncio.get_running_loop()
@@ -82,7 +81,7 @@ async def _read_part(
     found: dict[str, Item] = {}
     for attempt in range(1, READ_ROUNDS + 1):
         request = read_request(client.table, keys, attributes, consistent=consistent)
-        items, keys = told_by(await client.call(READ_MANY, request), client.table)
+        items, keys = items_answered(await client.call(READ_MANY, request), client.table)
         found |= items
         if not keys:
             return found
@@ -98,7 +97,7 @@ def read_request(table: str, keys: Iterable[str], attributes: Sequence[str], *, 
     return {"RequestItems": {table: asked}}
 
 
-def told_by(answer: Json, table: str) -> tuple[dict[str, Item], list[str]]:
+def items_answered(answer: Json, table: str) -> tuple[dict[str, Item], list[str]]:
     """What a BatchGetItem answered: the items by key, and the keys that it left unprocessed."""
     responses = answer.get("Responses")
     if not isinstance(responses, dict):

@@ -1,11 +1,10 @@
 """Once-only keys: the store remembers a request for a time, and what became of it."""
 
-from collections.abc import AsyncIterator
-
 from tailrace.store.dynamodb.attributes import object_in, text_in
-from tailrace.store.dynamodb.items import KEY, Item, key_in, scan
-from tailrace.store.dynamodb.wire import StoreClient, StoreError, call_if
-from tailrace.store.port import Remembered
+from tailrace.store.dynamodb.items import KEY
+from tailrace.store.dynamodb.wire import StoreClient, call_if
+from tailrace.store.failures import StoreError
+from tailrace.store.port import Item, Remembered
 
 EXPIRES = "expires"
 
@@ -54,12 +53,6 @@ async def keep_results(client: StoreClient, key: str, results: str) -> None:
         "ExpressionAttributeValues": {":results": {"S": results}},
     }
     await client.call("UpdateItem", request)
-
-
-async def controls_and_once_keys(client: StoreClient) -> AsyncIterator[tuple[list[str], list[str]]]:
-    """The keys of control items and once-only keys together, and the once-only keys among them, page by page."""
-    async for page in scan(client, (EXPIRES,), having=(EXPIRES, "sequence")):
-        yield [key_in(item) for item in page], [key_in(item) for item in page if EXPIRES in item]
 
 
 async def forget_expired(client: StoreClient, key: str, *, at: int) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
 
-from tailrace.store.dynamodb.fenced import item_of
+from tailrace.store.dynamodb.conditional_writes import item_of
 from tailrace.store.dynamodb.items import KEY, ensure_table, sequence_attribute, to_binary
 from tailrace.store.dynamodb.wire import Json, StoreClient
 

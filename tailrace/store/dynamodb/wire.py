@@ -1,8 +1,5 @@
 """A client of the DynamoDB wire protocol: signed JSON over kept-alive HTTP, retried within bounds."""
 
-import asyncio
-import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,27 +7,16 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tailrace.errors import UnavailableError
-from tailrace.store.dynamodb.connections import USUAL, Connections, Limits
+from tailrace.store.dynamodb.connections import Connections
 from tailrace.store.dynamodb.credentials import credentials_for
 from tailrace.store.dynamodb.signing import Signer
+from tailrace.store.failures import Patience, StoreError
+from tailrace.store.pace import USUAL, Limits
 
-ATTEMPTS = 8  # of a reader, who has somebody waiting
-PATIENCE_SECONDS = 120  # of a writer, who had rather be slow than fail
-FIRST_DELAY_SECONDS = 0.05
-LONGEST_DELAY_SECONDS = 2.0
-
-# What the next attempt need not meet: no answer, half an answer, another write to the same item at the same moment,
-# a signature by a clock that was wrong or with credentials that are no longer good.
+# What passes by itself: another write to the same item at the same moment, a signature by a clock that was wrong or with
+# credentials that are no longer good.
 PASSING = frozenset(
-    {
-        "ClockSet",
-        "CredentialsRenewed",
-        "ReplicatedWriteConflictException",
-        "TransactionConflictException",
-        "Unreachable",
-        "Unreadable",
-    }
+    {"ClockSet", "CredentialsRenewed", "ReplicatedWriteConflictException", "TransactionConflictException"}
 )
 EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException"})
 MISSIGNED = frozenset({"InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed"})
@@ -43,51 +29,17 @@ THROTTLED = frozenset(
         "LimitExceededException",
     }
 )
+# One row cannot be written, whatever becomes of the others.
+OWN_REFUSALS = frozenset(
+    {"ValidationException", "ItemCollectionSizeLimitExceededException", "SerializationException", "413"}
+)
 
 Json = dict[str, Any]
 Turn = Callable[[], Awaitable[None]]
 
 
-class StoreError(UnavailableError):
-    """The online store refused a request or could not be reached; `code` is the store's own name for it."""
-
-    def __init__(self, code: str, message: str, details: Json | None = None) -> None:
-        super().__init__(f"online store: {code}: {message}")
-        self.code = code
-        self.message = message
-        self.details = details or {}
-
-
-class Patience:
-    """How long one request is tried: so many attempts or, where seconds are given, so long."""
-
-    def __init__(self, *, attempts: int = ATTEMPTS, seconds: float | None = None) -> None:
-        self._attempts = attempts
-        self._seconds = seconds
-        self._began = time.monotonic()
-        self._made = 0
-
-    def begin_again(self, progress: float | None) -> None:
-        """Count from the first attempt, or from when something else last went through, on the monotonic clock."""
-        if self._made == 0:
-            self._began = time.monotonic()
-        elif progress is not None:
-            self._began = max(self._began, progress)
-
-    async def wait_after(self, failure: StoreError) -> None:
-        """Wait for the next attempt; raises the failure where there is none."""
-        self._made += 1
-        if self._seconds is None:
-            if self._made >= self._attempts:
-                raise failure
-        elif time.monotonic() - self._began >= self._seconds:
-            message = f"{failure.message}; gave up after {self._made} attempts in {self._seconds:g} s"
-            raise StoreError(failure.code, message, failure.details) from failure
-        await asyncio.sleep(delay_after(self._made))
-
-
 class StoreClient:
-    """Calls operations of one table, and counts its requests and the bytes sent; make it with `open_store`."""
+    """Calls operations of one table, and counts its requests and the bytes sent; make it with `open_client`."""
 
     def __init__(
         self, connections: Connections, *, url: str, region: str, table: str, patience: float | None = None
@@ -118,7 +70,7 @@ class StoreClient:
             try:
                 return await self.send(operation, body, within=within)
             except StoreError as error:
-                if not is_transient(error):
+                if not error.is_transient:
                     raise
                 await patience.wait_after(error)
 
@@ -148,7 +100,7 @@ class StoreClient:
             code = "CredentialsRenewed"
         elif code in MISSIGNED and self._signer.set_clock(reply.date):
             code = "ClockSet"
-        raise StoreError(code, f"{operation}: {message}", answer | {"status": reply.status})
+        raise store_error(code, f"{operation}: {message}", answer | {"status": reply.status})
 
 
 async def call_if(client: StoreClient, operation: str, request: Json) -> bool:
@@ -170,22 +122,22 @@ def parse(raw: bytes) -> Json | None:
     return answer if isinstance(answer, dict) else None
 
 
-def is_transient(error: StoreError) -> bool:
-    """Whether the same request may succeed later."""
-    return is_throttling(error) or error.code in PASSING or error.details.get("status", 0) >= 500
-
-
-def is_throttling(error: StoreError) -> bool:
-    return error.code in THROTTLED or error.details.get("status") in (429, 503)
-
-
-def delay_after(attempt: int) -> float:
-    """Seconds to wait: random up to a bound that doubles (https://aws.amazon.com/builders-library/, jitter)."""
-    return random.uniform(0, min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(attempt, 32)))
+def store_error(code: str, message: str, details: Json | None = None) -> StoreError:
+    """An error of the protocol, with what its code and status mean."""
+    status = (details or {}).get("status", 0)
+    return StoreError(
+        code,
+        message,
+        details,
+        is_transient=code in PASSING or status >= 500,
+        is_throttling=code in THROTTLED or status in (429, 503),
+        is_refusal=code in OWN_REFUSALS,
+        is_missing=code == "ResourceNotFoundException",
+    )
 
 
 @asynccontextmanager
-async def open_store(
+async def open_client(
     *, url: str, region: str, table: str, patience: float | None = None, limits: Limits = USUAL
 ) -> AsyncIterator[StoreClient]:
     """Open a client with its own pool of connections; `patience` is how many seconds a call is tried."""

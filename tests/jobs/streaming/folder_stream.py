@@ -10,12 +10,12 @@ import numpy as np
 from jobs.streaming import run
 from jobs.streaming.plans import Plans
 from jobs.streaming.source import follow_plans
-from sinks.lease import with_client
-from sinks.rows import Address
 from tailrace.definitions import load_definitions
 from tailrace.definitions.stream_view import rings_of
+from tailrace.store.address import Address
 from tailrace.store.codec import Codec
 from tailrace.store.dynamodb.items import KEY, binary, read_items, scan
+from tests.store_client import with_client
 
 DEFINITIONS = """
 from datetime import timedelta

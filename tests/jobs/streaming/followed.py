@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from sinks.lease import with_client
 from tailrace.definitions import load_definitions
 from tailrace.definitions.stream_view import rings_of
 from tailrace.store.codec import Codec
 from tailrace.store.dynamodb.items import binary, read_items
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.failures import StoreError
+from tests.store_client import with_client
 
 PATIENCE = 240  # seconds; the JVM alone may take many of them
 

@@ -28,13 +28,13 @@ from bench.followed import free_port
 from jobs.bronze import load
 from jobs.bronze.topic import topic_of
 from jobs.streaming.heartbeat import read_heartbeat
-from sinks.rows import Address
 from tailrace import shipped
 from tailrace.lake.tables import Lake
 from tailrace.local import airflow, background, stack, streaming
 from tailrace.schemas import bronze
 from tailrace.settings import read_settings
 from tailrace.store import embedded
+from tailrace.store.address import Address
 from tailrace.workspace.remembered import settings_of_home
 from tests.certificate import make_certificate
 from tests.conftest import SPARK

@@ -15,10 +15,9 @@ from tailrace.lake.tables import LakeError
 from tailrace.schemas.ids import NotAnIdError
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import SettingsError
-from tailrace.store.control import LeaseLost
+from tailrace.store.control import LeaseLost, OtherLane
 from tailrace.store.dynamodb.credentials import CredentialsError
-from tailrace.store.dynamodb.wire import StoreError
-from tailrace.store.lanes import OtherLane
+from tailrace.store.failures import StoreError
 
 FILE = "file:///landing/events/b-cut.jsonl.gz"
 TERMINATED = "[STREAM_FAILED] Query [id = 5a, runId = c2] terminated with exception: "
@@ -54,7 +53,7 @@ OF_MICRO_BATCH = {
         "the store": "tailrace.store.dynamodb.wire.StoreError: online store: Unreachable: http://127.0.0.1:1",
         "the embedded store": "tailrace.store.embedded.EmbeddedStoreError: the store did not start",
         "Kafka": "jobs.bronze.topic.KafkaAway: Kafka at kafka:9092 does not tell of topic events",
-        "another push": "sinks.lease.PushUnderWay: view a: another push",
+        "another push": "tailrace.store.lease.PushUnderWay: view a: another push",
         "a lost lease": "tailrace.store.control.LeaseLost: view a: the lease went to another",
         "a store that refuses all": "jobs.streaming.left_out.RefusedByStore: view a: the store refuses 500 rows",
         "the network": "ConnectionResetError: [Errno 104] Connection reset by peer",
@@ -63,7 +62,7 @@ OF_MICRO_BATCH = {
         "Kafka's client": TIMED_OUT,
     },
     Kind.LASTING: {
-        "another lane": "tailrace.store.lanes.OtherLane: view a: its values are those of the lane batch",
+        "another lane": "tailrace.store.control.OtherLane: view a: its values are those of the lane batch",
         "another layout": "tailrace.store.codec.CodecError: view a: values of another layout",
         "a definition": "tailrace.errors.DefinitionError: view a has no key",
         "a topic made anew": "tailrace.schemas.landing.LandingError: the topic was made anew",

@@ -19,7 +19,6 @@ from bench.processes import Server, command_of
 from bench.timed import ProducedTopic, Timing, summary
 from jobs.bronze import load
 from jobs.bronze.topic import KafkaAway, ends_of
-from sinks.lease import with_client
 from tailrace.cli import app as cli
 from tailrace.local import stack, streaming
 from tailrace.local.streaming import keep_running
@@ -31,6 +30,7 @@ from tailrace.workspace.stream_status import look_at
 from tests.certificate import make_certificate
 from tests.jobs.streaming.followed import PATIENCE, opened, recent_events, until
 from tests.jobs.streaming.scene import PASSWORD, PLAIN, VIEWS, Scene, client_properties, free_ports
+from tests.store_client import with_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

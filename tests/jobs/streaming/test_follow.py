@@ -13,10 +13,9 @@ from jobs.streaming.heartbeat import read_heartbeat, write_heartbeat
 from jobs.streaming.supervise import TRIES, Pulse, StreamFailed
 from tailrace.definitions import DefinitionError
 from tailrace.schemas.landing import LandingError
-from tailrace.store.control import LeaseLost
+from tailrace.store.control import LeaseLost, OtherLane
 from tailrace.store.dynamodb.credentials import CredentialsError
-from tailrace.store.dynamodb.wire import StoreError
-from tailrace.store.lanes import OtherLane
+from tailrace.store.failures import StoreError
 
 WAITING = {"message": "Waiting for data to arrive", "isDataAvailable": False, "isTriggerActive": False}
 BUSY = {"message": "Processing new data", "isDataAvailable": True, "isTriggerActive": True}
@@ -105,7 +104,9 @@ def test_after_outages_it_begins_again_ever_later_and_soon_again_once_it_was_wel
 def test_the_heartbeat_says_since_when_it_fails_and_of_what(pulse, tmp_path):
     began = time.time()
     pulse._told = 0.0
-    supervise.follow(begin_each(Query(of_python("sinks.lease.PushUnderWay: view a: another push")), Query()), pulse)
+    supervise.follow(
+        begin_each(Query(of_python("tailrace.store.lease.PushUnderWay: view a: another push")), Query()), pulse
+    )
 
     told = read_heartbeat(tmp_path)
     assert told
@@ -133,7 +134,7 @@ def test_a_kafka_that_is_away_when_it_begins_is_told_and_tried_again(pulse, tmp_
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (of_python("tailrace.store.lanes.OtherLane: view a: its values are those of the lane batch"), "lane batch"),
+        (of_python("tailrace.store.control.OtherLane: view a: its values are those of the lane batch"), "lane batch"),
         (of_python("jobs.streaming.micro_batch.StoreLost: the store has nothing of pairs"), "nothing of pairs"),
         (of_python("tailrace.schemas.landing.LandingError: the topic was made anew"), "made anew"),
         (ended(f"{TERMINATED}[KAFKA_DATA_LOSS.X] Some data may have been lost"), "may have been lost"),

@@ -1,15 +1,13 @@
 """The leases of a micro-batch in a real store, and a store that lost what the stream had written."""
 
-from functools import partial
+from operator import methodcaller
 
 import pytest
 
 from jobs.streaming.micro_batch import StoreLost, take_leases
 from jobs.streaming.run import views_of
-from sinks.lease import with_client
-from sinks.rows import Address
 from tailrace.definitions import load_definitions
-from tailrace.store.dynamodb.control_item import close_push, read_controls
+from tailrace.store.address import Address, with_store
 from tests.jobs.streaming.folder_stream import DEFINITIONS
 
 
@@ -24,11 +22,11 @@ class Stream:
 
     def take_and_close(self, views=None, *, first=False):
         for name, control in self.take(views, first=first).items():
-            close = partial(close_push, view=name, sequence=control.sequence, cursor=None, watermark=0, features=())
-            with_client(self.address, close)
+            closed = {"sequence": control.sequence, "cursor": None, "watermark": 0, "features": ()}
+            with_store(self.address, methodcaller("close_push", name, **closed))
 
     def leased_until(self):
-        controls = with_client(self.address, lambda client: read_controls(client, [view.name for view in self.views]))
+        controls = with_store(self.address, lambda store: store.read_controls([view.name for view in self.views]))
         return {name: control.lease_until for name, control in controls.items()}
 
 

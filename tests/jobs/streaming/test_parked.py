@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jobs.streaming.left_out import MOST, Parked, RefusedByStore
-from sinks.rows import Outcome
+from tailrace.store.writer import Outcome
 
 HORIZON = 80
 

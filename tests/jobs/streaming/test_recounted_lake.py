@@ -18,13 +18,14 @@ from jobs.streaming.left_out import Parked
 from jobs.streaming.repair import COMPARED, Source, mend, rebuild_stream, reconcile_stream
 from jobs.streaming.run import views_of
 from jobs.streaming.source import Taken
-from sinks.lease import control_of, with_client
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, rings_of
 from tailrace.lake.session import small_frame
 from tailrace.schemas import history, silver
 from tailrace.schemas.slots import to_micros
+from tailrace.store.address import read_control
 from tailrace.store.dynamodb.items import KEY, ensure_table
 from tests.jobs.streaming.folder_stream import event
+from tests.store_client import with_client
 
 NEARLY_FULL = 409_400  # bytes, of the 400 KB that an item may have
 
@@ -91,7 +92,7 @@ class Lane:
         with_client(self.stream.address, lambda client: client.call("DeleteTable", request))
 
     def watermark(self):
-        control = control_of(self.stream.address, "documents")
+        control = read_control(self.stream.address, "documents")
         assert control
         return control.watermark
 

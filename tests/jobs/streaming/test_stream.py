@@ -14,9 +14,9 @@ from jobs.streaming import micro_batch, source
 from jobs.streaming.left_out import LeftOut
 from jobs.streaming.plans import Plans
 from jobs.streaming.supervise import Kind, failure_of
-from sinks.lease import control_of
 from tailrace.events.oddities import LINE, land_oddities
 from tailrace.schemas.landing import EVENTS, LINE_SUFFIXES
+from tailrace.store.address import read_control
 from tests.jobs.streaming.folder_stream import event
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def test_events_reach_the_store_once_whatever_comes_with_them(stream, monkeypatc
     stream.run()
     assert stream.value("pairs", "actor+document|2:u12:d1") == {"opens_15m": 1, "opens_1h": 2}
     assert stream.value("documents", "document|2:d1") == {"events_15m": 2, "actors_15m": 2}
-    control = control_of(stream.address, "documents")
+    control = read_control(stream.address, "documents")
     assert control
     # All that landed by then is readable; more is not known, as more files may have landed meanwhile.
     assert control.watermark == last_landed(stream)

@@ -17,7 +17,8 @@ from tailrace.store import embedded
 from tailrace.store.codec import Codec
 from tailrace.store.direct.replay import Log, adopt_all
 from tailrace.store.dynamodb.items import binary, read_items
-from tailrace.store.dynamodb.wire import open_store
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.dynamodb.wire import open_client
 from tailrace.store.keys import item_keys
 from tests.serving.processes import served, until
 
@@ -79,8 +80,8 @@ async def write_while_workers_die(running):
 async def stored_scores(settings, where):
     """What the store has once all that was left behind is finished."""
     url = embedded.store_url(settings)
-    async with open_store(url=url, region=settings.store.region, table=settings.store.table) as client:
-        failures = await adopt_all(client, {VIEW: document_relevance}, where, transactions=True)
+    async with open_client(url=url, region=settings.store.region, table=settings.store.table) as client:
+        failures = await adopt_all(DynamoStore(client), {VIEW: document_relevance}, where, transactions=True)
         keys = item_keys({"document": "document_id"}, {"document_id": DOCUMENTS})
         items = await read_items(client, keys, [VIEW])
     assert failures == []

@@ -21,17 +21,18 @@ from tailrace.definitions import Definitions
 from tailrace.errors import TailraceError
 from tailrace.store.direct import replay, write, writer
 from tailrace.store.direct.replay import Log, adopt_all
-from tailrace.store.direct.rivals import Stale
 from tailrace.store.direct.wanted import Written
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.dynamodb.connections import USUAL as USUAL_LIMITS
+from tailrace.store.dynamodb.conditional_writes import order_in, to_attribute
 from tailrace.store.dynamodb.connections import Connections, Reply
-from tailrace.store.dynamodb.items import to_binary, told_by
-from tailrace.store.dynamodb.ordered import order_in, to_attribute
-from tailrace.store.dynamodb.ownership import check_lane
-from tailrace.store.dynamodb.wire import StoreClient, StoreError
+from tailrace.store.dynamodb.items import items_answered, to_binary
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.dynamodb.wire import StoreClient
+from tailrace.store.failures import StoreError
 from tailrace.store.keys import control_key
 from tailrace.store.order import Order
+from tailrace.store.pace import USUAL as USUAL_LIMITS
+from tailrace.store.port import Stale
 from tests.tailrace.store.direct.conftest import VIEWS, key_of, value
 from tests.tailrace.store.direct.slow_store import HeldLoop, SlowStore
 
@@ -128,14 +129,16 @@ class OddConnections(Connections):
 
 async def everything(client, where, *, transactions):
     """All that a reader asks the store for on account of a direct view."""
-    controls = Controls(client, Definitions(views=VIEWS, on_demand={}, services={}), Counters(SharedMetrics(1)))
-    async with DirectWriter(client, where, lambda: VIEWS, transactions=transactions) as lane:
-        once, two = Once(client, lane), [value("d1", 10, 0.5), value("d2", 10, 0.5)]
+    controls = Controls(
+        DynamoStore(client), Definitions(views=VIEWS, on_demand={}, services={}), Counters(SharedMetrics(1))
+    )
+    async with DirectWriter(DynamoStore(client), where, lambda: VIEWS, transactions=transactions) as lane:
+        once, two = Once(DynamoStore(client), lane), [value("d1", 10, 0.5), value("d2", 10, 0.5)]
         for action in (
             lambda: lane.write([value("d1", 10, 0.5), value("d1", 30, 0.5), value("d2", 10, None)]),
             lambda: once.write(two, key="k", caller="c", body=b""),
             lambda: once.write(two, key="k", caller="c", body=b""),
-            lambda: check_lane(client, "relevance", "direct"),
+            lambda: DynamoStore(client).check_lane("relevance", "direct"),
             controls.refresh,
         ):
             try:
@@ -227,9 +230,9 @@ def test_a_store_that_gives_no_old_item_with_a_failed_condition_is_asked_for_it(
 
     async def go():
         client = answering(**answers)
-        async with DirectWriter(client, where, lambda: VIEWS, transactions=False) as lane:
+        async with DirectWriter(DynamoStore(client), where, lambda: VIEWS, transactions=False) as lane:
             two = [value("d1", 10, 0.5), value("d2", 10, 0.5)]
-            return await Once(client, lane).write(two, key="k", caller="c", body=b"")
+            return await Once(DynamoStore(client), lane).write(two, key="k", caller="c", body=b"")
 
     with asyncio.Runner(loop_factory=HeldLoop) as runner:
         if recorded:
@@ -244,7 +247,7 @@ def test_a_store_that_gives_no_old_item_with_a_failed_condition_is_asked_for_it(
 def test_no_unprocessed_keys_are_none_however_a_store_says_so(unprocessed):
     items = {"Responses": {"odd": [ITEM]}}
 
-    assert told_by(items | unprocessed, "odd") == ({key_of("d1"): ITEM}, [])
+    assert items_answered(items | unprocessed, "odd") == ({key_of("d1"): ITEM}, [])
 
 
 @pytest.mark.usefixtures("unexpected")
@@ -255,7 +258,7 @@ def test_a_canceled_transaction_whose_reasons_say_little_is_looked_into(where, r
 
     async def go():
         client = answering(TransactWriteItems=canceled)
-        async with DirectWriter(client, where, lambda: VIEWS, transactions=True) as lane:
+        async with DirectWriter(DynamoStore(client), where, lambda: VIEWS, transactions=True) as lane:
             done = await lane.write([value("d1", 10, 0.5), value("d2", 10, 0.5)])
             return [type(one.result) in {Stale, type(None)} for one in done]
 

@@ -6,7 +6,7 @@ import pytest
 
 from tailrace.definitions import Feature, Type
 from tailrace.store.dynamodb.items import KEY
-from tailrace.store.dynamodb.ownership import move_direct_watermark
+from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.keys import control_key
 from tests.serving.write.conftest import RELEVANCE, VALUES, Writes, of
 
@@ -40,7 +40,7 @@ def unready(*readers):
 
 def test_both_definitions_read_what_the_other_wrote_and_neither_makes_a_reader_unready(store, writes, changed):
     writes.send(of("old", score=0.25))
-    store.runner.run(move_direct_watermark(store.client, "relevance", to=10))
+    store.runner.run(DynamoStore(store.client).move_direct_watermark("relevance", to=10))
     new = changed()
     new.send(of_new("new"))
     writes.send(of("old2", score=0.5))

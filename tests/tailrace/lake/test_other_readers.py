@@ -12,12 +12,12 @@ from pyspark.sql import functions as F
 from jobs import maintenance
 from sinks.ledger import Pushed, Run
 from sinks.ledger import append as append_run
-from sinks.rows import Address
 from tailrace.definitions import Definitions
 from tailrace.lake import maintenance as tables
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, gold, history, ledger, silver
+from tailrace.store.address import Address
 from tests.sinks.publisher import VISITS
 
 HISTORY = history.table("visits")

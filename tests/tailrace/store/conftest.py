@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from tailrace.settings import read_settings
-from tailrace.store import embedded
-from tailrace.store.dynamodb import control_item
+from tailrace.store import embedded, port
 from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.wire import StoreClient, open_store
+from tailrace.store.dynamodb.wire import StoreClient, open_client
 
 TABLE_NUMBERS = itertools.count()
 
@@ -26,7 +25,7 @@ class Store:
     table: str
 
     def open(self, url: str = "") -> AbstractAsyncContextManager[StoreClient]:
-        return open_store(url=url or self.url, region="us-east-1", table=self.table)
+        return open_client(url=url or self.url, region="us-east-1", table=self.table)
 
     def run(self, action: Callable[[StoreClient], Awaitable[Any]]) -> Any:
         async def go() -> Any:
@@ -53,4 +52,4 @@ def store(running: embedded.Running) -> Store:
 @pytest.fixture(autouse=True)
 def sequences_from_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first sequence of a view is 1, not what the clock says."""
-    monkeypatch.setattr(control_item, "sequence_before_first", lambda _: 0)
+    monkeypatch.setattr(port, "sequence_before_first", lambda *_: 0)

@@ -14,13 +14,13 @@ import pytest
 
 from tailrace.store import embedded
 from tailrace.store.dynamodb.items import KEY, ensure_table, read_items
-from tailrace.store.dynamodb.wire import open_store
+from tailrace.store.dynamodb.wire import open_client
 from tailrace.store.embedded import EmbeddedStoreError, Running, runs
 
 
 def talk(running, action):
     async def go():
-        async with open_store(url=running.url, region="us-east-1", table="talked-to") as client:
+        async with open_client(url=running.url, region="us-east-1", table="talked-to") as client:
             await ensure_table(client)
             return await action(client)
 

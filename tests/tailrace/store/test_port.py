@@ -7,12 +7,11 @@ import pytest
 
 from tailrace.definitions import BATCH, DIRECT, STREAM
 from tailrace.schemas.tables import Column, Type
-from tailrace.store.control import Cursor, LeaseLost
+from tailrace.store.control import NO_LANE, Cursor, LeaseLost, OtherLane
 from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.lanes import NO_LANE, OtherLane
 from tailrace.store.memory import MemoryStore
 from tailrace.store.order import Order, OrderedValue
-from tailrace.store.port import OrderedOutcome, Remembered, Store
+from tailrace.store.port import OrderedOutcome, Remembered, Stale, Store
 
 VIEW = "visits"
 STORES: tuple[type[Store], ...] = (DynamoStore, MemoryStore)  # typed, so that mypy sees what one of them lacks
@@ -50,8 +49,8 @@ async def sequences(store):
     return {key: sequence async for page in store.scan_sequences(VIEW) for key, sequence in page.items()}
 
 
-def ordered(value, occurred_at, *, revision=1, sequence=1):
-    return OrderedValue(view=VIEW, item_key="d|1:a", value=value, order=Order(occurred_at, revision), sequence=sequence)
+def ordered(value, occurred_at, *, key="d|1:a", revision=1, sequence=1):
+    return OrderedValue(view=VIEW, item_key=key, value=value, order=Order(occurred_at, revision), sequence=sequence)
 
 
 def test_values_are_read_by_key_and_one_that_is_not_there_is_left_out(run):
@@ -109,7 +108,18 @@ def test_values_written_together_are_written_all_or_none(run):
         before = await values(store)
         return late, before, await store.write_together(VIEW, [("a", b"1"), ("c", b"3")], sequence=sequence)
 
-    assert run(story) == ({1}, {"b": b"newer"}, frozenset())
+    assert run(story) == ({1: Stale()}, {"b": b"newer"}, {})
+
+
+def test_new_items_written_together_are_not_written_where_one_is_there_after_all(run):
+    async def story(store):
+        sequence = await lease(store)
+        await store.write_fenced("other", "b", b"theirs", sequence=9)
+        rows = [("a", b"1"), ("b", b"2")]
+        late = await store.write_together(VIEW, rows, sequence=sequence, as_new=True)
+        return late, await values(store), await store.write_together(VIEW, rows[:1], sequence=sequence, as_new=True)
+
+    assert run(story) == ({1: Stale()}, {}, {})
 
 
 def test_values_of_a_push_that_lost_its_lease_are_refused_together(run):
@@ -127,18 +137,32 @@ def test_the_latest_event_time_stands_and_the_revision_decides_between_equal_one
     async def story(store):
         rows = (ordered(b"noon", 12, revision=7), ordered(b"morning", 9, revision=8), ordered(b"first", 12, revision=6),
                 ordered(b"once more", 12, revision=7), ordered(b"second", 12, revision=9))  # fmt: skip
-        return [await store.write_ordered(row) for row in rows], await values(store)
+        return [await store.write_ordered([row]) for row in rows], await values(store)
 
     assert run(story) == (
         [
-            OrderedOutcome(True, None),
-            OrderedOutcome(False, Order(12, 7)),
-            OrderedOutcome(False, Order(12, 7)),
-            OrderedOutcome(True, Order(12, 7)),
-            OrderedOutcome(True, Order(12, 7)),
+            OrderedOutcome({}, None),
+            OrderedOutcome({0: Stale(Order(12, 7))}),
+            OrderedOutcome({0: Stale(Order(12, 7))}),
+            OrderedOutcome({}, Order(12, 7)),
+            OrderedOutcome({}, Order(12, 7)),
         ],
         {"d|1:a": b"second"},
     )
+
+
+def test_ordered_values_are_written_all_or_none_and_each_that_is_late_names_what_is_there(run):
+    async def story(store):
+        await store.write_ordered([ordered(b"later", 12, key="b")])
+        outcome = await store.write_ordered([ordered(b"one", 9, key="a"), ordered(b"two", 9, key="b")])
+        return (
+            outcome,
+            await values(store),
+            await store.write_ordered([ordered(b"a", 9, key="a"), ordered(b"c", 9, key="c")]),
+        )
+
+    late = OrderedOutcome({1: Stale(Order(12, 1))})
+    assert run(story) == (late, {"b": b"later"}, OrderedOutcome({}))
 
 
 def test_a_later_owner_of_the_view_wins_whatever_the_event_time(run):
@@ -148,10 +172,47 @@ def test_a_later_owner_of_the_view_wins_whatever_the_event_time(run):
             ordered(b"new owner's", 5, sequence=2),
             ordered(b"old", 100, sequence=1),
         )
-        return [await store.write_ordered(row) for row in rows], await values(store)
+        return [await store.write_ordered([row]) for row in rows], await values(store)
 
-    outcomes = [OrderedOutcome(True, None), OrderedOutcome(True, None), OrderedOutcome(False, None)]
+    outcomes = [OrderedOutcome({}, None), OrderedOutcome({}, None), OrderedOutcome({0: Stale(None)})]
     assert run(story) == (outcomes, {"d|1:a": b"new owner's"})
+
+
+def test_the_reader_gets_values_as_the_store_spells_them_and_no_item_for_keys_without_one(run):
+    async def story(store):
+        await store.write_fenced(VIEW, "a", b"one", sequence=1)
+        await store.write_fenced("other", "b", b"theirs", sequence=1)
+        turns = []
+
+        async def turn():
+            turns.append("taken")
+
+        items, unprocessed = await store.send_read(store.prepare_read((VIEW, "more"), ["a", "b", "c"]), turn=turn)
+        return {key: item[VIEW] for key, item in items.items() if VIEW in item}, "c" in items, unprocessed, turns
+
+    assert run(story) == ({"a": {"B": "b25l"}}, False, [], ["taken"])
+
+
+def test_items_are_counted_and_found_and_a_control_item_is_none(run):
+    async def story(store):
+        await store.ensure_ready()
+        await lease(store)
+        before = await store.has_items()
+        await store.write_fenced(VIEW, "a", b"one", sequence=1)
+        return before, await store.has_items(), isinstance(await store.item_count(), int), store.requests >= 0
+
+    assert run(story) == (False, True, True, True)
+
+
+def test_a_scan_finds_the_views_with_a_control_item_and_the_once_only_keys(run):
+    async def story(store):
+        await lease(store)
+        await store.write_fenced(VIEW, "a", b"one", sequence=1)
+        await store.claim_once("#once|k", digest="d", orders="[]", expires=200, now=100)
+        pages = [page async for page in store.scan_records()]
+        return [view for views, _ in pages for view in views], [key for _, keys in pages for key in keys]
+
+    assert run(story) == ([VIEW], ["#once|k"])
 
 
 def test_only_values_below_a_sequence_are_removed(run):

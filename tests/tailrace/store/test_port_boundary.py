@@ -32,4 +32,4 @@ def test_requests_of_the_store_are_spelled_in_one_folder(folder):
 
 
 def test_the_folder_that_spells_them_is_seen_by_the_search():
-    assert {file.stem for file in DYNAMODB.glob("*.py") if spelled_in(file)} >= {"fenced", "ordered", "control_item"}
+    assert {file.stem for file in DYNAMODB.glob("*.py") if spelled_in(file)} >= {"conditional_writes", "control_item"}

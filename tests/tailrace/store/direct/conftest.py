@@ -12,8 +12,9 @@ from tailrace.store.codec import Codec
 from tailrace.store.direct.replay import Log
 from tailrace.store.direct.wanted import Value
 from tailrace.store.direct.writer import DirectWriter
+from tailrace.store.dynamodb.conditional_writes import of_attribute, order_attribute
 from tailrace.store.dynamodb.items import binary, read_items, sequence_attribute
-from tailrace.store.dynamodb.ordered import of_attribute, order_attribute
+from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.keys import item_keys
 
 RELEVANCE = FeatureView(
@@ -63,7 +64,7 @@ def lines_in(folder, pattern):
 
 
 async def write(client, where, *values, transactions=True):
-    async with DirectWriter(client, where, lambda: VIEWS, transactions=transactions) as lane:
+    async with DirectWriter(DynamoStore(client), where, lambda: VIEWS, transactions=transactions) as lane:
         return await lane.write(values)
 
 

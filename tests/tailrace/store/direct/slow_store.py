@@ -6,8 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
-from tailrace.store.dynamodb.ordered import of_attribute, to_attribute
-from tailrace.store.dynamodb.wire import Patience, StoreError
+from tailrace.store.dynamodb.conditional_writes import of_attribute, to_attribute
+from tailrace.store.dynamodb.wire import store_error
+from tailrace.store.failures import Patience
 from tailrace.store.keys import CONTROL_PREFIX
 from tailrace.store.order import Order
 
@@ -82,7 +83,7 @@ class SlowStore:
             async with asyncio.timeout(EXCHANGE_SECONDS):
                 return await asyncio.shield(task)  # what nobody waits for any more is written nevertheless
         except TimeoutError as error:
-            raise StoreError("Unreachable", "TimeoutError") from error
+            raise store_error("Unreachable", "TimeoutError") from error
 
     def _control(self, request: Any) -> Any:
         values = request["ExpressionAttributeValues"]
@@ -92,7 +93,7 @@ class SlowStore:
     async def _serve(self, rows: list[Any]) -> Any:
         loop = asyncio.get_running_loop()
         if self.throttles and self._free_at > loop.time():
-            raise StoreError("ProvisionedThroughputExceededException", "slow down", {"status": 400})
+            raise store_error("ProvisionedThroughputExceededException", "slow down", {"status": 400})
         self._free_at = max(self._free_at, loop.time()) + len(rows) / self.per_second
         await asyncio.sleep(self.latency if self.throttles else max(self.latency, self._free_at - loop.time()))
         return self._write(rows)
@@ -104,8 +105,8 @@ class SlowStore:
                 {"Code": "ConditionalCheckFailed", "Item": item} if item else {"Code": "None"} for item in before
             ]
             if len(rows) > 1:
-                raise StoreError("TransactionCanceledException", "", {"CancellationReasons": reasons})
-            raise StoreError("ConditionalCheckFailedException", "", {"Item": before[0]})
+                raise store_error("TransactionCanceledException", "", {"CancellationReasons": reasons})
+            raise store_error("ConditionalCheckFailedException", "", {"Item": before[0]})
         answer = {}
         for row in rows:
             key, values = row["Key"]["pk"]["S"], row["ExpressionAttributeValues"]

@@ -11,7 +11,8 @@ from tailrace.store.direct.replay import Adopter, adopt_all
 from tailrace.store.direct.rivals import Unknown
 from tailrace.store.direct.write import Sender
 from tailrace.store.direct.writer import FAILURES_SHOWN, DirectWriter, brief
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.failures import StoreError
 from tests.tailrace.store.direct.conftest import VIEWS, lines_in, stored, value
 
 
@@ -53,10 +54,10 @@ def test_what_is_known_lands_while_the_store_takes_nothing(store, where, monkeyp
     async def story(client):
         with monkeypatch.context() as outage:
             away(outage)
-            failures = await adopt_all(client, VIEWS, where, transactions=True)
-            failures += await adopt_all(client, VIEWS, where, transactions=True)
+            failures = await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
+            failures += await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
         before = landed(where)
-        return failures, before, await adopt_all(client, VIEWS, where, transactions=True)
+        return failures, before, await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
 
     failures, before, after = store.run(story)
 
@@ -86,8 +87,8 @@ def test_a_death_at_any_step_of_landing_in_parts_lands_each_value_once(store, wh
             dying.setattr(Segment, "append", dies(Segment.append))
             dying.setattr(Segment, "remove", dies(Segment.remove))
             dying.setattr(delivering, "land", dies(delivering.land))
-            await adopt_all(client, VIEWS, where, transactions=True)
-        failures = await adopt_all(client, VIEWS, where, transactions=True)
+            await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
+        failures = await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
         return failures, await stored(client, "d1")
 
     failures, found = store.run(story)
@@ -107,12 +108,12 @@ def test_a_value_of_which_nothing_is_known_is_written_later_and_the_one_beside_i
         return [*await write_values(self, rows[:-1], until=until), Unknown(StoreError("TooLate", ""))]
 
     async def story(client):
-        async with DirectWriter(client, where, lambda: VIEWS, transactions=True) as lane:
+        async with DirectWriter(DynamoStore(client), where, lambda: VIEWS, transactions=True) as lane:
             with monkeypatch.context() as slow:
                 slow.setattr(Sender, "write", lose_the_last)
                 two = [lane.write([value(f"d{number}", 10, 0.5)]) for number in range(2)]
                 done: list[Any] = await asyncio.gather(*two, return_exceptions=True)
-        failures = await adopt_all(client, VIEWS, where, transactions=True)
+        failures = await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
         return done[0][0].result, done[1].code, failures, await stored(client, "d0", "d1")
 
     *outcomes, found = store.run(story)
@@ -127,7 +128,7 @@ def test_a_store_that_takes_nothing_is_asked_for_one_segment_at_a_look(store, wh
 
     async def story(client):
         away(monkeypatch)
-        adopter = Adopter(Sender(client, transactions=True), lambda: VIEWS, where)
+        adopter = Adopter(Sender(DynamoStore(client), transactions=True), lambda: VIEWS, where)
         looks = [await adopter.look() for _ in range(6)]
         return [len(one.failures) for one in looks], adopter.unknown
 
@@ -138,7 +139,7 @@ def test_values_of_a_view_that_is_gone_keep_nothing_else_waiting(store, where):
     left_behind(where, intents=[intent(0), intent(1, view="gone"), intent(2)], written=[0])
 
     async def story(client):
-        adopter = Adopter(Sender(client, transactions=True), lambda: VIEWS, where)
+        adopter = Adopter(Sender(DynamoStore(client), transactions=True), lambda: VIEWS, where)
         looks = [await adopter.look() for _ in range(2)]
         return [why for look in looks for why in look.failures.values()], adopter.unknown
 

@@ -12,7 +12,8 @@ from tailrace.store.direct.wanted import Wanted
 from tailrace.store.direct.write import Sender
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.items import binary, read_items
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.failures import StoreError
 from tests.tailrace.store.direct.conftest import VIEWS, key_of, lines_in, stored, value, write
 
 
@@ -21,7 +22,7 @@ def test_a_death_at_any_moment_is_mended_by_whoever_finds_the_log(store, where, 
     """The segment's file is left as the dead process left it, and its lock is gone with the process."""
 
     async def die_at(client):
-        lane = DirectWriter(client, where, lambda: VIEWS, transactions=True)
+        lane = DirectWriter(DynamoStore(client), where, lambda: VIEWS, transactions=True)
         appended = []
         append, write_values = Segment.append, Sender.write
 
@@ -49,7 +50,7 @@ def test_a_death_at_any_moment_is_mended_by_whoever_finds_the_log(store, where, 
         for left in lane._left:
             left.segment.close()
         before = await stored(client, "d1")
-        failures = await adopt_all(client, VIEWS, where, transactions=True)
+        failures = await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
         return before, await stored(client, "d1"), failures
 
     before, after, failures = store.run(die_at)
@@ -72,7 +73,7 @@ def test_a_replay_does_not_put_an_older_value_over_a_newer_one(store, where):
         segment.append([intent.to_line()])
         await write(client, where, value("d1", 10, 0.9))  # while the segment is still held
         segment.close()
-        await adopt_all(client, VIEWS, where, transactions=True)
+        await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
         return await stored(client, "d1")
 
     found = store.run(story)
@@ -93,7 +94,7 @@ def test_a_last_line_that_was_cut_off_says_nothing_and_one_in_the_middle_stops_t
         whole.close()
         damaged = where.folder / "damaged.log"
         damaged.write_bytes(b'{"numb\n' + intent)
-        failures = await adopt_all(client, VIEWS, where, transactions=True)
+        failures = await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
         return failures, await stored(client, "d1", "d2")
 
     [failure], found = store.run(story)
@@ -105,9 +106,9 @@ def test_a_last_line_that_was_cut_off_says_nothing_and_one_in_the_middle_stops_t
 
 def test_a_segment_that_is_written_to_is_nobodys_to_adopt(store, where):
     async def story(client):
-        async with DirectWriter(client, where, lambda: VIEWS, transactions=True) as lane:
+        async with DirectWriter(DynamoStore(client), where, lambda: VIEWS, transactions=True) as lane:
             await lane.write([value("d1", 10, 0.1)])
-            failures = await adopt_all(client, VIEWS, where, transactions=True)
+            failures = await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
             return failures, lines_in(where.landing, "direct_writes/*.jsonl"), len(list(where.folder.iterdir()))
 
     assert store.run(story) == ([], [], 1)
@@ -123,7 +124,7 @@ def test_a_store_that_is_away_leaves_the_write_to_a_later_replay(store, where, m
             with pytest.raises(StoreError, match="no answer"):
                 await write(client, where, value("d1", 10, 0.1))
         left = len(list(where.folder.iterdir()))
-        await adopt_all(client, VIEWS, where, transactions=True)
+        await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
         return left, await stored(client, "d1")
 
     left, found = store.run(story)
@@ -143,8 +144,8 @@ def test_one_log_that_cannot_be_finished_keeps_no_other_from_it(store, where):
     (where.folder / "b.log").write_bytes(line % b"document_id")
 
     async def story(client):
-        failures = await adopt_all(client, VIEWS, where, transactions=True)
-        again = await adopt_all(client, VIEWS, where, transactions=True)  # its lock was given up
+        failures = await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
+        again = await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)  # its lock was given up
         return failures, again, await stored(client, "d1")
 
     failures, again, found = store.run(story)
@@ -162,7 +163,7 @@ def test_a_value_of_an_older_type_is_null(store, where):
     )
 
     async def story(client):
-        return await adopt_all(client, VIEWS, where, transactions=True), await stored_value(client, "d1")
+        return await adopt_all(DynamoStore(client), VIEWS, where, transactions=True), await stored_value(client, "d1")
 
     failures, value = store.run(story)
 

@@ -3,9 +3,10 @@
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tailrace.store.direct.rivals import Overwritten, Refused, Stale, Unknown, by_row, rivals_of
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.direct.rivals import Overwritten, Unknown, by_row, rivals_of
+from tailrace.store.failures import StoreError
 from tailrace.store.order import Order, OrderedValue
+from tailrace.store.port import Refused, Stale
 
 ORDERS = st.builds(Order, st.integers(0, 3), st.integers(0, 3))
 

@@ -12,7 +12,8 @@ from tailrace.store.direct import replay, write, writer
 from tailrace.store.direct.log import INTENT, Segment
 from tailrace.store.direct.rivals import Overwritten
 from tailrace.store.direct.writer import Busy, DirectWriter
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.failures import StoreError
 from tests.tailrace.store.direct.conftest import VIEWS, key_of, lines_in, value
 from tests.tailrace.store.direct.slow_store import HeldLoop, SlowStore
 
@@ -62,7 +63,7 @@ def run(story, where, store, monkeypatch, *, transactions=False):
     monkeypatch.setattr(Segment, "append", count_and_append)
 
     async def go():
-        async with DirectWriter(store, where, lambda: VIEWS, transactions=transactions) as lane:
+        async with DirectWriter(DynamoStore(store), where, lambda: VIEWS, transactions=transactions) as lane:
             callers = Callers(lane)
             await story(callers)
             left = len(where.segments)

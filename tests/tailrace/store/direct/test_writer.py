@@ -9,10 +9,12 @@ import pytest
 from tailrace.store.direct import log, writer
 from tailrace.store.direct.log import LogError, Segment
 from tailrace.store.direct.replay import adopt_all
-from tailrace.store.direct.rivals import Overwritten, Stale, Unknown
+from tailrace.store.direct.rivals import Overwritten, Unknown
 from tailrace.store.direct.write import Sender, boot_time
 from tailrace.store.direct.writer import Busy, DirectWriter
+from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.order import Order, OrderedValue
+from tailrace.store.port import Stale
 from tests.tailrace.store.direct.conftest import VIEWS, key_of, lines_in, stored, value, write
 
 
@@ -57,7 +59,7 @@ def test_what_was_written_is_landed_once_and_what_was_kept_out_is_not(store, whe
 
 def test_callers_that_come_together_share_requests_and_lines(store, where):
     async def story(client):
-        async with DirectWriter(client, where, lambda: VIEWS, transactions=True) as lane:
+        async with DirectWriter(DynamoStore(client), where, lambda: VIEWS, transactions=True) as lane:
             await lane.write([value("d0", 1, 0.5)])
             before = client.requests
             await asyncio.gather(*(lane.write([value(f"d{i}", 1, 0.5)]) for i in range(300)))
@@ -79,7 +81,7 @@ def test_a_log_that_cannot_be_written_refuses_before_anything_is_written(store, 
 
 def test_a_full_disk_is_told_and_the_segment_takes_no_more(store, where, monkeypatch):
     async def story(client):
-        async with DirectWriter(client, where, lambda: VIEWS, transactions=True) as lane:
+        async with DirectWriter(DynamoStore(client), where, lambda: VIEWS, transactions=True) as lane:
             await lane.write([value("d1", 10, 0.1)])
 
             def full(*_):
@@ -122,7 +124,7 @@ def test_a_write_that_waits_too_long_is_given_up(store):
     row = OrderedValue(view="relevance", item_key=key_of("d1"), value=b"x", order=Order(1, 1), sequence=1)
 
     async def story(client):
-        results = await Sender(client, transactions=True).write([row], until=boot_time())
+        results = await Sender(DynamoStore(client), transactions=True).write([row], until=boot_time())
         return results, await stored(client, "d1")
 
     [result], found = store.run(story)
@@ -134,7 +136,7 @@ def test_more_than_can_wait_is_refused_at_once(store, where, monkeypatch):
     monkeypatch.setattr(writer, "VALUES_WAITING", 2)
 
     async def story(client):
-        async with DirectWriter(client, where, lambda: VIEWS, transactions=True) as lane:
+        async with DirectWriter(DynamoStore(client), where, lambda: VIEWS, transactions=True) as lane:
             with pytest.raises(Busy, match="0 values wait"):
                 await lane.write([value(f"d{i}", 1, 0.1) for i in range(3)])
         return await stored(client, "d0")
@@ -153,7 +155,7 @@ def test_what_lands_says_when_it_was_acknowledged_and_a_log_of_an_earlier_versio
 
     async def story(client):
         await write(client, where, value("d1", 10, 0.1))
-        return await adopt_all(client, VIEWS, where, transactions=True)
+        return await adopt_all(DynamoStore(client), VIEWS, where, transactions=True)
 
     failures = store.run(story)
     landed = {one["keys"]["document_id"]: one for one in lines_in(where.landing, "direct_writes/*.jsonl")}

@@ -6,7 +6,8 @@ import ssl
 import pytest
 
 from tailrace.store.dynamodb import connections
-from tailrace.store.dynamodb.connections import Connections, Limits
+from tailrace.store.dynamodb.connections import Connections
+from tailrace.store.pace import Limits
 from tests.certificate import make_certificate
 
 WHOLE = b"HTTP/1.1 200 OK\r\nDate: Sun, 01 Mar 2026 09:00:00 GMT\r\nContent-Length: 4\r\n\r\nbody"

@@ -6,17 +6,9 @@ import pytest
 
 from tailrace.schemas.tables import Column, Type
 from tailrace.store.control import Control, Cursor, LeaseLost
-from tailrace.store.dynamodb.control_item import (
-    close_push,
-    declare_push,
-    raise_sequence,
-    read_controls,
-    read_sequence,
-    renew_lease,
-    take_lease,
-)
 from tailrace.store.dynamodb.items import KEY, read_items
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.failures import StoreError
 from tailrace.store.keys import control_key
 from tests.tailrace.store.conftest import Store
 
@@ -35,26 +27,28 @@ def a_minute_later():
 
 
 async def close(client, *, sequence, cursor=CURSOR, watermark=WATERMARK, features=FEATURES):
-    await close_push(client, "visits", sequence=sequence, cursor=cursor, watermark=watermark, features=features)
+    await DynamoStore(client).close_push(
+        "visits", sequence=sequence, cursor=cursor, watermark=watermark, features=features
+    )
 
 
 async def take(client, *, owner, seconds=50, clock=at_nine):
     """Take a lease that is free."""
-    taken = await take_lease(client, "visits", owner=owner, seconds=seconds, clock=clock)
+    taken = await DynamoStore(client).take_lease("visits", owner=owner, seconds=seconds, clock=clock)
     assert taken is not None
     return taken
 
 
 async def control(client):
-    return (await read_controls(client, ["visits"]))["visits"]
+    return (await DynamoStore(client).read_controls(["visits"]))["visits"]
 
 
 def test_a_view_that_was_never_pushed_has_no_control_item(store):
-    assert store.run(lambda client: read_controls(client, ["visits", "profile"])) == {}
+    assert store.run(lambda client: DynamoStore(client).read_controls(["visits", "profile"])) == {}
 
 
 def test_the_first_lease_finds_nothing(store):
-    taken = store.run(lambda client: take_lease(client, "visits", owner="ada", seconds=5))
+    taken = store.run(lambda client: DynamoStore(client).take_lease("visits", owner="ada", seconds=5))
 
     assert taken == Control(sequence=1, lease_owner="ada")
 
@@ -85,15 +79,15 @@ def test_the_newest_sequence_is_read_and_a_view_never_pushed_has_none(store):
     async def take_and_read(client):
         await take(client, owner="ada", seconds=-1)
         await take(client, owner="bob")
-        return await read_sequence(client, "visits"), await read_sequence(client, "profile")
+        return await DynamoStore(client).read_sequence("visits"), await DynamoStore(client).read_sequence("profile")
 
     assert store.run(take_and_read) == (2, None)
 
 
 def test_a_lease_is_refused_while_another_holds_it(store):
     async def take_twice(client):
-        await take_lease(client, "visits", owner="ada", seconds=50)
-        refused = await take_lease(client, "visits", owner="bob", seconds=50)
+        await DynamoStore(client).take_lease("visits", owner="ada", seconds=50)
+        refused = await DynamoStore(client).take_lease("visits", owner="bob", seconds=50)
         return refused, await control(client)
 
     refused, found = store.run(take_twice)
@@ -105,7 +99,7 @@ def test_a_lease_is_refused_while_another_holds_it(store):
 def test_a_lease_is_taken_after_it_ended_and_the_sequence_rises(store):
     async def take_after_expiry(client):
         await take(client, owner="ada", seconds=60)
-        early = await take_lease(client, "visits", owner="bob", seconds=5, clock=a_minute_later)
+        early = await DynamoStore(client).take_lease("visits", owner="bob", seconds=5, clock=a_minute_later)
         return early, await take(client, owner="bob", clock=lambda: NINE + 60.001)
 
     early, taken = store.run(take_after_expiry)
@@ -116,7 +110,7 @@ def test_a_lease_is_taken_after_it_ended_and_the_sequence_rises(store):
 
 def test_of_many_who_ask_at_once_one_gets_the_lease(store):
     async def race(client):
-        asked = (take_lease(client, "visits", owner=f"push-{number}", seconds=50) for number in range(12))
+        asked = (DynamoStore(client).take_lease("visits", owner=f"push-{number}", seconds=50) for number in range(12))
         return await asyncio.gather(*asked)
 
     taken = [one for one in store.run(race) if one is not None]
@@ -126,8 +120,8 @@ def test_of_many_who_ask_at_once_one_gets_the_lease(store):
 
 def test_leases_of_two_views_do_not_touch_each_other(store):
     async def take_both(client):
-        one = await take_lease(client, "visits", owner="ada", seconds=50)
-        return one, await take_lease(client, "profile", owner="bob", seconds=50)
+        one = await DynamoStore(client).take_lease("visits", owner="ada", seconds=50)
+        return one, await DynamoStore(client).take_lease("profile", owner="bob", seconds=50)
 
     assert store.run(take_both) == (Control(sequence=1, lease_owner="ada"), Control(sequence=1, lease_owner="bob"))
 
@@ -135,15 +129,17 @@ def test_leases_of_two_views_do_not_touch_each_other(store):
 @pytest.mark.parametrize(
     "step",
     [
-        lambda client: declare_push(client, "visits", sequence=1, owner="bob"),
-        lambda client: raise_sequence(client, "visits", sequence=1, to=9, owner="bob"),
-        lambda client: close_push(client, "visits", sequence=1, cursor=None, watermark=5, features=(), owner="bob"),
+        lambda client: DynamoStore(client).declare_push("visits", sequence=1, owner="bob"),
+        lambda client: DynamoStore(client).raise_sequence("visits", sequence=1, to=9, owner="bob"),
+        lambda client: DynamoStore(client).close_push(
+            "visits", sequence=1, cursor=None, watermark=5, features=(), owner="bob"
+        ),
     ],
     ids=["declare", "raise", "close"],
 )
 def test_one_sequence_in_two_hands_is_that_of_the_owner(store, step):
     async def act(client):
-        await take_lease(client, "visits", owner="ada", seconds=50)
+        await DynamoStore(client).take_lease("visits", owner="ada", seconds=50)
         before = await control(client)
         with pytest.raises(LeaseLost):
             await step(client)
@@ -156,8 +152,8 @@ def test_one_sequence_in_two_hands_is_that_of_the_owner(store, step):
 
 def test_a_push_that_does_not_know_what_is_open_sets_the_mark_alone(store):
     async def declare(client):
-        await take_lease(client, "visits", owner="ada", seconds=50)
-        await declare_push(client, "visits", sequence=1, owner="ada", known=False)
+        await DynamoStore(client).take_lease("visits", owner="ada", seconds=50)
+        await DynamoStore(client).declare_push("visits", sequence=1, owner="ada", known=False)
         return await control(client)
 
     found = store.run(declare)
@@ -167,8 +163,8 @@ def test_a_push_that_does_not_know_what_is_open_sets_the_mark_alone(store):
 
 def test_ones_own_lease_is_taken_again_under_a_new_sequence(store):
     async def take_again(client):
-        await take_lease(client, "visits", owner="ada", seconds=50)
-        return await take_lease(client, "visits", owner="ada", seconds=50)
+        await DynamoStore(client).take_lease("visits", owner="ada", seconds=50)
+        return await DynamoStore(client).take_lease("visits", owner="ada", seconds=50)
 
     assert store.run(take_again).sequence == 2
 
@@ -176,7 +172,7 @@ def test_ones_own_lease_is_taken_again_under_a_new_sequence(store):
 def test_closing_moves_cursor_and_watermark_and_gives_the_lease_up(store):
     async def push_and_read(client):
         taken = await take(client, owner="ada", seconds=50)
-        await declare_push(client, "visits", sequence=taken.sequence, owner="ada")
+        await DynamoStore(client).declare_push("visits", sequence=taken.sequence, owner="ada")
         await close(client, sequence=taken.sequence)
         return await control(client)
 
@@ -199,7 +195,7 @@ def test_the_next_lease_finds_what_the_last_push_closed_with(store):
     async def push_twice(client):
         taken = await take(client, owner="ada", seconds=50)
         await close(client, sequence=taken.sequence)
-        return await take_lease(client, "visits", owner="bob", seconds=50)
+        return await DynamoStore(client).take_lease("visits", owner="bob", seconds=50)
 
     found = store.run(push_twice)
 
@@ -212,7 +208,7 @@ def test_the_open_mark_of_a_push_that_died_is_found_with_the_older_cursor(store)
         taken = await take(client, owner="ada", seconds=50)
         await close(client, sequence=taken.sequence)
         dying = await take(client, owner="bob", seconds=50)
-        await declare_push(client, "visits", sequence=dying.sequence, owner="bob")
+        await DynamoStore(client).declare_push("visits", sequence=dying.sequence, owner="bob")
         return await take(client, owner="cyd", clock=a_minute_later)
 
     found = store.run(die_after_declaring)
@@ -225,8 +221,8 @@ def test_the_open_mark_of_a_push_that_died_is_found_with_the_older_cursor(store)
     "late",
     [
         close,
-        lambda client, sequence: renew_lease(client, "visits", sequence=sequence, seconds=9),
-        lambda client, sequence: declare_push(client, "visits", sequence=sequence, owner="ada"),
+        lambda client, sequence: DynamoStore(client).renew_lease("visits", sequence=sequence, seconds=9),
+        lambda client, sequence: DynamoStore(client).declare_push("visits", sequence=sequence, owner="ada"),
     ],
     ids=["close", "renew", "declare"],
 )
@@ -248,7 +244,7 @@ def test_a_lease_of_a_lost_store_cannot_be_closed(store):
     async def close_nothing(client):
         with pytest.raises(LeaseLost):
             await close(client, sequence=1)
-        return await read_controls(client, ["visits"])
+        return await DynamoStore(client).read_controls(["visits"])
 
     assert store.run(close_nothing) == {}
 
@@ -256,10 +252,10 @@ def test_a_lease_of_a_lost_store_cannot_be_closed(store):
 def test_renewing_puts_the_end_off_and_zero_gives_up_with_the_mark_left_open(store):
     async def renew(client):
         taken = await take(client, owner="ada", seconds=1)
-        await declare_push(client, "visits", sequence=taken.sequence, owner="ada")
-        await renew_lease(client, "visits", sequence=taken.sequence, seconds=100, clock=a_minute_later)
+        await DynamoStore(client).declare_push("visits", sequence=taken.sequence, owner="ada")
+        await DynamoStore(client).renew_lease("visits", sequence=taken.sequence, seconds=100, clock=a_minute_later)
         renewed = await control(client)
-        await renew_lease(client, "visits", sequence=taken.sequence, seconds=0)
+        await DynamoStore(client).renew_lease("visits", sequence=taken.sequence, seconds=0)
         return renewed, await control(client)
 
     renewed, given_up = store.run(renew)
@@ -270,8 +266,8 @@ def test_renewing_puts_the_end_off_and_zero_gives_up_with_the_mark_left_open(sto
 
 def test_a_control_item_holds_nothing_but_its_key_and_what_it_says(store):
     async def push(client):
-        await take_lease(client, "visits", owner="ada", seconds=1)
-        await declare_push(client, "visits", sequence=1, owner="ada")
+        await DynamoStore(client).take_lease("visits", owner="ada", seconds=1)
+        await DynamoStore(client).declare_push("visits", sequence=1, owner="ada")
         await close(client, sequence=1)
         answer = await client.call("Scan", {"TableName": client.table})
         return answer["Items"], await read_items(client, [control_key("visits")], ["open"])
@@ -300,4 +296,6 @@ def test_a_control_item_holds_nothing_but_its_key_and_what_it_says(store):
 
 def test_a_store_without_its_table_is_an_error_and_not_a_lease_that_is_held(running):
     with pytest.raises(StoreError, match="ResourceNotFoundException"):
-        Store(running.url, "no-such-table").run(lambda client: take_lease(client, "visits", owner="a", seconds=1))
+        Store(running.url, "no-such-table").run(
+            lambda client: DynamoStore(client).take_lease("visits", owner="a", seconds=1)
+        )

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from tailrace.store.dynamodb import credentials
 from tailrace.store.dynamodb.credentials import FromAws, credentials_for
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.failures import StoreError
 from tests.tailrace.store.proxy import Proxy
 
 # A role's credentials as a process tells them: other ones whenever it is asked.

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from tailrace.store.dynamodb import items
 from tailrace.store.dynamodb.items import KEY, binary, ensure_table, read_items, scan, to_binary
-from tailrace.store.dynamodb.wire import StoreError
+from tailrace.store.failures import StoreError
 from tests.tailrace.store.conftest import Store
 from tests.tailrace.store.proxy import Proxy
 

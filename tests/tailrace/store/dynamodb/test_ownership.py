@@ -4,24 +4,27 @@ import pytest
 
 from tailrace.definitions import BATCH, STREAM
 from tailrace.schemas.tables import Column, Type
-from tailrace.store.dynamodb.control_item import close_push, raise_sequence, read_controls, take_lease
-from tailrace.store.dynamodb.ownership import move_stream_watermark
+from tailrace.store.dynamodb.store import DynamoStore
 
 FEATURES = (Column("views", Type.INT64, ""),)
 US = "stream host/a"
 
 
 async def micro_batch(client, *, watermark, lane=STREAM, owner=US, ends=True):
-    taken = await take_lease(client, "visits", owner=f"{owner} visits", seconds=50, lane=lane, keep_cursor=False)
+    taken = await DynamoStore(client).take_lease(
+        "visits", owner=f"{owner} visits", seconds=50, lane=lane, keep_cursor=False
+    )
     assert taken is not None
     if ends:
-        await close_push(client, "visits", sequence=taken.sequence, cursor=None, watermark=watermark, features=FEATURES)
+        await DynamoStore(client).close_push(
+            "visits", sequence=taken.sequence, cursor=None, watermark=watermark, features=FEATURES
+        )
     return taken.sequence
 
 
 async def move(client, *, to, owner=US):
-    moved = await move_stream_watermark(client, "visits", owner=owner, to=to)
-    found = (await read_controls(client, ["visits"])).get("visits")
+    moved = await DynamoStore(client).move_stream_watermark("visits", owner=owner, to=to)
+    found = (await DynamoStore(client).read_controls(["visits"])).get("visits")
     return moved, found and found.watermark
 
 
@@ -49,8 +52,8 @@ def test_a_running_micro_batch_is_left_alone_and_ends_as_if_nothing_had_been_ask
         await micro_batch(client, watermark=100)
         sequence = await micro_batch(client, watermark=0, ends=False)
         moved = await move(client, to=200)
-        await close_push(client, "visits", sequence=sequence, cursor=None, watermark=300, features=FEATURES)
-        return moved, (await read_controls(client, ["visits"]))["visits"].watermark
+        await DynamoStore(client).close_push("visits", sequence=sequence, cursor=None, watermark=300, features=FEATURES)
+        return moved, (await DynamoStore(client).read_controls(["visits"]))["visits"].watermark
 
     assert store.run(during) == ((False, 100), 300)
 
@@ -67,7 +70,7 @@ def test_what_another_wrote_last_is_not_this_streams_to_vouch_for(store, lane, o
 def test_a_view_whose_sequence_was_raised_waits_for_the_next_micro_batch(store):
     async def raised(client):
         sequence = await micro_batch(client, watermark=100)
-        await raise_sequence(client, "visits", sequence=sequence, to=sequence + 5)
+        await DynamoStore(client).raise_sequence("visits", sequence=sequence, to=sequence + 5)
         return await move(client, to=200)
 
     assert store.run(raised) == (False, 100)

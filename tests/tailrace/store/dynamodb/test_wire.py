@@ -7,10 +7,11 @@ import socket
 import pytest
 from aiohttp import web
 
+from tailrace.store import failures
 from tailrace.store.dynamodb import wire
 from tailrace.store.dynamodb.credentials import credentials_for
 from tailrace.store.dynamodb.signing import Credentials
-from tailrace.store.dynamodb.wire import ATTEMPTS, StoreError, delay_after
+from tailrace.store.failures import ATTEMPTS, StoreError, delay_after
 from tests.tailrace.store.proxy import Proxy
 
 DESCRIBE = "DescribeTable"
@@ -18,7 +19,7 @@ DESCRIBE = "DescribeTable"
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(wire, "delay_after", lambda _: 0)
+    monkeypatch.setattr(failures, "delay_after", lambda _: 0)
 
 
 def call_through(store, misbehave, *, times, operation=DESCRIBE, **options):
@@ -98,7 +99,7 @@ def test_a_caller_may_try_only_once(store):
 def test_a_patient_caller_tries_for_longer_than_a_reader_and_says_for_how_long(store):
     async def go(misbehave, seconds):
         async with Proxy(store.url, misbehave) as proxy:
-            opened = wire.open_store(url=proxy.url, region="us-east-1", table=store.table, patience=seconds)
+            opened = wire.open_client(url=proxy.url, region="us-east-1", table=store.table, patience=seconds)
             async with opened as client:
                 try:
                     answer = await client.call(DESCRIBE, {"TableName": store.table})

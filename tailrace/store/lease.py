@@ -6,22 +6,16 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
-from sinks.rows import Address, Sequenced
 from tailrace.definitions import BATCH
 from tailrace.errors import ConflictError
+from tailrace.store.address import Address, with_store
 from tailrace.store.control import Control, LeaseLost
-from tailrace.store.dynamodb.control_item import read_sequence
-from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.dynamodb.wire import StoreClient, StoreError, open_store
-from tailrace.store.lanes import refuse_other_lane
+from tailrace.store.failures import StoreError
 from tailrace.store.port import Store
-
-T = TypeVar("T")
 
 RETRY_SECONDS = 0.5
 PATIENCE = 4  # lease times to wait for another push before giving up
@@ -42,31 +36,6 @@ CLOCK = Clock()
 
 class PushUnderWay(ConflictError):
     """Another push holds the view; the message says which and for how long."""
-
-
-def with_client(address: Address, action: Callable[[StoreClient], Awaitable[T]], *, patience: float | None = None) -> T:
-    """Run one action against the store from code that is not asynchronous; `patience` is in seconds for each call."""
-
-    async def run() -> T:
-        async with open_store(url=address.url, region=address.region, table=address.table, patience=patience) as client:
-            return await action(client)
-
-    return asyncio.run(run())
-
-
-def with_store(address: Address, action: Callable[[Store], Awaitable[T]], *, patience: float | None = None) -> T:
-    """As `with_client`, through the port: for whatever asks nothing of DynamoDB in particular."""
-    return with_client(address, lambda client: action(DynamoStore(client)), patience=patience)
-
-
-def control_of(address: Address, view: str) -> Control | None:
-    """A view's control item as it is; None for a view that was never pushed."""
-
-    async def read(store: Store) -> Control | None:
-        await store.ensure_ready()
-        return (await store.read_controls([view])).get(view)
-
-    return with_store(address, read)
 
 
 @contextmanager
@@ -123,7 +92,7 @@ def take(
             view, owner=owner, seconds=seconds, lane=lane, keep_cursor=keep_cursor, clock=clock.now
         )
         if taken is None:
-            refuse_other_lane((await store.read_controls([view])).get(view), view, lane)
+            await store.check_lane(view, lane)
         return taken
 
     while True:
@@ -167,6 +136,20 @@ def stop(renewing: threading.Thread, done: threading.Event) -> None:
     renewing.join()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sequenced:
+    """What every write of one push carries: the view and the sequence.
+
+    `lease_seconds` is how long the push holds its lease without renewing it. `new_items` says that most rows are the
+    first of their items, which are written whole then: quicker, and by the same rules.
+    """
+
+    view: str
+    sequence: int
+    lease_seconds: float
+    new_items: bool = False
+
+
 CHECKS = 3  # per lease time
 
 
@@ -178,10 +161,8 @@ def seconds_since_boot() -> float:
 class Fence:
     """Knows how long ago the lease was last seen to be ours, and looks again where that is too long."""
 
-    def __init__(
-        self, client: StoreClient, push: Sequenced, *, clock: Callable[[], float] = seconds_since_boot
-    ) -> None:
-        self._client = client
+    def __init__(self, store: Store, push: Sequenced, *, clock: Callable[[], float] = seconds_since_boot) -> None:
+        self._store = store
         self._push = push
         self._clock = clock
         self._seen: float | None = None
@@ -195,7 +176,7 @@ class Fence:
             if self._is_fresh():  # another writer looked meanwhile
                 return
             began = self._clock()
-            if await read_sequence(self._client, self._push.view) != self._push.sequence:
+            if await self._store.read_sequence(self._push.view) != self._push.sequence:
                 raise lease_lost(self._push)
             self._seen = began
 
