@@ -16,7 +16,7 @@ import pyspark.sql.types
 from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceStreamArrowWriter, WriterCommitMessage
 from pyspark.sql.types import DataType, NumericType, StructType
 
-from sinks.direct import DirectError, Outcome, Target
+from sinks.direct import DirectError, DirectOutcome, Target
 from tailrace.definitions import DIRECT, FeatureView, Type, load_definitions
 from tailrace.schemas.slots import to_micros
 from tailrace.settings import read_settings
@@ -60,7 +60,7 @@ class Written(WriterCommitMessage):
     """What one task wrote, and to what."""
 
     target: Target
-    outcome: Outcome
+    outcome: DirectOutcome
 
 
 class BatchWriter(DataSourceArrowWriter):

@@ -34,7 +34,7 @@ class DirectError(DataError):
 
 
 @dataclass
-class Outcome:
+class DirectOutcome:
     """How many rows were written and how many were stale: the store had a later value for their key."""
 
     written: int = 0
@@ -64,9 +64,9 @@ class Target:
         await store.ensure_ready()
         return await store.take_revisions(self.view.name, self.view.features, count=1)
 
-    def write(self, batches: Iterable[pa.RecordBatch], *, revision: int) -> Outcome:
+    def write(self, batches: Iterable[pa.RecordBatch], *, revision: int) -> DirectOutcome:
         """Write one task's rows; raises `DirectError` for one that does not fit, those before it being written."""
-        outcome, unlanded = Outcome(), Unlanded(self.landing)
+        outcome, unlanded = DirectOutcome(), Unlanded(self.landing)
         try:
             for batch in batches:
                 # Spark may take its time for the next batch: no request is under way meanwhile that would time out.
@@ -75,7 +75,7 @@ class Target:
             unlanded.land()
         return outcome
 
-    async def _write_batch(self, intents: Sequence[Intent], outcome: Outcome, unlanded: "Unlanded") -> None:
+    async def _write_batch(self, intents: Sequence[Intent], outcome: DirectOutcome, unlanded: "Unlanded") -> None:
         async with self.address.open(patience=PATIENCE_SECONDS) as store:
             sender = Sender(store, self.address.writes == "transactions")
             for start in range(0, len(intents), ROWS_AT_ONCE):
@@ -122,7 +122,7 @@ class Target:
         told = {feature.name: json_value(row[feature.name]) for feature in self.view.features}
         return checked(told, self.view.features)
 
-    def finish(self, outcomes: Iterable[Outcome]) -> Outcome:
+    def finish(self, outcomes: Iterable[DirectOutcome]) -> DirectOutcome:
         """Tell readers how fresh the view is."""
         with_store(
             self.address,
@@ -130,7 +130,7 @@ class Target:
             patience=PATIENCE_SECONDS,
         )
         told = list(outcomes)
-        return Outcome(sum(one.written for one in told), sum(one.stale for one in told))
+        return DirectOutcome(sum(one.written for one in told), sum(one.stale for one in told))
 
 
 @dataclass

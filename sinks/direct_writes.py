@@ -46,7 +46,7 @@ ROWS_AT_ONCE = 1_000
 FINISH_SECONDS = 60.0  # for which a refresh goes on to write what dead processes left; readers do the rest
 
 
-def record(lake: Lake, view: FeatureView) -> int:
+def record_writes(lake: Lake, view: FeatureView) -> int:
     """Append what bronze has of a view and its history has not, each row confirmed by itself; returns how many rows."""
     newest = lake.last_appended(bronze.DIRECT_WRITES) if lake.exists(bronze.DIRECT_WRITES) else 0
     table = history.table(view.name)

@@ -63,7 +63,7 @@ def online_rows(gold: DataFrame, view: FeatureView) -> DataFrame:
 def first_load(gold: DataFrame, view: FeatureView) -> DataFrame:
     """Every online row of gold, for a store that has nothing."""
     nothing = F.when(F.lit(False), F.col("now")).alias("was")
-    return spread(online_rows(gold, view)).select("item_key", nothing, "now", F.lit(1).alias("images"))
+    return spread_by_key(online_rows(gold, view)).select("item_key", nothing, "now", F.lit(1).alias("images"))
 
 
 def net_changes(changes: DataFrame, view: FeatureView) -> DataFrame:
@@ -76,7 +76,7 @@ def net_changes(changes: DataFrame, view: FeatureView) -> DataFrame:
     image = F.struct(F.when(is_online(view), F.struct(*view.feature_names)).alias("row"), is_before.alias("is_before"))
     # Within a commit, what was there before comes before what is there after.
     order = F.struct("_commit_version", ~is_before)
-    images = spread(changes.select(key_of(view).alias("item_key"), image.alias("image"), order.alias("order")))
+    images = spread_by_key(changes.select(key_of(view).alias("item_key"), image.alias("image"), order.alias("order")))
     folded = images.groupBy("item_key").agg(
         F.min_by("image", "order").alias("first"),
         F.max_by("image", "order").alias("last"),
@@ -91,10 +91,10 @@ def snapshot(gold: DataFrame, stored: DataFrame, view: FeatureView) -> DataFrame
     """Every online row of gold beside what the store holds, and every other key of the store."""
     was = stored.select("item_key", F.col("value").alias("was"))
     both = online_rows(gold, view).join(was, on="item_key", how="full_outer")  # unique per key on both sides
-    return spread(both.select("item_key", "was", "now", F.lit(1).alias("images")))
+    return spread_by_key(both.select("item_key", "was", "now", F.lit(1).alias("images")))
 
 
-def with_keys(rows: DataFrame, keys: DataFrame, gold: DataFrame, view: FeatureView) -> DataFrame:
+def with_open_keys(rows: DataFrame, keys: DataFrame, gold: DataFrame, view: FeatureView) -> DataFrame:
     """The rows, and those of further keys as gold has them now, what the store has of them being unknown.
 
     In one pass over the rows: two reads of a store that late writes still reach would tell of two moments.
@@ -102,7 +102,7 @@ def with_keys(rows: DataFrame, keys: DataFrame, gold: DataFrame, view: FeatureVi
     in_gold = online_rows(gold, view).withColumnRenamed("now", "in_gold")
     found = rows.join(keys, on="item_key", how="full_outer").join(in_gold, on="item_key", how="left")
     now = F.when(F.col("images").isNull(), F.col("in_gold")).otherwise(F.col("now"))
-    return spread(
+    return spread_by_key(
         found.select("item_key", "was", now.alias("now"), F.coalesce("images", F.lit(UNKNOWN)).alias("images"))
     )
 
@@ -114,6 +114,6 @@ def rows_of(keys: DataFrame, gold: DataFrame, view: FeatureView) -> DataFrame:
     return found.select("item_key", nothing, "now", F.lit(UNKNOWN).alias("images"))
 
 
-def spread(rows: DataFrame) -> DataFrame:
+def spread_by_key(rows: DataFrame) -> DataFrame:
     """The rows by key over all cores: what comes next, packing and writing, costs more than the shuffle."""
     return rows.repartition(rows.sparkSession.sparkContext.defaultParallelism, "item_key")

@@ -12,7 +12,7 @@ from tailrace.store.failures import PATIENCE_SECONDS
 from tailrace.store.lease import Sequenced
 from tailrace.store.pace import USUAL, Limits
 from tailrace.store.port import TOMBSTONE, Row
-from tailrace.store.writer import NAMED, Outcome, write_fenced
+from tailrace.store.writer import NAMED, Outcome, write_push
 
 OUTCOME = (
     "written bigint, removed bigint, stale bigint, bytes bigint, refused bigint, requests bigint, bytes_sent bigint, "
@@ -54,7 +54,7 @@ async def write_rows(
     `patience` is how many seconds one request is tried while the store throttles or is away.
     """
     async with address.open(patience=patience, limits=limits) as store:
-        outcome = await write_fenced(store, rows, push, writes=address.writes, in_flight=address.in_flight)
+        outcome = await write_push(store, rows, push, writes=address.writes, in_flight=address.in_flight)
         outcome.requests, outcome.bytes_sent = store.requests, store.bytes_sent
     return outcome
 

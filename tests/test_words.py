@@ -23,7 +23,6 @@ SHARED_FILES = {
 }
 NAMED_FOR_OTHERS = {"cli", "features"}  # a command's file is named for it, a shipped definition's for what it passes on
 SHARED_NAMES = {
-    "Outcome",
     "follow",
     "invent",
     "lost_schemas",
@@ -34,12 +33,8 @@ SHARED_NAMES = {
     "runs",
     "say_nothing",
     "settled",
-    "spread",
     "start",
     "table",
-    "total",
-    "with_keys",
-    "writers",
 }
 
 

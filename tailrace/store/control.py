@@ -86,7 +86,7 @@ def sequence_before_first(clock: Callable[[], float] = time.time) -> int:
     return int(clock() * 1000)
 
 
-def schema_of(features: Iterable[Column]) -> tuple[Column, ...]:
+def stored_schema(features: Iterable[Column]) -> tuple[Column, ...]:
     """The schema as a control item keeps it: names and types, without descriptions."""
     return tuple(Column(feature.name, feature.type, "") for feature in features)
 

@@ -23,8 +23,8 @@ from tailrace.store.control import (
     LeaseLost,
     control_from,
     refuse_other_lane,
-    schema_of,
     sequence_before_first,
+    stored_schema,
 )
 from tailrace.store.failures import PATIENCE_SECONDS, Patience, StoreError
 from tailrace.store.order import REVISIONS, Order, OrderedValue, Revisions
@@ -196,7 +196,7 @@ class ControlStore(Protocol):
 
         A view that is not pushed from gold has no cursor.
         """
-        given = {"cursor": cursor, "watermark": watermark, "features": schema_of(features), "owner": owner}
+        given = {"cursor": cursor, "watermark": watermark, "features": stored_schema(features), "owner": owner}
         await self._under_lease(view, transitions.CLOSE_PUSH, given, sequence=sequence)
 
     async def _under_lease(self, view: str, transition: Transition, given: Fields, *, sequence: int) -> None:
@@ -223,7 +223,7 @@ class ControlStore(Protocol):
         while a definition rolls out. `features` is the first of them, or what an earlier version wrote last. The first
         revision of a control item is the clock's microseconds: one that was lost with its store gave lower ones.
         """
-        given = {"count": count, "schema": schema_of(features), "start": time.time_ns() // 1000}
+        given = {"count": count, "schema": stored_schema(features), "start": time.time_ns() // 1000}
         now = await self.change_control(
             view, transitions.TAKE_REVISIONS, given | {"before_first": sequence_before_first()}
         )

@@ -218,9 +218,7 @@ class RowByRow(FencedLane):
         return {} if is_written else {0: Stale(None)}
 
 
-async def write_fenced(
-    store: Store, rows: Iterable[Row], push: Sequenced, *, writes: Writes, in_flight: int
-) -> Outcome:
+async def write_push(store: Store, rows: Iterable[Row], push: Sequenced, *, writes: Writes, in_flight: int) -> Outcome:
     """Write rows of a push, several requests at a time; a row refused for itself is counted, any other error stops all."""
     if writes == "transactions":
         together = Together(store, push)

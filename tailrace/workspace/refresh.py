@@ -88,7 +88,7 @@ def run_bronze(workspace: Resources, *, aside: SetAside | None = None) -> Loaded
     topic = topic_of(workspace.settings.stream)
     loaded = load.run(workspace.lake, workspace.settings.landing, now=datetime.now(UTC), aside=aside, topic=topic)
     for view in workspace.definitions.direct_views.values():
-        direct_writes.record(workspace.lake, view)
+        direct_writes.record_writes(workspace.lake, view)
     return loaded
 
 

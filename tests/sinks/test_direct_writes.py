@@ -23,8 +23,8 @@ def test_what_was_written_is_in_bronze_and_history_once_and_mends_a_lost_store(l
     lane.write(("d1", 10_000_000, 0.1), ("d2", 10_000_000, 0.2), ("d3", 10_000_000, 0.3))
     lane.write(("d1", 20_000_000, 0.4), ("d2", 20_000_000, None), ("d3", 5_000_000, 0.9))
     loaded = lane.load()
-    first = direct_writes.record(lane.lake, RELEVANCE)
-    again = direct_writes.record(lane.lake, RELEVANCE)
+    first = direct_writes.record_writes(lane.lake, RELEVANCE)
+    again = direct_writes.record_writes(lane.lake, RELEVANCE)
     before = lane.items()
     lane.lose_store()
     lane.write(("d1", 30_000_000, 0.5), ("d4", 1_000_000, 0.6))
@@ -106,7 +106,7 @@ def test_what_is_remembered_of_writes_goes_when_its_day_is_over_and_views_are_fo
 def test_direct_writes_are_no_pushes_to_a_publisher(lane):
     lane.write(("d1", 10, 0.1), ("d1", 20, None))
     lane.load()
-    direct_writes.record(lane.lake, RELEVANCE)
+    direct_writes.record_writes(lane.lake, RELEVANCE)
 
     assert last_sequence(lane.lake, RELEVANCE) == 0
     assert open_keys(lane.lake, RELEVANCE, after=None) is None

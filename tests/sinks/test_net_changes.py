@@ -6,7 +6,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from sinks.decisions import decided
-from sinks.net_changes import first_load, item_key, net_changes, rows_of, snapshot, with_keys
+from sinks.net_changes import first_load, item_key, net_changes, rows_of, snapshot, with_open_keys
 from tailrace.definitions import Count, Feature, FeatureView, Last, NewestIs, Type
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 from tailrace.store.codec import Codec
@@ -209,7 +209,7 @@ def test_keys_of_an_open_push_are_written_as_gold_has_them(spark, is_snapshot):
     feed = spark.createDataFrame([("d1", "u1", 1, None, ON, "insert", 3)], FEED)
     rows = snapshot(gold, stored_as(spark, gold, []), VIEW) if is_snapshot else net_changes(feed, VIEW)
 
-    found = decisions(with_keys(rows, keys_of(spark, "d1", "d2", "d3", "gone"), gold, VIEW), suppress=False)
+    found = decisions(with_open_keys(rows, keys_of(spark, "d1", "d2", "d3", "gone"), gold, VIEW), suppress=False)
 
     found.pop(key("ghost"), None)
     assert found == {

@@ -13,7 +13,7 @@ from tailrace.store.failures import Patience
 from tailrace.store.lease import Sequenced
 from tailrace.store.order import Order, OrderedValue
 from tailrace.store.port import Refused
-from tailrace.store.writer import write_fenced
+from tailrace.store.writer import write_push
 
 PUSH = Sequenced(view="visits", sequence=5, lease_seconds=60)
 OWN_FAULT = ("413", "ItemCollectionSizeLimitExceededException", "SerializationException", "ValidationException")
@@ -42,7 +42,7 @@ class Refusing:
 
 async def pushed(client, writes):
     rows = [(BAD, b"1"), (GOOD, b"2")]
-    outcome = await write_fenced(DynamoStore(client), rows, PUSH, writes=writes, in_flight=1)
+    outcome = await write_push(DynamoStore(client), rows, PUSH, writes=writes, in_flight=1)
     return outcome.written, [(key, reason.partition(":")[0]) for key, reason in outcome.failed]
 
 
