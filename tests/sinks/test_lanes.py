@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 import uvloop
-from tailrace.store.dynamodb.removals import purge_tombstone, remove_below
 
 from tailrace.definitions import BATCH, DIRECT, STREAM, Feature, Type
 from tailrace.settings import read_settings
 from tailrace.store.control import LeaseLost, OtherLane
 from tailrace.store.direct.rivals import first_unknown
 from tailrace.store.direct.write import Sender, boot_time
+from tailrace.store.dynamodb.conditional_writes import purge_tombstone, remove_below
 from tailrace.store.dynamodb.items import binary, ensure_table, read_items
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.wire import open_client
