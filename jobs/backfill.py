@@ -28,7 +28,7 @@ from tailrace.lake.tables import Lake
 from tailrace.schemas import history, silver
 from tailrace.schemas.slots import from_micros, to_micros, to_text
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 class BackfillError(UsageError):
@@ -54,7 +54,7 @@ def views_to_backfill(definitions: Definitions, named: Sequence[str]) -> dict[st
             raise BackfillError(f"view {name} is written directly: it has the values that were written, and no others")
         if not views[name].wants_as_of:
             raise BackfillError(
-                f"view {name} has no past values: its transform takes no as_of, so that it tells of silver as it is now"
+                f"view {name} has no past values: its transform takes no as_of, so it returns silver as it is now"
             )
     return {name: view for name, view in views.items() if view.wants_as_of and (name in named or not named)}
 
@@ -66,7 +66,7 @@ def run(
     times: Sequence[datetime],
     *,
     id_: str,
-    told: Told,
+    progress: Progress,
     kafka: bool = False,
 ) -> dict[str, Backfilled]:
     """Compute views at each time, and record what changed from one to the next; all of it at the first.
@@ -82,7 +82,7 @@ def run(
     figures = {name: Backfilled(done_before=len(times) - len(left[name])) for name in views}
     streamed = [name for name in views if name in definitions.stream_views and left[name]]
     if streamed:
-        told(f"{', '.join(streamed)} from {to_text(times[0])}")
+        progress(f"{', '.join(streamed)} from {to_text(times[0])}")
         record_stream(
             lake, definitions, {name: left[name] for name in streamed}, times, id_=id_, kafka=kafka, figures=figures
         )
@@ -92,7 +92,7 @@ def run(
             continue
         with computed(lake, definitions.only(due), pins, as_of) as frames:
             for name in due:
-                told(f"{name} at {to_text(as_of)}")
+                progress(f"{name} at {to_text(as_of)}")
                 record(lake, definitions, views[name], frames[name], as_of=as_of, id_=id_, figures=figures[name])
     return figures
 
@@ -183,7 +183,7 @@ def record_stream(
     kafka: bool,
     figures: Mapping[str, Backfilled],
 ) -> None:
-    """Commit, for each view at once, what it held at the first time and every change up to the last; `due` is what is
+    """Commit, for each view at once, its values at the first time and every change up to the last; `due` is what is
     left of the times of each.
     """
     began = time.monotonic()

@@ -175,7 +175,7 @@ def vacuumed(lake: Lake, table: Table, needs: list[Need], done: Maintained) -> M
         result = vacuum(lake, table, oldest_needed=oldest)
     except FAILURES as error:
         return replace(done, failure=first_line(error))
-    if result.held:
+    if result.blocked:
         names = ", ".join(one.by for one in usable if one.pin.version == oldest)
         return replace(done, held_by=f"version {oldest} is older than the retention and needed by {names}")
     return replace(done, removed_files=result.files, removed_bytes=result.bytes)

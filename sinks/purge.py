@@ -126,7 +126,7 @@ def newest(lake: Lake, view: BatchView) -> tuple[Cursor, int]:
     state = lake.state(view.table, version=pin.version)
     if state is None:
         raise LakeError(f"{view.table.full_name} has no refresh state; run `tailrace refresh`")
-    if not state.alone:
+    if not state.exclusive:
         raise LakeError(
             f"{view.table.full_name} was written by two refreshes at once; run `tailrace refresh`, which mends it"
         )

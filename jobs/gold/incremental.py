@@ -123,7 +123,7 @@ SAMPLED = 8
 EXISTS = "_exists"
 
 
-def change_hinted(lake: Lake, view: BatchView, step: Step, *, state: dict[str, Any]) -> None:
+def change_named(lake: Lake, view: BatchView, step: Step, *, state: dict[str, Any]) -> None:
     """Compute the keys that the view's `changed_keys` names, and merge those that differ from gold.
 
     Raises `HistoryLost` where a change feed does not reach back to `step.before`, and `TransformError` where a
@@ -131,19 +131,19 @@ def change_hinted(lake: Lake, view: BatchView, step: Step, *, state: dict[str, A
     """
     inputs = {table.name: lake.read(table, version=step.after[table.full_name].version) for table in tables_of(view)}
     rows = transform_unchecked(view, inputs, as_of=step.until)
-    with materialized(hinted_keys(lake, view, step)) as keys:
+    with materialized(named_keys(lake, view, step)) as keys:
         turn = turn_of(state["started_from"])
         if turn % SAMPLED == 0:
             check_sample(lake, view, rows, keys.frame, part=turn // SAMPLED)
         named = rows.join(to_join(keys.frame, rows=keys.counts[ROWS]), on=list(view.keys), how="left_semi")
         found = keys.frame.join(named.withColumn(EXISTS, F.lit(True)), on=list(view.keys), how="left")
-        with materialized(found) as wanted:
-            check_keys(view, wanted.frame)
-            changed = to_join(wanted.frame, rows=wanted.counts[ROWS])
+        with materialized(found) as due:
+            check_keys(view, due.frame)
+            changed = to_join(due.frame, rows=due.counts[ROWS])
             commit.change(lake, view.table, change_to(changed, view), state=state)
 
 
-def hinted_keys(lake: Lake, view: BatchView, step: Step) -> DataFrame:
+def named_keys(lake: Lake, view: BatchView, step: Step) -> DataFrame:
     """The keys that the view's author takes for changed, given the change feed of each table that the view reads."""
     changes: dict[str, DataFrame] = {}
     for table in tables_of(view):
@@ -166,7 +166,7 @@ def tables_of(view: BatchView) -> list[Table]:
 
 
 def check_sample(lake: Lake, view: BatchView, rows: DataFrame, keys: DataFrame, *, part: int) -> None:
-    """Hold one key of `SAMPLED` that were not named against gold; `part` chooses which."""
+    """Compare one in `SAMPLED` of the keys that were not named with gold; `part` chooses which."""
     sampled = (
         side.where(is_sampled(view, part)).join(keys, on=list(view.keys), how="left_anti")
         for side in (lake.read(view.table), rows)
@@ -175,7 +175,7 @@ def check_sample(lake: Lake, view: BatchView, rows: DataFrame, keys: DataFrame, 
     if missed:
         named = "; ".join(", ".join(map(str, key)) for key in missed)
         raise TransformError(
-            f"view {view.name!r}: its changed_keys did not name {named}, which changed; mend it or leave it out, then "
+            f"view {view.name!r}: its changed_keys did not name {named}, which changed; correct it or leave it out, then "
             "refresh with --full"
         )
 
@@ -189,11 +189,11 @@ def is_sampled(view: BatchView, part: int) -> Column:
     return F.pmod(F.xxhash64(*view.keys), F.lit(SAMPLED)) == part % SAMPLED
 
 
-def change_to(wanted: DataFrame, view: BatchView) -> Change:
+def change_to(rows: DataFrame, view: BatchView) -> Change:
     """Rows as they shall be, `EXISTS` null where there shall be none."""
     own = {name: f"new.{name}" for name in view.feature_names}
     return Change(
-        rows=wanted,
+        rows=rows,
         update=own,
         insert=own | {key: f"new.{key}" for key in view.keys},
         differs=" OR ".join(f"NOT (old.{name} <=> new.{name})" for name in own),

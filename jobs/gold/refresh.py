@@ -12,7 +12,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from jobs.gold.compute import compute, inputs_of
-from jobs.gold.incremental import SignedRows, Step, add_changes, change_hinted
+from jobs.gold.incremental import SignedRows, Step, add_changes, change_named
 from tailrace.definitions import BatchView, Definitions
 from tailrace.errors import ConflictError
 from tailrace.lake import commit
@@ -35,7 +35,7 @@ class ConcurrentRefreshError(ConflictError):
 class Refreshed:
     """One view after a refresh: how it was done, its rows, how many keys now differ from before, and the seconds.
 
-    `why` tells what made a full computation necessary.
+    `why` is what made a full computation necessary.
     """
 
     how: str
@@ -48,21 +48,21 @@ class Refreshed:
 def run(lake: Lake, definitions: Definitions, *, as_of: datetime, full: bool = False) -> dict[str, Refreshed]:
     """Refresh all views; each table's state is committed with it.
 
-    `full` computes every view anew, and allows an `as_of` before the one that gold holds.
+    `full` computes every view anew, and allows an `as_of` before gold's.
     """
     views = definitions.batch_views.values()
     for view in views:
         lake.create(view.table)
     # Every view goes on from what it is now: a refresh that another one passes from here on commits nothing more.
     starts = {view.name: lake.pin(view.table) for view in views}
-    held = {view.name: lake.state(view.table, version=starts[view.name].version) for view in views}
+    states = {view.name: lake.state(view.table, version=starts[view.name].version) for view in views}
     if full:
         check_on_grid(as_of)
     else:
-        check_not_before(held, as_of)
+        check_not_before(states, as_of)
     pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
     windows = frozenset(window for view in views for line in view.aggregations for window in line.windows)
-    refresh = Refresh(lake, definitions, pins, starts, held, as_of, full, SignedRows(lake, windows))
+    refresh = Refresh(lake, definitions, pins, starts, states, as_of, full, SignedRows(lake, windows))
     try:
         return refresh.bring_all()
     finally:
@@ -70,18 +70,18 @@ def run(lake: Lake, definitions: Definitions, *, as_of: datetime, full: bool = F
 
 
 def check_as_of(lake: Lake, views: Iterable[BatchView], as_of: datetime) -> None:
-    """Refuse a time off the grid, and one before what a view already holds; the same time again is allowed."""
+    """Refuse a time off the grid, and one before a view's own; the same time again is allowed."""
     check_not_before({view.name: lake.state(view.table) for view in views}, as_of)
 
 
 def check_not_before(states: Mapping[str, State | None], as_of: datetime) -> None:
     check_on_grid(as_of)
     for name, state in states.items():
-        held = as_of_in(state) if state else None
-        if held and held > as_of:
+        newest = as_of_in(state) if state else None
+        if newest and newest > as_of:
             raise AsOfError(
-                f"view {name} is already refreshed to {to_text(held)}, after {to_text(as_of)}; "
-                f"refresh to {to_text(held)} or later, or compute everything anew at the earlier time with --full"
+                f"view {name} is already refreshed to {to_text(newest)}, after {to_text(as_of)}; "
+                f"refresh to {to_text(newest)} or later, or compute everything anew at the earlier time with --full"
             )
 
 
@@ -89,14 +89,14 @@ def check_not_before(states: Mapping[str, State | None], as_of: datetime) -> Non
 class Refresh:
     """One refresh. `pins` has the version of each table that views read: silver's from the start, a view's when it is done.
 
-    `starts` has each view's own table as it was when the refresh began, `held` the state it carried.
+    `starts` has each view's own table as it was when the refresh began, `states` the state it carried.
     """
 
     lake: Lake
     definitions: Definitions
     pins: dict[str, Pin]
     starts: Mapping[str, Pin]
-    held: Mapping[str, State | None]
+    states: Mapping[str, State | None]
     as_of: datetime
     full: bool
     signed: SignedRows
@@ -123,29 +123,29 @@ class Refresh:
     def bring(self, view: BatchView) -> Refreshed:
         """Bring one view to the as-of; where its inputs are what they were, only its state moves."""
         began = time.monotonic()
-        start, before = self.starts[view.name], self.held[view.name]
-        wanted = self.wanted(view)
-        if before and is_current(before, wanted) and start.version == before.version and not self.full:
+        start, before = self.starts[view.name], self.states[view.name]
+        expected = self.expected(view)
+        if before and is_current(before, expected) and start.version == before.version and not self.full:
             after, how, why = before, UNCHANGED, None
         else:
-            state = wanted | {"run": uuid.uuid4().hex, "started_from": start.version}
+            state = expected | {"run": uuid.uuid4().hex, "started_from": start.version}
             try:
                 how, why = self.write(view, before, state)
             except Overtaken as error:
                 raise overtaken(view) from error
-            after = check_alone(self.lake, view, run_id=state["run"])
+            after = check_exclusive(self.lake, view, run_id=state["run"])
         self.pins[view.table.full_name] = Pin(start.table_id, after.version, after.commit)
         changed = 0 if how == UNCHANGED else after.changed
         seconds = time.monotonic() - began
         return Refreshed(how=how, why=why, gold_rows=after.rows, changed=changed, seconds=seconds)
 
-    def wanted(self, view: BatchView) -> dict[str, Any]:
+    def expected(self, view: BatchView) -> dict[str, Any]:
         """What the view's table will have been computed from."""
         inputs = {name: asdict(self.pins[name]) for name in inputs_of(view, self.definitions)}
         return {"as_of": to_text(self.as_of), "inputs": inputs, "definition": self.definitions.fingerprint(view)}
 
     def write(self, view: BatchView, before: State | None, state: dict[str, Any]) -> tuple[str, str | None]:
-        """Commit the view at the as-of, by what changed where that can be told; returns how, and why in full."""
+        """Commit the view at the as-of, by what changed if that is known; returns how, and why in full."""
         why = self.why_full(view, before, state)
         if before and not why:
             state = state | {"rows_before": before.rows}
@@ -165,14 +165,14 @@ class Refresh:
         return FULL, why
 
     def why_full(self, view: BatchView, before: State | None, state: dict[str, Any]) -> str | None:
-        """What rules out to go on from what gold holds."""
+        """What rules out to go on from gold's rows."""
         if self.full:
             return "asked for"
         if before is None:
             return "nothing was computed before"
         if not self.definitions.is_of(before.values.get("definition"), view):
             return "the definition changed"
-        if not before.alone:
+        if not before.exclusive:
             return "the last refresh was overtaken by another"
         if self.lake.rows_written(view.table, after=before.version, up_to=state["started_from"]):
             return "something else than a refresh wrote to it"
@@ -184,7 +184,7 @@ class Refresh:
     def bring_forward(self, view: BatchView, before: State, state: dict[str, Any]) -> None:
         step = Step(since=as_of_in(before), until=self.as_of, before=pins_in(before), after=self.pins)
         if view.changed_keys:
-            change_hinted(self.lake, view, step, state=state)
+            change_named(self.lake, view, step, state=state)
         else:
             base_tables = self.base_tables(view)
             add_changes(self.lake, view, self.signed, step, base_tables=base_tables, state=state)
@@ -202,15 +202,15 @@ def pins_in(state: State) -> dict[str, Pin]:
     return {name: Pin(**pin) for name, pin in state.values["inputs"].items()}
 
 
-def is_current(state: State, wanted: dict[str, Any]) -> bool:
+def is_current(state: State, expected: dict[str, Any]) -> bool:
     """Whether a table was computed from just this, by a refresh that nothing overtook."""
-    return state.alone and all(state.values.get(name) == value for name, value in wanted.items())
+    return state.exclusive and all(state.values.get(name) == value for name, value in expected.items())
 
 
-def check_alone(lake: Lake, view: BatchView, *, run_id: str) -> State:
+def check_exclusive(lake: Lake, view: BatchView, *, run_id: str) -> State:
     """Notice, after the commit, a refresh that was overtaken: Delta skipped it, or it landed on another's version."""
     after = lake.state(view.table)
-    if after is None or after.values.get("run") != run_id or not after.alone:
+    if after is None or after.values.get("run") != run_id or not after.exclusive:
         raise overtaken(view)
     return after
 

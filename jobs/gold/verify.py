@@ -34,10 +34,10 @@ def verify_view(lake: Lake, definitions: Definitions, view: BatchView) -> Verifi
     for table in silver.TABLES:
         if table.full_name in pins_in(state):
             check_is_there(lake, view, table, pins_in(state)[table.full_name])
-    held = lake.read(view.table, version=pin.version)
-    wanted = compute_from_silver(lake, definitions, view, state)
-    differing = differing_keys(held, wanted, view.table).count()
-    return Verified(as_of=to_text(as_of_in(state)), rows=held.count(), differing=differing)
+    gold = lake.read(view.table, version=pin.version)
+    computed = compute_from_silver(lake, definitions, view, state)
+    differing = differing_keys(gold, computed, view.table).count()
+    return Verified(as_of=to_text(as_of_in(state)), rows=gold.count(), differing=differing)
 
 
 def check_is_there(lake: Lake, view: BatchView, table: Table, pin: Pin) -> None:

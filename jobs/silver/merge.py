@@ -23,14 +23,14 @@ OUT = {"file": "out_file", "batch": "out_batch"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TakenBack:
+class Withdrawn:
     """Rows of a silver table that an earlier delivery has replaced, and those that went because there is no other."""
 
     replaced: int = 0
     removed: int = 0
 
 
-def take_back(lake: Lake, *, source: Table, target: Table, transform: Transform, state: dict[str, Any]) -> TakenBack:
+def withdraw(lake: Lake, *, source: Table, target: Table, transform: Transform, state: dict[str, Any]) -> Withdrawn:
     """Make silver what it would be had the files set aside never come, up to load `state["batch"]`, and commit that it is so.
 
     `state["aside"]` is the version of `bronze.SET_ASIDE` that says which files these are.
@@ -40,7 +40,7 @@ def take_back(lake: Lake, *, source: Table, target: Table, transform: Transform,
     with materialized(lost.select(*target.key, *(F.col(name).alias(out) for name, out in OUT.items()))) as gone:
         if not gone.counts[ROWS]:
             keep(lake, target, state=state)
-            return TakenBack()
+            return Withdrawn()
         ids = to_join(gone.frame, rows=gone.counts[ROWS])
         read = lake.read(source).where(F.col("batch") <= state["batch"])
         others = left_in(lake, read, feed=source.name, version=state["aside"])
@@ -50,7 +50,7 @@ def take_back(lake: Lake, *, source: Table, target: Table, transform: Transform,
             lake.audit(target, Materialized(rows.frame.where("file is not null"), {ROWS: replaced}), feed=source.name)
             same = " AND ".join(f"old.{name} = new.{out}" for name, out in OUT.items())
             amend(lake, target, rows.frame, same=same, stays="new.file IS NOT NULL", state=state)
-            return TakenBack(replaced=replaced, removed=rows.counts[ROWS] - replaced)
+            return Withdrawn(replaced=replaced, removed=rows.counts[ROWS] - replaced)
 
 
 def keep(lake: Lake, target: Table, *, state: dict[str, Any]) -> None:
@@ -58,18 +58,18 @@ def keep(lake: Lake, target: Table, *, state: dict[str, Any]) -> None:
     Transaction(lake, target, state=state | {"started_from": lake.version(target)}).commit({})
 
 
-def merge_unread(lake: Lake, *, source: Table, target: Table, transform: Callable[[DataFrame], DataFrame]) -> TakenBack:
+def merge_unread(lake: Lake, *, source: Table, target: Table, transform: Callable[[DataFrame], DataFrame]) -> Withdrawn:
     """Merge the batches of a bronze table that silver has not read, and take back what files brought that were set aside since.
 
     The last batch read is silver's state, with the version of the files that are set aside.
     """
     before, newest, aside = last_read(lake, target), lake.last_appended(source), aside_version(lake)
     of_aside = {} if aside is None else {ASIDE: aside}
-    back = TakenBack()
+    back = Withdrawn()
     if has_files_to_take_back(lake, target):
         lake.expect_rows()
         state = {"batch": before, **of_aside}
-        back = take_back(lake, source=source, target=target, transform=transform, state=state)
+        back = withdraw(lake, source=source, target=target, transform=transform, state=state)
     if newest == before:
         lake.create(target)
         return back
@@ -94,7 +94,7 @@ def is_newer() -> str:
     return f"struct({new}) > struct({old})"
 
 
-def run_interactions(lake: Lake) -> TakenBack:
+def run_interactions(lake: Lake) -> Withdrawn:
     return merge_unread(lake, source=bronze.EVENTS, target=silver.INTERACTIONS, transform=to_interactions)
 
 
@@ -103,7 +103,7 @@ def to_interactions(events: DataFrame) -> DataFrame:
     return keep_last_delivery(events, of="event_id").select(*silver.INTERACTIONS.columns)
 
 
-def run_documents(lake: Lake) -> TakenBack:
+def run_documents(lake: Lake) -> Withdrawn:
     return merge_unread(lake, source=bronze.DOCUMENTS, target=silver.DOCUMENTS, transform=to_documents)
 
 

@@ -113,9 +113,7 @@ class BatchView(FeatureView):
         if self.transform is None:
             raise DefinitionError(f"{here}: goes with a transform; aggregations find their changed keys themselves")
         if self.wants_as_of:
-            raise DefinitionError(
-                f"{here}: the transform takes as_of, so that rows change with time alone; leave it out"
-            )
+            raise DefinitionError(f"{here}: the transform takes as_of, so its rows change with time; leave it out")
         if set(inspect.signature(self.changed_keys).parameters) != set(self.inputs):
             raise DefinitionError(f"{here}: must take what the transform takes: {', '.join(self.inputs)}")
 

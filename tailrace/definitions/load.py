@@ -64,13 +64,13 @@ class Definitions:
 
     def only(self, names: Iterable[str]) -> "Definitions":
         """These views with their base views; all views if none is named."""
-        wanted = set()
+        chosen = set()
         left = [self.view(name) for name in names]
         while left:
             view = left.pop()
-            wanted.add(view.name)
+            chosen.add(view.name)
             left += [self.views[name] for name in view.base_views]
-        views = {name: view for name, view in self.views.items() if name in wanted or not wanted}
+        views = {name: view for name, view in self.views.items() if name in chosen or not chosen}
         return replace(self, views=views)
 
     @property

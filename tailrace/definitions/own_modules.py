@@ -33,7 +33,7 @@ def computing_syntax(file: Path) -> str:
 
 
 def is_of_product(line: ast.stmt) -> bool:
-    """Whether a line imports from the product alone."""
+    """Whether a line imports from the product only."""
     if isinstance(line, ast.Import):
         return all(alias.name.partition(".")[0] in PRODUCT for alias in line.names)
     return isinstance(line, ast.ImportFrom) and not line.level and (line.module or "").partition(".")[0] in PRODUCT
@@ -42,7 +42,7 @@ def is_of_product(line: ast.stmt) -> bool:
 def own_modules(file: Path) -> list[Path]:
     """The modules in a file's folder, and in folders within it, that the file imports, and what these import, sorted.
 
-    A module that only entities are taken from does not count, as a view's keys are in its fingerprint; nor does one that
+    A module that only gives entities does not count, as a view's keys are in its fingerprint; nor does one that
     says nothing, or that is installed rather than written there.
     """
     file = file.resolve()
@@ -75,7 +75,7 @@ def imports_of(file: Path, folder: Path) -> Iterator[Path]:
 def imported_from(node: ast.ImportFrom, file: Path, folder: Path) -> Iterator[Path]:
     """The files that run for `from … import …`: packages on the way, the module, and names that are modules in it.
 
-    A module of the folder of which only entities are wanted is left out.
+    A module of the folder of which only entities are imported is left out.
     """
     files, folders = files_along(node.module or "", [str(file.parents[node.level - 1])] if node.level else None)
     names = []

@@ -23,12 +23,12 @@ MINUTES_AHEAD = 5
 MICROS_PER_MINUTE = 60_000_000
 
 NEWEST = Column("_minute", Type.INT64, "minutes since 1970 of the newest event")
-# By which a micro-batch that is repeated knows what it did already.
-TAKEN = (
+# By these a micro-batch that is repeated knows what it did already.
+WRITTEN_BY = (
     Column("_run", Type.INT64, "the stream that wrote this, by its checkpoint"),
     Column("_batch", Type.INT64, "the last micro-batch in it"),
 )
-# What the finest view knows of each pair, and coarser views are counted by.
+# What the view of pairs knows of each pair; the views that count pairs are counted by it.
 OF_PAIRS = (
     Column("_last_at", Type.INT64, "when the newest event was, in microseconds; 0 before the first"),
     Column("_before_at", Type.INT64, "the same before the last micro-batch"),
@@ -105,7 +105,7 @@ class StreamView(FeatureView):
         """What the store has of a key; names that begin with `_` are not for rankers."""
         plain = tuple(feature for line in self.aggregations if line.stream for feature in line.stream.features)
         counts = tuple(column for ring in rings_of(self.aggregations) for column in ring.columns)
-        return (*plain, NEWEST, *counts, *TAKEN, *(OF_PAIRS if self.is_of_pairs else ()))
+        return (*plain, NEWEST, *counts, *WRITTEN_BY, *(OF_PAIRS if self.is_of_pairs else ()))
 
     @property
     def public_names(self) -> tuple[str, ...]:

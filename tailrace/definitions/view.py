@@ -201,5 +201,5 @@ class FeatureView:
             if feature.name in self.public_names:
                 check_name(feature.name, of=here)
             if feature.name in seen:
-                raise DefinitionError(f"{here}: that name is taken in this view")
+                raise DefinitionError(f"{here}: another feature or key of this view has that name")
             seen.add(feature.name)

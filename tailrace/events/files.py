@@ -85,7 +85,7 @@ def read_rows(path: Path) -> Iterator[bytes]:
     if path.name.endswith(LINE_SUFFIXES):
         return _lines(path)
     known = ", ".join((*LINE_SUFFIXES, PARQUET_SUFFIX))
-    raise LandingFileError(f"{path}: cannot tell its format; give a file that ends in one of {known}")
+    raise LandingFileError(f"{path}: has no known format; give a file that ends in one of {known}")
 
 
 def _write(rows: Iterable[Mapping[str, Any] | bytes], file: BinaryIO, *, path: Path) -> int:

@@ -73,7 +73,7 @@ def _git_dir(repository: Path) -> Path:
 
 
 def _git(git_dir: Path, *arguments: str) -> list[str]:
-    # After the = a path cannot be taken for an option, and it wins over a GIT_DIR in the environment.
+    # After the = a path is not read as an option, and it wins over a GIT_DIR in the environment.
     return ["git", "--no-pager", f"--git-dir={git_dir}", *arguments]
 
 

@@ -63,9 +63,9 @@ State = dict[str, Any]
 
 
 def become(lake: Lake, table: Table, rows: DataFrame, *, state: State) -> None:
-    """Make the table hold exactly these rows, touching only those that differ, nulls included.
+    """Make these rows the table's, touching only those that differ, nulls included.
 
-    The commit's state tells how many did. A table whose columns are not those of the contract is
+    The commit's state counts them. A table whose columns are not those of the contract is
     replaced, an empty one is filled.
     """
     if lake.version(table) != state["started_from"]:
@@ -86,12 +86,12 @@ def audited(lake: Lake, table: Table, rows: DataFrame) -> Iterator[DataFrame]:
 
 
 def replace_rows(lake: Lake, table: Table, rows: DataFrame, *, state: State) -> None:
-    before = rows_held(lake, table)
+    before = rows_in(lake, table)
     same_columns = lake.read(table).dtypes == [(field.name, str(field.type)) for field in table.fields]
     if not before or not same_columns:
         # Not an append: of two first fills at once, Delta refuses one overwrite, but would take both appends.
         state = state | {"rows_before": 0}
-        with alone(table):
+        with exclusive(table):
             overwrite(lake, table, rows, state=state, new_columns=not same_columns)
         return
     others = [column for column in table.columns if column not in table.key]
@@ -99,7 +99,7 @@ def replace_rows(lake: Lake, table: Table, rows: DataFrame, *, state: State) -> 
     builder = DeltaTable.forPath(lake.spark, lake.path(table)).alias("old").merge(rows.alias("new"), same_key(table))
     # Delta writes change rows for every matched row, equal or not, so the comparison stands in the clause.
     builder = builder.whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll().whenNotMatchedBySourceDelete()
-    with alone(table), committing(lake.spark, state | {"rows_before": before}, table=table.full_name):
+    with exclusive(table), committing(lake.spark, state | {"rows_before": before}, table=table.full_name):
         builder.execute()
 
 
@@ -114,14 +114,14 @@ def keep(lake: Lake, table: Table, *, state: State) -> None:
 
 
 def with_rows(lake: Lake, table: Table, state: State) -> State:
-    """A state that tells under `rows_before` how many rows the table held; a caller who knows has it there already."""
-    return state if "rows_before" in state else state | {"rows_before": rows_held(lake, table)}
+    """A state with the table's number of rows under `rows_before`; a caller who knows it has it there already."""
+    return state if "rows_before" in state else state | {"rows_before": rows_in(lake, table)}
 
 
-def rows_held(lake: Lake, table: Table) -> int:
-    """How many rows a table of this module holds; counted only where no commit tells."""
+def rows_in(lake: Lake, table: Table) -> int:
+    """How many rows a table of this module has; counted only if no commit says so."""
     state, version = lake.state(table), lake.version(table)
-    if state is not None and state.alone and not lake.rows_written(table, after=state.version, up_to=version):
+    if state is not None and state.exclusive and not lake.rows_written(table, after=state.version, up_to=version):
         return state.rows
     return lake.read(table).count() if version > 0 else 0
 
@@ -133,7 +133,8 @@ def overwrite(lake: Lake, table: Table, rows: DataFrame, *, state: State, new_co
 
 
 @contextmanager
-def alone(table: Table) -> Iterator[None]:
+def exclusive(table: Table) -> Iterator[None]:
+    """Raise `Overtaken` if another writer commits first."""
     try:
         yield
     except CONFLICTS as error:

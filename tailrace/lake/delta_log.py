@@ -52,7 +52,7 @@ def overtaken(table: Table) -> Overtaken:
 
 
 def entry_path(path: str, version: int, *, kind: str = "json") -> str:
-    """Where the log of the table at `path` tells of one version: `json` its commit, `crc` the summary after it."""
+    """Where the log of the table at `path` describes one version: `json` its commit, `crc` the summary after it."""
     return f"{path}/_delta_log/{version:020}.{kind}"
 
 
@@ -91,7 +91,7 @@ class State:
     deleted: int
 
     @property
-    def alone(self) -> bool:
+    def exclusive(self) -> bool:
         """Whether no other commit came between the look at the table and the commit."""
         return self.values.get("started_from") == self.read_version == self.version - 1
 
@@ -172,7 +172,7 @@ FROM_Z85 = str.maketrans(
 
 
 class HistoryLost(DataError):
-    """The change feed no longer tells how a table came from one version to another; the message says why."""
+    """The change feed no longer says how a table came from one version to another; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def check_same_commit(spark: SparkSession, path: str, pin: Pin) -> None:
 
 
 def actions_of(spark: SparkSession, path: str, version: int) -> list[dict[str, Any]] | None:
-    """What one commit did, as Delta's log tells it; None where its entry is gone."""
+    """What one commit did, as Delta's log has it; None where its entry is gone."""
     text = read_entry(spark, path, version)
     return None if text is None else [json.loads(line) for line in text.splitlines()]
 

@@ -19,7 +19,7 @@ from tailrace.schemas.tables import Table
 
 MIB = 2**20
 
-# A file below SMALL is merged with others, one from there on is left alone: so a compaction rewrites no more than what
+# A file below SMALL is merged with others, one from there on is left as it is: so a compaction rewrites no more than what
 # came since the last one and a file of this size, however large the table is. Delta's histogram has this boundary.
 SMALL = 32 * MIB
 LARGEST = 128 * MIB
@@ -81,11 +81,11 @@ class Compacted:
 
 @dataclass(frozen=True, kw_only=True)
 class Vacuumed:
-    """What a vacuum removed; `held` says that it left the table alone for the sake of a version that is still needed."""
+    """What a vacuum removed; `blocked` says that it removed nothing, for a version that is still needed."""
 
     files: int = 0
     bytes: int = 0
-    held: bool = False
+    blocked: bool = False
 
 
 def health(lake: Lake, table: Table) -> Health:
@@ -154,7 +154,7 @@ def compact(lake: Lake, table: Table) -> Compacted:
             # Once per compaction, which writes far more than this reads.
             after = replace(after, **measured(live_files(lake, lake.snapshot(table))))
     if after.has_many_deleted_rows:
-        # OPTIMIZE leaves alone what has no other file to be merged with, however many of its rows are deleted.
+        # OPTIMIZE passes over what has no other file to be merged with, however many of its rows are deleted.
         lake.spark.sql(f"REORG TABLE {where} APPLY (PURGE)").collect()
         after = health(lake, table)
     return Compacted(before=before, after=after)
@@ -166,8 +166,8 @@ def vacuum(lake: Lake, table: Table, *, oldest_needed: int | None = None) -> Vac
     Where files that `oldest_needed` or a later version reads, or change files after it, would go, nothing is removed.
     """
     set_retention(lake, table)
-    if oldest_needed is not None and is_held(lake, table, oldest_needed):
-        return Vacuumed(held=True)
+    if oldest_needed is not None and removes_needed(lake, table, oldest_needed):
+        return Vacuumed(blocked=True)
     files, size = files_outside_log(lake, table)
     with configured(lake.spark, VACUUM):
         # Not RETAIN: Delta ignores any number but 0, and goes by the table's property.
@@ -200,20 +200,20 @@ def files_outside_log(lake: Lake, table: Table) -> tuple[int, int]:
 
 
 def can_go_on_from(lake: Lake, table: Table, version: int) -> bool:
-    """Whether the log still tells what came after a version; whoever needs one of which it does not starts anew."""
+    """Whether the log still has what came after a version; whoever needs one of which it does not starts anew."""
     return version >= lake.version(table) or read_entry(lake.spark, lake.path(table), version + 1) is not None
 
 
 def set_retention(lake: Lake, table: Table) -> None:
     """Give a table the lake's retention, unless it has it: it may have been made before, or under another setting."""
-    wanted = retention_of(lake.retention)
-    held = lake.snapshot(table).metadata().configuration()
-    if any(not held.contains(key) or held.apply(key) != value for key, value in wanted.items()):
-        properties = ", ".join(f"'{key}' = '{value}'" for key, value in wanted.items())
+    declared = retention_of(lake.retention)
+    found = lake.snapshot(table).metadata().configuration()
+    if any(not found.contains(key) or found.apply(key) != value for key, value in declared.items()):
+        properties = ", ".join(f"'{key}' = '{value}'" for key, value in declared.items())
         lake.spark.sql(f"ALTER TABLE delta.`{lake.path(table)}` SET TBLPROPERTIES ({properties})")
 
 
-def is_held(lake: Lake, table: Table, version: int) -> bool:
+def removes_needed(lake: Lake, table: Table, version: int) -> bool:
     """Whether a vacuum now would remove what versions from this one on read, or change files after it."""
     # A vacuum reads the clock after this, and the clocks of file systems differ.
     margin = min(HOUR, lake.retention / 10)

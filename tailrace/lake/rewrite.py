@@ -49,7 +49,7 @@ class Transaction:
             raise overtaken(table)
         # Having asked, Delta refuses the commit if another refresh's, even one without rows, comes first.
         self._transaction.txnVersion(table.full_name)
-        self._files = self._transaction.filterFiles()  # also tells Delta that the whole table was read
+        self._files = self._transaction.filterFiles()  # says to Delta, too, that the whole table was read
         self._actions: list[Any] = []
 
     @property
@@ -84,7 +84,7 @@ class Transaction:
         self._actions.append(changed._1())
 
     def commit(self, metrics: Mapping[str, int]) -> None:
-        """Commit what was written and deleted under the name MERGE, with so many rows told in Delta's history.
+        """Commit what was written and deleted under the name MERGE, with so many rows in Delta's history.
 
         Raises `Overtaken` where another writer was faster; nothing is committed then.
         """

@@ -134,26 +134,26 @@ def schema_of(ddl: str) -> StructType:
 
 
 EVERY_SECONDS = 2.0
-MANY = 8  # tasks from which on a stage is worth telling
+MANY = 8  # tasks from which on a stage is worth reporting
 
 
 @contextmanager
-def telling_tasks(spark: SparkSession, told: Callable[[str], None]) -> Iterator[None]:
-    """Tell every few seconds how many tasks of the longest running stage of the block are done."""
+def reporting_tasks(spark: SparkSession, progress: Callable[[str], None]) -> Iterator[None]:
+    """Report every few seconds how many tasks of the longest running stage of the block are done."""
     context = spark.sparkContext
     group, done = uuid.uuid4().hex, threading.Event()
     context.setJobGroup(group, "")
-    teller = threading.Thread(target=report_progress, args=(context, group, done, told), daemon=True)
-    teller.start()
+    reporter = threading.Thread(target=report_progress, args=(context, group, done, progress), daemon=True)
+    reporter.start()
     try:
         yield
     finally:
         done.set()
-        teller.join()
+        reporter.join()
         context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]
 
 
-def report_progress(context: SparkContext, group: str, done: threading.Event, told: Callable[[str], None]) -> None:
+def report_progress(context: SparkContext, group: str, done: threading.Event, progress: Callable[[str], None]) -> None:
     tracker = context.statusTracker()
     while not done.wait(EVERY_SECONDS):
         jobs = (tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(group))
@@ -161,4 +161,4 @@ def report_progress(context: SparkContext, group: str, done: threading.Event, to
         stages = [info for stage in running if (info := tracker.getStageInfo(stage)) and info.numActiveTasks]
         for stage in stages:
             if stage.numTasks >= MANY:
-                told(f"{stage.numCompletedTasks:,} of {stage.numTasks:,} parts are done")
+                progress(f"{stage.numCompletedTasks:,} of {stage.numTasks:,} parts are done")

@@ -70,7 +70,7 @@ def walk(folder: str) -> list[StoredFile]:
     if not os.path.isdir(root):
         return [described(root, os.path.basename(root), os.lstat(root), refusal=NO_FOLDER)]
     found: dict[str, StoredFile] = {}
-    # Names that are UTF-8 come first: of two that look the same, the odd one is to be told apart.
+    # Names that are UTF-8 come first: of two that look the same, the odd one is to be distinguished.
     for file in sorted(entries(root), key=lambda file: file.refusal == NOT_UTF8):
         name = file.name
         while name in found:

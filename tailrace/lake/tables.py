@@ -91,7 +91,7 @@ class Lake:
             self.gate.prepare()
 
     def audit(self, table: Table, rows: Materialized, *, feed: str | None = None) -> None:
-        """Have the gate judge rows that are about to be committed to a table; raises what the gate does."""
+        """Have the gate check rows that are about to be committed to a table; raises what the gate does."""
         if self.gate is not None:
             self.gate.audit(table, rows, feed=feed)
 
@@ -261,7 +261,7 @@ class Lake:
 
     def snapshot(self, table: Table) -> Any:
         """Delta's own object for the newest version."""
-        # Delta's Python API tells the version only through a Spark job over the history; its own log takes 20 ms.
+        # Delta's Python API has the version only by a Spark job over the history; its own log takes 20 ms.
         none = java_class(self.spark, "scala.Option").empty()
         delta_log = java_class(self.spark, "org.apache.spark.sql.delta.DeltaLog")
         log = delta_log.forTable(self.spark._jsparkSession, self._existing(table))
@@ -283,7 +283,7 @@ def retention_of(retention: timedelta) -> dict[str, str]:
     """The properties by which a table keeps what it no longer reads for so long.
 
     Delta refuses to keep the log for less than the files. It is kept for twice as long, so that a version for whose sake
-    a vacuum leaves files alone can still be gone on from; after that the log, and with it the version, is given up.
+    a vacuum keeps files can still be gone on from; after that the log, and with it the version, is given up.
     """
     seconds = int(retention.total_seconds())
     return {

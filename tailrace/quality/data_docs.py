@@ -1,4 +1,4 @@
-"""Pages that tell what the quality gate found, Great Expectations' own with nothing to fetch from elsewhere."""
+"""Pages of what the quality gate found, Great Expectations' own with nothing to fetch from elsewhere."""
 
 import re
 from copy import deepcopy
@@ -91,8 +91,8 @@ def index(folder: Path) -> str:
 
 def link(page: Path) -> str:
     time, _, verdict = page.stem.partition("-")
-    told = f"{time[:4]}-{time[4:6]}-{time[6:8]} {time[9:11]}:{time[11:13]}:{time[13:15]}"
-    return f'<a class="{verdict}" href="{page.parent.name}/{page.name}">{told} {verdict}</a>'
+    moment = f"{time[:4]}-{time[4:6]}-{time[6:8]} {time[9:11]}:{time[11:13]}:{time[13:15]}"
+    return f'<a class="{verdict}" href="{page.parent.name}/{page.name}">{moment} {verdict}</a>'
 
 
 def pages_of(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The quality gate: new rows are held to what their table promises before they are committed.
+"""The quality gate: new rows must meet what their table promises before they are committed.
 
 A load or refresh hands its rows over when they are computed and not yet written. Rows that miss an expectation stop it
 with `GateFailed`, and the table stays as it was, for the next layer as for everybody else.
@@ -25,7 +25,7 @@ FILE = "file"
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the gate found of one table's new rows: how many they are, and the expectations that they were held to."""
+    """What the gate found of one table's new rows: how many they are, and the expectations that they were checked against."""
 
     rows: int
     expectations: int
@@ -49,7 +49,7 @@ class GateFailed(DataError):
     def _lines(self) -> Iterable[str]:
         yield f"{self.table}: the quality gate stopped {self.rows:,} new rows, and none was committed"
         for miss in self.misses:
-            such = f", such as {'; '.join(map(told, miss.sample))}" if miss.sample else ""
+            such = f", such as {'; '.join(map(row_text, miss.sample))}" if miss.sample else ""
             yield f"- {miss.expectation}: {miss.observed}{such}"
         if self.files:
             given = " ".join(f"--set-aside {quote(file)}" for file in self.files)
@@ -57,7 +57,7 @@ class GateFailed(DataError):
         yield f"All of it: {self.page}"
 
 
-def told(row: dict[str, Any]) -> str:
+def row_text(row: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in row.items())
 
 
@@ -73,9 +73,9 @@ class Gate:
         import_ahead()
 
     def take_verdicts(self) -> dict[str, Verdict]:
-        """What was found since they were last taken, by table."""
-        taken, self.verdicts = self.verdicts, {}
-        return taken
+        """What was found since the last call, by table."""
+        found, self.verdicts = self.verdicts, {}
+        return found
 
     def audit(self, table: Table, rows: Materialized, *, feed: str | None = None) -> None:
         """Raise `GateFailed` where rows miss what the table promises; `feed` is where their column `file` lies."""
@@ -83,26 +83,26 @@ class Gate:
         if not count:
             return
         began = time.monotonic()
-        wanted = [one for one in table.promises if count >= one.least_rows]
+        due = [one for one in table.promises if count >= one.least_rows]
         by = [*table.key, *([FILE] if feed and FILE not in table.key else [])]
-        looked_at = to_look_at(rows, wanted)
-        result, misses = validate(table.full_name, looked_at, wanted, told_by=by)
+        looked_at = to_look_at(rows, due)
+        result, misses = validate(table.full_name, looked_at, due, named_by=by)
         page = data_docs.write(self.folder, table.full_name, result)
         if misses:
             files = offenders(table, looked_at, [miss.expectation for miss in misses], by=by) if feed else ()
             raise GateFailed(table, rows=count, misses=misses, files=(f"{feed}/{file}" for file in files), page=page)
-        self.verdicts[table.full_name] = Verdict(rows=count, expectations=len(wanted), seconds=time.monotonic() - began)
+        self.verdicts[table.full_name] = Verdict(rows=count, expectations=len(due), seconds=time.monotonic() - began)
 
 
 def offenders(table: Table, rows: Any, missed: list[Expectation], *, by: list[str]) -> list[str]:
-    """The files that miss one of these expectations by themselves; all of them where none has rows enough to tell."""
+    """The files that miss one of these expectations by themselves; all of them if none has rows enough."""
     counts = rows_by_file(rows)
-    alone = []
+    found = []
     for file, count in sorted(counts.items()):
-        told = [one for one in missed if count >= one.least_rows]
-        if told and validate(table.full_name, rows[rows[FILE] == file], told, told_by=by)[1]:
-            alone.append(file)
-    return alone or sorted(counts)
+        due = [one for one in missed if count >= one.least_rows]
+        if due and validate(table.full_name, rows[rows[FILE] == file], due, named_by=by)[1]:
+            found.append(file)
+    return found or sorted(counts)
 
 
 def rows_by_file(rows: Any) -> dict[str, int]:

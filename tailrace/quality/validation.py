@@ -15,7 +15,7 @@ from tailrace.schemas.expectations import UNIQUE, Expectation
 
 # Up to so many rows are brought to the driver, where an expectation costs milliseconds; in Spark each is a job or more.
 IN_DRIVER = 200_000
-# Rows that are told as a sample of those that did not meet an expectation.
+# Rows that are shown as a sample of those that did not meet an expectation.
 SAMPLED = 3
 # Under this an expectation carries its place in the suite: results come in another order.
 NUMBER = "number"
@@ -38,7 +38,7 @@ class Miss:
 
 
 def great_expectations() -> Any:
-    """The library, which takes seconds to import; what it would tell its makers stays here."""
+    """The library, which takes seconds to import; what it would report to its makers stays here."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
 
@@ -56,16 +56,16 @@ def to_look_at(rows: Materialized, expectations: Sequence[Expectation]) -> Any:
     """
     conditions = {one.condition: F.expr(one.condition) for one in expectations if one.condition is not None}
     keys = {key_text(one): as_one(one.unique_together) for one in expectations if one.unique_together}
-    judged = rows.frame.select("*", *(value.alias(column_of(text)) for text, value in (conditions | keys).items()))
-    return judged.toArrow().to_pandas() if rows.counts[ROWS] <= IN_DRIVER else judged
+    checked = rows.frame.select("*", *(value.alias(column_of(text)) for text, value in (conditions | keys).items()))
+    return checked.toArrow().to_pandas() if rows.counts[ROWS] <= IN_DRIVER else checked
 
 
 def validate(
-    name: str, rows: Any, expectations: Sequence[Expectation], *, told_by: Sequence[str]
+    name: str, rows: Any, expectations: Sequence[Expectation], *, named_by: Sequence[str]
 ) -> tuple[Any, list[Miss]]:
     """Great Expectations' result for rows from `to_look_at`, and what of the expectations was not met.
 
-    `told_by` are the columns that tell which rows.
+    `named_by` are the columns that name a row.
     """
     with one_at_a_time:
         result = batch_of(name, rows).validate(
@@ -73,14 +73,14 @@ def validate(
             result_format={
                 "result_format": "SUMMARY",
                 "partial_unexpected_count": SAMPLED,
-                "unexpected_index_column_names": list(told_by),
+                "unexpected_index_column_names": list(named_by),
             },
         )
     misses = [
         Miss(
             expectation=expectations[one.expectation_config.meta[NUMBER]],
             observed=observed(one),
-            sample=tuple(keys_of(row, told_by) for row in one.result.get("partial_unexpected_index_list") or ()),
+            sample=tuple(keys_of(row, named_by) for row in one.result.get("partial_unexpected_index_list") or ()),
         )
         for one in result.results
         if not one.success
@@ -144,8 +144,8 @@ def column_of(condition: str) -> str:
     return f"({condition})".replace(".", "·").replace("`", "'")
 
 
-def keys_of(row: dict[str, Any], told_by: Sequence[str]) -> dict[str, Any]:
-    return {name: row[name] for name in told_by}
+def keys_of(row: dict[str, Any], named_by: Sequence[str]) -> dict[str, Any]:
+    return {name: row[name] for name in named_by}
 
 
 def observed(one: Any) -> str:
@@ -157,6 +157,6 @@ def observed(one: Any) -> str:
         return f"observed {found['observed_value']}"
     if "unexpected_count" in found:
         return f"observed {found['unexpected_count']:,} values that are not"
-    told = one.exception_info if "exception_message" not in one.exception_info else {"": one.exception_info}
-    messages = sorted({info["exception_message"] or "no more is known" for info in told.values()})
+    errors = one.exception_info if "exception_message" not in one.exception_info else {"": one.exception_info}
+    messages = sorted({info["exception_message"] or "no more is known" for info in errors.values()})
     return f"not so: {'; '.join(messages)}"

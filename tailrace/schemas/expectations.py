@@ -1,4 +1,4 @@
-"""What rows are expected to be like, in the words of Great Expectations, which this module does not need to be told."""
+"""What rows are expected to be like, in the words of Great Expectations, which this module does not import."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any
 class Expectation:
     """One of Great Expectations' expectations: its name there, and its arguments.
 
-    `least_rows` is how many rows there must be for it to tell anything; it is left out for fewer.
+    `least_rows` is how many rows there must be for it to mean anything; it is left out for fewer.
     """
 
     name: str

@@ -37,7 +37,7 @@ def table(view: str) -> Table:
     """The history of one view: rows of values, and one row without a key for each push whose writes were acknowledged.
 
     Rows of a push that has no such row may or may not have reached the store. A backfill's rows were never in the store:
-    they are what it would have held, each time's committed together with the row that closes it. A backfill is complete by
+    they are the values that it would have had, each time's committed together with the row that closes it. A backfill is complete by
     itself: what it says of a key at a time is in its newest row up to then. Direct writes are no pushes: each row is in the
     store, and confirmed by itself.
     """
@@ -53,7 +53,7 @@ def table(view: str) -> Table:
             Column("outcome", Type.STRING, "confirmed in the row that closes a push; null in the others"),
             Column("backfill", Type.STRING, "the backfill that computed the row; null where a push recorded it"),
             Column("push", Type.STRING, "the push by itself: a store put back from a copy gives sequences once more"),
-            Column("acknowledged_at", Type.TIMESTAMP, "when the store had taken a direct write; null for pushes"),
+            Column("acknowledged_at", Type.TIMESTAMP, "when the store had a direct write; null for pushes"),
         ),
         key=("sequence", "backfill", "as_of", "item_key"),
         statistics=("sequence",),

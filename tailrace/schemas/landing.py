@@ -42,7 +42,7 @@ class Feed:
 
     @cached_property
     def facts(self) -> dict[str, Column]:
-        """What a line tells, by the names of its fields: the column that each fills."""
+        """The column that each field of a line fills."""
         landed = {column: field for field, column in self.renamed}
         facts = (column for column in self.table.fields if column not in bronze.DELIVERY)
         return {landed.get(column.name, column.name): column for column in facts}
@@ -73,7 +73,7 @@ DOCUMENTS = Feed(
     renamed=(("id", "document_id"), ("size", "size_bytes")),
 )
 
-# What the reader and Spark wrote to views of the lane direct, told here once the store had it.
+# What the reader and Spark wrote to views of the lane direct, landed once the store had it.
 DIRECT_WRITES = Feed(
     name="direct_writes",
     table=bronze.DIRECT_WRITES,

@@ -22,7 +22,7 @@ def backfill_views(
     if chosen.keys() & workspace.definitions.stream_views.keys():
         catch_up_bronze(workspace)  # a moment that is recorded has all its events
     kafka = workspace.settings.stream.kafka is not None
-    done = backfill.run(workspace.lake, workspace.definitions, chosen, times, id_=id_, told=progress, kafka=kafka)
+    done = backfill.run(workspace.lake, workspace.definitions, chosen, times, id_=id_, progress=progress, kafka=kafka)
     left_out = sorted(set(workspace.definitions.batch_views) - set(chosen)) if not views else []
     return {
         "id": id_,

@@ -13,7 +13,7 @@ from jobs.streaming.repair import Source, reconcile_stream
 from jobs.streaming.run import views_of
 from sinks.purge import LookedOver, look_over
 from sinks.reconcile import reconcile_direct, reconcile_view, repair_view
-from tailrace.lake.session import telling_tasks
+from tailrace.lake.session import reporting_tasks
 from tailrace.schemas import silver
 from tailrace.schemas.slots import to_text
 from tailrace.store.failures import StoreError
@@ -81,7 +81,7 @@ def reconcile_all(workspace: Resources, progress: Progress, *, repair: bool = Fa
     views = {}
     for view in workspace.definitions.batch_views.values():
         told = partial(tell_of_view, progress, view.name)
-        with telling_tasks(workspace.spark, told):
+        with reporting_tasks(workspace.spark, told):
             if repair:
                 done = repair_view(workspace.lake, workspace.store, view, told=told)
             else:

@@ -11,7 +11,7 @@ from jobs.bronze.set_aside import SetAside
 from jobs.bronze.topic import PREFIX, topic_of
 from jobs.gold import refresh as gold
 from jobs.silver import merge
-from jobs.silver.merge import TakenBack
+from jobs.silver.merge import Withdrawn
 from jobs.streaming.heartbeat import has_run
 from sinks import direct_writes
 from sinks.ledger import Pushed
@@ -98,11 +98,11 @@ def catch_up_bronze(workspace: Resources) -> Loaded:
     return catch_up(workspace.lake, workspace.settings.landing, lambda: run_bronze(workspace), topic=topic)
 
 
-def run_silver(workspace: Resources) -> dict[str, TakenBack]:
+def run_silver(workspace: Resources) -> dict[str, Withdrawn]:
     """Bring silver up to date; returns what it gave back of files set aside, by table, where there were any."""
     tables = {silver.INTERACTIONS: merge.run_interactions, silver.DOCUMENTS: merge.run_documents}
     done = {table.full_name: bring(workspace.lake) for table, bring in tables.items()}
-    return {name: back for name, back in done.items() if back != TakenBack()}
+    return {name: back for name, back in done.items() if back != Withdrawn()}
 
 
 def views_to_recount(workspace: Resources, aside: SetAside | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from jobs.bronze.load import Loaded
 from jobs.gold.refresh import Refreshed
 from jobs.maintenance import Maintained
-from jobs.silver.merge import TakenBack
+from jobs.silver.merge import Withdrawn
 from sinks.ledger import Pushed
 from tailrace.quality.gate import Verdict
 from tailrace.schemas.slots import to_text
@@ -32,7 +32,7 @@ class Report:
     pushed: dict[str, Pushed]
     maintained: dict[str, Maintained]
     gates: dict[str, Verdict]
-    taken_back: dict[str, TakenBack]
+    taken_back: dict[str, Withdrawn]
     to_recount: tuple[str, ...]
 
     def json(self) -> Json:
@@ -57,7 +57,7 @@ def refresh_json(report: Report) -> Json:
     return shown | ({"maintained": maintained} if maintained else {})
 
 
-def taken_back_json(taken_back: Mapping[str, TakenBack]) -> Json:
+def taken_back_json(taken_back: Mapping[str, Withdrawn]) -> Json:
     """What silver gave back of files set aside, under `taken_back` by table; nothing where that is nothing."""
     return {"taken_back": {table: asdict(back) for table, back in taken_back.items()}} if taken_back else {}
 

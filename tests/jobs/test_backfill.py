@@ -68,9 +68,9 @@ def told(three, lake):
     return copied(three, lake)
 
 
-def run(lake, times, *, id_="b1", views=VIEWS, told=lambda _: None):
+def run(lake, times, *, id_="b1", views=VIEWS, progress=lambda _: None):
     chosen = backfill.views_to_backfill(views, [])
-    return backfill.run(lake, views, chosen, times, id_=id_, told=told)
+    return backfill.run(lake, views, chosen, times, id_=id_, progress=progress)
 
 
 def recorded(lake, view, *, id_="b1"):
@@ -137,7 +137,7 @@ def test_a_backfill_that_was_killed_goes_on_and_a_finished_one_does_nothing(told
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(told, times, told=die)
+        run(told, times, progress=die)
     hold(told, silver.INTERACTIONS, EVENT, *SAME_AGAIN)  # silver moves meanwhile
     done = run(told, times)
 

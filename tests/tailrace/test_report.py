@@ -8,7 +8,7 @@ from rich.console import Console
 from jobs.bronze.load import Loaded
 from jobs.bronze.set_aside import SetAside
 from jobs.maintenance import Maintained
-from jobs.silver.merge import TakenBack
+from jobs.silver.merge import Withdrawn
 from jobs.streaming.heartbeat import alone
 from sinks.ledger import Pushed
 from tailrace.cli.output import first_load_lines, maintained_lines, runs_table, set_aside_lines
@@ -53,7 +53,7 @@ def test_people_are_told_what_was_done_to_a_table_what_holds_it_and_what_stopped
 
 
 def test_what_follows_from_files_set_aside_is_reported_only_where_there_are_some():
-    shown = refresh_json(report(taken_back={"silver.a": TakenBack(replaced=2, removed=1)}, to_recount=("p", "d")))
+    shown = refresh_json(report(taken_back={"silver.a": Withdrawn(replaced=2, removed=1)}, to_recount=("p", "d")))
 
     assert {"taken_back", "recount"} & {*refresh_json(report())} == set()
     assert shown["taken_back"] == {"silver.a": {"replaced": 2, "removed": 1}}

@@ -13,7 +13,7 @@ from jobs.gold import refresh as gold
 from jobs.gold.refresh import INCREMENTAL
 from jobs.gold.verify import verify_view
 from jobs.silver import merge
-from jobs.silver.merge import TakenBack
+from jobs.silver.merge import Withdrawn
 from tailrace.definitions import BatchView, Count, Definitions, Last
 from tailrace.lake.commit import amend
 from tailrace.lake.tables import Lake
@@ -82,7 +82,7 @@ def bring(lake):
 
 def changes(before, after):
     replaced = sum(key in after and after[key] != row for key, row in before.items())
-    return TakenBack(replaced=replaced, removed=len(before) - len(after))
+    return Withdrawn(replaced=replaced, removed=len(before) - len(after))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_silver_and_gold_become_what_they_would_be_had_the_file_never_come_kille
     assert bring(lake) == INCREMENTAL
     assert verify_view(lake, VIEWS, VIEW).differing == 0
     version = lake.version(silver.INTERACTIONS)
-    assert merge.run_interactions(lake) == TakenBack()
+    assert merge.run_interactions(lake) == Withdrawn()
     assert lake.version(silver.INTERACTIONS) == version
 
 
@@ -151,7 +151,7 @@ def test_a_file_that_says_nothing_last_changes_no_row_and_is_looked_at_once(lake
     lake.append(bronze.SET_ASIDE, lake.read(bronze.SET_ASIDE).limit(1))
     before = lake.version(silver.INTERACTIONS)
 
-    assert [merge.run_interactions(lake) for _ in range(2)] == [TakenBack()] * 2
+    assert [merge.run_interactions(lake) for _ in range(2)] == [Withdrawn()] * 2
 
     assert lake.version(silver.INTERACTIONS) == before + 1
     assert bring(lake) == INCREMENTAL

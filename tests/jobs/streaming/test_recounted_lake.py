@@ -253,7 +253,7 @@ def test_a_backfill_tells_of_every_moment_what_the_stream_would_have(lane):
 
     views, figures = lane.stream.definitions.views, []
     for times in ([landed[1], landed[4]], [landed[1], landed[4], now], [landed[1], landed[4], now]):
-        done = backfill.run(lane.lake, lane.stream.definitions, views, times, id_="b", told=lambda _: None)
+        done = backfill.run(lane.lake, lane.stream.definitions, views, times, id_="b", progress=lambda _: None)
         figures.append([(one.times, one.done_before, one.recorded) for one in done.values()])
     assert figures == [[(2, 0, 5), (2, 0, 4)], [(1, 2, 2), (1, 2, 2)], [(0, 3, 0), (0, 3, 0)]]
 

@@ -68,8 +68,11 @@ def test_a_refusal_names_the_file(folder):
         ({"aggregations": "(Count(name='Views', over=('3h',)),)"}, "view 'visits', feature 'Views', field 'name'"),
         ({"aggregations": "(Count(name='views'),)"}, "feature 'views', field 'over': name at least one window"),
         ({"aggregations": "(Count(name='v', over=('3h', '3h')),)"}, "feature 'v', field 'over': names a window twice"),
-        ({"aggregations": "(Last(name='seen_at'), First(name='seen_at'))"}, "feature 'seen_at': that name is taken"),
-        ({"aggregations": "(Last(name='document_id'),)"}, "feature 'document_id': that name is taken in this view"),
+        (
+            {"aggregations": "(Last(name='seen_at'), First(name='seen_at'))"},
+            "feature 'seen_at': another feature or key",
+        ),
+        ({"aggregations": "(Last(name='document_id'),)"}, "feature 'document_id': another feature or key"),
         ({"aggregations": "(Count(name='v' * 60, over=('total',)),)"}, "_total' is not a usable name"),
         ({"online_when": "'view_3h > 0'"}, "view 'visits', field 'online_when': 'view_3h' is not a feature of this"),
         ({"online_when": "'document_id > 0'"}, "field 'online_when': 'document_id' is not a feature of this view"),
@@ -265,7 +268,7 @@ def test_a_feature_of_a_transform_needs_a_usable_name(folder):
         ({"changed_keys": "lambda documents: documents"}, "goes with a transform; aggregations find"),
         (
             {**TRANSFORM, "transform": "lambda documents, as_of: None", "changed_keys": "lambda documents: None"},
-            "the transform takes as_of, so that rows change with time alone",
+            "the transform takes as_of, so its rows change with time",
         ),
         (
             {**TRANSFORM, "transform": "lambda documents: None", "changed_keys": "lambda interactions: None"},

@@ -70,7 +70,7 @@ def test_become_touches_only_rows_that_differ(things):
 
     state = things.state(THINGS)
     assert sizes(things) == {"t0": 4, "t1": 11, "t2": None}
-    assert (state.inserted, state.updated, state.deleted, state.rows, state.alone) == (0, 2, 0, 3, True)
+    assert (state.inserted, state.updated, state.deleted, state.rows, state.exclusive) == (0, 2, 0, 3, True)
 
 
 @pytest.mark.slow
@@ -138,11 +138,11 @@ def test_rows_are_counted_where_the_last_commit_cannot_tell(things):
     late = to_metadata({"started_from": things.version(THINGS) - 1})
     rows_of(things, t7=7).write.format("delta").mode("append").option("userMetadata", late).save(things.path(THINGS))
 
-    assert not things.state(THINGS).alone
-    assert commit.rows_held(things, THINGS) == 4
+    assert not things.state(THINGS).exclusive
+    assert commit.rows_in(things, THINGS) == 4
 
     commit.keep(things, THINGS, state={"started_from": things.version(THINGS)})
     rows_of(things, t8=8).write.format("delta").mode("append").save(things.path(THINGS))
 
-    assert things.state(THINGS).alone
-    assert commit.rows_held(things, THINGS) == 5
+    assert things.state(THINGS).exclusive
+    assert commit.rows_in(things, THINGS) == 5

@@ -8,7 +8,7 @@ from delta.tables import DeltaTable
 
 from tailrace.lake import maintenance
 from tailrace.lake.delta_log import HistoryLost
-from tailrace.lake.maintenance import SMALL_FILES, compact, health, is_held, live_files, measured, vacuum
+from tailrace.lake.maintenance import SMALL_FILES, compact, health, live_files, measured, removes_needed, vacuum
 from tailrace.lake.tables import Lake
 from tailrace.schemas.tables import Column, Table, Type
 from tests.tailrace.lake.copies import copied
@@ -204,7 +204,7 @@ def test_a_vacuum_keeps_what_the_oldest_needed_version_reads_and_the_changes_aft
 
     done = vacuum(lake, THINGS, oldest_needed=last - 1)
 
-    assert (done.held, done.files > 0, done.bytes > 0) == (False, True, True)
+    assert (done.blocked, done.files > 0, done.bytes > 0) == (False, True, True)
     assert lake.read(THINGS, version=last - 1).collect() == before
     pins = [lake.pin(THINGS, version=version) for version in (last - 2, last - 1, last)]
     changes = lake.changes_since(THINGS, since=pins[1], until=pins[2]).collect()
@@ -223,7 +223,7 @@ def test_a_version_from_before_the_retention_keeps_a_vacuum_from_all_files(aged)
 
     done = vacuum(lake, THINGS, oldest_needed=last - 2)
 
-    assert (done.held, done.files) == (True, 0)
+    assert (done.blocked, done.files) == (True, 0)
     assert (data_files(lake), lake.version(THINGS)) == (files, version)
     pins = [lake.pin(THINGS, version=version) for version in (last - 2, last)]
     assert lake.changes_since(THINGS, since=pins[0], until=pins[1]).count() == 4
@@ -235,12 +235,12 @@ def test_what_a_long_transaction_wrote_before_the_retention_began_is_held(aged):
     lake, last = aged
     [changes] = {file["path"] for file in actions(lake, last, "cdc")}
     then = (datetime.now(UTC) - 2 * DAY).timestamp()
-    assert not is_held(lake, THINGS, last - 1)
+    assert not removes_needed(lake, THINGS, last - 1)
 
     os.utime(Path(lake.path(THINGS), changes), (then, then))
 
-    assert is_held(lake, THINGS, last - 1)
-    assert not is_held(lake, THINGS, last)
+    assert removes_needed(lake, THINGS, last - 1)
+    assert not removes_needed(lake, THINGS, last)
 
 
 @pytest.mark.slow

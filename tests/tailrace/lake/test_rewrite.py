@@ -207,4 +207,4 @@ def test_the_state_tells_what_a_commit_did(things):
     Transaction(things, THINGS, state=state).commit(numbers)
 
     told = things.state(THINGS)
-    assert (told.inserted, told.updated, told.deleted, told.rows, told.alone) == (2, 4, 1, 4, True)
+    assert (told.inserted, told.updated, told.deleted, told.rows, told.exclusive) == (2, 4, 1, 4, True)

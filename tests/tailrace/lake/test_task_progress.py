@@ -1,6 +1,6 @@
 import time
 
-from tailrace.lake.session import telling_tasks
+from tailrace.lake.session import reporting_tasks
 
 
 def test_a_long_stage_is_told_of_by_its_parts(spark, monkeypatch):
@@ -11,7 +11,7 @@ def test_a_long_stage_is_told_of_by_its_parts(spark, monkeypatch):
         time.sleep(0.2)
         yield from batches
 
-    with telling_tasks(spark, told.append):
+    with reporting_tasks(spark, told.append):
         spark.range(0, 16, 1, 16).mapInArrow(slowly, "id bigint").count()
     heard = len(told)
     spark.range(0, 16, 1, 16).mapInArrow(slowly, "id bigint").count()
@@ -25,7 +25,7 @@ def test_short_stages_are_not_worth_telling(spark, monkeypatch):
     monkeypatch.setattr("tailrace.lake.session.EVERY_SECONDS", 0.02)
     told: list[str] = []
 
-    with telling_tasks(spark, told.append):
+    with reporting_tasks(spark, told.append):
         spark.range(0, 4, 1, 4).count()
 
     assert told == []
