@@ -13,13 +13,13 @@ from typing import Any
 
 from bench.week import places, ticks_of_week
 from tailrace.demo.events import demo_ticks, empty_home, land_tick
+from tailrace.lake.task_progress import Progress
 from tailrace.local import airflow, stack
 from tailrace.local.airflow import AirflowApi
 from tailrace.local.background import LocalError, places_of
 from tailrace.settings import LocalSettings, Settings
 from tailrace.store.embedded import HOST
 from tailrace.workspace.refresh import refresh
-from tailrace.workspace.resources import Progress
 from tailrace.workspace.workspace import Workspace
 
 WARMING = 4  # refreshes before the first that is counted

@@ -15,13 +15,12 @@ from tailrace.demo.events import Tick, empty_home, land_tick
 from tailrace.events.busiest import occurred_at_of
 from tailrace.events.organisation import Organisation, generate
 from tailrace.lake.maintenance import health
+from tailrace.lake.task_progress import Progress
 from tailrace.schemas import bronze, silver
 from tailrace.schemas.slots import SLOT, last_tick, to_text
 from tailrace.settings import Settings
-from tailrace.workspace.refresh import refresh
-from tailrace.workspace.report import Report
-from tailrace.workspace.resources import Progress
-from tailrace.workspace.small_data import for_many_rows
+from tailrace.workspace.refresh import Report, refresh
+from tailrace.workspace.resources import for_many_rows
 from tailrace.workspace.workspace import Workspace
 
 ORGANISATION = {"documents": 2_000, "actors": 100, "seed": 11}

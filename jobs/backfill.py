@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.gold.compute import compute
-from jobs.streaming.fast_path import settled
+from jobs.streaming.fast_path import settled_states
 from jobs.streaming.recount import counting, had_by, states, tasks_for
 from jobs.streaming.run import views_of
 from sinks.decisions import decided, materialized_decisions
@@ -191,7 +191,7 @@ def record_stream(
     events = counting(had_by(lake, kafka=kafka, until=until), views, since=since, until=until)
     new = {name: is_new(name, times[: len(times) - len(left)]) for name, left in due.items()}
     totals = {name: condition.cast("int") for name, condition in new.items()}
-    finish = partial(settled, ids=False)
+    finish = partial(settled_states, ids=False)
     with materialized(states(events, views, tasks=tasks_for(lake), finish=finish), totals=totals) as found:
         for name, left in due.items():
             moment = F.timestamp_micros("moment").alias("as_of")

@@ -48,8 +48,8 @@ FAILURES = (PySparkException, Py4JJavaError, StoreError, *CONFLICTS)
 class Maintained:
     """One table: its data files before and after compaction, what a vacuum removed, who kept it from that, and why
     maintenance stopped; the last two are None where nothing did. `swept` are tombstones of the view whose history this
-    is, removed from the store. `opened` says that deletion vectors were taken from a table that needs none, so that other
-    readers of Delta open it.
+    is, removed from the store. `opened` says that deletion vectors were removed from a table that needs none, for other
+    readers of Delta.
     """
 
     files_before: int = 0
@@ -118,7 +118,7 @@ def maintain(
     wants_vacuum: Callable[[Table], bool],
     to_open: int,
 ) -> dict[str, Maintained]:
-    """Compact tables and vacuum those that want it; what goes wrong with one is told, and the others go on.
+    """Compact tables and vacuum those that want it; what goes wrong with one is reported, and the others go on.
 
     Up to `to_open` tables lose deletion vectors that they do not need.
     """
@@ -133,7 +133,7 @@ def maintain(
             done |= {table: replace(done[table], failure=first_line(error)) for table in wanting}
         else:
             done |= {table: vacuumed(lake, table, needs.get(table.full_name, []), done[table]) for table in wanting}
-        done |= {table: swept(lake, definitions, store, table, done[table]) for table in wanting if is_history(table)}
+        done |= {table: purged(lake, definitions, store, table, done[table]) for table in wanting if is_history(table)}
     return {table.full_name: one for table, one in done.items()}
 
 
@@ -141,8 +141,8 @@ def is_history(table: Table) -> bool:
     return table.layer == history.LAYER and table != history.SCHEMAS
 
 
-def swept(lake: Lake, definitions: Definitions, store: Address, table: Table, done: Maintained) -> Maintained:
-    """Remove the tombstones that a view's history tells of and that nothing needs any more."""
+def purged(lake: Lake, definitions: Definitions, store: Address, table: Table, done: Maintained) -> Maintained:
+    """Remove the tombstones that a view's history has and that nothing needs any more."""
     try:
         count = sweep_view(lake, store, definitions.views[table.name])
     except FAILURES as error:
@@ -169,14 +169,14 @@ def opened(lake: Lake, table: Table, done: Maintained) -> Maintained:
 
 def vacuumed(lake: Lake, table: Table, needs: list[Need], done: Maintained) -> Maintained:
     table_id = lake.table_id(table)
-    usable = [one for one in needs if one.pin.table_id == table_id and can_go_on_from(lake, table, one.pin.version)]
-    oldest = min((one.pin.version for one in usable), default=None)
+    needed = [one for one in needs if one.pin.table_id == table_id and can_go_on_from(lake, table, one.pin.version)]
+    oldest = min((one.pin.version for one in needed), default=None)
     try:
         result = vacuum(lake, table, oldest_needed=oldest)
     except FAILURES as error:
         return replace(done, failure=first_line(error))
     if result.blocked:
-        names = ", ".join(one.by for one in usable if one.pin.version == oldest)
+        names = ", ".join(one.by for one in needed if one.pin.version == oldest)
         return replace(done, held_by=f"version {oldest} is older than the retention and needed by {names}")
     return replace(done, removed_files=result.files, removed_bytes=result.bytes)
 

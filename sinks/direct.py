@@ -119,18 +119,18 @@ class Target:
                 raise DirectError(f"view {self.view.name}, row {keys}: {problem}") from problem
 
     def values(self, row: dict[str, Any]) -> dict[str, Any]:
-        told = {feature.name: json_value(row[feature.name]) for feature in self.view.features}
-        return checked(told, self.view.features)
+        given = {feature.name: json_value(row[feature.name]) for feature in self.view.features}
+        return checked(given, self.view.features)
 
     def finish(self, outcomes: Iterable[DirectOutcome]) -> DirectOutcome:
-        """Tell readers how fresh the view is."""
+        """Move the watermark, by which readers know how fresh the view is."""
         with_store(
             self.address,
             lambda store: store.move_direct_watermark(self.view.name, to=self.as_of),
             patience=PATIENCE_SECONDS,
         )
-        told = list(outcomes)
-        return DirectOutcome(sum(one.written for one in told), sum(one.stale for one in told))
+        all_parts = list(outcomes)
+        return DirectOutcome(sum(one.written for one in all_parts), sum(one.stale for one in all_parts))
 
 
 @dataclass

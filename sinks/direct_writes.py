@@ -1,8 +1,12 @@
-"""What bronze knows of direct writes: recorded in the history of their views, and written again into a store that lost them."""
+"""What bronze has of direct writes: recorded in the history of their views, compared with the store, and written again."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -10,11 +14,16 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from sinks.decisions import INSERT, REMOVAL, UPDATE
 from sinks.history import Schema, ensure_recorded
-from tailrace.definitions import Definitions, FeatureView
+from sinks.purge import stored_values
+from sinks.reconcile import Compared, counter, differences
+from tailrace.definitions import Definitions, DirectView, FeatureView
 from tailrace.lake.commit import append_numbered, number_reached
-from tailrace.lake.materialize import ROWS, materialized
+from tailrace.lake.materialize import ROWS, Materialized, materialized
+from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
+from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.schemas import bronze, history
 from tailrace.schemas.slots import to_micros
 from tailrace.store.address import Address, with_store
@@ -22,12 +31,13 @@ from tailrace.store.direct.log import Intent
 from tailrace.store.direct.replay import Log, adopt_all, ordered, write_as_owner
 from tailrace.store.direct.rivals import first_unknown
 from tailrace.store.direct.write import Sender
+from tailrace.store.direct.writer import LOOK_SECONDS, SEGMENT_SECONDS
 from tailrace.store.failures import PATIENCE_SECONDS, StoreError
 from tailrace.store.order import Order, OrderedValue
 from tailrace.store.port import TOMBSTONE, Refused
 
 APPENDS = "direct writes"  # the name under which they are appended to a history
-TOLD = ("keys", "occurred_at", "revision", "values", "accepted_at", "acknowledged_at")
+LANDED_COLUMNS = ("keys", "occurred_at", "revision", "values", "accepted_at", "acknowledged_at")
 PACKED = (
     "item_key string, value binary, occurred_at timestamp, revision bigint, accepted_at timestamp, "
     "acknowledged_at timestamp"
@@ -54,7 +64,7 @@ def record_writes(lake: Lake, view: FeatureView) -> int:
     if newest == before:
         return 0
     unread = lake.read_as_promised(bronze.DIRECT_WRITES).where((F.col("batch") > before) & (F.col("batch") <= newest))
-    rows = packed(unread, view).select(
+    rows = packed_writes(unread, view).select(
         F.col("revision").alias("sequence"),
         "item_key",
         "value",
@@ -76,7 +86,7 @@ def record_writes(lake: Lake, view: FeatureView) -> int:
         return new.counts[ROWS]
 
 
-def packed(writes: DataFrame, view: FeatureView) -> DataFrame:
+def packed_writes(writes: DataFrame, view: FeatureView) -> DataFrame:
     """Rows of `bronze.DIRECT_WRITES` that are of a view as `PACKED`, once each; a null value is a removal."""
 
     def pack_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -98,8 +108,8 @@ def packed(writes: DataFrame, view: FeatureView) -> DataFrame:
             yield pa.RecordBatch.from_arrays(arrays, schema=PACKED_SCHEMA)
 
     of_view = writes.where(F.col("view") == view.name)
-    # A file that was landed twice, or a task of Spark that was repeated, tells the same again.
-    once = of_view.select(*TOLD).dropDuplicates(["keys", "occurred_at", "revision"])
+    # A file that was landed twice, or a task of Spark that was repeated, has the same again.
+    once = of_view.select(*LANDED_COLUMNS).dropDuplicates(["keys", "occurred_at", "revision"])
     return once.mapInArrow(pack_partition, PACKED)
 
 
@@ -121,7 +131,7 @@ def intents_of(batch: pa.RecordBatch, view: FeatureView) -> list[Intent]:
 def newest_of_each_key(lake: Lake, view: FeatureView) -> DataFrame:
     """The rows of `PACKED` that the store should hold, removals among them."""
     newest_first = Window.partitionBy("item_key").orderBy(F.desc("occurred_at"), F.desc("revision"))
-    rows = packed(lake.read_as_promised(bronze.DIRECT_WRITES), view)
+    rows = packed_writes(lake.read_as_promised(bronze.DIRECT_WRITES), view)
     return rows.withColumn("age", F.row_number().over(newest_first)).where("age = 1").drop("age")
 
 
@@ -134,7 +144,7 @@ def write_again(lake: Lake, address: Address, view: FeatureView) -> int:
         return 0
 
     def write_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        count = sum(asyncio.run(send(address, view, batch)) for batch in batches)
+        count = sum(asyncio.run(send_batch(address, view, batch)) for batch in batches)
         yield pa.RecordBatch.from_pydict({"sent": [count]})
 
     sent = newest_of_each_key(lake, view).mapInArrow(write_partition, "sent bigint")
@@ -154,7 +164,7 @@ def ordered_values(rows: Iterable[dict[str, Any]], view: FeatureView, *, sequenc
     ]
 
 
-async def send(address: Address, view: FeatureView, batch: pa.RecordBatch) -> int:
+async def send_batch(address: Address, view: FeatureView, batch: pa.RecordBatch) -> int:
     """Write rows of `PACKED`, so many at a time, each time making sure that the view is still this lane's."""
     async with address.open(patience=PATIENCE_SECONDS) as store:
         await store.ensure_ready()
@@ -167,7 +177,7 @@ async def send(address: Address, view: FeatureView, batch: pa.RecordBatch) -> in
                 raise failure
             refused = next((one for one in results if isinstance(one, Refused)), None)
             if refused is not None:
-                raise StoreError("Refused", f"view {view.name}: a value is not taken: {refused.why}")
+                raise StoreError("Refused", f"view {view.name}: a value is refused: {refused.why}")
             written += sum(one is None for one in results)
     return written
 
@@ -180,3 +190,87 @@ def finish_logs(address: Address, definitions: Definitions, where: Log) -> list[
         lambda store: adopt_all(store, definitions.views, where, transactions=transactions, seconds=FINISH_SECONDS),
         patience=PATIENCE_SECONDS,
     )
+
+
+LANDED_SECONDS = 2 * (SEGMENT_SECONDS + LOOK_SECONDS)  # until readers have landed what is in their logs now
+EXPECTED = "item_key string, value binary"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectSource:
+    """The writes of a view of the lane direct, as bronze has them; `load` brings bronze up to date.
+
+    `log` is the folder in which readers of this machine keep writes that they have not landed yet.
+
+    A value that bronze knows nothing of stays, and is reported as a ghost: it may be all there is of a write.
+    """
+
+    lake: Lake
+    address: Address
+    view: DirectView
+    load: Callable[[], object]
+    log: Path
+    progress: Progress = say_nothing
+
+    @property
+    def views(self) -> tuple[DirectView]:
+        return (self.view,)
+
+    def prepare_repair(self) -> None:
+        """Nothing: each write goes by its own order."""
+
+    def prepare(self) -> bool:
+        """Bronze is compared as it is; what it does not have yet is loaded before the second look."""
+        return True
+
+    @contextmanager
+    def compare(self) -> Iterator[Compared]:
+        """Compare all values that bronze has, and all of the store."""
+        self.progress("comparing all")
+        with differences(self.differing_writes(), self.views) as suspects:
+            yield Compared(values={self.view.name: self.expected().count()}, suspects=suspects)
+
+    @contextmanager
+    def look_again(self, suspects: Materialized) -> Iterator[Materialized]:
+        """Compare the keys that differed, once bronze has what was in the log; those written meanwhile are left out."""
+        self.progress(f"looking again at {suspects.counts[ROWS]:,} keys, once what is in the log has been landed")
+        time.sleep(LANDED_SECONDS)
+        self.load()
+        before = suspects.frame.select("item_key", F.col("was").alias("was_before"))
+        again = self.differing_writes().join(before, on="item_key", how="inner").where("was <=> was_before")
+        with differences(again.drop("was_before"), self.views) as found:
+            yield found
+
+    def repair(self, view: str, differs: Materialized) -> int:
+        """Write what is missing or different as bronze has it."""
+        self.progress("writing what bronze has")
+        write_again(self.lake, self.address, self.view)
+        return sum(differs.counts[counter(view, kind)] for kind in (INSERT, UPDATE))
+
+    def write_all(self) -> dict[str, int]:
+        """Write the newest value of each key, once bronze has what readers of this machine had in their logs."""
+        await_landing(self.log)
+        self.load()
+        return {self.view.name: write_again(self.lake, self.address, self.view)}
+
+    def differing_writes(self) -> DataFrame:
+        """Keys whose values are not what bronze says, as `view, item_key, was, difference`."""
+        now = self.expected().select("item_key", F.col("value").alias("now"))
+        was = stored_values(self.lake.spark, self.address, self.view.name).withColumnRenamed("value", "was")
+        both = now.join(was, on="item_key", how="full").where("NOT (was <=> now)")
+        kind = F.when(F.isnull("was"), INSERT).when(F.isnull("now"), REMOVAL).otherwise(UPDATE)
+        return both.select(F.lit(self.view.name).alias("view"), "item_key", "was", kind.alias("difference"))
+
+    def expected(self) -> DataFrame:
+        """What the store should hold, as `EXPECTED`; removed keys are not in it."""
+        if not self.lake.exists(bronze.DIRECT_WRITES):
+            return small_frame(self.lake.spark, [], EXPECTED)
+        return newest_of_each_key(self.lake, self.view).where("value IS NOT NULL").select("item_key", "value")
+
+
+def await_landing(log: Path) -> None:
+    """Wait, for as long as it takes readers that live, until what their logs have now has been landed."""
+    segments = list(log.glob("*.log"))
+    until = time.monotonic() + LANDED_SECONDS
+    while any(segment.exists() for segment in segments) and time.monotonic() < until:
+        time.sleep(0.5)

@@ -1,9 +1,10 @@
-"""A view's items written anew, or removed with the view."""
+"""A view's values written anew, whatever lane it was of before, or removed with the view."""
 
 import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tailrace.definitions import BATCH, FeatureView
 from tailrace.store.address import Address, with_store
@@ -13,8 +14,42 @@ from tailrace.store.failures import PATIENCE_SECONDS
 from tailrace.store.lease import PushUnderWay
 from tailrace.store.port import Store
 
+if TYPE_CHECKING:  # Spark, which dropping a view does without
+    from sinks.reconcile import Source
+
 AT_ONCE = 32
 LAST_WORDS_SECONDS = 2 * SEND_SECONDS  # for what the lane that had the view has sent, or still may
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """A view's lane, and the one that had it before, empty where no other had it; how many values of that one were
+    removed, how many were written, and the time, that of all views which are rebuilt together.
+    """
+
+    lane: str
+    taken_from: str
+    removed: int
+    written: int
+    seconds: float
+
+
+def rebuild(source: "Source") -> dict[str, Rebuilt]:
+    """Give views to the lane of their definition, and write every value that their source has; by view."""
+    began = time.monotonic()
+    handed = {view.name: hand_over(source.address, view) for view in source.views}
+    written = source.write_all()
+    seconds = round(time.monotonic() - began, 2)
+    return {
+        view.name: Rebuilt(
+            lane=view.lane,
+            taken_from=handed[view.name].before or "",
+            removed=handed[view.name].removed,
+            written=written[view.name],
+            seconds=seconds,
+        )
+        for view in source.views
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,47 +1,43 @@
-"""Gold, or recorded direct writes, compared with the store and repaired."""
+"""Reconciliation: what a source says of views' values, compared with what the store has, and repaired.
+
+There are three sources: gold (here), the recorded direct writes (`sinks.direct_writes`), and a recount of the events that a
+stream has consumed (`jobs.streaming.repair`).
+"""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Protocol
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from sinks import ledger
 from sinks.decisions import INSERT, REMOVAL, UPDATE, decided
-from sinks.direct_writes import newest_of_each_key, write_again
 from sinks.ledger import Pushed
 from sinks.net_changes import rows_of, snapshot
 from sinks.purge import has_version, stored_values, stored_values_of
 from sinks.push import push_views, repair_keys
-from tailrace.definitions import BatchView, DirectView
+from tailrace.definitions import BatchView, FeatureView
 from tailrace.lake.materialize import ROWS, Materialized, materialized
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
-from tailrace.schemas import bronze
+from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.store.address import Address, read_control
 from tailrace.store.control import Control, Cursor
-from tailrace.store.direct.writer import LOOK_SECONDS, SEGMENT_SECONDS
 from tailrace.store.lease import PushUnderWay
 
-LOOKS = 20  # at suspects, while pushes come between
-PAUSE_SECONDS = 1.0
-KEYS_PER_LEASE = 1_000
-
-Told = Callable[[str], None]
-
-
-def say_nothing(_: str) -> None:
-    """Tell no progress."""
+IN_MOTION = "in motion"  # in place of a difference: more of the key came meanwhile, so it cannot be compared
+KINDS = (INSERT, UPDATE, REMOVAL, IN_MOTION)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciled:
-    """How gold and store agree: rows of gold compared, online rows absent from the store, values in the store
-    that gold does not have online, values that differ, and how many of these three kinds were mended. `in_motion` is how
-    many keys looked different and could not be compared, because more events of theirs came meanwhile.
+    """How a source and the store agree: values compared, missing from the store, unknown to the source (`ghost`), different,
+    and how many of these three kinds were repaired. `in_motion` is how many keys looked different and could not be compared,
+    because more events of theirs came meanwhile.
     """
 
     compared: int
@@ -56,89 +52,158 @@ class Reconciled:
         return self.missing + self.ghost + self.different
 
 
-def reconcile_view(lake: Lake, address: Address, view: BatchView, *, told: Told = say_nothing) -> Reconciled:
-    """Compare gold at the store's cursor with the store; raises `PushUnderWay` where the cursor never stands still."""
-    with Comparison(lake, address, view, told) as comparison:
-        return comparison.found
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """How many values of each view a source has, and the keys whose values differ from the store's, by `differences`."""
+
+    values: Mapping[str, int]
+    suspects: Materialized
 
 
-def repair_view(lake: Lake, address: Address, view: BatchView, *, told: Told = say_nothing) -> Reconciled:
-    """Push, compare, and write what differs as gold has it, so many keys under each lease."""
-    told("pushing first")
-    push_views(lake, address, [view])
-    with Comparison(lake, address, view, told) as comparison:
-        found = comparison.found
-        if not found.differing:
-            return found
-        run = ledger.Run()
-        done: list[Pushed] = []
-        for keys in chunks(comparison.suspects.frame):
-            told(f"repairing, {len(done) * KEYS_PER_LEASE:,} of {found.differing:,} keys are done")
-            done.append(repair_keys(lake, address, view, small_frame(lake.spark, keys, "item_key string")))
-        ledger.append(lake, run, {view.name: ledger.total(done)})
-        comparison.look_again()
-        return replace(found, repaired=found.differing - comparison.found.differing)
-
-
-def chunks(suspects: DataFrame) -> Iterator[tuple[tuple[str], ...]]:
-    keys = ((row.item_key,) for row in suspects.select("item_key").toLocalIterator())
-    while chunk := tuple(islice(keys, KEYS_PER_LEASE)):
-        yield chunk
-
-
-class Comparison:
-    """What differs between gold and store for good; the keys are held until the end of the block."""
-
-    def __init__(self, lake: Lake, address: Address, view: BatchView, told: Told) -> None:
-        self.lake = lake
-        self.address = address
-        self.view = view
-        self.told = told
-        self.held = ExitStack()
-
-    def __enter__(self) -> "Comparison":
-        with ExitStack() as if_it_fails:
-            if_it_fails.enter_context(self.held)
-            self.look()
-            if_it_fails.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.held.close()
+class Source(Protocol):
+    """Says which values the store at `address` should have of some views, and writes them there."""
 
     @property
-    def found(self) -> Reconciled:
-        counts = self.suspects.counts
-        return Reconciled(
-            compared=self.compared, missing=counts[INSERT], ghost=counts[REMOVAL], different=counts[UPDATE]
-        )
+    def address(self) -> Address:
+        """The store."""
 
-    def look(self) -> None:
-        """Compare everything, and then again what differs."""
-        self.told("comparing all")
+    @property
+    def views(self) -> Sequence[FeatureView]:
+        """The views, which are compared and written together."""
+
+    @property
+    def progress(self) -> Progress:
+        """Gets the name of each step."""
+
+    def prepare_repair(self) -> None:
+        """Do what comes before the comparison where differences are to be repaired."""
+
+    def prepare(self) -> bool:
+        """Bring the source up to date; returns whether there is anything to compare."""
+
+    def compare(self) -> AbstractContextManager[Compared]:
+        """Compare all values of the views."""
+
+    def look_again(self, suspects: Materialized) -> AbstractContextManager[Materialized]:
+        """Of the keys that differed, those that differ although nothing changed meanwhile."""
+
+    def repair(self, view: str, differs: Materialized) -> int:
+        """Write what differs of a view, unless the store was written meanwhile; returns how many keys were repaired."""
+
+    def write_all(self) -> dict[str, int]:
+        """Write every value into a store that may have lost them; returns how many of each view."""
+
+
+def reconcile(source: Source, *, repair: bool = False) -> dict[str, Reconciled]:
+    """Compare a source's views with the store and, on `repair`, write what differs; by view."""
+    if repair:
+        source.prepare_repair()
+    if not source.prepare():
+        return {view.name: Reconciled(compared=0) for view in source.views}
+    with source.compare() as compared:
+        values, suspects = compared.values, compared.suspects
+        if not suspects.counts[ROWS]:
+            return {view.name: Reconciled(compared=values[view.name]) for view in source.views}
+        with source.look_again(suspects) as differs:
+            found = {view.name: agreement(view, values[view.name], differs) for view in source.views}
+            for view in source.views if repair else ():
+                if found[view.name].differing:
+                    found[view.name] = replace(found[view.name], repaired=source.repair(view.name, differs))
+            return found
+
+
+def agreement(view: FeatureView, values: int, differs: Materialized) -> Reconciled:
+    missing, different, ghost, in_motion = (differs.counts[counter(view.name, kind)] for kind in KINDS)
+    compared = values - in_motion
+    return Reconciled(compared=compared, missing=missing, ghost=ghost, different=different, in_motion=in_motion)
+
+
+def differences(rows: DataFrame, views: Sequence[FeatureView]) -> AbstractContextManager[Materialized]:
+    """Rows `view, item_key, difference, …`, computed once and counted by view and by `KINDS` of difference."""
+    pairs = [(view.name, kind) for view in views for kind in KINDS]
+    return materialized(rows, totals={counter(view, kind): is_kind(view, kind).cast("int") for view, kind in pairs})
+
+
+def counter(view: str, kind: str) -> str:
+    """The name under which rows of a view and a kind are counted."""
+    return f"{view} {kind}"
+
+
+def is_kind(view: str, kind: str) -> Column:
+    return (F.col("view") == view) & (F.col("difference") == kind)
+
+
+LOOKS = 20  # at suspects, while pushes come between
+PAUSE_SECONDS = 1.0
+KEYS_PER_LEASE = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldSource:
+    """Gold at the store's cursor, of a view of the lane batch; `PushUnderWay` where the cursor never stands still."""
+
+    lake: Lake
+    address: Address
+    view: BatchView
+    progress: Progress = say_nothing
+
+    @property
+    def views(self) -> tuple[BatchView]:
+        return (self.view,)
+
+    def prepare_repair(self) -> None:
+        """Push first: a repair writes what gold has at the cursor."""
+        self.progress("pushing first")
+        push_views(self.lake, self.address, self.views)
+
+    def prepare(self) -> bool:
+        """Gold is compared as it is."""
+        return True
+
+    @contextmanager
+    def compare(self) -> Iterator[Compared]:
+        """Compare everything at the cursor as it is now."""
+        self.progress("comparing all")
         gold = gold_at(self.lake, self.view, cursor_of(read_control(self.address, self.view.name)))
         stored = stored_values(self.lake.spark, self.address, self.view.name)
-        self.suspects = self.held.enter_context(differing(snapshot(gold, stored, self.view), self.view))
-        if self.suspects.counts[ROWS]:
-            self.look_again()
-        self.compared = gold.count()
+        with self.differing(snapshot(gold, stored, self.view)) as suspects:
+            yield Compared(values={self.view.name: gold.count()}, suspects=suspects)
 
-    def look_again(self) -> None:
-        """Of the keys that differed, keep those that still do at a cursor that stands still."""
-        count, keys = self.suspects.counts[ROWS], self.suspects.frame.select("item_key")
+    @contextmanager
+    def look_again(self, suspects: Materialized) -> Iterator[Materialized]:
+        """Compare the keys that differed at a cursor that stands still."""
+        count, keys = suspects.counts[ROWS], suspects.frame.select("item_key")
         for _ in range(LOOKS):
-            self.told(f"looking again at {count:,} keys")
+            self.progress(f"looking again at {count:,} keys")
             before = read_control(self.address, self.view.name)
             if before is None or not before.open:
-                found = self.held.enter_context(differing(self.pairs(keys, cursor_of(before)), self.view))
-                if standing(read_control(self.address, self.view.name)) == standing(before):
-                    self.suspects = found
-                    return
+                with self.differing(self.pairs(keys, cursor_of(before))) as found:
+                    if standing(read_control(self.address, self.view.name)) == standing(before):
+                        yield found
+                        return
             time.sleep(PAUSE_SECONDS)
         raise PushUnderWay(
             f"view {self.view.name}: pushes came between all of {LOOKS} looks at {count:,} keys, or one was left open; "
             "run `tailrace run publish`, then reconcile again"
         )
+
+    def repair(self, view: str, differs: Materialized) -> int:
+        """Write the keys as gold has them at the cursor, so many under each lease; returns how many agree afterwards."""
+        run, count = ledger.Run(), differs.counts[ROWS]
+        done: list[Pushed] = []
+        for keys in key_chunks(differs.frame):
+            self.progress(f"repairing, {len(done) * KEYS_PER_LEASE:,} of {count:,} keys are done")
+            done.append(
+                repair_keys(self.lake, self.address, self.view, small_frame(self.lake.spark, keys, "item_key string"))
+            )
+        ledger.append(self.lake, run, {view: ledger.total(done)})
+        with self.look_again(differs) as left:
+            return count - left.counts[ROWS]
+
+    def write_all(self) -> dict[str, int]:
+        """Push; how many rows change is no reason to stop."""
+        pushed = push_views(self.lake, self.address, self.views, allowed="rebuilt")[self.view.name]
+        return {self.view.name: pushed.pushed + pushed.removed}
 
     def pairs(self, keys: DataFrame, cursor: Cursor | None) -> DataFrame:
         """What gold and the store have of some keys."""
@@ -146,12 +211,17 @@ class Comparison:
         was = stored_values_of(keys, self.address, self.view.name).withColumnRenamed("value", "was")
         return now.join(was, on="item_key", how="left").withColumn("images", F.lit(1))
 
+    def differing(self, pairs: DataFrame) -> AbstractContextManager[Materialized]:
+        """The pairs whose values differ, and in what."""
+        decisions = decided(pairs, self.view, suppress=True, as_of=0).where("difference IS NOT NULL")
+        name = F.lit(self.view.name).alias("view")
+        return differences(decisions.select(name, "item_key", "difference"), self.views)
 
-def differing(rows: DataFrame, view: BatchView) -> AbstractContextManager[Materialized]:
-    """Keys whose values differ, and in what."""
-    decisions = decided(rows, view, suppress=True, as_of=0).where("difference IS NOT NULL")
-    kinds = {kind: (F.col("difference") == kind).cast("int") for kind in (INSERT, UPDATE, REMOVAL)}
-    return materialized(decisions.select("item_key", "difference"), totals=kinds)
+
+def key_chunks(suspects: DataFrame) -> Iterator[tuple[tuple[str], ...]]:
+    keys = ((row.item_key,) for row in suspects.select("item_key").toLocalIterator())
+    while chunk := tuple(islice(keys, KEYS_PER_LEASE)):
+        yield chunk
 
 
 def gold_at(lake: Lake, view: BatchView, cursor: Cursor | None) -> DataFrame:
@@ -168,58 +238,3 @@ def cursor_of(control: Control | None) -> Cursor | None:
 def standing(control: Control | None) -> tuple[Cursor | None, int | None, bool] | None:
     """What changes when a push writes: compared before and after a look."""
     return (control.cursor, control.declared, control.open) if control else None
-
-
-LANDED_SECONDS = 2 * (SEGMENT_SECONDS + LOOK_SECONDS)
-EXPECTED = "item_key string, value binary"
-
-
-def reconcile_direct(
-    lake: Lake,
-    address: Address,
-    view: DirectView,
-    *,
-    load: Callable[[], object],
-    repair: bool = False,
-    told: Told = say_nothing,
-) -> Reconciled:
-    """Compare, and on `repair` write what is missing or different as bronze has it; `load` brings bronze up to date.
-
-    A value that bronze knows nothing of stays, and is told as a ghost: it may be all there is of a write.
-    """
-    told("comparing all")
-    with materialized(differing_writes(lake, address, view)) as suspects:
-        compared = expected(lake, view).count()
-        if not suspects.counts[ROWS]:
-            return Reconciled(compared=compared)
-        told(f"looking again at {suspects.counts[ROWS]:,} keys, once what is in the log has been landed")
-        time.sleep(LANDED_SECONDS)
-        load()
-        before = suspects.frame.select("item_key", F.col("was").alias("was_before"))
-        again = differing_writes(lake, address, view).join(before, on="item_key", how="inner")
-        counted = again.where("was <=> was_before").groupBy("difference").count().collect()
-        kinds = {row["difference"]: row["count"] for row in counted}
-    found = Reconciled(
-        compared=compared, missing=kinds.get(INSERT, 0), ghost=kinds.get(REMOVAL, 0), different=kinds.get(UPDATE, 0)
-    )
-    if repair and found.differing:
-        told("writing what bronze has")
-        write_again(lake, address, view)
-        return replace(found, repaired=found.missing + found.different)
-    return found
-
-
-def differing_writes(lake: Lake, address: Address, view: DirectView) -> DataFrame:
-    """Keys whose values are not what bronze says, as `item_key, was, difference`."""
-    now = expected(lake, view).select("item_key", F.col("value").alias("now"))
-    was = stored_values(lake.spark, address, view.name).select("item_key", F.col("value").alias("was"))
-    both = now.join(was, on="item_key", how="full").where("NOT (was <=> now)")
-    kind = F.when(F.isnull("was"), INSERT).when(F.isnull("now"), REMOVAL).otherwise(UPDATE)
-    return both.select("item_key", "was", kind.alias("difference"))
-
-
-def expected(lake: Lake, view: DirectView) -> DataFrame:
-    """What the store should hold, as `item_key, value`; removed keys are not in it."""
-    if not lake.exists(bronze.DIRECT_WRITES):
-        return small_frame(lake.spark, [], EXPECTED)
-    return newest_of_each_key(lake, view).where("value IS NOT NULL").select("item_key", "value")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tailrace.demo.ranking import ask, reader
-from tailrace.workspace.layers import reconcile_all
+from tailrace.lake.task_progress import say_nothing
+from tailrace.workspace.reconciliation import reconcile_all
 from tailrace.workspace.refresh import refresh
-from tailrace.workspace.resources import say_nothing
 from tailrace.workspace.workspace import Workspace
 
 ARCHIVE = Path(__file__).with_name("home_of_before.tar.gz")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.bronze.lines import judge
+from jobs.bronze.lines import validate_lines
 from jobs.streaming.fast_path import FAR, plain_event
 from serving.common.request import BadRequest, parse_request
 from serving.write.body import parse_body, values_of
@@ -101,7 +101,7 @@ def judged(spark):
     lines = [event(document_id="RAW").replace(b'"RAW"', case.encode()) for case in (*CASES, *SIBLINGS)]
     frame = spark.createDataFrame(list(enumerate(lines)), "place bigint, bytes binary")
     frame = frame.select("place", F.col("bytes").cast("string").alias("value"))
-    rows = judge(frame, landing.EVENTS, now=FAR).select("place", "document_id", "reason").collect()
+    rows = validate_lines(frame, landing.EVENTS, now=FAR).select("place", "document_id", "reason").collect()
     cases = [*CASES, *SIBLINGS]
     return {cases[row.place]: (None if row.reason else row.document_id, row.reason) for row in rows}
 

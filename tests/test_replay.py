@@ -12,7 +12,7 @@ import orjson
 import pytest
 from pyspark.sql import SparkSession
 
-from sinks.reconcile import Reconciled, reconcile_view
+from sinks.reconcile import GoldSource, Reconciled, reconcile
 from tailrace.events.organisation import Organisation, generate
 from tailrace.schemas.slots import SLOT
 from tailrace.settings import Settings
@@ -157,7 +157,9 @@ def test_every_refresh_of_a_replay_gives_what_a_computation_from_scratch_gives(
             assert gold_rows(home, view) == rows, f"seed {seed}, step {step}, {view}"
             assert report.refreshed[view].gold_rows == len(rows)
     for view, rows in expected.items():
-        agreed = reconcile_view(home.lake, home.store, home.definitions.batch_views[view])
+        agreed = reconcile(GoldSource(lake=home.lake, address=home.store, view=home.definitions.batch_views[view]))[
+            view
+        ]
         assert agreed == Reconciled(compared=len(rows)), f"seed {seed}, {view}"
 
 

@@ -10,30 +10,21 @@ from tests.words import ALLOWED, CEILINGS, CHECKOUT, CODE, INSTEAD, too_frequent
 
 # Names that stand for several things. Both lists may only shrink; `run` is what every job is called by.
 SHARED_FILES = {
-    "backfill",
     "history",
     "landing",
     "ledger",
     "load",
     "maintenance",
-    "rebuild",
     "refresh",
     "tables",
     "writer",
 }
 NAMED_FOR_OTHERS = {"cli", "features"}  # a command's file is named for it, a shipped definition's for what it passes on
 SHARED_NAMES = {
-    "follow",
     "invent",
     "lost_schemas",
-    "owner_of",
     "read_rows",
-    "record",
     "run",
-    "runs",
-    "say_nothing",
-    "settled",
-    "start",
     "table",
 }
 

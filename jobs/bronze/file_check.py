@@ -67,8 +67,8 @@ def why_not_gzip(head: bytes) -> str | None:
     if head.startswith(GZIP):
         return None
     kind = kind_of(head)
-    held = f"{kind}, not gzip" if kind else "no gzip"
-    return f"the file holds {held}; end its name in what it is (.jsonl, .parquet), or compress it"
+    content = f"{kind}, not gzip" if kind else "no gzip"
+    return f"the file holds {content}; end its name in what it is (.jsonl, .parquet), or compress it"
 
 
 def why_not_parquet(head: bytes) -> str | None:
@@ -76,8 +76,8 @@ def why_not_parquet(head: bytes) -> str | None:
     if head.startswith(PARQUET):
         return None
     kind = kind_of(head)
-    held = f"{kind}, not Parquet" if kind else "no Parquet"
-    return f"the file holds {held}; end its name in what it is (.jsonl, .jsonl.gz), or write it again"
+    content = f"{kind}, not Parquet" if kind else "no Parquet"
+    return f"the file holds {content}; end its name in what it is (.jsonl, .jsonl.gz), or write it again"
 
 
 def kind_of(head: bytes) -> str | None:
@@ -120,7 +120,7 @@ def several_shape(line: str, end: int) -> str | None:
     value, _ = decode(line[end:].lstrip(BLANK))
     if not isinstance(value, dict):
         return None
-    return "lines that end in CR alone" if line[end] == "\r" else "objects one behind the other"
+    return "lines that end in CR only" if line[end] == "\r" else "objects one behind the other"
 
 
 def is_list_of_objects(value: Any) -> bool:
@@ -172,7 +172,7 @@ def check(spark: SparkSession, file: StoredFile, feed: Feed, *, known: Container
 
 
 def why_misnamed(spark: SparkSession, file: StoredFile) -> str | None:
-    """Why a file's name alone rules it out."""
+    """Why a file is refused for its name."""
     name = file.name.lower()
     if ":" in name:  # Hadoop's local file system takes what stands before a colon for a scheme
         return "the file's name holds a colon; land it under another name"

@@ -9,13 +9,87 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from jobs.bronze.parquet import read_rows
-from jobs.bronze.texts import has_infinite, id_problems, id_text, is_too_deep, limit_problems
 from tailrace.lake.session import small_frame
 from tailrace.lake.storage import StoredFile, reported_path
 from tailrace.schemas import ids, landing
 from tailrace.schemas.landing import Feed
 from tailrace.schemas.slots import EARLIEST, LATEST
 from tailrace.schemas.tables import Column, Type
+
+WHOLE_KINDS = r"^(BIGINT|DECIMAL\(\d+,0\))$"  # Spark drops the zeros behind a point; with an exponent it is a DOUBLE
+
+
+def id_text(kind: SparkColumn, text: SparkColumn) -> SparkColumn:
+    """The text that a JSON value of this type stands for as an id, null if none; `text` is the value as a string."""
+    smallest, largest = (F.lit(str(end)).cast("decimal(38,0)") for end in (ids.SMALLEST, ids.LARGEST))
+    is_whole = kind.rlike(WHOLE_KINDS) & text.try_cast("decimal(38,0)").between(smallest, largest)
+    return F.when((kind == "STRING") | is_whole, text)
+
+
+def id_problems(text: SparkColumn, *, may_be_empty: bool) -> Iterator[tuple[SparkColumn, str]]:
+    """Conditions under which a text cannot be an id, with the reason, in the order of `tailrace.schemas.ids.problem_of`."""
+    if not may_be_empty:
+        yield F.length(text) == 0, ids.EMPTY
+    yield F.octet_length(text) > ids.MAXIMUM_BYTES, ids.TOO_LONG
+    yield text.rlike(ids.CONTROL.pattern), ids.HAS_CONTROL
+
+
+LEVELS = 200
+DIGITS = 1_000
+NAME_CHARACTERS = 50_000
+TEXT_CHARACTERS = 20_000_000
+
+HALF_A_PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+NUMBER = r"-?\d[\d.]*(?:[eE][+-]?\d+)?"
+MAY_BE_INFINITE = r"[eE]\+?\d{3}|\d{309}"  # the largest of 64 bits is about 1.8e308
+
+
+def limit_problems(value: SparkColumn) -> Iterator[tuple[SparkColumn, str]]:
+    """Conditions under which a line that the parser refused is beyond a limit, with the reason."""
+    is_object = value.rlike(r"^\s*\{") & value.rlike(r"\}\s*$")
+    plain = F.when(is_object, outside_texts(value))
+    yield is_object & value.rlike(HALF_A_PAIR), "the line has half a surrogate pair"
+    yield is_object & is_too_deep(value), f"the line is JSON that nests more than {LEVELS:,} levels"
+    yield plain.rlike(rf"[\d.]{{{DIGITS + 1}}}"), f"the line is JSON with a number of more than {DIGITS:,} digits"
+    text = rf'"[^"]{{{NAME_CHARACTERS + 1},}}+"\s*:'
+    yield (
+        is_object & without_escapes(value).rlike(text),
+        f"the line is JSON with a name of more than {NAME_CHARACTERS:,} characters",
+    )
+    is_long = F.length(value) > TEXT_CHARACTERS
+    yield is_object & is_long, f"the line is JSON of more than {TEXT_CHARACTERS:,} characters"
+
+
+def has_infinite(value: SparkColumn) -> SparkColumn:
+    """Whether a line of JSON has a number that is beyond all of 64 bits, such as 1E400, for which Spark says "Infinity"."""
+    numbers = F.regexp_extract_all(outside_texts(value), F.lit(NUMBER), F.lit(0))
+    is_infinite = F.exists(numbers, lambda number: F.abs(number.try_cast("double")) == F.lit(float("inf")))
+    return F.when(value.rlike(MAY_BE_INFINITE), is_infinite).otherwise(F.lit(False))
+
+
+def without_escapes(value: SparkColumn) -> SparkColumn:
+    """A line without its escaped characters: each quotation mark then begins or ends a text."""
+    return F.regexp_replace(value, r"\\.", "")
+
+
+def outside_texts(value: SparkColumn) -> SparkColumn:
+    """A line with its texts emptied."""
+    return F.regexp_replace(without_escapes(value), '"[^"]*+"', '""')
+
+
+def is_too_deep(value: SparkColumn) -> SparkColumn:
+    """Whether the brackets of a line nest too deep to parse it; what is shorter than so many brackets is not looked at."""
+    brackets = F.regexp_replace(outside_texts(value), r"[^\[\]{}]+", "")
+    steps = F.split(F.translate(brackets, "[{]}", "(())"), "")
+    start = F.struct(F.lit(0).alias("now"), F.lit(0).alias("most"))
+
+    def step(seen: SparkColumn, bracket: SparkColumn) -> SparkColumn:
+        now = seen["now"] + F.when(bracket == "(", 1).when(bracket == ")", -1).otherwise(0)
+        return F.struct(now.alias("now"), F.greatest(seen["most"], now).alias("most"))
+
+    depth = F.when(F.length(brackets) > LEVELS, F.aggregate(steps, start, step, lambda seen: seen["most"]))
+    return F.coalesce(F.when(F.length(value) > LEVELS, depth > LEVELS), F.lit(False))
+
 
 TEXT_KINDS = r"STRING|BIGINT|DECIMAL\(\d+,0\)"  # a whole number serves as a text, as its digits
 WHOLE_NUMBER_KINDS = "BIGINT"
@@ -24,16 +98,18 @@ NOT_AN_OBJECT = "the line is not a JSON object"
 OBJECT_KIND = "OBJECT<"  # and what it holds, in which a name may have line breaks
 
 
-def judge(lines: DataFrame, feed: Feed, *, now: datetime) -> DataFrame:
+def validate_lines(lines: DataFrame, feed: Feed, *, now: datetime) -> DataFrame:
     """Add the feed's columns and `reason` to lines that have a `value`.
 
-    `reason` is null for a usable line and names the field for any other. `now` is the wall clock. A column `problem` has
+    `reason` is null for a valid line and names the field for any other. `now` is the wall clock. A column `problem` has
     what was found in a line before, and is given up.
     """
     facts, names = list(feed.facts.values()), {fact.name: name for name, fact in feed.facts.items()}
-    kinds = {f"kind_{fact.name}": kind_of(names[fact.name]) for fact in facts}
-    texts = {f"text_{fact.name}": text_of(names[fact.name], feed) for fact in facts}
-    parsed = parse(lines).withColumns(kinds).withColumns(texts).withColumns({fact.name: typed(fact) for fact in facts})
+    kinds = {f"kind_{fact.name}": kind_of_fact(names[fact.name]) for fact in facts}
+    texts = {f"text_{fact.name}": text_of_fact(names[fact.name], feed) for fact in facts}
+    parsed = (
+        parse_lines(lines).withColumns(kinds).withColumns(texts).withColumns({fact.name: typed(fact) for fact in facts})
+    )
     found = [*line_problems(), *(p for fact in facts for p in problems(fact, names[fact.name], feed, now))]
     reasons = [F.when(condition, F.lit(text)) for condition, text in found]
     reason = F.coalesce(*([F.col(PROBLEM)] if PROBLEM in lines.columns else []), *reasons)
@@ -41,7 +117,7 @@ def judge(lines: DataFrame, feed: Feed, *, now: datetime) -> DataFrame:
     return parsed.select(*kept, *(fact.name for fact in facts), reason.alias("reason"))
 
 
-def parse(lines: DataFrame) -> DataFrame:
+def parse_lines(lines: DataFrame) -> DataFrame:
     """Parse each line as JSON, strictly: the parser itself overlooks what follows the first value.
 
     Wrapped as `[…]` and as `{"v":…}`, trailing text, a second value or stray brackets break one or the other.
@@ -106,17 +182,17 @@ def typed(fact: Column) -> SparkColumn:
     return text
 
 
-def kind_of(name: str) -> SparkColumn:
+def kind_of_fact(name: str) -> SparkColumn:
     """The JSON type of a field: null where it is absent, VOID where it is null."""
     return F.expr(f"schema_of_variant(variant_get(json, '$[0].{name}'))")
 
 
-def text_of(name: str, feed: Feed) -> SparkColumn:
+def text_of_fact(name: str, feed: Feed) -> SparkColumn:
     text = F.expr(f"try_variant_get(json, '$[0].{name}', 'string')")
     return id_text(F.col(f"kind_{feed.facts[name].name}"), text) if feed.is_id(name) else text
 
 
-# Spark reads a packed file in one task. From so many bytes on its lines are judged on all cores, which takes far longer
+# Spark reads a packed file in one task. From so many bytes on its lines are validated on all cores, which takes far longer
 # than to read and to send them.
 WORTH_SENDING = 2**20
 
@@ -131,14 +207,14 @@ def read_lines(spark: SparkSession, files: Sequence[StoredFile], feed: Feed) -> 
     """
     parquet = [file for file in files if is_parquet(file.name)]
     text = [file for file in files if not is_parquet(file.name)]
-    frames = [number_lines(read_text(spark, text))] if text else []
+    frames = [number_lines(read_text_files(spark, text))] if text else []
     # One by one, because files written at different times need not have the same columns.
     frames += [read_parquet(spark, file, feed) for file in parquet]
     frames = frames or [small_frame(spark, [], LINES)]
     return reduce(DataFrame.unionByName, frames).where(F.col("value").rlike(r"\S"))
 
 
-def spread(lines: DataFrame, files: Sequence[StoredFile]) -> DataFrame:
+def spread_lines(lines: DataFrame, files: Sequence[StoredFile]) -> DataFrame:
     """Lines of files, over all cores where one task reads many of them."""
     packed = (file.bytes for file in files if file.name.lower().endswith(".gz"))
     if max(packed, default=0) < WORTH_SENDING:
@@ -155,7 +231,7 @@ def open_text(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
     return spark.read.option("lineSep", "\n").text([file.pattern for file in files])
 
 
-def read_text(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
+def read_text_files(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
     return open_text(spark, files).select(
         F.regexp_replace("_metadata.file_path", "^[^:/]+:(//[^/]*)?", "").alias("path"),
         F.col("_metadata.file_block_start").alias("block"),

@@ -10,8 +10,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.bronze.file_check import UNREADABLE, check, why_unread
-from jobs.bronze.landing import Batch, LandedFile, Listing, new_files, read_batch
-from jobs.bronze.lines import judge, read_lines, spread
+from jobs.bronze.lines import read_lines, spread_lines, validate_lines
+from jobs.bronze.listing import Batch, LandedFile, Listing, new_files, read_batch
 from jobs.bronze.set_aside import SetAside, set_aside
 from jobs.bronze.topic import Topic, ends_claimed, ends_of, is_of_topic, new_parts, read_parts, what_is_left
 from tailrace.lake import storage
@@ -28,7 +28,7 @@ AGAIN = "land it again under another name"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class FeedFiles:
     """Where one feed's files and messages are read from; `until` is when the load began."""
 
     lake: Lake
@@ -38,8 +38,8 @@ class Source:
     until: datetime
 
 
-def judge_claimed(
-    source: Source, claimed: Sequence[LandedFile], *, keep: ExitStack
+def validate_claimed(
+    source: FeedFiles, claimed: Sequence[LandedFile], *, keep: ExitStack
 ) -> tuple[Materialized | None, list[LandedFile]]:
     """The verdicts on all lines, kept until `keep` ends, and the files that cannot be read, each with its refusal.
 
@@ -53,7 +53,7 @@ def judge_claimed(
         if not lost:
             try:
                 lines = deliveries(source, left, stored)
-                rows = materialized(judge(lines, source.feed, now=source.until), usable=F.isnull("reason"))
+                rows = materialized(validate_lines(lines, source.feed, now=source.until), valid=F.isnull("reason"))
                 return keep.enter_context(rows), refused
             except UNREADABLE:
                 lost = culprits(source, landed(left), stored)
@@ -69,7 +69,7 @@ def landed(files: Sequence[LandedFile]) -> list[LandedFile]:
     return [file for file in files if not is_of_topic(file)]
 
 
-def list_claimed(source: Source, files: Sequence[LandedFile]) -> dict[str, StoredFile]:
+def list_claimed(source: FeedFiles, files: Sequence[LandedFile]) -> dict[str, StoredFile]:
     """What the feed's folder holds now; raises `LandingError` where the folder is gone, and not only a file."""
     of_folder = landed(files)
     if not of_folder:
@@ -89,10 +89,10 @@ def why_lost(stored: StoredFile | None) -> str | None:
     return stored.refusal
 
 
-def culprits(source: Source, files: Sequence[LandedFile], stored: Mapping[str, StoredFile]) -> list[LandedFile]:
+def culprits(source: FeedFiles, files: Sequence[LandedFile], stored: Mapping[str, StoredFile]) -> list[LandedFile]:
     """The files that a failed read is due to, each with its refusal; none where they are fine one by one.
 
-    First by what is checked of every file, then by reading each alone. Where that fails for all of several, it is not theirs.
+    First by what is checked of every file, then by reading each by itself. Where that fails for all of several, it is not theirs.
     """
     checked = [(file, check(source.lake.spark, stored[file.file], source.feed)) for file in files]
     found = [
@@ -102,12 +102,12 @@ def culprits(source: Source, files: Sequence[LandedFile], stored: Mapping[str, S
     ]
     if found:
         return found
-    found = [replace(file, refusal=why) for file in files if (why := why_unread_alone(source, stored[file.file]))]
+    found = [replace(file, refusal=why) for file in files if (why := why_unread_by_itself(source, stored[file.file]))]
     return [] if len(found) == len(files) > 1 else found
 
 
-def why_unread_alone(source: Source, file: StoredFile) -> str | None:
-    """What an attempt to read one file alone fails with, None where it works."""
+def why_unread_by_itself(source: FeedFiles, file: StoredFile) -> str | None:
+    """What an attempt to read one file by itself fails with, None where it works."""
     try:
         read_lines(source.lake.spark, [file], source.feed).write.format("noop").mode("overwrite").save()
     except UNREADABLE as error:
@@ -115,31 +115,31 @@ def why_unread_alone(source: Source, file: StoredFile) -> str | None:
     return None
 
 
-def deliveries(source: Source, claimed: Sequence[LandedFile], stored: Mapping[str, StoredFile]) -> DataFrame:
+def deliveries(source: FeedFiles, claimed: Sequence[LandedFile], stored: Mapping[str, StoredFile]) -> DataFrame:
     """The lines of claimed files and messages of claimed parts, each with where it came from and when.
 
     A time after the load began counts as that: a delivery from the future would win against every correction till then.
     """
     parts, files = [file for file in claimed if is_of_topic(file)], landed(claimed)
-    frames = [lines_of(source, files, stored)] if files else []
+    frames = [lines_of_feed(source, files, stored)] if files else []
     frames += [read_parts(source.lake.spark, source.topic, parts)] if parts else []
     lines = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
     return lines.withColumn("delivered_at", F.least("delivered_at", F.lit(source.until)))
 
 
-def lines_of(source: Source, files: Sequence[LandedFile], stored: Mapping[str, StoredFile]) -> DataFrame:
+def lines_of_feed(source: FeedFiles, files: Sequence[LandedFile], stored: Mapping[str, StoredFile]) -> DataFrame:
     """The lines of claimed files, each with its file and when that was delivered."""
     spark = source.lake.spark
     known = [(storage.reported_path(spark, stored[file.file]), file.file, file.delivered_at) for file in files]
     with_lines = [stored[file.file] for file in files if stored[file.file].bytes]
-    lines = spread(read_lines(spark, with_lines, source.feed), with_lines)
+    lines = spread_lines(read_lines(spark, with_lines, source.feed), with_lines)
     # A line without its file would break bronze's NOT NULL rather than be lost.
     return lines.join(F.broadcast(small_frame(spark, known, ORIGIN)), on="path", how="left").drop("path")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """What a load took: files, usable rows per feed, and lines or files refused.
+    """What a load brought: files, valid rows per feed, and lines or files refused.
 
     `waiting` counts the messages that it left in the topic because they are behind a transaction that is open.
     """
@@ -204,13 +204,13 @@ def last_claim(lake: Lake) -> Claim:
     state = lake.state(bronze.FILES)
     if state is None:
         return Claim(lake.last_appended(bronze.FILES), None, None)
-    told = state.values  # all of one commit: another load may claim at this moment
-    return Claim(int(told["number"]), told.get("ends_with"), told.get("listing"))
+    values = state.values  # all of one commit: another load may claim at this moment
+    return Claim(int(values["number"]), values.get("ends_with"), values.get("listing"))
 
 
 def claim(lake: Lake, files: Sequence[LandedFile], *, batch: int, now: datetime, listing: Listing) -> None:
     rows = small_frame(lake.spark, [(*astuple(file), batch, now) for file in files], bronze.FILES.ddl)
-    ends_with = tables_of(files)[-1].full_name
+    ends_with = tables_of_feed(files)[-1].full_name
     lake.append_once(bronze.FILES, rows, number=batch, ends_with=ends_with, listing=listing.digest)
 
 
@@ -221,11 +221,11 @@ def unfinished(lake: Lake, last: Claim) -> Batch | None:
     ends_with = [table for table in bronze.TABLES if table.full_name == last.ends_with]
     if any(lake.last_appended(table) >= last.number for table in ends_with):
         return None
-    batch = read_batch(lake, last.number)  # some of its files may have been set aside since
-    return None if lake.last_appended(tables_of(batch.files)[-1]) >= last.number else batch
+    batch = read_batch(lake, last.number)  # some of its files may have been excluded since
+    return None if lake.last_appended(tables_of_feed(batch.files)[-1]) >= last.number else batch
 
 
-def tables_of(files: Iterable[LandedFile]) -> list[Table]:
+def tables_of_feed(files: Iterable[LandedFile]) -> list[Table]:
     """The tables a batch appends to, in order: quarantine always, then each feed with readable files."""
     readable = {file.feed for file in files if file.refusal is None}
     return [bronze.QUARANTINE, *(feed.table for feed in landing.FEEDS if feed.name in readable)]
@@ -235,56 +235,56 @@ def load_batch(lake: Lake, landing_folder: str, batch: Batch, *, topic: Topic | 
     lake.expect_rows()
     stamp = {"batch": F.lit(batch.number).cast("bigint"), "ingested_at": F.lit(batch.ingested_at)}
     whole = [file for file in batch.files if file.refusal]
-    judged: dict[Feed, Materialized] = {}
+    validated: dict[Feed, Materialized] = {}
     with ExitStack() as until_appended:
         for feed in landing.FEEDS:
             readable = [file for file in batch.files if file.feed == feed.name and file.refusal is None]
             folder = feed.folder(landing_folder)
-            source = Source(lake=lake, feed=feed, folder=folder, topic=topic, until=batch.ingested_at)
-            rows, unread = judge_claimed(source, readable, keep=until_appended)
+            source = FeedFiles(lake=lake, feed=feed, folder=folder, topic=topic, until=batch.ingested_at)
+            rows, unread = validate_claimed(source, readable, keep=until_appended)
             whole += unread
             if rows:
-                judged[feed] = rows
-        loaded = counted(batch, judged, whole)
-        for feed, rows in judged.items():
+                validated[feed] = rows
+        loaded = count_loaded(batch, validated, whole)
+        for feed, rows in validated.items():
             audit(lake, feed, rows, stamp)
         if loaded.quarantined:
             refused = refused_files(lake, whole)
-            for feed, rows in judged.items():
+            for feed, rows in validated.items():
                 refused = refused.unionByName(refused_lines(rows.frame, feed))
             lake.append_once(bronze.QUARANTINE, refused.withColumns(stamp), number=batch.number)
-        for feed, rows in judged.items():
-            lake.append_once(feed.table, usable_rows(rows, stamp), number=batch.number)
+        for feed, rows in validated.items():
+            lake.append_once(feed.table, valid_rows(rows, stamp), number=batch.number)
     return loaded
 
 
-def counted(batch: Batch, judged: Mapping[Feed, Materialized], whole: Sequence[LandedFile]) -> Loaded:
-    usable = {feed.name: rows.counts["usable"] for feed, rows in judged.items()}
-    lines = sum(rows.counts[ROWS] for rows in judged.values())
-    return Loaded(files=len(batch.files), quarantined=len(whole) + lines - sum(usable.values()), **usable)
+def count_loaded(batch: Batch, validated: Mapping[Feed, Materialized], whole: Sequence[LandedFile]) -> Loaded:
+    valid = {feed.name: rows.counts["valid"] for feed, rows in validated.items()}
+    lines = sum(rows.counts[ROWS] for rows in validated.values())
+    return Loaded(files=len(batch.files), quarantined=len(whole) + lines - sum(valid.values()), **valid)
 
 
 def refused_files(lake: Lake, files: Sequence[LandedFile]) -> DataFrame:
     return small_frame(lake.spark, [(file.feed, file.file, None, file.refusal, None) for file in files], REFUSED)
 
 
-def usable_rows(rows: Materialized, stamp: dict[str, Column]) -> DataFrame:
+def valid_rows(rows: Materialized, stamp: dict[str, Column]) -> DataFrame:
     return rows.frame.where("reason is null").withColumns(stamp)
 
 
 def audit(lake: Lake, feed: Feed, rows: Materialized, stamp: dict[str, Column]) -> None:
-    """Have the quality gate look at a load: at its lines where some are refused, and at its usable rows."""
-    everything, good = rows.counts[ROWS], rows.counts["usable"]
+    """Have the quality gate look at a load: at its lines where some are refused, and at its valid rows."""
+    everything, good = rows.counts[ROWS], rows.counts["valid"]
     if good < everything:
         lake.audit(feed.lines, Materialized(rows.frame.select(*feed.lines.columns), {ROWS: everything}), feed=feed.name)
     lake.audit(
-        feed.table, Materialized(usable_rows(rows, stamp).select(*feed.table.columns), {ROWS: good}), feed=feed.name
+        feed.table, Materialized(valid_rows(rows, stamp).select(*feed.table.columns), {ROWS: good}), feed=feed.name
     )
 
 
-def refused_lines(judged: DataFrame, feed: Feed) -> DataFrame:
+def refused_lines(validated: DataFrame, feed: Feed) -> DataFrame:
     raw = F.make_valid_utf8("value").alias("raw")
-    return judged.where("reason is not null").select(F.lit(feed.name).alias("feed"), "file", "line", "reason", raw)
+    return validated.where("reason is not null").select(F.lit(feed.name).alias("feed"), "file", "line", "reason", raw)
 
 
 LOADS = 20  # each of which another process may have cut short by taking a part
@@ -293,7 +293,7 @@ LOADS = 20  # each of which another process may have cut short by taking a part
 def catch_up(lake: Lake, landing_folder: str, load: Callable[[], Loaded], *, topic: Topic | None) -> Loaded:
     """Load again and again until all that lies there now is appended; raises `LandingError` where others never end.
 
-    One load is not enough beside others: what these have claimed it leaves to them, appended or not.
+    One load is not enough while others run: what these have claimed it leaves to them, appended or not.
     """
     listing = Listing.of(lake, landing_folder)
     ends = {topic.file(one): of.end for one, of in ends_of(lake.spark, topic).items()} if topic else {}

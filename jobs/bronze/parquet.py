@@ -54,14 +54,14 @@ class OddColumn(DataError, ValueError):
 
 
 @dataclass(frozen=True)
-class Columns:
+class ParquetColumns:
     """The columns of one file that a feed names, and those among them that count nanoseconds since 1970."""
 
     schema: StructType
     nanoseconds: frozenset[str]
 
 
-def columns_of(spark: SparkSession, file: StoredFile, feed: Feed) -> Columns:
+def parquet_columns(spark: SparkSession, file: StoredFile, feed: Feed) -> ParquetColumns:
     """The columns of a file that its feed names; raises `OddColumn` where the type of one makes the file no use."""
     footer = _footer(spark, file)
     names = [field.getName() for field in footer.getFields()]
@@ -71,7 +71,7 @@ def columns_of(spark: SparkSession, file: StoredFile, feed: Feed) -> Columns:
         if name not in alike:
             continue
         if len(alike) > 1:
-            raise OddColumn(f"the columns {' and '.join(alike)} differ in upper and lower case alone; rename one")
+            raise OddColumn(f"the columns {' and '.join(alike)} differ in upper and lower case only; rename one")
         field = _converted(spark, footer, name, nanoseconds=False)
         if field is None:
             field = _converted(spark, footer, name, nanoseconds=True)
@@ -83,15 +83,15 @@ def columns_of(spark: SparkSession, file: StoredFile, feed: Feed) -> Columns:
                 "times in microseconds"
             )
         fields.append(field)
-    return Columns(StructType(fields), frozenset(nanoseconds))
+    return ParquetColumns(StructType(fields), frozenset(nanoseconds))
 
 
 def read_rows(spark: SparkSession, file: StoredFile, feed: Feed) -> DataFrame:
     """Read a file as `line, value, problem`: each row as the JSON line it would have been, and what is wrong with it.
 
-    Raises `OddColumn` as `columns_of` does.
+    Raises `OddColumn` as `parquet_columns` does.
     """
-    columns = columns_of(spark, file, feed)
+    columns = parquet_columns(spark, file, feed)
     rows = spark.read.schema(columns.schema).parquet(file.pattern)
     named = [_time_of(name) if name in columns.nanoseconds else F.col(name) for name in columns.schema.names]
     found = [found for field in columns.schema.fields for found in _problems(field)]
@@ -123,8 +123,8 @@ def _converted(spark: SparkSession, footer: Any, name: str, *, nanoseconds: bool
     only.add(footer.getType(name))
     message = java_class(spark, "org.apache.parquet.schema.MessageType")("column", only)
     try:
-        told = java_class(spark, CONVERTER)(settings).convert(message).json()
-        return StructType.fromJson(json.loads(told)).fields[0]
+        described = java_class(spark, CONVERTER)(settings).convert(message).json()
+        return StructType.fromJson(json.loads(described)).fields[0]
     except (Py4JJavaError, PySparkException, ValueError):  # the latter for a type that Python does not know
         return None
 
@@ -166,13 +166,13 @@ def _is_finite(number: Column) -> Column:
 def _everywhere(
     value: Column,
     kind: DataType,
-    wanted: type[DataType] | tuple[type[DataType], ...],
+    kinds: type[DataType] | tuple[type[DataType], ...],
     is_well: Callable[[Column], Column],
 ) -> Column | None:
     """Whether all values of a type within a value are well, what is null being well; None where it has none of the type."""
 
     def inside(part: DataType) -> bool:
-        return any(isinstance(leaf, wanted) for leaf in _leaves(part))
+        return any(isinstance(leaf, kinds) for leaf in _leaves(part))
 
     def all_of(list_: Column, part: DataType) -> Column | None:
         return F.forall(list_, lambda one: every(one, part)) if inside(part) else None

@@ -1,4 +1,4 @@
-"""Leave landed files out, so that the rest goes on; who did it and why is kept.
+"""Exclude landed files: the rest goes on, and who did it and why is kept.
 
 A file that silver has not read never gets there. Of one that it has read, `jobs.silver.merge` takes back what silver
 has; a row in `bronze.SET_ASIDE` is all that says so, whichever process reads it next.
@@ -28,15 +28,15 @@ ASIDE = "aside"
 
 @dataclass(frozen=True)
 class SetAside:
-    """Files that are to be left out, each as `events/new.jsonl`, or `events/new.jsonl@7` of load 7, and why."""
+    """Files that are to be excluded, each as `events/new.jsonl`, or `events/new.jsonl@7` of load 7, and why."""
 
     files: tuple[str, ...]
     why: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
-    """The loads that took one file: those that are still to be read further on, and those that were."""
+class FileLoads:
+    """The loads that one file was in: those that are still to be read further on, and those that were."""
 
     waiting: list[int] = field(default_factory=list)
     read: list[int] = field(default_factory=list)
@@ -47,8 +47,8 @@ def set_aside(lake: Lake, aside: SetAside, *, now: datetime) -> None:
 
     Raises `LandingError`, and leaves out nothing, where one of them is not such a file.
     """
-    taken, done = taken_files(lake, aside.files), files_aside(lake)
-    chosen = [chosen_load(lake, file, taken) for file in aside.files]
+    loads, done = loads_of_files(lake, aside.files), files_aside(lake)
+    chosen = [chosen_load(lake, file, loads) for file in aside.files]
     rows = [
         (*name.split("/", 1), batch, aside.why, now)
         for name, batch in dict.fromkeys(chosen)
@@ -58,55 +58,55 @@ def set_aside(lake: Lake, aside: SetAside, *, now: datetime) -> None:
         lake.append(bronze.SET_ASIDE, small_frame(lake.spark, rows, bronze.SET_ASIDE.ddl))
 
 
-def chosen_load(lake: Lake, file: str, taken: dict[str, Taken]) -> tuple[str, int]:
+def chosen_load(lake: Lake, file: str, loads: dict[str, FileLoads]) -> tuple[str, int]:
     """The name and the load that `file` stands for; without a number that of a load that waits, or else was read."""
-    name, number = name_and_load(file, taken)
-    loads = taken.get(name, Taken())
-    if name.startswith(f"{landing.DIRECT_WRITES.name}/") and loads.read and not loads.waiting:
+    name, number = name_and_load(file, loads)
+    of_file = loads.get(name, FileLoads())
+    if name.startswith(f"{landing.DIRECT_WRITES.name}/") and of_file.read and not of_file.waiting:
         raise LandingError(
             f"{file} cannot be set aside: its values are in the online store and its history; write the right ones instead"
         )
-    if number is not None and number in [*loads.waiting, *loads.read]:
+    if number is not None and number in [*of_file.waiting, *of_file.read]:
         return name, number
-    batches = [] if number is not None else loads.waiting or loads.read
+    batches = [] if number is not None else of_file.waiting or of_file.read
     if not batches:
-        told = ", ".join(sorted(waiting_files(lake))) or "none"
-        raise LandingError(f"{file} cannot be set aside: no load has taken it; files that wait are {told}")
+        waiting = ", ".join(sorted(waiting_files(lake))) or "none"
+        raise LandingError(f"{file} cannot be set aside: no load has it; files that wait are {waiting}")
     if len(batches) > 1:
-        told = ", ".join(f"{name}@{batch}" for batch in sorted(batches))
-        raise LandingError(f"{file} was taken by several loads; say which is to be set aside: {told}")
+        several = ", ".join(f"{name}@{batch}" for batch in sorted(batches))
+        raise LandingError(f"{file} is in several loads; say which is to be set aside: {several}")
     return name, batches[0]
 
 
-def name_and_load(file: str, taken: dict[str, Taken]) -> tuple[str, int | None]:
+def name_and_load(file: str, loads: dict[str, FileLoads]) -> tuple[str, int | None]:
     """What is a file's name, and the number of a load behind its last `@`; names may hold one too."""
     name, _, number = file.rpartition("@")
-    if file in taken or not (name and number.isdecimal()):
+    if file in loads or not (name and number.isdecimal()):
         return file, None
     return name, int(number)
 
 
-def taken_files(lake: Lake, files: Sequence[str]) -> dict[str, Taken]:
-    """The loads that took files of these names, as they are or without a number behind their last `@`."""
+def loads_of_files(lake: Lake, files: Sequence[str]) -> dict[str, FileLoads]:
+    """The loads that files of these names were in, as they are or without a number behind their last `@`."""
     if not lake.exists(bronze.FILES):
         return {}
     names = {name for file in files for name in (file, file.rpartition("@")[0]) if name}
     full_name, last = F.concat_ws("/", "feed", "file"), last_of_feeds(lake)
-    found: dict[str, Taken] = {}
+    found: dict[str, FileLoads] = {}
     rows = lake.read(bronze.FILES).where(full_name.isin(*names)).select("feed", "file", "batch")
     for row in rows.collect():
-        loads = found.setdefault(f"{row.feed}/{row.file}", Taken())
+        loads = found.setdefault(f"{row.feed}/{row.file}", FileLoads())
         (loads.waiting if row.batch > last[row.feed] else loads.read).append(row.batch)
     return found
 
 
 def waiting_files(lake: Lake) -> dict[str, list[int]]:
-    """The files that loads have taken and silver has not read, each with the numbers of these loads."""
+    """The files that loads have and silver has not read, each with the numbers of these loads."""
     if not lake.exists(bronze.FILES):
         return {}
     unread = [(F.col("feed") == feed) & (F.col("batch") > batch) for feed, batch in last_of_feeds(lake).items()]
     waiting = lake.read(bronze.FILES).where(reduce(or_, unread))
-    return by_name(waiting.select("feed", "file", "batch").collect())
+    return loads_by_name(waiting.select("feed", "file", "batch").collect())
 
 
 def last_of_feeds(lake: Lake) -> dict[str, int]:
@@ -116,13 +116,13 @@ def last_of_feeds(lake: Lake) -> dict[str, int]:
 
 
 def files_aside(lake: Lake) -> dict[str, list[int]]:
-    """The files that were ever set aside, each with the numbers of its loads."""
+    """The files that were ever excluded, each with the numbers of its loads."""
     if not lake.exists(bronze.SET_ASIDE):
         return {}
-    return by_name(lake.read(bronze.SET_ASIDE).select("feed", "file", "batch").collect())
+    return loads_by_name(lake.read(bronze.SET_ASIDE).select("feed", "file", "batch").collect())
 
 
-def by_name(rows: Iterable[Row]) -> dict[str, list[int]]:
+def loads_by_name(rows: Iterable[Row]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for row in rows:
         found.setdefault(f"{row.feed}/{row.file}", []).append(row.batch)
@@ -130,9 +130,7 @@ def by_name(rows: Iterable[Row]) -> dict[str, list[int]]:
 
 
 def is_all_read(lake: Lake) -> bool:
-    """Whether silver has read every load of the feeds that go there, and left out every file that is set aside; asked of the
-    logs alone.
-    """
+    """Whether silver has read every load of the feeds that go there, and excluded what it should; asked of the logs only."""
     return all(
         lake.exists(table)
         and last_read(lake, table) == lake.last_appended(SOURCE[feed])
@@ -148,7 +146,7 @@ def last_read(lake: Lake, table: Table) -> int:
 
 
 def has_files_to_take_back(lake: Lake, table: Table) -> bool:
-    """Whether files may have been set aside since a silver table last left such files out."""
+    """Whether files may have been excluded since a silver table last left any out."""
     state, version = lake.state(table), aside_version(lake)
     if state is None or version is None:
         return False
@@ -159,12 +157,12 @@ def has_files_to_take_back(lake: Lake, table: Table) -> bool:
 
 
 def aside_version(lake: Lake) -> int | None:
-    """The newest version of the files set aside; None where none ever was."""
+    """The newest version of the excluded files; None where none ever was."""
     return lake.version(bronze.SET_ASIDE) if lake.exists(bronze.SET_ASIDE) else None
 
 
 def left_in(lake: Lake, rows: DataFrame, *, feed: str, version: int | None = None) -> DataFrame:
-    """Rows of bronze without those of files that are set aside, or were at a version."""
+    """Rows of bronze without those of files that are excluded, or were at a version."""
     if not lake.exists(bronze.SET_ASIDE):
         return rows
     aside = files_left_out(lake, feed=feed, version=version)
@@ -172,6 +170,6 @@ def left_in(lake: Lake, rows: DataFrame, *, feed: str, version: int | None = Non
 
 
 def files_left_out(lake: Lake, *, feed: str, version: int | None = None) -> DataFrame:
-    """`file, batch` of a feed's files that are set aside, or were at a version."""
+    """`file, batch` of a feed's files that are excluded, or were at a version."""
     aside = lake.read(bronze.SET_ASIDE, version=version)
     return aside.where(F.col("feed") == feed).select("file", "batch").distinct()

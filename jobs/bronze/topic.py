@@ -13,7 +13,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.bronze.landing import LandedFile
+from jobs.bronze.listing import LandedFile
 from tailrace.errors import UnavailableError
 from tailrace.lake.session import java_class
 from tailrace.lake.tables import Lake
@@ -103,21 +103,21 @@ def for_spark(properties: Mapping[str, str]) -> dict[str, str]:
 
 
 def new_parts(lake: Lake, topic: Topic, ends: Mapping[int, Ends], *, now: datetime) -> Iterator[LandedFile]:
-    """What the topic has beyond what loads have claimed; a partition is taken from its beginning.
+    """What the topic has beyond what loads have claimed; a partition is loaded from its beginning.
 
-    Messages that Kafka removed before they were taken are refused as a whole, so that quarantine has their offsets. Raises
-    `LandingError` for a topic that ends before what was taken.
+    Messages that Kafka removed before they were consumed are refused as a whole; quarantine then has their offsets. Raises
+    `LandingError` for a topic that ends before what was consumed.
     """
     reached = ends_claimed(lake, topic)
     for partition, of in sorted(ends.items()):
         start = reached.get(topic.file(partition), 0)
         if of.appended < start:
-            raise made_anew(topic.name, partition, of.appended, taken=start)
+            raise made_anew(topic.name, partition, of.appended, consumed=start)
         if of.first > start:
-            yield part_of(topic, partition, start, of.first, now=now, refusal=removed(start, of.first))
+            yield claimed_part(topic, partition, start, of.first, now=now, refusal=removed(start, of.first))
             start = of.first
         if of.end > start:
-            yield part_of(topic, partition, start, of.end, now=now)
+            yield claimed_part(topic, partition, start, of.end, now=now)
         elif of.waiting:
             log.warning("%s; a load after its end takes them", behind_transaction(topic.name, partition, of))
 
@@ -138,16 +138,18 @@ def what_is_left(spark: SparkSession, topic: Topic | None, files: Sequence[Lande
         of = ends.get(partition, Ends(first=0, end=0, appended=0))
         if of.end < end <= of.appended:
             raise KafkaAway(f"{behind_transaction(topic.name, partition, of)}; load again after its end")
-        # A topic that ends before them was made anew; that is told when its new messages are looked for.
+        # A topic that ends before them was made anew; that is reported when its new messages are looked for.
         begin = end if end > of.appended else min(max(start, of.first), end)
         if begin > start:
-            left.append(part_of(topic, partition, start, begin, now=file.delivered_at, refusal=removed(start, begin)))
-        left.append(part_of(topic, partition, begin, end, now=file.delivered_at))
+            left.append(
+                claimed_part(topic, partition, start, begin, now=file.delivered_at, refusal=removed(start, begin))
+            )
+        left.append(claimed_part(topic, partition, begin, end, now=file.delivered_at))
     return left
 
 
 def removed(start: int, end: int) -> str:
-    return f"Kafka removed the messages at offsets {start} to {end - 1} before they were taken"
+    return f"Kafka removed the messages at offsets {start} to {end - 1} before they were consumed"
 
 
 def behind_transaction(topic: str, partition: int, ends: Ends) -> str:
@@ -157,14 +159,14 @@ def behind_transaction(topic: str, partition: int, ends: Ends) -> str:
     )
 
 
-def made_anew(topic: str, partition: int, end: int, *, taken: int) -> LandingError:
+def made_anew(topic: str, partition: int, end: int, *, consumed: int) -> LandingError:
     return LandingError(
-        f"topic {topic}, partition {partition} ends at offset {end}, and {taken} were taken of it: it was made "
+        f"topic {topic}, partition {partition} ends at offset {end}, and {consumed} were consumed of it: it was made "
         "anew; give the new topic another name"
     )
 
 
-def part_of(
+def claimed_part(
     topic: Topic, partition: int, start: int, end: int, *, now: datetime, refusal: str | None = None
 ) -> LandedFile:
     return LandedFile(
@@ -197,7 +199,7 @@ def offsets_of(part: str) -> tuple[int, int]:
 
 def ends_of(spark: SparkSession, topic: Topic) -> dict[int, Ends]:
     """The ends of each partition, none of a topic that is not there; raises `KafkaAway`, `LandingError`."""
-    with errors_told(topic), looking_at(spark, topic) as look:
+    with kafka_errors(topic), looking_at(spark, topic) as look:
         return look()
 
 
@@ -211,7 +213,7 @@ class Watch:
 
     def ends(self) -> dict[int, Ends]:
         """The ends of each partition; raises `KafkaAway`, `LandingError`."""
-        with errors_told(self._topic):
+        with kafka_errors(self._topic):
             if self._look is None:
                 self._look = self._clients.enter_context(looking_at(self._spark(), self._topic, **SOON))
             return self._look()
@@ -223,33 +225,33 @@ def looking_at(spark: SparkSession, topic: Topic, **properties: str) -> Iterator
     with client_of(spark, topic, properties) as reader, client_of(spark, topic, properties | APPENDED) as watcher:
 
         def look() -> dict[int, Ends]:
-            parts = parts_of(spark, topic, reader)
+            parts = partitions_of(spark, topic, reader)
             first, appended = reader.beginningOffsets(parts), watcher.endOffsets(parts)
-            end = reader.endOffsets(parts)  # later, so that what is appended meanwhile does not seem to wait
-            return {part.partition(): ends(first[part], end[part], appended[part]) for part in parts}
+            end = reader.endOffsets(parts)  # later: what is appended meanwhile does not seem to wait
+            return {part.partition(): ends_at(first[part], end[part], appended[part]) for part in parts}
 
         yield look
 
 
-def ends(first: int, end: int, appended: int) -> Ends:
+def ends_at(first: int, end: int, appended: int) -> Ends:
     return Ends(first=int(first), end=int(end), appended=max(int(appended), int(end)))
 
 
 @contextmanager
 def client_of(spark: SparkSession, topic: Topic, properties: Mapping[str, str]) -> Iterator[Any]:
     """A consumer of Kafka's, which belongs to no group; `properties` come before those of the topic."""
-    told = java_class(spark, "java.util.Properties")()
-    given = {**topic.impatient, "key.deserializer": BYTES, "value.deserializer": BYTES, **properties}
-    for name, value in given.items():
-        told.put(name, value)
-    consumer = java_class(spark, "org.apache.kafka.clients.consumer.KafkaConsumer")(told)
+    given = java_class(spark, "java.util.Properties")()
+    properties = {**topic.impatient, "key.deserializer": BYTES, "value.deserializer": BYTES, **properties}
+    for name, value in properties.items():
+        given.put(name, value)
+    consumer = java_class(spark, "org.apache.kafka.clients.consumer.KafkaConsumer")(given)
     try:
         yield consumer
     finally:
         consumer.close()
 
 
-def parts_of(spark: SparkSession, topic: Topic, consumer: Any) -> Any:
+def partitions_of(spark: SparkSession, topic: Topic, consumer: Any) -> Any:
     """The partitions of a topic, in a list of Java's."""
     parts: Any = java_class(spark, "java.util.ArrayList")()
     for info in consumer.partitionsFor(topic.name) or ():
@@ -258,21 +260,21 @@ def parts_of(spark: SparkSession, topic: Topic, consumer: Any) -> Any:
 
 
 @contextmanager
-def errors_told(topic: Topic) -> Iterator[None]:
+def kafka_errors(topic: Topic) -> Iterator[None]:
     """Raise what Kafka's client says as a `LandingError`, a `KafkaAway` where it may pass, without the client's properties."""
     try:
         yield
     except Py4JJavaError as error:
         causes, kinds, cause = [], set[str](), error.java_exception
         while cause is not None:
-            # Java tells what it cannot parse, which may be a part of a password.
+            # Java quotes what it cannot parse, which may be a part of a password.
             kind, message = cause.getClass().getName(), cause.getMessage()
             causes.append(message if message and not kind.startswith("java.lang.") else kind)
             kinds.update(kinds_of(cause))
             cause = cause.getCause()
         away = PASSES in kinds and not kinds & LASTS
         raise (KafkaAway if away else LandingError)(
-            f"Kafka at {topic.servers} does not tell of topic {topic.name}: {': '.join(causes)}; "
+            f"Kafka at {topic.servers} does not answer for topic {topic.name}: {': '.join(causes)}; "
             "look at TAILRACE_KAFKA, and at the file TAILRACE_KAFKA_PROPERTIES for authentication and TLS"
         ) from None
 

@@ -1,4 +1,4 @@
-"""Plain events parsed by numpy and Arrow instead of row by row."""
+"""The fast path: plain events parsed by numpy and Arrow instead of row by row."""
 
 import json
 import math
@@ -14,8 +14,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.bronze.lines import judge
-from jobs.streaming.window_state import TEXT_PER_ENTRY, Array, Changes, Events, State, empty
+from jobs.bronze.lines import validate_lines
+from jobs.streaming.window_state import TEXT_PER_ENTRY, Array, Events, State, StateChanges, empty
 from tailrace.definitions import StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.errors import DataError, DefinitionError
@@ -44,7 +44,7 @@ class Changed:
     """The item keys of a view that change, and what changes, each by the place of its key among them."""
 
     keys: list[str]
-    changes: Changes
+    changes: StateChanges
 
 
 def whole(parts: Iterable[pa.RecordBatch]) -> pd.DataFrame | None:
@@ -72,14 +72,14 @@ def events_of(rows: pd.DataFrame, key: Array) -> Events:
     )
 
 
-def changes_of_rows(rows: pd.DataFrame, key: Array) -> Changes:
+def changes_of_rows(rows: pd.DataFrame, key: Array) -> StateChanges:
     """Changes of rows, `key` being the place of the key of each."""
     line, minute, amount = (rows[name].to_numpy(np.int64) for name in AMOUNTS)
-    return Changes(key=key.astype(np.int64), line=line, minute=minute, amount=amount)
+    return StateChanges(key=key.astype(np.int64), line=line, minute=minute, amount=amount)
 
 
-def with_keys(changes: Changes, keys: Sequence[str]) -> Changed:
-    """Changes with those of the keys alone that they are of."""
+def narrowed(changes: StateChanges, keys: Sequence[str]) -> Changed:
+    """Changes, with only those keys that they change."""
     places, key = np.unique(changes.key, return_inverse=True)
     return Changed(keys=[keys[place] for place in places.tolist()], changes=replace(changes, key=key))
 
@@ -88,7 +88,9 @@ class OtherDefinition(DefinitionError):
     """The store has a view's values under another definition; the message says what to do."""
 
 
-def packed(view: StreamView, keys: Sequence[str], state: State, changed: Array, *, as_of: int | Array) -> list[Row]:
+def pack_states(
+    view: StreamView, keys: Sequence[str], state: State, changed: Array, *, as_of: int | Array
+) -> list[Row]:
     """The keys that changed with their values; `as_of` is in microseconds, of all keys or of each."""
     places = np.flatnonzero(changed)
     if not len(places):
@@ -104,7 +106,7 @@ def packed(view: StreamView, keys: Sequence[str], state: State, changed: Array, 
     return list(zip([keys[place] for place in places.tolist()], encoded, strict=True))
 
 
-def unpacked(view: StreamView, values: Sequence[bytes | None]) -> State:
+def unpack_states(view: StreamView, values: Sequence[bytes | None]) -> State:
     """The states of keys, `empty` where there is no value; raises `OtherDefinition` for a value that has other columns."""
     state = empty(view, len(values))
     found = [(place, value) for place, value in enumerate(values) if value]
@@ -124,7 +126,7 @@ def unpacked(view: StreamView, values: Sequence[bytes | None]) -> State:
     return state
 
 
-def settled(view: StreamView, state: State, *, run: int = 0, batch: int = -1, ids: bool = True) -> State:
+def settled_states(view: StreamView, state: State, *, run: int = 0, batch: int = -1, ids: bool = True) -> State:
     """States as they are whichever way their events came: marked as those of one micro-batch, ids in order or left out."""
     state = state | {"_run": np.full_like(state["_run"], run), "_batch": np.full_like(state["_batch"], batch)}
     if view.is_of_pairs:
@@ -148,7 +150,7 @@ PLAIN_BYTES = 4_096
 PLAIN_DEPTH = 100
 PLAIN_DIGITS = 18  # of a whole number, which fit in 64 bits
 PLAIN_FRACTION = 36  # characters of any other
-SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half a letter, which Python takes alone as well
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half a letter, which Python accepts by itself
 EVENT_TYPE = re.compile(landing.EVENT_TYPE)
 PLAIN_TIME = re.compile(
     r"[1-8]\d{3}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:0\d|1[0-7]):[0-5]\d)?",
@@ -157,26 +159,26 @@ PLAIN_TIME = re.compile(
 
 
 class NotPlain(DataError, ValueError):
-    """Whether a line can be used is for `judge` to say."""
+    """Whether a line can be used is for `validate_lines` to say."""
 
 
-def usable_events(messages: DataFrame) -> pd.DataFrame:
+def valid_events(messages: DataFrame) -> pd.DataFrame:
     """The events of messages `value, appended_at, partition, place` as rows of `COLUMNS` with `appended`, `partition` and `place`.
 
     Times are in microseconds. `place` orders what the source has, `partition` is the part of it in which that order is the
     one of `appended`. Left out are what cannot be used, which is bronze's to quarantine, and what claims to come from the
     future.
     """
-    taken = delivered(
+    lines = delivered(
         messages, F.when(F.octet_length("value") <= PLAIN_BYTES, F.col("value").cast("binary")).alias("value")
     )
-    rows, left = plain_rows(taken)
+    rows, left = plain_rows(lines)
     if left:
         places = small_frame(messages.sparkSession, [(place,) for place in left], "place string")
-        rest = judged(messages.join(F.broadcast(places), on="place", how="left_semi"))
+        rest = validated(messages.join(F.broadcast(places), on="place", how="left_semi"))
         rows = pd.concat([rows, rest], ignore_index=True)
-    usable: pd.DataFrame = rows[~is_ahead(rows["at"], rows["appended"])]
-    return usable
+    valid: pd.DataFrame = rows[~is_ahead(rows["at"], rows["appended"])]
+    return valid
 
 
 def delivered(messages: DataFrame, *columns: Any) -> pd.DataFrame:
@@ -185,10 +187,10 @@ def delivered(messages: DataFrame, *columns: Any) -> pd.DataFrame:
     return rows
 
 
-def judged(messages: DataFrame) -> pd.DataFrame:
-    """The usable ones by the rules of bronze; how far an event may be ahead of the clock is not for them to say here."""
-    usable = judge(messages, landing.EVENTS, now=FAR).where("reason IS NULL")
-    return delivered(usable, *COLUMNS[:-1], F.unix_micros("occurred_at").alias("at"))
+def validated(messages: DataFrame) -> pd.DataFrame:
+    """The valid ones by the rules of bronze, but for how far an event may be ahead of the clock."""
+    valid = validate_lines(messages, landing.EVENTS, now=FAR).where("reason IS NULL")
+    return delivered(valid, *COLUMNS[:-1], F.unix_micros("occurred_at").alias("at"))
 
 
 def is_ahead(at: Any, appended: Any) -> Any:
@@ -198,14 +200,14 @@ def is_ahead(at: Any, appended: Any) -> Any:
     return at - appended > MINUTES_AHEAD * MICROS_PER_MINUTE
 
 
-def plain_rows(taken: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The rows that are plainly usable, and the places that have others; a place has all of a file's lines."""
-    found = [plain_event(value) for value in taken.pop("value")]
-    left = taken["place"][[one is None for one in found]].unique().tolist()
-    is_plain = ~taken["place"].isin(left)
+def plain_rows(lines: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of the fast path, and the places that have others; a place has all of a file's lines."""
+    found = [plain_event(value) for value in lines.pop("value")]
+    left = lines["place"][[one is None for one in found]].unique().tolist()
+    is_plain = ~lines["place"].isin(left)
     facts = [one for one, kept in zip(found, is_plain, strict=True) if one and kept]
     rows = pd.DataFrame.from_records(facts, columns=list(COLUMNS)).astype({"at": "int64"})
-    return pd.concat([rows, taken[is_plain].reset_index(drop=True)], axis=1), left
+    return pd.concat([rows, lines[is_plain].reset_index(drop=True)], axis=1), left
 
 
 def plain_event(line: bytes | None) -> tuple[str, str, str, str, int] | None:
@@ -213,7 +215,7 @@ def plain_event(line: bytes | None) -> tuple[str, str, str, str, int] | None:
     if line is None or SURROGATE.search(line) or line.count(b"{") + line.count(b"[") > PLAIN_DEPTH:
         return None
     try:
-        given = parse(line.decode())
+        given = parse_plain(line.decode())
         facts = {
             fact.name: plain_value(name, fact.type, given.get(name)) for name, fact in landing.EVENTS.facts.items()
         }
@@ -263,7 +265,7 @@ DECODER = json.JSONDecoder(
 )
 
 
-def parse(text: str) -> dict[str, Any]:
+def parse_plain(text: str) -> dict[str, Any]:
     found = DECODER.decode(text)
     if not isinstance(found, dict):
         raise NotPlain("no object")

@@ -32,7 +32,7 @@ def lock_of(home: Path) -> Path:
 
 
 @contextmanager
-def alone(home: Path) -> Iterator[None]:
+def exclusive(home: Path) -> Iterator[None]:
     """Be the one stream of the home; raises `RunsAlready` where another is."""
     lock_of(home).parent.mkdir(parents=True, exist_ok=True)
     with lock_of(home).open("w") as lock:
@@ -48,14 +48,14 @@ def alone(home: Path) -> Iterator[None]:
 @contextmanager
 def rebuilding(home: Path) -> Iterator[None]:
     """Be the one stream while its views are written anew; cut off, it leaves a mark for `refuse_half_rebuilt`."""
-    with alone(home):
+    with exclusive(home):
         mark_of(home).touch()
         yield
         mark_of(home).unlink()
 
 
 def refuse_half_rebuilt(home: Path) -> None:
-    """Raise `HalfRebuilt` where a rebuild was cut off: pairs may know events that nobody has told documents of."""
+    """Raise `HalfRebuilt` where a rebuild was cut off: pairs may know events that documents do not have."""
     if mark_of(home).exists():
         raise HalfRebuilt(f"a rebuild of the stream's views of {home} was cut off; finish it with `tailrace rebuild`")
 
@@ -69,7 +69,7 @@ def has_run(home: Path) -> bool:
     return lock_of(home).parent.exists()
 
 
-def runs(home: Path) -> bool:
+def stream_runs(home: Path) -> bool:
     """Whether a stream of the home runs, in the background or not."""
     try:
         with lock_of(home).open() as lock:
@@ -95,7 +95,7 @@ class Heartbeat:
     """One look at the stream; times are seconds since 1970.
 
     `began` is when the process did, `follows` whether it came to follow its source since. `batch` is the number of the last
-    micro-batch, `behind` the messages that it left to the next; None where the source does not tell. `waiting` counts
+    micro-batch, `behind` the messages that it left to the next; None where the source does not say. `waiting` counts
     messages behind open transactions, which nobody can read before these end. Every message that
     was appended before `caught_up_to` is readable. `catching_up_since` is when a process first began that had not come so far
     yet, however many began since; None where this one has. `error` is why the stream has been failing since, if it does.
@@ -139,7 +139,7 @@ def look(
     now: float,
     bound: float | None = None,
 ) -> Heartbeat:
-    """What a running query tells: `progress` is that of its last micro-batch, `status` what it does now.
+    """What a running query reports: `progress` is that of its last micro-batch, `status` what it does now.
 
     `bound` is up to when the source can be read, None for all of it.
     """
@@ -152,7 +152,7 @@ def look(
             rate = None if behind is None else progress["processedRowsPerSecond"]
             after = replace(after, batch=progress["batchId"], rows_per_second=rate)
         if behind == 0:
-            after = caught_up(after, min(seconds_of(progress["timestamp"]), bound))
+            after = caught_up(after, min(seconds_of_text(progress["timestamp"]), bound))
     if is_waiting(status):
         after = caught_up(replace(after, behind=None if after.behind is None else 0, rows_per_second=0.0), bound)
     if after.batch != before.batch:
@@ -177,12 +177,12 @@ def messages_behind(source: Mapping[str, Any]) -> int | None:
         return None
     left = 0
     for topic, partitions in latest.items():
-        taken = end.get(topic, {})
-        left += sum(max(int(offset) - int(taken.get(partition, 0)), 0) for partition, offset in partitions.items())
+        consumed = end.get(topic, {})
+        left += sum(max(int(offset) - int(consumed.get(partition, 0)), 0) for partition, offset in partitions.items())
     return left
 
 
-def seconds_of(timestamp: str) -> float:
+def seconds_of_text(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp).timestamp()
 
 

@@ -17,8 +17,8 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.set_aside import left_in
 from jobs.bronze.topic import PREFIX
-from jobs.streaming.fast_path import AMOUNTS, changes_of_rows, events_of, is_ahead, keyed, packed, whole
-from jobs.streaming.window_state import Array, State, empty, fold, horizon_of, take_pairs
+from jobs.streaming.fast_path import AMOUNTS, changes_of_rows, events_of, is_ahead, keyed, pack_states, whole
+from jobs.streaming.window_state import Array, State, empty, fold_changes, horizon_of, take_pairs
 from tailrace.definitions import StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE
 from tailrace.lake.tables import Lake
@@ -27,7 +27,7 @@ from tailrace.schemas import bronze, landing
 EVENTS_PER_TASK = 200_000
 MOST_TASKS = 1_000
 STATES = "view string, item_key string, moment bigint, value binary"
-# States of pairs, whose values are given, and changes of coarser views, whose are not.
+# States of pairs, whose values are given, and changes of rollups, whose are not.
 FOLDED = f"{STATES}, line bigint, minute bigint, amount bigint"
 SCHEMA = pa.schema(
     [
@@ -46,10 +46,10 @@ Finish = Callable[[StreamView, State], State]
 
 
 def streamed_events(lake: Lake, *, kafka: bool) -> DataFrame:
-    """The events in bronze that the stream's source had, in the form of `usable_events` with `file` and `line`.
+    """The events in bronze that the stream's source had, in the form of `valid_events` with `file` and `line`.
 
     That is all of Kafka, a topic of before among it, or the landed files where the stream follows these; without files
-    that are set aside.
+    that are excluded.
     """
     of_kafka = F.col("file").startswith(PREFIX)
     at, appended = F.unix_micros("occurred_at"), F.unix_micros("delivered_at")
@@ -68,7 +68,7 @@ def had_by(lake: Lake, *, kafka: bool, until: int) -> DataFrame:
 def counting(events: DataFrame, views: Sequence[StreamView], *, since: int, until: int) -> DataFrame:
     """First deliveries with the `moment` at which each came: what came before `since` is of then, after `until` of that.
 
-    Of what came before, that which no longer counts in any value is left out.
+    Of what came before, that which no longer counts in any value is excluded.
     """
     first = Window.partitionBy(*PAIR, "event_id").orderBy("appended", "place")
     moment = F.least(F.greatest(F.lit(since), "appended"), F.lit(until)).alias("moment")
@@ -82,9 +82,9 @@ def counting(events: DataFrame, views: Sequence[StreamView], *, since: int, unti
 
 def states(events: DataFrame, views: Sequence[StreamView], *, tasks: int, finish: Finish) -> DataFrame:
     """The states of keys by `STATES` at each moment of the events of `counting`; `views` begin with the finest."""
-    pairs = events.repartition(tasks, *PAIR).mapInArrow(partial(fold_pairs, views=views, finish=finish), FOLDED)
+    pairs = events.repartition(tasks, *PAIR).mapInArrow(partial(recount_pairs, views=views, finish=finish), FOLDED)
     by_key = pairs.repartition(tasks, "view", "item_key")
-    return by_key.mapInArrow(partial(fold_coarser, views=views[1:], finish=finish), STATES)
+    return by_key.mapInArrow(partial(recount_rollups, views=views[1:], finish=finish), STATES)
 
 
 def tasks_for(lake: Lake) -> int:
@@ -92,7 +92,7 @@ def tasks_for(lake: Lake) -> int:
     return min(max(rows // EVENTS_PER_TASK, lake.spark.sparkContext.defaultParallelism), MOST_TASKS)
 
 
-def fold_pairs(
+def recount_pairs(
     parts: Iterable[pa.RecordBatch], views: Sequence[StreamView], finish: Finish
 ) -> Iterator[pa.RecordBatch]:
     rows = whole(parts)
@@ -100,24 +100,24 @@ def fold_pairs(
         return
     rows = rows.sort_values(["moment", "appended", "place"], kind="stable", ignore_index=True)
     moments = rows["moment"].to_numpy(np.int64)
-    view, coarser = views[0], views[1:]
+    view, rollups = views[0], views[1:]
     found = keyed(rows, [view])
     pair, keys = found.places[view.name], np.array(found.keys[view.name], object)
     state = empty(view, len(keys))
-    of_coarser = keyed(rows, coarser)
-    # Changes are told by coarser key and moment at once: each place is that of both.
-    both = {name: key_and_moment(at, moments) for name, at in of_coarser.places.items()}
+    of_rollups = keyed(rows, rollups)
+    # Changes are counted by rollup's key and moment at once: each place is that of both.
+    both = {name: key_and_moment(at, moments) for name, at in of_rollups.places.items()}
     for number, step in enumerate(steps(state, pair, moments)):
         places = {name: at[step.rows] for name, (at, _, _) in both.items()}
         events = events_of(rows.iloc[step.rows], step.key)
-        folded, changes = take_pairs(view, coarser, step.before, events, places=places, run=0, batch=number)
-        keep(state, step, folded)
-        yield told(view, keys[step.here], finish(view, folded), changed(step.before, folded), step.moments)
+        folded, changes = take_pairs(view, rollups, step.before, events, places=places, run=0, batch=number)
+        keep_states(state, step, folded)
+        yield packed_states(view, keys[step.here], finish(view, folded), changed(step.before, folded), step.moments)
         for name, one in changes.items():
             _, of_keys, at = both[name]
             yield as_batch(
                 view=[name] * len(one.key),
-                item_key=[of_coarser.keys[name][place] for place in of_keys[one.key].tolist()],
+                item_key=[of_rollups.keys[name][place] for place in of_keys[one.key].tolist()],
                 moment=at[one.key],
                 line=one.line,
                 minute=one.minute,
@@ -131,7 +131,7 @@ def key_and_moment(places: Array, moments: Array) -> tuple[Array, Array, Array]:
     return of_rows, found.get_level_values(0).to_numpy(), found.get_level_values(1).to_numpy()
 
 
-def fold_coarser(
+def recount_rollups(
     parts: Iterable[pa.RecordBatch], views: Sequence[StreamView], finish: Finish
 ) -> Iterator[pa.RecordBatch]:
     rows = whole(parts)
@@ -145,14 +145,16 @@ def fold_coarser(
         places, keys = pd.factorize(mine["item_key"].to_numpy(object))
         state, changes = empty(view, len(keys)), changes_of_rows(mine, places)
         for step in steps(state, places, mine["moment"].to_numpy(np.int64)):
-            folded = fold(view, step.before, replace(changes.where(step.rows), key=step.key))
-            keep(state, step, folded)
-            states = told(view, keys[step.here], finish(view, folded), changed(step.before, folded), step.moments)
+            folded = fold_changes(view, step.before, replace(changes.where(step.rows), key=step.key))
+            keep_states(state, step, folded)
+            states = packed_states(
+                view, keys[step.here], finish(view, folded), changed(step.before, folded), step.moments
+            )
             yield states.select(STATES_SCHEMA.names)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class MomentStep:
     """One moment of each of several keys: the rows, the place of each row's key among those, which keys these are, their
     states before, and the moment of each.
     """
@@ -164,17 +166,17 @@ class Step:
     moments: Array
 
 
-def steps(state: State, places: Array, moments: Array) -> Iterator[Step]:
+def steps(state: State, places: Array, moments: Array) -> Iterator[MomentStep]:
     """Go through rows, which come by moment, each key's moments one after another."""
     for chosen in rounds(places, moments):
         here, key = np.unique(places[chosen], return_inverse=True)
         at = np.zeros(len(here), np.int64)
         at[key] = moments[chosen]
         before = {name: column[here] for name, column in state.items()}
-        yield Step(rows=chosen, key=key, here=here, before=before, moments=at)
+        yield MomentStep(rows=chosen, key=key, here=here, before=before, moments=at)
 
 
-def keep(state: State, step: Step, folded: State) -> None:
+def keep_states(state: State, step: MomentStep, folded: State) -> None:
     for name, column in folded.items():
         state[name][step.here] = column
 
@@ -201,8 +203,8 @@ def changed(before: State, after: State) -> Array:
     return either
 
 
-def told(view: StreamView, keys: Array, state: State, which: Array, moments: Array) -> pa.RecordBatch:
-    rows = packed(view, keys.tolist(), state, which, as_of=moments)
+def packed_states(view: StreamView, keys: Array, state: State, which: Array, moments: Array) -> pa.RecordBatch:
+    rows = pack_states(view, keys.tolist(), state, which, as_of=moments)
     return as_batch(
         view=[view.name] * len(rows),
         item_key=[key for key, _ in rows],

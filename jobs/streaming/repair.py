@@ -4,8 +4,9 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial, reduce
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial, reduce
 from pathlib import Path
 from typing import Self
 
@@ -15,22 +16,22 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.bronze.topic import PREFIX
-from jobs.streaming.checkpoint import checkpoint_of, followed
-from jobs.streaming.fast_path import keyed, packed, settled, unpacked
-from jobs.streaming.left_out import LeftOut, Parked
+from jobs.streaming.checkpoint import ExcludedFiles, Parked, checkpoint_of, followed
+from jobs.streaming.fast_path import keyed, pack_states, settled_states, unpack_states
 from jobs.streaming.micro_batch import refuse_stale
 from jobs.streaming.recount import PAIR, counting, states, streamed_events, tasks_for
-from jobs.streaming.run import owner_of
-from jobs.streaming.source import Taken, taken
-from sinks.decisions import INSERT, REMOVAL, UPDATE, difference
+from jobs.streaming.run import stream_owner
+from jobs.streaming.source import Consumed, consumed_by
+from sinks.decisions import INSERT, UPDATE, difference
 from sinks.purge import STORED, read_keys, stored_values
 from sinks.rebuild import clear
-from sinks.reconcile import Reconciled, Told, say_nothing
+from sinks.reconcile import IN_MOTION, Compared, differences, is_kind
 from sinks.writer import write_changes
 from tailrace.definitions import STREAM, StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
-from tailrace.lake.materialize import ROWS, materialized
+from tailrace.lake.materialize import ROWS, Materialized, materialized
 from tailrace.lake.tables import Lake
+from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import Settings
@@ -42,7 +43,7 @@ from tailrace.store.writer import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class StreamInput:
     """What a stream follows: a topic, or the landing feed in `folder` where that is None; and where its checkpoint is."""
 
     topic: str | None
@@ -55,10 +56,10 @@ class Source:
         topic = settings.stream.topic if settings.stream.kafka else None
         return cls(topic=topic, folder=f"{settings.landing}/events", checkpoint=checkpoint_of(settings.home))
 
-    def taken(self) -> Taken:
+    def consumed(self) -> Consumed:
         """Up to where the stream has come; raises `LandingError` where it follows something else."""
         self.refuse_another()
-        return taken(self.checkpoint, folder=self.folder)
+        return consumed_by(self.checkpoint, folder=self.folder)
 
     def refuse_another(self) -> None:
         """Raise `LandingError` where the stream has followed a folder and this is a topic, or the other way round."""
@@ -72,72 +73,45 @@ class Source:
             "run `tailrace rebuild` before it starts again"
         )
 
-    def events(self, lake: Lake, upto: Taken) -> tuple[DataFrame, DataFrame]:
-        """Those that the stream has taken, and the others that bronze has."""
+    def events(self, lake: Lake, upto: Consumed) -> tuple[DataFrame, DataFrame]:
+        """Those that the stream has consumed, and the others that bronze has."""
         return upto.split(streamed_events(lake, kafka=self.topic is not None), topic=self.topic)
 
     def writes_as(self, view: StreamView) -> str:
         """An owner of a view's lease, of its own each time, whom the stream knows for one of its kind."""
-        return f"{owner_of(str(self.checkpoint))} {view.name} anew {uuid.uuid4().hex}"
+        return f"{stream_owner(str(self.checkpoint))} {view.name} anew {uuid.uuid4().hex}"
 
 
-def recounted(lake: Lake, views: Sequence[StreamView], events: DataFrame, upto: Taken, *, as_of: int) -> DataFrame:
+def recounted(lake: Lake, views: Sequence[StreamView], events: DataFrame, upto: Consumed, *, as_of: int) -> DataFrame:
     """The values that the stream should have written by its last micro-batch, as `recount.STATES`."""
-    finish = partial(settled, run=upto.run, batch=upto.batch)
+    finish = partial(settled_states, run=upto.run, batch=upto.batch)
     counted = counting(events, views, since=as_of, until=as_of)
     return states(counted, views, tasks=tasks_for(lake), finish=finish)
 
 
-def reached(events: DataFrame) -> int:
+def appended_upto(events: DataFrame) -> int:
     """Up to when events hold what was appended, in microseconds: the earliest end of Kafka's partitions, a folder's last."""
     part = F.when(F.col("file").startswith(PREFIX), F.col("file"))
     ends = events.groupBy(part).agg(F.max("appended").alias("end"))
     return int(ends.agg(F.min("end")).collect()[0][0] or 0)
 
 
-def rebuild_stream(lake: Lake, address: Address, views: Sequence[StreamView], source: Source) -> dict[str, int]:
-    """Write all values of a stream that does not run, bronze being up to date, and remove all others of its views.
-
-    Where the checkpoint is lost, all of bronze is counted: the stream that begins anew knows its events again by their
-    ids. Cut off, it has to be done again before the stream begins: pairs and documents have to have the same events.
-    Keys that were parked are written like all others, and parked again where the store refuses them still. Returns how many
-    values of each view were written.
-    """
-    if not lake.exists(bronze.EVENTS):
-        return dict.fromkeys((view.name for view in views), 0)
-    upto = source.taken()
-    events, others = source.events(lake, upto)
-    if upto.batch < 0:
-        events = others
-    as_of, written, parked = reached(events), {}, Parked(source.checkpoint)
-    parked.forget()
-    LeftOut(source.checkpoint).forget()
-    with materialized(recounted(lake, views, events, upto, as_of=as_of)) as rows:
-        for view in views:
-            values = rows.frame.where(F.col("view") == view.name)
-            outcome = write(address, view, values, owner=source.writes_as(view), as_of=as_of, alone=True)
-            minute = as_of // MICROS_PER_MINUTE + MINUTES_AHEAD  # no event that was counted is of later
-            parked.park(view.name, outcome, {key: minute for key, _ in outcome.failed})
-            written[view.name] = outcome.written
-    return written
-
-
-def write(
-    address: Address, view: StreamView, rows: DataFrame, *, owner: str, as_of: int, alone: bool = False
+def write_leased(
+    rows: DataFrame, address: Address, view: StreamView, *, owner: str, as_of: int, exclusive: bool = False
 ) -> Outcome:
     """Write rows `item_key, value`, which hold as of a time, under a lease of their own; a running stream waits for it.
 
-    `alone` says that the view is to have no other values than these, and the watermark no other time.
+    `exclusive` says that the view is to have no other values than these, and the watermark no other time.
     """
     seconds = address.lease_seconds
     with leased(address, view.name, seconds=seconds, lane=STREAM, owner=owner, keep_cursor=False) as control:
         push = Sequenced(view=view.name, sequence=control.sequence, lease_seconds=seconds)
         outcome = write_changes(rows, address, push)
         refuse_stale(view, outcome)
-        watermark = as_of if alone else control.watermark or as_of
+        watermark = as_of if exclusive else control.watermark or as_of
 
         async def finish(store: Store) -> None:
-            if alone:
+            if exclusive:
                 await clear(store, view.name, below=push.sequence)
             await store.close_push(
                 view.name, sequence=push.sequence, cursor=None, watermark=watermark, features=view.features
@@ -162,64 +136,107 @@ COMPARED_SCHEMA = pa.schema(
 KEYS = "view string, item_key string"
 
 
-def reconcile_stream(
-    lake: Lake,
-    address: Address,
-    views: Sequence[StreamView],
-    source: Source,
-    *,
-    load: Callable[[], object],
-    repair: bool = False,
-    told: Told = say_nothing,
-) -> dict[str, Reconciled]:
-    """Compare, and on `repair` write what is missing or different as bronze has it.
+@dataclass(frozen=True, kw_only=True)
+class RecountSource:
+    """The events that a stream had consumed when it is first asked, counted again from bronze.
 
-    `load` brings all into bronze that has landed when it is called. A value that bronze knows nothing of stays, and is told as a ghost.
+    `load` brings all into bronze that has landed when it is called. A value that bronze knows nothing of stays, and is
+    reported as a ghost.
     """
-    upto = source.taken()  # first: bronze then has all that the stream had taken
-    never_ran = upto.batch < 0 and all(read_control(address, view.name) is None for view in views)
-    if not never_ran:
-        load()
-    if never_ran or not lake.exists(bronze.EVENTS):
-        return {view.name: Reconciled(compared=0) for view in views}
-    events, _ = source.events(lake, upto)
-    as_of, known = reached(events), F.isnotnull("value")  # to bronze; ghosts are not
-    of_views = {view.name: ((F.col("view") == view.name) & known).cast("int") for view in views}
-    told("counting the events again, and comparing all")
-    with (
-        materialized(recounted(lake, views, events, upto, as_of=as_of), totals=of_views) as expected,
-        materialized(differing(expected.frame, address, views, upto), totals=of_views) as suspects,
-    ):
-        if not suspects.counts[ROWS]:
-            return {view.name: Reconciled(compared=expected.counts[view.name]) for view in views}
-        told(f"looking again at {suspects.counts[ROWS]:,} keys, once bronze has what came meanwhile")
-        load()
-        _, left = source.events(lake, upto)
-        keys = keys_of(left, views)
-        with materialized(
-            suspects.frame.join(keys, on=["view", "item_key"], how="left_anti"), totals=of_views
-        ) as differ:
-            found = {}
-            for view in views:
-                in_motion = suspects.counts[view.name] - differ.counts[view.name]
-                compared = expected.counts[view.name] - in_motion
-                found[view.name] = replace(counted(differ.frame, view, compared), in_motion=in_motion)
-                if repair and found[view.name].differing:
-                    told(f"{view.name}: writing what bronze has")
-                    repaired = mend(differ.frame, address, view, owner=source.writes_as(view), as_of=as_of)
-                    found[view.name] = replace(found[view.name], repaired=repaired)
-            return found
+
+    lake: Lake
+    address: Address
+    views: Sequence[StreamView]
+    input: StreamInput
+    load: Callable[[], object]
+    progress: Progress = say_nothing
+
+    @cached_property
+    def upto(self) -> Consumed:
+        """Up to where the stream had come."""
+        return self.input.consumed()
+
+    @cached_property
+    def as_of(self) -> int:
+        """Up to when the counted events go, in microseconds."""
+        return appended_upto(self.events)
+
+    @cached_property
+    def events(self) -> DataFrame:
+        """The events of bronze that the stream had consumed."""
+        return self.input.events(self.lake, self.upto)[0]
+
+    def prepare_repair(self) -> None:
+        """Nothing: a key is written where the store still has what was compared."""
+
+    def prepare(self) -> bool:
+        """Bring bronze to where the stream was before; there is nothing to compare where none ever ran."""
+        never_ran = self.upto.batch < 0 and all(read_control(self.address, view.name) is None for view in self.views)
+        if not never_ran:
+            self.load()
+        return not never_ran and self.lake.exists(bronze.EVENTS)
+
+    @contextmanager
+    def compare(self) -> Iterator[Compared]:
+        """Count everything again, and compare it with all of the store."""
+        of_views = {view.name: (F.col("view") == view.name).cast("int") for view in self.views}
+        events, as_of = self.events, self.as_of
+        self.progress("counting the events again, and comparing all")
+        with (
+            materialized(recounted(self.lake, self.views, events, self.upto, as_of=as_of), totals=of_views) as expected,
+            differences(against_store(expected.frame, self.address, self.views, self.upto), self.views) as suspects,
+        ):
+            yield Compared(values={view.name: expected.counts[view.name] for view in self.views}, suspects=suspects)
+
+    @contextmanager
+    def look_again(self, suspects: Materialized) -> Iterator[Materialized]:
+        """Mark keys that are in motion: bronze has events of theirs which the stream had not consumed."""
+        self.progress(f"looking again at {suspects.counts[ROWS]:,} keys, once bronze has what came meanwhile")
+        self.load()
+        _, pending = self.input.events(self.lake, self.upto)
+        moving = keys_about(pending, self.views).withColumn("moving", F.lit(True))
+        both = suspects.frame.join(moving, on=["view", "item_key"], how="left")  # unique per view and key
+        # A ghost has no value in bronze that its events could still reach.
+        kept = both.where("moving IS NULL OR value IS NOT NULL")
+        kind = F.when(F.col("moving"), IN_MOTION).otherwise(F.col("difference"))
+        with differences(kept.withColumn("difference", kind).drop("moving"), self.views) as found:
+            yield found
+
+    def write_all(self) -> dict[str, int]:
+        """Write all values of a stream that does not run, and remove all others of its views; returns how many of each.
+
+        Where the checkpoint is lost, all of bronze is counted: the stream that begins anew knows its events again by
+        their ids. Cut off, this has to be done again before the stream begins: pairs and documents have to have the same
+        events. Keys that were parked are written like all others, and parked again where the store refuses them still.
+        """
+        self.load()
+        if not self.lake.exists(bronze.EVENTS):
+            return dict.fromkeys((view.name for view in self.views), 0)
+        consumed, others = self.input.events(self.lake, self.upto)
+        events = others if self.upto.batch < 0 else consumed
+        as_of, written, parked = appended_upto(events), {}, Parked(self.input.checkpoint)
+        parked.forget()
+        ExcludedFiles(self.input.checkpoint).forget()
+        with materialized(recounted(self.lake, self.views, events, self.upto, as_of=as_of)) as rows:
+            for view in self.views:
+                values = rows.frame.where(F.col("view") == view.name)
+                outcome = write_leased(
+                    values, self.address, view, owner=self.input.writes_as(view), as_of=as_of, exclusive=True
+                )
+                minute = as_of // MICROS_PER_MINUTE + MINUTES_AHEAD  # no event that was counted is of later
+                parked.park(view.name, outcome, {key: minute for key, _ in outcome.failed})
+                written[view.name] = outcome.written
+        return written
+
+    def repair(self, view: str, differs: Materialized) -> int:
+        """Write what is missing or different, where the store still has what it had; returns how many values."""
+        self.progress(f"{view}: writing what bronze has")
+        [of] = [one for one in self.views if one.name == view]
+        rows = differs.frame.where(is_kind(view, INSERT) | is_kind(view, UPDATE))
+        return write_unchanged(rows, self.address, of, owner=self.input.writes_as(of), as_of=self.as_of)
 
 
-def counted(differ: DataFrame, view: StreamView, compared: int) -> Reconciled:
-    rows = differ.where(F.col("view") == view.name).groupBy("difference").count().collect()
-    kinds = {row["difference"]: row["count"] for row in rows}
-    return Reconciled(
-        compared=compared, missing=kinds.get(INSERT, 0), ghost=kinds.get(REMOVAL, 0), different=kinds.get(UPDATE, 0)
-    )
-
-
-def differing(expected: DataFrame, address: Address, views: Sequence[StreamView], upto: Taken) -> DataFrame:
+def against_store(expected: DataFrame, address: Address, views: Sequence[StreamView], upto: Consumed) -> DataFrame:
     """Keys whose values are not what a recount says, as `COMPARED`: `was` is what the store has, as it has it."""
     parts = []
     for view in views:
@@ -230,20 +247,20 @@ def differing(expected: DataFrame, address: Address, views: Sequence[StreamView]
     return reduce(DataFrame.unionByName, parts)
 
 
-def compare(parts: Iterable[pa.RecordBatch], view: StreamView, upto: Taken) -> Iterator[pa.RecordBatch]:
+def compare(parts: Iterable[pa.RecordBatch], view: StreamView, upto: Consumed) -> Iterator[pa.RecordBatch]:
     """Rows that differ in more than which micro-batches their events came by."""
     for part in parts:
         rows = part.to_pydict()
-        state = settled(view, unpacked(view, rows["was"]), run=upto.run, batch=upto.batch)
+        state = settled_states(view, unpack_states(view, rows["was"]), run=upto.run, batch=upto.batch)
         there = np.array([value is not None for value in rows["was"]], bool)
-        stored = dict(packed(view, rows["item_key"], state, there, as_of=0))
+        stored = dict(pack_states(view, rows["item_key"], state, there, as_of=0))
         kinds = [difference(stored.get(key), now) for key, now in zip(rows["item_key"], rows["value"], strict=True)]
         columns = {"view": [view.name] * len(kinds), **rows, "difference": kinds}
         whole_part = pa.RecordBatch.from_pydict(columns, COMPARED_SCHEMA)
         yield whole_part.filter(pa.array([kind is not None for kind in kinds], pa.bool_()))
 
 
-def keys_of(events: DataFrame, views: Sequence[StreamView]) -> DataFrame:
+def keys_about(events: DataFrame, views: Sequence[StreamView]) -> DataFrame:
     """The keys that events are about, in each view."""
 
     def keys(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -254,8 +271,8 @@ def keys_of(events: DataFrame, views: Sequence[StreamView]) -> DataFrame:
     return events.select(*PAIR).distinct().mapInArrow(keys, KEYS).distinct()
 
 
-def mend(differ: DataFrame, address: Address, view: StreamView, *, owner: str, as_of: int) -> int:
-    """Write what is missing or different, where the store still has what it had; returns how many values."""
+def write_unchanged(rows: DataFrame, address: Address, view: StreamView, *, owner: str, as_of: int) -> int:
+    """Write the values of rows of `COMPARED` where the store still has what it had; returns how many."""
 
     def unchanged(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for part in parts:
@@ -265,10 +282,9 @@ def mend(differ: DataFrame, address: Address, view: StreamView, *, owner: str, a
             same = [values.get(key) == was for key, was in zip(rows["item_key"], rows["was"], strict=True)]
             yield part.filter(pa.array(same, pa.bool_())).select(["item_key", "value"])
 
-    rows = differ.where((F.col("view") == view.name) & (F.col("difference") != REMOVAL))
     # Read under the lease: this is computed as it is written.
     present = rows.select("item_key", "value", "was").mapInArrow(unchanged, STORED)
-    outcome = write(address, view, present, owner=owner, as_of=as_of)
+    outcome = write_leased(present, address, view, owner=owner, as_of=as_of)
     for key, reason in outcome.failed:
         log.warning("view %s: the store refuses the value of %r: %s", view.name, key, reason)
     return outcome.written

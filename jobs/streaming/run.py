@@ -13,10 +13,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.bronze.topic import Ends, KafkaAway, Topic, behind_transaction, ends_of, for_spark, made_anew
-from jobs.streaming.checkpoint import committed_offsets, refuse_steps_back, remember_views, run_id
-from jobs.streaming.left_out import Parked
+from jobs.streaming.checkpoint import Parked, committed_offsets, refuse_steps_back, remember_views, run_id
 from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
-from jobs.streaming.source import appended_at, lines_of
+from jobs.streaming.source import appended_at, lines_of_batch
 from tailrace.definitions import DefinitionError, Definitions, StreamView
 from tailrace.lake.session import configured, java_class
 from tailrace.schemas.landing import LandingError
@@ -51,8 +50,8 @@ def views_of(definitions: Definitions) -> list[StreamView]:
 
 def from_kafka(spark: SparkSession, topic: Topic, *, checkpoint: str) -> DataFrame:
     """Messages of a topic from its beginning, or from where the checkpoint left off, which may be gone by now."""
-    tell_gaps(topic, taken=committed_offsets(Path(checkpoint), topic=topic.name), ends=await_topic(spark, topic))
-    tell_losses(spark)
+    warn_of_gaps(topic, consumed=committed_offsets(Path(checkpoint), topic=topic.name), ends=await_topic(spark, topic))
+    log_losses(spark)
     options = for_spark(topic.client) | {"subscribe": topic.name, "startingOffsets": "earliest"}
     options |= {"maxOffsetsPerTrigger": str(MOST_MESSAGES), "failOnDataLoss": "false"}
     messages = spark.readStream.format("kafka").options(**options).load()
@@ -65,22 +64,22 @@ def from_kafka(spark: SparkSession, topic: Topic, *, checkpoint: str) -> DataFra
     )
 
 
-def tell_losses(spark: SparkSession) -> None:
+def log_losses(spark: SparkSession) -> None:
     """Have Spark's own warnings of messages that are gone appear, whatever else of it is quiet."""
     level = java_class(spark, "org.apache.logging.log4j.Level").WARN
     java_class(spark, "org.apache.logging.log4j.core.config.Configurator").setLevel(SOURCE, level)
 
 
-def tell_gaps(topic: Topic, *, taken: Mapping[int, int], ends: Mapping[int, Ends]) -> None:
-    """Warn of messages that Kafka removed before they were taken; the stream, unlike Spark by itself, is to go on.
+def warn_of_gaps(topic: Topic, *, consumed: Mapping[int, int], ends: Mapping[int, Ends]) -> None:
+    """Warn of messages that Kafka removed before they were consumed; the stream, unlike Spark by itself, is to go on.
 
-    `taken` has the next offset of each partition, and is empty before the first micro-batch. Raises `LandingError` for a
-    topic that ends before what was taken, `KafkaAway` where it does so only until a transaction ends.
+    `consumed` has the next offset of each partition, and is empty before the first micro-batch. Raises `LandingError` for a
+    topic that ends before what was consumed, `KafkaAway` where it does so only until a transaction ends.
     """
-    for partition in sorted(taken.keys() | ends.keys()) if taken else ():
-        of, start = ends.get(partition, Ends(first=0, end=0, appended=0)), taken.get(partition, 0)
+    for partition in sorted(consumed.keys() | ends.keys()) if consumed else ():
+        of, start = ends.get(partition, Ends(first=0, end=0, appended=0)), consumed.get(partition, 0)
         if of.appended < start:
-            raise made_anew(topic.name, partition, of.appended, taken=start)
+            raise made_anew(topic.name, partition, of.appended, consumed=start)
         if of.end < start:
             raise KafkaAway(behind_transaction(topic.name, partition, of))
         if of.first > start:
@@ -90,7 +89,7 @@ def tell_gaps(topic: Topic, *, taken: Mapping[int, int], ends: Mapping[int, Ends
             )
 
 
-def owner_of(checkpoint: str) -> str:
+def stream_owner(checkpoint: str) -> str:
     """Who the stream is, whichever process runs it; a folder is that of its host."""
     return f"stream {socket.gethostname()}{Path(checkpoint).absolute()}"
 
@@ -104,7 +103,7 @@ def await_topic(spark: SparkSession, topic: Topic) -> dict[int, Ends]:
     raise LandingError(f"there is no topic {topic.name} at {topic.servers}; make it, or set TAILRACE_KAFKA_TOPIC")
 
 
-def start(
+def start_query(
     messages: DataFrame,
     definitions: Definitions,
     address: Address,
@@ -152,7 +151,7 @@ def take_messages(
     if topic:
         refuse_steps_back(of, number, topic=topic)
     if folder:
-        messages = lines_of(messages.sparkSession, folder, of, number)
+        messages = lines_of_batch(messages.sparkSession, folder, of, number)
     batch = MicroBatch(
         address=address,
         views=views,
@@ -163,7 +162,7 @@ def take_messages(
         parked=Parked(of),
         bound=now if readable is None else round(readable * 1e6),
     )
-    write_micro_batch(messages, batch, owner=owner_of(checkpoint))
+    write_micro_batch(messages, batch, owner=stream_owner(checkpoint))
 
 
 def move_watermarks(definitions: Definitions, address: Address, *, checkpoint: str, to: float) -> None:
@@ -171,6 +170,6 @@ def move_watermarks(definitions: Definitions, address: Address, *, checkpoint: s
 
     async def move(store: Store) -> None:
         for view in definitions.stream_views:
-            await store.move_stream_watermark(view, owner=owner_of(checkpoint), to=round(to * 1e6))
+            await store.move_stream_watermark(view, owner=stream_owner(checkpoint), to=round(to * 1e6))
 
     with_store(address, move)

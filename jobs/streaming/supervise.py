@@ -1,4 +1,4 @@
-"""The stream followed whatever passes: failures told apart, restarts, heartbeat."""
+"""The stream followed whatever passes: kinds of failure, restarts, heartbeat."""
 
 import builtins
 import json
@@ -24,7 +24,7 @@ from tailrace.schemas.landing import LandingError
 OF_PRODUCT = ("tailrace.", "jobs.", "sinks.")  # packages whose errors a query may meet
 OF_JVM = ("java.", "javax.", "org.", "scala.", "py4j.", "pyspark.")  # Kafka's client and Spark, here or through Python
 
-LOST = re.compile(r"KAFKA_DATA_LOSS|failOnDataLoss")  # the topic was made anew, or has lost what was not taken yet
+LOST = re.compile(r"KAFKA_DATA_LOSS|failOnDataLoss")  # the topic was made anew, or has lost what was not consumed yet
 RAISED = re.compile(
     r"^(?:: |Caused by: )?((?:[a-z_]\w*\.)+(?=[A-Z]\w+: )|(?=\w+(?:Error|Exception): ))([A-Z]\w+): (.+)$", re.MULTILINE
 )
@@ -37,7 +37,7 @@ class Kind(Enum):
     """What another try may do about a failure.
 
     `OUTAGE`: the store or Kafka is away, or somebody holds a lease, and it passes. `LASTING`: it is met again each time.
-    `DATA`: the micro-batch holds what cannot be taken, and unless it changes, that is met again.
+    `DATA`: the micro-batch holds what cannot be read, and unless it changes, that is met again.
     """
 
     OUTAGE = "outage"
@@ -91,11 +91,11 @@ def may_pass(package: str, name: str) -> bool:
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
-TELL_SECONDS = 1.0
+WRITE_SECONDS = 1.0
 TEND_SECONDS = 3.0
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
 
-TRIES = 5  # of a micro-batch that holds what cannot be taken: a file may have been changed as it was read
+TRIES = 5  # of a micro-batch that holds what cannot be read: a file may have been changed as it was read
 NO_OUTAGE = (
     "a micro-batch failed {} times, and no store or Kafka was away: {}; the log has where, and what it names has to go"
 )
@@ -109,7 +109,7 @@ class StreamFailed(DataError):
 
 
 class Pulse:
-    """Looks at the query, tells how far it is, and has the store looked after.
+    """Looks at the query, records how far it is, and has the store looked after.
 
     `tend` is called every few seconds, with the moment up to which all is readable while nothing comes, or else None;
     `ends` just as often, for those of a topic. `listed` says up to when a folder is known, None where there is none.
@@ -126,7 +126,7 @@ class Pulse:
         self._home = home
         self._tend, self._ends, self._listed = tend, ends, listed
         self._readable = Readable()
-        self._told = self._tended = 0.0
+        self._written = self._tended = 0.0
         self.heartbeat = heartbeat.first_heartbeat(heartbeat.read_heartbeat(home), now=time.time())
         heartbeat.write_heartbeat(home, self.heartbeat)
 
@@ -134,12 +134,12 @@ class Pulse:
         """Look until the query ends; raises what ended it."""
         while not query.awaitTermination(LOOK_SECONDS):  # type: ignore[arg-type]  # seconds, and parts of them
             self.look(query)
-            self.tell()
+            self.write_heartbeat()
 
     def look(self, query: StreamingQuery) -> None:
         now, status, last = time.time(), query.status, query.lastProgress
-        told = None if last is None else json.loads(last.json)
-        self.heartbeat = heartbeat.look(self.heartbeat, told, status, now=now, bound=self.bound)
+        progress = None if last is None else json.loads(last.json)
+        self.heartbeat = heartbeat.look(self.heartbeat, progress, status, now=now, bound=self.bound)
         if time.monotonic() - self._tended >= TEND_SECONDS:
             self.tend(now if heartbeat.is_waiting(status) else None)
             self._tended = time.monotonic()
@@ -190,19 +190,19 @@ class Pulse:
         self.fail(why)
         heartbeat.write_heartbeat(self._home, self.heartbeat)
 
-    def tell(self) -> None:
-        if time.monotonic() - self._told >= TELL_SECONDS:
+    def write_heartbeat(self) -> None:
+        if time.monotonic() - self._written >= WRITE_SECONDS:
             heartbeat.write_heartbeat(self._home, self.heartbeat)
-            self._told = time.monotonic()
+            self._written = time.monotonic()
 
     def rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            self.tell()
+            self.write_heartbeat()
             time.sleep(LOOK_SECONDS)
 
 
-def follow(begin: Callable[[], StreamingQuery], pulse: Pulse) -> None:
+def keep_following(begin: Callable[[], StreamingQuery], pulse: Pulse) -> None:
     """Have a query run until it is stopped; raises `StreamFailed`, or an error of our own, where beginning again does not help."""
     delay, tries = FIRST_DELAY, 0
     while True:

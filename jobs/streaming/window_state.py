@@ -22,7 +22,7 @@ TEXT_PER_ENTRY = 16  # characters of base64, without padding
 
 
 @dataclass(frozen=True, kw_only=True)
-class Changes:
+class StateChanges:
     """What is to be added to states: the place of each key, the line of the view, a minute, and an amount."""
 
     key: Array
@@ -30,8 +30,10 @@ class Changes:
     minute: Array
     amount: Array
 
-    def where(self, kept: Array) -> "Changes":
-        return Changes(key=self.key[kept], line=self.line[kept], minute=self.minute[kept], amount=self.amount[kept])
+    def where(self, kept: Array) -> "StateChanges":
+        return StateChanges(
+            key=self.key[kept], line=self.line[kept], minute=self.minute[kept], amount=self.amount[kept]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ def empty(view: StreamView, keys: int) -> State:
     return state
 
 
-def fold(view: StreamView, state: State, changes: Changes) -> State:
+def fold_changes(view: StreamView, state: State, changes: StateChanges) -> State:
     """The state with changes added to it; sequence and order of changes do not matter."""
     folded = dict(state)
     touched = changes.line == TOUCH
@@ -89,7 +91,7 @@ def moved_on(counts: Array, by: Array) -> Array:
 
 
 def entries_in(state: State, *, repeated: Array) -> tuple[Array, Array]:
-    """All that was seen, and of which key; what a micro-batch that is repeated added itself is left out."""
+    """All that was seen, and of which key; without what a repeated micro-batch added itself."""
     texts = state["_seen"].tolist()
     added = np.where(repeated, state["_added"], 0).tolist()
     kept = [text[: len(text) - TEXT_PER_ENTRY * own] for text, own in zip(texts, added, strict=True)]
@@ -108,7 +110,7 @@ def new_events(state: State, events: Events, *, repeated: Array) -> Array:
     return first[len(entries) :]
 
 
-def changes_of(view: StreamView, events: Events, *, key: Array, last: Array, before: Array) -> Changes:
+def changes_of(view: StreamView, events: Events, *, key: Array, last: Array, before: Array) -> StateChanges:
     """What new events change in a view: `key` is the place in it of each event, `last` and `before` of each pair."""
     place_of_pair = np.zeros(len(last), np.int64)
     place_of_pair[events.key] = key
@@ -117,7 +119,7 @@ def changes_of(view: StreamView, events: Events, *, key: Array, last: Array, bef
     for number, line in enumerate(view.aggregations):
         if line.stream:
             parts += [(number, additions) for additions in line.stream.additions(arrivals)]
-    return Changes(
+    return StateChanges(
         key=np.concatenate([of.key for _, of in parts]),
         line=np.concatenate([np.full(len(of.key), number) for number, of in parts]),
         minute=np.concatenate([of.at // MICROS_PER_MINUTE for _, of in parts]),
@@ -148,25 +150,25 @@ def remember(state: State, events: Events, *, last: Array, horizon: int) -> Stat
 SPARE_MINUTES = 10
 
 
-def horizon_of(view: StreamView, coarser: Sequence[StreamView]) -> int:
+def horizon_of(view: StreamView, rollups: Sequence[StreamView]) -> int:
     """How many minutes back an event can still count in a bucket that is kept."""
-    rings = [ring for one in (view, *coarser) for ring in rings_of(one.aggregations)]
+    rings = [ring for one in (view, *rollups) for ring in rings_of(one.aggregations)]
     return SPARE_MINUTES + max((ring.width * (ring.slots + 1) for ring in rings), default=0)
 
 
 def take_pairs(
     view: StreamView,
-    coarser: Sequence[StreamView],
+    rollups: Sequence[StreamView],
     state: State,
     events: Events,
     *,
     places: Mapping[str, Array],
     run: int,
     batch: int,
-) -> tuple[State, dict[str, Changes]]:
-    """The state of pairs after a micro-batch, and the changes of coarser views, `places` being their keys by event.
+) -> tuple[State, dict[str, StateChanges]]:
+    """The state of pairs after a micro-batch, and the changes of rollups, `places` being their keys by event.
 
-    A pair that has taken this micro-batch before keeps its state and finds the same changes again; one that has taken a
+    A pair that has this micro-batch already keeps its state and finds the same changes again; one that has a
     later one has none left, because a micro-batch is complete before the next begins.
     """
     mine = state["_run"] == run
@@ -182,10 +184,10 @@ def take_pairs(
     last = before.copy()
     np.maximum.at(last, new.key, new.at)
     changes = {
-        one.name: changes_of(one, new, key=places[one.name][counts], last=last, before=before) for one in coarser
+        one.name: changes_of(one, new, key=places[one.name][counts], last=last, before=before) for one in rollups
     }
     own = changes_of(view, new, key=new.key, last=last, before=before)
-    folded = remember(fold(view, state, own), new, last=last, horizon=horizon_of(view, coarser))
+    folded = remember(fold_changes(view, state, own), new, last=last, horizon=horizon_of(view, rollups))
     touched = np.zeros(len(last), bool)
     touched[events.key] = True
     folded["_run"] = np.where(touched, run, state["_run"])

@@ -9,7 +9,7 @@ import typer
 from tailrace.cli.output import AsJson, plain_table, progress, show
 from tailrace.errors import CommandError
 from tailrace.settings import Settings, in_checkout, read_settings
-from tailrace.workspace.small_data import for_many_rows
+from tailrace.workspace.resources import for_many_rows
 
 app = typer.Typer(no_args_is_help=True, help="Measure against the naive way, on this machine.")
 

@@ -77,14 +77,15 @@ def ask(address: str, query: dict[str, Any], *, times: int = ASKED) -> tuple[dic
 def following(workspace: Workspace) -> Iterator[None]:
     """Have a stream follow the landing folder, from when it has consumed all that landed there."""
     from jobs.streaming import run
-    from jobs.streaming.plans import Plans
-    from jobs.streaming.source import follow_plans
+    from jobs.streaming.source import Plans, follow_plans
 
     checkpoint = workspace.settings.home / "demo" / "stream"  # not the home's own: its stream may follow a topic later
     plans = Plans(str(Path(workspace.settings.landing) / EVENTS.name), checkpoint)
     plans.look()
     messages = follow_plans(workspace.spark, plans)
-    query = run.start(messages, workspace.definitions, workspace.store, checkpoint=str(checkpoint), folder=plans.folder)
+    query = run.start_query(
+        messages, workspace.definitions, workspace.store, checkpoint=str(checkpoint), folder=plans.folder
+    )
     try:
         query.processAllAvailable()
         with plans.looking():

@@ -17,13 +17,12 @@ from tailrace.demo.ranking import following, open_document, write_score
 from tailrace.errors import CommandError
 from tailrace.events.oddities import ODDITIES, land_oddities
 from tailrace.lake.tables import Lake
+from tailrace.lake.task_progress import Progress
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import EVENTS
 from tailrace.schemas.slots import to_text
-from tailrace.workspace.layers import reconcile_all
-from tailrace.workspace.refresh import refresh
-from tailrace.workspace.report import refresh_json
-from tailrace.workspace.resources import Progress
+from tailrace.workspace.reconciliation import reconcile_all
+from tailrace.workspace.refresh import refresh, refresh_json
 from tailrace.workspace.workspace import Workspace
 
 FOLDER = "odd"

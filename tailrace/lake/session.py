@@ -1,16 +1,13 @@
-"""The one builder of Spark sessions, and what is asked of a running one: options, small frames, Java's classes, progress."""
+"""The one builder of Spark sessions, and what is asked of a running one: options, small frames, Java's classes."""
 
 import os
 import sys
-import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
 import pyarrow as pa
-from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
@@ -131,34 +128,3 @@ def small_frame(spark: SparkSession, rows: Sequence[tuple[Any, ...]], ddl: str) 
 def schema_of(ddl: str) -> StructType:
     """The columns of a contract as Spark's schema."""
     return cast("StructType", StructType.fromDDL(ddl))
-
-
-EVERY_SECONDS = 2.0
-MANY = 8  # tasks from which on a stage is worth reporting
-
-
-@contextmanager
-def reporting_tasks(spark: SparkSession, progress: Callable[[str], None]) -> Iterator[None]:
-    """Report every few seconds how many tasks of the longest running stage of the block are done."""
-    context = spark.sparkContext
-    group, done = uuid.uuid4().hex, threading.Event()
-    context.setJobGroup(group, "")
-    reporter = threading.Thread(target=report_progress, args=(context, group, done, progress), daemon=True)
-    reporter.start()
-    try:
-        yield
-    finally:
-        done.set()
-        reporter.join()
-        context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]
-
-
-def report_progress(context: SparkContext, group: str, done: threading.Event, progress: Callable[[str], None]) -> None:
-    tracker = context.statusTracker()
-    while not done.wait(EVERY_SECONDS):
-        jobs = (tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(group))
-        running = (stage for job in jobs if job and job.status == "RUNNING" for stage in job.stageIds)
-        stages = [info for stage in running if (info := tracker.getStageInfo(stage)) and info.numActiveTasks]
-        for stage in stages:
-            if stage.numTasks >= MANY:
-                progress(f"{stage.numCompletedTasks:,} of {stage.numTasks:,} parts are done")

@@ -11,7 +11,7 @@ from base64 import urlsafe_b64encode
 from dataclasses import replace
 from pathlib import Path
 
-from jobs.streaming.heartbeat import SILENT_SECONDS, read_heartbeat, runs
+from jobs.streaming.heartbeat import SILENT_SECONDS, read_heartbeat, stream_runs
 from tailrace.lake.atomic_file import put
 from tailrace.local.background import (
     HEALTHY,
@@ -27,7 +27,7 @@ from tailrace.local.background import (
     stop_service,
 )
 from tailrace.settings import Settings, set_up_command
-from tailrace.workspace.remembered import Remembered, record, remembered
+from tailrace.workspace.resources import Remembered, remembered, stream_record
 
 BROKER_HOST = "127.0.0.1"
 FRUGAL = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a broker next to everything else on a few cores
@@ -111,12 +111,12 @@ def turn_on(settings: Settings) -> bool:
     if before != new and find(service_of_stream(settings)):
         follows = f"{before['topic']} at {before['kafka']}" if before else "what it was started with"
         raise LocalError(f"the stream of {settings.home} runs and follows {follows}; `tailrace stream stop` it first")
-    put(record(settings), json.dumps(new))
+    put(stream_record(settings), json.dumps(new))
     return before != new
 
 
 def turn_off(settings: Settings) -> None:
-    record(settings).unlink(missing_ok=True)
+    stream_record(settings).unlink(missing_ok=True)
 
 
 def known(settings: Settings) -> Settings:
@@ -179,7 +179,7 @@ def keep_running(settings: Settings) -> str:
 
     Raises `LocalError` if it ends at once, or where `up` or `down` are at work, which start and stop it themselves.
     """
-    if runs(settings.home):
+    if stream_runs(settings.home):
         return "the stream runs"
     service = service_of_stream(known(settings))
     with service_lock(settings, wait=False):

@@ -2,7 +2,7 @@
 
 An id is a text of 1 to 1,000 bytes of UTF-8 without control characters, kept as it is: "007" is not "7". A whole number
 of at most 64 bits stands for its digits, also with zeros behind its point: 7 and 7.0 are the id "7". Everything else is
-refused: booleans, fractions, exponents (1e3), longer numbers. `jobs.bronze.texts` is the same rule for Spark's columns.
+refused: booleans, fractions, exponents (1e3), longer numbers. `jobs.bronze.lines` is the same rule for Spark's columns.
 
 Readers convert values by this rule and look texts up as they are: what a home took before the rule stays readable.
 `WrittenNumber` and `without_duplicates` give Python's JSON parser the strictness that ids and fields need.

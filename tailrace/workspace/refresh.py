@@ -1,26 +1,106 @@
-"""One refresh: what landed goes to bronze, silver, gold and, where it changed, to the online store."""
+"""One refresh, each of its layers by itself, maintenance, and what they report."""
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from jobs import maintenance
 from jobs.bronze import load
 from jobs.bronze.load import Loaded, catch_up
-from jobs.bronze.set_aside import SetAside
+from jobs.bronze.set_aside import SetAside, is_all_read, last_read
 from jobs.bronze.topic import PREFIX, topic_of
 from jobs.gold import refresh as gold
+from jobs.gold.refresh import Refreshed
+from jobs.maintenance import Maintained
 from jobs.silver import merge
 from jobs.silver.merge import Withdrawn
 from jobs.streaming.heartbeat import has_run
 from sinks import direct_writes
 from sinks.ledger import Pushed
+from sinks.purge import LookedOver, look_over
 from sinks.push import push_views
+from tailrace.lake.task_progress import Progress, say_nothing
+from tailrace.quality.gate import Verdict
 from tailrace.schemas import landing, silver
-from tailrace.schemas.slots import check_within_reach, last_tick
+from tailrace.schemas.slots import check_within_reach, last_tick, to_text
 from tailrace.store.direct.replay import Log
-from tailrace.workspace.report import Report
-from tailrace.workspace.resources import Progress, Resources, say_nothing
+from tailrace.store.failures import StoreError
+from tailrace.workspace.resources import Resources
+from tailrace.workspace.undefined import found_in_everything
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A whole refresh: what landed, per view what became of gold and of the store, the maintenance that was due, and what
+    the quality gate found per table.
+
+    `taken_back` is what silver gave back of excluded files, per table; `to_recount` are the views of the stream that may
+    have counted these files.
+    """
+
+    as_of: datetime
+    seconds: float
+    landed: Loaded
+    refreshed: dict[str, Refreshed]
+    pushed: dict[str, Pushed]
+    maintained: dict[str, Maintained]
+    gates: dict[str, Verdict]
+    taken_back: dict[str, Withdrawn]
+    to_recount: tuple[str, ...]
+
+    def json(self) -> Json:
+        """The object that `tailrace refresh --json` prints."""
+        return refresh_json(self)
+
+
+def refresh_json(report: Report) -> Json:
+    """A refresh as `tailrace refresh --json` prints it.
+
+    `maintained` is there only where something was due, `taken_back` and `recount` where files were excluded.
+    """
+    shown = {
+        "as_of": to_text(report.as_of),
+        "seconds": round(report.seconds, 3),
+        "landed": asdict(report.landed),
+        "views": {view: view_json(report, view) for view in report.refreshed},
+        "gates": {table: asdict(found) for table, found in report.gates.items()},
+    }
+    maintained = {table: asdict(one) for table, one in report.maintained.items()}
+    shown |= taken_back_json(report.taken_back) | recount_json(report.to_recount)
+    return shown | ({"maintained": maintained} if maintained else {})
+
+
+def taken_back_json(taken_back: Mapping[str, Withdrawn]) -> Json:
+    """What silver gave back of files set aside, under `taken_back` by table; nothing where that is nothing."""
+    return {"taken_back": {table: asdict(back) for table, back in taken_back.items()}} if taken_back else {}
+
+
+def recount_json(views: Sequence[str]) -> Json:
+    """The views of the stream that are to be counted again, and by which command; nothing where there are none."""
+    return {"recount": {"views": list(views), "command": f"tailrace rebuild {' '.join(views)}"}} if views else {}
+
+
+def view_json(report: Report, view: str) -> Json:
+    refreshed, pushed = report.refreshed[view], report.pushed[view]
+    return {
+        "gold_rows": refreshed.gold_rows,
+        "changed": refreshed.changed,
+        "computed": refreshed.how,
+        "why": refreshed.why,
+        "pushed": pushed.pushed,
+        "removed": pushed.removed,
+        "suppressed": pushed.suppressed,
+        "stale": pushed.stale,
+        "how": pushed.how,
+        "why_snapshot": pushed.why,
+        "seconds": round(refreshed.seconds + pushed.seconds, 3),
+    }
+
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +125,7 @@ def refresh(
     as_of = chosen_as_of(as_of, any_as_of=any_as_of)
     views = workspace.chosen.batch_views.values()
     progress("starting Spark")
-    gold.check_as_of(workspace.lake, () if full else views, as_of)  # before anything is taken in
+    gold.check_as_of(workspace.lake, () if full else views, as_of)  # before anything is loaded
     before = maintenance.versions(workspace.lake, workspace.definitions)
     progress("bronze")
     landed = run_bronze(workspace, aside=aside)
@@ -106,7 +186,7 @@ def run_silver(workspace: Resources) -> dict[str, Withdrawn]:
 
 
 def views_to_recount(workspace: Resources, aside: SetAside | None) -> tuple[str, ...]:
-    """The views of the stream that may have counted events of files set aside: it reads the same source by itself."""
+    """The views of the stream that may have counted events of excluded files: it reads the same source by itself."""
     if aside is None or not has_run(workspace.settings.home):
         return ()
     events, of_kafka = f"{landing.EVENTS.name}/", workspace.settings.stream.kafka is not None
@@ -117,3 +197,57 @@ def views_to_recount(workspace: Resources, aside: SetAside | None) -> tuple[str,
 def run_publish(workspace: Resources, *, allowed: str | None = None) -> dict[str, Pushed]:
     views = workspace.chosen.batch_views.values()
     return push_views(workspace.lake, workspace.store, views, allowed=allowed)
+
+
+def run_layer(
+    workspace: Resources,
+    layer: str,
+    *,
+    as_of: datetime | None,
+    full: bool,
+    allowed: str | None,
+    aside: SetAside | None,
+    any_as_of: bool = False,
+) -> Json:
+    """Run bronze, silver, gold or publish; returns its figures, those of its quality gate under `gates`."""
+    as_of = chosen_as_of(as_of, any_as_of=any_as_of)
+    figures = layer_figures(workspace, layer, as_of=as_of, full=full, allowed=allowed, aside=aside)
+    return figures | {"gates": {table: asdict(found) for table, found in workspace.gate.take_verdicts().items()}}
+
+
+def layer_figures(
+    workspace: Resources, layer: str, *, as_of: datetime, full: bool, allowed: str | None, aside: SetAside | None
+) -> Json:
+    if layer == "bronze":
+        loaded = asdict(run_bronze(workspace, aside=aside)) | {"all_read": is_all_read(workspace.lake)}
+        return loaded | recount_json(views_to_recount(workspace, aside))
+    if layer == "silver":
+        taken_back = taken_back_json(run_silver(workspace))
+        return {"load": last_read(workspace.lake, silver.INTERACTIONS)} | taken_back
+    if layer == "gold":
+        refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
+        return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}
+    pushed = run_publish(workspace, allowed=allowed)
+    return {"views": {name: asdict(one) | {"rows_per_second": one.rows_per_second} for name, one in pushed.items()}}
+
+
+def maintain_all(workspace: Resources) -> Json:
+    """Compact and vacuum every table, forget old direct writes, and look for views that no definition has; figures per table.
+
+    What became of the tables is reported also where the store is away: `failure` says so then.
+    """
+    tables = maintenance.run(workspace.lake, workspace.definitions, workspace.store)
+    lost = maintenance.lost_schemas(workspace.lake, workspace.definitions, workspace.store)
+    seen, undefined, failure = LookedOver(), dict[str, Json](), None
+    try:
+        seen = look_over(workspace.store)
+        undefined = found_in_everything(workspace, seen.views)
+    except StoreError as error:
+        failure = maintenance.first_line(error)
+    return {
+        "tables": {name: asdict(one) for name, one in tables.items()},
+        "forgotten_writes": seen.forgotten,
+        "lost_schemas": lost,
+        "undefined": undefined,
+        "failure": failure,
+    }

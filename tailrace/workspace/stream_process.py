@@ -8,23 +8,21 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.bronze.topic import Topic, Watch, topic_of
 from jobs.streaming import run
-from jobs.streaming.plans import Plans
-from jobs.streaming.repair import Source
-from jobs.streaming.source import follow_plans
-from jobs.streaming.supervise import Pulse
-from jobs.streaming.supervise import follow as keep_following
+from jobs.streaming.repair import StreamInput
+from jobs.streaming.source import Plans, follow_plans
+from jobs.streaming.supervise import Pulse, keep_following
 from tailrace.errors import CommandError
+from tailrace.lake.task_progress import Progress
 from tailrace.settings import Settings, SparkSettings
 from tailrace.store.address import Address
-from tailrace.workspace.resources import Progress, Resources
-from tailrace.workspace.small_data import ONE_COMPILER, with_java_options
+from tailrace.workspace.resources import ONE_COMPILER, Resources, with_java_options
 
 NO_CODE = "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
 
 
 def follow(settings: Settings, progress: Progress) -> None:
     """Follow the topic, or the landing folder, whatever passes meanwhile."""
-    source = Source.of(settings)
+    source = StreamInput.of(settings)
     checkpoint = str(source.checkpoint)
     resources = Resources(replace(settings, spark=of_stream(settings.spark)))
     definitions = resources.definitions
@@ -37,7 +35,7 @@ def follow(settings: Settings, progress: Progress) -> None:
         address = Address.of(settings)
         topic = topic_of(settings.stream)
         messages = messages_of(resources, topic, plans, checkpoint=checkpoint)
-        query = run.start(
+        query = run.start_query(
             messages,
             definitions,
             address,

@@ -6,9 +6,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.streaming.checkpoint import checkpoint_of
-from jobs.streaming.heartbeat import SILENT_SECONDS, Heartbeat, read_heartbeat, runs
-from jobs.streaming.left_out import LeftOut, Parked, ParkedKey
+from jobs.streaming.checkpoint import ExcludedFiles, Parked, ParkedKey, checkpoint_of
+from jobs.streaming.heartbeat import SILENT_SECONDS, Heartbeat, read_heartbeat, stream_runs
 from tailrace.definitions import FeatureView, load_definitions
 from tailrace.errors import CommandError
 from tailrace.schemas.slots import to_text
@@ -22,22 +21,22 @@ NAMED = 20  # of the files that were left out, the last ones
 Status = dict[str, Any]
 
 
-def look_at(settings: Settings, *, grace: float = 0.0) -> Status:
+def stream_state(settings: Settings, *, grace: float = 0.0) -> Status:
     """The state of the stream. `why` says what is wrong, which is nothing for `grace` seconds after it has begun again.
 
     Raises `CommandError` where no stream ever ran.
     """
     views = load_definitions(settings.features).stream_views
-    running, heartbeat, now = runs(settings.home), read_heartbeat(settings.home), time.time()
+    running, heartbeat, now = stream_runs(settings.home), read_heartbeat(settings.home), time.time()
     if heartbeat is None:
         raise CommandError(
             f"no stream has run yet in {settings.home}; `tailrace stream start` or `make up STREAMING=1` starts it"
         )
     watermarks, failure = read_watermarks(settings, views)
     lag = None if heartbeat.caught_up_to is None else max(now - heartbeat.caught_up_to, 0.0)
-    why = reasons(heartbeat, views.values(), running=running, lag=lag, now=now)
+    why = reasons_why(heartbeat, views.values(), running=running, lag=lag, now=now)
     checkpoint = checkpoint_of(settings.home)
-    parked, left_out = Parked(checkpoint).keys, LeftOut(checkpoint).files
+    parked, left_out = Parked(checkpoint).keys, ExcludedFiles(checkpoint).files
     young = running and now - (heartbeat.catching_up_since or 0.0) < grace
     return {
         "running": running,
@@ -52,14 +51,14 @@ def look_at(settings: Settings, *, grace: float = 0.0) -> Status:
         "rows_per_second": heartbeat.rows_per_second,
         "failing_since": heartbeat.failing_since and time_text(heartbeat.failing_since),
         "error": heartbeat.error,
-        "views": {name: of_view(view, watermarks.get(name), lag=lag, now=now) for name, view in views.items()},
+        "views": {name: view_status(view, watermarks.get(name), lag=lag, now=now) for name, view in views.items()},
         "parked": [asdict(one) for one in parked],
         "left_out": {"count": len(left_out), "files": [asdict(one) for one in left_out[-NAMED:]]},
         "why": [*([] if young else [*why, *failure]), *map(parked_words, parked)],
     }
 
 
-def reasons(
+def reasons_why(
     heartbeat: Heartbeat, views: Iterable[FeatureView], *, running: bool, lag: float | None, now: float
 ) -> list[str]:
     """Why the stream is not as it should be; empty where it is."""
@@ -72,9 +71,9 @@ def reasons(
         why.append(f"it has reported nothing for {now - heartbeat.written:.0f} s")
     late = [view for view in views if lag is None or lag > view.freshness.total_seconds()]
     if late:
-        wanted = ", ".join(f"{view.name} {view.freshness.total_seconds():g} s" for view in late)
-        told = "it has not caught up with its source yet" if lag is None else f"it lags {lag:.1f} s behind"
-        why.append(f"{told}; required freshness: {wanted}")
+        required = ", ".join(f"{view.name} {view.freshness.total_seconds():g} s" for view in late)
+        lateness = "it has not caught up with its source yet" if lag is None else f"it lags {lag:.1f} s behind"
+        why.append(f"{lateness}; required freshness: {required}")
     if late and heartbeat.waiting:
         why.append(f"{heartbeat.waiting:,} messages wait behind open transactions of their producers")
     return why + error if why else []
@@ -89,7 +88,7 @@ def parked_words(one: ParkedKey) -> str:
     )
 
 
-def of_view(view: FeatureView, watermark: int | None, *, lag: float | None, now: float) -> Status:
+def view_status(view: FeatureView, watermark: int | None, *, lag: float | None, now: float) -> Status:
     freshness = view.freshness.total_seconds()
     return {
         "freshness_seconds": freshness,

@@ -11,12 +11,13 @@ from tailrace.definitions import DefinitionError, Definitions
 from tailrace.definitions.names import NAME, check_name
 from tailrace.definitions.view import RESERVED
 from tailrace.errors import CommandError
+from tailrace.lake.task_progress import Progress
 from tailrace.schemas import gold, history
 from tailrace.settings import Settings
 from tailrace.store.address import Address, with_store
 from tailrace.store.control import Control, owner_of
 from tailrace.store.failures import StoreError
-from tailrace.workspace.resources import Progress, Resources
+from tailrace.workspace.resources import Resources
 
 Json = dict[str, Any]
 Controls = Mapping[str, Control] | None  # None where the store was not asked, or did not answer
@@ -44,7 +45,7 @@ def found_at_a_glance(workspace: Resources) -> dict[str, Json]:
     A store that does not run is not started for it.
     """
     lake = local_folder(workspace.settings.lake)
-    tables = {layer: folders_in(lake / layer) if lake else [] for layer in (GOLD, history.LAYER)}
+    tables = {layer: local_folders(lake / layer) if lake else [] for layer in (GOLD, history.LAYER)}
     of_stream = remembered_views(checkpoint_of(workspace.settings.home))
     names = undefined(workspace.definitions, *tables.values(), of_stream)
     found = left_of(names, tables, asked(workspace.settings, names) if names else {})
@@ -75,7 +76,7 @@ def local_folder(root: str) -> Path | None:
     return Path(unquote(parts.path) if parts.scheme else root) if parts.scheme in {"", LOCAL} else None
 
 
-def folders_in(folder: Path) -> list[str]:
+def local_folders(folder: Path) -> list[str]:
     return [one.name for one in folder.iterdir() if one.is_dir()] if folder.is_dir() else []
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailrace.errors import CommandError
+from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.schemas.slots import parse_as_of, times_between, to_text
 from tailrace.settings import Settings
-from tailrace.workspace.remembered import settings_of_home
-from tailrace.workspace.resources import Progress, Resources, say_nothing
+from tailrace.workspace.resources import Resources, settings_of_home
 
 if TYPE_CHECKING:
     from jobs.bronze.set_aside import SetAside
-    from tailrace.workspace.report import Report
+    from tailrace.workspace.refresh import Report
 
 Json = dict[str, Any]
 Folder = str | Path
@@ -59,7 +59,7 @@ class Workspace(Resources):
 
         return refresh(
             self,
-            as_of=time_of(as_of),
+            as_of=optional_time(as_of),
             any_as_of=any_as_of,
             full=full,
             allowed=allow_large_change,
@@ -78,7 +78,7 @@ class Workspace(Resources):
         set_aside: Sequence[str] = (),
         because: str | None = None,
     ) -> Json:
-        """Run one layer of a refresh alone: bronze, silver, gold or publish."""
+        """Run one layer of a refresh by itself: bronze, silver, gold or publish."""
         refuse_options(
             layer,
             timed=full or as_of is not None,
@@ -86,28 +86,28 @@ class Workspace(Resources):
             allowed=allow_large_change is not None,
             aside=bool(set_aside),
         )
-        aside, time = files_set_aside(set_aside, because), time_of(as_of)
-        from tailrace.workspace.layers import run_layer
+        aside, time = files_set_aside(set_aside, because), optional_time(as_of)
+        from tailrace.workspace.refresh import run_layer
 
         return run_layer(
             self, layer, as_of=time, any_as_of=any_as_of, full=full, allowed=allow_large_change, aside=aside
         )
 
     def verify(self, *, progress: Progress = say_nothing) -> Json:
-        """Compute every view in full beside gold and compare; `differing` counts the rows that do not agree."""
-        from tailrace.workspace.layers import verify_all
+        """Compute every view in full and compare it with gold; `differing` counts the rows that do not agree."""
+        from tailrace.workspace.reconciliation import verify_all
 
         return verify_all(self, progress)
 
     def reconcile(self, *, repair: bool = False, progress: Progress = say_nothing) -> Json:
         """Compare every gold row with the online store, and with `repair` write what differs as gold has it."""
-        from tailrace.workspace.layers import reconcile_all
+        from tailrace.workspace.reconciliation import reconcile_all
 
         return reconcile_all(self, progress, repair=repair)
 
     def rebuild(self, *, progress: Progress = say_nothing) -> Json:
         """Write what the lake knows of the chosen views into the store, after it was lost or a view's lane was changed."""
-        from tailrace.workspace.rebuild import rebuild_all
+        from tailrace.workspace.reconciliation import rebuild_all
 
         return rebuild_all(self, progress)
 
@@ -125,7 +125,7 @@ class Workspace(Resources):
 
         Gold and the store stay as they are. A backfill that was cut off goes on where its `id` is given again.
         """
-        from tailrace.workspace.backfill import backfill_views
+        from tailrace.workspace.reconciliation import backfill_views
 
         times = times_between(parsed(from_), parsed(to), every=timedelta(minutes=every))
         id_ = id or f"{as_given(from_)} {as_given(to)} {every}, begun {to_text(datetime.now(UTC))}"
@@ -148,7 +148,7 @@ class Workspace(Resources):
 
     def maintain(self) -> Json:
         """Compact and vacuum every table, and remove what nobody needs any more from the store."""
-        from tailrace.workspace.layers import maintain_all
+        from tailrace.workspace.refresh import maintain_all
 
         return maintain_all(self)
 
@@ -163,7 +163,7 @@ class Workspace(Resources):
 
         `price` is dollars for a million write units; by default what DynamoDB asks in us-east-1.
         """
-        from tailrace.workspace.lane_facts import plan_lanes
+        from tailrace.workspace.lane_plan import plan_lanes
 
         return plan_lanes(self, price=price)
 
@@ -181,18 +181,18 @@ class Workspace(Resources):
 
     def run_stream(self, *, progress: Progress = say_nothing) -> None:
         """Keep the views of the lane stream up to date until the process ends; it goes on where another one was killed."""
-        from jobs.streaming.heartbeat import alone, refuse_half_rebuilt
+        from jobs.streaming.heartbeat import exclusive, refuse_half_rebuilt
         from tailrace.workspace.stream_process import follow
 
-        with alone(self.settings.home):
+        with exclusive(self.settings.home):
             refuse_half_rebuilt(self.settings.home)
             follow(self.settings, progress)
 
     def stream_status(self, *, grace: float = 0.0) -> Json:
         """How far the stream is, and under `why` what is wrong with it."""
-        from tailrace.workspace.stream_status import look_at
+        from tailrace.workspace.stream_status import stream_state
 
-        return look_at(self.settings, grace=grace)
+        return stream_state(self.settings, grace=grace)
 
 
 def settings_of(home: Folder | None, features: Folder | Iterable[Folder] | None) -> Settings:
@@ -204,7 +204,7 @@ def settings_of(home: Folder | None, features: Folder | Iterable[Folder] | None)
     return replace(settings, features=tuple(str(folder) for folder in folders))
 
 
-def time_of(given: Time | None) -> datetime | None:
+def optional_time(given: Time | None) -> datetime | None:
     """A time that may be left out."""
     return None if given is None else parsed(given)
 
@@ -233,9 +233,9 @@ def refuse_options(layer: str, *, timed: bool, chosen: bool, allowed: bool, asid
 
 
 def files_set_aside(files: Sequence[str], why: str | None) -> "SetAside | None":
-    """The landed files to leave out, and why; None where none is named."""
+    """The landed files to exclude, and why; None where none is named."""
     if bool(files) != bool(why):
-        raise CommandError("--set-aside and --because go together: name the files, and say why they are left out")
+        raise CommandError("--set-aside and --because go together: name the files, and say why they are excluded")
     if not files or not why:
         return None
     from jobs.bronze.set_aside import SetAside

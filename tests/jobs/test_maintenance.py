@@ -20,7 +20,7 @@ from jobs.maintenance import Maintained, is_vacuum_due
 from sinks import history
 from sinks.protocol import CHANGES, SNAPSHOT
 from sinks.push import push_view
-from sinks.reconcile import Reconciled, reconcile_view
+from sinks.reconcile import GoldSource, Reconciled, reconcile
 from tailrace.definitions import BatchView, Count, Definitions, Distinct, Feature, Type
 from tailrace.lake import maintenance as tables
 from tailrace.lake.tables import Lake
@@ -55,6 +55,10 @@ READERS = replace(
 VIEWS = Definitions(views={"pairs": PAIRS, "readers": READERS}, on_demand={}, services={})
 INCREMENTAL = {"pairs": "incremental", "readers": "incremental"}
 NOTHING = {"removed_files": 0, "held_by": None, "failure": None}
+
+
+def reconciled(lake, store):
+    return reconcile(GoldSource(lake=lake, address=store, view=PAIRS))["pairs"]
 
 
 def open_lake(spark, root):
@@ -172,7 +176,7 @@ def test_a_refresh_after_compaction_and_vacuum_goes_on_from_what_gold_holds(refr
     assert bring(refreshed, as_of=T + 3 * SLOT) == INCREMENTAL
     assert differing(refreshed) == 0
     assert push(refreshed, store) == CHANGES
-    assert reconcile_view(refreshed, store, PAIRS) == Reconciled(compared=4, missing=0, ghost=0, different=0)
+    assert reconciled(refreshed, store) == Reconciled(compared=4, missing=0, ghost=0, different=0)
     assert maintenance.lost_schemas(refreshed, VIEWS, store) == {}
 
 
@@ -189,7 +193,7 @@ def test_the_stores_cursor_holds_what_a_push_still_needs(refreshed, store):
         "held_by": f"version {cursor} is older than the retention and needed by the online store's cursor"
     }
     assert push(refreshed, store) == CHANGES
-    assert reconcile_view(refreshed, store, PAIRS) == Reconciled(compared=3, missing=0, ghost=0, different=0)
+    assert reconciled(refreshed, store) == Reconciled(compared=3, missing=0, ghost=0, different=0)
     assert maintenance.run(refreshed, VIEWS, store)["gold.pairs"].removed_files > 0
 
 
@@ -220,7 +224,7 @@ def test_a_version_that_the_log_no_longer_leads_on_from_holds_nothing_and_a_push
 
     assert (done.held_by, done.removed_files > 0) == (None, True)
     assert push(refreshed, store) == SNAPSHOT
-    assert reconcile_view(refreshed, store, PAIRS) == Reconciled(compared=3, missing=0, ghost=0, different=0)
+    assert reconciled(refreshed, store) == Reconciled(compared=3, missing=0, ghost=0, different=0)
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from jobs.bronze import load
-from sinks import reconcile as reconcile_direct
+from sinks.direct_writes import DirectSource
+from sinks.reconcile import reconcile
 from tailrace.definitions import DIRECT, DirectView, Feature, Type
 from tailrace.schemas import history
 from tailrace.shipped.entities import DOCUMENT
@@ -61,7 +62,9 @@ class Lane:
         return load.run(self.lake, self.where.landing, now=NOW)
 
     def reconcile(self, *, repair=False):
-        return reconcile_direct.reconcile_direct(self.lake, self.address, RELEVANCE, load=self.load, repair=repair)
+        log = self.where.folder
+        source = DirectSource(lake=self.lake, address=self.address, view=RELEVANCE, load=self.load, log=log)
+        return reconcile(source, repair=repair)[RELEVANCE.name]
 
     def items(self):
         async def read(client):

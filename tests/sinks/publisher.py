@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from sinks import protocol
 from sinks.push import Push, push_view
-from sinks.reconcile import reconcile_view
+from sinks.reconcile import GoldSource, reconcile
 from tailrace.definitions import BatchView, Feature, Type
 from tailrace.lake import commit
 from tailrace.lake.tables import Lake
@@ -68,8 +68,15 @@ class Publisher:
             push.run(dies())
 
     def reconcile(self):
-        found = reconcile_view(self.lake, self.address, VISITS)
+        found = self.compared()
         return found.missing, found.ghost, found.different
+
+    def repair(self):
+        return self.compared(repair=True)
+
+    def compared(self, *, repair=False):
+        source = GoldSource(lake=self.lake, address=self.address, view=VISITS)
+        return reconcile(source, repair=repair)[VISITS.name]
 
     def with_client(self, action):
         return with_client(self.address, action)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from jobs.bronze import load
-from sinks import direct_writes, reconcile
+from sinks import direct_writes
 from sinks.history import features_by_fingerprint, last_sequence, open_keys
 from sinks.purge import look_over, sweep_view
 from sinks.reconcile import Reconciled
@@ -43,7 +43,7 @@ def test_what_was_written_is_in_bronze_and_history_once_and_mends_a_lost_store(l
 
 @pytest.mark.slow
 def test_reconciling_finds_what_differs_and_not_what_is_still_in_the_log(lane, monkeypatch):
-    monkeypatch.setattr(reconcile, "LANDED_SECONDS", 0.0)
+    monkeypatch.setattr(direct_writes, "LANDED_SECONDS", 0.0)
     lane.write(*((f"d{i}", 10, 0.5) for i in range(5)), ("gone", 10, None))
     lane.load()
     lane.write(("d4", 20, 0.6), ("d9", 20, 0.7))  # landed, not loaded

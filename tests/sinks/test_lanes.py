@@ -22,7 +22,6 @@ from tailrace.settings import read_settings
 from tailrace.store.control import LeaseLost, OtherLane
 from tailrace.store.direct.rivals import first_unknown
 from tailrace.store.direct.write import Sender, boot_time
-from tailrace.store.dynamodb.conditional_writes import purge_tombstone, remove_below
 from tailrace.store.dynamodb.items import binary, ensure_table, read_items
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.wire import open_client
@@ -166,7 +165,7 @@ class History:
         """Tombstones of pushes go when nothing that is older can come any more; those of direct writes stay."""
         for key, (rank, value) in list(view.holds.items()):
             if view.lane != DIRECT and value == TOMBSTONE and not view.late and rank[2] == 0:
-                assert await purge_tombstone(self.client, view.name, key, sequence=rank[0])
+                assert await DynamoStore(self.client).purge_tombstone(view.name, key, sequence=rank[0])
                 del view.holds[key]
 
     async def rebuild(self, view: View) -> None:
@@ -187,7 +186,7 @@ class History:
         for late in view.late:
             late.until = 0.0  # the time for last words is over
         for key in self.keys:
-            removed = await remove_below(self.client, view.name, key, below=found.sequence + 1)
+            removed = await DynamoStore(self.client).remove_below(view.name, key, below=found.sequence + 1)
             assert removed == (view.holds.pop(key, None) is not None)
         old, view.lane = view.lane, lane
         with suppress(OtherLane):

@@ -7,7 +7,6 @@ import pytest
 from sinks import reconcile
 from sinks.protocol import PushFirst
 from sinks.push import repair_keys
-from sinks.reconcile import repair_view
 from tailrace.store.dynamodb.items import to_binary
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.lease import PushUnderWay, leased
@@ -23,7 +22,7 @@ def test_planted_differences_are_found_and_repaired(publisher):
     publisher.damage("ghost", visits=to_binary(b"what"), **{"visits#s": {"N": "1"}}, profile=to_binary(b"theirs"))
 
     assert publisher.reconcile() == (2, 1, 1)
-    done = repair_view(publisher.lake, publisher.address, VISITS)
+    done = publisher.repair()
 
     assert (done.missing, done.ghost, done.different, done.repaired) == (2, 1, 1, 4)
     assert publisher.reconcile() == (0, 0, 0)
@@ -42,7 +41,7 @@ def test_a_repair_takes_the_lease_for_so_many_keys_at_a_time(publisher, monkeypa
     for name in ("a", "b", "c"):
         publisher.lose(f"document|1:{name}")
 
-    done = repair_view(publisher.lake, publisher.address, VISITS)
+    done = publisher.repair()
 
     assert (done.missing, done.repaired) == (3, 3)
     # One sequence for the push that goes first, then one per lease.

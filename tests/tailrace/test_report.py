@@ -9,12 +9,11 @@ from jobs.bronze.load import Loaded
 from jobs.bronze.set_aside import SetAside
 from jobs.maintenance import Maintained
 from jobs.silver.merge import Withdrawn
-from jobs.streaming.heartbeat import alone
+from jobs.streaming.heartbeat import exclusive
 from sinks.ledger import Pushed
 from tailrace.cli.output import first_load_lines, maintained_lines, runs_table, set_aside_lines
 from tailrace.settings import read_settings
-from tailrace.workspace.refresh import views_to_recount
-from tailrace.workspace.report import Report, refresh_json
+from tailrace.workspace.refresh import Report, refresh_json, views_to_recount
 from tailrace.workspace.workspace import Workspace
 
 AT = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
@@ -85,7 +84,7 @@ def test_the_views_of_the_stream_are_named_where_it_reads_what_was_set_aside(tmp
     )
 
     before = views_to_recount(home, SetAside(files, "why"))
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         pass
 
     assert before == ()

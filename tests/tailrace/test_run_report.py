@@ -23,7 +23,7 @@ from tailrace.settings import SettingsError
 from tailrace.store.control import LeaseLost, OtherLane
 from tailrace.store.dynamodb.credentials import CredentialsError
 from tailrace.store.failures import StoreError
-from tailrace.workspace import layers
+from tailrace.workspace import refresh
 
 STOPPED = GateFailed(bronze.EVENTS, rows=3, misses=(), files=("events/a.jsonl",), page=Path("page.html"))
 NOTHING = {"files": 0, "events": 0, "documents": 0, "direct_writes": 0, "quarantined": 0, "waiting": 0, "gates": {}}
@@ -168,10 +168,10 @@ def test_maintenance_reports_what_became_of_tables_where_the_store_is_away(monke
 
     monkeypatch.setattr(maintenance, "run", lambda *_: {"gold.visits": Maintained(files_before=9)})
     monkeypatch.setattr(maintenance, "lost_schemas", lambda *_: {})
-    monkeypatch.setattr(layers, "look_over", away)
+    monkeypatch.setattr(refresh, "look_over", away)
     home: Any = SimpleNamespace(lake=None, definitions=None, store=None)
 
-    shown = reported("maintain", lambda: layers.maintain_all(home), None)
+    shown = reported("maintain", lambda: refresh.maintain_all(home), None)
 
     assert shown["tables"]["gold.visits"]["files_before"] == 9
     assert "nobody answers" in shown["failure"]

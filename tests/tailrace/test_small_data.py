@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.workspace import small_data
-from tailrace.workspace.small_data import ONE_COMPILER, fitting, for_many_rows, has_little
+from tailrace.workspace import resources
+from tailrace.workspace.resources import ONE_COMPILER, fitting, for_many_rows, has_little
 
 
 @pytest.fixture
 def little(make_settings, monkeypatch):
     """A home with 90 bytes in two folders, of which 100 are little."""
-    monkeypatch.setattr(small_data, "LITTLE", 100)
+    monkeypatch.setattr(resources, "LITTLE", 100)
     settings = make_settings()
     for place in (Path(settings.landing) / "events", Path(settings.lake) / "silver" / "interactions"):
         place.mkdir(parents=True)

@@ -10,10 +10,10 @@ from jobs.streaming.checkpoint import checkpoint_of
 from jobs.streaming.heartbeat import read_heartbeat, refuse_half_rebuilt
 from tailrace.cli import app as cli
 from tailrace.lake import session
+from tailrace.lake.task_progress import say_nothing
 from tailrace.local.streaming import turn_on
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import read_settings
-from tailrace.workspace.resources import say_nothing
 from tailrace.workspace.stream_process import follow, of_stream
 
 

@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from jobs.streaming.checkpoint import checkpoint_of
-from jobs.streaming.heartbeat import Heartbeat, RunsAlready, alone, file_of
-from jobs.streaming.left_out import LeftOut, Parked
+from jobs.streaming.checkpoint import ExcludedFiles, Parked, checkpoint_of
+from jobs.streaming.heartbeat import Heartbeat, RunsAlready, exclusive, file_of
 from tailrace.cli import app as cli
 from tailrace.cli.stream import words
 from tailrace.definitions import STREAM, load_definitions
@@ -66,7 +65,7 @@ def tell(tmp_path, monkeypatch, store):
         if not running:
             result = CliRunner().invoke(cli.app, arguments)
         else:
-            with alone(tmp_path):
+            with exclusive(tmp_path):
                 result = CliRunner().invoke(cli.app, arguments)
         return result.exit_code, json.loads(result.stdout.splitlines()[-1])
 
@@ -118,7 +117,7 @@ def test_messages_behind_an_open_transaction_are_counted_and_are_a_reason_once_i
 
 
 def test_files_that_were_left_out_are_counted_and_the_last_are_named_with_what_to_do(tell, tmp_path):
-    left_out = LeftOut(checkpoint_of(tmp_path))
+    left_out = ExcludedFiles(checkpoint_of(tmp_path))
     left_out.add({f"{number}.jsonl": "the file holds gzip; unpack it" for number in range(NAMED)})
     left_out.add({"0.jsonl": "again", "last.jsonl": "a pipe; land a file"})
 
@@ -179,7 +178,7 @@ def test_where_no_stream_ever_ran_that_is_said(tell, monkeypatch, tmp_path, caps
 
 
 def test_of_one_home_one_stream_runs_at_a_time(tmp_path):
-    with alone(tmp_path), pytest.raises(RunsAlready, match="runs already"), alone(tmp_path):
+    with exclusive(tmp_path), pytest.raises(RunsAlready, match="runs already"), exclusive(tmp_path):
         pass
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         pass

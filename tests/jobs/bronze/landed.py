@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.bronze import load
-from jobs.bronze.landing import Listing, new_files
+from jobs.bronze.listing import Listing, new_files
 from tailrace.schemas.landing import EVENTS
 
 NOW = datetime(2026, 3, 2, 10, 11, 12, tzinfo=UTC)

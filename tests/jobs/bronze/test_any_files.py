@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from jobs.bronze import load
-from jobs.bronze.landing import is_temporary
+from jobs.bronze.listing import is_temporary
 from jobs.bronze.load import Loaded
 from tailrace.events.oddities import EVENT, LINE, LINES, event
 from tailrace.lake.storage import printable

@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.bronze import load
-from jobs.bronze.landing import Listing, new_files
+from jobs.bronze.listing import Listing, new_files
 from jobs.bronze.load import LOADS, Loaded, catch_up, claim
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import EVENTS, LandingError

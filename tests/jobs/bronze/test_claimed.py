@@ -8,8 +8,8 @@ import pytest
 
 from jobs.bronze import load
 from jobs.bronze.file_check import Checked
-from jobs.bronze.landing import LandedFile
-from jobs.bronze.load import Loaded, Source, culprits
+from jobs.bronze.listing import LandedFile
+from jobs.bronze.load import FeedFiles, Loaded, culprits
 from tailrace.lake.storage import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
@@ -139,9 +139,9 @@ def test_where_all_of_several_files_fail_alone_it_is_not_theirs(monkeypatch, unr
         LandedFile(feed="events", file=name, sha256=name, bytes=3, delivered_at=WRITTEN, refusal=None) for name in "ab"
     ]
     monkeypatch.setattr(load, "check", lambda *_: Checked("of another time", None))
-    monkeypatch.setattr(load, "why_unread_alone", lambda _, file: "it fails" if file.name in unread else None)
+    monkeypatch.setattr(load, "why_unread_by_itself", lambda _, file: "it fails" if file.name in unread else None)
     nowhere: Any = SimpleNamespace(spark=None)
-    source = Source(lake=nowhere, feed=EVENTS, folder="events", topic=None, until=NOW)
+    source = FeedFiles(lake=nowhere, feed=EVENTS, folder="events", topic=None, until=NOW)
 
     stored = {name: StoredFile(name=name, path=name, bytes=3, modified_at=WRITTEN) for name in "ab"}
 

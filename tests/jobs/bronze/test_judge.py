@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.bronze.lines import judge
+from jobs.bronze.lines import validate_lines
 from tailrace.schemas import ids, landing
 from tests.jobs.bronze.events_to_judge import (
     AHEAD,
@@ -71,7 +71,7 @@ def judge_all(spark, feed, *cases):
     lines = [line for group in cases for line, _ in group.values()]
     frame = spark.createDataFrame(list(enumerate(lines)), "line bigint, bytes binary")
     frame = frame.select("line", F.col("bytes").cast("string").alias("value"))
-    judged = judge(frame, feed, now=NOW).drop("value")
+    judged = validate_lines(frame, feed, now=NOW).drop("value")
     usable = {name: F.when(F.isnull("reason"), F.col(name)) for name in judged.columns[1:-1]}  # Python has no year 0
     rows = judged.withColumns(usable).collect()
     assert len(rows) == len(lines)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.bronze.lines import read_lines, spread
+from jobs.bronze.lines import read_lines, spread_lines
 from tailrace.lake.storage import StoredFile, list_files, reported_path
 from tailrace.schemas.landing import EVENTS
 
@@ -122,7 +122,7 @@ def test_a_parquet_row_becomes_the_line_it_would_have_been(lines, name, changes)
 def test_lines_of_a_large_packed_file_are_judged_on_all_cores(spark, name, size, tasks):
     file = StoredFile(name=name, path=name, bytes=size, modified_at=AT)
 
-    lines = spread(spark.range(100, numPartitions=1).toDF("line"), [file])
+    lines = spread_lines(spark.range(100, numPartitions=1).toDF("line"), [file])
 
     assert lines.select(F.spark_partition_id()).distinct().count() == tasks
     assert lines.agg(F.count("*"), F.sum("line")).collect() == [(100, 4950)]

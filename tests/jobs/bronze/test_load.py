@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from jobs.bronze import load
-from jobs.bronze.landing import LandedFile, Listing, not_taken
+from jobs.bronze.listing import LandedFile, Listing, not_loaded
 from jobs.bronze.load import Loaded
 from tailrace.lake import storage
 from tailrace.lake.tables import Lake
@@ -200,14 +200,14 @@ def test_of_landed_files_only_those_come_to_the_driver_that_no_load_took(lake, t
     land(tmp_path / "events" / "touched.jsonl", event("touched"), at=NOW)
     land(tmp_path / "events" / "new.jsonl", event("new"))
 
-    found = not_taken(lake, "events", storage.list_files(lake.spark, f"{tmp_path}/events"))
+    found = not_loaded(lake, "events", storage.list_files(lake.spark, f"{tmp_path}/events"))
 
     assert {file.name: len(digests) for file, digests in found} == {
         "rewritten.jsonl": 1,
         "touched.jsonl": 1,
         "new.jsonl": 0,
     }
-    assert [file.name for file, _ in not_taken(lake, "documents", [found[0][0]])] == [found[0][0].name]
+    assert [file.name for file, _ in not_loaded(lake, "documents", [found[0][0]])] == [found[0][0].name]
 
 
 @pytest.mark.slow
@@ -277,6 +277,6 @@ def test_a_batch_ends_with_the_last_feed_that_has_a_file_to_read():
     file = LandedFile(feed="events", file="a", sha256="b", bytes=3, delivered_at=WRITTEN, refusal=None)
     document = replace(file, feed="documents")
 
-    assert load.tables_of([document, file]) == [bronze.QUARANTINE, bronze.EVENTS, bronze.DOCUMENTS]
-    assert load.tables_of([file, replace(document, refusal="no")]) == [bronze.QUARANTINE, bronze.EVENTS]
-    assert load.tables_of([replace(file, refusal="no")]) == [bronze.QUARANTINE]
+    assert load.tables_of_feed([document, file]) == [bronze.QUARANTINE, bronze.EVENTS, bronze.DOCUMENTS]
+    assert load.tables_of_feed([file, replace(document, refusal="no")]) == [bronze.QUARANTINE, bronze.EVENTS]
+    assert load.tables_of_feed([replace(file, refusal="no")]) == [bronze.QUARANTINE]

@@ -159,5 +159,5 @@ def test_a_file_that_says_nothing_last_changes_no_row_and_is_looked_at_once(lake
 
 @pytest.mark.parametrize("file", ["events/none.jsonl", "events/bad@3", "events/bad@2.jsonl@7", "events/bad@²", "@1"])
 def test_a_name_that_no_load_took_is_refused(lake, landing, file):
-    with pytest.raises(LandingError, match="no load has taken it"):
+    with pytest.raises(LandingError, match="no load has it"):
         load.run(lake, str(landing), now=NOW, aside=SetAside((file,), "?"))

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jobs.streaming import run
-from jobs.streaming.plans import Plans
-from jobs.streaming.source import follow_plans
+from jobs.streaming.source import Plans, follow_plans
 from tailrace.definitions import load_definitions
 from tailrace.definitions.stream_view import rings_of
 from tailrace.store.address import Address
@@ -54,7 +53,9 @@ class Stream:
         plans = Plans(str(self.folder / "events"), Path(self.checkpoint))
         plans.look()
         messages = follow_plans(self.spark, plans)
-        query = run.start(messages, self.definitions, self.address, checkpoint=self.checkpoint, folder=plans.folder)
+        query = run.start_query(
+            messages, self.definitions, self.address, checkpoint=self.checkpoint, folder=plans.folder
+        )
         try:
             query.processAllAvailable()
         finally:

@@ -35,7 +35,7 @@ from tailrace.schemas import bronze
 from tailrace.settings import read_settings
 from tailrace.store import embedded
 from tailrace.store.address import Address
-from tailrace.workspace.remembered import settings_of_home
+from tailrace.workspace.resources import settings_of_home
 from tests.certificate import make_certificate
 from tests.conftest import SPARK
 from tests.jobs.streaming.followed import PATIENCE, recent_events, until

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.streaming.heartbeat import HalfRebuilt, RunsAlready, alone, has_run, rebuilding, refuse_half_rebuilt
+from jobs.streaming.heartbeat import HalfRebuilt, RunsAlready, exclusive, has_run, rebuilding, refuse_half_rebuilt
 
 
 def test_a_rebuild_that_was_cut_off_is_finished_before_the_stream_begins(tmp_path):
@@ -18,12 +18,12 @@ def test_a_rebuild_that_was_cut_off_is_finished_before_the_stream_begins(tmp_pat
 
 def test_a_home_tells_whether_it_ever_had_a_stream(tmp_path):
     assert not has_run(tmp_path)
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         pass
     assert has_run(tmp_path)
 
 
 def test_nothing_is_rebuilt_while_the_stream_runs(tmp_path):
-    with alone(tmp_path), pytest.raises(RunsAlready), rebuilding(tmp_path):
+    with exclusive(tmp_path), pytest.raises(RunsAlready), rebuilding(tmp_path):
         pass
     refuse_half_rebuilt(tmp_path)

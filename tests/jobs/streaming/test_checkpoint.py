@@ -6,7 +6,7 @@ import pytest
 
 from jobs.bronze.topic import Ends, KafkaAway, Topic
 from jobs.streaming.checkpoint import committed_offsets, followed, refuse_steps_back, run_id
-from jobs.streaming.run import tell_gaps
+from jobs.streaming.run import warn_of_gaps
 from tailrace.schemas.landing import LandingError
 
 TOPIC = Topic(servers="kafka:9092", name="events", properties={"sasl.jaas.config": "secret"})
@@ -55,7 +55,9 @@ def test_what_is_followed_is_known_from_the_first_micro_batch_that_is_planned(wr
 def test_a_micro_batch_that_ends_before_the_last_one_is_refused_while_its_topic_is_followed(write, later):
     write(0, '{"events":{"0":5,"1":2}}')
     checkpoint = write(1, later, committed=False)
-    with pytest.raises(LandingError, match=r"partition 0 ends at offset ., and 5 were taken of it: it was made anew"):
+    with pytest.raises(
+        LandingError, match=r"partition 0 ends at offset ., and 5 were consumed of it: it was made anew"
+    ):
         refuse_steps_back(checkpoint, 1, topic="events")
     refuse_steps_back(checkpoint, 1, topic="events-2")
 
@@ -91,9 +93,9 @@ def ends_at(first, end):
     return Ends(first=first, end=end, appended=end)
 
 
-def test_messages_that_were_removed_before_they_were_taken_are_told(caplog):
+def test_messages_that_were_removed_before_they_were_consumed_are_logged(caplog):
     ends = {0: ends_at(8, 9), 1: ends_at(0, 2), 2: ends_at(0, 0), 3: ends_at(4, 4)}
-    tell_gaps(TOPIC, taken={0: 5, 1: 2, 2: 0}, ends=ends)
+    warn_of_gaps(TOPIC, consumed={0: 5, 1: 2, 2: 0}, ends=ends)
 
     assert caplog.messages == [
         "topic events, partition 0: Kafka removed the messages at offsets 5 to 7 before the stream took them",
@@ -101,21 +103,21 @@ def test_messages_that_were_removed_before_they_were_taken_are_told(caplog):
     ]
 
 
-def test_a_stream_that_has_taken_nothing_begins_with_what_the_topic_has(caplog):
-    tell_gaps(TOPIC, taken={}, ends={0: ends_at(8, 9)})
+def test_a_stream_that_has_consumed_nothing_begins_with_what_the_topic_has(caplog):
+    warn_of_gaps(TOPIC, consumed={}, ends={0: ends_at(8, 9)})
     assert not caplog.messages
 
 
 @pytest.mark.parametrize(("partition", "end"), [(0, 4), (1, 9)])
-def test_a_topic_that_ends_before_what_was_taken_is_refused(partition, end):
+def test_a_topic_that_ends_before_what_was_consumed_is_refused(partition, end):
     with pytest.raises(LandingError, match=r"partition 0 ends at offset .*give the new topic another name") as refused:
-        tell_gaps(TOPIC, taken={0: 5}, ends={partition: ends_at(0, end)})
+        warn_of_gaps(TOPIC, consumed={0: 5}, ends={partition: ends_at(0, end)})
     assert not isinstance(refused.value, KafkaAway)
 
 
 def test_a_topic_that_could_be_read_further_before_its_transactions_counted_is_tried_again():
     with pytest.raises(KafkaAway, match="partition 0: 4 messages from offset 4 on wait behind an open transaction"):
-        tell_gaps(TOPIC, taken={0: 5}, ends={0: Ends(first=0, end=4, appended=8)})
+        warn_of_gaps(TOPIC, consumed={0: 5}, ends={0: Ends(first=0, end=4, appended=8)})
 
 
 def test_a_topic_shows_no_secret():

@@ -6,7 +6,7 @@ from pyspark.errors import StreamingQueryException
 from jobs.backfill import BackfillError
 from jobs.bronze.topic import KafkaAway
 from jobs.gold.compute import TransformError
-from jobs.streaming.left_out import RefusedByStore
+from jobs.streaming.checkpoint import RefusedByStore
 from jobs.streaming.supervise import Kind, failure_of
 from tailrace.definitions import DefinitionError
 from tailrace.errors import UnexpectedError
@@ -55,7 +55,7 @@ OF_MICRO_BATCH = {
         "Kafka": "jobs.bronze.topic.KafkaAway: Kafka at kafka:9092 does not tell of topic events",
         "another push": "tailrace.store.lease.PushUnderWay: view a: another push",
         "a lost lease": "tailrace.store.control.LeaseLost: view a: the lease went to another",
-        "a store that refuses all": "jobs.streaming.left_out.RefusedByStore: view a: the store refuses 500 rows",
+        "a store that refuses all": "jobs.streaming.checkpoint.RefusedByStore: view a: the store refuses 500 rows",
         "the network": "ConnectionResetError: [Errno 104] Connection reset by peer",
         "a full disk": "OSError: [Errno 28] No space left on device",
         "a timeout": "TimeoutError: timed out",

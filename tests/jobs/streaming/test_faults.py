@@ -26,7 +26,7 @@ from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import read_properties
 from tailrace.store import embedded
-from tailrace.workspace.stream_status import look_at
+from tailrace.workspace.stream_status import stream_state
 from tests.certificate import make_certificate
 from tests.jobs.streaming.followed import PATIENCE, opened, recent_events, until
 from tests.jobs.streaming.scene import PASSWORD, PLAIN, VIEWS, Scene, client_properties, free_ports
@@ -51,7 +51,7 @@ def scene(tmp_path_factory, spark):
 
 
 def healthy(scene):
-    found = look_at(scene.home)
+    found = stream_state(scene.home)
     return found if not found["why"] and found["batch"] is not None else None
 
 
@@ -66,7 +66,9 @@ def test_a_home_comes_up_with_its_stream_which_is_as_fresh_as_what_came_last(sce
     first = until(lambda: scene.heartbeat.caught_up_to > readable and healthy(scene))
     assert (first["pid"], first["behind"]) == (before["stream"], 0)
     # Nothing comes any more, and the views are told to be as fresh as that all the same.
-    until(lambda: look_at(scene.home)["views"]["document_recent"]["watermark_age_seconds"] < first["lag_seconds"] + 5)
+    until(
+        lambda: stream_state(scene.home)["views"]["document_recent"]["watermark_age_seconds"] < first["lag_seconds"] + 5
+    )
     assert scene.up() == before
 
 
@@ -169,10 +171,10 @@ def test_a_killed_stream_takes_every_event_once_and_a_gap_is_told_by_it_and_by_b
     scene.wait_for("killed", 2)
     scene.wait_for("gap", 1)
     scene.load()
-    running = look_at(scene.home)
+    running = stream_state(scene.home)
     scene.produce(*(opened(number, "killed") for number in range(3, 200)), partition=0)
     scene.kill("stream")
-    stopped = look_at(scene.home)
+    stopped = stream_state(scene.home)
     assert (running["running"], stopped["running"]) == (True, False)
     scene.produce(opened(3, "killed"), opened(200, "killed"), partition=0)
     start = ends_of(scene.spark, scene.topic)[2].end
@@ -196,7 +198,7 @@ def test_a_killed_stream_takes_every_event_once_and_a_gap_is_told_by_it_and_by_b
     assert f"topic events, partition 2: {gone}".encode() in scene.logs
     scene.load()
     reasons = [reason for partition, _, reason in scene.quarantined() if partition == "2"]
-    assert any(reason.endswith(f" to {start + 7} before they were taken") for reason in reasons)
+    assert any(reason.endswith(f" to {start + 7} before they were consumed") for reason in reasons)
     assert scene.loaded("gap") == {"kafka:events/2": 2}
     assert scene.loaded("killed") == {"kafka:events/0": 203}
 
@@ -312,7 +314,7 @@ def test_a_load_that_was_cut_off_goes_on_with_what_kafka_still_has(scene, monkey
     for partition, removed in ((0, 3), (3, 2)):
         told = [reason for of, _, reason in scene.quarantined() if of == str(partition)]
         assert any(
-            reason.endswith(f" to {ends[partition].end + removed - 1} before they were taken") for reason in told
+            reason.endswith(f" to {ends[partition].end + removed - 1} before they were consumed") for reason in told
         )
     assert scene.loaded("cut off") == {"kafka:events/3": 1}
     assert scene.load() == load.Loaded()

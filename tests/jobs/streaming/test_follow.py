@@ -69,7 +69,7 @@ class Restless(Pulse):
 
     def rest(self, seconds):
         self.rested.append(seconds)
-        self.tell()
+        self.write_heartbeat()
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_after_outages_it_begins_again_ever_later_and_soon_again_once_it_was_wel
     failing = [Query(away) for _ in range(6)] + [Query(kafka_away)]
     well = Query(ended(f"{TERMINATED}Timed out waiting for a node assignment\n=== Streaming Query ==="), looks=1)
 
-    supervise.follow(begin_each(*failing, well, StoreError("Unreachable", "away"), Query()), pulse)
+    supervise.keep_following(begin_each(*failing, well, StoreError("Unreachable", "away"), Query()), pulse)
 
     assert pulse.rested == [1, 2, 4, 8, 16, 30, 30, 1, 2]
     assert all(query.stopped for query in (*failing, well))
@@ -103,8 +103,8 @@ def test_after_outages_it_begins_again_ever_later_and_soon_again_once_it_was_wel
 
 def test_the_heartbeat_says_since_when_it_fails_and_of_what(pulse, tmp_path):
     began = time.time()
-    pulse._told = 0.0
-    supervise.follow(
+    pulse._written = 0.0
+    supervise.keep_following(
         begin_each(Query(of_python("tailrace.store.lease.PushUnderWay: view a: another push")), Query()), pulse
     )
 
@@ -126,7 +126,7 @@ def test_a_kafka_that_is_away_when_it_begins_is_told_and_tried_again(pulse, tmp_
 
     queries = begin_each(away, away, Query(spark_gave_up, looks=1), away, Query())
     pulse.rest = lambda _: write_heartbeat(tmp_path, pulse.heartbeat)
-    supervise.follow(begin, pulse)
+    supervise.keep_following(begin, pulse)
 
     assert told == [None, str(away), str(away), "Timed out waiting for a node assignment", str(away)]
 
@@ -143,7 +143,7 @@ def test_a_kafka_that_is_away_when_it_begins_is_told_and_tried_again(pulse, tmp_
 )
 def test_what_does_not_pass_ends_it_and_leaves_word(pulse, tmp_path, error, told):
     with pytest.raises(StreamFailed, match=told):
-        supervise.follow(begin_each(Query(error)), pulse)
+        supervise.keep_following(begin_each(Query(error)), pulse)
 
     left = read_heartbeat(tmp_path)
     assert left
@@ -154,7 +154,7 @@ def test_of_a_folder_no_more_is_readable_than_was_listed(tmp_path):
     moved: list[float | None] = []
     pulse = Pulse(tmp_path, tend=moved.append, listed=lambda: 5.0)
 
-    supervise.follow(begin_each(Query(looks=1)), pulse)
+    supervise.keep_following(begin_each(Query(looks=1)), pulse)
 
     assert (moved, pulse.heartbeat.caught_up_to) == ([5.0], 5.0)
 
@@ -164,7 +164,7 @@ def test_what_a_micro_batch_holds_is_tried_a_few_times_and_ends_it_then(pulse, t
     away = of_python("tailrace.store.dynamodb.wire.StoreError: online store: Unreachable: http://127.0.0.1:1")
 
     with pytest.raises(StreamFailed, match="int too big"):
-        supervise.follow(begin_each(Query(away), *of_data), pulse)
+        supervise.keep_following(begin_each(Query(away), *of_data), pulse)
 
     assert len(pulse.rested) == TRIES
     left = read_heartbeat(tmp_path)
@@ -176,19 +176,21 @@ def test_what_was_tried_is_forgotten_once_it_was_well(pulse):
     of_data = [Query(of_python("OverflowError: int too big to convert")) for _ in range(TRIES - 1)]
     well = [Query(of_python("OverflowError: int too big to convert"), looks=1) for _ in range(2)]
 
-    supervise.follow(begin_each(*of_data, *well, Query()), pulse)
+    supervise.keep_following(begin_each(*of_data, *well, Query()), pulse)
 
     assert len(pulse.rested) == TRIES + 1
 
 
 def test_a_definition_that_cannot_be_used_ends_it_before_it_begins(pulse):
     with pytest.raises(DefinitionError):
-        supervise.follow(begin_each(DefinitionError("no view of pairs")), pulse)
+        supervise.keep_following(begin_each(DefinitionError("no view of pairs")), pulse)
     assert pulse.heartbeat.error == "no view of pairs"
 
 
 def test_an_own_error_that_may_pass_has_it_begin_again_and_its_watermarks_wait(pulse, tmp_path):
-    supervise.follow(begin_each(LeaseLost("view a: it went to another"), CredentialsError("no role"), Query()), pulse)
+    supervise.keep_following(
+        begin_each(LeaseLost("view a: it went to another"), CredentialsError("no role"), Query()), pulse
+    )
     assert pulse.rested == [1, 2]
 
     tending = Pulse(tmp_path, tend=raising(LeaseLost("view a: it went to another")))
@@ -200,7 +202,7 @@ def test_an_own_error_that_stays_ends_it_also_where_the_watermarks_meet_it(tmp_p
     pulse = Pulse(tmp_path, tend=raising(OtherLane("view a: its values are those of the lane batch")))
 
     with pytest.raises(OtherLane):
-        supervise.follow(begin_each(Query(looks=1)), pulse)
+        supervise.keep_following(begin_each(Query(looks=1)), pulse)
     assert "lane batch" in (pulse.heartbeat.error or "")
 
 
@@ -213,7 +215,7 @@ def raising(error):
 
 def test_a_kafka_that_refuses_ends_it_before_it_begins(pulse):
     with pytest.raises(LandingError):
-        supervise.follow(begin_each(LandingError("Authentication failed")), pulse)
+        supervise.keep_following(begin_each(LandingError("Authentication failed")), pulse)
     assert pulse.heartbeat.error == "Authentication failed"
 
 

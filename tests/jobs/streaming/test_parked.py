@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.streaming.left_out import MOST, Parked, RefusedByStore
+from jobs.streaming.checkpoint import MOST, Parked, RefusedByStore
 from tailrace.store.writer import Outcome
 
 HORIZON = 80
@@ -23,7 +23,7 @@ def parked(tmp_path):
 
 
 def left_out(parked, view="a", **minutes):
-    return parked.leave_out(view, list(minutes), np.array(list(minutes.values())), horizon=HORIZON).tolist()
+    return parked.exclude(view, list(minutes), np.array(list(minutes.values())), horizon=HORIZON).tolist()
 
 
 def test_a_parked_key_is_left_out_of_its_view_until_no_window_holds_what_was_left_out(parked):

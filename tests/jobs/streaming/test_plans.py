@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from jobs.streaming import plans as module
-from jobs.streaming.plans import Plans, plans_of
+from jobs.streaming import source as module
+from jobs.streaming.source import Plans, plans_of
 from tailrace.events.oddities import LINE, land_oddities
 from tailrace.lake.storage import walk
 

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given
 
-from jobs.streaming.fast_path import packed, settled, unpacked
-from jobs.streaming.recount import fold_coarser, fold_pairs
+from jobs.streaming.fast_path import pack_states, settled_states, unpack_states
+from jobs.streaming.recount import recount_pairs, recount_rollups
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE
 from tests.jobs.streaming.test_state import BATCHES, DOCUMENTS, PAIRS, START, run
 
@@ -26,7 +26,7 @@ def streamed(batches):
     of_pairs, of_documents = run(batches)
     found: dict[str, bytes] = {}
     for view, keys, state in ((PAIRS, PAIR_KEYS, of_pairs), (DOCUMENTS, DOCUMENT_KEYS, of_documents)):
-        found |= packed(view, keys, settled(view, state), state["_batch"] >= 0, as_of=0)
+        found |= pack_states(view, keys, settled_states(view, state), state["_batch"] >= 0, as_of=0)
     return found
 
 
@@ -48,12 +48,14 @@ def recounted(batches, *, moments):
     ]
     if not rows:
         return {}
-    pairs = fold_pairs([pa.RecordBatch.from_pylist(rows)], VIEWS, settled)
+    pairs = recount_pairs([pa.RecordBatch.from_pylist(rows)], VIEWS, settled_states)
     told: dict[int, dict[str, bytes]] = {}
-    for part in fold_coarser(list(pairs), VIEWS[1:], settled):
+    for part in recount_rollups(list(pairs), VIEWS[1:], settled_states):
         for row in part.to_pylist():
             view = next(view for view in VIEWS if view.name == row["view"])
-            ((key, value),) = packed(view, [row["item_key"]], unpacked(view, [row["value"]]), np.ones(1, bool), as_of=0)
+            ((key, value),) = pack_states(
+                view, [row["item_key"]], unpack_states(view, [row["value"]]), np.ones(1, bool), as_of=0
+            )
             assert told.setdefault(row["moment"], {}).setdefault(key, value) == value
     return told
 

@@ -13,11 +13,12 @@ from jobs import backfill
 from jobs.bronze import load
 from jobs.bronze.set_aside import SetAside
 from jobs.streaming import micro_batch, run
-from jobs.streaming.fast_path import unpacked
-from jobs.streaming.left_out import Parked
-from jobs.streaming.repair import COMPARED, Source, mend, rebuild_stream, reconcile_stream
+from jobs.streaming.checkpoint import Parked
+from jobs.streaming.fast_path import unpack_states
+from jobs.streaming.repair import COMPARED, RecountSource, StreamInput, write_unchanged
 from jobs.streaming.run import views_of
-from jobs.streaming.source import Taken
+from jobs.streaming.source import Consumed
+from sinks.reconcile import reconcile
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, rings_of
 from tailrace.lake.session import small_frame
 from tailrace.schemas import history, silver
@@ -37,20 +38,22 @@ class Lane:
 
     def __init__(self, stream, lake):
         self.stream, self.lake, self.views = stream, lake, views_of(stream.definitions)
-        self.source = Source(topic=None, folder=str(stream.folder / "events"), checkpoint=Path(stream.checkpoint))
+        self.source = StreamInput(topic=None, folder=str(stream.folder / "events"), checkpoint=Path(stream.checkpoint))
 
     def load(self):
         return load.run(self.lake, str(self.stream.folder), now=datetime.now(UTC))
 
-    def reconcile(self, *, repair=False, load=None):
-        done = reconcile_stream(
-            self.lake, self.stream.address, self.views, self.source, load=load or self.load, repair=repair
+    def recount(self, load=None):
+        return RecountSource(
+            lake=self.lake, address=self.stream.address, views=self.views, input=self.source, load=load or self.load
         )
+
+    def reconcile(self, *, repair=False, load=None):
+        done = reconcile(self.recount(load), repair=repair)
         return {name: (one.compared, one.missing, one.ghost, one.different, one.repaired) for name, one in done.items()}
 
     def rebuild(self):
-        self.load()
-        return rebuild_stream(self.lake, self.stream.address, self.views, self.source)
+        return self.recount().write_all()
 
     def run_and_die(self, monkeypatch):
         """Have the stream die between the pairs and the documents."""
@@ -59,7 +62,7 @@ class Lane:
             def die(parts, batch):
                 raise RuntimeError("killed")
 
-            patched.setattr(micro_batch, "fold_coarser", die)
+            patched.setattr(micro_batch, "fold_rollups", die)
             with pytest.raises(Exception, match="killed"):
                 self.stream.run()
 
@@ -112,7 +115,7 @@ def test_what_differs_is_found_and_mended_while_the_stream_goes_on(lane):
     lane.forget("actor+document|2:u22:d1", "pairs")
     lane.forget("document|2:d1", "documents")
     assert lane.reconcile() == {"pairs": (3, 1, 0, 0, 0), "documents": (1, 1, 0, 0, 0)}
-    lane.stream.land(event(4, "u3"))  # the stream has not taken it: its document is left alone
+    lane.stream.land(event(4, "u3"))  # the stream has not consumed it: its document is left alone
     assert lane.reconcile(repair=True) == {"pairs": (3, 1, 0, 0, 1), "documents": (0, 0, 0, 0, 0)}
 
     lane.stream.run()
@@ -188,7 +191,7 @@ def test_a_value_that_changed_since_it_was_compared_stays(lane):
     row = ("documents", "document|2:d1", b"new", b"another", "update")
     stale = small_frame(lane.lake.spark, [row], COMPARED)
 
-    assert mend(stale, lane.stream.address, view, owner=lane.source.writes_as(view), as_of=1) == 0
+    assert write_unchanged(stale, lane.stream.address, view, owner=lane.source.writes_as(view), as_of=1) == 0
     assert lane.counts() == (1, 1, 1)
 
 
@@ -212,7 +215,7 @@ def test_a_store_or_a_checkpoint_that_is_lost_comes_back_and_every_event_counts_
     shutil.rmtree(lane.stream.checkpoint)
     lane.stream.land(event(5, "u3"))
     lane.rebuild()
-    # Nothing is taken by the new stream yet: all keys are in motion, and none was compared.
+    # Nothing is consumed by the new stream yet: all keys are in motion, and none was compared.
     assert lane.reconcile() == {"pairs": (0, 0, 0, 0, 0), "documents": (0, 0, 0, 0, 0)}
     assert lane.rebuild() == {"pairs": 3, "documents": 1}
     lane.stream.run()
@@ -227,15 +230,15 @@ def test_a_store_or_a_checkpoint_that_is_lost_comes_back_and_every_event_counts_
     assert lane.counts() == (3, 6, 4)
 
 
-def test_offsets_before_the_end_of_a_topic_are_taken_and_so_are_topics_of_before(lake):
-    upto = Taken(run=1, batch=1, topic="now", ends={"kafka:now/0": 5})
+def test_offsets_before_the_end_of_a_topic_are_consumed_and_so_are_topics_of_before(lake):
+    upto = Consumed(run=1, batch=1, topic="now", ends={"kafka:now/0": 5})
     lines = [("kafka:now/0", 4), ("kafka:now/0", 5), ("kafka:now/1", 0), ("kafka:next/0", 0), ("kafka:before/0", 9)]
     rows = small_frame(lake.spark, lines, "file string, line bigint")
 
-    taken, left = ({(row.file, row.line) for row in part.collect()} for part in upto.split(rows, topic="next"))
+    consumed, left = ({(row.file, row.line) for row in part.collect()} for part in upto.split(rows, topic="next"))
 
-    assert taken == {("kafka:now/0", 4), ("kafka:before/0", 9)}
-    assert left == {*lines} - taken
+    assert consumed == {("kafka:now/0", 4), ("kafka:before/0", 9)}
+    assert left == {*lines} - consumed
 
 
 # Minutes ago: landed, happened; and who.
@@ -270,6 +273,6 @@ def test_a_backfill_tells_of_every_moment_what_the_stream_would_have(lane):
 
 def recent_events(view, value, now):
     """The first window of a value at a moment, in microseconds."""
-    state, ring = unpacked(view, [bytes(value)]), rings_of(view.aggregations)[0]
+    state, ring = unpack_states(view, [bytes(value)]), rings_of(view.aggregations)[0]
     buckets = [state[column.name] for column in ring.columns]
     return int(ring.value_at(state["_minute"], buckets, np.datetime64(now, "us"))[0])

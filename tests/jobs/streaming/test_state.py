@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.streaming import window_state as states
-from jobs.streaming.window_state import Changes, Events, horizon_of, take_pairs
+from jobs.streaming.window_state import Events, StateChanges, horizon_of, take_pairs
 from tailrace.definitions import STREAM, Count, Distinct, Last, StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, rings_of
 from tailrace.shipped.entities import ACTOR, DOCUMENT
@@ -66,12 +66,12 @@ def run(batches, *, doubled=False, cut_off=False):
             fresh = ~((of_documents["_run"] == 5) & (of_documents["_batch"] >= number))
             wanted = changes["documents"]
             mine = fresh[wanted.key]
-            wanted = Changes(
+            wanted = StateChanges(
                 key=wanted.key[mine], line=wanted.line[mine], minute=wanted.minute[mine], amount=wanted.amount[mine]
             )
             touched = np.zeros(2, bool)
             touched[wanted.key] = True
-            of_documents = states.fold(DOCUMENTS, of_documents, wanted)
+            of_documents = states.fold_changes(DOCUMENTS, of_documents, wanted)
             of_documents["_run"] = np.where(touched, 5, of_documents["_run"])
             of_documents["_batch"] = np.where(touched, number, of_documents["_batch"])
     return of_pairs, of_documents

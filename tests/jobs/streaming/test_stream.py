@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from jobs.bronze.file_check import Checked
-from jobs.bronze.landing import Listing, new_files
+from jobs.bronze.listing import Listing, new_files
 from jobs.streaming import micro_batch, source
-from jobs.streaming.left_out import LeftOut
-from jobs.streaming.plans import Plans
+from jobs.streaming.checkpoint import ExcludedFiles
+from jobs.streaming.source import Plans
 from jobs.streaming.supervise import Kind, failure_of
 from tailrace.events.oddities import LINE, land_oddities
 from tailrace.schemas.landing import EVENTS, LINE_SUFFIXES
@@ -48,7 +48,7 @@ def test_events_reach_the_store_once_whatever_comes_with_them(stream, monkeypatc
         def die(parts, batch):
             raise RuntimeError("killed")
 
-        patched.setattr(micro_batch, "fold_coarser", die)
+        patched.setattr(micro_batch, "fold_rollups", die)
         with pytest.raises(Exception, match="killed"):
             stream.run()
     assert stream.value("documents", "document|2:d1") == {"events_15m": 2, "actors_15m": 2}
@@ -112,7 +112,7 @@ def test_whatever_lies_in_the_folder_is_left_out_by_name_and_all_else_goes_on(st
 
 
 def left_out(stream):
-    return {one.file: one.reason for one in LeftOut(Path(stream.checkpoint)).files}
+    return {one.file: one.reason for one in ExcludedFiles(Path(stream.checkpoint)).files}
 
 
 def as_if_whole(spark, file, feed):

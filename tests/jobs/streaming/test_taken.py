@@ -1,4 +1,4 @@
-"""What a checkpoint tells of the events that a stream has taken, and values of another definition."""
+"""What a checkpoint says of the events that a stream has consumed, and values of another definition."""
 
 import json
 from dataclasses import replace
@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jobs.streaming.fast_path import OtherDefinition, packed, unpacked
-from jobs.streaming.repair import Source
-from jobs.streaming.source import ALL_LINES, Taken, files_of, taken
+from jobs.streaming.fast_path import OtherDefinition, pack_states, unpack_states
+from jobs.streaming.repair import StreamInput
+from jobs.streaming.source import ALL_LINES, Consumed, consumed_by, files_of_batch
 from jobs.streaming.window_state import empty
 from tailrace.schemas.landing import LandingError
 from tests.jobs.streaming.test_state import DOCUMENTS
@@ -26,10 +26,10 @@ def write(checkpoint, entry, *lines):
     path.write_text("\n".join(["v1", *(json.dumps(line) for line in lines)]))
 
 
-def test_nothing_is_taken_before_a_micro_batch_is_complete(checkpoint):
+def test_nothing_is_consumed_before_a_micro_batch_is_complete(checkpoint):
     write(checkpoint, "offsets/0", {}, {"events": {"0": 5}})
 
-    assert taken(checkpoint, folder="/landing/events") == Taken()
+    assert consumed_by(checkpoint, folder="/landing/events") == Consumed()
 
 
 def test_offsets_are_those_of_the_last_micro_batch_that_is_complete(checkpoint):
@@ -38,7 +38,7 @@ def test_offsets_are_those_of_the_last_micro_batch_that_is_complete(checkpoint):
     for batch in (9, 10):
         write(checkpoint, f"commits/{batch}", {})
 
-    found = taken(checkpoint, folder="/landing/events")
+    found = consumed_by(checkpoint, folder="/landing/events")
 
     assert (found.run, found.batch, found.topic) == (0xF, 10, "events")
     assert found.ends == {"kafka:events/0": 10, "kafka:events/1": 7}
@@ -57,7 +57,7 @@ def test_the_files_of_a_micro_batch_are_those_of_the_log_since_the_one_before(ch
         write(checkpoint, f"sources/0/{entry}", of_entries[entry])
     write(checkpoint, "sources/0/3.compact", *of_entries[:4])  # the first entry is there alone
 
-    assert files_of(checkpoint, "/landing/events", number) == files
+    assert files_of_batch(checkpoint, "/landing/events", number) == files
 
 
 def test_a_plan_in_the_log_stands_for_its_files(checkpoint):
@@ -67,8 +67,8 @@ def test_a_plan_in_the_log_stands_for_its_files(checkpoint):
     write(checkpoint, "commits/0", {})
     write(checkpoint, "sources/0/0", {"path": "file:///moved%20since/plans/0000000003.plan", "batchId": 0})
 
-    assert files_of(checkpoint, "/landing/events", 0) == ["a.jsonl", "b/2.jsonl"]
-    assert taken(checkpoint, folder="/landing/events").ends == dict.fromkeys(("a.jsonl", "b/2.jsonl"), ALL_LINES)
+    assert files_of_batch(checkpoint, "/landing/events", 0) == ["a.jsonl", "b/2.jsonl"]
+    assert consumed_by(checkpoint, folder="/landing/events").ends == dict.fromkeys(("a.jsonl", "b/2.jsonl"), ALL_LINES)
 
 
 def test_files_are_those_of_the_log_of_the_folder_compact_or_not(checkpoint):
@@ -80,7 +80,7 @@ def test_files_are_those_of_the_log_of_the_folder_compact_or_not(checkpoint):
     write(checkpoint, "sources/0/11", of_batches[3])
     (checkpoint / "sources" / "0" / ".9.compact.crc").write_text("")
 
-    found = taken(checkpoint, folder="/landing/events")
+    found = consumed_by(checkpoint, folder="/landing/events")
 
     assert found.ends == dict.fromkeys(("a b/2.jsonl", "a b/9.jsonl", "a b/10.jsonl"), ALL_LINES)
 
@@ -88,18 +88,20 @@ def test_files_are_those_of_the_log_of_the_folder_compact_or_not(checkpoint):
 def test_events_of_another_source_than_the_streams_are_refused(checkpoint):
     write(checkpoint, "offsets/0", {}, {"events": {"0": 5}})
     write(checkpoint, "commits/0", {})
-    folder, kafka = (Source(topic=topic, folder="/landing/events", checkpoint=checkpoint) for topic in (None, "events"))
+    folder, kafka = (
+        StreamInput(topic=topic, folder="/landing/events", checkpoint=checkpoint) for topic in (None, "events")
+    )
 
-    assert kafka.taken().topic == "events"
+    assert kafka.consumed().topic == "events"
     told = (
         f"follows the topic events; set TAILRACE_KAFKA .*go over to /landing/events, stop it, remove {checkpoint}, and"
     )
     with pytest.raises(LandingError, match=told):
-        folder.taken()
+        folder.consumed()
 
 
 def test_values_of_another_definition_are_told_with_what_to_do():
-    ((_, value),) = packed(DOCUMENTS, ["d1"], empty(DOCUMENTS, 1), np.ones(1, bool), as_of=0)
+    ((_, value),) = pack_states(DOCUMENTS, ["d1"], empty(DOCUMENTS, 1), np.ones(1, bool), as_of=0)
 
     with pytest.raises(OtherDefinition, match="stop the stream, run `tailrace rebuild documents`"):
-        unpacked(replace(DOCUMENTS, aggregations=DOCUMENTS.aggregations[:1]), [value])
+        unpack_states(replace(DOCUMENTS, aggregations=DOCUMENTS.aggregations[:1]), [value])

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.bronze.lines import judge
+from jobs.bronze.lines import validate_lines
 from jobs.streaming import fast_path
-from jobs.streaming.fast_path import FAR, PLAIN_BYTES, plain_event, usable_events
+from jobs.streaming.fast_path import FAR, PLAIN_BYTES, plain_event, valid_events
 from tailrace.definitions.stream_view import MINUTES_AHEAD
 from tailrace.schemas import landing
 from tests.jobs.bronze.events_to_judge import EVENT, EVENT_FACTS, REFUSED_EVENTS, USABLE_EVENTS, event
@@ -139,7 +139,7 @@ def test_whatever_is_plain_is_usable_by_the_rules_of_bronze_and_says_the_same(sp
     choose = random.Random(seed)
     lines = [any_line(choose) for _ in range(LINES)]
     frame = spark.createDataFrame(list(enumerate(lines)), "place bigint, bytes binary")
-    judged = judge(frame.withColumn("value", F.col("bytes").cast("string")), landing.EVENTS, now=FAR)
+    judged = validate_lines(frame.withColumn("value", F.col("bytes").cast("string")), landing.EVENTS, now=FAR)
     at = F.unix_micros("occurred_at").alias("at")
     rows = judged.select("place", "reason", "actor_id", "document_id", "event_id", "event_type", at).collect()
     by_rules = {row.place: None if row.reason else facts_of(row.asDict()) for row in rows}
@@ -169,9 +169,9 @@ AT = micros(EVENT_FACTS["occurred_at"])
 
 
 def test_plain_events_are_taken_without_a_look_at_the_rules(spark, monkeypatch):
-    monkeypatch.setattr(fast_path, "judged", None)
+    monkeypatch.setattr(fast_path, "validated", None)
 
-    rows = usable_events(messages(spark, [("p1", event()), ("p2", event(event_id="e2"))]))
+    rows = valid_events(messages(spark, [("p1", event()), ("p2", event(event_id="e2"))]))
 
     assert told(rows) == [("e1", "p1", AT), ("e2", "p2", AT)]
     assert rows.dtypes[["at", "appended"]].tolist() == ["int64", "int64"]
@@ -191,11 +191,11 @@ def test_the_others_are_judged_and_a_place_that_has_any_is_judged_as_a_whole(spa
 
     def counted(rows, feed, *, now):
         asked.append(rows.count())
-        return judge(rows, feed, now=now)
+        return validate_lines(rows, feed, now=now)
 
-    monkeypatch.setattr(fast_path, "judge", counted)
+    monkeypatch.setattr(fast_path, "validate_lines", counted)
 
-    rows = usable_events(messages(spark, lines))
+    rows = valid_events(messages(spark, lines))
 
     expected = {"plain": "plain", "in mixed": "mixed", "in mixed again": "mixed", "BOM": "mixed", "long": "long"}
     assert told(rows) == sorted((event_id, place, AT) for event_id, place in expected.items())
@@ -204,8 +204,8 @@ def test_the_others_are_judged_and_a_place_that_has_any_is_judged_as_a_whole(spa
 
 
 def test_where_nothing_is_plain_or_nothing_came_the_rows_are_of_the_same_kinds(spark):
-    none = usable_events(messages(spark, []))
-    judged = usable_events(messages(spark, [("p", b" \xef\xbb\xbf"), ("q", b"\xef\xbb\xbf" + event())]))
+    none = valid_events(messages(spark, []))
+    judged = valid_events(messages(spark, [("p", b" \xef\xbb\xbf"), ("q", b"\xef\xbb\xbf" + event())]))
 
     assert none.empty
     assert told(judged) == [("e1", "q", AT)]
@@ -216,7 +216,7 @@ def test_where_nothing_is_plain_or_nothing_came_the_rows_are_of_the_same_kinds(s
 def test_an_event_from_the_future_is_left_out_by_when_it_was_appended(spark, mark):
     limit = EVENT_FACTS["occurred_at"] - timedelta(minutes=MINUTES_AHEAD)
 
-    at_the_limit = usable_events(messages(spark, [("p", mark + event())], appended_at=limit))
-    beyond = usable_events(messages(spark, [("p", mark + event())], appended_at=limit - timedelta(microseconds=1)))
+    at_the_limit = valid_events(messages(spark, [("p", mark + event())], appended_at=limit))
+    beyond = valid_events(messages(spark, [("p", mark + event())], appended_at=limit - timedelta(microseconds=1)))
 
     assert (len(at_the_limit), len(beyond)) == (1, 0)

@@ -1,6 +1,6 @@
 import time
 
-from tailrace.lake.session import reporting_tasks
+from tailrace.lake.task_progress import reporting_tasks
 
 
 def test_a_long_stage_is_told_of_by_its_parts(spark, monkeypatch):

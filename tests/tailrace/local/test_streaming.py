@@ -12,7 +12,7 @@ from tailrace.local import airflow, stack, streaming
 from tailrace.local.background import LocalError, Service, service_lock
 from tailrace.local.streaming import keep_running, stop_running
 from tailrace.settings import read_settings
-from tailrace.workspace.remembered import remembered, settings_of_home
+from tailrace.workspace.resources import remembered, settings_of_home
 from tests.conftest import SPARK
 
 

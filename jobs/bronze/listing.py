@@ -1,4 +1,4 @@
-"""Files that landed: listed, and taken in batches."""
+"""Files that landed: listed, and loaded in batches."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ STORED = "file string, bytes bigint, delivered_at timestamp, refusal string"
 
 @dataclass(frozen=True, kw_only=True)
 class LandedFile:
-    """A file not taken before; `refusal` says why it is not read, None where it is."""
+    """A file not loaded before; `refusal` says why it is not read, None where it is."""
 
     feed: str
     file: str
@@ -47,7 +47,7 @@ def read_batch(lake: Lake, number: int) -> Batch:
     rows = lake.read(bronze.FILES).where(F.col("batch") == number).select(*names, "ingested_at").collect()
     if not rows:
         raise LandingError(f"batch {number} claims no file in {bronze.FILES.full_name}")
-    left_out = unread(lake, batch=number) | reasons(lake, batch=number)
+    left_out = unread(lake, batch=number) | reasons_excluded(lake, batch=number)
     files = [
         LandedFile(
             **{name: row[name] for name in names}
@@ -59,8 +59,8 @@ def read_batch(lake: Lake, number: int) -> Batch:
     return Batch(number=number, ingested_at=rows[0].ingested_at.astimezone(), files=files)
 
 
-def reasons(lake: Lake, *, batch: int) -> dict[tuple[str, str], str]:
-    """Why files of a load were set aside, by feed and file."""
+def reasons_excluded(lake: Lake, *, batch: int) -> dict[tuple[str, str], str]:
+    """Why files of a load were excluded, by feed and file."""
     if not lake.exists(bronze.SET_ASIDE):
         return {}
     rows = lake.read(bronze.SET_ASIDE).where(F.col("batch") == batch).collect()
@@ -75,10 +75,10 @@ def unread(lake: Lake, *, batch: int) -> dict[tuple[str, str], str]:
     return {(row.feed, row.file): row.reason for row in rows}
 
 
-def not_taken(lake: Lake, feed: str, stored: Iterable[StoredFile]) -> list[tuple[StoredFile, set[str]]]:
-    """The stored files that no load took under this name, size and time, each with the marks taken under its name.
+def not_loaded(lake: Lake, feed: str, stored: Iterable[StoredFile]) -> list[tuple[StoredFile, set[str]]]:
+    """The stored files that no load has under this name, size and time, each with the marks loaded under its name.
 
-    A mark is a digest, or the refusal of a file that was not read. Looked up by Spark: what was ever taken grows without
+    A mark is a digest, or the refusal of a file that was not read. Looked up by Spark: what was ever loaded grows without
     end, and is not brought to the driver.
     """
     by_name = {file.name: file for file in stored}
@@ -91,15 +91,15 @@ def not_taken(lake: Lake, feed: str, stored: Iterable[StoredFile]) -> list[tuple
     return [(by_name[row.file], set(row.marks)) for row in found.collect()]
 
 
-def marks_of_unknown(stored: DataFrame, taken: DataFrame) -> DataFrame:
-    """`file, marks` of the stored files that are not among those taken.
+def marks_of_unknown(stored: DataFrame, loaded: DataFrame) -> DataFrame:
+    """`file, marks` of the stored files that are not among those loaded.
 
     What was refused unread may be read now, though neither its size nor its time has changed.
     """
-    is_same = F.expr("stored.bytes = taken.bytes and stored.delivered_at = taken.delivered_at")
-    was_read = F.expr("taken.sha256 <> '' or taken.refusal <=> stored.refusal")
-    mark = F.expr("if(taken.sha256 = '', taken.refusal, taken.sha256)")
-    pairs = F.broadcast(stored).alias("stored").join(taken.alias("taken"), on="file", how="left")
+    is_same = F.expr("stored.bytes = loaded.bytes and stored.delivered_at = loaded.delivered_at")
+    was_read = F.expr("loaded.sha256 <> '' or loaded.refusal <=> stored.refusal")
+    mark = F.expr("if(loaded.sha256 = '', loaded.refusal, loaded.sha256)")
+    pairs = F.broadcast(stored).alias("stored").join(loaded.alias("loaded"), on="file", how="left")
     files = pairs.groupBy("file").agg(F.max(is_same & was_read).alias("is_known"), F.collect_set(mark).alias("marks"))
     return files.where(~F.coalesce("is_known", F.lit(False))).select("file", "marks")
 
@@ -133,25 +133,25 @@ def files_in(spark: SparkSession, folder: str) -> list[StoredFile]:
 
 
 def once(files: Iterable[StoredFile]) -> list[StoredFile]:
-    """The files, of which those are refused that lead to another one that is taken."""
+    """The files, of which those are refused that lead to another one that is loaded."""
     listed = sorted(files, key=lambda file: (file.link_to is not None, file.name))
-    taken_as: dict[str, str] = {}
+    loaded_as: dict[str, str] = {}
     found = []
     for file in listed:
-        name = taken_as.setdefault(file.link_to or file.name, file.name)
+        name = loaded_as.setdefault(file.link_to or file.name, file.name)
         is_again = file.refusal is None and name != file.name
         found.append(replace(file, refusal=f"this link leads to {name}, which is taken already") if is_again else file)
     return found
 
 
 def new_files(lake: Lake, listing: Listing, feed: Feed) -> Iterator[LandedFile]:
-    """The files of a feed that no load has taken yet, by name and content.
+    """The files of a feed that no load has yet, by name and content.
 
     A file whose name, size and time are known is not read again; only where one of them changed is its
     content compared.
     """
     stored = listing.files[feed.name]
-    for file, known in sorted(not_taken(lake, feed.name, stored), key=lambda found: found[0].name):
+    for file, known in sorted(not_loaded(lake, feed.name, stored), key=lambda found: found[0].name):
         checked = check(lake.spark, file, feed, known=known)
         if checked is not None:
             yield LandedFile(
