@@ -18,9 +18,15 @@ from tailrace.lake.tables import Lake
 from tailrace.settings import Settings, read_settings
 from tailrace.store import embedded
 
-# A JVM here lives for minutes at most, much of which would go into optimising what never runs again, and into generating
-# code for plans that run once over a few rows. The DAGs that run as a whole generate it, as in production.
-BRIEF = "-XX:TieredStopAtLevel=1 -Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
+# A JVM here lives for minutes at most, much of which would go into optimising what never runs again, into generating code
+# for plans that run once over a few rows, and into planning them anew after each of their stages. The DAGs that run as a
+# whole do all that, as in production.
+BRIEF = (
+    "-XX:TieredStopAtLevel=1"
+    " -Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
+    " -Dspark.sql.adaptive.enabled=false"
+    " -Dspark.sql.lightweightPlanChangeValidation=false -Dspark.sql.ui.explainMode=simple"
+)
 
 SPARK = {
     "TAILRACE_SPARK_JAVA_OPTIONS": f"{read_settings({}).spark.java_options} {BRIEF}",

@@ -24,8 +24,8 @@ LENGTHS = {"15m": 15, "1h": 60, "24h": 24 * 60, "7d": 7 * 24 * 60, "30d": 30 * 2
 EDITS = ("create", "edit")
 # Those over interactions, which are what lands here.
 VIEWS = ("actor_document_affinity", "actor_activity", "document_activity")
-STEPS = int(os.environ.get("REPLAY_STEPS", "3"))
-JUMPS = [1, 4, 100]  # slots from one refresh to the next
+STEPS = int(os.environ.get("REPLAY_STEPS", "2"))
+JUMPS = [1, 100, 4]  # slots from one refresh to the next
 LATE = CORRECTED = 5  # events that come late, and events told again, before each refresh
 
 Event = dict[str, Any]

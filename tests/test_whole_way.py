@@ -145,7 +145,7 @@ def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
         assert values(address, "d2", "document_activity:edits_1h")["edits_1h"] == (1, "PRESENT")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_bad_file_reaches_neither_gold_nor_the_store_and_the_rest_does_without_it(
     spark: SparkSession, make_settings: Callable[..., Settings]

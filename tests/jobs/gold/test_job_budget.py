@@ -6,6 +6,7 @@ import pytest
 
 from jobs.gold import refresh
 from tailrace.definitions import load_definitions
+from tailrace.lake.session import configured
 from tailrace.schemas import silver
 from tailrace.schemas.slots import SLOT
 
@@ -38,7 +39,8 @@ class Counted:
         """How many jobs it took, and how each view was brought there."""
         scheduler = self.lake.spark.sparkContext._jsc.sc().dagScheduler()
         before = scheduler.numTotalJobs()
-        done = refresh.run(self.lake, load_definitions(), as_of=as_of)
+        with configured(self.lake.spark, {"spark.sql.adaptive.enabled": "true"}):  # as in production
+            done = refresh.run(self.lake, load_definitions(), as_of=as_of)
         return scheduler.numTotalJobs() - before, {one.how for one in done.values()}
 
 

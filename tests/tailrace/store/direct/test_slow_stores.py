@@ -130,10 +130,17 @@ async def want(callers, *, every, values, seconds):
     await asyncio.gather(*under_way)
 
 
-@pytest.mark.parametrize("throttles", [False, True])
+LOADS = [(20, 50, 120), (0.2, 1, 1_200)]
+WHOLE_DAY = (0.3, 2, DAY)
+
+
 @pytest.mark.parametrize(
-    "load",
-    [(20, 50, 120), (0.2, 1, 1_200), pytest.param((0.3, 2, DAY), marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])],
+    ("load", "throttles"),
+    [
+        *((load, throttles) for load in LOADS for throttles in (False, True)),
+        pytest.param(WHOLE_DAY, True, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)]),
+        pytest.param(WHOLE_DAY, False, marks=[pytest.mark.soak, pytest.mark.timeout(1_800)]),
+    ],
 )
 def test_a_store_at_a_tenth_of_what_is_wanted_goes_on_at_its_own_rate(where, throttles, load, monkeypatch):
     per_second, values, seconds = load
