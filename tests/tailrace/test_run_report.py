@@ -21,7 +21,7 @@ from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import SettingsError
 from tailrace.store.control import LeaseLost, OtherLane
-from tailrace.store.dynamodb.credentials import CredentialsError
+from tailrace.store.dynamodb.signing import CredentialsError
 from tailrace.store.failures import StoreError
 from tailrace.workspace import refresh
 

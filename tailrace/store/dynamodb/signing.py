@@ -1,16 +1,38 @@
-"""AWS Signature Version 4 for DynamoDB requests, with the day's key kept.
+"""AWS Signature Version 4 for DynamoDB requests, with the day's key kept, and the credentials to sign with.
 
 The store is asked thousands of times a second; the general signer spends 65 µs a request where this one spends 4.
 The algorithm: https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html
 """
 
+import asyncio
 import hashlib
 import hmac
+import logging
+import os
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from tailrace.errors import SetupError
+
+if TYPE_CHECKING:
+    import botocore.credentials
 
 SKEW_SECONDS = 60.0  # less than that is not why a signature was refused: AWS allows 5 minutes
+
+log = logging.getLogger(__name__)
+
+# How hosts of AWS end, in each of its partitions: IPv4 only, then dual-stack.
+AWS_HOSTS = (
+    ".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu",
+    ".c2s.ic.gov", ".sc2s.sgov.gov", ".cloud.adc-e.uk", ".csp.hci.ic.gov",
+    ".api.aws", ".api.amazonwebservices.com.cn", ".api.amazonwebservices.eu",
+    ".api.aws.ic.gov", ".api.aws.scloud", ".api.cloud-aws.adc-e.uk", ".api.aws.hci.ic.gov",
+)  # fmt: skip
+
+LOOK_SECONDS = 30.0  # between two looks; those of a role are renewed a quarter of an hour before they expire
 
 
 @dataclass(frozen=True)
@@ -74,3 +96,91 @@ class Signer:
                 key = hmac.digest(key, part.encode(), "sha256")
             self._day, self._key = (day, secret_key), key
         return self._key
+
+
+class CredentialsError(SetupError):
+    """No credentials for a store that needs them; the message says where they are looked for."""
+
+    retryable = True  # a role's credentials come by network
+
+
+class Source(Protocol):
+    """Where credentials come from."""
+
+    def current(self) -> Credentials:
+        """The credentials to sign with now, without waiting."""
+
+    async def renew(self) -> bool:
+        """Look again, as the store says that they expired; whether they are others now."""
+
+
+class Fixed:
+    """Credentials that stay as they are."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def current(self) -> Credentials:
+        return self._credentials
+
+    async def renew(self) -> bool:
+        return False
+
+
+class FromAws:
+    """The credentials of the AWS default chain, looked at again beside the requests, in a thread."""
+
+    def __init__(self, found: "botocore.credentials.Credentials") -> None:
+        self._found = found
+        self._credentials = frozen(found)
+        self._looked = time.monotonic()
+        self._look: asyncio.Task[None] | None = None
+
+    def current(self) -> Credentials:
+        if time.monotonic() - self._looked > LOOK_SECONDS and self._look is None:
+            self._begin()
+        return self._credentials
+
+    async def renew(self) -> bool:
+        before = self._credentials
+        await (self._look or self._begin())
+        return self._credentials != before
+
+    def _begin(self) -> "asyncio.Task[None]":
+        self._look = asyncio.create_task(self._look_again())
+        return self._look
+
+    async def _look_again(self) -> None:
+        try:
+            self._credentials = await asyncio.to_thread(frozen, self._found)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those known may be good for a while yet
+            log.warning("AWS credentials could not be renewed, %s: %s", type(error).__name__, error)
+        finally:
+            self._looked, self._look = time.monotonic(), None
+
+
+def frozen(found: "botocore.credentials.Credentials") -> Credentials:
+    """One set of credentials; renews those that are about to expire, which may wait for the network."""
+    of_one_moment = found.get_frozen_credentials()
+    return Credentials(str(of_one_moment.access_key), str(of_one_moment.secret_key), of_one_moment.token)
+
+
+def credentials_for(url: str) -> Source:
+    """The credentials of the AWS default chain for AWS; for any other endpoint the AWS variables or a stand-in.
+
+    Endpoints other than AWS, the embedded store among them, mostly take any name.
+    """
+    host = urlsplit(url).hostname or ""
+    if not host.endswith(AWS_HOSTS):
+        access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+        if not access or not secret:
+            return Fixed(Credentials("tailrace", "tailrace"))
+        return Fixed(Credentials(access, secret, os.environ.get("AWS_SESSION_TOKEN")))
+    from botocore.session import get_session
+
+    found = get_session().get_credentials()
+    if found is None:
+        raise CredentialsError(
+            f"no AWS credentials for {url}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
+        )
+    return FromAws(found)

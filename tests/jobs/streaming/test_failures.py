@@ -16,7 +16,7 @@ from tailrace.schemas.ids import NotAnIdError
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import SettingsError
 from tailrace.store.control import LeaseLost, OtherLane
-from tailrace.store.dynamodb.credentials import CredentialsError
+from tailrace.store.dynamodb.signing import CredentialsError
 from tailrace.store.failures import StoreError
 
 FILE = "file:///landing/events/b-cut.jsonl.gz"

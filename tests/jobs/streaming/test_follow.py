@@ -14,7 +14,7 @@ from jobs.streaming.supervise import TRIES, Pulse, StreamFailed
 from tailrace.definitions import DefinitionError
 from tailrace.schemas.landing import LandingError
 from tailrace.store.control import LeaseLost, OtherLane
-from tailrace.store.dynamodb.credentials import CredentialsError
+from tailrace.store.dynamodb.signing import CredentialsError
 from tailrace.store.failures import StoreError
 
 WAITING = {"message": "Waiting for data to arrive", "isDataAvailable": False, "isTriggerActive": False}

@@ -24,10 +24,9 @@ from tailrace.store.direct.replay import Log, adopt_all
 from tailrace.store.direct.wanted import Written
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.conditional_writes import order_in, to_attribute
-from tailrace.store.dynamodb.connections import Connections, Reply
 from tailrace.store.dynamodb.items import items_answered, to_binary
 from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.dynamodb.wire import StoreClient
+from tailrace.store.dynamodb.wire import Connections, Reply, StoreClient
 from tailrace.store.failures import StoreError
 from tailrace.store.keys import control_key
 from tailrace.store.order import Order

@@ -9,8 +9,7 @@ from aiohttp import web
 
 from tailrace.store import failures
 from tailrace.store.dynamodb import wire
-from tailrace.store.dynamodb.credentials import credentials_for
-from tailrace.store.dynamodb.signing import Credentials
+from tailrace.store.dynamodb.signing import Credentials, credentials_for
 from tailrace.store.failures import ATTEMPTS, StoreError, delay_after
 from tests.tailrace.store.proxy import Proxy
 
