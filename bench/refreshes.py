@@ -1,4 +1,8 @@
-""""""
+"""A refresh of gold and the online store by what changed, next to the naive way and a plain scan, in one run.
+
+(a) is this product's refresh with its push. (b) computes every view anew, overwrites it and pushes every row. (c) reads
+all columns of gold once. All start from the same prepared silver and use the same store settings.
+"""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,8 @@
-""""""
+"""Fetch what is missing or damaged into a folder of tools, one process at a time: JARs, and the embedded store's program.
+
+Every step looks first and does only what is missing, and an interrupted run is finished by the next. The store, dynoxide,
+is the prebuilt binary of its npm package.
+"""
 
 import fcntl
 import os

@@ -1,4 +1,9 @@
-""""""
+"""JARs: `jars` holds exactly those of `jars.lock`, for Delta in Spark, and so on for each set; and the Java to run them.
+
+They come by the Ivy that pyspark ships, with its own cache and one resolver: neither Maven nor what happens to
+lie in the home folder plays a part. What Delta's own dependencies would pull in besides (Hadoop, Jackson, Parquet)
+duplicates Spark's and is left out.
+"""
 
 import os
 import re

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import pybase64
 
 from tailrace.store.control import LeaseLost
-from tailrace.store.dynamodb.attributes import binary_in, list_in, object_in, whole_in
-from tailrace.store.dynamodb.items import KEY, sequence_attribute, to_binary
+from tailrace.store.dynamodb.items import KEY, binary_in, list_in, object_in, sequence_attribute, to_binary, whole_in
 from tailrace.store.dynamodb.wire import Json, StoreClient, call_if
 from tailrace.store.failures import NoTransactions, StoreError
 from tailrace.store.keys import control_key

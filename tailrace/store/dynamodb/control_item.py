@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from tailrace.schemas.tables import Column, Type
 from tailrace.store.control import Control, Cursor, control_from
-from tailrace.store.dynamodb.attributes import flag_in, object_in, text_in, texts_in, whole_in
-from tailrace.store.dynamodb.items import KEY, read_items
+from tailrace.store.dynamodb.items import KEY, flag_in, object_in, read_items, text_in, texts_in, whole_in
 from tailrace.store.dynamodb.wire import Json, StoreClient
 from tailrace.store.failures import StoreError
 from tailrace.store.keys import control_key

@@ -1,19 +1,73 @@
-"""Items of the store's one table: an entity key with two attributes per view, its value and its sequence."""
+"""Items of the store's one table: an entity key with two attributes per view, its value and its sequence.
+
+Answers are taken apart where they enter: a field that is absent, null or of another type is the same.
+"""
 
 import asyncio
+import binascii
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import pybase64
 
-from tailrace.store.dynamodb.attributes import list_in, object_in
 from tailrace.store.dynamodb.wire import Json, StoreClient
 from tailrace.store.failures import PATIENCE_SECONDS, StoreError, delay_after
 from tailrace.store.port import KEYS_PER_READ, Item
 
+LONGEST_NUMBER = 40  # digits; DynamoDB's numbers have at most 38
+
 KEY = "pk"
 READ_MANY = "BatchGetItem"
 READ_ROUNDS = 8  # how often keys that the store left unprocessed are asked for again
+
+
+def object_in(answer: object, name: str) -> dict[str, Any]:
+    """An object in an object; empty where there is none."""
+    found = answer.get(name) if isinstance(answer, Mapping) else None
+    return found if isinstance(found, dict) else {}
+
+
+def list_in(answer: object, name: str) -> list[Any]:
+    """A list in an object; empty where there is none."""
+    found = answer.get(name) if isinstance(answer, Mapping) else None
+    return found if isinstance(found, list) else []
+
+
+def text_in(item: object, attribute: str) -> str | None:
+    """A text of an item; None where it has none."""
+    found = object_in(item, attribute).get("S")
+    return found if isinstance(found, str) else None
+
+
+def texts_in(item: object, attribute: str) -> list[str]:
+    """The set of texts of an item, in a fixed order; empty where it has none."""
+    return sorted(one for one in list_in(object_in(item, attribute), "SS") if isinstance(one, str))
+
+
+def whole_in(item: object, attribute: str) -> int | None:
+    """A whole number of an item; None where it has none."""
+    found = object_in(item, attribute).get("N")
+    if not isinstance(found, str) or len(found) > LONGEST_NUMBER:
+        return None
+    try:
+        return int(found)
+    except ValueError:
+        return None
+
+
+def flag_in(item: object, attribute: str) -> bool | None:
+    """True or false of an item; None where it has neither."""
+    found = object_in(item, attribute).get("BOOL")
+    return found if isinstance(found, bool) else None
+
+
+def binary_in(item: object, attribute: str) -> bytes | None:
+    """Bytes of an item; None where it has none."""
+    found = object_in(item, attribute).get("B")
+    try:
+        return pybase64.b64decode(found, validate=True) if isinstance(found, str) else None
+    except (ValueError, binascii.Error):
+        return None
 
 
 def sequence_attribute(view: str) -> str:

@@ -1,7 +1,6 @@
 """Once-only keys: the store remembers a request for a time, and what became of it."""
 
-from tailrace.store.dynamodb.attributes import object_in, text_in
-from tailrace.store.dynamodb.items import KEY
+from tailrace.store.dynamodb.items import KEY, object_in, text_in
 from tailrace.store.dynamodb.wire import StoreClient, call_if
 from tailrace.store.failures import StoreError
 from tailrace.store.port import Item, Remembered
