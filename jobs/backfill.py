@@ -99,7 +99,7 @@ def run(
 
 def names_of(definitions: Definitions, view: FeatureView, *, id_: str) -> tuple[str, str]:
     """Names that a backfill's commits are numbered under, by this version and the one before; each definition has its own."""
-    name = f"{history.table(view.name).full_name} backfill {id_}"
+    name = f"{history.history_table(view.name).full_name} backfill {id_}"
     return f"{name} {definitions.fingerprint(view)}", f"{name} {definitions.former_fingerprint(view)}"
 
 
@@ -108,7 +108,7 @@ def times_left(
 ) -> list[datetime]:
     """The times of a view that a backfill has not recorded yet."""
     recorded = closed_times(lake, view, id_=id_)  # first: the same backfill may run beside this one
-    numbers = numbers_reached(lake, history.table(view.name))
+    numbers = numbers_reached(lake, history.history_table(view.name))
     known = [numbers[name] for name in names_of(definitions, view, id_=id_) if name in numbers]
     reached = max(known, default=None)
     if recorded != list(times[: len(recorded)]) or (recorded and reached is None):
@@ -129,7 +129,7 @@ def closed_times(lake: Lake, view: FeatureView, *, id_: str) -> list[datetime]:
 
 def of_backfill(lake: Lake, view: FeatureView, *, id_: str) -> DataFrame | None:
     """What a backfill has recorded of a view; None where the history has not seen any."""
-    table = history.table(view.name)
+    table = history.history_table(view.name)
     if not lake.exists(table):
         return None
     rows = lake.read(table)
@@ -223,7 +223,7 @@ def append(
     ensure_recorded(lake, schema, first_sequence=lambda: history.NO_PUSH)
     append_numbered(
         lake,
-        history.table(view.name),
+        history.history_table(view.name),
         to_history(lake, view, values, times, id_=id_),
         name=names_of(definitions, view, id_=id_)[0],
         number=to_micros(times[-1]),
@@ -241,7 +241,7 @@ def recorded_before(lake: Lake, view: FeatureView, *, as_of: datetime, id_: str)
 
 
 def to_history(lake: Lake, view: FeatureView, values: DataFrame, times: Sequence[datetime], *, id_: str) -> DataFrame:
-    table = history.table(view.name)
+    table = history.history_table(view.name)
     now = datetime.now(UTC)
     rows = values.select(
         F.lit(history.NO_PUSH).cast("bigint").alias("sequence"),

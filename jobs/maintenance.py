@@ -104,7 +104,7 @@ def versions(lake: Lake, definitions: Definitions) -> dict[str, int]:
 
 def existing(lake: Lake, definitions: Definitions) -> Iterator[Table]:
     views = (view.table for view in definitions.batch_views.values())
-    histories = (history.table(view) for view in definitions.views)
+    histories = (history.history_table(view) for view in definitions.views)
     tables = (*bronze.TABLES, *silver.TABLES, *views, *histories, history.SCHEMAS, ledger.RUNS)
     return (table for table in tables if lake.exists(table))
 
@@ -208,7 +208,7 @@ def needs_of(lake: Lake, definitions: Definitions, store: Address) -> Needs:
     return needs
 
 
-def lost_schemas(lake: Lake, definitions: Definitions, store: Address) -> dict[str, list[str]]:
+def schemas_lost(lake: Lake, definitions: Definitions, store: Address) -> dict[str, list[str]]:
     """Record the schemas of histories from before there was a record, and return those that nobody knows any more.
 
     Fingerprints by view: values of these schemas are in its history, and cannot be decoded. A history that cannot be read,

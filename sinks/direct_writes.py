@@ -59,7 +59,7 @@ FINISH_SECONDS = 60.0  # for which a refresh goes on to write what dead processe
 def record_writes(lake: Lake, view: FeatureView) -> int:
     """Append what bronze has of a view and its history has not, each row confirmed by itself; returns how many rows."""
     newest = lake.last_appended(bronze.DIRECT_WRITES) if lake.exists(bronze.DIRECT_WRITES) else 0
-    table = history.table(view.name)
+    table = history.history_table(view.name)
     before = number_reached(lake, table, name=APPENDS) or 0
     if newest == before:
         return 0

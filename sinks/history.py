@@ -21,7 +21,7 @@ from tailrace.schemas.tables import Column, Type
 
 def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, push: str, as_of: int) -> None:
     """Append what a push, which `push` names, is about to write."""
-    table = history.table(view.name)
+    table = history.history_table(view.name)
     rows = changes.where(F.col("action") != SUPPRESS).select(
         F.lit(sequence).cast("bigint").alias("sequence"),
         "item_key",
@@ -38,28 +38,28 @@ def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, 
 
 def confirm(lake: Lake, view: FeatureView, *, sequence: int, push: str, as_of: int) -> None:
     """Say that the store has acknowledged all of a push."""
-    table = history.table(view.name)
+    table = history.history_table(view.name)
     row = (sequence, None, None, from_micros(as_of), datetime.now(UTC), history.CONFIRMED, None, push, None)
     lake.append(table, small_frame(lake.spark, [row], table.ddl))
 
 
 def last_sequence(lake: Lake, view: FeatureView) -> int:
     """The highest sequence recorded; 0 where there is none."""
-    if not lake.exists(history.table(view.name)):
+    if not lake.exists(history.history_table(view.name)):
         return 0
     return int(of_pushes(lake, view).agg(F.max("sequence")).collect()[0][0] or 0)
 
 
 def has_record(lake: Lake, view: FeatureView, sequence: int, *, push: str) -> bool:
     """Whether a push's record is there; a history that was removed, or put back from a copy, may have lost it."""
-    if not lake.exists(history.table(view.name)):
+    if not lake.exists(history.history_table(view.name)):
         return False
     return not keys_of(lake, view).where((F.col("sequence") == sequence) & (F.col("push") == push)).isEmpty()
 
 
 def open_keys(lake: Lake, view: FeatureView, *, after: int | None) -> DataFrame | None:
     """The keys recorded under sequences after one, or where that is None, under those never confirmed; None if none."""
-    if not lake.exists(history.table(view.name)):
+    if not lake.exists(history.history_table(view.name)):
         return None
     keys = keys_of(lake, view)
     if after is None:
@@ -78,7 +78,7 @@ def keys_of(lake: Lake, view: FeatureView) -> DataFrame:
 
 def of_pushes(lake: Lake, view: FeatureView) -> DataFrame:
     """What pushes recorded."""
-    rows = lake.read_as_promised(history.table(view.name))
+    rows = lake.read_as_promised(history.history_table(view.name))
     return rows.where(F.isnull("backfill") & ~F.col("push").eqNullSafe(history.DIRECT_WRITE))
 
 
@@ -133,7 +133,7 @@ def account_for_older(lake: Lake, view: FeatureView, *, known: Iterable[Features
 
 def record_older(lake: Lake, view: str, *, known: Iterable[Features]) -> None:
     """Record each schema that values in a history were packed under, its features null where nobody has them any more."""
-    if not lake.exists(history.table(view)):
+    if not lake.exists(history.history_table(view)):
         return
     now = datetime.now(UTC)
     features = {schema_fingerprint(one): one for one in known}
@@ -147,7 +147,7 @@ def fingerprints_in(lake: Lake, view: str) -> dict[str, int]:
     in_header = F.hex(F.substring("value", 9, 8)).alias(
         "bytes"
     )  # little-endian, as `tailrace.store.codec.fingerprints` reads it
-    values = lake.read(history.table(view)).where("value IS NOT NULL").select(in_header, "sequence")
+    values = lake.read(history.history_table(view)).where("value IS NOT NULL").select(in_header, "sequence")
     rows = values.groupBy("bytes").agg(F.min("sequence").alias("first")).orderBy("first", "bytes").collect()
     return {bytes.fromhex(row.bytes)[::-1].hex(): row["first"] for row in rows}
 

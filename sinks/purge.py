@@ -167,7 +167,7 @@ def sweep_view(lake: Lake, address: Address, view: FeatureView, *, now: datetime
     It takes no lease: an item that a push has written since carries another sequence, and is left alone.
     """
     found = read_control(address, view.name)
-    if found is None or not lake.exists(history.table(view.name)):
+    if found is None or not lake.exists(history.history_table(view.name)):
         return 0
     before = (now or datetime.now(UTC)) - max(KEPT, LEASES * timedelta(seconds=address.lease_seconds))
     old = of_pushes(lake, view).where(

@@ -20,13 +20,7 @@ SHARED_FILES = {
     "writer",
 }
 NAMED_FOR_OTHERS = {"cli", "features"}  # a command's file is named for it, a shipped definition's for what it passes on
-SHARED_NAMES = {
-    "invent",
-    "lost_schemas",
-    "read_rows",
-    "run",
-    "table",
-}
+SHARED_NAMES = {"run"}
 
 
 def test_no_avoided_word_occurs_more_often_than_its_ceiling():

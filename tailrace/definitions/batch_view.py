@@ -53,7 +53,9 @@ class BatchView(FeatureView):
             *(holds(condition) for line in self.aggregations for condition in line.promises(self.aggregations)),
             *(holds(one) if isinstance(one, str) else one for one in self.expectations),
         )
-        return gold.table(self.name, keys=keys, features=self.features, state=self.state, expectations=expectations)
+        return gold.gold_table(
+            self.name, keys=keys, features=self.features, state=self.state, expectations=expectations
+        )
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:

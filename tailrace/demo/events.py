@@ -10,7 +10,7 @@ import orjson
 
 from tailrace.errors import CommandError
 from tailrace.events.busiest import SHOWN, busiest_ticks, occurred_at_of, split
-from tailrace.events.files import read_rows, write_lines
+from tailrace.events.files import read_event_rows, write_lines
 from tailrace.events.git_history import read_history
 from tailrace.events.landing import describe
 from tailrace.events.organisation import Organisation, generate
@@ -72,7 +72,7 @@ def demo_ticks(*, git: Path | None, events: Path | None) -> tuple[str, list[Tick
         lines = [orjson.dumps(event) for event in read_history(git)]
         return f"git history of {git}", replayed(lines)
     if events is not None:
-        return f"events of {events}", replayed(list(read_rows(events)))
+        return f"events of {events}", replayed(list(read_event_rows(events)))
     end = last_tick(datetime.now(UTC))
     documents, generated = generate(Organisation(**ORGANISATION, end=end))
     lines = [orjson.dumps(event) for event in generated]

@@ -58,7 +58,7 @@ class Activity:
         return rows
 
 
-def invent(catalogue: Catalogue, *, events: int, start: int, end: int, key: tuple[int, ...]) -> Activity:
+def invent_activity(catalogue: Catalogue, *, events: int, start: int, end: int, key: tuple[int, ...]) -> Activity:
     """Invent so many different events in (start, end], sorted by (time, number); some of them stand there twice."""
     draws = Draws("activity", *key, events)
     lives = invent_lives(len(catalogue.place), events=events, start=start, end=end, draws=draws)

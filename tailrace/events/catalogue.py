@@ -92,7 +92,7 @@ class Catalogue:
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def invent(documents: int, *, actors: int, key: tuple[int, ...]) -> Catalogue:
+def invent_catalogue(documents: int, *, actors: int, key: tuple[int, ...]) -> Catalogue:
     """Spread documents over teams and folders, and give each an owner of its team."""
     draws = Draws("catalogue", *key)
     teams = max(1, min(len(TEAMS), actors // ACTORS_PER_TEAM))

@@ -44,7 +44,7 @@ MICROSECONDS = pa.timestamp("us", tz="UTC")
 
 
 def write_lines(rows: Iterable[Mapping[str, Any] | bytes], path: Path) -> int:
-    """Write one line per row and return how many; bytes stand as they are, such as a line that `read_rows` gave.
+    """Write one line per row and return how many; bytes stand as they are, such as a line that `read_event_rows` gave.
 
     The file appears under its name only when it is whole and on disk, and never replaces another. Equal rows
     give equal bytes, compressed or not.
@@ -72,7 +72,7 @@ def refuse_existing(paths: Iterable[Path]) -> None:
             raise _is_there_already(path)
 
 
-def read_rows(path: Path) -> Iterator[bytes]:
+def read_event_rows(path: Path) -> Iterator[bytes]:
     """Give each row of a landing file as the bytes of one JSON object.
 
     Lines are given as they are, readable or not, without their line feed; blank ones are left out. Rows of a

@@ -45,8 +45,10 @@ def generate(organisation: Organisation) -> tuple[list[dict[str, Any]], list[dic
     end = to_micros(organisation.end)
     start = to_micros(organisation.end - timedelta(days=organisation.days))
     key = (organisation.seed, organisation.documents, organisation.actors)
-    documents = catalogue.invent(organisation.documents, actors=organisation.actors, key=key)
-    happened = activity.invent(documents, events=organisation.events, start=start, end=end, key=(*key, start, end))
+    documents = catalogue.invent_catalogue(organisation.documents, actors=organisation.actors, key=key)
+    happened = activity.invent_activity(
+        documents, events=organisation.events, start=start, end=end, key=(*key, start, end)
+    )
     return documents.rows(updated=happened.updated), happened.rows(documents)
 
 

@@ -6,7 +6,7 @@ from tailrace.schemas.expectations import Expectation
 from tailrace.schemas.tables import Column, Table
 
 
-def table(
+def gold_table(
     view: str,
     *,
     keys: Iterable[Column],

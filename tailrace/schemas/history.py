@@ -33,7 +33,7 @@ SCHEMAS = Table(
 )
 
 
-def table(view: str) -> Table:
+def history_table(view: str) -> Table:
     """The history of one view: rows of values, and one row without a key for each push whose writes were acknowledged.
 
     Rows of a push that has no such row may or may not have reached the store. A backfill's rows were never in the store:

@@ -237,7 +237,7 @@ def maintain_all(workspace: Resources) -> Json:
     What became of the tables is reported also where the store is away: `failure` says so then.
     """
     tables = maintenance.run(workspace.lake, workspace.definitions, workspace.store)
-    lost = maintenance.lost_schemas(workspace.lake, workspace.definitions, workspace.store)
+    lost = maintenance.schemas_lost(workspace.lake, workspace.definitions, workspace.store)
     seen, undefined, failure = LookedOver(), dict[str, Json](), None
     try:
         seen = look_over(workspace.store)

@@ -101,7 +101,7 @@ def drop_view(workspace: Resources, view: str, progress: Progress, *, with_histo
     progress("the store")
     dropped = drop_values(workspace.store, view)
     progress("the lake")
-    own, past = gold.table(view, keys=(), features=()), history.table(view)
+    own, past = gold.gold_table(view, keys=(), features=()), history.history_table(view)
     had_gold = workspace.lake.drop(own)
     had_history = with_history and workspace.lake.drop(past)
     kept = [past.full_name] if not with_history and workspace.lake.exists(past) else []

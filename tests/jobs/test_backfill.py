@@ -75,7 +75,7 @@ def run(lake, times, *, id_="b1", views=VIEWS, progress=lambda _: None):
 
 def recorded(lake, view, *, id_="b1"):
     """Every value that a backfill recorded, as (key, time, what the value means), None standing for a removal."""
-    rows = lake.read(history.table(view.name)).where((F.col("backfill") == id_) & F.col("item_key").isNotNull())
+    rows = lake.read(history.history_table(view.name)).where((F.col("backfill") == id_) & F.col("item_key").isNotNull())
     rows = rows.select("item_key", "value", F.unix_micros("as_of").alias("at")).collect()
     return {(row.item_key, row.at): row.value and meaning(bytes(row.value)) for row in rows}
 
@@ -144,10 +144,10 @@ def test_a_backfill_that_was_killed_goes_on_and_a_finished_one_does_nothing(told
     assert (done["pairs"].done_before, done["readers"].done_before) == (2, 1)
     for view in VIEWS.batch_views.values():
         assert recorded(told, view) == recorded(told, view, id_="whole")
-    before = told.version(history.table("pairs"))
+    before = told.version(history.history_table("pairs"))
     again = run(told, times)
     assert (again["pairs"].times, again["pairs"].done_before) == (0, 4)
-    assert told.version(history.table("pairs")) == before
+    assert told.version(history.history_table("pairs")) == before
 
 
 @pytest.mark.slow
@@ -160,7 +160,7 @@ def test_of_one_backfill_that_runs_twice_at_once_everything_is_recorded_once(tol
 
     for view in VIEWS.batch_views.values():
         assert recorded(told, view) == recorded(told, view, id_="whole")
-        rows = told.read(history.table(view.name)).where("backfill = 'b1' AND item_key IS NULL")
+        rows = told.read(history.history_table(view.name)).where("backfill = 'b1' AND item_key IS NULL")
         assert rows.count() == len(times)
 
 
@@ -181,7 +181,7 @@ def test_an_id_is_of_one_range_and_one_definition(told):
 
 @pytest.mark.slow
 def test_pushes_see_nothing_of_backfills_also_in_a_history_from_before_there_were_any(told):
-    table = history.table("pairs")
+    table = history.history_table("pairs")
     old = replace(table, fields=table.fields[:6])  # neither backfills, names of pushes nor acknowledgements
     told.append(old, small_frame(told.spark, [(7, "k", b"v", T, T, None)], old.ddl))
     assert (pushes.last_sequence(told, PAIRS), open_keys(told)) == (7, ["k"])

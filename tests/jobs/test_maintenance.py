@@ -177,7 +177,7 @@ def test_a_refresh_after_compaction_and_vacuum_goes_on_from_what_gold_holds(refr
     assert differing(refreshed) == 0
     assert push(refreshed, store) == CHANGES
     assert reconciled(refreshed, store) == Reconciled(compared=4, missing=0, ghost=0, different=0)
-    assert maintenance.lost_schemas(refreshed, VIEWS, store) == {}
+    assert maintenance.schemas_lost(refreshed, VIEWS, store) == {}
 
 
 @pytest.mark.slow
@@ -265,7 +265,7 @@ def test_a_history_that_cannot_be_read_is_named_and_keeps_no_other_from_its_reco
     monkeypatch.setattr(history, "account_for_older", account)
     monkeypatch.setattr(history, "lost_schemas", lambda _: {"readers": ["00ab"]})
 
-    assert maintenance.lost_schemas(nothing, VIEWS, nothing) == {"readers": ["00ab"]}
+    assert maintenance.schemas_lost(nothing, VIEWS, nothing) == {"readers": ["00ab"]}
     assert asked == [("pairs", ()), ("readers", ())]
     [line] = caplog.messages
     assert "history.pairs" in line

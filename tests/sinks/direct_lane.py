@@ -89,7 +89,7 @@ class Lane:
 
     def history(self):
         """Rows of document, time, score and sequence, in the order of the times."""
-        rows = self.lake.read(history.table("relevance")).where("outcome = 'confirmed'").collect()
+        rows = self.lake.read(history.history_table("relevance")).where("outcome = 'confirmed'").collect()
         return sorted((row.item_key.split(":")[1], row.as_of.timestamp(), score_of(row.value)) for row in rows)
 
 

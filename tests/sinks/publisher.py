@@ -107,7 +107,7 @@ class Publisher:
         return set(found["Item"]) - {KEY}
 
     def history(self):
-        rows = self.lake.read(history.table("visits")).orderBy("sequence", F.col("item_key").asc_nulls_last())
+        rows = self.lake.read(history.history_table("visits")).orderBy("sequence", F.col("item_key").asc_nulls_last())
         keys = [
             (row.sequence, row.item_key and row.item_key.split(":")[1], row.value is None) for row in rows.collect()
         ]

@@ -97,7 +97,7 @@ def test_an_open_push_without_its_record_is_followed_by_a_snapshot_of_everything
     publisher.push()
     publisher.become(a=9, b=2)
     publisher.die_after(protocol.Write)
-    publisher.lake.spark.sql(f"DELETE FROM delta.`{publisher.lake.path(history.table('visits'))}`")
+    publisher.lake.spark.sql(f"DELETE FROM delta.`{publisher.lake.path(history.history_table('visits'))}`")
 
     done = publisher.push()
 

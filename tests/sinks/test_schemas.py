@@ -28,7 +28,7 @@ def decoded(lake):
     """Every value of the history, decoded through the record: sequence and features; None where its schema is lost."""
     known = features_by_fingerprint(lake, "visits")
     found = set()
-    for row in lake.read(history.table("visits")).where("value IS NOT NULL").collect():
+    for row in lake.read(history.history_table("visits")).where("value IS NOT NULL").collect():
         features = known[fingerprints([row.value])[0]]
         values = features and Codec("visits", features).decode([row.value]).columns
         found.add((row.sequence, values and tuple(column.values[0].item() for column in values)))

@@ -167,7 +167,7 @@ def test_maintenance_reports_what_became_of_tables_where_the_store_is_away(monke
         raise StoreError("Unreachable", "nobody answers")
 
     monkeypatch.setattr(maintenance, "run", lambda *_: {"gold.visits": Maintained(files_before=9)})
-    monkeypatch.setattr(maintenance, "lost_schemas", lambda *_: {})
+    monkeypatch.setattr(maintenance, "schemas_lost", lambda *_: {})
     monkeypatch.setattr(refresh, "look_over", away)
     home: Any = SimpleNamespace(lake=None, definitions=None, store=None)
 

@@ -125,7 +125,7 @@ def control(home, view):
 
 
 def table_of(view):
-    return gold.table(view, keys=(Column("document_id", Type.STRING, "", nullable=False),), features=FEATURES)
+    return gold.gold_table(view, keys=(Column("document_id", Type.STRING, "", nullable=False),), features=FEATURES)
 
 
 def found(home, view):
@@ -149,7 +149,7 @@ LANES |= {DIRECT: {"gold": False, "history": True}}
 def test_a_view_of_any_lane_is_found_and_dropped_and_its_history_where_that_is_asked(lake_home, lane, tables):
     view = f"former_{lane}"
     fill(lake_home, view, lane)
-    for table, wanted in ((table_of(view), tables["gold"]), (history.table(view), tables["history"])):
+    for table, wanted in ((table_of(view), tables["gold"]), (history.history_table(view), tables["history"])):
         if wanted:
             lake_home.lake.create(table)
     if lane == STREAM:

@@ -11,16 +11,16 @@ START = 1_000 * DAY
 
 @pytest.fixture(scope="module")
 def documents():
-    return catalogue.invent(300, actors=20, key=KEY)
+    return catalogue.invent_catalogue(300, actors=20, key=KEY)
 
 
 @pytest.fixture(scope="module")
 def month(documents):
-    return activity.invent(documents, events=20_000, start=START, end=START + 30 * DAY, key=KEY)
+    return activity.invent_activity(documents, events=20_000, start=START, end=START + 30 * DAY, key=KEY)
 
 
 def test_events_of_one_moment_are_sorted_by_id(documents):
-    moment = activity.invent(documents, events=100, start=START, end=START + 2, key=KEY)
+    moment = activity.invent_activity(documents, events=100, start=START, end=START + 2, key=KEY)
 
     order = list(zip(moment.time.tolist(), moment.number.tolist(), strict=True))
     assert order == sorted(order)

@@ -1,4 +1,4 @@
-from tailrace.events.catalogue import FOLDERS_PER_TEAM, TEAMS, folder_path, invent
+from tailrace.events.catalogue import FOLDERS_PER_TEAM, TEAMS, folder_path, invent_catalogue
 
 
 def test_no_two_folders_share_a_path():
@@ -14,7 +14,7 @@ def test_a_folder_lies_in_another_of_its_team():
 
 
 def test_owners_belong_to_the_team_of_their_documents():
-    catalogue = invent(500, actors=43, key=(1,))
+    catalogue = invent_catalogue(500, actors=43, key=(1,))
 
     assert (catalogue.team_of_actor[catalogue.owner] == catalogue.place // FOLDERS_PER_TEAM).all()
     assert set(catalogue.owner.tolist()) == set(range(43))

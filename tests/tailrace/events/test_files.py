@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.events.files import LandingFileError, read_rows, refuse_existing, write_lines
+from tailrace.events.files import LandingFileError, read_event_rows, refuse_existing, write_lines
 
 ROW = {"event_id": "e1", "document_id": "atlas:Überblick\n2.md", "size": 3, "attributes": {"client": "web"}}
 OTHER = ROW | {"event_id": "e2"}
@@ -23,13 +23,13 @@ def test_rows_written_are_the_rows_read(tmp_path, name):
     written = write_lines((row for row in (ROW, OTHER)), path)
 
     assert written == 2
-    assert [orjson.loads(line) for line in read_rows(path)] == [ROW, OTHER]
+    assert [orjson.loads(line) for line in read_event_rows(path)] == [ROW, OTHER]
     assert [file.name for file in path.parent.iterdir()] == [name]
 
 
 def test_no_rows_make_an_empty_file(tmp_path):
     assert write_lines([], tmp_path / "none.jsonl.gz") == 0
-    assert list(read_rows(tmp_path / "none.jsonl.gz")) == []
+    assert list(read_event_rows(tmp_path / "none.jsonl.gz")) == []
 
 
 def test_equal_rows_give_equal_bytes(tmp_path, monkeypatch):
@@ -47,9 +47,9 @@ def test_unreadable_lines_travel_unchanged(tmp_path):
     source = tmp_path / "source.ndjson"
     source.write_bytes(b"\n".join([*UNREADABLE, b"", b" \r", b"last without a line feed"]))
 
-    write_lines(read_rows(source), landed)
+    write_lines(read_event_rows(source), landed)
 
-    assert list(read_rows(landed)) == [*UNREADABLE, b"last without a line feed"]
+    assert list(read_event_rows(landed)) == [*UNREADABLE, b"last without a line feed"]
 
 
 @given(lines=st.lists(st.binary(min_size=1).filter(lambda line: b"\n" not in line and line.strip())))
@@ -57,7 +57,7 @@ def test_any_line_survives_a_round_trip(tmp_path_factory, lines):
     path = tmp_path_factory.mktemp("lines") / "any.jsonl"
 
     assert write_lines(lines, path) == len(lines)
-    assert list(read_rows(path)) == lines
+    assert list(read_event_rows(path)) == lines
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".json"])
@@ -66,7 +66,7 @@ def test_every_name_of_json_lines_is_read_plain_and_compressed(tmp_path, suffix)
     plain.write_bytes(b"{}\n[1]\n")
     packed.write_bytes(gzip.compress(b"{}\n[1]\n"))
 
-    assert list(read_rows(plain)) == list(read_rows(packed)) == [b"{}", b"[1]"]
+    assert list(read_event_rows(plain)) == list(read_event_rows(packed)) == [b"{}", b"[1]"]
 
 
 def test_parquet_rows_are_read_as_json(tmp_path):
@@ -84,7 +84,7 @@ def test_parquet_rows_are_read_as_json(tmp_path):
     }
     pq.write_table(pa.table(columns), path)
 
-    first, second = (orjson.loads(row) for row in read_rows(path))
+    first, second = (orjson.loads(row) for row in read_event_rows(path))
 
     assert first == {
         "event_id": "e1",
@@ -103,7 +103,7 @@ def test_parquet_files_longer_than_a_batch_are_read_whole(tmp_path, monkeypatch)
     monkeypatch.setattr("tailrace.events.files.PARQUET_BATCH", 2)
     pq.write_table(pa.table({"id": ["a", "b", "c", "d", "e"]}), tmp_path / "rows.parquet")
 
-    rows = [orjson.loads(row)["id"] for row in read_rows(tmp_path / "rows.parquet")]
+    rows = [orjson.loads(row)["id"] for row in read_event_rows(tmp_path / "rows.parquet")]
 
     assert rows == ["a", "b", "c", "d", "e"]
 
@@ -202,12 +202,12 @@ def test_unknown_format_is_refused_before_the_first_row(tmp_path):
     (tmp_path / "rows.csv").touch()
 
     with pytest.raises(LandingFileError, match=r"rows\.csv: cannot tell its format; .*\.ndjson\.gz.*\.parquet"):
-        read_rows(tmp_path / "rows.csv")
+        read_event_rows(tmp_path / "rows.csv")
 
 
 def test_missing_file_is_refused_before_the_first_row(tmp_path):
     with pytest.raises(LandingFileError, match=r"rows\.jsonl: no such file"):
-        read_rows(tmp_path / "rows.jsonl")
+        read_event_rows(tmp_path / "rows.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_broken_gzip_names_the_file(tmp_path, content):
     (tmp_path / "rows.jsonl.gz").write_bytes(content)
 
     with pytest.raises(LandingFileError, match=r"rows\.jsonl\.gz: broken gzip data"):
-        list(read_rows(tmp_path / "rows.jsonl.gz"))
+        list(read_event_rows(tmp_path / "rows.jsonl.gz"))
 
 
 @pytest.mark.parametrize("damaged", ["all", "a page", "nothing but a key that is no text"])
@@ -233,4 +233,4 @@ def test_unusable_parquet_names_the_file(tmp_path, damaged):
         path.write_bytes(path.read_bytes()[:4] + b"\xff" * 30 + path.read_bytes()[34:])
 
     with pytest.raises(LandingFileError, match=r"rows\.parquet: cannot be read as Parquet"):
-        list(read_rows(tmp_path / "rows.parquet"))
+        list(read_event_rows(tmp_path / "rows.parquet"))

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from tailrace.events.files import HistoryError, LandingFileError, read_rows
+from tailrace.events.files import HistoryError, LandingFileError, read_event_rows
 from tailrace.events.landing import land_history, land_organisation
 from tailrace.events.organisation import Organisation, generate
 
@@ -12,7 +12,7 @@ ORGANISATION = Organisation(documents=40, actors=5, days=2, seed=7, end=datetime
 
 
 def rows_of(path):
-    return [orjson.loads(line) for line in read_rows(path)]
+    return [orjson.loads(line) for line in read_event_rows(path)]
 
 
 def files_in(folder):

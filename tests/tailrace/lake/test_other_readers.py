@@ -20,7 +20,7 @@ from tailrace.schemas import bronze, gold, history, ledger, silver
 from tailrace.store.address import Address
 from tests.sinks.publisher import VISITS
 
-HISTORY = history.table("visits")
+HISTORY = history.history_table("visits")
 APPENDED_TO = (*bronze.TABLES, HISTORY, history.SCHEMAS, ledger.RUNS)
 UNREACHABLE = Address(
     url="http://127.0.0.1:9", region="us-east-1", table="t", in_flight=1, writes="updates", lease_seconds=1
@@ -73,7 +73,7 @@ def test_delta_rs_and_duckdb_open_every_table_of_bronze_history_and_ledger(lake)
 
 
 def test_only_tables_whose_rows_change_have_deletion_vectors():
-    changing = (*silver.TABLES, VISITS.table, gold.table("x", keys=(), features=(), state=(), expectations=()))
+    changing = (*silver.TABLES, VISITS.table, gold.gold_table("x", keys=(), features=(), state=(), expectations=()))
 
     assert all(table.rows_change for table in changing)
     assert not any(table.rows_change for table in APPENDED_TO)

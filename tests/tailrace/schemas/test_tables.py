@@ -58,7 +58,7 @@ def test_a_view_of_gold_has_its_keys_first_and_keeps_its_changes():
     keys = (Column("document_id", Type.STRING, "the document", nullable=False),)
     features = (Column("views", Type.INT64, "views"), Column("owner", Type.STRING, "its owner"))
 
-    table = gold.table("popularity", keys=iter(keys), features=iter(features))
+    table = gold.gold_table("popularity", keys=iter(keys), features=iter(features))
 
     assert (table.full_name, table.key, table.change_feed) == ("gold.popularity", ("document_id",), True)
     assert table.columns == ("document_id", "views", "owner")
