@@ -1,22 +1,70 @@
 """Views of the lane `batch`: refreshed from silver, by aggregations or a transform, and kept in one gold table each."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+import sqlglot
+import sqlglot.errors
+import sqlglot.expressions
+from sqlglot import TokenType
+
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added
 from tailrace.definitions.aggregations.sql import GAINED
-from tailrace.definitions.conditions import check_condition
 from tailrace.definitions.view import BATCH, FeatureView
 from tailrace.errors import DefinitionError
 from tailrace.schemas import gold, silver
 from tailrace.schemas.expectations import holds
 from tailrace.schemas.tables import Column, Table, Type
 
+# Functions of Spark whose answer does not follow from what they are given.
+CHANGING = frozenset(
+    [
+        "curdate",
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "input_file_name",
+        "localtimestamp",
+        "monotonically_increasing_id",
+        "now",
+        "rand",
+        "randn",
+        "random",
+        "randstr",
+        "session_user",
+        "shuffle",
+        "spark_partition_id",
+        "uniform",
+        "unix_timestamp",
+        "user",
+        "uuid",
+    ]
+)
+
 # How many interactions count in a row; a row goes when none does.
 INTERACTIONS = Column("_interactions", Type.INT64, "events that count in this row")
+
+
+def check_condition(condition: str, *, known: Iterable[str], here: str, why: str) -> None:
+    """Raise `DefinitionError` for a condition that Spark would refuse, or whose truth depends on more than the row."""
+    try:
+        [parsed] = sqlglot.parse(condition, dialect="spark")
+    except (sqlglot.errors.SqlglotError, ValueError) as error:
+        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition") from error
+    if parsed is None:
+        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition")
+    for word in sqlglot.tokenize(condition, dialect="spark"):
+        if word.token_type is not TokenType.STRING and word.text.lower() in CHANGING:
+            raise DefinitionError(
+                f"{here}: {word.text!r} gives another answer each time; a row is checked by its features only, {why}"
+            )
+    for column in parsed.find_all(sqlglot.expressions.Column):
+        if column.sql() not in known:
+            raise DefinitionError(f"{here}: {column.sql()!r} is not a feature of this view")
 
 
 @dataclass(frozen=True, kw_only=True)

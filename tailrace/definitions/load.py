@@ -14,8 +14,7 @@ from typing import TypeVar
 
 from tailrace.definitions.batch_view import BatchView
 from tailrace.definitions.direct_view import DirectView
-from tailrace.definitions.fingerprints import digest, former_definition_fingerprint
-from tailrace.definitions.own_modules import own_modules
+from tailrace.definitions.fingerprints import digest, former_definition_fingerprint, own_modules
 from tailrace.definitions.services import FeatureService, OnDemandFeature
 from tailrace.definitions.stream_view import StreamView
 from tailrace.definitions.view import FeatureView

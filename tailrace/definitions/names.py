@@ -7,6 +7,7 @@ from datetime import timedelta
 from tailrace.errors import DefinitionError
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 def check_name(name: str, *, of: str) -> None:
@@ -28,9 +29,6 @@ class Entity:
     def __post_init__(self) -> None:
         check_name(self.name, of="an entity's name")
         check_name(self.key, of=f"entity {self.name!r}, field 'key'")
-
-
-UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 @dataclass(frozen=True)

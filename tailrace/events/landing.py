@@ -14,6 +14,7 @@ from tailrace.schemas.landing import DOCUMENTS, EVENTS
 
 EXTENSION = re.compile("[a-z0-9_]{1,63}")
 NO_EXTENSION = "file"
+LONGEST_NAME = 200  # characters; a file system takes 255 bytes with the suffix
 
 
 def describe(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -47,9 +48,6 @@ def _type(title: str) -> str:
     stem, _, extension = title.rpartition(".")
     extension = extension.lower()
     return extension if stem and EXTENSION.fullmatch(extension) else NO_EXTENSION
-
-
-LONGEST_NAME = 200  # characters; a file system takes 255 bytes with the suffix
 
 
 def land_organisation(organisation: Organisation, out: Path) -> dict[str, int]:

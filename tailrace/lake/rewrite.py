@@ -30,6 +30,16 @@ PYTHON_UTILS = "org.apache.spark.api.python.PythonUtils"
 
 # Where Spark's `_metadata` says that a row is.
 POSITION = ("file_path", "row_index")
+UPDATE = "update"
+DELETE = "delete"
+INSERT = "insert"
+LEAVE = "leave"
+
+# What Delta's change feed calls the row of an update before and after.
+IMAGES = ("update_preimage", "update_postimage")
+
+# One task writes so many changed rows to one file of the table and one of its change feed.
+ROWS_PER_TASK = 50_000
 
 
 class Transaction:
@@ -129,18 +139,6 @@ class Transaction:
 
     def _java(self, name: str) -> Any:
         return java_class(self.lake.spark, name)
-
-
-UPDATE = "update"
-DELETE = "delete"
-INSERT = "insert"
-LEAVE = "leave"
-
-# What Delta's change feed calls the row of an update before and after.
-IMAGES = ("update_preimage", "update_postimage")
-
-# One task writes so many changed rows to one file of the table and one of its change feed.
-ROWS_PER_TASK = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,31 +23,6 @@ KEPT_WHOLE = (
     "PythonSQLUtils",
 )
 KEPT_BY_PARTS = ("io.delta.tables.DeltaTable", "py4j.reflection.TypeUtil")
-
-
-def java_class(spark: SparkSession, name: str) -> Any:
-    """A class, asked for once and in one step: at every dot of `_jvm.org.apache` the JVM looks for a class in all its JARs."""
-    jvm = spark._jvm
-    found = getattr(jvm, name)
-    setattr(jvm, name, found)
-    return found
-
-
-def keep_names(spark: SparkSession) -> None:
-    """Have Python keep what PySpark and Delta look up in the JVM for each column expression and each table.
-
-    Py4J has the JVM look it up each time anew, in every package that is imported there, among hundreds of JARs.
-    """
-    for name in KEPT_WHOLE:
-        java_class(spark, name)
-    for name in KEPT_BY_PARTS:
-        holder = spark._jvm
-        for part in name.split("."):
-            found = getattr(holder, part)
-            setattr(holder, part, found)
-            holder = found
-
-
 DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -73,6 +48,29 @@ DELTA = {
 
 # Set by spark-submit, whose JVM runs before the application does.
 SUBMITTED = "PYSPARK_GATEWAY_PORT"
+
+
+def java_class(spark: SparkSession, name: str) -> Any:
+    """A class, asked for once and in one step: at every dot of `_jvm.org.apache` the JVM looks for a class in all its JARs."""
+    jvm = spark._jvm
+    found = getattr(jvm, name)
+    setattr(jvm, name, found)
+    return found
+
+
+def keep_names(spark: SparkSession) -> None:
+    """Have Python keep what PySpark and Delta look up in the JVM for each column expression and each table.
+
+    Py4J has the JVM look it up each time anew, in every package that is imported there, among hundreds of JARs.
+    """
+    for name in KEPT_WHOLE:
+        java_class(spark, name)
+    for name in KEPT_BY_PARTS:
+        holder = spark._jvm
+        for part in name.split("."):
+            found = getattr(holder, part)
+            setattr(holder, part, found)
+            holder = found
 
 
 def is_submitted() -> bool:

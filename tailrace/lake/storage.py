@@ -27,6 +27,19 @@ TO_FOLDER = "this link leads to a folder, which is not entered; land the files t
 OUT = "the file leads out of the landing folder; land the file itself"
 CLOSED = "the {} cannot be opened ({}); let the user who runs Tailrace read it"
 NO_FOLDER = "this is a file where a folder of files is expected; land it inside a folder of that name"
+PATH = "org.apache.hadoop.fs.Path"
+IO_UTILS = "org.apache.commons.io.IOUtils"
+CODECS = "org.apache.hadoop.io.compress.CompressionCodecFactory"
+REMOTE_ITERATORS = "org.apache.hadoop.util.functional.RemoteIterators"
+COLLECTION_CONVERTERS = "scala.jdk.javaapi.CollectionConverters"
+LOCAL = "file"
+SEPARATOR = "\0"  # no file's name holds it
+
+# How Hadoop's FileStatus writes itself; a name may hold anything, so the last match counts.
+STATUS = re.compile(
+    r"\w+\{path=(?P<path>.*); isDirectory=false; length=(?P<bytes>\d+); .*?modification_time=(?P<modified>-?\d+);.*",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,20 +158,6 @@ def described(
 def printable(name: bytes) -> str:
     """A name as text; bytes that are not UTF-8 are written as `\\xe9`."""
     return name.decode("utf-8", "backslashreplace")
-
-
-PATH = "org.apache.hadoop.fs.Path"
-IO_UTILS = "org.apache.commons.io.IOUtils"
-CODECS = "org.apache.hadoop.io.compress.CompressionCodecFactory"
-REMOTE_ITERATORS = "org.apache.hadoop.util.functional.RemoteIterators"
-COLLECTION_CONVERTERS = "scala.jdk.javaapi.CollectionConverters"
-LOCAL = "file"
-SEPARATOR = "\0"  # no file's name holds it
-# How Hadoop's FileStatus writes itself; a name may hold anything, so the last match counts.
-STATUS = re.compile(
-    r"\w+\{path=(?P<path>.*); isDirectory=false; length=(?P<bytes>\d+); .*?modification_time=(?P<modified>-?\d+);.*",
-    re.DOTALL,
-)
 
 
 def list_files(spark: SparkSession, folder: str) -> list[StoredFile]:

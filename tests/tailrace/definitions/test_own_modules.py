@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tailrace.definitions import DefinitionError, load_anew, load_definitions
-from tailrace.definitions.own_modules import computing_syntax, own_modules, source_of, syntax_of
+from tailrace.definitions.fingerprints import computing_syntax, own_modules, source_of, syntax_of
 
 PACKAGE = "mine"
 TRANSFORM = {

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from tailrace.events import activity, catalogue
+from tailrace.events import catalogue, organisation
 from tailrace.events.draws import DAY
 
 KEY = (7,)
@@ -16,11 +16,11 @@ def documents():
 
 @pytest.fixture(scope="module")
 def month(documents):
-    return activity.invent_activity(documents, events=20_000, start=START, end=START + 30 * DAY, key=KEY)
+    return organisation.invent_activity(documents, events=20_000, start=START, end=START + 30 * DAY, key=KEY)
 
 
 def test_events_of_one_moment_are_sorted_by_id(documents):
-    moment = activity.invent_activity(documents, events=100, start=START, end=START + 2, key=KEY)
+    moment = organisation.invent_activity(documents, events=100, start=START, end=START + 2, key=KEY)
 
     order = list(zip(moment.time.tolist(), moment.number.tolist(), strict=True))
     assert order == sorted(order)
@@ -35,7 +35,7 @@ def test_every_event_has_an_id_of_its_own(month):
 
 
 def test_owners_edit_their_documents_more_often_than_others_do(documents, month):
-    edits = month.type == activity.EDIT
+    edits = month.type == organisation.EDIT
     by_owner = month.actor[edits] == documents.owner[month.document[edits]]
     others = month.actor[~edits] == documents.owner[month.document[~edits]]
 
