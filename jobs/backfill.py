@@ -107,7 +107,7 @@ def times_left(
     lake: Lake, definitions: Definitions, view: FeatureView, times: Sequence[datetime], *, id_: str
 ) -> list[datetime]:
     """The times of a view that a backfill has not recorded yet."""
-    recorded = closed_times(lake, view, id_=id_)  # first: the same backfill may run beside this one
+    recorded = closed_times(lake, view, id_=id_)  # first: the same backfill may run at the same time
     numbers = numbers_reached(lake, history.history_table(view.name))
     known = [numbers[name] for name in names_of(definitions, view, id_=id_) if name in numbers]
     reached = max(known, default=None)

@@ -58,14 +58,14 @@ CEILINGS: dict[str, int] = {
     "wanted": 56,
     "usable": 17,
     "rows_of": 22,
-    "alone": 25,
+    "alone": 24,
     "judged": 12,
     "sweep": 13,
     "swept": 11,
     "set aside": 29,
-    "slot": 35,
-    "so that": 29,
-    "beside": 42,
+    "slot": 34,
+    "so that": 20,
+    "beside": 35,
 }
 
 

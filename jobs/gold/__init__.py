@@ -1,1 +1,1 @@
-"""Gold: one row of features per entity key, merged so that only real differences change."""
+"""Gold: one row of features per entity key, merged: only real differences change."""

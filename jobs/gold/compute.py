@@ -98,7 +98,7 @@ def check_keys(view: BatchView, rows: DataFrame) -> None:
 
 
 def differing_keys(gold: DataFrame, computed: DataFrame, table: Table) -> DataFrame:
-    """The keys whose rows differ, nulls included, or that one side alone has."""
+    """The keys whose rows differ, nulls included, or that only one side has."""
     both = [rows.select(*table.columns, F.lit(sign).alias("side")) for rows, sign in ((gold, 1), (computed, -1))]
     # Grouping takes nulls for equal, and shuffles once where a join would sort both sides.
     unpaired = both[0].unionByName(both[1]).groupBy(*table.columns).agg(F.sum("side").alias("side")).where("side <> 0")

@@ -30,7 +30,7 @@ FACTS = ("event_id", "event_type", "actor_id", "document_id", "occurred_at", "at
 ALL_TIME = Window("total", None)
 
 # One refresh of so many checks one key of so many, others each time. A check reads all of gold and of the view's inputs,
-# so that few checks of many keys cost less than many of few.
+# so few checks of many keys cost less than many checks of few.
 SAMPLED = 8
 EXISTS = "_exists"
 
@@ -280,7 +280,7 @@ def check_sample(lake: Lake, view: BatchView, rows: DataFrame, keys: DataFrame, 
 
 
 def turn_of(version: int) -> int:
-    """A number that looks random, so that a table which changes every so many versions is checked all the same."""
+    """A number that looks random: a table that changes every so many versions is checked all the same."""
     return crc32(str(version).encode())
 
 

@@ -1,4 +1,4 @@
-"""Verify gold: compute every view in full beside it, from what its state says it was computed from, and compare."""
+"""Verify gold: compute every view in full, from what its state says it was computed from, and compare."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from tailrace.schemas.tables import Table
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """One view: the rows of gold, and how many keys differ from the full computation or are on one side alone."""
+    """One view: the rows of gold, and how many keys differ from the full computation or are on one side only."""
 
     as_of: str
     rows: int
@@ -55,7 +55,7 @@ def check_is_there(lake: Lake, view: BatchView, table: Table, pin: Pin) -> None:
 
 
 def compute_from_silver(lake: Lake, definitions: Definitions, view: BatchView, state: State) -> DataFrame:
-    """A view in full; the base views that it counts are computed too, so that no error of theirs hides one here."""
+    """A view in full; the base views that it counts are computed too: an error of theirs must not hide one here."""
     base_rows = {
         name: compute_from_silver(lake, definitions, definitions.batch_views[name], state) for name in view.base_views
     }

@@ -18,7 +18,7 @@ from tailrace.schemas.tables import Table
 
 Transform = Callable[[DataFrame], DataFrame]
 
-# Where the delivery came from that silver had; beside it stand the columns of the one that replaces it.
+# Where the delivery came from that silver had; next to the columns of the one that replaces it.
 OUT = {"file": "out_file", "batch": "out_batch"}
 
 
@@ -54,7 +54,7 @@ def withdraw(lake: Lake, *, source: Table, target: Table, transform: Transform, 
 
 
 def keep(lake: Lake, target: Table, *, state: dict[str, Any]) -> None:
-    """Commit the state alone, so that the next run need not look again."""
+    """Commit only the state: the next run need not look again."""
     Transaction(lake, target, state=state | {"started_from": lake.version(target)}).commit({})
 
 
@@ -82,7 +82,7 @@ def merge_unread(lake: Lake, *, source: Table, target: Table, transform: Callabl
 
 
 def keep_last_delivery(deliveries: DataFrame, *, of: str) -> DataFrame:
-    """One row per id in column `of`; the delivery order is unique, so that reruns agree."""
+    """One row per id in column `of`; the delivery order is unique, so reruns agree."""
     newest_first = Window.partitionBy(of).orderBy(*(F.desc(column) for column in DELIVERY_ORDER))
     ranked = deliveries.withColumn("delivery", F.row_number().over(newest_first))
     return ranked.where("delivery = 1").drop("delivery")

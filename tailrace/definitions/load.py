@@ -33,7 +33,7 @@ Definition = TypeVar("Definition", FeatureView, OnDemandFeature, FeatureService)
 class Definitions:
     """All definitions, by name; `views` has every view behind its base views, whose rows it counts.
 
-    `files` is a fingerprint of the files that they were loaded from, and of the modules beside them that these import.
+    `files` is a fingerprint of the files that they were loaded from, and of the modules of their folders that these import.
     """
 
     views: dict[str, FeatureView]

@@ -35,7 +35,7 @@ class LandingFileError(EventsError):
 
 
 class NoReadableTimeError(EventsError):
-    """No event with a readable time, so no slot can be chosen."""
+    """No event with a readable time, so no tick can be chosen."""
 
 
 WRITTEN_SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -103,7 +103,7 @@ def _write_each(rows: Iterable[Mapping[str, Any] | bytes], file: BinaryIO, *, pa
             line = row if isinstance(row, bytes) else orjson.dumps(row)
         except orjson.JSONEncodeError as error:
             raise LandingFileError(
-                f"{path}: row {written} cannot be written as JSON ({error}); mend the row"
+                f"{path}: row {written} cannot be written as JSON ({error}); correct the row"
             ) from error
         if b"\n" in line:
             raise LandingFileError(f"{path}: row {written} holds a line feed; give one line per row")

@@ -83,7 +83,7 @@ def _failure(repository: Path, git_dir: Path, complaints: bytes) -> HistoryError
     if head.returncode == 1:
         return HistoryError(f"{repository}: no commits yet; commit something, or give another repository")
     complaint = "; ".join(complaints.decode(errors="replace").splitlines())
-    return HistoryError(f"{repository}: git cannot read its history ({complaint}); mend it, or clone it again")
+    return HistoryError(f"{repository}: git cannot read its history ({complaint}); repair it, or clone it again")
 
 
 def _tokens(output: IO[bytes]) -> Iterator[bytes]:

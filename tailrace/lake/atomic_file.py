@@ -5,7 +5,7 @@ from uuid import uuid4
 
 
 def put(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, and of two writers one wins."""
+    """Write a file: a reader sees the old one or the new one, and of two writers one wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     partial.write_text(text)

@@ -27,7 +27,7 @@ from tailrace.lake import storage
 from tailrace.lake.session import configured
 from tailrace.schemas.tables import Table
 
-# In Java the others derive from DeltaConcurrentModificationException, in Python they stand beside it.
+# In Java the others derive from DeltaConcurrentModificationException, in Python they do not.
 CONFLICTS = (
     ConcurrentAppendException,
     ConcurrentDeleteDeleteException,

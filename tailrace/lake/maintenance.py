@@ -89,7 +89,7 @@ class Vacuumed:
 
 
 def health(lake: Lake, table: Table) -> Health:
-    """How a table stands, from the summary that Delta writes beside each commit: no Spark job where there is one."""
+    """How a table stands, from the summary that Delta writes with each commit: no Spark job where there is one."""
     snapshot = lake.snapshot(table)
     version = int(snapshot.version())
     since_checkpoint = version - max(int(snapshot.logSegment().checkpointProvider().version()), -1)
@@ -194,7 +194,7 @@ def drop_deletion_vectors(lake: Lake, table: Table) -> None:
 
 
 def files_outside_log(lake: Lake, table: Table) -> tuple[int, int]:
-    """How many files a table has beside its log, and their bytes; the log changes under a vacuum, too."""
+    """How many files a table has, without its log, and their bytes; the log changes under a vacuum, too."""
     whole, log = (storage.files_and_bytes(lake.spark, f"{lake.path(table)}{below}") for below in ("", "/_delta_log"))
     return whole[0] - log[0], whole[1] - log[1]
 

@@ -42,7 +42,7 @@ DELTA = {
     "spark.scheduler.listenerbus.eventqueue.shared.capacity": "100000",
     # Asking the JVM for every column expression which line of Python made it costs more than making it.
     "spark.python.sql.dataFrameDebugging.enabled": "false",
-    # A refresh has some 250 pieces of generated code; 100 are kept by default, so that each was compiled anew.
+    # A refresh has some 250 pieces of generated code; 100 are kept by default, and each was compiled anew.
     "spark.sql.codegen.cache.maxEntries": "2000",
 }
 

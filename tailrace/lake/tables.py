@@ -86,7 +86,7 @@ class Lake:
         return Lake(session, self.root, retention=self.retention, gate=self.gate)
 
     def expect_rows(self) -> None:
-        """Say that rows will be committed soon, so that the gate gets ready meanwhile."""
+        """Say that rows will be committed soon; the gate gets ready meanwhile."""
         if self.gate is not None:
             self.gate.prepare()
 
