@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from tailrace.lake.tables import Lake
 from tailrace.schemas import silver
-from tailrace.schemas.slots import SLOT
+from tailrace.schemas.slots import GRID
 
 START = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 STEPS = 24
@@ -54,7 +54,7 @@ def write_history(lake: Lake, history: History) -> None:
 def land_step(lake: Lake, history: History, step: int) -> None:
     """Append what arrives in one step: events, and other facts of a few documents."""
     number = history.events_per_edge
-    start = START + (step - 1) * SLOT
+    start = START + (step - 1) * GRID
     rows = lake.spark.range(number).withColumn("at", F.lit(start) + micros(within_tick(F.col("id"), f"a{step}")))
     append(lake, rows.select(*event_columns(history, f"a{step}")))
     chosen = lake.spark.range(number).select(spread(F.col("id"), f"d{step}", history.documents).alias("id")).distinct()
@@ -72,7 +72,7 @@ def edge_events(spark: SparkSession, history: History, length: timedelta) -> Dat
     """For each step the events that leave a window in it, as far as they happened before `START`."""
     name = f"e{int(length.total_seconds())}"
     step = 1 + F.floor(F.col("id") / history.events_per_edge)
-    offset = step * int(SLOT.total_seconds() * 1e6) - within_tick(F.col("id"), name)
+    offset = step * int(GRID.total_seconds() * 1e6) - within_tick(F.col("id"), name)
     rows = spark.range(STEPS * history.events_per_edge)
     rows = rows.withColumn("at", F.lit(START - length) + micros(offset)).where(F.col("at") <= F.lit(START))
     return rows.select(*event_columns(history, name))
@@ -128,7 +128,7 @@ def spread(own: Column, name: str, below: int) -> Column:
 
 
 def within_tick(own: Column, name: str) -> Column:
-    return spread(own, name, int(SLOT.total_seconds() * 1e6))
+    return spread(own, name, int(GRID.total_seconds() * 1e6))
 
 
 def micros(number: Column) -> Column:

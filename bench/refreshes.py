@@ -29,7 +29,7 @@ from tailrace.definitions import Definitions, FeatureView
 from tailrace.lake import storage
 from tailrace.lake.tables import AT_ONCE, Lake
 from tailrace.schemas import silver
-from tailrace.schemas.slots import SLOT, to_micros
+from tailrace.schemas.slots import GRID, to_micros
 from tailrace.store.address import Address, with_store
 from tailrace.store.control import Cursor
 from tailrace.store.lease import Sequenced, leased
@@ -133,7 +133,7 @@ class RefreshBench:
         self.progress("a plain scan")
         scan = timed(self.scan)
         self.progress("the naive way")
-        as_of = START + (step + MEASURED) * SLOT
+        as_of = START + (step + MEASURED) * GRID
         naive = refresh_naively(self.lake, self.store, self.definitions, as_of=as_of)
         rows = sum(view["gold_rows"] for view in run["views"].values())
         return {
@@ -178,14 +178,14 @@ class RefreshBench:
         states = [self.lake.state(view.table) for view in self.definitions.batch_views.values()]
         reached = {as_of_in(state) if state else None for state in states}
         first = reached.pop()
-        return None if reached or first is None else (first - START) // SLOT
+        return None if reached or first is None else (first - START) // GRID
 
     def measure(self, step: int) -> Figures:
         """Land one step, then refresh and push it; only the latter is timed."""
         self.progress(f"refresh {step}")
         land_step(self.lake, self.history, step)
         before = self.files()
-        figures = self.refresh_and_push(START + step * SLOT)
+        figures = self.refresh_and_push(START + step * GRID)
         figures["lake_bytes"] = sum(size for name, size in self.files().items() if name not in before)
         figures["bytes"] = figures["lake_bytes"] + figures["store_bytes"]
         return figures

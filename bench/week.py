@@ -17,7 +17,7 @@ from tailrace.events.organisation import Organisation, generate
 from tailrace.lake.maintenance import health
 from tailrace.lake.task_progress import Progress
 from tailrace.schemas import bronze, silver
-from tailrace.schemas.slots import SLOT, last_tick, to_text
+from tailrace.schemas.slots import GRID, last_tick, to_text
 from tailrace.settings import Settings
 from tailrace.workspace.refresh import Report, refresh
 from tailrace.workspace.resources import for_many_rows
@@ -73,17 +73,17 @@ def places(home: Path) -> Json:
 def ticks_of_week(refreshes: int) -> Iterator[Tick]:
     """All that happened before, then what happened until each tick."""
     end = last_tick(datetime.now(UTC))
-    start = end - refreshes * SLOT
+    start = end - refreshes * GRID
     days = BEFORE + -(-refreshes // REFRESHES_PER_DAY)
     documents, events = generate(Organisation(**ORGANISATION, days=days, end=end))
     by_tick: dict[datetime, list[bytes]] = {}
     for line in map(orjson.dumps, events):
         at = occurred_at_of(line)
         if at is not None:
-            by_tick.setdefault(max(start, end - (end - at) // SLOT * SLOT), []).append(line)
+            by_tick.setdefault(max(start, end - (end - at) // GRID * GRID), []).append(line)
     facts = [orjson.dumps(document) for document in documents]
     for number in range(refreshes + 1):
-        as_of = start + number * SLOT
+        as_of = start + number * GRID
         yield Tick(as_of=as_of, events=by_tick.get(as_of, []), documents=[] if number else facts)
 
 

@@ -7,10 +7,10 @@ TailraceError: retryable no, exit_code 1, http_status 500
 ├── UsageError: http_status 400
 │   ├── AccessRefused: http_status 403
 │   │   ├── BadCredential: http_status 401
-│   │   ├── CannotTell: retryable yes, http_status 503
 │   │   ├── Misdirected: http_status 421
 │   │   ├── NoCredential: http_status 401
-│   │   └── NotAllowed
+│   │   ├── NotAllowed
+│   │   └── UncheckedCredential: retryable yes, http_status 503
 │   ├── AsOfError
 │   ├── BackfillError
 │   ├── BadRequest

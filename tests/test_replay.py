@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from sinks.reconcile import GoldSource, Reconciled, reconcile
 from tailrace.events.organisation import Organisation, generate
-from tailrace.schemas.slots import SLOT
+from tailrace.schemas.slots import GRID
 from tailrace.settings import Settings
 from tailrace.workspace.refresh import refresh
 from tailrace.workspace.workspace import Workspace
@@ -135,7 +135,7 @@ def test_every_refresh_of_a_replay_gives_what_a_computation_from_scratch_gives(
     choose = random.Random(seed)
     home = Workspace(settings=make_settings(), views=VIEWS)
     events = small_organisation()
-    start = END - STEPS * SLOT
+    start = END - STEPS * GRID
     late = choose.sample([event for event in events if event["occurred_at"] <= start], LATE * STEPS)
     arrived = {event["event_id"]: event for event in events if event["occurred_at"] <= start and event not in late}
     land(home.settings, "history", list(arrived.values()))
@@ -144,7 +144,7 @@ def test_every_refresh_of_a_replay_gives_what_a_computation_from_scratch_gives(
     as_of = start
     for step in range(STEPS + 1):
         if step:
-            as_of += SLOT * jumps[step - 1]
+            as_of += GRID * jumps[step - 1]
             new = [event for event in events if event["event_id"] not in arrived and event["occurred_at"] <= as_of]
             batch = [event for event in new if event not in late] + [late.pop() for _ in range(LATE)]
             batch += [corrected(event, choose) for event in choose.sample(sorted_by_id(arrived), CORRECTED)]

@@ -22,7 +22,7 @@ from tailrace.events.oddities import land_oddities
 from tailrace.lake.task_progress import say_nothing
 from tailrace.quality.gate import GateFailed
 from tailrace.schemas import bronze
-from tailrace.schemas.slots import SLOT
+from tailrace.schemas.slots import GRID
 from tailrace.settings import Settings
 from tailrace.store.control import Control
 from tailrace.store.dynamodb.store import DynamoStore
@@ -115,7 +115,7 @@ def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
 
     land(home.settings, "second", event(7, document_id="d2", event_type="delete", occurred_at="2026-03-10T12:10:00Z"))
     with files_entered("tailrace", "jobs", "sinks") as files:
-        third = refresh(home, as_of=T0 + SLOT)
+        third = refresh(home, as_of=T0 + GRID)
     assert len(files) <= FILES_OF_A_REFRESH, "\n".join(sorted(files))
 
     # d1: e5 is now in the past and e1 left the 15 minutes; d2 is deleted, and its last event is newer.
@@ -140,7 +140,7 @@ def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
         assert values(address, long_id, "document_activity:events_30d")["events_30d"] == (1, "PRESENT")
 
         land(home.settings, "third", event(8, document_id="d2", event_type="edit", occurred_at="2026-03-10T12:20:00Z"))
-        fourth = refresh(home, as_of=T0 + 2 * SLOT)
+        fourth = refresh(home, as_of=T0 + 2 * GRID)
         assert fourth.pushed["document_activity"].removed == 0
         assert values(address, "d2", "document_activity:edits_1h")["edits_1h"] == (1, "PRESENT")
 
@@ -158,12 +158,12 @@ def test_a_bad_file_reaches_neither_gold_nor_the_store_and_the_rest_does_without
     land(home.settings, "fine", event(300, document_id="d3"))
 
     with pytest.raises(GateFailed, match=r"events/bad\.jsonl"):
-        refresh(home, as_of=T0 + SLOT)
+        refresh(home, as_of=T0 + GRID)
 
     assert control(home, "document_activity") == before
     assert home.lake.read(home.definitions.batch_views["document_activity"].table).count() == 1
 
-    second = refresh(home, as_of=T0 + SLOT, aside=SetAside(("events/bad.jsonl",), "its clock was lost"))
+    second = refresh(home, as_of=T0 + GRID, aside=SetAside(("events/bad.jsonl",), "its clock was lost"))
 
     assert [figures(done, "document_activity") for done in (first, second)] == [(1, 1, 1, 0), (2, 2, 2, 0)]
     assert set(first.gates) == {
@@ -189,7 +189,7 @@ def test_a_refresh_killed_at_any_moment_loses_and_repeats_nothing(
     environment["TAILRACE_SPARK_JAVA_OPTIONS"] = settings.spark.java_options
     expected = 0
     for attempt in range(KILLS):
-        as_of = T0 + attempt * SLOT
+        as_of = T0 + attempt * GRID
         moment = (as_of - timedelta(minutes=5)).isoformat()
         batch = [event(100 * attempt + i, document_id=f"d{i}", occurred_at=moment) for i in range(50)]
         land(settings, f"batch-{attempt}", *batch, "not json")
@@ -204,7 +204,7 @@ def test_a_refresh_killed_at_any_moment_loses_and_repeats_nothing(
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    last = refresh(home, as_of=T0 + KILLS * SLOT)
+    last = refresh(home, as_of=T0 + KILLS * GRID)
 
     assert home.lake.read(bronze.EVENTS).count() == expected, f"seed {seed}"
     assert home.lake.read(bronze.QUARANTINE).count() == KILLS, f"seed {seed}"

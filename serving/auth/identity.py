@@ -74,7 +74,7 @@ class Misdirected(AccessRefused):
     http_status = 421
 
 
-class CannotTell(AccessRefused):
+class UncheckedCredential(AccessRefused):
     """A token that cannot be checked now; it may be good."""
 
     retryable = True

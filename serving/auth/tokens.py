@@ -13,7 +13,7 @@ import aiohttp
 import jwt
 import orjson
 
-from serving.auth.identity import BadCredential, CannotTell, Identity
+from serving.auth.identity import BadCredential, Identity, UncheckedCredential
 from serving.common.loop import keep_doing
 from serving.common.messages import one_line
 from tailrace.errors import UnavailableError
@@ -64,13 +64,13 @@ class IssuerKeys:
         self._fetching: asyncio.Task[None] | None = None
 
     async def key(self, kid: str) -> IssuerKey:
-        """Raises `BadCredential` for an id that the issuer does not have, `CannotTell` while it cannot be asked."""
+        """Raises `BadCredential` for an id that the issuer does not have, `UncheckedCredential` while it cannot be asked."""
         if kid not in self._keys and self._may_be_asked():
             await self.refresh()
         if kid in self._keys:
             return self._keys[kid]
         if self._failure:
-            raise CannotTell("the token cannot be checked now: its issuer does not return its keys")
+            raise UncheckedCredential("the token cannot be checked now: its issuer does not return its keys")
         raise BadCredential("the token names a key that its issuer does not have")
 
     async def keep_fresh(self) -> None:
@@ -178,7 +178,7 @@ class Tokens:
         await self._issuer.keep_fresh()
 
     async def identify(self, token: str) -> Identity:
-        """Raises `BadCredential`, and `CannotTell` while the issuer's key for it cannot be had."""
+        """Raises `BadCredential`, and `UncheckedCredential` while the issuer's key for it cannot be had."""
         digest = hashlib.sha256(token.encode()).digest()
         verified = self._known.get(digest)
         if verified is None or verified.version != self._issuer.version or verified.until <= time.time():

@@ -53,7 +53,7 @@ def status(
     ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Say how far the stream is; fails where it does not run, or lags behind the freshness that is wanted."""
+    """Say how far the stream is; fails where it does not run, or lags behind the freshness that its views ask for."""
     found = Workspace().stream_status(grace=grace)
     show(found, *words(found), table(found), as_json=as_json)
     if found["why"]:

@@ -15,7 +15,7 @@ from tailrace.events.git_history import read_history
 from tailrace.events.landing import describe
 from tailrace.events.organisation import Organisation, generate
 from tailrace.schemas.landing import DOCUMENTS, EVENTS
-from tailrace.schemas.slots import SLOT, last_tick
+from tailrace.schemas.slots import GRID, last_tick
 from tailrace.settings import Settings
 from tailrace.store import embedded
 
@@ -76,10 +76,10 @@ def demo_ticks(*, git: Path | None, events: Path | None) -> tuple[str, list[Tick
     end = last_tick(datetime.now(UTC))
     documents, generated = generate(Organisation(**ORGANISATION, end=end))
     lines = [orjson.dumps(event) for event in generated]
-    parts = split(((line, occurred_at_of(line)) for line in lines), end - (SHOWN - 1) * SLOT)
+    parts = split(((line, occurred_at_of(line)) for line in lines), end - (SHOWN - 1) * GRID)
     facts = [[orjson.dumps(document) for document in documents], *([] for _ in parts[1:])]
     name = f"a workspace of {len(documents):,} documents, generated"
-    return name, ticks_of(parts, facts, first_end=end - (SHOWN - 1) * SLOT)
+    return name, ticks_of(parts, facts, first_end=end - (SHOWN - 1) * GRID)
 
 
 def replayed(lines: list[bytes]) -> list[Tick]:
@@ -102,7 +102,7 @@ def new_documents(parts: list[list[bytes]]) -> Iterator[list[bytes]]:
 
 def ticks_of(parts: list[list[bytes]], facts: list[list[bytes]], *, first_end: datetime) -> list[Tick]:
     return [
-        Tick(as_of=first_end + number * SLOT, events=part, documents=documents)
+        Tick(as_of=first_end + number * GRID, events=part, documents=documents)
         for number, (part, documents) in enumerate(zip(parts, facts, strict=True))
     ]
 

@@ -117,7 +117,7 @@ def answer_of(workspace: Workspace, ticks: list[Tick], progress: Progress) -> Js
             caught_up = time.monotonic() - began
             progress("opening a document")
             opened = open_document(workspace, address, entities)
-        judged = write_score(address, query, documents[0])
+        scored = write_score(address, query, documents[0])
     names, results = answer["metadata"]["feature_names"], answer["results"]
     columns = {name: result["values"] for name, result in zip(names, results, strict=True)}
     found = sum(status == "PRESENT" for result in results for status in result["statuses"])
@@ -130,7 +130,7 @@ def answer_of(workspace: Workspace, ticks: list[Tick], progress: Progress) -> Js
         "views": answer["metadata"]["views"],
         "watermark": to_text(ticks[-1].as_of),
         "opened": opened | {"caught_up_seconds": round(caught_up, 1)},
-        "judged": judged,
+        "judged": scored,
         "rows": [{name: values[row] for name, values in columns.items()} for row in range(min(5, len(documents)))],
     }
 

@@ -8,11 +8,11 @@ import orjson
 
 from tailrace.events.draws import from_text
 from tailrace.events.files import NoReadableTimeError
-from tailrace.schemas.slots import SLOT, from_micros, to_micros
+from tailrace.schemas.slots import GRID, from_micros, to_micros
 
 SHOWN = 4  # ticks
 TAIL = 10  # the last tenth of the events
-SLOT_MICROS = SLOT // timedelta(microseconds=1)
+GRID_MICROS = GRID // timedelta(microseconds=1)
 LAST_END = datetime(9999, 12, 31, 23, 45, tzinfo=UTC)  # the last tick that a datetime can hold
 
 
@@ -35,7 +35,7 @@ def busiest_ticks(times: Iterable[datetime | None]) -> datetime:
     micros = np.fromiter((to_micros(time) for time in times if time is not None), dtype=np.int64)
     if not len(micros):
         raise NoReadableTimeError("none of the events has a readable occurred_at; give a file that holds events")
-    ticks = -(-micros // SLOT_MICROS)
+    ticks = -(-micros // GRID_MICROS)
     before_tail = len(ticks) - -(-len(ticks) // TAIL)
     first = np.partition(ticks, before_tail)[before_tail]
     filled, events = np.unique(ticks[ticks >= first], return_counts=True)
@@ -46,7 +46,7 @@ def busiest_ticks(times: Iterable[datetime | None]) -> datetime:
     begin, stop = np.searchsorted(filled, starts), np.searchsorted(filled, starts + SHOWN)
     events_before = np.concatenate([[0], np.cumsum(events)])
     best = np.lexsort((starts, events_before[stop] - events_before[begin], stop - begin))[-1]
-    return from_micros(int(starts[best]) * SLOT_MICROS)
+    return from_micros(int(starts[best]) * GRID_MICROS)
 
 
 def split(lines: Iterable[tuple[bytes, datetime | None]], first_end: datetime) -> list[list[bytes]]:
@@ -56,7 +56,7 @@ def split(lines: Iterable[tuple[bytes, datetime | None]], first_end: datetime) -
     """
     parts: list[list[bytes]] = [[] for _ in range(SHOWN)]
     for line, time in lines:
-        ticks_later = 0 if time is None else max(0, -((first_end - time) // SLOT))
+        ticks_later = 0 if time is None else max(0, -((first_end - time) // GRID))
         if ticks_later < SHOWN:
             parts[ticks_later].append(line)
     return parts

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from tailrace.errors import UsageError
 
-SLOT = timedelta(minutes=15)
+GRID = timedelta(minutes=15)  # from one as-of tick to the next
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # events of before do not land
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)  # nor of then or later
@@ -16,7 +16,7 @@ class AsOfError(UsageError):
 
 def last_tick(now: datetime) -> datetime:
     """The newest grid time that is not after `now`."""
-    return now - (now - EPOCH) % SLOT
+    return now - (now - EPOCH) % GRID
 
 
 def parse_as_of(text: str) -> datetime:
@@ -35,7 +35,7 @@ def check_on_grid(as_of: datetime) -> None:
     if before != as_of:
         raise AsOfError(
             f"as-of {to_text(as_of)} is not on the 15-minute grid; the neighbours are "
-            f"{to_text(before)} and {to_text(before + SLOT)}"
+            f"{to_text(before)} and {to_text(before + GRID)}"
         )
 
 
@@ -44,7 +44,7 @@ def check_within_reach(as_of: datetime, *, now: datetime) -> None:
 
     Views that are refreshed to a far time empty their windows, and refuse every refresh to an earlier one.
     """
-    following = last_tick(now) + SLOT
+    following = last_tick(now) + GRID
     if EARLIEST <= as_of <= following:
         return
     which = f"beyond the next tick, {to_text(following)}" if as_of > following else f"before {EARLIEST.year}"
@@ -56,7 +56,7 @@ def check_within_reach(as_of: datetime, *, now: datetime) -> None:
 
 def times_between(first: datetime, last: datetime, *, every: timedelta) -> list[datetime]:
     """The grid times from one to another, both included; raises `AsOfError` where there are none."""
-    if every <= timedelta(0) or every % SLOT:
+    if every <= timedelta(0) or every % GRID:
         raise AsOfError(
             f"every {every // timedelta(minutes=1)} minutes is not on the 15-minute grid; take a multiple of 15"
         )

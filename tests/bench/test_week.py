@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from bench.week import draw_week, run_week, sort_of, ticks_of_week
-from tailrace.schemas.slots import SLOT
+from tailrace.schemas.slots import GRID
 from tailrace.store import embedded
 
 
@@ -17,11 +17,11 @@ def test_a_week_begins_with_all_that_was_before_and_goes_on_slot_by_slot():
     assert len(first.events) > 1_000
     assert len(ticks) == 30
     assert [tick.documents for tick in ticks] == [[]] * 30
-    assert {after.as_of - before.as_of for before, after in zip([first, *ticks], ticks, strict=False)} == {SLOT}
+    assert {after.as_of - before.as_of for before, after in zip([first, *ticks], ticks, strict=False)} == {GRID}
     for tick in ticks:
         for line in tick.events:
             at = datetime.fromisoformat(orjson.loads(line)["occurred_at"])
-            assert tick.as_of - SLOT < at <= tick.as_of
+            assert tick.as_of - GRID < at <= tick.as_of
 
 
 def test_files_of_a_table_are_told_apart():

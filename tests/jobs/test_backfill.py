@@ -25,7 +25,7 @@ from tests.jobs.gold.test_refresh import EVENT, FACTS, hold
 from tests.tailrace.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
-SLOT = timedelta(minutes=15)
+GRID = timedelta(minutes=15)
 
 PAIRS = BatchView(
     name="pairs",
@@ -51,7 +51,7 @@ THREE = (
     {"event_id": "e2", "actor_id": "u2", "occurred_at": T + timedelta(minutes=20)},
     {"event_id": "e3", "actor_id": "u1", "occurred_at": T + timedelta(minutes=70)},
 )
-SAME_AGAIN = tuple(event | {"delivered_at": T + 2 * SLOT} for event in THREE)
+SAME_AGAIN = tuple(event | {"delivered_at": T + 2 * GRID} for event in THREE)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def open_keys(lake):
     return [] if keys is None else [row.item_key for row in keys.collect()]
 
 
-TIMES = times_between(T, T + 10 * SLOT, every=2 * SLOT)
+TIMES = times_between(T, T + 10 * GRID, every=2 * GRID)
 
 
 @pytest.mark.slow

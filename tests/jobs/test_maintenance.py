@@ -30,10 +30,10 @@ from tailrace.store.address import Address
 from tailrace.store.embedded import store_url
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
-SLOT = timedelta(minutes=15)
+GRID = timedelta(minutes=15)
 
 EVENT = {"event_id": "e1", "event_type": "view", "actor_id": "u1", "document_id": "d1", "occurred_at": T}
-EVENT |= {"source": "drive", "attributes": "{}", "delivered_at": T + SLOT, "file": "f", "line": 2, "batch": 3}
+EVENT |= {"source": "drive", "attributes": "{}", "delivered_at": T + GRID, "file": "f", "line": 2, "batch": 3}
 
 PAIRS = BatchView(
     name="pairs",
@@ -141,7 +141,7 @@ def refreshed_once(spark, tmp_path_factory):
     deliver(lake, {}, {"event_id": "e2", "actor_id": "u2"})
     bring(lake)
     deliver(lake, {"event_id": "e3"}, {"event_id": "e4", "actor_id": "u2", "document_id": "d2"})
-    assert bring(lake, as_of=T + SLOT) == INCREMENTAL
+    assert bring(lake, as_of=T + GRID) == INCREMENTAL
     return lake.root
 
 
@@ -164,7 +164,7 @@ def test_a_refresh_after_compaction_and_vacuum_goes_on_from_what_gold_holds(refr
     assert "the state of gold.pairs, the state of gold.readers" in held_by(first["silver.interactions"])
 
     deliver(refreshed, {"event_id": "e5", "actor_id": "u3"})
-    assert bring(refreshed, as_of=T + 2 * SLOT) == INCREMENTAL
+    assert bring(refreshed, as_of=T + 2 * GRID) == INCREMENTAL
     push(refreshed, store)
     monkeypatch.setattr(tables, "SMALL_FILES", 99)
     second = maintenance.run(refreshed, VIEWS, store)
@@ -172,8 +172,8 @@ def test_a_refresh_after_compaction_and_vacuum_goes_on_from_what_gold_holds(refr
     others = (*single, "history.pairs")  # nothing was replaced there, or nobody held it the first time
     assert all(one.removed_files > 0 for name, one in second.items() if name not in others)
 
-    deliver(refreshed, {"event_id": "e6", "actor_id": "u3"}, {"event_id": "e1", "occurred_at": T - SLOT})
-    assert bring(refreshed, as_of=T + 3 * SLOT) == INCREMENTAL
+    deliver(refreshed, {"event_id": "e6", "actor_id": "u3"}, {"event_id": "e1", "occurred_at": T - GRID})
+    assert bring(refreshed, as_of=T + 3 * GRID) == INCREMENTAL
     assert differing(refreshed) == 0
     assert push(refreshed, store) == CHANGES
     assert reconciled(refreshed, store) == Reconciled(compared=4, missing=0, ghost=0, different=0)
@@ -185,7 +185,7 @@ def test_the_stores_cursor_holds_what_a_push_still_needs(refreshed, store):
     push(refreshed, store)
     cursor = refreshed.version(PAIRS.table)
     deliver(refreshed, {"event_id": "e5"})
-    bring(refreshed, as_of=T + 2 * SLOT)
+    bring(refreshed, as_of=T + 2 * GRID)
 
     done = maintenance.run(refreshed, VIEWS, store)["gold.pairs"]
 
@@ -200,15 +200,15 @@ def test_the_stores_cursor_holds_what_a_push_still_needs(refreshed, store):
 @pytest.mark.slow
 def test_a_state_holds_silver_and_the_finer_view_that_it_was_computed_from(refreshed, store):
     deliver(refreshed, {"event_id": "e5"})
-    refresh.run(refreshed, Definitions(views={"pairs": PAIRS}, on_demand={}, services={}), as_of=T + 2 * SLOT)
-    deliver(refreshed, {"event_id": "e5", "occurred_at": T - SLOT})
+    refresh.run(refreshed, Definitions(views={"pairs": PAIRS}, on_demand={}, services={}), as_of=T + 2 * GRID)
+    deliver(refreshed, {"event_id": "e5", "occurred_at": T - GRID})
 
     done = maintenance.run(refreshed, VIEWS, store)
 
     assert held_by(done["silver.interactions"]).endswith("needed by the state of gold.readers")
     assert held_by(done["gold.pairs"]).endswith("needed by the state of gold.readers")
     assert (done["gold.readers"].held_by, done["gold.readers"].removed_files > 0) == (None, True)
-    assert bring(refreshed, as_of=T + 3 * SLOT) == INCREMENTAL
+    assert bring(refreshed, as_of=T + 3 * GRID) == INCREMENTAL
 
 
 @pytest.mark.slow
@@ -217,7 +217,7 @@ def test_a_version_that_the_log_no_longer_leads_on_from_holds_nothing_and_a_push
 ):
     push(refreshed, store)
     deliver(refreshed, {"event_id": "e5"})
-    bring(refreshed, as_of=T + 2 * SLOT)
+    bring(refreshed, as_of=T + 2 * GRID)
     monkeypatch.setattr(maintenance, "can_go_on_from", lambda *_: False)
 
     done = maintenance.run(refreshed, VIEWS, store)["gold.pairs"]
@@ -315,9 +315,9 @@ def test_a_refresh_that_a_compaction_comes_before_says_so_and_the_next_one_goes_
     deliver(refreshed, {"event_id": "e5"})
 
     with pytest.raises(ConcurrentRefreshError, match="view pairs: another refresh wrote it"):
-        bring(Compacted(refreshed.spark, refreshed.root), as_of=T + 2 * SLOT)
+        bring(Compacted(refreshed.spark, refreshed.root), as_of=T + 2 * GRID)
 
-    assert bring(refreshed, as_of=T + 2 * SLOT) == INCREMENTAL
+    assert bring(refreshed, as_of=T + 2 * GRID) == INCREMENTAL
     assert differing(refreshed) == 0
 
 
@@ -339,13 +339,13 @@ def waits(documents, folder):
 @pytest.mark.slow
 def test_a_refresh_under_way_that_a_compaction_overtakes_commits_nothing_and_is_run_again(lake, tmp_path):
     features = (Feature("owner", Type.STRING, "owner"),)
-    view = BatchView(name="slow", entities=(DOCUMENT,), owner="tests", description="", freshness=SLOT, transform=lambda documents: waits(documents, tmp_path), transform_features=features)  # fmt: skip
+    view = BatchView(name="slow", entities=(DOCUMENT,), owner="tests", description="", freshness=GRID, transform=lambda documents: waits(documents, tmp_path), transform_features=features)  # fmt: skip
     views = Definitions(views={"slow": view}, on_demand={}, services={})
     (tmp_path / "go").touch()
     for number in range(3):
         row = (f"d{number}", "title", "pdf", 1, "/a", f"u{number}", T, T, "f", number, number)
         lake.upsert(silver.DOCUMENTS, lake.spark.createDataFrame([row], silver.DOCUMENTS.ddl), newer="true", state={})
-        refresh.run(lake, views, as_of=T + number * SLOT)
+        refresh.run(lake, views, as_of=T + number * GRID)
     before = lake.version(view.table)
     DeltaTable.forPath(lake.spark, lake.path(silver.DOCUMENTS)).update(set={"owner": "'u9'"})
     for name in ("go", "reading", "checked"):
@@ -360,9 +360,9 @@ def test_a_refresh_under_way_that_a_compaction_overtakes_commits_nothing_and_is_
     other = threading.Thread(target=compact_meanwhile)
     other.start()
     with pytest.raises(ConcurrentRefreshError, match="view slow: another refresh wrote it"):
-        refresh.run(lake, views, as_of=T + 4 * SLOT)
+        refresh.run(lake, views, as_of=T + 4 * GRID)
     other.join()
 
     assert lake.version(view.table) == before + 1  # the compaction
-    assert refresh.run(lake, views, as_of=T + 4 * SLOT)["slow"].changed == 3
+    assert refresh.run(lake, views, as_of=T + 4 * GRID)["slow"].changed == 3
     assert verify_view(lake, views, view).differing == 0

@@ -5,7 +5,7 @@ import json
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from serving.auth.identity import BadCredential, CannotTell, Misdirected, NoCredential, NotAllowed
+from serving.auth.identity import BadCredential, Misdirected, NoCredential, NotAllowed, UncheckedCredential
 from serving.common.request import BadRequest
 from serving.http.admission import ClientLeft, Overloaded
 from serving.http.responses import NotAcceptable, refused
@@ -35,7 +35,7 @@ STATUSES = {
     KeyReused: 422,
     ClientLeft: 499,
     Busy: 503,
-    CannotTell: 503,
+    UncheckedCredential: 503,
     LogError: 503,
     Overloaded: 503,
     errors.UnavailableError: 503,

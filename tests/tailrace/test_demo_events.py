@@ -11,7 +11,7 @@ import pytest
 from tailrace.demo import events as demo_events
 from tailrace.demo.events import Tick, demo_ticks, land_tick
 from tailrace.events.files import LandingFileError, NoReadableTimeError
-from tailrace.schemas.slots import SLOT, check_on_grid, to_text
+from tailrace.schemas.slots import GRID, check_on_grid, to_text
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
 BAD = b'{"event_id": "e-bad", "document_id": "d-bad'
@@ -63,7 +63,7 @@ def test_a_file_of_events_gives_four_slots_on_the_grid(replayed):
     path, (name, ticks) = replayed
 
     assert name == f"events of {path}"
-    assert [tick.as_of for tick in ticks] == [NINE + number * SLOT for number in range(1, 5)]
+    assert [tick.as_of for tick in ticks] == [NINE + number * GRID for number in range(1, 5)]
     for tick in ticks:
         check_on_grid(tick.as_of)
 
@@ -135,7 +135,7 @@ def test_a_git_history_is_replayed_the_same_way(tmp_path):
 
     assert name == f"git history of {repository}"
     assert [len(tick.events) for tick in ticks] == [1, 0, 0, 0]
-    assert ticks[0].as_of == NINE + SLOT
+    assert ticks[0].as_of == NINE + GRID
     assert [orjson.loads(line)["id"] for line in ticks[0].documents] == ["atlas:map.md"]
 
 
@@ -146,7 +146,7 @@ def test_without_a_source_a_workspace_is_invented_up_to_the_last_tick(monkeypatc
     name, ticks = demo_ticks(git=None, events=None)
 
     assert name == "a workspace of 120 documents, generated"
-    assert before - SLOT < ticks[-1].as_of <= datetime.now(UTC)
+    assert before - GRID < ticks[-1].as_of <= datetime.now(UTC)
     assert [len(tick.documents) for tick in ticks] == [120, 0, 0, 0]
     assert sum(len(tick.events) for tick in ticks) >= 600
     for tick in ticks:

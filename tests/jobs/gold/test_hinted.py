@@ -13,10 +13,10 @@ from tailrace.shipped.entities import DOCUMENT
 from tests.tailrace.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
-SLOT = timedelta(minutes=15)
+GRID = timedelta(minutes=15)
 
 ROW = {"document_id": "d1", "title": "Plan", "type": "pdf", "size_bytes": 7, "folder": "/a", "owner": "u3"}
-ROW |= {"updated_at": T, "delivered_at": T + SLOT, "file": "f", "line": 4, "batch": 5}
+ROW |= {"updated_at": T, "delivered_at": T + GRID, "file": "f", "line": 4, "batch": 5}
 
 
 def siblings(documents):
@@ -73,7 +73,7 @@ def test_only_the_keys_that_changed_are_computed_and_only_differences_are_writte
     deliver(documents, {"document_id": "d2", "owner": "u9"}, {"document_id": "d3", "owner": None, "title": "New"})
     deliver(documents, {"document_id": "d4"})
 
-    assert bring(documents, FACTS, as_of=T + SLOT) == ("incremental", 2)
+    assert bring(documents, FACTS, as_of=T + GRID) == ("incremental", 2)
     assert owners(documents) == {"d1": "u3", "d2": "u9", "d3": None, "d4": "u3"}
 
 
@@ -96,7 +96,7 @@ def test_a_hint_that_leaves_out_what_changed_is_caught_and_gold_stays(documents,
     with pytest.raises(
         TransformError, match=r"view 'facts': its changed_keys did not name d[23]; d[23], which changed"
     ):
-        bring(documents, SIBLINGS, as_of=T + SLOT)
+        bring(documents, SIBLINGS, as_of=T + GRID)
 
     assert documents.version(FACTS.table) == version
 

@@ -27,13 +27,13 @@ from tailrace.lake import commit
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas import silver
-from tailrace.schemas.slots import SLOT
+from tailrace.schemas.slots import GRID
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 
 HISTORIES = int(os.environ.get("HISTORIES", "300"))
 ROUNDS = int(os.environ.get("HISTORY_ROUNDS", "1"))
 START = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
-STEPS = [SLOT, SLOT, SLOT, 2 * SLOT, 5 * SLOT, timedelta(hours=23), timedelta(days=8)]
+STEPS = [GRID, GRID, GRID, 2 * GRID, 5 * GRID, timedelta(hours=23), timedelta(days=8)]
 
 REFRESHES = int(os.environ.get("HISTORY_REFRESHES", "6"))  # a step costs the same for many histories as for few
 TICK = timedelta(microseconds=1)
@@ -55,7 +55,7 @@ def ages() -> st.SearchStrategy[timedelta]:
     """How long before the refresh something happened: around the edges of windows, now or within a few slots; or later."""
     edge = st.sampled_from(LENGTHS)
     slots = st.integers(-3, 3)
-    return st.builds(lambda length, n, ticks: length - n * SLOT + ticks * TICK, edge, slots, st.integers(-1, 1))
+    return st.builds(lambda length, n, ticks: length - n * GRID + ticks * TICK, edge, slots, st.integers(-1, 1))
 
 
 def acts() -> st.SearchStrategy[Act]:
@@ -236,7 +236,7 @@ def test_increments_give_what_the_full_computation_gives_on_any_history(lake, mo
             with dying(monkeypatch, commits=choose.randrange(3), before=choose.random() < 0.5):
                 refresh.run(lake, DEFINITIONS, as_of=as_of)
             if choose.random() < 0.5:
-                as_of += SLOT
+                as_of += GRID
 
         done = refresh.run(lake, DEFINITIONS, as_of=as_of)
         hows |= {one.how for one in done.values() if step}

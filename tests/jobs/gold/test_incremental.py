@@ -17,11 +17,11 @@ from tailrace.shipped.entities import ACTOR, DOCUMENT
 from tests.tailrace.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
-SLOT = timedelta(minutes=15)
+GRID = timedelta(minutes=15)
 HOUR = timedelta(hours=1)
 
 EVENT = {"event_id": "e1", "event_type": "view", "actor_id": "u1", "document_id": "d1", "occurred_at": T}
-EVENT |= {"source": "drive", "attributes": "{}", "delivered_at": T + SLOT, "file": "f", "line": 2, "batch": 3}
+EVENT |= {"source": "drive", "attributes": "{}", "delivered_at": T + GRID, "file": "f", "line": 2, "batch": 3}
 
 
 def view(name, entities, *lines):
@@ -76,35 +76,35 @@ def held(lake, one):
 
 @pytest.mark.slow
 def test_arrivals_late_events_corrections_erasures_and_expiry_reach_gold(silvers):
-    deliver(silvers, {}, {"event_id": "e2", "actor_id": "u2", "occurred_at": T - HOUR + SLOT})
+    deliver(silvers, {}, {"event_id": "e2", "actor_id": "u2", "occurred_at": T - HOUR + GRID})
     assert bring(silvers, PAIRS, DOCUMENTS)["documents"] == ("full", 1, 0)
 
     deliver(
-        silvers, {"event_id": "e3", "occurred_at": T - 2 * HOUR}, {"event_id": "e1", "occurred_at": T - HOUR + SLOT}
+        silvers, {"event_id": "e3", "occurred_at": T - 2 * HOUR}, {"event_id": "e1", "occurred_at": T - HOUR + GRID}
     )
     assert bring(silvers, PAIRS, DOCUMENTS, as_of=T)["documents"] == ("incremental", 1, 0)
     naive = T.replace(tzinfo=None)
-    assert held(silvers, DOCUMENTS) == {("d1", 2, 3, 2, naive - HOUR + SLOT, False)}
+    assert held(silvers, DOCUMENTS) == {("d1", 2, 3, 2, naive - HOUR + GRID, False)}
 
-    assert bring(silvers, PAIRS, DOCUMENTS, as_of=T + SLOT)["documents"] == ("incremental", 1, 0)
-    assert held(silvers, DOCUMENTS) == {("d1", 0, 3, 0, naive - HOUR + SLOT, False)}
+    assert bring(silvers, PAIRS, DOCUMENTS, as_of=T + GRID)["documents"] == ("incremental", 1, 0)
+    assert held(silvers, DOCUMENTS) == {("d1", 0, 3, 0, naive - HOUR + GRID, False)}
 
     DeltaTable.forPath(silvers.spark, silvers.path(silver.INTERACTIONS)).delete("event_id <> 'e3'")
-    bring(silvers, PAIRS, DOCUMENTS, as_of=T + SLOT)
+    bring(silvers, PAIRS, DOCUMENTS, as_of=T + GRID)
     assert held(silvers, DOCUMENTS) == {("d1", 0, 1, 0, naive - 2 * HOUR, False)}
 
     DeltaTable.forPath(silvers.spark, silvers.path(silver.INTERACTIONS)).delete()
-    bring(silvers, PAIRS, DOCUMENTS, as_of=T + SLOT)
+    bring(silvers, PAIRS, DOCUMENTS, as_of=T + GRID)
     assert held(silvers, DOCUMENTS) == set()
 
 
 @pytest.mark.slow
 def test_an_event_before_its_time_counts_from_the_refresh_that_reaches_it(silvers):
-    deliver(silvers, {"occurred_at": T + SLOT})
+    deliver(silvers, {"occurred_at": T + GRID})
     bring(silvers, PAIRS)
     assert held(silvers, PAIRS) == set()
 
-    assert bring(silvers, PAIRS, as_of=T + SLOT)["pairs"] == ("incremental", 1, 0)
+    assert bring(silvers, PAIRS, as_of=T + GRID)["pairs"] == ("incremental", 1, 0)
     assert held(silvers, PAIRS) == {("u1", "d1", 1, 1)}
 
 
@@ -129,12 +129,12 @@ def test_a_redelivery_that_says_the_same_touches_no_row(silvers):
 
 @pytest.mark.slow
 def test_an_earlier_time_is_refused_unless_all_is_computed_anew(silvers):
-    deliver(silvers, {}, {"event_id": "e2", "occurred_at": T - SLOT})
+    deliver(silvers, {}, {"event_id": "e2", "occurred_at": T - GRID})
     bring(silvers, PAIRS)
 
     with pytest.raises(AsOfError, match=r"view pairs is already refreshed to .*10:15.*--full"):
-        bring(silvers, PAIRS, as_of=T - SLOT)
-    assert bring(silvers, PAIRS, as_of=T - SLOT, full=True)["pairs"] == ("full", 1, 0)
+        bring(silvers, PAIRS, as_of=T - GRID)
+    assert bring(silvers, PAIRS, as_of=T - GRID, full=True)["pairs"] == ("full", 1, 0)
     assert held(silvers, PAIRS) == {("u1", "d1", 1, 1)}
     assert bring(silvers, PAIRS, as_of=T)["pairs"] == ("incremental", 1, 0)
 
@@ -144,7 +144,7 @@ def test_a_changed_definition_rebuilds_its_view_and_those_that_depend_on_it(silv
     deliver(silvers, {})
     bring(silvers, PAIRS, DOCUMENTS, OTHERS)
 
-    done = bring(silvers, LONGER, DOCUMENTS, OTHERS, as_of=T + SLOT)
+    done = bring(silvers, LONGER, DOCUMENTS, OTHERS, as_of=T + GRID)
 
     assert {name: how for name, (how, _, _) in done.items()} == {
         "pairs": "full",
@@ -162,7 +162,7 @@ def test_lost_history_means_a_full_computation_that_says_why(silvers):
         file.unlink()
 
     definitions = Definitions(views={"pairs": PAIRS}, on_demand={}, services={})
-    done = refresh.run(silvers, definitions, as_of=T + SLOT)["pairs"]
+    done = refresh.run(silvers, definitions, as_of=T + GRID)["pairs"]
 
     assert (done.how, done.changed) == ("full", 1)
     assert done.why is not None

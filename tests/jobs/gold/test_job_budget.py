@@ -8,13 +8,13 @@ from jobs.gold import refresh
 from tailrace.definitions import load_definitions
 from tailrace.lake.session import configured
 from tailrace.schemas import silver
-from tailrace.schemas.slots import SLOT
+from tailrace.schemas.slots import GRID
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 EVENT = {"event_id": "e1", "event_type": "view", "actor_id": "u1", "document_id": "d1", "occurred_at": T}
-EVENT |= {"source": "drive", "attributes": "{}", "delivered_at": T + SLOT, "file": "f", "line": 2, "batch": 3}
+EVENT |= {"source": "drive", "attributes": "{}", "delivered_at": T + GRID, "file": "f", "line": 2, "batch": 3}
 DOCUMENT = {"document_id": "d1", "title": "Plan", "type": "pdf", "size_bytes": 7, "folder": "/a", "owner": "u3"}
-DOCUMENT |= {"updated_at": T, "delivered_at": T + SLOT, "file": "f", "line": 4, "batch": 5}
+DOCUMENT |= {"updated_at": T, "delivered_at": T + GRID, "file": "f", "line": 4, "batch": 5}
 
 # Adaptive execution makes a job of every stage. Measured: 82 and 35.
 JOBS_OF_A_REFRESH = 86
@@ -51,13 +51,13 @@ def counted(lake):
 
 @pytest.mark.slow
 def test_a_refresh_stays_within_its_budget_of_jobs(counted):
-    counted.deliver(silver.INTERACTIONS, EVENT | {"event_id": "e2", "occurred_at": T + SLOT})
+    counted.deliver(silver.INTERACTIONS, EVENT | {"event_id": "e2", "occurred_at": T + GRID})
     counted.deliver(silver.DOCUMENTS, DOCUMENT | {"owner": "u4"})
-    jobs, hows = counted.refresh(T + SLOT)
+    jobs, hows = counted.refresh(T + GRID)
     assert hows == {"incremental"}
     assert jobs <= JOBS_OF_A_REFRESH
 
-    jobs, hows = counted.refresh(T + SLOT)
+    jobs, hows = counted.refresh(T + GRID)
     assert (jobs, hows) == (0, {"unchanged"})
 
     jobs, hows = counted.refresh(T + timedelta(minutes=75))

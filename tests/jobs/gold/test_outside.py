@@ -18,9 +18,9 @@ from tailrace.store.codec import Codec
 from tests.tailrace.definitions.outside import INT32, Largest
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
-SLOT = timedelta(minutes=15)
+GRID = timedelta(minutes=15)
 EVENT = {"event_id": "e1", "event_type": "view", "actor_id": "u1", "document_id": "d1", "occurred_at": T}
-EVENT |= {"source": "drive", "attributes": '{"pages": 7}', "delivered_at": T + SLOT, "file": "f", "line": 2, "batch": 3}
+EVENT |= {"source": "drive", "attributes": '{"pages": 7}', "delivered_at": T + GRID, "file": "f", "line": 2, "batch": 3}
 
 READ = BatchView(
     name="read",
@@ -39,7 +39,7 @@ def deliver(lake, **change):
 
 
 def refreshed(lake, ticks):
-    done = refresh.run(lake, DEFINITIONS, as_of=T + ticks * SLOT)["read"]
+    done = refresh.run(lake, DEFINITIONS, as_of=T + ticks * GRID)["read"]
     wrong = verify_view(lake, DEFINITIONS, READ).differing
     rows = lake.read(READ.table).select("document_id", *READ.feature_names).collect()
     return done.how, wrong, [tuple(row) for row in rows]

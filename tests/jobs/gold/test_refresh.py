@@ -13,13 +13,13 @@ from tailrace.schemas.slots import AsOfError, to_text
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
-SLOT = timedelta(minutes=15)
+GRID = timedelta(minutes=15)
 
 DOCUMENT_ROW = {"document_id": "d1", "title": "Plan", "type": "pdf", "size_bytes": 7, "folder": "/a", "owner": "u3"}
-DOCUMENT_ROW |= {"updated_at": T, "delivered_at": T + SLOT, "file": "f", "line": 4, "batch": 5}
+DOCUMENT_ROW |= {"updated_at": T, "delivered_at": T + GRID, "file": "f", "line": 4, "batch": 5}
 
 EVENT = {"event_id": "e1", "event_type": "view", "actor_id": "u1", "document_id": "d1", "occurred_at": T}
-EVENT |= {"source": "drive", "attributes": "{}", "delivered_at": T + SLOT, "file": "f", "line": 2, "batch": 3}
+EVENT |= {"source": "drive", "attributes": "{}", "delivered_at": T + GRID, "file": "f", "line": 2, "batch": 3}
 
 
 def copy(documents):
@@ -101,7 +101,7 @@ class Story:
         hold_documents(lake, **SECOND)
         self.second = self.bring(T)
         self.again = self.bring(T)
-        self.moved = self.bring(T + 2 * SLOT)
+        self.moved = self.bring(T + 2 * GRID)
 
     def bring(self, as_of):
         return bring(self.lake, FACTS, as_of=as_of), self.lake.version(FACTS.table)
@@ -146,7 +146,7 @@ def test_unchanged_inputs_move_the_state_and_no_row(story):
 
 def test_an_as_of_before_the_one_held_is_refused_with_the_time_held(story):
     with pytest.raises(AsOfError, match=r"facts is already refreshed to 2026-03-02T10:45:00Z, after 2026-03-02T10:30:00Z"):  # fmt: skip
-        bring(story.lake, FACTS, as_of=T + SLOT)
+        bring(story.lake, FACTS, as_of=T + GRID)
 
     assert story.lake.version(FACTS.table) == story.moved[1]
 
@@ -213,7 +213,7 @@ def test_gold_of_the_version_before_goes_on_and_gets_the_fingerprint_of_this_one
     before = lake.state(PAIRS.table).values["definition"]
     assert verify_view(lake, definitions(PAIRS), PAIRS).differing == 0
 
-    done = refresh.run(lake, definitions(PAIRS), as_of=T + SLOT)["pairs"]
+    done = refresh.run(lake, definitions(PAIRS), as_of=T + GRID)["pairs"]
 
     assert (done.how, done.why, done.changed) == ("incremental", None, 0)
     assert lake.state(PAIRS.table).values["definition"] == definitions(PAIRS).fingerprint(PAIRS) != before
@@ -229,7 +229,7 @@ class Overtaken(Lake):
     def pin(self, table, *, version=None):
         seen = super().pin(table, version=version)
         if table.layer == "gold":
-            bring(Lake(self.spark, self.root), *self.views, as_of=T + 3 * SLOT)
+            bring(Lake(self.spark, self.root), *self.views, as_of=T + 3 * GRID)
         return seen
 
 
@@ -243,7 +243,7 @@ def test_a_refresh_by_difference_that_another_one_overtook_commits_nothing(lake)
     with pytest.raises(ConcurrentRefreshError, match="view facts: another refresh wrote it at the same time"):
         bring(Overtaken(lake, FACTS), FACTS)
 
-    assert lake.state(FACTS.table).values["as_of"] == to_text(T + 3 * SLOT)
+    assert lake.state(FACTS.table).values["as_of"] == to_text(T + 3 * GRID)
     assert held(lake, FACTS) == {("d1", "u1", 10), ("d2", "u2", 2)}
 
 
@@ -252,13 +252,13 @@ def test_an_increment_that_another_refresh_overtook_is_not_added_twice(lake):
     hold_documents(lake)
     hold(lake, silver.INTERACTIONS, EVENT, {})
     bring(lake, PAIRS)
-    hold(lake, silver.INTERACTIONS, EVENT, {}, {"event_id": "e2"}, {"event_id": "e3", "occurred_at": T + 2 * SLOT})
+    hold(lake, silver.INTERACTIONS, EVENT, {}, {"event_id": "e2"}, {"event_id": "e3", "occurred_at": T + 2 * GRID})
 
     with pytest.raises(ConcurrentRefreshError, match="view pairs: another refresh wrote it at the same time"):
-        bring(Overtaken(lake, PAIRS), PAIRS, as_of=T + SLOT)
+        bring(Overtaken(lake, PAIRS), PAIRS, as_of=T + GRID)
 
     assert held(lake, PAIRS) == {("u1", "d1", 3, 3)}
-    assert bring(lake, PAIRS, as_of=T + 4 * SLOT) == (1, 1)
+    assert bring(lake, PAIRS, as_of=T + 4 * GRID) == (1, 1)
     assert held(lake, PAIRS) == {("u1", "d1", 1, 3)}
 
 

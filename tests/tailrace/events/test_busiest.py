@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tailrace.events.busiest import busiest_ticks, occurred_at_of, split
 from tailrace.events.files import NoReadableTimeError
-from tailrace.schemas.slots import EPOCH, SLOT
+from tailrace.schemas.slots import EPOCH, GRID
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -25,19 +25,19 @@ def at_the_end_of_a_file(times):
 
 def busiest_by_trying_all(times):
     """The definition, word by word."""
-    counts = Counter(-((EPOCH - time) // SLOT) for time in times)
+    counts = Counter(-((EPOCH - time) // GRID) for time in times)
     tail = sorted(times)[-max(1, -(-len(times) // 10)) :]
-    first, last = -((EPOCH - tail[0]) // SLOT), -((EPOCH - tail[-1]) // SLOT)
+    first, last = -((EPOCH - tail[0]) // GRID), -((EPOCH - tail[-1]) // GRID)
     choices = []
     for start in range(first, max(first, last - 3) + 1):
         four = [counts[slot] for slot in range(start, start + 4)]
         choices.append((sum(count > 0 for count in four), sum(four), start))
-    return EPOCH + max(choices)[2] * SLOT
+    return EPOCH + max(choices)[2] * GRID
 
 
 @given(st.lists(st.integers(0, 80) | st.integers(0, 4_000), min_size=1, max_size=150).map(sorted))
 def test_choice_is_the_best_of_all(quarters_of_slots):
-    times = [NINE + number * SLOT / 4 for number in quarters_of_slots]
+    times = [NINE + number * GRID / 4 for number in quarters_of_slots]
 
     assert busiest_ticks(times) == busiest_by_trying_all(times)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tailrace.schemas.slots import (
     EPOCH,
-    SLOT,
+    GRID,
     AsOfError,
     check_on_grid,
     check_within_reach,
@@ -29,9 +29,9 @@ TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.jus
     [
         (NINE, NINE),
         (NINE + MICROSECOND, NINE),
-        (NINE + SLOT - MICROSECOND, NINE),
-        (NINE + SLOT, NINE + SLOT),
-        (NINE - MICROSECOND, NINE - SLOT),
+        (NINE + GRID - MICROSECOND, NINE),
+        (NINE + GRID, NINE + GRID),
+        (NINE - MICROSECOND, NINE - GRID),
     ],
 )
 def test_last_tick_is_the_newest_grid_time_not_after_now(now, expected):
@@ -43,11 +43,11 @@ def test_last_tick_lies_on_a_quarter_of_an_hour_and_less_than_a_slot_back(now):
     tick = last_tick(now)
 
     assert (tick.minute % 15, tick.second, tick.microsecond) == (0, 0, 0)
-    assert timedelta(0) <= now - tick < SLOT
+    assert timedelta(0) <= now - tick < GRID
 
 
 def test_times_before_1970_have_a_grid_too():
-    assert last_tick(EPOCH - MICROSECOND) == EPOCH - SLOT
+    assert last_tick(EPOCH - MICROSECOND) == EPOCH - GRID
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_text_on_the_grid_is_read_back(tick):
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("as_of", [EARLIEST, NINE - SLOT, NINE, NINE + SLOT])
+@pytest.mark.parametrize("as_of", [EARLIEST, NINE - GRID, NINE, NINE + GRID])
 def test_times_from_1900_to_the_next_tick_are_within_reach(as_of):
     check_within_reach(as_of, now=NINE + MICROSECOND)
 
@@ -145,18 +145,18 @@ def test_times_from_1900_to_the_next_tick_are_within_reach(as_of):
 @pytest.mark.parametrize(
     ("as_of", "said"),
     [
-        (EARLIEST - SLOT, "1899-12-31T23:45:00Z lies before 1900"),
-        (NINE + 2 * SLOT, r"beyond the next tick, 2026-01-31T09:15:00Z; refresh to 2026-01-31T09:00:00Z"),
+        (EARLIEST - GRID, "1899-12-31T23:45:00Z lies before 1900"),
+        (NINE + 2 * GRID, r"beyond the next tick, 2026-01-31T09:15:00Z; refresh to 2026-01-31T09:00:00Z"),
         (datetime(9999, 12, 31, 23, 45, tzinfo=UTC), "beyond the next tick"),
         (datetime(1, 1, 1, tzinfo=UTC), "before 1900"),
     ],
 )
 def test_other_times_are_refused_with_the_time_to_take_and_the_option_for_tests(as_of, said):
     with pytest.raises(AsOfError, match=rf"{said}.*--any-as-of"):
-        check_within_reach(as_of, now=NINE + SLOT - MICROSECOND)
+        check_within_reach(as_of, now=NINE + GRID - MICROSECOND)
 
 
 def test_a_range_begins_in_1900_at_the_earliest():
-    assert times_between(EARLIEST, EARLIEST + SLOT, every=SLOT) == [EARLIEST, EARLIEST + SLOT]
+    assert times_between(EARLIEST, EARLIEST + GRID, every=GRID) == [EARLIEST, EARLIEST + GRID]
     with pytest.raises(AsOfError, match="1899-12-31T23:45:00Z lies before 1900"):
-        times_between(EARLIEST - SLOT, NINE, every=SLOT)
+        times_between(EARLIEST - GRID, NINE, every=GRID)
