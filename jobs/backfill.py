@@ -48,15 +48,11 @@ class Backfilled:
 
 def views_to_backfill(definitions: Definitions, named: Sequence[str]) -> dict[str, FeatureView]:
     """The views that have past values: all of them, or those that are named."""
-    views = definitions.batch_views | definitions.stream_views
     for name in named:
-        if definitions.view(name).name not in views:
-            raise BackfillError(f"view {name} is written directly: it has the values that were written, and no others")
-        if not views[name].wants_as_of:
-            raise BackfillError(
-                f"view {name} has no past values: its transform takes no as_of, so it returns silver as it is now"
-            )
-    return {name: view for name, view in views.items() if view.wants_as_of and (name in named or not named)}
+        if why := definitions.view(name).why_no_past:
+            raise BackfillError(f"view {name} has no past values: {why}")
+    views = definitions.batch_views | definitions.stream_views
+    return {name: view for name, view in views.items() if not view.why_no_past and (name in named or not named)}
 
 
 def run(

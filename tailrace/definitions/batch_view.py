@@ -115,6 +115,10 @@ class BatchView(FeatureView):
     def wants_as_of(self) -> bool:
         return self.transform is None or "as_of" in inspect.signature(self.transform).parameters
 
+    @property
+    def why_no_past(self) -> str:
+        return "" if self.wants_as_of else "its transform takes no as_of, so it returns silver as it is now"
+
     def unready(self, pushed: str | None) -> str:
         """A view that was never pushed cannot be served."""
         return "never pushed; publish it first" if pushed is None else self._unlike(pushed, again="publish it again")

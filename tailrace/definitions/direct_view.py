@@ -25,6 +25,10 @@ class DirectView(FeatureView):
     def inputs(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def why_no_past(self) -> str:
+        return "it is written directly, and has the values that were written"
+
     def unready(self, pushed: str | None) -> str:  # noqa: ARG002 -- each value is decoded by the schema of its header
         """Nothing: what somebody declares says nothing of values that others wrote."""
         return ""

@@ -136,6 +136,11 @@ class FeatureView:
         """Changes when the store would have other values or other rows for the same gold."""
         return digest(f"{self.fingerprint} {self.online_when}")
 
+    @property
+    def why_no_past(self) -> str:
+        """Why the values of past times cannot be computed; empty if they can."""
+        return ""
+
     def unready(self, pushed: str | None) -> str:
         """Why a reader cannot serve values of a schema, None for no values; empty if it can."""
         return "" if pushed is None else self._unlike(pushed, again="write all of it again")

@@ -15,7 +15,7 @@ from jobs.streaming.run import views_of
 from sinks.direct_writes import DirectSource
 from sinks.rebuild import rebuild
 from sinks.reconcile import GoldSource, Source, reconcile
-from tailrace.definitions import STREAM, Definitions
+from tailrace.definitions import Definitions
 from tailrace.lake.task_progress import Progress, reporting_tasks
 from tailrace.schemas.slots import AsOfError, to_text
 from tailrace.workspace.refresh import catch_up_bronze, run_bronze
@@ -103,7 +103,7 @@ def backfill_views(
     if times[-1] > now:
         raise AsOfError(f"{to_text(times[-1])} is not past yet; give a time before {to_text(now)}")
     chosen = backfill.views_to_backfill(workspace.definitions, views)
-    if any(view.lane == STREAM for view in chosen.values()):
+    if chosen.keys() & workspace.definitions.stream_views.keys():
         catch_up_bronze(workspace)  # a moment that is recorded has all its events
     kafka = workspace.settings.stream.kafka is not None
     done = backfill.run(workspace.lake, workspace.definitions, chosen, times, id_=id_, progress=progress, kafka=kafka)

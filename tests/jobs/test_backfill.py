@@ -205,7 +205,7 @@ def test_only_views_that_have_past_values_are_backfilled():
     assert list(backfill.views_to_backfill(views, [])) == ["pairs"]
     with pytest.raises(BackfillError, match="view facts has no past values: its transform takes no as_of"):
         backfill.views_to_backfill(views, ["facts"])
-    with pytest.raises(BackfillError, match="view scores is written directly"):
+    with pytest.raises(BackfillError, match="view scores has no past values: it is written directly"):
         backfill.views_to_backfill(views, ["scores"])
     with pytest.raises(DefinitionError, match="there is no view 'none'"):
         backfill.views_to_backfill(views, ["none"])
