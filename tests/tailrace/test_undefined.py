@@ -210,7 +210,7 @@ def test_a_drop_that_was_killed_leaves_a_view_that_is_found_and_is_finished_by_a
     folder.mkdir(parents=True)
     (folder / "part.parquet").write_text("")
     module, name, done_before = KILLS[kill]
-    original = vars(module)[name]
+    original = getattr(module, name)
 
     async def killed(*arguments, **options):
         if callable(done_before):
