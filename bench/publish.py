@@ -19,9 +19,8 @@ from boto3.dynamodb.types import Binary
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from sinks.decisions import decided
 from sinks.ledger import Pushed
-from sinks.net_changes import first_load
+from sinks.net_changes import decided, first_load
 from sinks.push import push_view
 from tailrace.definitions import BatchView, Feature, Type
 from tailrace.lake import commit, storage

@@ -20,8 +20,7 @@ from bench.prepared_history import START, STEPS, History, land_step, write_histo
 from jobs.gold import refresh as gold
 from jobs.gold.compute import compute
 from jobs.gold.refresh import as_of_in
-from sinks.decisions import decided
-from sinks.net_changes import first_load
+from sinks.net_changes import decided, first_load
 from sinks.purge import newest
 from sinks.push import push_views
 from sinks.writer import write_changes

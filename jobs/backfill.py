@@ -14,9 +14,8 @@ from jobs.gold.compute import compute
 from jobs.streaming.fast_path import settled_states
 from jobs.streaming.recount import counting, had_by, states, tasks_for
 from jobs.streaming.run import views_of
-from sinks.decisions import decided, materialized_decisions
 from sinks.history import Schema, ensure_recorded
-from sinks.net_changes import snapshot
+from sinks.net_changes import decided, materialized_decisions, snapshot
 from sinks.protocol import SUPPRESS
 from tailrace.definitions import Definitions, FeatureView
 from tailrace.errors import UsageError

@@ -18,9 +18,8 @@ from tailrace.schemas.slots import to_micros, to_text
 from tailrace.store.address import Address, with_store
 from tailrace.store.direct.log import Intent, land, landed_line
 from tailrace.store.direct.replay import ordered, write_as_owner
-from tailrace.store.direct.rivals import Overwritten, first_unknown
+from tailrace.store.direct.sender import Overwritten, Sender, first_unknown
 from tailrace.store.direct.values import ValueProblem, checked, checked_id, checked_time
-from tailrace.store.direct.write import Sender
 from tailrace.store.failures import PATIENCE_SECONDS
 from tailrace.store.order import Revisions
 from tailrace.store.port import Refused, Stale, Store

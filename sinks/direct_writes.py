@@ -14,8 +14,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from sinks.decisions import INSERT, REMOVAL, UPDATE
 from sinks.history import Schema, ensure_recorded
+from sinks.net_changes import INSERT, REMOVAL, UPDATE
 from sinks.purge import stored_values
 from sinks.reconcile import Compared, counter, differences
 from tailrace.definitions import Definitions, DirectView, FeatureView
@@ -29,8 +29,7 @@ from tailrace.schemas.slots import to_micros
 from tailrace.store.address import Address, with_store
 from tailrace.store.direct.log import Intent
 from tailrace.store.direct.replay import Log, adopt_all, ordered, write_as_owner
-from tailrace.store.direct.rivals import first_unknown
-from tailrace.store.direct.write import Sender
+from tailrace.store.direct.sender import Sender, first_unknown
 from tailrace.store.direct.writer import LOOK_SECONDS, SEGMENT_SECONDS
 from tailrace.store.failures import PATIENCE_SECONDS, StoreError
 from tailrace.store.order import Order, OrderedValue

@@ -1,17 +1,39 @@
-"""Net changes of a change feed, and the breaker that stops a push of too many."""
+"""Net changes of a change feed, the breaker that stops a push of too many, and what is decided per key."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from sinks.protocol import FIRST_LOAD, NEW_FEATURES, Plan
+from sinks.protocol import FIRST_LOAD, NEW_FEATURES, SUPPRESS, WRITE, Plan, decide
 from tailrace.definitions import FeatureView
 from tailrace.errors import DataError
 from tailrace.lake.delta_log import BEFORE_IMAGES
+from tailrace.lake.materialize import Materialized, materialized
+from tailrace.schemas import tables
+from tailrace.store.arrow import column_values
+from tailrace.store.codec import Codec, meaning
 
 LARGEST_SHARE = 0.4  # of the online rows
 SMALLEST_VIEW = 1_000  # online rows from which on a share means anything
+UNKNOWN = 0
+DECIDED = "item_key string, value binary, action string, difference string, images bigint"
+DECIDED_SCHEMA = pa.schema(
+    [
+        ("item_key", pa.string()),
+        ("value", pa.binary()),
+        ("action", pa.string()),
+        ("difference", pa.string()),
+        ("images", pa.int64()),
+    ]
+)
+# In what a key's value differs from the one that the store is known to hold.
+INSERT = "insert"
+UPDATE = "update"
+REMOVAL = "removal"
+Packed = list[bytes | None]
 
 
 class BreakerOpen(DataError):
@@ -33,9 +55,6 @@ def check_share(view: str, plan: Plan, counts: Mapping[str, int], online_rows: C
             f"{counts['removals']:,} would go, more than {LARGEST_SHARE:.0%}; nothing was written. If that is right, "
             "push again with --allow-large-change and a reason; if not, mend the data first"
         )
-
-
-UNKNOWN = 0
 
 
 def item_key(entities: Iterable[tuple[str, str]]) -> Column:
@@ -117,3 +136,71 @@ def rows_of(keys: DataFrame, gold: DataFrame, view: FeatureView) -> DataFrame:
 def spread_by_key(rows: DataFrame) -> DataFrame:
     """The rows by key over all cores: what comes next, packing and writing, costs more than the shuffle."""
     return rows.repartition(rows.sparkSession.sparkContext.defaultParallelism, "item_key")
+
+
+def decided(rows: DataFrame, view: FeatureView, *, suppress: bool, as_of: int) -> DataFrame:
+    """Rows of `sinks.net_changes` as `DECIDED`: the packed value where one is written, and what becomes of the key.
+
+    `as_of` is in microseconds.
+    """
+    name, features = view.name, view.features
+
+    def decide_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        pack = packer(name, features, as_of=as_of)
+        for batch in batches:
+            if batch.num_rows:
+                yield decide_batch(batch, pack, suppress=suppress)
+
+    return rows.select("item_key", "was", "now", "images").mapInArrow(decide_partition, DECIDED)
+
+
+def packer(view: str, features: tuple[tables.Column, ...], *, as_of: int) -> Callable[[pa.Array], Packed]:
+    """Packs a column of structs; one that is packed already is passed through."""
+    codec = Codec(view, features)
+
+    def pack(column: pa.Array) -> Packed:
+        if pa.types.is_binary(column.type):
+            packed: Packed = column.to_pylist()
+            return packed
+        columns = zip(column.flatten(), features, strict=True)
+        values = codec.encode([column_values(array, feature) for array, feature in columns], as_of=as_of)
+        there = column.is_valid().to_pylist()
+        return [value if valid else None for value, valid in zip(values, there, strict=True)]
+
+    return pack
+
+
+def decide_batch(batch: pa.RecordBatch, pack: Callable[[pa.Array], Packed], *, suppress: bool) -> pa.RecordBatch:
+    was, now = pack(batch.column("was")), pack(batch.column("now"))
+    actions = [decide(before, after, suppress=suppress) for before, after in zip(was, now, strict=True)]
+    values = [value if action == WRITE else None for value, action in zip(now, actions, strict=True)]
+    images = batch.column("images").to_pylist()
+    differences = [
+        None if count == UNKNOWN else difference(before, after)
+        for before, after, count in zip(was, now, images, strict=True)
+    ]
+    columns = [batch.column("item_key"), values, actions, differences, batch.column("images").cast(pa.int64())]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, DECIDED_SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=DECIDED_SCHEMA)
+
+
+def difference(was: bytes | None, now: bytes | None) -> str | None:
+    """In what the store's value and gold's differ; None where they mean the same, or nothing tells."""
+    if was is None:
+        return None if now is None else INSERT
+    if now is None:
+        return REMOVAL
+    return None if meaning(was) == meaning(now) else UPDATE
+
+
+def materialized_decisions(rows: DataFrame) -> AbstractContextManager[Materialized]:
+    """Decided rows, computed once and counted; a push reads them for the history and for the store."""
+    action, kind = F.col("action"), F.col("difference")
+    return materialized(
+        rows,
+        totals={"images": F.col("images")},
+        suppressed=action == SUPPRESS,
+        inserts=kind == INSERT,
+        updates=kind == UPDATE,
+        removals=kind == REMOVAL,
+    )

@@ -164,7 +164,7 @@ Tombstone = tuple[str, int]  # item key and sequence
 def sweep_view(lake: Lake, address: Address, view: FeatureView, *, now: datetime | None = None) -> int:
     """Remove a view's old tombstones from the store; returns how many.
 
-    It takes no lease: an item that a push has written since carries another sequence, and is left alone.
+    It takes no lease: an item that a push has written since carries another sequence, and is left as it is.
     """
     found = read_control(address, view.name)
     if found is None or not lake.exists(history.history_table(view.name)):

@@ -12,10 +12,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sinks import history, ledger, protocol
-from sinks.decisions import decided, materialized_decisions
 from sinks.history import Schema
 from sinks.ledger import Pushed
-from sinks.net_changes import check_share, online_rows, rows_of
+from sinks.net_changes import check_share, decided, materialized_decisions, online_rows, rows_of
 from sinks.protocol import CLOCK_BEHIND, FIRST_LOAD, REPAIR, SUPPRESS, PushFirst, Step, StoreAhead
 from sinks.purge import (
     definition_at,

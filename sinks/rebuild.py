@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tailrace.definitions import BATCH, FeatureView
 from tailrace.store.address import Address, with_store
 from tailrace.store.control import NO_LANE, Control, owner_of
-from tailrace.store.direct.write import SEND_SECONDS
+from tailrace.store.direct.sender import SEND_SECONDS
 from tailrace.store.failures import PATIENCE_SECONDS
 from tailrace.store.lease import PushUnderWay
 from tailrace.store.port import Store

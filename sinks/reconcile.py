@@ -15,9 +15,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from sinks import ledger
-from sinks.decisions import INSERT, REMOVAL, UPDATE, decided
 from sinks.ledger import Pushed
-from sinks.net_changes import rows_of, snapshot
+from sinks.net_changes import INSERT, REMOVAL, UPDATE, decided, rows_of, snapshot
 from sinks.purge import has_version, stored_values, stored_values_of
 from sinks.push import push_views, repair_keys
 from tailrace.definitions import BatchView, FeatureView

@@ -22,7 +22,7 @@ from jobs.streaming.micro_batch import refuse_stale
 from jobs.streaming.recount import PAIR, counting, states, streamed_events, tasks_for
 from jobs.streaming.run import stream_owner
 from jobs.streaming.source import Consumed, consumed_by
-from sinks.decisions import INSERT, UPDATE, difference
+from sinks.net_changes import INSERT, UPDATE, difference
 from sinks.purge import STORED, read_keys, stored_values
 from sinks.rebuild import clear
 from sinks.reconcile import IN_MOTION, Compared, differences, is_kind

@@ -16,7 +16,7 @@ from multidict import CIMultiDictProxy
 from serving.common.interface import IDEMPOTENCY_HEADER
 from serving.common.request import BadRequest, only_value
 from tailrace.errors import UsageError
-from tailrace.store.direct.rivals import Overwritten, Result
+from tailrace.store.direct.sender import Overwritten, Result
 from tailrace.store.direct.wanted import Value, Written
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.failures import StoreError

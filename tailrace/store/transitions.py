@@ -4,8 +4,8 @@ A view's control item is idle, leased, or open, which is leased and writing; eac
 `TRANSITIONS` is the whole life of one. `allows` and `after` say what a transition means, in plain Python: the store in
 memory makes them so, and a test compares what other stores make of each with that.
 
-A value that is not given is neither checked nor changed: a push that does not name its owner is known by its sequence
-alone.
+A value that is not given is neither checked nor changed: a push that does not name its owner is known only by its
+sequence.
 """
 
 import operator

@@ -12,8 +12,7 @@ from jobs import backfill
 from jobs.backfill import BackfillError
 from jobs.gold.compute import compute
 from sinks import history as pushes
-from sinks.decisions import decided
-from sinks.net_changes import first_load
+from sinks.net_changes import decided, first_load
 from tailrace.definitions import DIRECT, BatchView, Count, DefinitionError, Definitions, Distinct, Last
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake

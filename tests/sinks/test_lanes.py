@@ -20,8 +20,7 @@ import uvloop
 from tailrace.definitions import BATCH, DIRECT, STREAM, Feature, Type
 from tailrace.settings import read_settings
 from tailrace.store.control import LeaseLost, OtherLane
-from tailrace.store.direct.rivals import first_unknown
-from tailrace.store.direct.write import Sender, boot_time
+from tailrace.store.direct.sender import Sender, boot_time, first_unknown
 from tailrace.store.dynamodb.items import binary, ensure_table, read_items
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.wire import open_client

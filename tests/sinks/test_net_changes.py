@@ -5,8 +5,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from sinks.decisions import decided
-from sinks.net_changes import first_load, item_key, net_changes, rows_of, snapshot, with_open_keys
+from sinks.net_changes import decided, first_load, item_key, net_changes, rows_of, snapshot, with_open_keys
 from tailrace.definitions import Count, Feature, FeatureView, Last, NewestIs, Type
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 from tailrace.store.codec import Codec

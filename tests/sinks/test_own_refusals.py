@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from tailrace.store.direct.rivals import Unknown
-from tailrace.store.direct.write import Sender, boot_time
+from tailrace.store.direct.sender import Sender, Unknown, boot_time
 from tailrace.store.dynamodb.conditional_writes import CANCELED
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.wire import store_error

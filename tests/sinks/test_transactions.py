@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from tailrace.store import failures
-from tailrace.store.direct.write import Sender, boot_time
+from tailrace.store.direct.sender import Sender, boot_time
 from tailrace.store.failures import NoTransactions, StoreError
 from tailrace.store.order import Order, OrderedValue
 from tailrace.store.writer import Outcome

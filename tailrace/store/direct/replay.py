@@ -14,9 +14,8 @@ from tailrace.definitions import FeatureView
 from tailrace.store.codec import Codec
 from tailrace.store.control import OtherLane
 from tailrace.store.direct.log import SUFFIX, Intent, LogError, Outcomes, Segment, deliver
-from tailrace.store.direct.rivals import Overwritten, Result, Unknown, first_unknown
+from tailrace.store.direct.sender import SEND_SECONDS, Overwritten, Result, Sender, Unknown, boot_time, first_unknown
 from tailrace.store.direct.values import pack
-from tailrace.store.direct.write import SEND_SECONDS, Sender, boot_time
 from tailrace.store.failures import StoreError
 from tailrace.store.keys import item_keys
 from tailrace.store.order import Order, OrderedValue

@@ -9,7 +9,7 @@ from itertools import count
 from tailrace.definitions import FeatureView
 from tailrace.store.direct.log import Intent
 from tailrace.store.direct.replay import ordered
-from tailrace.store.direct.rivals import Result
+from tailrace.store.direct.sender import Result
 from tailrace.store.order import Order, OrderedValue
 
 

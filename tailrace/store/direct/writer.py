@@ -13,9 +13,8 @@ from tailrace.errors import UnavailableError
 from tailrace.store.control import OtherLane
 from tailrace.store.direct.log import LogError, Segment, deliver
 from tailrace.store.direct.replay import Adopter, Log, Round, Views, outcomes_of
-from tailrace.store.direct.rivals import Unknown
+from tailrace.store.direct.sender import SEND_SECONDS, Sender, Unknown, boot_time
 from tailrace.store.direct.wanted import Numbered, Value, Wanted, Written, fail
-from tailrace.store.direct.write import SEND_SECONDS, Sender, boot_time
 from tailrace.store.failures import StoreError
 from tailrace.store.order import Order
 from tailrace.store.port import Store

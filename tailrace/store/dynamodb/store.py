@@ -6,26 +6,89 @@ import orjson
 
 from tailrace.store.control import Control
 from tailrace.store.dynamodb import conditional_writes as writes
-from tailrace.store.dynamodb import control_item, once
+from tailrace.store.dynamodb import control_item
 from tailrace.store.dynamodb.items import (
+    KEY,
     READ_MANY,
     binary,
     ensure_table,
     item_count,
     items_answered,
     key_in,
+    object_in,
     read_items,
     read_request,
     scan,
     sequence_attribute,
     sequence_in,
+    text_in,
 )
-from tailrace.store.dynamodb.wire import StoreClient
-from tailrace.store.failures import PATIENCE_SECONDS, Patience
+from tailrace.store.dynamodb.wire import StoreClient, call_if
+from tailrace.store.failures import PATIENCE_SECONDS, Patience, StoreError
 from tailrace.store.keys import CONTROL_PREFIX, view_of_control
 from tailrace.store.order import OrderedValue
 from tailrace.store.port import Item, KeptOut, OrderedOutcome, Remembered, Row, Store, Turn
 from tailrace.store.transitions import Fields, Transition
+
+EXPIRES = "expires"
+
+
+async def claim_once(
+    client: StoreClient, key: str, *, digest: str, orders: str, expires: int, now: int
+) -> Remembered | None:
+    """Take a key that nobody holds, or whose time is over; returns what is remembered where somebody holds it."""
+    item = {KEY: {"S": key}, "digest": {"S": digest}, "orders": {"S": orders}, EXPIRES: {"N": str(expires)}}
+    request = {
+        "TableName": client.table,
+        "Item": item,
+        "ConditionExpression": f"attribute_not_exists({KEY}) OR #expires < :now",
+        "ExpressionAttributeNames": {"#expires": EXPIRES},
+        "ExpressionAttributeValues": {":now": {"N": str(now)}},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    try:
+        await client.call("PutItem", request)
+    except StoreError as error:
+        if error.code == "ConditionalCheckFailedException":
+            return remembered_in(object_in(error.details, "Item") or await _read(client, key))
+        raise
+    return None
+
+
+async def _read(client: StoreClient, key: str) -> Item:
+    """What was recorded; there are stores that do not return it with the condition that failed."""
+    request = {"TableName": client.table, "Key": {KEY: {"S": key}}, "ConsistentRead": True}
+    return object_in(await client.call("GetItem", request), "Item")
+
+
+def remembered_in(item: object) -> Remembered:
+    """What an item of a once-only key remembers."""
+    return Remembered(digest=text_in(item, "digest"), orders=text_in(item, "orders"), results=text_in(item, "results"))
+
+
+async def keep_results(client: StoreClient, key: str, results: str) -> None:
+    """Remember what became of the request, unless that is known already."""
+    request = {
+        "TableName": client.table,
+        "Key": {KEY: {"S": key}},
+        "UpdateExpression": "SET #results = if_not_exists(#results, :results)",
+        "ConditionExpression": f"attribute_exists({KEY})",
+        "ExpressionAttributeNames": {"#results": "results"},
+        "ExpressionAttributeValues": {":results": {"S": results}},
+    }
+    await client.call("UpdateItem", request)
+
+
+async def forget_expired(client: StoreClient, key: str, *, at: int) -> bool:
+    """Remove a once-only key whose time is over at a moment, in seconds since 1970; False where it is not."""
+    request = {
+        "TableName": client.table,
+        "Key": {KEY: {"S": key}},
+        "ConditionExpression": "#expires < :at",
+        "ExpressionAttributeNames": {"#expires": EXPIRES},
+        "ExpressionAttributeValues": {":at": {"N": str(at)}},
+    }
+    return await call_if(client, "DeleteItem", request)
 
 
 class DynamoStore(Store):
@@ -120,21 +183,21 @@ class DynamoStore(Store):
 
     async def claim_once(self, key: str, *, digest: str, orders: str, expires: int, now: int) -> Remembered | None:
         """Take a key until a time in seconds; returns what is remembered where somebody holds it at `now`."""
-        return await once.claim_once(self._client, key, digest=digest, orders=orders, expires=expires, now=now)
+        return await claim_once(self._client, key, digest=digest, orders=orders, expires=expires, now=now)
 
     async def keep_results(self, key: str, results: str) -> None:
         """Remember what became of the request, unless that is known already."""
-        await once.keep_results(self._client, key, results)
+        await keep_results(self._client, key, results)
 
     async def forget_expired(self, key: str, *, at: int) -> bool:
         """Remove a key whose time is over at a moment in seconds; False where it is not."""
-        return await once.forget_expired(self._client, key, at=at)
+        return await forget_expired(self._client, key, at=at)
 
     async def scan_records(self) -> AsyncIterator[tuple[list[str], list[str]]]:
         """The views that have a control item, and the once-only keys, page by page."""
-        async for page in scan(self._client, (once.EXPIRES,), having=(once.EXPIRES, "sequence")):
+        async for page in scan(self._client, (EXPIRES,), having=(EXPIRES, "sequence")):
             views = [view for item in page if (view := view_of_control(key_in(item)))]
-            yield views, [key_in(item) for item in page if once.EXPIRES in item]
+            yield views, [key_in(item) for item in page if EXPIRES in item]
 
 
 def values_of(items: Iterable[Item], view: str) -> dict[str, bytes]:

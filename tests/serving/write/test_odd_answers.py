@@ -19,14 +19,14 @@ from serving.telemetry.metrics import Counters, SharedMetrics
 from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
 from tailrace.errors import TailraceError
-from tailrace.store.direct import replay, write, writer
+from tailrace.store.direct import replay, sender, writer
 from tailrace.store.direct.replay import Log, adopt_all
 from tailrace.store.direct.wanted import Written
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.conditional_writes import order_in, to_attribute
 from tailrace.store.dynamodb.items import items_answered, to_binary
 from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.dynamodb.wire import Connections, Reply, StoreClient
+from tailrace.store.dynamodb.wire import Connections, Reply, StoreClient, store_error
 from tailrace.store.failures import StoreError
 from tailrace.store.keys import control_key
 from tailrace.store.order import Order
@@ -156,7 +156,7 @@ async def everything(client, where, *, transactions):
 def unexpected(monkeypatch):
     """What was logged as a failure that nobody expects."""
     found = []
-    for module in (replay, write, writer):
+    for module in (replay, sender, writer):
         monkeypatch.setattr(module, "boot_time", lambda: asyncio.get_running_loop().time())
     monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr("os.fdatasync", lambda _: None)
@@ -173,7 +173,7 @@ def test_no_answer_of_the_store_is_our_fault_or_stops_the_log(unexpected, answer
         healthy: Any = SlowStore()
         with asyncio.Runner(loop_factory=HeldLoop) as runner:
             runner.run(everything(client, where, transactions=transactions))
-            failures = runner.run(adopt_all(healthy, VIEWS, where, transactions=transactions))
+            failures = runner.run(adopt_all(DynamoStore(healthy), VIEWS, where, transactions=transactions))
 
         assert (unexpected, failures, where.segments) == ([], [], [])
 
@@ -192,7 +192,7 @@ def answering(**answers):
             return await StoreClient.send(client, operation, body, **options)
         status, answer = answers[operation]
         if status != 200:
-            raise StoreError(answer["__type"], "", answer | {"status": status})
+            raise store_error(answer["__type"], "", answer | {"status": status})
         return answer
 
     client.send = send  # type: ignore[method-assign]
@@ -209,7 +209,9 @@ def answering(**answers):
 ])  # fmt: skip
 def test_what_the_store_gave_no_order_for_is_refused_before_it_is_logged(where, given):
     async def go():
-        async with DirectWriter(answering(UpdateItem=(200, given)), where, lambda: VIEWS, transactions=False) as lane:
+        async with DirectWriter(
+            DynamoStore(answering(UpdateItem=(200, given))), where, lambda: VIEWS, transactions=False
+        ) as lane:
             with pytest.raises(StoreError) as refusal:
                 await lane.write([value("d1", 10, 0.5)])
             return refusal.value.code

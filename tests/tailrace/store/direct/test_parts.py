@@ -8,8 +8,7 @@ import pytest
 from tailrace.store.direct import log as delivering
 from tailrace.store.direct.log import Intent, LogError, Outcomes, Segment
 from tailrace.store.direct.replay import Adopter, adopt_all
-from tailrace.store.direct.rivals import Unknown
-from tailrace.store.direct.write import Sender
+from tailrace.store.direct.sender import Sender, Unknown
 from tailrace.store.direct.writer import FAILURES_SHOWN, DirectWriter, brief
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.failures import StoreError

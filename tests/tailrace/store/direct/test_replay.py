@@ -8,8 +8,8 @@ from tailrace.store.codec import Codec
 from tailrace.store.direct import log
 from tailrace.store.direct.log import LogError, Segment
 from tailrace.store.direct.replay import adopt_all
+from tailrace.store.direct.sender import Sender
 from tailrace.store.direct.wanted import Wanted
-from tailrace.store.direct.write import Sender
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.items import binary, read_items
 from tailrace.store.dynamodb.store import DynamoStore

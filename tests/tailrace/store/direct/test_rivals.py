@@ -3,7 +3,7 @@
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tailrace.store.direct.rivals import Overwritten, Unknown, by_row, rivals_of
+from tailrace.store.direct.sender import Overwritten, Unknown, by_row, rivals_of
 from tailrace.store.failures import StoreError
 from tailrace.store.order import Order, OrderedValue
 from tailrace.store.port import Refused, Stale

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tailrace.store.direct import replay, write, writer
+from tailrace.store.direct import replay, sender, writer
 from tailrace.store.direct.log import INTENT, Segment
-from tailrace.store.direct.rivals import Overwritten
+from tailrace.store.direct.sender import Overwritten
 from tailrace.store.direct.writer import Busy, DirectWriter
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.failures import StoreError
@@ -23,7 +23,7 @@ VALUES_AT_FIRST = 2_000  # that may be logged before it is known how slow the st
 
 @pytest.fixture(autouse=True)
 def in_the_loops_time(monkeypatch):
-    for module in (replay, write, writer):
+    for module in (replay, sender, writer):
         monkeypatch.setattr(module, "boot_time", lambda: asyncio.get_running_loop().time())
     for name in ("fsync", "fdatasync"):  # time stands still meanwhile, and the test waits
         monkeypatch.setattr(os, name, lambda _: None)

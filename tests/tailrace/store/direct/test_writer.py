@@ -9,8 +9,7 @@ import pytest
 from tailrace.store.direct import log, writer
 from tailrace.store.direct.log import LogError, Segment
 from tailrace.store.direct.replay import adopt_all
-from tailrace.store.direct.rivals import Overwritten, Unknown
-from tailrace.store.direct.write import Sender, boot_time
+from tailrace.store.direct.sender import Overwritten, Sender, Unknown, boot_time
 from tailrace.store.direct.writer import Busy, DirectWriter
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.order import Order, OrderedValue
