@@ -58,7 +58,6 @@ CEILINGS: dict[str, int] = {
     "wanted": 51,
     "usable": 11,
     "rows_of": 22,
-    "alone": 13,
     "sweep": 13,
     "swept": 11,
     "set aside": 29,
