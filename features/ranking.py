@@ -1,4 +1,4 @@
-"""The shipped definitions by name: drop those that you do not want, and write your own beside them."""
+"""The shipped definitions by name: drop those that you do not want, and write your own next to them."""
 
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.shipped.actor_document_affinity import actor_document_affinity

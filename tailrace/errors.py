@@ -118,7 +118,7 @@ class DefinitionError(TailraceError):
 
 
 class DataError(TailraceError):
-    """Data that cannot be taken or read: a landed file, rows that the gate or the breaker stops, a stored value."""
+    """Data that cannot be loaded or read: a landed file, rows that the gate or the breaker stops, a stored value."""
 
 
 class ConflictError(TailraceError):

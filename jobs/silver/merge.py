@@ -31,7 +31,7 @@ class Withdrawn:
 
 
 def withdraw(lake: Lake, *, source: Table, target: Table, transform: Transform, state: dict[str, Any]) -> Withdrawn:
-    """Make silver what it would be had the files set aside never come, up to load `state["batch"]`, and commit that it is so.
+    """Make silver what it would be had the excluded files never come, up to load `state["batch"]`, and commit that it is so.
 
     `state["aside"]` is the version of `bronze.SET_ASIDE` that says which files these are.
     """
@@ -59,9 +59,9 @@ def keep(lake: Lake, target: Table, *, state: dict[str, Any]) -> None:
 
 
 def merge_unread(lake: Lake, *, source: Table, target: Table, transform: Callable[[DataFrame], DataFrame]) -> Withdrawn:
-    """Merge the batches of a bronze table that silver has not read, and take back what files brought that were set aside since.
+    """Merge the batches of a bronze table that silver has not read, and take back what files brought that were excluded since.
 
-    The last batch read is silver's state, with the version of the files that are set aside.
+    The last batch read is silver's state, with the version of the excluded files.
     """
     before, newest, aside = last_read(lake, target), lake.last_appended(source), aside_version(lake)
     of_aside = {} if aside is None else {ASIDE: aside}

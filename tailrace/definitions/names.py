@@ -14,7 +14,7 @@ def check_name(name: str, *, of: str) -> None:
     """Raise `DefinitionError` for a name that cannot be used, `of` saying whose it is."""
     if not NAME.fullmatch(name):
         raise DefinitionError(
-            f"{of}: {name!r} is not a usable name; write a lower-case letter, then at most 62 of a-z, 0-9 and _"
+            f"{of}: {name!r} is not a valid name; write a lower-case letter, then at most 62 of a-z, 0-9 and _"
         )
 
 

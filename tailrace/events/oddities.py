@@ -103,7 +103,7 @@ ODDITIES = (
     ),
     Oddity("pretty.json.gz", "a JSON array", holding(gzip.compress(json.dumps(AS_LIST, indent=1).encode()))),
     Oddity("firehose.json", "objects one behind the other", holding("".join(map(json.dumps, AS_LIST)))),
-    Oddity("old-mac.jsonl", "lines that end in CR alone", holding(LINES.replace("\n", "\r"))),
+    Oddity("old-mac.jsonl", "lines that end in CR only", holding(LINES.replace("\n", "\r"))),
     Oddity("sequence.json", "a JSON text sequence", holding("\x1e" + LINE + "\x1e" + LINE)),
     Oddity("stale-checksum.jsonl", ".stale-checksum.jsonl.crc", stale_checksum),
     Oddity("pipe.jsonl", "a named pipe", os.mkfifo),

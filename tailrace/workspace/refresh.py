@@ -39,7 +39,7 @@ class Report:
     """A whole refresh: what landed, per view what became of gold and of the store, the maintenance that was due, and what
     the quality gate found per table.
 
-    `taken_back` is what silver gave back of excluded files, per table; `to_recount` are the views of the stream that may
+    `withdrawn` is what silver gave back of excluded files, per table; `to_recount` are the views of the stream that may
     have counted these files.
     """
 
@@ -50,7 +50,7 @@ class Report:
     pushed: dict[str, Pushed]
     maintained: dict[str, Maintained]
     gates: dict[str, Verdict]
-    taken_back: dict[str, Withdrawn]
+    withdrawn: dict[str, Withdrawn]
     to_recount: tuple[str, ...]
 
     def json(self) -> Json:
@@ -71,13 +71,13 @@ def refresh_json(report: Report) -> Json:
         "gates": {table: asdict(found) for table, found in report.gates.items()},
     }
     maintained = {table: asdict(one) for table, one in report.maintained.items()}
-    shown |= taken_back_json(report.taken_back) | recount_json(report.to_recount)
+    shown |= withdrawn_json(report.withdrawn) | recount_json(report.to_recount)
     return shown | ({"maintained": maintained} if maintained else {})
 
 
-def taken_back_json(taken_back: Mapping[str, Withdrawn]) -> Json:
-    """What silver gave back of files set aside, under `taken_back` by table; nothing where that is nothing."""
-    return {"taken_back": {table: asdict(back) for table, back in taken_back.items()}} if taken_back else {}
+def withdrawn_json(withdrawn: Mapping[str, Withdrawn]) -> Json:
+    """What silver gave back of excluded files, under `taken_back` by table; nothing where that is nothing."""
+    return {"taken_back": {table: asdict(back) for table, back in withdrawn.items()}} if withdrawn else {}
 
 
 def recount_json(views: Sequence[str]) -> Json:
@@ -130,7 +130,7 @@ def refresh(
     progress("bronze")
     landed = run_bronze(workspace, aside=aside)
     progress("silver")
-    taken_back = run_silver(workspace)
+    withdrawn = run_silver(workspace)
     progress("gold")
     refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
     progress("publish")
@@ -145,7 +145,7 @@ def refresh(
         pushed=pushed,
         maintained=maintained,
         gates=workspace.gate.take_verdicts(),
-        taken_back=taken_back,
+        withdrawn=withdrawn,
         to_recount=views_to_recount(workspace, aside),
     )
 
@@ -179,7 +179,7 @@ def catch_up_bronze(workspace: Resources) -> Loaded:
 
 
 def run_silver(workspace: Resources) -> dict[str, Withdrawn]:
-    """Bring silver up to date; returns what it gave back of files set aside, by table, where there were any."""
+    """Bring silver up to date; returns what it gave back of excluded files, by table, where there were any."""
     tables = {silver.INTERACTIONS: merge.run_interactions, silver.DOCUMENTS: merge.run_documents}
     done = {table.full_name: bring(workspace.lake) for table, bring in tables.items()}
     return {name: back for name, back in done.items() if back != Withdrawn()}
@@ -222,8 +222,8 @@ def layer_figures(
         loaded = asdict(run_bronze(workspace, aside=aside)) | {"all_read": is_all_read(workspace.lake)}
         return loaded | recount_json(views_to_recount(workspace, aside))
     if layer == "silver":
-        taken_back = taken_back_json(run_silver(workspace))
-        return {"load": last_read(workspace.lake, silver.INTERACTIONS)} | taken_back
+        withdrawn = withdrawn_json(run_silver(workspace))
+        return {"load": last_read(workspace.lake, silver.INTERACTIONS)} | withdrawn
     if layer == "gold":
         refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
         return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}

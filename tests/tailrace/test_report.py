@@ -22,7 +22,7 @@ HELD = Maintained(files_before=2, files_after=2, held_by="version 7 is older tha
 FAILED = Maintained(files_before=31, files_after=31, failure="online store: down")
 
 
-def report(*, taken_back=None, to_recount=(), **maintained):
+def report(*, withdrawn=None, to_recount=(), **maintained):
     return Report(
         as_of=AT,
         seconds=1.0,
@@ -31,7 +31,7 @@ def report(*, taken_back=None, to_recount=(), **maintained):
         pushed={},
         maintained=maintained,
         gates={},
-        taken_back=taken_back or {},
+        withdrawn=withdrawn or {},
         to_recount=to_recount,
     )
 
@@ -52,7 +52,7 @@ def test_people_are_told_what_was_done_to_a_table_what_holds_it_and_what_stopped
 
 
 def test_what_follows_from_files_set_aside_is_reported_only_where_there_are_some():
-    shown = refresh_json(report(taken_back={"silver.a": Withdrawn(replaced=2, removed=1)}, to_recount=("p", "d")))
+    shown = refresh_json(report(withdrawn={"silver.a": Withdrawn(replaced=2, removed=1)}, to_recount=("p", "d")))
 
     assert {"taken_back", "recount"} & {*refresh_json(report())} == set()
     assert shown["taken_back"] == {"silver.a": {"replaced": 2, "removed": 1}}

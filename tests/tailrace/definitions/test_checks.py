@@ -41,11 +41,11 @@ def test_a_refusal_names_the_file(folder):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"name": "'Visits'"}, "view 'Visits', field 'name': 'Visits' is not a usable name"),
-        ({"name": "'visits-x'"}, "field 'name': 'visits-x' is not a usable name"),
-        ({"name": "''"}, "field 'name': '' is not a usable name"),
-        ({"name": "'v' * 64"}, "is not a usable name; write a lower-case letter, then at most 62 of a-z, 0-9 and _"),
-        ({"name": "'visits\\n'"}, "is not a usable name"),
+        ({"name": "'Visits'"}, "view 'Visits', field 'name': 'Visits' is not a valid name"),
+        ({"name": "'visits-x'"}, "field 'name': 'visits-x' is not a valid name"),
+        ({"name": "''"}, "field 'name': '' is not a valid name"),
+        ({"name": "'v' * 64"}, "is not a valid name; write a lower-case letter, then at most 62 of a-z, 0-9 and _"),
+        ({"name": "'visits\\n'"}, "is not a valid name"),
         ({"lane": "'hourly'"}, "view 'visits', field 'lane': 'hourly' is not a lane; there are batch"),
         ({"lane": "'direct'"}, "view 'visits', field 'aggregations': values of the lane direct are written, not"),
         ({"lane": "'direct'", "aggregations": "()"}, "view 'visits', field 'written_features': say what is written"),
@@ -73,7 +73,7 @@ def test_a_refusal_names_the_file(folder):
             "feature 'seen_at': another feature or key",
         ),
         ({"aggregations": "(Last(name='document_id'),)"}, "feature 'document_id': another feature or key"),
-        ({"aggregations": "(Count(name='v' * 60, over=('total',)),)"}, "_total' is not a usable name"),
+        ({"aggregations": "(Count(name='v' * 60, over=('total',)),)"}, "_total' is not a valid name"),
         ({"online_when": "'view_3h > 0'"}, "view 'visits', field 'online_when': 'view_3h' is not a feature of this"),
         ({"online_when": "'document_id > 0'"}, "field 'online_when': 'document_id' is not a feature of this view"),
         ({"online_when": "'seen_at > Now() - interval 1 day'"}, "field 'online_when': 'Now' gives another answer each"),
@@ -259,7 +259,7 @@ def test_a_feature_of_a_transform_needs_a_usable_name(folder):
         transform_features="(Feature('_size', Type.INT64, 'its size'),)",
     )
 
-    assert "view 'visits', feature '_size': '_size' is not a usable name" in refusal_of(folder)
+    assert "view 'visits', feature '_size': '_size' is not a valid name" in refusal_of(folder)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_types_of_state_and_history_are_not_those_of_features(folder, type_, sai
 def test_what_a_sum_takes_is_a_name(folder):
     folder.write_view(aggregations="(Sum(name='seconds', of='a.b', over=('7d',)),)")
 
-    assert "view 'visits', feature 'seconds', field 'of': 'a.b' is not a usable name" in refusal_of(folder)
+    assert "view 'visits', feature 'seconds', field 'of': 'a.b' is not a valid name" in refusal_of(folder)
 
 
 def write_on_demand(folder, inputs, *, name="half"):
@@ -335,7 +335,7 @@ def test_unknown_inputs_of_an_on_demand_feature_are_refused(folder, inputs, said
 def test_an_on_demand_feature_needs_a_usable_name(folder):
     write_on_demand(folder, "('visits:views_3h',)", name="Half")
 
-    assert "ratios.py: an on-demand feature's name: 'Half' is not a usable name" in refusal_of(folder)
+    assert "ratios.py: an on-demand feature's name: 'Half' is not a valid name" in refusal_of(folder)
 
 
 def test_an_on_demand_feature_named_like_a_view_is_refused(folder):
@@ -350,7 +350,7 @@ def test_an_on_demand_feature_named_like_a_view_is_refused(folder):
         ("name='rank', features=()", "service 'rank', field 'features': name at least one view or feature"),
         ("name='rank', features=('half',)", "service 'rank', field 'features': 'half' names no view; there are visits"),
         ("name='rank', features=('visits:x',)", "service 'rank', field 'features': view 'visits' has no feature 'x'"),
-        ("name='Rank', features=('visits',)", "service 'Rank', field 'name': 'Rank' is not a usable name"),
+        ("name='Rank', features=('visits',)", "service 'Rank', field 'name': 'Rank' is not a valid name"),
     ],
 )
 def test_a_mistake_in_a_service_is_refused_naming_it(folder, fields, said):
