@@ -115,6 +115,7 @@ def times_left(
 
 
 def closed_times(lake: Lake, view: FeatureView, *, id_: str) -> list[datetime]:
+    """The times that a backfill has closed, in order."""
     rows = of_backfill(lake, view, id_=id_)
     if rows is None:
         return []
@@ -236,6 +237,7 @@ def recorded_before(lake: Lake, view: FeatureView, *, as_of: datetime, id_: str)
 
 
 def to_history(lake: Lake, view: FeatureView, values: DataFrame, times: Sequence[datetime], *, id_: str) -> DataFrame:
+    """Values as rows of the view's history, with the row that closes each time."""
     table = history.history_table(view.name)
     now = datetime.now(UTC)
     rows = values.select(

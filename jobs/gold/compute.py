@@ -71,6 +71,7 @@ def transform_unchecked(view: BatchView, inputs: Mapping[str, DataFrame], *, as_
 
 
 def check_columns(view: BatchView, rows: DataFrame) -> None:
+    """Raise `TransformError` for a column that is missing or of another type."""
     found = dict(rows.dtypes)
     for field in view.table.fields:
         if field.name not in found:

@@ -61,6 +61,7 @@ def crossed_an_edge(windows: Iterable[Window], since: datetime, until: datetime)
 
 
 def is_between(after: datetime, up_to: datetime) -> Column:
+    """Whether an interaction happened after one time and up to another."""
     return (F.col("occurred_at") > F.lit(after)) & (F.col("occurred_at") <= F.lit(up_to))
 
 
@@ -73,10 +74,12 @@ def net_changes(changes: DataFrame, since: datetime) -> DataFrame:
 
 
 def is_before_image() -> Column:
+    """Whether a row of a change feed is as the table had it before."""
     return F.col("_change_type").isin(*BEFORE_IMAGES)
 
 
 def weight_in(window: Window, since: datetime, until: datetime) -> Column:
+    """What a signed interaction adds to a count over a window."""
     now, then = (
         F.when(counts_at(window, time), F.col(w)).otherwise(0) for time, w in ((until, "now"), (since, "then"))
     )
@@ -84,6 +87,7 @@ def weight_in(window: Window, since: datetime, until: datetime) -> Column:
 
 
 def counts_at(window: Window, as_of: datetime) -> Column:
+    """Whether an interaction is in a window at a time."""
     happened = F.col("occurred_at") <= F.lit(as_of)
     return happened if window.length is None else happened & (F.col("occurred_at") > F.lit(as_of - window.length))
 
@@ -152,6 +156,7 @@ class SignedRows:
     until_released: ExitStack = field(default_factory=ExitStack)
 
     def of(self, step: Step) -> DataFrame:
+        """The signed interactions of one step; gathered once."""
         with self.gathering:
             return self._of(step)
 
@@ -170,6 +175,7 @@ class SignedRows:
         return self.gathered[step.since, before]
 
     def release(self) -> None:
+        """Give up what was gathered."""
         self.until_released.close()
 
 
@@ -261,6 +267,7 @@ def named_keys(lake: Lake, view: BatchView, step: Step) -> DataFrame:
 
 
 def tables_of(view: BatchView) -> list[Table]:
+    """The silver tables that a view reads."""
     return [table for table in silver.TABLES if table.name in view.inputs]
 
 
@@ -285,6 +292,7 @@ def turn_of(version: int) -> int:
 
 
 def is_sampled(view: BatchView, part: int) -> Column:
+    """Whether a key is in one part of `SAMPLED`."""
     return F.pmod(F.xxhash64(*view.keys), F.lit(SAMPLED)) == part % SAMPLED
 
 

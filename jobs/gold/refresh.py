@@ -75,6 +75,7 @@ def check_as_of(lake: Lake, views: Iterable[BatchView], as_of: datetime) -> None
 
 
 def check_not_before(states: Mapping[str, State | None], as_of: datetime) -> None:
+    """Raise `AsOfError` for a time off the grid, or before that of a state."""
     check_on_grid(as_of)
     for name, state in states.items():
         newest = as_of_in(state) if state else None
@@ -118,6 +119,7 @@ class Refresh:
         return {name: done[name] for name in views}
 
     def bring_in_own_session(self, view: BatchView) -> Refreshed:
+        """Bring one view in a Spark session of its own: options of one view reach no other."""
         return replace(self, lake=self.lake.in_own_session()).bring(view)
 
     def bring(self, view: BatchView) -> Refreshed:
@@ -179,9 +181,11 @@ class Refresh:
         return None
 
     def read_pinned(self, table: Table) -> DataFrame:
+        """A table at the version that this refresh reads."""
         return self.lake.read(table, version=self.pins[table.full_name].version)
 
     def bring_forward(self, view: BatchView, before: State, state: dict[str, Any]) -> None:
+        """Commit what one step changes."""
         step = Step(since=as_of_in(before), until=self.as_of, before=pins_in(before), after=self.pins)
         if view.changed_keys:
             change_named(self.lake, view, step, state=state)
@@ -190,10 +194,12 @@ class Refresh:
             add_changes(self.lake, view, self.signed, step, base_tables=base_tables, state=state)
 
     def base_tables(self, view: BatchView) -> dict[str, Table]:
+        """The gold tables of a view's base views."""
         return {name: self.definitions.batch_views[name].table for name in view.base_views}
 
 
 def as_of_in(state: State) -> datetime:
+    """The time that a state was computed for."""
     return datetime.fromisoformat(state.values["as_of"])
 
 
@@ -216,6 +222,7 @@ def check_exclusive(lake: Lake, view: BatchView, *, run_id: str) -> State:
 
 
 def overtaken(view: BatchView) -> ConcurrentRefreshError:
+    """The error of a refresh that another one overtook."""
     return ConcurrentRefreshError(
         f"view {view.name}: another refresh wrote it at the same time; run the refresh again once the other is done"
     )

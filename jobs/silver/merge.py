@@ -95,6 +95,7 @@ def is_newer() -> str:
 
 
 def run_interactions(lake: Lake) -> Withdrawn:
+    """Bring `silver.INTERACTIONS` up to bronze."""
     return merge_unread(lake, source=bronze.EVENTS, target=silver.INTERACTIONS, transform=to_interactions)
 
 
@@ -104,6 +105,7 @@ def to_interactions(events: DataFrame) -> DataFrame:
 
 
 def run_documents(lake: Lake) -> Withdrawn:
+    """Bring `silver.DOCUMENTS` up to bronze."""
     return merge_unread(lake, source=bronze.DOCUMENTS, target=silver.DOCUMENTS, transform=to_documents)
 
 

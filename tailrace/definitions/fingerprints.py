@@ -166,6 +166,7 @@ def own_modules(file: Path) -> list[Path]:
 
 
 def is_own(module: Path, folder: Path) -> bool:
+    """Whether a module is written in the folder, and not installed there."""
     if module.suffix != ".py" or not module.is_relative_to(folder):
         return False
     installed = (Path(path).resolve() for path in sysconfig.get_paths().values())
@@ -232,6 +233,7 @@ def says_something(tree: ast.Module) -> bool:
 
 
 def tree_of(file: Path) -> ast.Module:
+    """The syntax tree of a file; raises `DefinitionError` for one that cannot be read."""
     try:
         return ast.parse(file.read_bytes(), str(file))
     except (OSError, SyntaxError, ValueError) as error:

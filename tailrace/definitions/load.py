@@ -57,6 +57,7 @@ class Definitions:
         return of_kind(StreamView, self.views)
 
     def view(self, name: str) -> FeatureView:
+        """The view of a name; raises `DefinitionError` if there is none."""
         if name not in self.views:
             raise DefinitionError(f"there is no view {name!r}; there are {', '.join(sorted(self.views))}")
         return self.views[name]
@@ -160,6 +161,7 @@ def forget(names: Iterable[str]) -> None:
 
 
 def bring_back(modules: dict[str, ModuleType]) -> None:
+    """Have modules imported again that were forgotten."""
     sys.modules.update(modules)
     for name, module in modules.items():
         package, _, own_name = name.rpartition(".")
@@ -209,6 +211,7 @@ def own_modules_of(folders: Iterable[str]) -> set[Path]:
 
 
 def files_of(folder: str) -> list[Path]:
+    """The definition files of a folder; raises `DefinitionError` if it is not one."""
     path = SHIPPED_FOLDER if folder == SHIPPED else Path(folder).expanduser()
     if not path.is_dir():
         raise DefinitionError(f"TAILRACE_FEATURES names {folder!r}, which is not a folder")
@@ -216,6 +219,7 @@ def files_of(folder: str) -> list[Path]:
 
 
 def modules_of(folder: str) -> Iterator[ModuleType]:
+    """The modules of a folder's definition files, imported."""
     for file in files_of(folder):
         if folder == SHIPPED:
             with importing(file):
@@ -281,5 +285,6 @@ def by_name(
 
 
 def base_views_first(views: dict[str, FeatureView]) -> dict[str, FeatureView]:
+    """Views in an order in which each comes after its base views."""
     order = TopologicalSorter({name: view.base_views for name, view in views.items()}).static_order()
     return {name: views[name] for name in order}

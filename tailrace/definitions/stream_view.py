@@ -48,10 +48,12 @@ class Ring:
 
     @property
     def slots(self) -> int:
+        """How many buckets are kept: those of the window, and those for events from ahead."""
         return self.counted + -(-MINUTES_AHEAD // self.width)
 
     @property
     def columns(self) -> tuple[Column, ...]:
+        """A column for each bucket, the newest first."""
         return tuple(
             Column(f"_{self.name}_{age:02}", Type.INT64, f"{self.name}, {age} buckets of {self.width} min back")
             for age in range(self.slots)
@@ -81,6 +83,7 @@ def ring_of(line: int, name: str, window: Window) -> Ring:
 
 
 def rings_of(lines: Sequence[Aggregation]) -> tuple[Ring, ...]:
+    """The buckets of each line over each of its windows."""
     return tuple(
         ring_of(number, line.name, window)
         for number, line in enumerate(lines)

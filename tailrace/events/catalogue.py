@@ -64,10 +64,12 @@ class Catalogue:
 
     @property
     def actor_ids(self) -> list[str]:
+        """The ids of the actors."""
         return [f"u{number:05d}" for number in range(len(self.activity))]
 
     @property
     def document_ids(self) -> list[str]:
+        """The ids of the documents."""
         return [f"d{number:07d}" for number in range(len(self.place))]
 
     @property

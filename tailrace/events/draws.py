@@ -58,6 +58,7 @@ class Draws:
         return np.floor(self.uniform(count) * limit).astype(np.int64)
 
     def chance(self, probability: float, count: int) -> NDArray[np.bool_]:
+        """Draw truth values that are true with a probability."""
         return self.uniform(count) < probability
 
     def order(self, count: int) -> Ints:
@@ -121,9 +122,11 @@ class Lives:
     restored: Ints
 
     def is_unborn(self, document: Ints, time: Ints) -> NDArray[np.bool_]:
+        """Which of these documents are not there yet at these times."""
         return time <= self.created[document]
 
     def is_deleted(self, document: Ints, time: Ints) -> NDArray[np.bool_]:
+        """Which of these documents are deleted at these times."""
         return (self.deleted[document] <= time) & (time <= self.restored[document])
 
     def is_lasting(self, *, since: int) -> NDArray[np.bool_]:

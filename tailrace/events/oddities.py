@@ -36,6 +36,7 @@ class Oddity:
 
 
 def event(number: int = 0, **changes: Any) -> str:
+    """An event as a line of JSON."""
     return json.dumps(EVENT | {"event_id": f"odd{number}"} | changes)
 
 
@@ -55,11 +56,13 @@ def parquet(**columns: Any) -> Callable[[Path], object]:
 
 
 def cut_parquet(path: Path) -> None:
+    """Write a Parquet file without its end."""
     parquet()(path)
     path.write_bytes(path.read_bytes()[:-12])
 
 
 def stale_checksum(path: Path) -> None:
+    """Write a file next to a checksum of other content."""
     path.write_text(LINE)
     path.with_name(f".{path.name}.crc").write_bytes(b"crc\0" + struct.pack(">iI", 512, 0))
 
@@ -71,10 +74,12 @@ def listening(path: Path) -> None:
 
 
 def leading_to(target: str) -> Callable[[Path], object]:
+    """A link to a target."""
     return lambda path: path.symlink_to(target)
 
 
 def in_latin_1(path: Path) -> None:
+    """Write a file whose name is not UTF-8."""
     Path(os.fsdecode(os.fsencode(path.parent) + b"/caf\xe9.jsonl")).write_text(LINE)
 
 

@@ -86,6 +86,7 @@ def audited(lake: Lake, table: Table, rows: DataFrame) -> Iterator[DataFrame]:
 
 
 def replace_rows(lake: Lake, table: Table, rows: DataFrame, *, state: State) -> None:
+    """Make audited rows the table's, by a merge, or by an overwrite where it is empty or has other columns."""
     before = rows_in(lake, table)
     same_columns = lake.read(table).dtypes == [(field.name, str(field.type)) for field in table.fields]
     if not before or not same_columns:
@@ -127,6 +128,7 @@ def rows_in(lake: Lake, table: Table) -> int:
 
 
 def overwrite(lake: Lake, table: Table, rows: DataFrame, *, state: State, new_columns: bool) -> None:
+    """Replace all rows, and the columns if they are new."""
     writer = rows.write.format("delta").mode("overwrite").option("userMetadata", to_metadata(state))
     writer = writer.option("txnAppId", table.full_name).option("txnVersion", state["started_from"])
     writer.option("overwriteSchema", new_columns).save(lake.path(table))

@@ -137,6 +137,7 @@ def is_restore(log_file: str) -> bool:
 
 
 def parse_metadata(text: str | None) -> dict[str, Any] | None:
+    """The state in the user metadata of a commit; None if it has none."""
     try:
         metadata = json.loads(text or "null")
     except json.JSONDecodeError:
@@ -212,6 +213,7 @@ def check_history(spark: SparkSession, path: str, *, since: Pin, until: Pin) -> 
 
 
 def check_same_commit(spark: SparkSession, path: str, pin: Pin) -> None:
+    """Raise `HistoryLost` if a version is no longer the commit that was recorded."""
     entry = read_entry(spark, path, pin.version)
     if entry is None:
         return  # cleaned up; what came after it is looked for in any case
@@ -251,6 +253,7 @@ def columns_of(schema: str) -> str:
 
 
 def check_feed_stays_on(actions: list[dict[str, Any]], path: str, version: int) -> None:
+    """Raise `HistoryLost` if a commit turned the change feed off."""
     for metadata in (action["metaData"] for action in actions if "metaData" in action):
         if metadata["configuration"].get("delta.enableChangeDataFeed") != "true":
             raise HistoryLost(f"version {version} of {path} turned the change feed off")

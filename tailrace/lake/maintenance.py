@@ -64,10 +64,12 @@ class Health:
 
     @property
     def has_many_small_files(self) -> bool:
+        """Whether small files are to be merged."""
         return self.small_files >= SMALL_FILES
 
     @property
     def has_many_deleted_rows(self) -> bool:
+        """Whether files with deleted rows are to be rewritten."""
         return self.rows is not None and self.deleted_rows > max(DELETED_ROWS, DELETED_SHARE * self.rows)
 
 
@@ -126,6 +128,7 @@ def deleted_rows_in(summary: dict[str, Any]) -> int | None:
 
 
 def live_files(lake: Lake, snapshot: Any) -> DataFrame:
+    """The files of a snapshot, as `size, rows, deleted`."""
     files = DataFrame(snapshot.allFiles().toDF(), lake.spark)
     rows = F.get_json_object("stats", "$.numRecords").cast("bigint")
     return files.select("size", rows.alias("rows"), F.col("deletionVector.cardinality").alias("deleted"))

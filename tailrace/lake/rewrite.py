@@ -221,12 +221,15 @@ def to_written(decided: DataFrame) -> DataFrame:
 
 
 def version_of(side: str, change_type: str | None) -> Column:
+    """One side of a changed row, with its name in the change feed."""
     return F.struct(F.lit(change_type).cast("string").alias("_change_type"), F.col(side).alias("row"))
 
 
 def row_of(table: Table, values: Mapping[str, str]) -> Column:
+    """A row of the table from SQL by column."""
     return F.struct(*(F.expr(values[field.name]).cast(str(field.type)).alias(field.name) for field in table.fields))
 
 
 def is_one_of(*actions: str) -> Column:
+    """Whether a row's action is one of these."""
     return F.col("action").isin(*actions)

@@ -96,9 +96,11 @@ class Lake:
             self.gate.audit(table, rows, feed=feed)
 
     def path(self, table: Table) -> str:
+        """Where a table lies."""
         return f"{self.root}/{table.layer}/{table.name}"
 
     def exists(self, table: Table) -> bool:
+        """Whether a table is there."""
         return DeltaTable.isDeltaTable(self.spark, self.path(table))
 
     def version(self, table: Table) -> int:
@@ -269,6 +271,7 @@ class Lake:
 
 
 def properties_of(table: Table) -> dict[str, str]:
+    """The properties of Delta that follow from a table's contract."""
     properties = {"delta.dataSkippingNumIndexedCols": "0"}
     # Said of every table: a session's default would reach those that are only appended to.
     properties["delta.enableDeletionVectors"] = "true" if table.rows_change else "false"
@@ -293,4 +296,5 @@ def retention_of(retention: timedelta) -> dict[str, str]:
 
 
 def same_key(table: Table) -> str:
+    """The SQL condition under which two rows have the same key."""
     return " AND ".join(f"old.`{name}` = new.`{name}`" for name in table.key)

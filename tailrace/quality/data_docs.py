@@ -80,6 +80,7 @@ def to_show(found: Any) -> Any:
 
 
 def index(folder: Path) -> str:
+    """The page that lists the pages of every table."""
     rows = [
         f"<tr><td>{escape(table.name)}</td><td>{link(pages[0])}</td><td>{', '.join(map(link, pages[1:]))}</td></tr>"
         for table in sorted(folder.iterdir())
@@ -90,6 +91,7 @@ def index(folder: Path) -> str:
 
 
 def link(page: Path) -> str:
+    """A link to the page of one audit, by time and verdict."""
     time, _, verdict = page.stem.partition("-")
     moment = f"{time[:4]}-{time[4:6]}-{time[6:8]} {time[9:11]}:{time[11:13]}:{time[13:15]}"
     return f'<a class="{verdict}" href="{page.parent.name}/{page.name}">{moment} {verdict}</a>'

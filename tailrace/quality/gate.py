@@ -58,6 +58,7 @@ class GateFailed(DataError):
 
 
 def row_text(row: dict[str, Any]) -> str:
+    """A row as text for a message."""
     return ", ".join(f"{name} {value}" for name, value in row.items())
 
 

@@ -89,6 +89,7 @@ def validate(
 
 
 def batch_of(name: str, rows: Any) -> Any:
+    """Rows as a batch of Great Expectations."""
     context = great_expectations().get_context(mode="ephemeral")
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -104,6 +105,7 @@ def batch_of(name: str, rows: Any) -> Any:
 
 
 def suite_of(name: str, expectations: Sequence[Expectation]) -> Any:
+    """Expectations as a suite; raises `ExpectationError` for one that the library does not know."""
     gx = great_expectations()
     from great_expectations.expectations.registry import get_expectation_impl
 
@@ -128,10 +130,12 @@ def as_one(columns: Sequence[str]) -> Column:
 
 
 def key_text(expectation: Expectation) -> str:
+    """The columns of a key as one name."""
     return ", ".join(expectation.unique_together)
 
 
 def arguments_of(expectation: Expectation) -> dict[str, Any]:
+    """The arguments of an expectation, about a column that `to_look_at` adds where it needs one."""
     if expectation.unique_together:
         return {"column": column_of(key_text(expectation))}
     if expectation.condition is None:
@@ -145,6 +149,7 @@ def column_of(condition: str) -> str:
 
 
 def keys_of(row: dict[str, Any], named_by: Sequence[str]) -> dict[str, Any]:
+    """The values that name a row."""
     return {name: row[name] for name in named_by}
 
 

@@ -54,10 +54,12 @@ def holds(condition: str) -> Expectation:
 
 
 def is_never_null(column: str) -> Expectation:
+    """No row has null in a column."""
     return expect("expect_column_values_to_not_be_null", column=column)
 
 
 def is_unique(columns: tuple[str, ...]) -> Expectation:
+    """No two rows are equal in these columns."""
     if len(columns) == 1:
         return expect(UNIQUE, column=columns[0])
     return Expectation(UNIQUE_TOGETHER, {COLUMNS: list(columns)})

@@ -88,6 +88,7 @@ def whole_number(value: Any) -> int | None:
 
 
 def whole_decimal(value: Decimal) -> int | None:
+    """The whole number that a decimal is exactly; None if it is not one."""
     _, digits, exponent = value.as_tuple()
     is_exact = isinstance(exponent, int) and len(digits) <= MAXIMUM_DIGITS and -exponent <= MAXIMUM_DIGITS
     return int(value) if is_exact and value == value.to_integral_value() else None

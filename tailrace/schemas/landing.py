@@ -52,6 +52,7 @@ class Feed:
         return field.endswith("id") or field == "owner"
 
     def folder(self, landing_folder: str) -> str:
+        """The feed's folder in the landing folder."""
         return f"{landing_folder}/{self.name}"
 
     @property

@@ -31,6 +31,7 @@ def parse_as_of(text: str) -> datetime:
 
 
 def check_on_grid(as_of: datetime) -> None:
+    """Raise `AsOfError` for a time off the grid, with its neighbours."""
     before = last_tick(as_of)
     if before != as_of:
         raise AsOfError(
@@ -78,4 +79,5 @@ def to_micros(time: datetime) -> int:
 
 
 def from_micros(micros: int) -> datetime:
+    """The time so many microseconds after 1970."""
     return EPOCH + timedelta(microseconds=micros)

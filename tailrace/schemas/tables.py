@@ -53,10 +53,12 @@ class Table:
 
     @property
     def full_name(self) -> str:
+        """Layer and name, such as `gold.document_activity`."""
         return f"{self.layer}.{self.name}"
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
         return tuple(field.name for field in self.fields)
 
     @property

@@ -56,7 +56,7 @@ class Type(str):
         return cls._known[text]
 
     def __repr__(self) -> str:
-        return f"<Type.{self.name}: {str.__repr__(self)}>"  # fingerprints of definitions have it
+        return f"<Type.{self.name}: {str.__repr__(self)}>"  # the fingerprints of 0.1 have it
 
     def __reduce__(self) -> tuple[type["Type"], tuple[str]]:
         return Type, (str(self),)
