@@ -65,7 +65,7 @@ def run_airflow(settings: Settings, *, refreshes: int, progress: Progress) -> Js
     """Seconds of refreshes for which nothing landed: through Airflow, task by task, and as one command."""
     here = settings.home / "airflow-bench"
     ports = LocalSettings(airflow_port=free_port(), reader_port=free_port(), reader_workers=1)
-    hourly = replace(settings.schedule, refresh_minutes=60)  # so that hardly any tick comes between
+    hourly = replace(settings.schedule, refresh_minutes=60)  # hardly any tick comes between
     home = replace(settings, home=here, local=ports, schedule=hourly, **places(here))
     empty_home(home)
     for tick in demo_ticks(git=None, events=None)[1]:

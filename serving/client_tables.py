@@ -57,7 +57,7 @@ class Features:
         return times
 
     def pandas(self) -> "pd.DataFrame":
-        """A frame of Arrow-backed columns, so that integers with nulls stay integers."""
+        """A frame of Arrow-backed columns: integers with nulls stay integers."""
         import pandas as pd
 
         frame: pd.DataFrame = self.table.to_pandas(types_mapper=pd.ArrowDtype)

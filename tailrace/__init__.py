@@ -1,6 +1,6 @@
 """Tailrace: a feature store for search ranking that ships only what changed.
 
-The names below are the public interface. Each is imported from its module when it is first used, so that
+The names below are the public interface. Each is imported from its module when it is first used:
 `import tailrace` costs milliseconds, and loads neither Spark nor the reader.
 """
 

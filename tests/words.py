@@ -57,10 +57,9 @@ CEILINGS: dict[str, int] = {
     "taken": 26,
     "wanted": 51,
     "rows_of": 22,
-    "sweep": 13,
+    "sweep": 11,
     "swept": 11,
-    "set aside": 24,
-    "so that": 17,
+    "so that": 11,
     "beside": 26,
 }
 

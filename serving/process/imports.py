@@ -8,4 +8,4 @@ import serving.process.worker as _worker
 # Signals for the whole group reach the template too. They wait for ever here, and in a worker until it takes them.
 signal.pthread_sigmask(signal.SIG_BLOCK, _worker.SIGNALS)
 gc.collect()
-gc.freeze()  # so that no collector touches what processes share
+gc.freeze()  # no collector touches what processes share

@@ -69,13 +69,13 @@ def set_aside_lines(shown: Json) -> Iterator[str]:
     """The effects of excluded files, in words."""
     for table, back in shown.get("taken_back", {}).items():
         yield (
-            f"{table}: of files set aside {back['replaced']:,} rows were replaced by the delivery before, "
+            f"{table}: of excluded files {back['replaced']:,} rows were replaced by the delivery before, "
             f"{back['removed']:,} removed"
         )
     if "recount" in shown:
         views, command = shown["recount"]["views"], shown["recount"]["command"]
         yield (
-            f"The stream may have counted the files set aside, in {', '.join(views)}. To count again without them, stop it, "
+            f"The stream may have counted the excluded files, in {', '.join(views)}. To count again without them, stop it, "
             f"run `{command}`, and start it again"
         )
 

@@ -45,7 +45,7 @@ def empty_home(settings: Settings) -> None:
 
 
 def refuse_elsewhere(settings: Settings, home: Path) -> None:
-    """The demo empties all that it works on, so that must lie in its home."""
+    """The demo empties all that it works on: it must lie in its home."""
     for name, place in (("TAILRACE_LANDING", settings.landing), ("TAILRACE_LAKE", settings.lake)):
         if home not in Path(place).resolve().parents:
             raise CommandError(f"{name} is {place}, outside {home}; unset it for the demo, which runs in its home")

@@ -285,7 +285,7 @@ def properties_of(table: Table) -> dict[str, str]:
 def retention_of(retention: timedelta) -> dict[str, str]:
     """The properties by which a table keeps what it no longer reads for so long.
 
-    Delta refuses to keep the log for less than the files. It is kept for twice as long, so that a version for whose sake
+    Delta refuses to keep the log for less than the files. It is kept for twice as long: a version for whose sake
     a vacuum keeps files can still be gone on from; after that the log, and with it the version, is given up.
     """
     seconds = int(retention.total_seconds())

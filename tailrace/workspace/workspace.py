@@ -14,7 +14,7 @@ from tailrace.settings import Settings
 from tailrace.workspace.resources import Resources, settings_of_home
 
 if TYPE_CHECKING:
-    from jobs.bronze.set_aside import SetAside
+    from jobs.bronze.set_aside import ExcludedFiles
     from tailrace.workspace.refresh import Report
 
 Json = dict[str, Any]
@@ -232,12 +232,12 @@ def refuse_options(layer: str, *, timed: bool, chosen: bool, allowed: bool, asid
         raise CommandError(f"--set-aside goes with bronze, which takes files; {layer} takes none")
 
 
-def files_set_aside(files: Sequence[str], why: str | None) -> "SetAside | None":
+def files_set_aside(files: Sequence[str], why: str | None) -> "ExcludedFiles | None":
     """The landed files to exclude, and why; None where none is named."""
     if bool(files) != bool(why):
         raise CommandError("--set-aside and --because go together: name the files, and say why they are excluded")
     if not files or not why:
         return None
-    from jobs.bronze.set_aside import SetAside
+    from jobs.bronze.set_aside import ExcludedFiles
 
-    return SetAside(tuple(files), why)
+    return ExcludedFiles(tuple(files), why)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from jobs.bronze.load import Loaded
-from jobs.bronze.set_aside import SetAside
+from jobs.bronze.set_aside import ExcludedFiles
 from jobs.maintenance import Maintained
 from jobs.silver.merge import Withdrawn
 from jobs.streaming.heartbeat import exclusive
@@ -83,12 +83,14 @@ def test_the_views_of_the_stream_are_named_where_it_reads_what_was_set_aside(tmp
         )
     )
 
-    before = views_to_recount(home, SetAside(files, "why"))
+    before = views_to_recount(home, ExcludedFiles(files, "why"))
     with exclusive(tmp_path):
         pass
 
     assert before == ()
-    assert views_to_recount(home, SetAside(files, "why")) == (tuple(home.definitions.stream_views) if counted else ())
+    assert views_to_recount(home, ExcludedFiles(files, "why")) == (
+        tuple(home.definitions.stream_views) if counted else ()
+    )
     assert home.definitions.stream_views
     assert views_to_recount(home, None) == ()
 
