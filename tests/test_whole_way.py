@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.bronze.set_aside import ExcludedFiles
+from jobs.bronze.set_aside import FilesToExclude
 from tailrace.demo.ranking import ask, reader
 from tailrace.events.oddities import land_oddities
 from tailrace.lake.task_progress import say_nothing
@@ -163,7 +163,7 @@ def test_a_bad_file_reaches_neither_gold_nor_the_store_and_the_rest_does_without
     assert control(home, "document_activity") == before
     assert home.lake.read(home.definitions.batch_views["document_activity"].table).count() == 1
 
-    second = refresh(home, as_of=T0 + GRID, aside=ExcludedFiles(("events/bad.jsonl",), "its clock was lost"))
+    second = refresh(home, as_of=T0 + GRID, aside=FilesToExclude(("events/bad.jsonl",), "its clock was lost"))
 
     assert [figures(done, "document_activity") for done in (first, second)] == [(1, 1, 1, 0), (2, 2, 2, 0)]
     assert set(first.gates) == {

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from jobs.bronze.file_check import UNREADABLE, check, why_unread
 from jobs.bronze.lines import read_lines, spread_lines, validate_lines
 from jobs.bronze.listing import Batch, LandedFile, Listing, new_files, read_batch
-from jobs.bronze.set_aside import ExcludedFiles, exclude_files
+from jobs.bronze.set_aside import FilesToExclude, exclude_files
 from jobs.bronze.topic import Topic, ends_claimed, ends_of, is_of_topic, new_parts, read_parts, what_is_left
 from tailrace.lake import storage
 from tailrace.lake.materialize import ROWS, Materialized, materialized
@@ -160,7 +160,7 @@ REFUSED = "feed string, file string, line bigint, reason string, raw string"
 
 
 def run(
-    lake: Lake, landing_folder: str, *, now: datetime, aside: ExcludedFiles | None = None, topic: Topic | None = None
+    lake: Lake, landing_folder: str, *, now: datetime, aside: FilesToExclude | None = None, topic: Topic | None = None
 ) -> Loaded:
     """Take every new file of all feeds, and what is new in a topic; `now` is the wall clock.
 

@@ -27,7 +27,7 @@ ASIDE = "aside"
 
 
 @dataclass(frozen=True)
-class ExcludedFiles:
+class FilesToExclude:
     """Files that are to be excluded, each as `events/new.jsonl`, or `events/new.jsonl@7` of load 7, and why."""
 
     files: tuple[str, ...]
@@ -42,7 +42,7 @@ class FileLoads:
     read: list[int] = field(default_factory=list)
 
 
-def exclude_files(lake: Lake, aside: ExcludedFiles, *, now: datetime) -> None:
+def exclude_files(lake: Lake, aside: FilesToExclude, *, now: datetime) -> None:
     """Leave files out, those that silver has read too; their rows stay in the files and in bronze.
 
     Raises `LandingError`, and leaves out nothing, where one of them is not such a file.

@@ -10,7 +10,7 @@ from typing import Any
 from jobs import maintenance
 from jobs.bronze import load
 from jobs.bronze.load import Loaded, catch_up
-from jobs.bronze.set_aside import ExcludedFiles, is_all_read, last_read
+from jobs.bronze.set_aside import FilesToExclude, is_all_read, last_read
 from jobs.bronze.topic import PREFIX, topic_of
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import Refreshed
@@ -111,7 +111,7 @@ def refresh(
     as_of: datetime | None = None,
     full: bool = False,
     allowed: str | None = None,
-    aside: ExcludedFiles | None = None,
+    aside: FilesToExclude | None = None,
     any_as_of: bool = False,
     progress: Progress = say_nothing,
 ) -> Report:
@@ -160,7 +160,7 @@ def chosen_as_of(given: datetime | None, *, any_as_of: bool) -> datetime:
     return given
 
 
-def run_bronze(workspace: Resources, *, aside: ExcludedFiles | None = None) -> Loaded:
+def run_bronze(workspace: Resources, *, aside: FilesToExclude | None = None) -> Loaded:
     where = Log(folder=workspace.settings.direct_log, landing=workspace.settings.landing)
     if where.has_segments:
         for failure in direct_writes.finish_logs(workspace.store, workspace.definitions, where):
@@ -185,7 +185,7 @@ def run_silver(workspace: Resources) -> dict[str, Withdrawn]:
     return {name: back for name, back in done.items() if back != Withdrawn()}
 
 
-def views_to_recount(workspace: Resources, aside: ExcludedFiles | None) -> tuple[str, ...]:
+def views_to_recount(workspace: Resources, aside: FilesToExclude | None) -> tuple[str, ...]:
     """The views of the stream that may have counted events of excluded files: it reads the same source by itself."""
     if aside is None or not has_run(workspace.settings.home):
         return ()
@@ -206,7 +206,7 @@ def run_layer(
     as_of: datetime | None,
     full: bool,
     allowed: str | None,
-    aside: ExcludedFiles | None,
+    aside: FilesToExclude | None,
     any_as_of: bool = False,
 ) -> Json:
     """Run bronze, silver, gold or publish; returns its figures, those of its quality gate under `gates`."""
@@ -216,7 +216,7 @@ def run_layer(
 
 
 def layer_figures(
-    workspace: Resources, layer: str, *, as_of: datetime, full: bool, allowed: str | None, aside: ExcludedFiles | None
+    workspace: Resources, layer: str, *, as_of: datetime, full: bool, allowed: str | None, aside: FilesToExclude | None
 ) -> Json:
     if layer == "bronze":
         loaded = asdict(run_bronze(workspace, aside=aside)) | {"all_read": is_all_read(workspace.lake)}

@@ -14,7 +14,7 @@ from tailrace.settings import Settings
 from tailrace.workspace.resources import Resources, settings_of_home
 
 if TYPE_CHECKING:
-    from jobs.bronze.set_aside import ExcludedFiles
+    from jobs.bronze.set_aside import FilesToExclude
     from tailrace.workspace.refresh import Report
 
 Json = dict[str, Any]
@@ -232,12 +232,12 @@ def refuse_options(layer: str, *, timed: bool, chosen: bool, allowed: bool, asid
         raise CommandError(f"--set-aside goes with bronze, which takes files; {layer} takes none")
 
 
-def files_set_aside(files: Sequence[str], why: str | None) -> "ExcludedFiles | None":
+def files_set_aside(files: Sequence[str], why: str | None) -> "FilesToExclude | None":
     """The landed files to exclude, and why; None where none is named."""
     if bool(files) != bool(why):
         raise CommandError("--set-aside and --because go together: name the files, and say why they are excluded")
     if not files or not why:
         return None
-    from jobs.bronze.set_aside import ExcludedFiles
+    from jobs.bronze.set_aside import FilesToExclude
 
-    return ExcludedFiles(tuple(files), why)
+    return FilesToExclude(tuple(files), why)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from jobs.bronze.load import Loaded
-from jobs.bronze.set_aside import ExcludedFiles
+from jobs.bronze.set_aside import FilesToExclude
 from jobs.maintenance import Maintained
 from jobs.silver.merge import Withdrawn
 from jobs.streaming.heartbeat import exclusive
@@ -83,12 +83,12 @@ def test_the_views_of_the_stream_are_named_where_it_reads_what_was_set_aside(tmp
         )
     )
 
-    before = views_to_recount(home, ExcludedFiles(files, "why"))
+    before = views_to_recount(home, FilesToExclude(files, "why"))
     with exclusive(tmp_path):
         pass
 
     assert before == ()
-    assert views_to_recount(home, ExcludedFiles(files, "why")) == (
+    assert views_to_recount(home, FilesToExclude(files, "why")) == (
         tuple(home.definitions.stream_views) if counted else ()
     )
     assert home.definitions.stream_views

@@ -7,7 +7,7 @@ import pytest
 
 from jobs.bronze import load
 from jobs.bronze.load import Loaded
-from jobs.bronze.set_aside import ExcludedFiles, is_all_read, waiting_files
+from jobs.bronze.set_aside import FilesToExclude, is_all_read, waiting_files
 from jobs.silver import merge
 from tailrace.lake.tables import Lake
 from tailrace.quality.gate import Gate, GateFailed
@@ -70,7 +70,7 @@ def test_the_rest_goes_on_when_the_file_is_set_aside_and_the_file_never_does(gat
     land(landing, "later.jsonl", event("later"))
 
     loaded = load.run(
-        gated, str(landing), now=LATER, aside=ExcludedFiles(("events/clock.jsonl",), "its clock was lost")
+        gated, str(landing), now=LATER, aside=FilesToExclude(("events/clock.jsonl",), "its clock was lost")
     )
     again = load.run(gated, str(landing), now=LATER)
 
@@ -81,7 +81,7 @@ def test_the_rest_goes_on_when_the_file_is_set_aside_and_the_file_never_does(gat
 
 
 def test_setting_aside_once_more_changes_nothing(gated, landing):
-    aside = ExcludedFiles(("events/clock.jsonl",), "its clock was lost")
+    aside = FilesToExclude(("events/clock.jsonl",), "its clock was lost")
     land(landing, "good.jsonl", event("good"))
     land_a_lost_clock(landing)
     with pytest.raises(GateFailed):
@@ -100,8 +100,8 @@ def test_of_several_deliveries_of_one_name_the_one_to_set_aside_has_to_be_said(g
     load.run(gated, str(landing), now=NOW)
 
     with pytest.raises(LandingError, match=r"events/latest\.jsonl@1, events/latest\.jsonl@2"):
-        load.run(gated, str(landing), now=LATER, aside=ExcludedFiles(("events/latest.jsonl",), "bad"))
-    load.run(gated, str(landing), now=LATER, aside=ExcludedFiles(("events/latest.jsonl@2",), "bad"))
+        load.run(gated, str(landing), now=LATER, aside=FilesToExclude(("events/latest.jsonl",), "bad"))
+    load.run(gated, str(landing), now=LATER, aside=FilesToExclude(("events/latest.jsonl@2",), "bad"))
     merge.run_interactions(gated)
 
     assert ids(gated, silver.INTERACTIONS) == {"one"}
@@ -121,7 +121,7 @@ def test_a_load_of_nothing_but_files_that_are_set_aside_ends(gated, landing):
     with pytest.raises(GateFailed):
         load.run(gated, str(landing), now=NOW)
 
-    loaded = load.run(gated, str(landing), now=LATER, aside=ExcludedFiles(("events/clock.jsonl",), "lost"))
+    loaded = load.run(gated, str(landing), now=LATER, aside=FilesToExclude(("events/clock.jsonl",), "lost"))
 
     assert (loaded, load.run(gated, str(landing), now=LATER)) == (Loaded(files=1, quarantined=1), Loaded())
 
@@ -133,8 +133,8 @@ def test_a_file_that_is_mended_and_landed_again_is_taken(gated, landing):
     land(landing, "clock.jsonl", event("mended"))
 
     with pytest.raises(LandingError, match=r"events/nothing\.jsonl cannot be set aside.*wait are events/clock\.jsonl"):
-        load.run(gated, str(landing), now=LATER, aside=ExcludedFiles(("events/nothing.jsonl",), "?"))
-    load.run(gated, str(landing), now=LATER, aside=ExcludedFiles(("events/clock.jsonl",), "mended"))
+        load.run(gated, str(landing), now=LATER, aside=FilesToExclude(("events/nothing.jsonl",), "?"))
+    load.run(gated, str(landing), now=LATER, aside=FilesToExclude(("events/clock.jsonl",), "mended"))
 
     assert ids(gated, bronze.EVENTS) == {"mended"}
 
@@ -144,7 +144,7 @@ def test_a_file_in_bronze_is_kept_from_silver(gated, landing):
     land(landing, "two.jsonl", event("two"))
     load.run(gated, str(landing), now=NOW)
 
-    load.run(gated, str(landing), now=LATER, aside=ExcludedFiles(("events/one.jsonl",), "not meant to be sent"))
+    load.run(gated, str(landing), now=LATER, aside=FilesToExclude(("events/one.jsonl",), "not meant to be sent"))
     merge.run_interactions(gated)
 
     assert ids(gated, silver.INTERACTIONS) == {"two"}

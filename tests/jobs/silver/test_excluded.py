@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobs.bronze import load
-from jobs.bronze.set_aside import ExcludedFiles, is_all_read
+from jobs.bronze.set_aside import FilesToExclude, is_all_read
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import INCREMENTAL
 from jobs.gold.verify import verify_view
@@ -112,7 +112,7 @@ def test_silver_and_gold_become_what_they_would_be_had_the_file_never_come_kille
     assert held(lake) == everything
     with monkeypatch.context() as patched:
         patched.setattr(merge, "amend", lambda *_, **__: pytest.fail("killed"))
-        load.run(lake, str(landing), now=NOW, aside=ExcludedFiles(("events/worse.jsonl",), "wrong people"))
+        load.run(lake, str(landing), now=NOW, aside=FilesToExclude(("events/worse.jsonl",), "wrong people"))
         with pytest.raises(pytest.fail.Exception, match="killed"):
             merge.run_interactions(lake)
     assert held(lake) == everything
@@ -138,7 +138,7 @@ def test_a_name_with_an_at_is_one_and_a_later_delivery_that_came_meanwhile_stays
         amend(lake, table, rows, **options)
 
     monkeypatch.setattr(merge, "amend", overtaken)
-    load.run(lake, str(landing), now=NOW, aside=ExcludedFiles(("events/bad@2.jsonl",), "wrong people"))
+    load.run(lake, str(landing), now=NOW, aside=FilesToExclude(("events/bad@2.jsonl",), "wrong people"))
     merge.run_interactions(lake)
 
     found = held(lake)
@@ -160,4 +160,4 @@ def test_a_file_that_says_nothing_last_changes_no_row_and_is_looked_at_once(lake
 @pytest.mark.parametrize("file", ["events/none.jsonl", "events/bad@3", "events/bad@2.jsonl@7", "events/bad@²", "@1"])
 def test_a_name_that_no_load_took_is_refused(lake, landing, file):
     with pytest.raises(LandingError, match="no load has it"):
-        load.run(lake, str(landing), now=NOW, aside=ExcludedFiles((file,), "?"))
+        load.run(lake, str(landing), now=NOW, aside=FilesToExclude((file,), "?"))

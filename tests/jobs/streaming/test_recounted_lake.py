@@ -11,7 +11,7 @@ from pyspark.errors import StreamingQueryException
 
 from jobs import backfill
 from jobs.bronze import load
-from jobs.bronze.set_aside import ExcludedFiles
+from jobs.bronze.set_aside import FilesToExclude
 from jobs.streaming import micro_batch, run
 from jobs.streaming.checkpoint import Parked
 from jobs.streaming.fast_path import unpack_states
@@ -176,7 +176,7 @@ def test_a_file_that_is_set_aside_is_not_counted_again(lane):
         lane.lake,
         str(lane.stream.folder),
         now=datetime.now(UTC),
-        aside=ExcludedFiles((f"events/{bad.name}",), "never happened"),
+        aside=FilesToExclude((f"events/{bad.name}",), "never happened"),
     )
 
     assert lane.reconcile() == {"pairs": (1, 0, 1, 1, 0), "documents": (1, 0, 0, 1, 0)}
