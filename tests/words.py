@@ -57,8 +57,6 @@ CEILINGS: dict[str, int] = {
     "taken": 26,
     "wanted": 51,
     "rows_of": 22,
-    "sweep": 11,
-    "swept": 11,
     "so that": 11,
     "beside": 26,
 }

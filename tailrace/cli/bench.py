@@ -30,7 +30,7 @@ def bench() -> None:
 def refresh(
     documents: Annotated[int, typer.Option(min=1, help="About a quarter of the gold rows.")] = 250_000,
     changed: Annotated[float, typer.Option(min=0.0, max=1.0, help="The fraction of gold rows that changes.")] = 0.01,
-    sweep: Annotated[
+    series: Annotated[
         bool, typer.Option("--sweep", help="At 1, 2, 4 and 8 times the documents, as many rows changing.")
     ] = False,
     as_json: AsJson = False,
@@ -41,8 +41,8 @@ def refresh(
         raise CommandError(f"--changed {changed} of {documents} documents is less than one row; give more of either")
     settings = read_settings()
     with progress("bench") as step:
-        runs = [run(settings, documents * factor, rows, step) for factor in (FACTORS if sweep else (1,))]
-    shown: dict[str, Any] = {"sweep": runs, "growth": growth(runs)} if sweep else runs[0]
+        runs = [run(settings, documents * factor, rows, step) for factor in (FACTORS if series else (1,))]
+    shown: dict[str, Any] = {"sweep": runs, "growth": growth(runs)} if series else runs[0]
     show(shown, plain_table("Refresh by what changed, and the naive way", *table(runs)), as_json=as_json)
 
 

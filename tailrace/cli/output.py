@@ -143,8 +143,8 @@ def lost_schema_lines(lost: dict[str, list[str]]) -> list[str]:
 
 
 def done_to(one: Json) -> Iterator[str]:
-    if one["swept"]:
-        yield f"{one['swept']:,} tombstones removed from the store"
+    if purged := one["swept"]:
+        yield f"{purged:,} tombstones removed from the store"
     if one["files_after"] != one["files_before"]:
         yield f"{one['files_before']:,} data files rewritten as {one['files_after']:,}"
     elif not one["failure"]:
