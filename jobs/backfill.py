@@ -24,7 +24,7 @@ from tailrace.lake.delta_log import Pin
 from tailrace.lake.materialize import ROWS, materialized
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
-from tailrace.schemas import history, silver
+from tailrace.schemas import silver, view_tables
 from tailrace.schemas.slots import from_micros, to_micros, to_text
 
 Progress = Callable[[str], None]
@@ -94,7 +94,7 @@ def run(
 
 def names_of(definitions: Definitions, view: FeatureView, *, id_: str) -> tuple[str, str]:
     """Names that a backfill's commits are numbered under, by this version and the one before; each definition has its own."""
-    name = f"{history.history_table(view.name).full_name} backfill {id_}"
+    name = f"{view_tables.history_table(view.name).full_name} backfill {id_}"
     return f"{name} {definitions.fingerprint(view)}", f"{name} {definitions.former_fingerprint(view)}"
 
 
@@ -103,7 +103,7 @@ def times_left(
 ) -> list[datetime]:
     """The times of a view that a backfill has not recorded yet."""
     recorded = closed_times(lake, view, id_=id_)  # first: the same backfill may run at the same time
-    numbers = numbers_reached(lake, history.history_table(view.name))
+    numbers = numbers_reached(lake, view_tables.history_table(view.name))
     known = [numbers[name] for name in names_of(definitions, view, id_=id_) if name in numbers]
     reached = max(known, default=None)
     if recorded != list(times[: len(recorded)]) or (recorded and reached is None):
@@ -125,7 +125,7 @@ def closed_times(lake: Lake, view: FeatureView, *, id_: str) -> list[datetime]:
 
 def of_backfill(lake: Lake, view: FeatureView, *, id_: str) -> DataFrame | None:
     """What a backfill has recorded of a view; None where the history has not seen any."""
-    table = history.history_table(view.name)
+    table = view_tables.history_table(view.name)
     if not lake.exists(table):
         return None
     rows = lake.read(table)
@@ -216,10 +216,10 @@ def append(
     """Commit values, as `item_key, value, as_of`, with the rows that close the times."""
     definition = definitions.fingerprint(view)
     schema = Schema(view=view.name, features=view.features, definition=definition, backfill=id_)
-    ensure_recorded(lake, schema, first_sequence=lambda: history.NO_PUSH)
+    ensure_recorded(lake, schema, first_sequence=lambda: view_tables.NO_PUSH)
     append_numbered(
         lake,
-        history.history_table(view.name),
+        view_tables.history_table(view.name),
         to_history(lake, view, values, times, id_=id_),
         name=names_of(definitions, view, id_=id_)[0],
         number=to_micros(times[-1]),
@@ -238,10 +238,10 @@ def recorded_before(lake: Lake, view: FeatureView, *, as_of: datetime, id_: str)
 
 def to_history(lake: Lake, view: FeatureView, values: DataFrame, times: Sequence[datetime], *, id_: str) -> DataFrame:
     """Values as rows of the view's history, with the row that closes each time."""
-    table = history.history_table(view.name)
+    table = view_tables.history_table(view.name)
     now = datetime.now(UTC)
     rows = values.select(
-        F.lit(history.NO_PUSH).cast("bigint").alias("sequence"),
+        F.lit(view_tables.NO_PUSH).cast("bigint").alias("sequence"),
         "item_key",
         "value",
         "as_of",
@@ -251,5 +251,5 @@ def to_history(lake: Lake, view: FeatureView, values: DataFrame, times: Sequence
         F.lit(None).cast("string").alias("push"),
         F.lit(None).cast("timestamp").alias("acknowledged_at"),
     )
-    closing = [(history.NO_PUSH, None, None, as_of, now, history.CONFIRMED, id_, None, None) for as_of in times]
+    closing = [(view_tables.NO_PUSH, None, None, as_of, now, view_tables.CONFIRMED, id_, None, None) for as_of in times]
     return rows.unionByName(small_frame(lake.spark, closing, table.ddl))

@@ -25,7 +25,7 @@ from tailrace.lake.maintenance import (
     vacuum,
 )
 from tailrace.lake.tables import Lake
-from tailrace.schemas import bronze, history, ledger, silver
+from tailrace.schemas import bronze, silver, view_tables
 from tailrace.schemas.tables import Table
 from tailrace.store.address import Address, with_store
 from tailrace.store.control import Control, known_schemas
@@ -104,8 +104,8 @@ def versions(lake: Lake, definitions: Definitions) -> dict[str, int]:
 
 def existing(lake: Lake, definitions: Definitions) -> Iterator[Table]:
     views = (view.table for view in definitions.batch_views.values())
-    histories = (history.history_table(view) for view in definitions.views)
-    tables = (*bronze.TABLES, *silver.TABLES, *views, *histories, history.SCHEMAS, ledger.RUNS)
+    histories = (view_tables.history_table(view) for view in definitions.views)
+    tables = (*bronze.TABLES, *silver.TABLES, *views, *histories, view_tables.SCHEMAS, view_tables.RUNS)
     return (table for table in tables if lake.exists(table))
 
 
@@ -138,7 +138,7 @@ def maintain(
 
 
 def is_history(table: Table) -> bool:
-    return table.layer == history.LAYER and table != history.SCHEMAS
+    return table.layer == view_tables.HISTORY and table != view_tables.SCHEMAS
 
 
 def purged(lake: Lake, definitions: Definitions, store: Address, table: Table, done: Maintained) -> Maintained:

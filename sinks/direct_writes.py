@@ -24,7 +24,7 @@ from tailrace.lake.materialize import ROWS, Materialized, materialized
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.lake.task_progress import Progress, say_nothing
-from tailrace.schemas import bronze, history
+from tailrace.schemas import bronze, view_tables
 from tailrace.schemas.slots import to_micros
 from tailrace.store.address import Address, with_store
 from tailrace.store.direct.log import Intent
@@ -58,7 +58,7 @@ FINISH_SECONDS = 60.0  # for which a refresh goes on to write what dead processe
 def record_writes(lake: Lake, view: FeatureView) -> int:
     """Append what bronze has of a view and its history has not, each row confirmed by itself; returns how many rows."""
     newest = lake.last_appended(bronze.DIRECT_WRITES) if lake.exists(bronze.DIRECT_WRITES) else 0
-    table = history.history_table(view.name)
+    table = view_tables.history_table(view.name)
     before = number_reached(lake, table, name=APPENDS) or 0
     if newest == before:
         return 0
@@ -69,13 +69,13 @@ def record_writes(lake: Lake, view: FeatureView) -> int:
         "value",
         F.col("occurred_at").alias("as_of"),
         F.col("accepted_at").alias("recorded_at"),
-        F.lit(history.CONFIRMED).alias("outcome"),
+        F.lit(view_tables.CONFIRMED).alias("outcome"),
         F.lit(None).cast("string").alias("backfill"),
-        F.lit(history.DIRECT_WRITE).alias("push"),
+        F.lit(view_tables.DIRECT_WRITE).alias("push"),
         "acknowledged_at",
     )
     if lake.exists(table):  # a write may be landed twice, on either side of a refresh
-        known = lake.read(table).where(F.col("push") == history.DIRECT_WRITE)
+        known = lake.read(table).where(F.col("push") == view_tables.DIRECT_WRITE)
         rows = rows.join(known, on=["item_key", "as_of", "sequence"], how="left_anti")
     with materialized(rows.select(*table.columns)) as new:
         if new.counts[ROWS]:

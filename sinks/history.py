@@ -14,14 +14,14 @@ from tailrace.definitions.fingerprints import schema_fingerprint
 from tailrace.lake.commit import append_numbered, numbers_reached
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
-from tailrace.schemas import history
+from tailrace.schemas import view_tables
 from tailrace.schemas.slots import from_micros, to_micros
 from tailrace.schemas.tables import Column, Type
 
 
 def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, push: str, as_of: int) -> None:
     """Append what a push, which `push` names, is about to write."""
-    table = history.history_table(view.name)
+    table = view_tables.history_table(view.name)
     rows = changes.where(F.col("action") != SUPPRESS).select(
         F.lit(sequence).cast("bigint").alias("sequence"),
         "item_key",
@@ -38,28 +38,28 @@ def record(lake: Lake, view: FeatureView, changes: DataFrame, *, sequence: int, 
 
 def confirm(lake: Lake, view: FeatureView, *, sequence: int, push: str, as_of: int) -> None:
     """Say that the store has acknowledged all of a push."""
-    table = history.history_table(view.name)
-    row = (sequence, None, None, from_micros(as_of), datetime.now(UTC), history.CONFIRMED, None, push, None)
+    table = view_tables.history_table(view.name)
+    row = (sequence, None, None, from_micros(as_of), datetime.now(UTC), view_tables.CONFIRMED, None, push, None)
     lake.append(table, small_frame(lake.spark, [row], table.ddl))
 
 
 def last_sequence(lake: Lake, view: FeatureView) -> int:
     """The highest sequence recorded; 0 where there is none."""
-    if not lake.exists(history.history_table(view.name)):
+    if not lake.exists(view_tables.history_table(view.name)):
         return 0
     return int(of_pushes(lake, view).agg(F.max("sequence")).collect()[0][0] or 0)
 
 
 def has_record(lake: Lake, view: FeatureView, sequence: int, *, push: str) -> bool:
     """Whether a push's record is there; a history that was removed, or put back from a copy, may have lost it."""
-    if not lake.exists(history.history_table(view.name)):
+    if not lake.exists(view_tables.history_table(view.name)):
         return False
     return not keys_of(lake, view).where((F.col("sequence") == sequence) & (F.col("push") == push)).isEmpty()
 
 
 def open_keys(lake: Lake, view: FeatureView, *, after: int | None) -> DataFrame | None:
     """The keys recorded under sequences after one, or where that is None, under those never confirmed; None if none."""
-    if not lake.exists(history.history_table(view.name)):
+    if not lake.exists(view_tables.history_table(view.name)):
         return None
     keys = keys_of(lake, view)
     if after is None:
@@ -78,8 +78,8 @@ def keys_of(lake: Lake, view: FeatureView) -> DataFrame:
 
 def of_pushes(lake: Lake, view: FeatureView) -> DataFrame:
     """What pushes recorded."""
-    rows = lake.read_as_promised(history.history_table(view.name))
-    return rows.where(F.isnull("backfill") & ~F.col("push").eqNullSafe(history.DIRECT_WRITE))
+    rows = lake.read_as_promised(view_tables.history_table(view.name))
+    return rows.where(F.isnull("backfill") & ~F.col("push").eqNullSafe(view_tables.DIRECT_WRITE))
 
 
 Features = tuple[Column, ...]
@@ -133,7 +133,7 @@ def account_for_older(lake: Lake, view: FeatureView, *, known: Iterable[Features
 
 def record_older(lake: Lake, view: str, *, known: Iterable[Features]) -> None:
     """Record each schema that values in a history were packed under, its features null where nobody has them any more."""
-    if not lake.exists(history.history_table(view)):
+    if not lake.exists(view_tables.history_table(view)):
         return
     now = datetime.now(UTC)
     features = {schema_fingerprint(one): one for one in known}
@@ -147,7 +147,7 @@ def fingerprints_in(lake: Lake, view: str) -> dict[str, int]:
     in_header = F.hex(F.substring("value", 9, 8)).alias(
         "bytes"
     )  # little-endian, as `tailrace.store.codec.fingerprints` reads it
-    values = lake.read(history.history_table(view)).where("value IS NOT NULL").select(in_header, "sequence")
+    values = lake.read(view_tables.history_table(view)).where("value IS NOT NULL").select(in_header, "sequence")
     rows = values.groupBy("bytes").agg(F.min("sequence").alias("first")).orderBy("first", "bytes").collect()
     return {bytes.fromhex(row.bytes)[::-1].hex(): row["first"] for row in rows}
 
@@ -166,10 +166,10 @@ def lost_schemas(lake: Lake) -> dict[str, list[str]]:
 
 
 def recorded(lake: Lake) -> dict[str, dict[str, Features | None]]:
-    if not lake.exists(history.SCHEMAS):
+    if not lake.exists(view_tables.SCHEMAS):
         return {}
     found: dict[str, dict[str, Features | None]] = {}
-    for row in lake.read(history.SCHEMAS).orderBy("view", "recorded_at", "schema").collect():
+    for row in lake.read(view_tables.SCHEMAS).orderBy("view", "recorded_at", "schema").collect():
         of_view = found.setdefault(row.view, {})
         of_view[row.schema] = of_view.get(row.schema) or features_from(row.features)
     return found
@@ -193,15 +193,15 @@ def row_of(
 
 
 def append(lake: Lake, rows: list[dict[str, object]], *, transaction: str, at: datetime) -> None:
-    ordered = [tuple(row.get(column) for column in history.SCHEMAS.columns) for row in rows]
-    frame = small_frame(lake.spark, ordered, history.SCHEMAS.ddl)
-    append_numbered(lake, history.SCHEMAS, frame, name=transaction, number=to_micros(at))
+    ordered = [tuple(row.get(column) for column in view_tables.SCHEMAS.columns) for row in rows]
+    frame = small_frame(lake.spark, ordered, view_tables.SCHEMAS.ddl)
+    append_numbered(lake, view_tables.SCHEMAS, frame, name=transaction, number=to_micros(at))
 
 
 def transactions_of(lake: Lake, view: str) -> dict[tuple[str | None, str], int]:
     """The numbers of what was recorded of a view, by backfill, None outside of any, and name of the transaction."""
     found = {}
-    for name, number in numbers_reached(lake, history.SCHEMAS).items():
+    for name, number in numbers_reached(lake, view_tables.SCHEMAS).items():
         of_view, backfill, *_ = json.loads(name)
         if of_view == view:
             found[backfill, name] = number

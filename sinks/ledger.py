@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
-from tailrace.schemas.ledger import RUNS
 from tailrace.schemas.slots import from_micros, to_text
+from tailrace.schemas.view_tables import RUNS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from sinks.protocol import CHANGES, FIRST_LOAD, FindChanges
 from tailrace.definitions import BatchView, FeatureView
 from tailrace.lake.delta_log import Pin
 from tailrace.lake.tables import Lake, LakeError
-from tailrace.schemas import history
+from tailrace.schemas import view_tables
 from tailrace.schemas.slots import to_micros
 from tailrace.store.address import Address, read_control, with_store
 from tailrace.store.control import Cursor
@@ -167,7 +167,7 @@ def sweep_view(lake: Lake, address: Address, view: FeatureView, *, now: datetime
     It takes no lease: an item that a push has written since carries another sequence, and is left as it is.
     """
     found = read_control(address, view.name)
-    if found is None or not lake.exists(history.history_table(view.name)):
+    if found is None or not lake.exists(view_tables.history_table(view.name)):
         return 0
     before = (now or datetime.now(UTC)) - max(KEPT, LEASES * timedelta(seconds=address.lease_seconds))
     old = of_pushes(lake, view).where(

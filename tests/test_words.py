@@ -10,9 +10,7 @@ from tests.words import ALLOWED, CEILINGS, CHECKOUT, CODE, INSTEAD, too_frequent
 
 # Names that stand for several things. Both lists may only shrink; `run` is what every job is called by.
 SHARED_FILES = {
-    "history",
     "landing",
-    "ledger",
     "load",
     "maintenance",
     "refresh",

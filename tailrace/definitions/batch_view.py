@@ -15,7 +15,7 @@ from tailrace.definitions.aggregations.gold_column import GoldColumn, added
 from tailrace.definitions.aggregations.sql import GAINED
 from tailrace.definitions.view import BATCH, FeatureView
 from tailrace.errors import DefinitionError
-from tailrace.schemas import gold, silver
+from tailrace.schemas import silver, view_tables
 from tailrace.schemas.expectations import holds
 from tailrace.schemas.tables import Column, Table, Type
 
@@ -101,7 +101,7 @@ class BatchView(FeatureView):
             *(holds(condition) for line in self.aggregations for condition in line.promises(self.aggregations)),
             *(holds(one) if isinstance(one, str) else one for one in self.expectations),
         )
-        return gold.gold_table(
+        return view_tables.gold_table(
             self.name, keys=keys, features=self.features, state=self.state, expectations=expectations
         )
 

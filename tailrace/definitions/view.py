@@ -11,7 +11,7 @@ from tailrace.definitions.fingerprints import definition_fingerprint, digest, sc
 from tailrace.definitions.names import Entity, check_name
 from tailrace.definitions.services import OnDemandFeature
 from tailrace.errors import DefinitionError
-from tailrace.schemas import history, silver
+from tailrace.schemas import silver, view_tables
 from tailrace.schemas.expectations import Expectation
 from tailrace.schemas.tables import Column
 
@@ -21,7 +21,10 @@ STREAM = "stream"  # kept by the stream from each event within seconds; what is 
 DIRECT = "direct"  # written to the store by whoever has the values
 
 # Names that Tailrace keeps for itself, and what has them.
-RESERVED = {"pk": "the key of the online store's items", history.SCHEMAS.name: f"the table {history.SCHEMAS.full_name}"}
+RESERVED = {
+    "pk": "the key of the online store's items",
+    view_tables.SCHEMAS.name: f"the table {view_tables.SCHEMAS.full_name}",
+}
 
 # A transform takes silver tables by name (and `as_of`, if it wants) and returns keys and features.
 Transform = Callable[..., Any]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.definitions import BATCH, DIRECT, STREAM, BatchView, FeatureView
 from tailrace.schemas import bronze, silver
-from tailrace.schemas.ledger import RUNS
+from tailrace.schemas.view_tables import RUNS
 from tailrace.workspace.resources import Resources
 
 if TYPE_CHECKING:

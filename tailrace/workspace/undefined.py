@@ -12,7 +12,7 @@ from tailrace.definitions.names import NAME, check_name
 from tailrace.definitions.view import RESERVED
 from tailrace.errors import CommandError
 from tailrace.lake.task_progress import Progress
-from tailrace.schemas import gold, history
+from tailrace.schemas import view_tables
 from tailrace.settings import Settings
 from tailrace.store.address import Address, with_store
 from tailrace.store.control import Control, owner_of
@@ -32,7 +32,8 @@ def found_in_everything(workspace: Resources, in_store: Iterable[str]) -> dict[s
     from tailrace.lake import storage  # Spark, which a list of features does without
 
     tables = {
-        layer: storage.folders_in(workspace.spark, f"{workspace.lake.root}/{layer}") for layer in (GOLD, history.LAYER)
+        layer: storage.folders_in(workspace.spark, f"{workspace.lake.root}/{layer}")
+        for layer in (GOLD, view_tables.HISTORY)
     }
     names = undefined(workspace.definitions, *tables.values(), in_store)
     controls = with_store(workspace.store, lambda store: store.read_controls(names)) if names else {}
@@ -45,7 +46,7 @@ def found_at_a_glance(workspace: Resources) -> dict[str, Json]:
     A store that does not run is not started for it.
     """
     lake = local_folder(workspace.settings.lake)
-    tables = {layer: local_folders(lake / layer) if lake else [] for layer in (GOLD, history.LAYER)}
+    tables = {layer: local_folders(lake / layer) if lake else [] for layer in (GOLD, view_tables.HISTORY)}
     of_stream = remembered_views(checkpoint_of(workspace.settings.home))
     names = undefined(workspace.definitions, *tables.values(), of_stream)
     found = left_of(names, tables, asked(workspace.settings, names) if names else {})
@@ -101,7 +102,7 @@ def drop_view(workspace: Resources, view: str, progress: Progress, *, with_histo
     progress("the store")
     dropped = drop_values(workspace.store, view)
     progress("the lake")
-    own, past = gold.gold_table(view, keys=(), features=()), history.history_table(view)
+    own, past = view_tables.gold_table(view, keys=(), features=()), view_tables.history_table(view)
     had_gold = workspace.lake.drop(own)
     had_history = with_history and workspace.lake.drop(past)
     kept = [past.full_name] if not with_history and workspace.lake.exists(past) else []
@@ -133,9 +134,9 @@ def refuse_defined(definitions: Definitions, view: str) -> None:
 def undefined_lines(found: Mapping[str, Json]) -> Iterator[str]:
     """What there is of views that no definition has, a line for each."""
     for view, left in found.items():
-        places = [f"{layer}.{view}" for layer in (GOLD, history.LAYER) if left[layer]]
+        places = [f"{layer}.{view}" for layer in (GOLD, view_tables.HISTORY) if left[layer]]
         places += [] if left["store"] is False else [f"values in the store{'' if left['store'] else ' perhaps'}"]
-        option = " --history" if places == [f"{history.LAYER}.{view}"] else ""
+        option = " --history" if places == [f"{view_tables.HISTORY}.{view}"] else ""
         yield f"No definition has {view}: of it there is {', '.join(places)}; `tailrace features drop {view}{option}` removes it"
 
 
@@ -144,7 +145,7 @@ def dropped_lines(shown: Json) -> Iterator[str]:
     view, what = shown["view"], []
     if shown["values"] or shown["control_item"]:
         what.append(f"{shown['values']:,} values in the store")
-    what += [f"{layer}.{view}" for layer in (GOLD, history.LAYER) if shown[layer]]
+    what += [f"{layer}.{view}" for layer in (GOLD, view_tables.HISTORY) if shown[layer]]
     yield f"Removed of {view}: {', '.join(what) or 'nothing, there was nothing of it'}."
     for table in shown["kept"]:
         yield f"{table} is kept; `tailrace features drop {view} --history` removes it."

@@ -16,7 +16,7 @@ from sinks.net_changes import decided, first_load
 from tailrace.definitions import DIRECT, BatchView, Count, DefinitionError, Definitions, Distinct, Last
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
-from tailrace.schemas import history, silver
+from tailrace.schemas import silver, view_tables
 from tailrace.schemas.slots import times_between, to_micros
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 from tailrace.store.codec import meaning
@@ -74,7 +74,9 @@ def run(lake, times, *, id_="b1", views=VIEWS, progress=lambda _: None):
 
 def recorded(lake, view, *, id_="b1"):
     """Every value that a backfill recorded, as (key, time, what the value means), None standing for a removal."""
-    rows = lake.read(history.history_table(view.name)).where((F.col("backfill") == id_) & F.col("item_key").isNotNull())
+    rows = lake.read(view_tables.history_table(view.name)).where(
+        (F.col("backfill") == id_) & F.col("item_key").isNotNull()
+    )
     rows = rows.select("item_key", "value", F.unix_micros("as_of").alias("at")).collect()
     return {(row.item_key, row.at): row.value and meaning(bytes(row.value)) for row in rows}
 
@@ -120,7 +122,7 @@ def test_each_time_is_recorded_as_a_push_would_have_written_it_and_nothing_else_
     assert done["pairs"].removed == list(pairs.values()).count(None) == 3
     assert (done["pairs"].times, done["pairs"].done_before) == (6, 0)
     assert sorted(path.name for path in Path(told.root).iterdir()) == ["history", "silver"]
-    schemas = {(row.view, row.schema, row.definition, row.backfill) for row in told.read(history.SCHEMAS).collect()}
+    schemas = {(row.view, row.schema, row.definition, row.backfill) for row in told.read(view_tables.SCHEMAS).collect()}
     assert schemas == {(one.name, one.fingerprint, VIEWS.fingerprint(one), "b1") for one in VIEWS.views.values()}
 
 
@@ -143,10 +145,10 @@ def test_a_backfill_that_was_killed_goes_on_and_a_finished_one_does_nothing(told
     assert (done["pairs"].done_before, done["readers"].done_before) == (2, 1)
     for view in VIEWS.batch_views.values():
         assert recorded(told, view) == recorded(told, view, id_="whole")
-    before = told.version(history.history_table("pairs"))
+    before = told.version(view_tables.history_table("pairs"))
     again = run(told, times)
     assert (again["pairs"].times, again["pairs"].done_before) == (0, 4)
-    assert told.version(history.history_table("pairs")) == before
+    assert told.version(view_tables.history_table("pairs")) == before
 
 
 @pytest.mark.slow
@@ -159,7 +161,7 @@ def test_of_one_backfill_that_runs_twice_at_once_everything_is_recorded_once(tol
 
     for view in VIEWS.batch_views.values():
         assert recorded(told, view) == recorded(told, view, id_="whole")
-        rows = told.read(history.history_table(view.name)).where("backfill = 'b1' AND item_key IS NULL")
+        rows = told.read(view_tables.history_table(view.name)).where("backfill = 'b1' AND item_key IS NULL")
         assert rows.count() == len(times)
 
 
@@ -180,7 +182,7 @@ def test_an_id_is_of_one_range_and_one_definition(told):
 
 @pytest.mark.slow
 def test_pushes_see_nothing_of_backfills_also_in_a_history_from_before_there_were_any(told):
-    table = history.history_table("pairs")
+    table = view_tables.history_table("pairs")
     old = replace(table, fields=table.fields[:6])  # neither backfills, names of pushes nor acknowledgements
     told.append(old, small_frame(told.spark, [(7, "k", b"v", T, T, None)], old.ddl))
     assert (pushes.last_sequence(told, PAIRS), open_keys(told)) == (7, ["k"])
@@ -193,7 +195,7 @@ def test_pushes_see_nothing_of_backfills_also_in_a_history_from_before_there_wer
     pushes.record(
         told, PAIRS, told.spark.sql("SELECT 'k' item_key, x'00' value, 'write' action"), sequence=8, push="me", as_of=0
     )
-    asked = [(7, "me"), (8, "me"), (8, "another"), (history.NO_PUSH, "me")]
+    asked = [(7, "me"), (8, "me"), (8, "another"), (view_tables.NO_PUSH, "me")]
     assert [pushes.has_record(told, PAIRS, number, push=push) for number, push in asked] == [False, True, False, False]
 
 

@@ -6,7 +6,7 @@ from jobs.bronze import load
 from sinks.direct_writes import DirectSource
 from sinks.reconcile import reconcile
 from tailrace.definitions import DIRECT, DirectView, Feature, Type
-from tailrace.schemas import history
+from tailrace.schemas import view_tables
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.codec import Codec
 from tailrace.store.direct.replay import Log
@@ -89,7 +89,7 @@ class Lane:
 
     def history(self):
         """Rows of document, time, score and sequence, in the order of the times."""
-        rows = self.lake.read(history.history_table("relevance")).where("outcome = 'confirmed'").collect()
+        rows = self.lake.read(view_tables.history_table("relevance")).where("outcome = 'confirmed'").collect()
         return sorted((row.item_key.split(":")[1], row.as_of.timestamp(), score_of(row.value)) for row in rows)
 
 

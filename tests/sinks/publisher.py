@@ -11,7 +11,7 @@ from sinks.reconcile import GoldSource, reconcile
 from tailrace.definitions import BatchView, Feature, Type
 from tailrace.lake import commit
 from tailrace.lake.tables import Lake
-from tailrace.schemas import history
+from tailrace.schemas import view_tables
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.address import Address
 from tailrace.store.dynamodb.items import KEY, scan, sequence_attribute
@@ -107,7 +107,9 @@ class Publisher:
         return set(found["Item"]) - {KEY}
 
     def history(self):
-        rows = self.lake.read(history.history_table("visits")).orderBy("sequence", F.col("item_key").asc_nulls_last())
+        rows = self.lake.read(view_tables.history_table("visits")).orderBy(
+            "sequence", F.col("item_key").asc_nulls_last()
+        )
         keys = [
             (row.sequence, row.item_key and row.item_key.split(":")[1], row.value is None) for row in rows.collect()
         ]

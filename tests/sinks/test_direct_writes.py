@@ -11,7 +11,7 @@ from sinks.history import features_by_fingerprint, last_sequence, open_keys
 from sinks.purge import look_over, sweep_view
 from sinks.reconcile import Reconciled
 from tailrace.definitions import load_definitions
-from tailrace.schemas import bronze, history
+from tailrace.schemas import bronze, view_tables
 from tailrace.store.dynamodb.items import KEY, binary
 from tailrace.store.keys import once_key
 from tests.sinks.direct_lane import NOW, RELEVANCE, score_of
@@ -32,7 +32,7 @@ def test_what_was_written_is_in_bronze_and_history_once_and_mends_a_lost_store(l
 
     assert (loaded.direct_writes, loaded.quarantined) == (5, 0)
     assert (first, again) == (5, 0)
-    for table in (bronze.DIRECT_WRITES, history.history_table("relevance")):
+    for table in (bronze.DIRECT_WRITES, view_tables.history_table("relevance")):
         assert lane.lake.read(table).where("acknowledged_at IS NULL").isEmpty()
     assert features_by_fingerprint(lane.lake, "relevance").keys() == {RELEVANCE.fingerprint}
     assert lane.history() == [("d1", 10, 0.1), ("d1", 20, 0.4), ("d2", 10, 0.2), ("d2", 20, None), ("d3", 10, 0.3)]

@@ -20,7 +20,7 @@ from sinks.protocol import (
 )
 from sinks.push import push_views
 from sinks.writer import write_changes
-from tailrace.schemas import history
+from tailrace.schemas import view_tables
 from tailrace.store.dynamodb.items import ensure_table, to_binary
 from tailrace.store.keys import control_key
 from tests.sinks.publisher import AS_OF, VISITS
@@ -97,7 +97,7 @@ def test_an_open_push_without_its_record_is_followed_by_a_snapshot_of_everything
     publisher.push()
     publisher.become(a=9, b=2)
     publisher.die_after(protocol.Write)
-    publisher.lake.spark.sql(f"DELETE FROM delta.`{publisher.lake.path(history.history_table('visits'))}`")
+    publisher.lake.spark.sql(f"DELETE FROM delta.`{publisher.lake.path(view_tables.history_table('visits'))}`")
 
     done = publisher.push()
 

@@ -8,7 +8,7 @@ from sinks import history as published
 from sinks import push
 from sinks.history import Schema, features_by_fingerprint, lost_schemas
 from tailrace.definitions import Feature, Type
-from tailrace.schemas import history
+from tailrace.schemas import view_tables
 from tailrace.store.codec import Codec, fingerprints
 from tests.sinks.publisher import VISITS
 
@@ -20,7 +20,7 @@ FLAGGED = replace(VISITS, transform_features=(HIDDEN,), online_when=None)
 
 def rows(lake):
     """View, schema, definition, backfill and first sequence of each row, in the order in which they were made."""
-    found = lake.read(history.SCHEMAS).orderBy("recorded_at", "first_sequence").collect()
+    found = lake.read(view_tables.SCHEMAS).orderBy("recorded_at", "first_sequence").collect()
     return [(row.view, row.schema, row.definition, row.backfill, row.first_sequence) for row in found]
 
 
@@ -28,7 +28,7 @@ def decoded(lake):
     """Every value of the history, decoded through the record: sequence and features; None where its schema is lost."""
     known = features_by_fingerprint(lake, "visits")
     found = set()
-    for row in lake.read(history.history_table("visits")).where("value IS NOT NULL").collect():
+    for row in lake.read(view_tables.history_table("visits")).where("value IS NOT NULL").collect():
         features = known[fingerprints([row.value])[0]]
         values = features and Codec("visits", features).decode([row.value]).columns
         found.add((row.sequence, values and tuple(column.values[0].item() for column in values)))
@@ -60,9 +60,9 @@ def test_values_of_every_schema_are_decoded_and_a_recorded_schema_costs_no_job(p
     publisher.push(COUNTED)
 
     newest = Schema(view="visits", features=COUNTED.features, definition="second")
-    before = jobs(lake), lake.version(history.SCHEMAS)
+    before = jobs(lake), lake.version(view_tables.SCHEMAS)
     published.ensure_recorded(lake, newest, first_sequence=refuse)
-    assert (jobs(lake), lake.version(history.SCHEMAS)) == before
+    assert (jobs(lake), lake.version(view_tables.SCHEMAS)) == before
     published.ensure_recorded(lake, replace(newest, definition="first"), first_sequence=lambda: 9)  # as it was before
 
     assert rows(lake) == [
@@ -87,7 +87,7 @@ def test_a_history_from_before_the_record_gets_what_is_still_known_and_names_the
         older.setattr(published, "ensure_recorded", lambda *_, **__: None)
         publisher.push()
         publisher.push(COUNTED)
-        assert not lake.exists(history.SCHEMAS)
+        assert not lake.exists(view_tables.SCHEMAS)
 
     publisher.push(FLAGGED)
     count = len(rows(lake))

@@ -16,7 +16,7 @@ from tailrace.cli import app as cli
 from tailrace.definitions import BATCH, DIRECT, STREAM
 from tailrace.errors import CommandError
 from tailrace.lake import session, storage
-from tailrace.schemas import gold, history
+from tailrace.schemas import view_tables
 from tailrace.schemas.tables import Column, Type
 from tailrace.settings import read_settings
 from tailrace.store import embedded, lease
@@ -125,7 +125,9 @@ def control(home, view):
 
 
 def table_of(view):
-    return gold.gold_table(view, keys=(Column("document_id", Type.STRING, "", nullable=False),), features=FEATURES)
+    return view_tables.gold_table(
+        view, keys=(Column("document_id", Type.STRING, "", nullable=False),), features=FEATURES
+    )
 
 
 def found(home, view):
@@ -149,7 +151,7 @@ LANES |= {DIRECT: {"gold": False, "history": True}}
 def test_a_view_of_any_lane_is_found_and_dropped_and_its_history_where_that_is_asked(lake_home, lane, tables):
     view = f"former_{lane}"
     fill(lake_home, view, lane)
-    for table, wanted in ((table_of(view), tables["gold"]), (history.history_table(view), tables["history"])):
+    for table, wanted in ((table_of(view), tables["gold"]), (view_tables.history_table(view), tables["history"])):
         if wanted:
             lake_home.lake.create(table)
     if lane == STREAM:
@@ -177,7 +179,7 @@ def test_a_view_of_any_lane_is_found_and_dropped_and_its_history_where_that_is_a
     assert found(lake_home, view) is None
     assert attributes_left(lake_home, view) == (0, len(DOCUMENTS))
     if lane == BATCH:
-        assert lake_home.lake.read(history.SCHEMAS).where(f"view = '{view}'").count() == 1
+        assert lake_home.lake.read(view_tables.SCHEMAS).where(f"view = '{view}'").count() == 1
         lake_home.lake.create(table_of(view))  # a view of that name may be defined again
         assert lake_home.lake.read(table_of(view)).count() == 0
 

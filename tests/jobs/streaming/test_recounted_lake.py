@@ -21,7 +21,7 @@ from jobs.streaming.source import Consumed
 from sinks.reconcile import reconcile
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, rings_of
 from tailrace.lake.session import small_frame
-from tailrace.schemas import history, silver
+from tailrace.schemas import silver, view_tables
 from tailrace.schemas.slots import to_micros
 from tailrace.store.address import read_control
 from tailrace.store.dynamodb.items import KEY, ensure_table
@@ -260,7 +260,7 @@ def test_a_backfill_tells_of_every_moment_what_the_stream_would_have(lane):
         figures.append([(one.times, one.done_before, one.recorded) for one in done.values()])
     assert figures == [[(2, 0, 5), (2, 0, 4)], [(1, 2, 2), (1, 2, 2)], [(0, 3, 0), (0, 3, 0)]]
 
-    rows = lane.lake.read(history.history_table("documents")).orderBy("as_of").collect()
+    rows = lane.lake.read(view_tables.history_table("documents")).orderBy("as_of").collect()
     assert [row.as_of.astimezone(UTC) for row in rows if row.item_key is None] == times
     values = {row.as_of.astimezone(UTC): row.value for row in rows if row.item_key}
     assert list(values) == landed[1:]

@@ -159,7 +159,7 @@ def test_an_entity_with_a_bad_name_is_refused_naming_its_file(folder):
     folder.write("entities.py", "PERSON = Entity('person', 'Person-Id', 'a person')")
 
     with pytest.raises(
-        DefinitionError, match=r"entities\.py: entity 'person', field 'key': 'Person-Id' is not a usable"
+        DefinitionError, match=r"entities\.py: entity 'person', field 'key': 'Person-Id' is not a valid"
     ):
         folder.load()
 

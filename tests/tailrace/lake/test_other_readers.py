@@ -16,12 +16,12 @@ from tailrace.definitions import Definitions
 from tailrace.lake import maintenance as tables
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
-from tailrace.schemas import bronze, gold, history, ledger, silver
+from tailrace.schemas import bronze, silver, view_tables
 from tailrace.store.address import Address
 from tests.sinks.publisher import VISITS
 
-HISTORY = history.history_table("visits")
-APPENDED_TO = (*bronze.TABLES, HISTORY, history.SCHEMAS, ledger.RUNS)
+HISTORY = view_tables.history_table("visits")
+APPENDED_TO = (*bronze.TABLES, HISTORY, view_tables.SCHEMAS, view_tables.RUNS)
 UNREACHABLE = Address(
     url="http://127.0.0.1:9", region="us-east-1", table="t", in_flight=1, writes="updates", lease_seconds=1
 )
@@ -65,7 +65,7 @@ def test_delta_rs_and_duckdb_open_every_table_of_bronze_history_and_ledger(lake)
 
     for table in APPENDED_TO:
         assert set(opened(lake, table).schema.names) == set(table.columns)
-    runs = queried(opened(lake, ledger.RUNS), "SELECT view, epoch_us(confirmed_at) FROM rows ORDER BY view")
+    runs = queried(opened(lake, view_tables.RUNS), "SELECT view, epoch_us(confirmed_at) FROM rows ORDER BY view")
     assert runs == [("other", None), ("visits", 9)]
     assert queried(opened(lake, HISTORY), "SELECT sum(sequence) FROM rows WHERE value IS NOT NULL") == [(3,)]
     before = jobs(lake)
@@ -73,7 +73,11 @@ def test_delta_rs_and_duckdb_open_every_table_of_bronze_history_and_ledger(lake)
 
 
 def test_only_tables_whose_rows_change_have_deletion_vectors():
-    changing = (*silver.TABLES, VISITS.table, gold.gold_table("x", keys=(), features=(), state=(), expectations=()))
+    changing = (
+        *silver.TABLES,
+        VISITS.table,
+        view_tables.gold_table("x", keys=(), features=(), state=(), expectations=()),
+    )
 
     assert all(table.rows_change for table in changing)
     assert not any(table.rows_change for table in APPENDED_TO)
