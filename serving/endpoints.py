@@ -38,8 +38,8 @@ from serving.telemetry.metrics import (
 from serving.write.body import parse_body, values_of, view_of
 from serving.write.idempotency import Once, key_of
 from tailrace.schemas.slots import from_micros, to_text
+from tailrace.store.direct.pending import Written
 from tailrace.store.direct.sender import Overwritten
-from tailrace.store.direct.wanted import Written
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.port import Refused, Stale
 

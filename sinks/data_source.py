@@ -81,7 +81,7 @@ class BatchWriter(DataSourceArrowWriter):
 
 
 class StreamWriter(DataSourceStreamArrowWriter):
-    """One micro-batch of a stream. Spark makes it twice, to write and to commit, and tells neither from the other."""
+    """One micro-batch of a stream. Spark makes it twice, to write and to commit, and does not say which it is."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -95,7 +95,7 @@ class StreamWriter(DataSourceStreamArrowWriter):
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
         if self.revision is None:
             raise DirectError(
-                f"view {self.target.view.name}: Spark did not send this writer as it used to; tell us its version"
+                f"view {self.target.view.name}: Spark did not send this writer as it used to; report its version"
             )
         return Written(self.target, self.target.write(iterator, revision=self.revision))
 
@@ -166,29 +166,29 @@ def spark_type(type_: Type) -> DataType:
 def check_columns(view: FeatureView, schema: StructType, beside: Mapping[str, str | None]) -> None:
     """Raise unless the rows have the view's keys and features, as they are typed, and nothing else."""
     here = f"view {view.name}"
-    wanted = dict.fromkeys(view.keys, spark_type(Type.STRING))
-    wanted |= {feature.name: spark_type(feature.type) for feature in view.features}
+    expected = dict.fromkeys(view.keys, spark_type(Type.STRING))
+    expected |= {feature.name: spark_type(feature.type) for feature in view.features}
     for option, column in beside.items():
         if column is None:
             continue
-        if column in wanted:
+        if column in expected:
             raise DirectError(f"{here}: option {option!r} names {column!r}, which is another column already")
-        wanted[column] = spark_type(BESIDE[option])
+        expected[column] = spark_type(BESIDE[option])
     given = {field.name: field.dataType for field in schema}
     if len(given) < len(schema):
         [twice, *_] = [name for name in given if schema.names.count(name) > 1]
         raise DirectError(f"{here}: the rows have {schema.names.count(twice)} columns {twice!r}; keep one")
-    for name, type_ in wanted.items():
+    for name, type_ in expected.items():
         if name not in given:
             raise DirectError(f"{here}: the rows have no column {name!r}, {type_.simpleString()}")
         if not fits(given[name], type_, is_key=name in view.keys):
             has, wants = given[name].simpleString(), type_.simpleString()
             raise DirectError(f"{here}: column {name!r} is {has} in the rows and {wants} in the view; cast it")
     for name in given:
-        if name not in wanted:
+        if name not in expected:
             raise DirectError(f"{here}: column {name!r} is not a feature of the view; leave it out")
 
 
-def fits(given: DataType, wanted: DataType, *, is_key: bool) -> bool:
+def fits(given: DataType, expected: DataType, *, is_key: bool) -> bool:
     """Whether a column's type will do; of a key's numbers each row says whether it is an id."""
-    return given == wanted or (is_key and isinstance(given, NumericType))
+    return given == expected or (is_key and isinstance(given, NumericType))

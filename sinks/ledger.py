@@ -19,7 +19,7 @@ class Pushed:
     """One view after a push: values written and their bytes, tombstones, keys unchanged or newer in the store, the
     requests and bytes that the writes took, and how.
 
-    `why` tells what made a snapshot necessary, `change_rows` how many rows of the change feed or of a comparison came to
+    `why` says what made a snapshot necessary, `change_rows` how many rows of the change feed or of a comparison came to
     `net` keys. net = pushed + removed + suppressed + stale. `as_of` and `confirmed_at`, when the store had all of the
     push, its watermark too, are in microseconds.
     """

@@ -88,7 +88,7 @@ def first_load(gold: DataFrame, view: FeatureView) -> DataFrame:
 def net_changes(changes: DataFrame, view: FeatureView) -> DataFrame:
     """Fold a change feed to one row per key that changed.
 
-    The last image tells what is online now; the first, what the store held at the cursor. `sinks.protocol.fold` says the
+    The last image is what is online now; the first, what the store held at the cursor. `sinks.protocol.fold` says the
     same for one key in plain Python.
     """
     is_before = F.col("_change_type").isin(*BEFORE_IMAGES)
@@ -116,7 +116,7 @@ def snapshot(gold: DataFrame, stored: DataFrame, view: FeatureView) -> DataFrame
 def with_open_keys(rows: DataFrame, keys: DataFrame, gold: DataFrame, view: FeatureView) -> DataFrame:
     """The rows, and those of further keys as gold has them now, what the store has of them being unknown.
 
-    In one pass over the rows: two reads of a store that late writes still reach would tell of two moments.
+    In one pass over the rows: two reads of a store that late writes still reach would be of two moments.
     """
     in_gold = online_rows(gold, view).withColumnRenamed("now", "in_gold")
     found = rows.join(keys, on="item_key", how="full_outer").join(in_gold, on="item_key", how="left")
@@ -185,7 +185,7 @@ def decide_batch(batch: pa.RecordBatch, pack: Callable[[pa.Array], Packed], *, s
 
 
 def difference(was: bytes | None, now: bytes | None) -> str | None:
-    """In what the store's value and gold's differ; None where they mean the same, or nothing tells."""
+    """In what the store's value and gold's differ; None where they mean the same, or that is not known."""
     if was is None:
         return None if now is None else INSERT
     if now is None:

@@ -244,7 +244,7 @@ def planned(found: Control, target: Cursor) -> Generator[Step, Any, Plan]:
 
 
 def has_record(found: Control) -> Generator[Step, Any, bool]:
-    """Whether the history tells all that pushes left open wrote.
+    """Whether the history has all that pushes left open wrote.
 
     It does where the last lease is the one that was declared. A later one may be of code that declares nothing.
     """

@@ -25,7 +25,7 @@ from tailrace.store.port import TOMBSTONE, Store
 STORED = "item_key string, value binary"
 PAGE = pa.schema([("item_key", pa.string()), ("value", pa.binary())])
 
-ITEMS_PER_SEGMENT = 25_000  # some pages: the parts whose end is told as progress
+ITEMS_PER_SEGMENT = 25_000  # some pages: the parts whose end is reported as progress
 SEGMENTS = range(4, 1_001)  # how few and how many there may be
 
 
@@ -182,7 +182,7 @@ def sweep_view(lake: Lake, address: Address, view: FeatureView, *, now: datetime
 
 
 def remove_tombstones(old: DataFrame, address: Address, view: str) -> int:
-    """Remove the tombstones that these rows of the history tell of, where they are still there."""
+    """Remove the tombstones that these rows of the history name, where they are still there."""
     removals = old.where("item_key IS NOT NULL AND value IS NULL").select("item_key", "sequence")
     rows = removals.toLocalIterator()
 

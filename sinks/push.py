@@ -56,7 +56,7 @@ class Changes:
 
 
 class Push:
-    """Does the steps of one push or repair; what it holds meanwhile, the lease first of all, it gives up at the end."""
+    """Does the steps of one push or repair; its resources, the lease first of all, it gives up at the end."""
 
     def __init__(self, lake: Lake, address: Address, view: BatchView, *, allowed: bool = False) -> None:
         self.lake = lake
@@ -72,13 +72,13 @@ class Push:
         self.features_in_store: tuple[Column, ...] = ()
         self.new_items = False
         self.write_seconds = 0.0
-        self.held = ExitStack()
+        self.resources = ExitStack()
 
     def __enter__(self) -> "Push":
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self.held.__exit__(*error)
+        self.resources.__exit__(*error)
 
     def run(self, asked: Generator[Step, Any, Any]) -> Any:
         """Do one step after the other; returns what comes after the last."""
@@ -90,10 +90,10 @@ class Push:
                 return end.value
             except (PushFirst, StoreAhead) as error:
                 raise type(error)(f"view {self.view.name}: {error}") from error
-            answer = DEEDS[type(step)](self, step)
+            answer = EFFECTS[type(step)](self, step)
 
     def take_lease(self, _: protocol.TakeLease) -> Control:
-        found = self.held.enter_context(leased(self.address, self.view.name, seconds=self.address.lease_seconds))
+        found = self.resources.enter_context(leased(self.address, self.view.name, seconds=self.address.lease_seconds))
         self.sequence, self.owner, self.as_of = found.sequence, found.lease_owner, found.watermark or 0
         self.features_in_store = found.features
         if found.cursor is None and history.last_sequence(self.lake, self.view) >= found.sequence:
@@ -140,7 +140,7 @@ class Push:
         return self.decide(rows_of(step.keys, gold, self.view), suppress=False)
 
     def decide(self, rows: DataFrame, *, suppress: bool) -> Changes:
-        found = self.held.enter_context(
+        found = self.resources.enter_context(
             materialized_decisions(decided(rows, self.view, suppress=suppress, as_of=self.as_of))
         )
         self.counts = found.counts
@@ -234,7 +234,7 @@ class Push:
         )
 
 
-DEEDS: dict[type, Callable[[Push, Any], Any]] = {
+EFFECTS: dict[type, Callable[[Push, Any], Any]] = {
     protocol.TakeLease: Push.take_lease,
     protocol.ReadTarget: Push.read_target,
     protocol.CheckFeed: Push.check_feed,
@@ -256,10 +256,10 @@ def refuse_failures(outcome: Outcome, view: str) -> None:
     """Raise if the store refused rows for themselves: the others are written, and the next push writes them again."""
     if not outcome.refused:
         return
-    told = "; ".join(f"{key!r}: {reason}" for key, reason in outcome.failed)
+    reasons = "; ".join(f"{key!r}: {reason}" for key, reason in outcome.failed)
     more = outcome.refused - len(outcome.failed)
     raise PushError(
-        f"view {view}: the store refused {outcome.refused} rows, the cursor has not moved: {told}"
+        f"view {view}: the store refused {outcome.refused} rows, the cursor has not moved: {reasons}"
         + (f"; and {more} more" if more else "")
     )
 
@@ -280,7 +280,7 @@ def push_views(
         pushes = {view.name: pool.submit(push, view) for view in views}
     results = {name: one.exception() or one.result() for name, one in pushes.items()}
     try:
-        ledger.append(lake, run, {name: told for name, told in results.items() if isinstance(told, Pushed | Exception)})
+        ledger.append(lake, run, {name: one for name, one in results.items() if isinstance(one, Pushed | Exception)})
     finally:  # what became of the pushes comes before what became of the ledger
         done = {name: one.result() for name, one in pushes.items()}
     return done

@@ -11,8 +11,8 @@ from serving.common.request import BadRequest, json_name
 from tailrace.definitions import DIRECT, Definitions, FeatureView
 from tailrace.schemas.ids import Duplicate, WrittenNumber, without_duplicates
 from tailrace.schemas.slots import to_micros
+from tailrace.store.direct.pending import Value
 from tailrace.store.direct.values import ValueProblem, checked, checked_id, checked_time, time_of
-from tailrace.store.direct.wanted import Value
 from tailrace.store.keys import ItemKeyError, item_keys
 
 MAXIMUM_ENTITIES = 1_000

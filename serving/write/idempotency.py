@@ -16,8 +16,8 @@ from multidict import CIMultiDictProxy
 from serving.common.interface import IDEMPOTENCY_HEADER
 from serving.common.request import BadRequest, only_value
 from tailrace.errors import UsageError
+from tailrace.store.direct.pending import Value, Written
 from tailrace.store.direct.sender import Overwritten, Result
-from tailrace.store.direct.wanted import Value, Written
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.failures import StoreError
 from tailrace.store.keys import once_key

@@ -186,7 +186,7 @@ def payload(value: bytes) -> bytes:
 
 
 def meaning(value: bytes) -> bytes:
-    """All but the as-of: equal where two values tell a reader the same, whenever they were written."""
+    """All but the as-of: equal where two values mean the same to a reader, whenever they were written."""
     return value[:AS_OF_AT] + payload(value)
 
 

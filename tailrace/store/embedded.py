@@ -152,9 +152,9 @@ def _remembered_port(settings: Settings) -> int:
     return recorded.port if recorded else 0
 
 
-def _free_port(wanted: int) -> int:
+def _free_port(remembered: int) -> int:
     """The port this home had before, so that readers find it again after a restart, or any free one."""
-    for port in (wanted, 0):
+    for port in (remembered, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

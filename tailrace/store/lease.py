@@ -1,4 +1,4 @@
-"""The lease of a view: taken, renewed, released, and the fence that it gives."""
+"""The lease of a view: acquired, renewed, released, and the fence that it gives."""
 
 import asyncio
 import contextlib
@@ -54,16 +54,16 @@ def leased(
     An error inside gives the lease up at once and leaves the open mark set, so that the next push writes
     every key touched since the cursor.
     """
-    taken = take(address, view, seconds, lane=lane, owner=owner, keep_cursor=keep_cursor, clock=clock)
+    control = take(address, view, seconds, lane=lane, owner=owner, keep_cursor=keep_cursor, clock=clock)
     done = threading.Event()
-    about = (address, view, taken.sequence, seconds, done)
+    about = (address, view, control.sequence, seconds, done)
     renewing = threading.Thread(target=renew, args=about, kwargs={"clock": clock}, daemon=True)
     renewing.start()
     try:
-        yield taken
+        yield control
     except BaseException:
         stop(renewing, done)
-        give_up(address, view, taken.sequence)
+        give_up(address, view, control.sequence)
         raise
     stop(renewing, done)
 
@@ -88,17 +88,17 @@ def take(
 
     async def try_once(store: Store) -> Control | None:
         await store.ensure_ready()
-        taken = await store.take_lease(
+        control = await store.take_lease(
             view, owner=owner, seconds=seconds, lane=lane, keep_cursor=keep_cursor, clock=clock.now
         )
-        if taken is None:
+        if control is None:
             await store.check_lane(view, lane)
-        return taken
+        return control
 
     while True:
-        taken = with_store(address, try_once)
-        if taken is not None:
-            return taken
+        control = with_store(address, try_once)
+        if control is not None:
+            return control
         if clock.monotonic() > deadline:
             raise PushUnderWay(
                 f"view {view}: another push has held its lease for {PATIENCE * seconds:.0f} s; try again"
@@ -109,7 +109,7 @@ def take(
 def renew(
     address: Address, view: str, sequence: int, seconds: float, done: threading.Event, *, clock: Clock = CLOCK
 ) -> None:
-    """Renew a lease until told that all is done, at once for the first time: a task may have waited for its turn."""
+    """Renew a lease until all is done, at once for the first time: a task may have waited for its turn."""
 
     async def once_more(store: Store) -> None:
         await store.renew_lease(view, sequence=sequence, seconds=seconds, clock=clock.now)

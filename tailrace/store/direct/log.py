@@ -172,7 +172,7 @@ class Segment:
 
     @classmethod
     def adopt(cls, path: Path) -> Self | None:
-        """The segment of a process that is gone; None where it is held, or gone as well. Raises `OSError`."""
+        """The segment of a process that is gone; None where another process has it, or it is gone as well. Raises `OSError`."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
         except FileNotFoundError:
@@ -193,13 +193,13 @@ class Segment:
                 self._is_whole = False
                 while data:
                     data = data[os.write(self._descriptor, data) :]
-                os.fdatasync(self._descriptor)  # an error of the disk is told to one who asks, and once
+                os.fdatasync(self._descriptor)  # the disk reports an error once, to whoever asks
                 self._is_whole = True
         except OSError as error:
             raise LogError(f"{self.path}: the log of direct writes cannot be written: {error}") from error
 
     def remove(self) -> None:
-        """Remove the file, all of it being told elsewhere."""
+        """Remove the file, now that all of it is recorded elsewhere."""
         self.path.unlink(missing_ok=True)
         self.close()
 

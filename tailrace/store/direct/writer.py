@@ -12,19 +12,23 @@ from itertools import count, islice
 from tailrace.errors import UnavailableError
 from tailrace.store.control import OtherLane
 from tailrace.store.direct.log import LogError, Segment, deliver
+from tailrace.store.direct.pending import (
+    SLOW_SECONDS,
+    VALUES_WAITING,
+    WAIT_SECONDS,
+    GroupSize,
+    Numbered,
+    Pending,
+    Value,
+    Written,
+    fail,
+)
 from tailrace.store.direct.replay import Adopter, Log, Round, Views, outcomes_of
 from tailrace.store.direct.sender import SEND_SECONDS, Sender, Unknown, boot_time
-from tailrace.store.direct.wanted import Numbered, Value, Wanted, Written, fail
 from tailrace.store.failures import StoreError
 from tailrace.store.order import Order
 from tailrace.store.port import Store
 
-VALUES_AT_ONCE = 1_000  # in a group; fewer where the store is slow
-LEAST_AT_ONCE = 1
-VALUES_WAITING = 20_000
-GROUPS_AT_ONCE = 4
-SLOW_SECONDS = 2.0  # for a group, after which the next ones are smaller
-WAIT_SECONDS = 10.0  # for the turn to be logged; what waits for longer is given up
 SEGMENT_SECONDS = 10.0  # after which a segment is finished and landed
 LOOK_SECONDS = 1.0  # between looks at what is to be finished
 ADOPT_SECONDS = 5.0
@@ -34,34 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Busy(UnavailableError):
-    """So many values wait to be written that no more are taken; nothing of these was written."""
-
-
-@dataclass(slots=True)
-class GroupSize:
-    """How many values go together: so many as the store takes in a moment, so that what is logged is soon written.
-
-    Where it takes longer for a single value, fewer groups are under way at once.
-    """
-
-    values: int = VALUES_AT_ONCE
-    groups: int = GROUPS_AT_ONCE
-    may_wait: int = VALUES_WAITING  # so many that the last of them is written in time
-
-    def learn(self, values: int, known: int, seconds: float, *, is_busy: bool) -> None:
-        """Learn from a group: the store took `known` of its values in so many seconds; `is_busy` says that more wait."""
-        rate = known / max(seconds, 0.001)
-        if seconds > SLOW_SECONDS and values <= LEAST_AT_ONCE:
-            self.groups = max(1, self.groups - 1)
-        elif seconds < SLOW_SECONDS / 2:
-            self.groups = min(GROUPS_AT_ONCE, self.groups + 1)
-        if is_busy or seconds > SLOW_SECONDS:
-            self.values = max(LEAST_AT_ONCE, min(VALUES_AT_ONCE, 2 * self.values, int(rate * SLOW_SECONDS)))
-            self.may_wait = min(VALUES_WAITING, int(rate * self.groups * WAIT_SECONDS / 2))
-        elif seconds < SLOW_SECONDS / 2:
-            self.may_wait = min(VALUES_WAITING, max(LEAST_AT_ONCE, self.may_wait * 2))
-            if values >= self.values:
-                self.values = min(VALUES_AT_ONCE, self.values * 2)
+    """So many values wait to be written that no more are accepted; nothing of these was written."""
 
 
 @dataclass(slots=True, eq=False)
@@ -83,7 +60,7 @@ class DirectWriter:
         self._sender = Sender(store, transactions)
         self._adopter = Adopter(self._sender, views, where)
         self._size = GroupSize()
-        self._waiting: deque[Wanted] = deque()
+        self._waiting: deque[Pending] = deque()
         self._wake = asyncio.Event()
         self._groups: set[asyncio.Task[None]] = set()
         self._open: Current | None = None
@@ -104,14 +81,14 @@ class DirectWriter:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self._tell_watermarks()
+        await self._move_watermarks()
         self._leave_segment()
         await self._finish_segments()
         for left in self._left:
             left.segment.close()
 
     async def write(self, values: Sequence[Value], *, orders: Sequence[Order] | None = None) -> list[Written]:
-        """Write values and tell what became of each; once told as written, a value is in the store and in the log.
+        """Write values and return what became of each; a value returned as written is in the store and in the log.
 
         `orders` are those that the values were given before, where they are written once more. Raises `Busy`,
         `OtherLane`, `LogError` and `StoreError`; after the latter two, values may be written yet.
@@ -120,19 +97,19 @@ class DirectWriter:
             return []
         self._check_room(len(values))
         loop = asyncio.get_running_loop()
-        wanted = [Wanted(value, loop.create_future(), loop.time()) for value in values]
-        for one, order in zip(wanted, orders or (), strict=False):
+        pending = [Pending(value, loop.create_future(), loop.time()) for value in values]
+        for one, order in zip(pending, orders or (), strict=False):
             one.order = order
-        self._waiting.extend(wanted)
+        self._waiting.extend(pending)
         self._wake.set()
-        told = await asyncio.gather(*(one.done for one in wanted), return_exceptions=True)
-        for answer in told:
+        answers = await asyncio.gather(*(one.done for one in pending), return_exceptions=True)
+        for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
-        return [answer for answer in told if isinstance(answer, Written)]
+        return [answer for answer in answers if isinstance(answer, Written)]
 
     def _check_room(self, values: int) -> None:
-        """Raise `Busy` where more is wanted than the store takes in time; one who comes alone always gets a try."""
+        """Raise `Busy` where more comes than the store takes in time; one who comes alone always gets a try."""
         waiting, is_idle = len(self._waiting), not self._waiting and not self._groups
         if waiting + values > (VALUES_WAITING if is_idle else self._size.may_wait):
             raise Busy(f"{waiting:,} values wait to be written; send these later, or fewer at once")
@@ -166,9 +143,9 @@ class DirectWriter:
                 self._groups.add(task)
                 task.add_done_callback(self._groups.discard)
 
-    def _next_group(self) -> list[Wanted]:
+    def _next_group(self) -> list[Pending]:
         """The values that have waited longest; those that waited too long, or for nobody any more, are left out."""
-        now, group = asyncio.get_running_loop().time(), list[Wanted]()
+        now, group = asyncio.get_running_loop().time(), list[Pending]()
         most = min(self._size.values, self._sender.room(SLOW_SECONDS))
         while self._waiting and len(group) < most:
             first = self._waiting.popleft()
@@ -179,7 +156,7 @@ class DirectWriter:
                 group.append(first)
         return group
 
-    async def _write_group(self, group: list[Wanted]) -> None:
+    async def _write_group(self, group: list[Pending]) -> None:
         try:
             await self._write_together(group, until=boot_time() + SEND_SECONDS)
         except (LogError, StoreError) as error:
@@ -189,28 +166,28 @@ class DirectWriter:
             fail(group, error)
             raise
 
-    async def _write_together(self, group: list[Wanted], *, until: float) -> None:
+    async def _write_together(self, group: list[Pending], *, until: float) -> None:
         # By the object: after a reload there may be two of one name, with values that were checked by each.
-        by_view: dict[int, list[Wanted]] = defaultdict(list)
-        for wanted in group:
-            by_view[id(wanted.value.view)].append(wanted)
+        by_view: dict[int, list[Pending]] = defaultdict(list)
+        for pending in group:
+            by_view[id(pending.value.view)].append(pending)
         await self.have_table()
-        numbered = await asyncio.gather(*(self._number(wanted) for wanted in by_view.values()))
+        numbered = await asyncio.gather(*(self._number(pending) for pending in by_view.values()))
         if writable := [one for one in numbered if one is not None]:
             await self._write_numbered(writable, until)
 
-    async def _number(self, wanted: list[Wanted]) -> Numbered | None:
+    async def _number(self, pending: list[Pending]) -> Numbered | None:
         """Give orders to the values of one view that have none; None where they cannot be written."""
-        view = wanted[0].value.view
-        new = [one for one in wanted if one.order is None]
+        view = pending[0].value.view
+        new = [one for one in pending if one.order is None]
         try:
             given = await self._store.take_revisions(view.name, view.features, count=len(new))
         except (OtherLane, StoreError) as error:
-            fail(wanted, error)
+            fail(pending, error)
             return None
         for revision, one in enumerate(new, given.first):
             one.order = Order(one.value.occurred_at, revision)
-        return Numbered(view, wanted, given.sequence)
+        return Numbered(view, pending, given.sequence)
 
     async def _write_numbered(self, numbered: list[Numbered], until: float) -> None:
         current = self._current()
@@ -227,21 +204,21 @@ class DirectWriter:
 
     async def _write_logged(self, numbered: list[Numbered], current: Current, until: float) -> bool:
         """Log, write, log and answer; False where it is not known of all values what became of them."""
-        wanted = [one for view in numbered for one in view.wanted]
+        pending = [one for view in numbered for one in view.pending]
         intents = [view.intents(current.numbers) for view in numbered]
         rows = [row for view, own in zip(numbered, intents, strict=True) for row in view.rows(own)]
-        told = [intent for own in intents for intent in own]
-        await asyncio.to_thread(current.segment.append, [intent.to_line() for intent in told])
+        logged = [intent for own in intents for intent in own]
+        await asyncio.to_thread(current.segment.append, [intent.to_line() for intent in logged])
         self._takes_log = True
         began = asyncio.get_running_loop().time()
         results = await self._sender.write(rows, until=until)
         known = sum(not isinstance(one, Unknown) for one in results)
         seconds = asyncio.get_running_loop().time() - began
         self._size.learn(len(rows), known, seconds, is_busy=bool(self._waiting))
-        await asyncio.to_thread(current.segment.append, [outcomes_of(told, results)])
+        await asyncio.to_thread(current.segment.append, [outcomes_of(logged, results)])
         now = time.time_ns() // 1000
         self._acknowledged |= {view.view.name: now for view in numbered}
-        for one, row, result in zip(wanted, rows, results, strict=True):
+        for one, row, result in zip(pending, rows, results, strict=True):
             if isinstance(result, Unknown):
                 fail([one], result.why)
             elif not one.done.done():
@@ -259,8 +236,8 @@ class DirectWriter:
             self._open = None
 
     async def _tidy(self) -> None:
-        """Tell readers how fresh the views are, and land finished segments."""
-        await self._tell_watermarks()
+        """Move the watermarks of the views, and land finished segments."""
+        await self._move_watermarks()
         if self._open is not None and asyncio.get_running_loop().time() - self._open.begun >= SEGMENT_SECONDS:
             self._leave_segment()
         await self._finish_segments()
@@ -279,10 +256,10 @@ class DirectWriter:
             seconds = asyncio.get_running_loop().time() - began
             await asyncio.sleep(min(seconds, ADOPT_SECONDS) if done.has_progress else ADOPT_SECONDS)
 
-    async def _tell_watermarks(self) -> None:
-        told, self._acknowledged = self._acknowledged, {}
-        for view, at in told.items():
-            with contextlib.suppress(StoreError):  # the next write tells
+    async def _move_watermarks(self) -> None:
+        acknowledged, self._acknowledged = self._acknowledged, {}
+        for view, at in acknowledged.items():
+            with contextlib.suppress(StoreError):  # the next write moves it
                 await self._store.move_direct_watermark(view, to=at)
 
     async def _finish_segments(self) -> None:

@@ -79,7 +79,7 @@ class Signer:
         }
 
     def set_clock(self, date: str) -> bool:
-        """Sign by the host's clock from now on, as its Date header tells it; whether that makes a difference."""
+        """Sign by the host's clock from now on, by its Date header; whether that makes a difference."""
         try:
             ahead = parsedate_to_datetime(date).timestamp() - time.time()
         except ValueError:

@@ -20,8 +20,8 @@ from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
 from tailrace.errors import TailraceError
 from tailrace.store.direct import replay, sender, writer
+from tailrace.store.direct.pending import Written
 from tailrace.store.direct.replay import Log, adopt_all
-from tailrace.store.direct.wanted import Written
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.conditional_writes import order_in, to_attribute
 from tailrace.store.dynamodb.items import items_answered, to_binary

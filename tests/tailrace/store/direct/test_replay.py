@@ -7,9 +7,9 @@ import pytest
 from tailrace.store.codec import Codec
 from tailrace.store.direct import log
 from tailrace.store.direct.log import LogError, Segment
+from tailrace.store.direct.pending import Pending
 from tailrace.store.direct.replay import adopt_all
 from tailrace.store.direct.sender import Sender
-from tailrace.store.direct.wanted import Wanted
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.items import binary, read_items
 from tailrace.store.dynamodb.store import DynamoStore
@@ -43,7 +43,7 @@ def test_a_death_at_any_moment_is_mended_by_whoever_finds_the_log(store, where, 
         with monkeypatch.context() as dying:
             dying.setattr(Segment, "append", append_or_die)
             dying.setattr(Sender, "write", write_or_die)
-            group = [Wanted(value("d1", 10, 0.1), asyncio.get_running_loop().create_future())]
+            group = [Pending(value("d1", 10, 0.1), asyncio.get_running_loop().create_future())]
             await lane._write_group(group)
             with pytest.raises((LogError, StoreError)):
                 await group[0].done
