@@ -126,7 +126,7 @@ def with_open_keys(rows: DataFrame, keys: DataFrame, gold: DataFrame, view: Feat
     )
 
 
-def rows_of(keys: DataFrame, gold: DataFrame, view: FeatureView) -> DataFrame:
+def rows_of_keys(keys: DataFrame, gold: DataFrame, view: FeatureView) -> DataFrame:
     """Some keys as gold has them, what the store has of them being unknown."""
     found = keys.join(online_rows(gold, view), on="item_key", how="left")
     nothing = F.when(F.lit(False), F.col("now")).alias("was")

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sinks.history import of_pushes
-from sinks.net_changes import first_load, net_changes, rows_of, snapshot, spread_by_key, with_open_keys
+from sinks.net_changes import first_load, net_changes, rows_of_keys, snapshot, spread_by_key, with_open_keys
 from sinks.protocol import CHANGES, FIRST_LOAD, FindChanges
 from tailrace.definitions import BatchView, FeatureView
 from tailrace.lake.delta_log import Pin
@@ -113,7 +113,7 @@ def rows_to_decide(lake: Lake, address: Address, view: BatchView, step: FindChan
         return first_load(gold, view)
     if plan.how == CHANGES and since is not None:
         if since == until:  # an open push is all there is
-            return spread_by_key(rows_of(plan.open_keys, gold, view))
+            return spread_by_key(rows_of_keys(plan.open_keys, gold, view))
         rows = net_changes(lake.changes(view.table, start=since.version + 1, end=until.version), view)
     else:
         rows = snapshot(gold, stored_values(lake.spark, address, view.name), view)

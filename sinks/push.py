@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from sinks import history, ledger, protocol
 from sinks.history import Schema
 from sinks.ledger import Pushed
-from sinks.net_changes import check_share, decided, materialized_decisions, online_rows, rows_of
+from sinks.net_changes import check_share, decided, materialized_decisions, online_rows, rows_of_keys
 from sinks.protocol import CLOCK_BEHIND, FIRST_LOAD, REPAIR, SUPPRESS, PushFirst, Step, StoreAhead
 from sinks.purge import (
     definition_at,
@@ -137,7 +137,7 @@ class Push:
             raise PushFirst(f"view {self.view.name}: gold or its definition is not what it was at the cursor")
         self.gold_version = at.version
         gold = self.lake.read(self.view.table, version=at.version)
-        return self.decide(rows_of(step.keys, gold, self.view), suppress=False)
+        return self.decide(rows_of_keys(step.keys, gold, self.view), suppress=False)
 
     def decide(self, rows: DataFrame, *, suppress: bool) -> Changes:
         found = self.resources.enter_context(

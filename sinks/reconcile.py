@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from sinks import ledger
 from sinks.ledger import Pushed
-from sinks.net_changes import INSERT, REMOVAL, UPDATE, decided, rows_of, snapshot
+from sinks.net_changes import INSERT, REMOVAL, UPDATE, decided, rows_of_keys, snapshot
 from sinks.purge import has_version, stored_values, stored_values_of
 from sinks.push import push_views, repair_keys
 from tailrace.definitions import BatchView, FeatureView
@@ -206,7 +206,7 @@ class GoldSource:
 
     def pairs(self, keys: DataFrame, cursor: Cursor | None) -> DataFrame:
         """What gold and the store have of some keys."""
-        now = rows_of(keys, gold_at(self.lake, self.view, cursor), self.view).select("item_key", "now")
+        now = rows_of_keys(keys, gold_at(self.lake, self.view, cursor), self.view).select("item_key", "now")
         was = stored_values_of(keys, self.address, self.view.name).withColumnRenamed("value", "was")
         return now.join(was, on="item_key", how="left").withColumn("images", F.lit(1))
 

@@ -53,7 +53,7 @@ INSTEAD = {
 CEILINGS: dict[str, int] = {
     "held": 12,
     "taken": 14,
-    "rows_of": 22,
+    "rows_of": 15,
     "so that": 11,
     "beside": 26,
 }

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from sinks.net_changes import decided, first_load, item_key, net_changes, rows_of, snapshot, with_open_keys
+from sinks.net_changes import decided, first_load, item_key, net_changes, rows_of_keys, snapshot, with_open_keys
 from tailrace.definitions import Count, Feature, FeatureView, Last, NewestIs, Type
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 from tailrace.store.codec import Codec
@@ -222,7 +222,7 @@ def test_keys_of_an_open_push_are_written_as_gold_has_them(spark, is_snapshot):
 def test_single_keys_are_written_as_gold_has_them(spark):
     gold = gold_of(spark, d1=(1, ON), d2=(2, ON))
 
-    found = decisions(rows_of(keys_of(spark, "d2", "gone"), gold, VIEW), suppress=False)
+    found = decisions(rows_of_keys(keys_of(spark, "d2", "gone"), gold, VIEW), suppress=False)
 
     assert found == {key("d2"): ("write", 2), key("gone"): ("remove", None)}
 
