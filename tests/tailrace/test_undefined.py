@@ -282,8 +282,8 @@ def test_while_it_is_dropped_no_lane_writes_it_and_a_definition_gets_it_back_by_
     [
         (DEFINED, "view document_activity is defined"),
         ("schemas", r"history\.schemas"),
-        ("../silver", "not a usable name"),
-        ("", "not a usable name"),
+        ("../silver", "not a valid name"),
+        ("", "not a valid name"),
     ],
 )
 def test_what_is_defined_and_what_is_no_view_cannot_be_dropped(home, view, said):
