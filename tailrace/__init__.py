@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from serving.client import AsyncClient, Client, ReaderError
+    from sinks.data_source import TailraceDataSource
     from tailrace.definitions import (
         Count,
         Distinct,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         UnavailableError,
         UsageError,
     )
+    from tailrace.schemas.expectations import expect
     from tailrace.settings import Settings, read_settings
     from tailrace.workspace.workspace import Workspace
 
@@ -56,18 +58,21 @@ __all__ = [
     "Settings",
     "SetupError",
     "Sum",
+    "TailraceDataSource",
     "TailraceError",
     "Type",
     "UnavailableError",
     "UsageError",
     "Workspace",
     "__version__",
+    "expect",
     "on_demand",
     "read_settings",
 ]
 
 _NAMES_OF = {
     "serving.client": ("AsyncClient", "Client", "ReaderError"),
+    "sinks.data_source": ("TailraceDataSource",),
     "tailrace.definitions": (
         *("Count", "Distinct", "Entity", "Feature", "FeatureService", "FeatureView", "First", "Last"),
         *("NewestIs", "Sum", "Type", "on_demand"),
@@ -76,6 +81,7 @@ _NAMES_OF = {
         *("ConflictError", "DataError", "DefinitionError", "InternalError", "SetupError"),
         *("TailraceError", "UnavailableError", "UsageError"),
     ),
+    "tailrace.schemas.expectations": ("expect",),
     "tailrace.settings": ("Settings", "read_settings"),
     "tailrace.workspace.workspace": ("Workspace",),
 }

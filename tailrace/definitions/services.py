@@ -20,8 +20,8 @@ Vectorised = Callable[..., Any]
 class OnDemandFeature:
     """A feature computed from other features when they are read, vectorised over numpy arrays.
 
-    A row with a null among its inputs is null and not computed; a result of NaN or NaT is null too. The same
-    function serves readers and training sets.
+    A row with a null among its inputs is null and not computed; a result of NaN or NaT is null too. A function
+    with the argument `now` also gets the time of the request, as a numpy datetime64.
     """
 
     name: str

@@ -41,7 +41,7 @@ class FeatureView:
     absent from the store. `freshness` is how old the view's watermark may be before it misses its purpose, and `max_age`
     how old before the reader withholds the values: rankers get `OUTSIDE_MAX_AGE` instead.
     `expectations` stop a refresh before rows that do not meet them are committed: SQL conditions over keys and features
-    that every row meets, or `tailrace.schemas.expectations.expect(...)`, with what follows from the aggregations.
+    that every row meets, or `expect(...)`, with what follows from the aggregations.
 
     `FeatureView(...)` gives an object of its lane's class: `BatchView`, `StreamView` or `DirectView`.
     """

@@ -160,7 +160,7 @@ VARIABLES = (
         "Reader",
         "64",
         "Small requests that a reader process works on concurrently, and as many writes: "
-        "[Admission](reader.md#how-much-at-a-time).",
+        "[How much at a time](reader.md#how-much-at-a-time).",
     ),
     Variable(
         "TAILRACE_READER_CACHE_SECONDS",

@@ -59,7 +59,9 @@ def test_nothing_heavy_is_loaded_before_a_name_is_used():
 
 def test_definitions_errors_settings_and_a_workspace_load_nothing_heavy(tmp_path):
     (tmp_path / "visits.py").write_text(VIEW)
-    light = [name for name in tailrace.__all__ if not tailrace._MODULE_OF.get(name, "").startswith("serving")]
+    light = [
+        name for name in tailrace.__all__ if not tailrace._MODULE_OF.get(name, "").startswith(("serving", "sinks"))
+    ]
     code = f"from tailrace import {', '.join(light)}; Workspace(features={str(tmp_path)!r}).definitions.view('visits')"
 
     assert heavy_after(code) == []

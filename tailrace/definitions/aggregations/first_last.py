@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class First(Aggregation):
-    """When the first interaction happened, of the given types or of any; null where there is none."""
+    """When the first interaction happened, of the given types or of any; null where there is none.
+
+    It is of all time: `over` changes nothing.
+    """
 
     types: tuple[str, ...] = ()
 
@@ -39,7 +42,10 @@ class First(Aggregation):
 
 @dataclass(frozen=True, kw_only=True)
 class Last(Aggregation):
-    """When the last interaction happened, of the given types or of any; null where there is none."""
+    """When the last interaction happened, of the given types or of any; null where there is none.
+
+    It is of all time: `over` changes nothing.
+    """
 
     types: tuple[str, ...] = ()
 

@@ -12,7 +12,10 @@ INTERACTION = "struct(occurred_at, event_id, event_type)"  # an id has one type:
 
 @dataclass(frozen=True, kw_only=True)
 class NewestIs(Aggregation):
-    """Whether the newest interaction, ties settled by event id, is of the given type."""
+    """Whether the newest interaction, ties settled by event id, is of the given type.
+
+    It is of all time: `over` changes nothing.
+    """
 
     type: str
 
