@@ -72,10 +72,13 @@ async def write_batch(lane: Lane[T], batch: Sequence[T]) -> None:
                 lane.give_up(left, last)
                 return
             continue
-        for place, row in enumerate(left):
-            if place in kept_out or not kept_out:
-                lane.settle(row, kept_out.get(place))
-        left = [row for place, row in enumerate(left) if kept_out and place not in kept_out]
+        if not kept_out:
+            for row in left:
+                lane.settle(row, None)
+            return
+        for place, result in kept_out.items():
+            lane.settle(left[place], result)
+        left = [row for place, row in enumerate(left) if place not in kept_out]
 
 
 async def write_apart(lane: Lane[T], rows: Sequence[T], error: StoreError) -> None:
