@@ -105,10 +105,8 @@ class Crowded:
         before, most = asyncio.run(self.untaken())
         return {
             "requests": len(by_itself) + len(crowded),
-            "p50_alone_ms": round(percentile(by_itself, 0.5), 2),
-            "p99_alone_ms": round(p99_by_itself, 2),
-            "p50_beside_ms": round(percentile(crowded, 0.5), 2),
-            "p99_beside_ms": round(p99_crowded, 2),
+            **median_and_p99("alone", by_itself),
+            **median_and_p99("beside", crowded),
             "p99_ratio": round(p99_crowded / p99_by_itself, 2),
             "heavy_per_second": round(sum(one["answered"] / one["seconds"] for one in heavy) / len(heavy), 1),
             "heavy_refused": sum(one["sent"] - one["answered"] for one in heavy),
@@ -161,3 +159,11 @@ class Crowded:
 
     def megabytes(self) -> float:
         return sum(worker.memory_info().rss for worker in self.running.workers) / 1e6
+
+
+def median_and_p99(part: str, latencies: Sequence[float]) -> Figures:
+    """Two percentiles in milliseconds, named for a part of the measurement."""
+    return {
+        f"p50_{part}_ms": round(percentile(latencies, 0.5), 2),
+        f"p99_{part}_ms": round(percentile(latencies, 0.99), 2),
+    }

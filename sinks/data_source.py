@@ -29,8 +29,8 @@ OPTIONS = ("view", "removed", "occurred_at", "as_of")
 OF_SPARK = ("checkpointlocation",)  # which it hands over with the others
 SETTING = "tailrace_"
 
-# Options that name a column beside the view's own, and what it holds.
-BESIDE = {"removed": Type.BOOL, "occurred_at": Type.TIMESTAMP}
+# Options that name a column besides the view's own, and what it holds.
+EXTRA_COLUMNS = {"removed": Type.BOOL, "occurred_at": Type.TIMESTAMP}
 
 
 class TailraceDataSource(DataSource):
@@ -77,7 +77,7 @@ class BatchWriter(DataSourceArrowWriter):
         finish(self.target, messages)
 
     def abort(self, messages: Sequence[Any]) -> None:
-        """Nothing is held: what was written stays, and writing again makes all of it right."""
+        """Nothing is kept open: what was written stays, and writing again makes all of it right."""
 
 
 class StreamWriter(DataSourceStreamArrowWriter):
@@ -132,14 +132,14 @@ def target_of(options: Mapping[str, str], schema: StructType, *, overwrite: bool
         raise DirectError(
             f"view {view.name} is of the lane {view.lane}, which alone writes it; write to views that say lane={DIRECT!r}"
         )
-    beside = {name: given.get(name) for name in BESIDE}
-    check_columns(view, schema, beside)
+    extra = {name: given.get(name) for name in EXTRA_COLUMNS}
+    check_columns(view, schema, extra)
     return Target(
         address=Address.of(settings),
         view=view,
         landing=settings.landing,
         as_of=to_micros(parse_as_of(given["as_of"]) if "as_of" in given else datetime.now(UTC)),
-        **beside,
+        **extra,
     )
 
 
@@ -163,17 +163,17 @@ def spark_type(type_: Type) -> DataType:
     return found
 
 
-def check_columns(view: FeatureView, schema: StructType, beside: Mapping[str, str | None]) -> None:
+def check_columns(view: FeatureView, schema: StructType, extra: Mapping[str, str | None]) -> None:
     """Raise unless the rows have the view's keys and features, as they are typed, and nothing else."""
     here = f"view {view.name}"
     expected = dict.fromkeys(view.keys, spark_type(Type.STRING))
     expected |= {feature.name: spark_type(feature.type) for feature in view.features}
-    for option, column in beside.items():
+    for option, column in extra.items():
         if column is None:
             continue
         if column in expected:
             raise DirectError(f"{here}: option {option!r} names {column!r}, which is another column already")
-        expected[column] = spark_type(BESIDE[option])
+        expected[column] = spark_type(EXTRA_COLUMNS[option])
     given = {field.name: field.dataType for field in schema}
     if len(given) < len(schema):
         [twice, *_] = [name for name in given if schema.names.count(name) > 1]

@@ -88,7 +88,7 @@ def first_load(gold: DataFrame, view: FeatureView) -> DataFrame:
 def net_changes(changes: DataFrame, view: FeatureView) -> DataFrame:
     """Fold a change feed to one row per key that changed.
 
-    The last image is what is online now; the first, what the store held at the cursor. `sinks.protocol.fold` says the
+    The last image is what is online now; the first, what the store had at the cursor. `sinks.protocol.fold` says the
     same for one key in plain Python.
     """
     is_before = F.col("_change_type").isin(*BEFORE_IMAGES)
@@ -107,7 +107,7 @@ def net_changes(changes: DataFrame, view: FeatureView) -> DataFrame:
 
 
 def snapshot(gold: DataFrame, stored: DataFrame, view: FeatureView) -> DataFrame:
-    """Every online row of gold beside what the store holds, and every other key of the store."""
+    """Every online row of gold next to what the store has, and every other key of the store."""
     was = stored.select("item_key", F.col("value").alias("was"))
     both = online_rows(gold, view).join(was, on="item_key", how="full_outer")  # unique per key on both sides
     return spread_by_key(both.select("item_key", "was", "now", F.lit(1).alias("images")))

@@ -140,7 +140,7 @@ def once(files: Iterable[StoredFile]) -> list[StoredFile]:
     for file in listed:
         name = loaded_as.setdefault(file.link_to or file.name, file.name)
         is_again = file.refusal is None and name != file.name
-        found.append(replace(file, refusal=f"this link leads to {name}, which is taken already") if is_again else file)
+        found.append(replace(file, refusal=f"this link leads to {name}, which is listed already") if is_again else file)
     return found
 
 

@@ -43,11 +43,15 @@ def serving_tables(shown: Json) -> Iterator[RenderableType]:
     )
     among = canned["beside"]
     yield (
-        f"A client of 5 keys by itself: p50 {among['p50_alone_ms']} ms, p99 {among['p99_alone_ms']} ms; among 8 of 5,000 rows: "
-        f"p50 {among['p50_beside_ms']} ms, p99 {among['p99_beside_ms']} ms, {among['p99_ratio']} times as long. "
+        f"A client of 5 keys by itself: {latencies(among, 'alone')}; among 8 of 5,000 rows: "
+        f"{latencies(among, 'beside')}, {among['p99_ratio']} times as long. "
         f"80 clients that take nothing: {among['untaken_mb']} MB more."
     )
     yield feast_line(shown["feast"])
+
+
+def latencies(figures: Json, part: str) -> str:
+    return f"p50 {figures[f'p50_{part}_ms']} ms, p99 {figures[f'p99_{part}_ms']} ms"
 
 
 def aim_row(name: str, value: float | None) -> tuple[Any, ...]:

@@ -199,5 +199,5 @@ def rebuild(views: Views = None, *, as_json: AsJson = False) -> None:
     with progress("rebuild") as step:
         shown = Workspace(views=views or ()).rebuild(progress=step)
     rows = [(name, *one.values()) for name, one in shown["views"].items()]
-    columns = ("view", "lane", "taken from", "removed", "written", "seconds")
+    columns = ("view", "lane", "from lane", "removed", "written", "seconds")
     show(shown, plain_table("Rebuilt", columns, rows), as_json=as_json)

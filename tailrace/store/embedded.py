@@ -153,7 +153,7 @@ def _remembered_port(settings: Settings) -> int:
 
 
 def _free_port(remembered: int) -> int:
-    """The port this home had before, so that readers find it again after a restart, or any free one."""
+    """The port this home had before, where readers find it again after a restart, or any free one."""
     for port in (remembered, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -51,7 +51,7 @@ def leased(
 ) -> Iterator[Control]:
     """Take the view's lease and renew it until the block ends.
 
-    An error inside gives the lease up at once and leaves the open mark set, so that the next push writes
+    An error inside gives the lease up at once and leaves the open mark set: the next push writes
     every key touched since the cursor.
     """
     control = take(address, view, seconds, lane=lane, owner=owner, keep_cursor=keep_cursor, clock=clock)

@@ -76,7 +76,7 @@ def refresh_json(report: Report) -> Json:
 
 
 def withdrawn_json(withdrawn: Mapping[str, Withdrawn]) -> Json:
-    """What silver gave back of excluded files, under `taken_back` by table; nothing where that is nothing."""
+    """What silver gave back of excluded files, by table; nothing where that is nothing."""
     return {"taken_back": {table: asdict(back) for table, back in withdrawn.items()}} if withdrawn else {}
 
 

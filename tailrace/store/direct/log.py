@@ -219,7 +219,7 @@ def lock(descriptor: int) -> bool:
 
 
 def cut_tail(path: Path, descriptor: int) -> None:
-    """Cut a last line off that was not written whole, so that what is appended stands on a line of its own."""
+    """Cut a last line off that was not written whole, and what is appended stands on a line of its own."""
     content = path.read_bytes()
     if content and not content.endswith(b"\n"):
         os.ftruncate(descriptor, content.rfind(b"\n") + 1)

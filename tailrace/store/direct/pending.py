@@ -84,7 +84,7 @@ def fail(pending: Sequence[Pending], error: Exception) -> None:
 
 @dataclass(slots=True)
 class GroupSize:
-    """How many values go together: so many as the store takes in a moment, so that what is logged is soon written.
+    """How many values go together: so many as the store takes in a moment: what is logged is soon written.
 
     Where it takes longer for a single value, fewer groups are under way at once.
     """

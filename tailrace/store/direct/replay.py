@@ -143,7 +143,7 @@ class Adopter:
             raise LogError(contents.damage)
 
     def _learn(self, seconds: float) -> None:
-        """Make the next part larger or smaller, so that those who wait for an answer are not long behind it."""
+        """Make the next part larger or smaller: those who wait for an answer should not be long behind it."""
         keys = self._keys // 2 if seconds > PART_SECONDS else self._keys * 2
         self._keys = max(1, min(KEYS_PER_PART, keys))
 

@@ -200,7 +200,7 @@ class DirectWriter:
             if not is_known:
                 current.is_known = False
                 if self._open is current:
-                    self._leave_segment()  # so that what is unknown is looked into soon
+                    self._leave_segment()  # what is unknown is looked into soon
 
     async def _write_logged(self, numbered: list[Numbered], current: Current, until: float) -> bool:
         """Log, write, log and answer; False where it is not known of all values what became of them."""

@@ -1,6 +1,6 @@
 """Items of the store's one table: an entity key with two attributes per view, its value and its sequence.
 
-Answers are taken apart where they enter: a field that is absent, null or of another type is the same.
+Answers are parsed where they enter: a field that is absent, null or of another type is the same.
 """
 
 import asyncio

@@ -128,7 +128,7 @@ class Fixed:
 
 
 class FromAws:
-    """The credentials of the AWS default chain, looked at again beside the requests, in a thread."""
+    """The credentials of the AWS default chain, looked at again next to requests, in a thread."""
 
     def __init__(self, found: "botocore.credentials.Credentials") -> None:
         self._found = found
