@@ -23,20 +23,24 @@ def checkpoint_of(home: Path) -> Path:
     return home / "stream" / "checkpoint"
 
 
-def remember_views(checkpoint: Path, views: Iterable[str]) -> None:
-    """Note which views a stream has ever kept: nothing but the store has them, and searching that takes a while."""
+def remember_views(checkpoint: Path, views: Mapping[str, str]) -> None:
+    """Note the views that a stream keeps, each with the fingerprint of its definition.
+
+    Nothing but the store has such a view, and searching that takes a while. The same columns may count other events.
+    """
     before = remembered_views(checkpoint)
-    known = before.union(views)
+    known: dict[str, str | None] = {**before, **views}
     if known != before:
-        put(checkpoint.with_name(VIEWS), json.dumps(sorted(known)))
+        put(checkpoint.with_name(VIEWS), json.dumps(known, sort_keys=True))
 
 
-def remembered_views(checkpoint: Path) -> set[str]:
-    """The views that a stream has ever kept, as far as it was noted."""
+def remembered_views(checkpoint: Path) -> dict[str, str | None]:
+    """The views that a stream has ever kept, with their fingerprints; None for one that was noted by its name only."""
     try:
-        return set(json.loads(checkpoint.with_name(VIEWS).read_text()))
+        known: dict[str, str | None] | list[str] = json.loads(checkpoint.with_name(VIEWS).read_text())
     except FileNotFoundError:
-        return set()
+        return {}
+    return known if isinstance(known, dict) else dict.fromkeys(known)
 
 
 def run_id(checkpoint: Path) -> int:

@@ -87,6 +87,12 @@ def narrowed(changes: StateChanges, keys: Sequence[str]) -> Changed:
 class OtherDefinition(DefinitionError):
     """The store has a view's values under another definition; the message says what to do."""
 
+    def __init__(self, view: StreamView, why: str = "") -> None:
+        super().__init__(
+            f"view {view.name} is defined otherwise than when its values were written; stop the stream, run "
+            f"`tailrace rebuild {view.name}`, and start it again{f' ({why})' if why else ''}"
+        )
+
 
 def pack_states(
     view: StreamView, keys: Sequence[str], state: State, changed: Array, *, as_of: int | Array
@@ -116,10 +122,7 @@ def unpack_states(view: StreamView, values: Sequence[bytes | None]) -> State:
     try:
         columns = Codec(view.name, view.features).decode([value for _, value in found]).columns
     except SchemaMismatch as error:
-        raise OtherDefinition(
-            f"view {view.name} is defined otherwise than when its values were written; stop the stream, run "
-            f"`tailrace rebuild {view.name}`, and start it again ({error})"
-        ) from error
+        raise OtherDefinition(view, str(error)) from error
     for feature, column in zip(view.features, columns, strict=True):
         is_time = feature.type is Type.TIMESTAMP
         state[feature.name][at] = column.values.astype(np.int64) if is_time else column.values

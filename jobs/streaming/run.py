@@ -13,7 +13,15 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.bronze.topic import Ends, KafkaAway, Topic, behind_transaction, ends_of, for_spark, made_anew
-from jobs.streaming.checkpoint import Parked, committed_offsets, refuse_steps_back, remember_views, run_id
+from jobs.streaming.checkpoint import (
+    Parked,
+    committed_offsets,
+    refuse_steps_back,
+    remember_views,
+    remembered_views,
+    run_id,
+)
+from jobs.streaming.fast_path import OtherDefinition
 from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
 from jobs.streaming.source import appended_at, lines_of_batch
 from tailrace.definitions import DefinitionError, Definitions, StreamView
@@ -46,6 +54,23 @@ def views_of(definitions: Definitions) -> list[StreamView]:
             f"there are {len(of_pairs)}"
         )
     return of_pairs + [view for view in views if not view.is_of_pairs]
+
+
+def fingerprints_of(definitions: Definitions) -> dict[str, str]:
+    """The definitions' fingerprints of the views of the lane stream, by name."""
+    return {name: definitions.fingerprint(view) for name, view in definitions.stream_views.items()}
+
+
+def refuse_other_definitions(checkpoint: Path, definitions: Definitions) -> None:
+    """Raise `OtherDefinition` for a view that was defined otherwise when the stream last kept it.
+
+    Its columns may be the same: values would go on from events that the definition no longer counts.
+    """
+    known = remembered_views(checkpoint)
+    for name, view in definitions.stream_views.items():
+        before = known.get(name)
+        if before is not None and not definitions.is_of(before, view):
+            raise OtherDefinition(view)
 
 
 def from_kafka(spark: SparkSession, topic: Topic, *, checkpoint: str) -> DataFrame:
@@ -118,9 +143,9 @@ def start_query(
     `bound` says up to when all of the source can be read, in seconds since 1970; None where nothing of it has to wait.
     """
     views = views_of(definitions)
-    names = [view.name for view in views]
-    remember_views(Path(checkpoint), names)
-    Parked(Path(checkpoint)).keep_only(names)
+    refuse_other_definitions(Path(checkpoint), definitions)
+    remember_views(Path(checkpoint), fingerprints_of(definitions))
+    Parked(Path(checkpoint)).keep_only([view.name for view in views])
     take = partial(
         take_messages,
         views=views,

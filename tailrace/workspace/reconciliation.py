@@ -9,9 +9,10 @@ from typing import Any
 
 from jobs import backfill
 from jobs.gold.verify import verify_view
+from jobs.streaming.checkpoint import checkpoint_of, remember_views
 from jobs.streaming.heartbeat import has_run, rebuilding
 from jobs.streaming.repair import RecountSource, StreamInput
-from jobs.streaming.run import views_of
+from jobs.streaming.run import fingerprints_of, views_of
 from sinks.direct_writes import DirectSource
 from sinks.rebuild import rebuild
 from sinks.reconcile import GoldSource, Source, reconcile
@@ -61,6 +62,8 @@ def rebuild_all(workspace: Resources, progress: Progress) -> Json:
         for source in reconciliation_sources(workspace, chosen, progress, with_stream=with_stream):
             progress(", ".join(view.name for view in source.views))
             done |= {name: asdict(one) for name, one in rebuild(source).items()}
+        if with_stream:
+            remember_views(checkpoint_of(home), fingerprints_of(workspace.definitions))
     return {"views": done}
 
 

@@ -155,7 +155,7 @@ def test_a_view_of_any_lane_is_found_and_dropped_and_its_history_where_that_is_a
         if wanted:
             lake_home.lake.create(table)
     if lane == STREAM:
-        remember_views(checkpoint_of(lake_home.settings.home), [view, DEFINED])
+        remember_views(checkpoint_of(lake_home.settings.home), {view: "f", DEFINED: "f"})
     if lane == BATCH:
         ensure_recorded(lake_home.lake, Schema(view=view, features=FEATURES, definition="d"), first_sequence=lambda: 1)
 

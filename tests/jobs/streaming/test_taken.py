@@ -6,10 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from jobs.streaming.checkpoint import VIEWS, remember_views, remembered_views
 from jobs.streaming.fast_path import OtherDefinition, pack_states, unpack_states
 from jobs.streaming.repair import StreamInput
+from jobs.streaming.run import fingerprints_of, refuse_other_definitions
 from jobs.streaming.source import ALL_LINES, Consumed, consumed_by, files_of_batch
 from jobs.streaming.window_state import empty
+from tailrace.definitions import load_definitions
 from tailrace.schemas.landing import LandingError
 from tests.jobs.streaming.test_state import DOCUMENTS
 
@@ -105,3 +108,33 @@ def test_values_of_another_definition_are_told_with_what_to_do():
 
     with pytest.raises(OtherDefinition, match="stop the stream, run `tailrace rebuild documents`"):
         unpack_states(replace(DOCUMENTS, aggregations=DOCUMENTS.aggregations[:1]), [value])
+
+
+def counting_only(definitions, *types):
+    """The same definitions, but `recent_events` of a document counts events of these types."""
+    view = definitions.stream_views["document_recent"]
+    count, *others = view.aggregations
+    changed = replace(view, aggregations=(replace(count, types=types), *others))
+    return replace(definitions, views=definitions.views | {view.name: changed})
+
+
+def test_a_view_that_counts_other_events_under_the_same_names_is_refused_until_it_is_rebuilt(checkpoint):
+    before = load_definitions()
+    after = counting_only(before, "edit")
+    refuse_other_definitions(checkpoint, before)  # nothing is known of it
+    remember_views(checkpoint, fingerprints_of(before))
+
+    refuse_other_definitions(checkpoint, before)
+    with pytest.raises(OtherDefinition, match=r"document_recent is defined otherwise .* `tailrace rebuild"):
+        refuse_other_definitions(checkpoint, after)
+
+    remember_views(checkpoint, fingerprints_of(after))
+    refuse_other_definitions(checkpoint, after)
+
+
+def test_views_noted_by_their_names_are_known_and_refused_for_nothing(checkpoint):
+    checkpoint.with_name(VIEWS).write_text('["document_recent", "gone"]')
+
+    refuse_other_definitions(checkpoint, load_definitions())
+
+    assert remembered_views(checkpoint) == {"document_recent": None, "gone": None}
