@@ -19,6 +19,7 @@ from sinks.net_changes import INSERT, REMOVAL, UPDATE
 from sinks.purge import stored_values
 from sinks.reconcile import Compared, counter, differences
 from tailrace.definitions import Definitions, DirectView, FeatureView
+from tailrace.definitions.fingerprints import with_base_views
 from tailrace.lake.commit import append_numbered, number_reached
 from tailrace.lake.materialize import ROWS, Materialized, materialized
 from tailrace.lake.session import small_frame
@@ -79,7 +80,8 @@ def record_writes(lake: Lake, view: FeatureView) -> int:
         rows = rows.join(known, on=["item_key", "as_of", "sequence"], how="left_anti")
     with materialized(rows.select(*table.columns)) as new:
         if new.counts[ROWS]:
-            schema = Schema(view=view.name, features=view.features, definition=view.definition_fingerprint)
+            definition = with_base_views(view.definition_fingerprint, ())  # as a push records it
+            schema = Schema(view=view.name, features=view.features, definition=definition)
             ensure_recorded(lake, schema, first_sequence=lambda: new.frame.agg(F.min("sequence")).collect()[0][0])
         append_numbered(lake, table, new.frame, name=APPENDS, number=newest)
         return new.counts[ROWS]

@@ -13,7 +13,7 @@ import hashlib
 import inspect
 import json
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -48,6 +48,11 @@ def definition_fingerprint(view: "FeatureView") -> str:
 def digest(text: str) -> str:
     """16 hex digits of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def with_base_views(own: str, base: Sequence[str]) -> str:
+    """The fingerprint of a definition together with those of the base views that it counts."""
+    return digest(" ".join([own, *base]))
 
 
 def description(view: "FeatureView") -> dict[str, Plain]:

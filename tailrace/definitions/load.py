@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tailrace.definitions.batch_view import BatchView
 from tailrace.definitions.direct_view import DirectView
-from tailrace.definitions.fingerprints import digest, former_definition_fingerprint, own_modules
+from tailrace.definitions.fingerprints import former_definition_fingerprint, own_modules, with_base_views
 from tailrace.definitions.services import FeatureService, OnDemandFeature
 from tailrace.definitions.stream_view import StreamView
 from tailrace.definitions.view import FeatureView
@@ -86,12 +86,12 @@ class Definitions:
     def fingerprint(self, view: FeatureView) -> str:
         """Changes where gold would have other rows for the same silver: a view depends on the base views that it counts."""
         base = [self.fingerprint(self.views[name]) for name in view.base_views]
-        return digest(" ".join([view.definition_fingerprint, *base]))
+        return with_base_views(view.definition_fingerprint, base)
 
     def former_fingerprint(self, view: FeatureView) -> str:
         """The fingerprint that the version before gave this definition."""
         base = [self.former_fingerprint(self.views[name]) for name in view.base_views]
-        return digest(" ".join([former_definition_fingerprint(view), *base]))
+        return with_base_views(former_definition_fingerprint(view), base)
 
     def is_of(self, fingerprint: str | None, view: FeatureView) -> bool:
         """Whether a fingerprint in a home is that of a view's definition, made by this version or the one before."""

@@ -35,6 +35,8 @@ def test_what_was_written_is_in_bronze_and_history_once_and_mends_a_lost_store(l
     for table in (bronze.DIRECT_WRITES, view_tables.history_table("relevance")):
         assert lane.lake.read(table).where("acknowledged_at IS NULL").isEmpty()
     assert features_by_fingerprint(lane.lake, "relevance").keys() == {RELEVANCE.fingerprint}
+    [schema] = lane.lake.read(view_tables.SCHEMAS).select("definition").collect()
+    assert schema.definition == replace(load_definitions(), views={"relevance": RELEVANCE}).fingerprint(RELEVANCE)
     assert lane.history() == [("d1", 10, 0.1), ("d1", 20, 0.4), ("d2", 10, 0.2), ("d2", 20, None), ("d3", 10, 0.3)]
     assert sent == 2  # d1 has a later value
     assert lane.scores() == {"d1": 0.5, "d2": None, "d3": 0.3, "d4": 0.6}
