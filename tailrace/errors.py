@@ -100,7 +100,7 @@ class TailraceError(Exception):
 
 
 class UsageError(TailraceError):
-    """What was asked for cannot be done: a command, a time, a request, a value in it."""
+    """A command, a request or a value in it is not valid, and has to change."""
 
     http_status = 400
 
@@ -110,33 +110,33 @@ class CommandError(UsageError):
 
 
 class SetupError(TailraceError):
-    """Something of this installation is missing or wrong: a setting, a file of keys, an address, a service."""
+    """A part of this installation is missing or wrong: a setting, a file of keys, an address, a service."""
 
 
 class DefinitionError(TailraceError):
-    """A definition that cannot be used; the message names the view, the field and what to write instead."""
+    """A definition cannot be used; the message names the view, the field and what to write instead."""
 
 
 class DataError(TailraceError):
-    """Data that cannot be loaded or read: a landed file, rows that the gate or the breaker stops, a stored value."""
+    """Data cannot be loaded, read or pushed: a landed file, rows that the gate or the breaker stops, a stored value."""
 
 
 class ConflictError(TailraceError):
-    """Somebody else writes the same table or view, or its values are theirs."""
+    """Another process is writing the same table or view, or another lane owns it."""
 
     retryable = True
     http_status = 409
 
 
 class UnavailableError(TailraceError):
-    """The store, Kafka or another service does not answer, or takes no more for now."""
+    """The store, Kafka or another service does not answer, or is at its limit."""
 
     retryable = True
     http_status = 503
 
 
 class InternalError(TailraceError):
-    """A failure that no other family foresees."""
+    """A failure that belongs to no other family, which may be a bug."""
 
     retryable = True
 
