@@ -42,8 +42,16 @@ def test_every_link_leads_to_a_file_and_a_heading_that_exist(page):
 
 def test_the_site_lists_every_page():
     listed = set(re.findall(r"[\w/-]+\.md", (CHECKOUT / "mkdocs.yml").read_text(encoding="utf-8")))
+    decisions = {f"adr/{page.name}" for page in (DOCS / "adr").glob("0*.md")}
 
-    assert listed == {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+    assert listed == {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - decisions
+
+
+def test_the_list_of_decisions_has_each_by_its_title():
+    titles = {page.name: page.read_text(encoding="utf-8").partition("\n")[0] for page in (DOCS / "adr").glob("0*.md")}
+    listed = re.findall(r"- \[(.+)\]\((.+\.md)\)", (DOCS / "adr" / "index.md").read_text(encoding="utf-8"))
+
+    assert [(name, f"# {title}") for title, name in listed] == sorted(titles.items())
 
 
 def links(page: Path) -> Iterator[str]:
