@@ -13,6 +13,9 @@ from typer.main import get_command
 from serving.telemetry.metrics import METRICS, OBSERVED, PREFIX
 from tailrace import definitions, errors
 from tailrace.cli.app import app
+from tailrace.schemas import landing
+from tailrace.schemas.slots import EARLIEST, LATEST
+from tailrace.schemas.tables import Type
 from tailrace.settings.variables import VARIABLES
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -31,6 +34,7 @@ def pages() -> dict[str, str]:
         "errors.md": errors_page(),
         "metrics.md": metrics_page(),
         "definitions.md": definitions_page(),
+        "feeds.md": feeds_page(),
     }
     return {name: NOTE + "\n".join(lines).rstrip() + "\n" for name, lines in made.items()}
 
@@ -152,6 +156,42 @@ def definitions_page() -> Iterable[str]:
             yield from table(("field", "type", "default"), [field_row(field) for field in fields(word) if field.init])
         elif inspect.isfunction(word):
             yield f"```python\n{name}{without_modules(str(inspect.signature(word)))}\n```\n"
+
+
+def feeds_page() -> Iterable[str]:
+    """The fields of a landed line, from the feeds' tables and the rules of `tailrace.schemas.landing`."""
+    yield "# Landing feeds\n"
+    yield "What a line of each feed may have. [Landing files](../landing.md) says how files land, and what is refused as a whole."
+    yield "A message of a Kafka topic is a line of `events`. A row of Parquet has a column per field.\n"
+    for feed in (landing.EVENTS, landing.DOCUMENTS):
+        yield f"## `{feed.name}`\n"
+        yield from table(
+            ("field", "required", "value", "meaning"),
+            [
+                (f"`{name}`", "yes" if name in feed.required else "", value_of(name, column, feed), column.meaning)
+                for name, column in feed.facts.items()
+            ],
+        )
+        if feed.renamed:
+            columns = " and ".join(f"`{name}` is the column `{column}`" for name, column in feed.renamed)
+            yield f"In bronze and silver {columns}.\n"
+    yield "## Rules\n"
+    yield "- A field that is not required may be left out, or be null. Fields that are not listed are ignored: put further facts of an event into `attributes`."
+    yield "- An **id** is a text or a whole number, by the [rule of ids](../direct-writes.md#ids). `owner` may be empty."
+    yield f"- A **time** is ISO 8601 with seconds, such as `2026-01-31T09:15:00Z`; without an offset it is UTC. It lies between the years {EARLIEST.year} and {LATEST.year - 1}, and at most {landing.MAXIMUM_HOURS_AHEAD} hours ahead of the clock."
+    yield "- A **text** may also be a whole number, which stands for its digits."
+    yield "- `attributes` is kept as JSON. A `Sum` adds up one of its numbers, and SQL of your own can read it (`get_json_object`)."
+
+
+def value_of(name: str, column: Any, feed: landing.Feed) -> str:
+    """What a field may be, in words."""
+    if name in landing.OBJECTS:
+        return "JSON object"
+    if name == "event_type":
+        return f"text that matches `{landing.EVENT_TYPE}`"
+    if feed.is_id(name):
+        return "id"
+    return {Type.TIMESTAMP: "time", Type.INT64: "whole number, not negative"}.get(column.type, "text")
 
 
 def field_row(field: Any) -> tuple[str, str, str]:
