@@ -57,8 +57,8 @@ def cli_page() -> Iterable[str]:
     """Every command with its arguments and options, from the command line itself."""
     yield "# Command line\n"
     every = list(commands("tailrace", get_command(app)))
-    without = " and ".join(f"`{name}`" for name, command in every if "as_json" not in names_of(command))
-    yield f"Every command but {without} takes `--json`, and then prints one JSON object as its last line."
+    without = ", ".join(f"`{name}`" for name, command in every if "as_json" not in names_of(command))
+    yield f"With `--json` a command prints one JSON object as its last line. All commands take it except {without}."
     yield 'A failure prints `{"error": …}`, and for an unforeseen one `log`, the file that has the traceback.\n'
     for name, command in every:
         yield f"## `{name}`\n"
