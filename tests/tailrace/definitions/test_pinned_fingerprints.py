@@ -113,7 +113,7 @@ def test_another_function_of_the_same_file_is_another_transform():
         ({1: timedelta(minutes=1)}, {"1": 60.0}),
         (Decimal("1.50"), "1.50"),
     ],
-    ids=str,
+    ids=["type", "tuple", "set", "mapping", "decimal"],
 )
 def test_options_of_a_projects_own_aggregations_are_spelled_the_same_in_every_process(value, spelled):
     assert json.loads(json.dumps(plain(value, of="here"))) == spelled
