@@ -35,12 +35,23 @@ def remember_views(checkpoint: Path, views: Mapping[str, str]) -> None:
 
 
 def remembered_views(checkpoint: Path) -> dict[str, str | None]:
-    """The views that a stream has ever kept, with their fingerprints; None for one that was noted by its name only."""
+    """The views that a stream has ever kept, with their fingerprints; None for one that was noted by its name only.
+
+    Nothing is known from a file that is damaged, as from one that is lost: the log says so.
+    """
+    file = checkpoint.with_name(VIEWS)
     try:
-        known: dict[str, str | None] | list[str] = json.loads(checkpoint.with_name(VIEWS).read_text())
+        known = json.loads(file.read_text())
     except FileNotFoundError:
         return {}
-    return known if isinstance(known, dict) else dict.fromkeys(known)
+    except ValueError:
+        known = None
+    if isinstance(known, list) and all(isinstance(name, str) for name in known):
+        return dict.fromkeys(known)
+    if isinstance(known, dict):
+        return known
+    log.warning("%s is damaged and is written anew: whether a view of the stream was changed is not known", file)
+    return {}
 
 
 def run_id(checkpoint: Path) -> int:

@@ -91,8 +91,17 @@ class Turns:
         if self.delay > seconds:
             await asyncio.sleep(self.delay - seconds)
 
-    async def send(self, request: Callable[[], Awaitable[T]], *, within: float) -> T:
-        """Send a request when its turn comes; raises `StoreError`, too where none comes in so many seconds."""
+    async def send(
+        self,
+        request: Callable[[], Awaitable[T]],
+        *,
+        within: float,
+        is_throttled: Callable[[T], bool] = lambda _: False,
+    ) -> T:
+        """Send a request when its turn comes; raises `StoreError`, too where none comes in so many seconds.
+
+        `is_throttled` says of an answer that the store takes fewer requests than it is sent.
+        """
         loop = asyncio.get_running_loop()
         last = loop.time() + within
         async with AsyncExitStack() as until_sent:
@@ -110,17 +119,22 @@ class Turns:
             try:
                 answer = await request()
             except StoreError as error:
-                self._learn_from(error, entered, rate)
+                if error.is_throttling:
+                    self._fall(entered, rate)
+                elif error.code == "Unreachable":
+                    self._pace.fall(entered)
                 raise
-            self._rise(loop.time() - began, entered)
+            if is_throttled(answer):
+                self._fall(entered, rate)
+            else:
+                self._rise(loop.time() - began, entered)
             return answer
 
-    def _learn_from(self, error: StoreError, entered: int, rate: float) -> None:
-        if error.is_throttling and self._rate >= rate:  # those throttled together count once
+    def _fall(self, entered: int, rate: float) -> None:
+        if self._rate >= rate:  # those throttled together count once
             self._rate = FIRST_RATE if rate == math.inf else max(LEAST_RATE, rate * FALL)
             self._next = max(self._next, asyncio.get_running_loop().time() + 1 / self._rate)
-        if error.is_throttling or error.code == "Unreachable":
-            self._pace.fall(entered)
+        self._pace.fall(entered)
 
     def _rise(self, seconds: float, entered: int) -> None:
         self._rate = math.inf if self._rate > UNBOUND_RATE else self._rate * RISE

@@ -62,10 +62,14 @@ KeptOut = Mapping[int, Stale | Refused]  # of rows sent together, by place; empt
 
 @dataclass(frozen=True, slots=True)
 class OrderedOutcome:
-    """The rows that were kept out and, of a single row that was written, the order that the store had before."""
+    """The rows that were kept out and, of a single row that was written, the order that the store had before.
+
+    `is_throttled` says that the store also takes fewer writes than it is sent.
+    """
 
     kept_out: KeptOut
     before: Order | None = None
+    is_throttled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

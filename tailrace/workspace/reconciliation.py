@@ -12,7 +12,7 @@ from jobs.gold.verify import verify_view
 from jobs.streaming.checkpoint import checkpoint_of, remember_views
 from jobs.streaming.heartbeat import has_run, rebuilding
 from jobs.streaming.repair import RecountSource, StreamInput
-from jobs.streaming.run import fingerprints_of, views_of
+from jobs.streaming.run import fingerprints_of, refuse_other_definitions, views_of
 from sinks.direct_writes import DirectSource
 from sinks.rebuild import rebuild
 from sinks.reconcile import GoldSource, Source, reconcile
@@ -38,7 +38,9 @@ def verify_all(workspace: Resources, progress: Progress) -> Json:
 def reconcile_all(workspace: Resources, progress: Progress, *, repair: bool = False) -> Json:
     """Compare what every view's values should be with the store, and repair differences if asked; figures per view and in total."""
     if workspace.definitions.stream_views:  # a view that cannot be compared is reported before the others are compared
-        StreamInput.of(workspace.settings).refuse_another()
+        stream = StreamInput.of(workspace.settings)
+        stream.refuse_another()
+        refuse_other_definitions(stream.checkpoint, workspace.definitions)
     views: dict[str, Json] = {}
     definitions = workspace.definitions
     for source in reconciliation_sources(workspace, definitions, progress, with_stream=bool(definitions.stream_views)):

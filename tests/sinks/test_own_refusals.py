@@ -1,6 +1,7 @@
 """What the store refuses for what is in a row is that row's own fault in every lane, and costs the other rows nothing."""
 
 import asyncio
+import math
 
 import pytest
 
@@ -11,7 +12,7 @@ from tailrace.store.dynamodb.wire import store_error
 from tailrace.store.failures import Patience
 from tailrace.store.lease import Sequenced
 from tailrace.store.order import Order, OrderedValue
-from tailrace.store.port import Refused
+from tailrace.store.port import Refused, Stale
 from tailrace.store.writer import write_push
 
 PUSH = Sequenced(view="visits", sequence=5, lease_seconds=60)
@@ -45,9 +46,11 @@ async def pushed(client, writes):
     return outcome.written, [(key, reason.partition(":")[0]) for key, reason in outcome.failed]
 
 
+ROWS = [OrderedValue(view="visits", item_key=key, value=b"1", order=Order(1, 1), sequence=5) for key in (BAD, GOOD)]
+
+
 async def sent(client, *, in_transactions):
-    rows = [OrderedValue(view="visits", item_key=key, value=b"1", order=Order(1, 1), sequence=5) for key in (BAD, GOOD)]
-    return await Sender(DynamoStore(client), in_transactions).write(rows, until=boot_time() + 60)
+    return await Sender(DynamoStore(client), in_transactions).write(ROWS, until=boot_time() + 60)
 
 
 @pytest.mark.parametrize("code", OWN_FAULT)
@@ -70,3 +73,36 @@ def test_what_may_pass_or_concerns_all_is_not_a_rows_own_fault(code):
     bad, good = asyncio.run(sent(Refusing(error), in_transactions=False))
 
     assert (type(bad), good) == (Unknown, None)
+
+
+class Canceling(Refusing):
+    """A store that cancels its first transaction for reasons of its rows, and takes whatever comes after."""
+
+    def __init__(self, *codes):
+        super().__init__(store_error(CANCELED, "no", {"CancellationReasons": [{"Code": code} for code in codes]}))
+
+    async def call(self, operation, _, **__):
+        self.calls += 1
+        if operation == "TransactWriteItems" and self.calls == 1:
+            raise self.error
+        return {}
+
+
+def test_a_reason_that_is_not_known_is_no_verdict_and_each_row_is_tried_by_itself():
+    client = Canceling("RequestLimitExceeded", "None")
+
+    assert asyncio.run(sent(client, in_transactions=True)) == [None, None]
+    assert client.calls == 3  # the transaction, and a request for each row
+
+
+@pytest.mark.parametrize(("code", "is_slower"), [("ThrottlingError", True), ("None", False)])
+def test_a_store_that_throttles_is_sent_less_also_where_it_has_a_newer_value(code, is_slower):
+    async def room_after():
+        sender = Sender(DynamoStore(Canceling("ConditionalCheckFailed", code)), True)
+        stale, written = await sender.write(ROWS, until=boot_time() + 60)
+        return stale, written, sender.turns.room(1.0)
+
+    stale, written, room = asyncio.run(room_after())
+
+    assert (type(stale), written) == (Stale, None)
+    assert (room < math.inf) is is_slower

@@ -157,7 +157,11 @@ class OrderedLane(Lane[Rivals]):
         """Send the newest value of each key when its turn comes; a store that throttles makes the next turn come later."""
         while True:
             try:
-                outcome = await self.turns.send(lambda: self._send_once(rows), within=self.until - boot_time())
+                outcome = await self.turns.send(
+                    lambda: self._send_once(rows),
+                    within=self.until - boot_time(),
+                    is_throttled=lambda one: one.is_throttled,
+                )
             except StoreError as error:
                 if not error.is_throttling:
                     raise

@@ -22,6 +22,7 @@ CANCELED = "TransactionCanceledException"
 LATE_REASON = "ConditionalCheckFailed"
 THROTTLED_REASONS = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})
 RETRIED_REASONS = THROTTLED_REASONS | {"None", "TransactionConflict"}
+OWN_REASONS = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})  # the row will never be taken
 UNKNOWN_OPERATION = frozenset({"UnknownOperationException", "UnknownOperation", "NotImplementedException", "501"})
 
 
@@ -72,7 +73,7 @@ async def write_ordered(client: StoreClient, rows: Sequence[OrderedValue], *, wi
         orders = {
             place: Stale(stored_order(reasons[place].item, rows[place])) for place in late if reasons[place].is_late
         }
-        return OrderedOutcome({**late, **orders})
+        return OrderedOutcome({**late, **orders}, is_throttled=any(reason.is_throttling for reason in reasons))
     return OrderedOutcome({}, stored_order(object_in(answer, "Attributes"), rows[0]))
 
 
@@ -215,6 +216,16 @@ class Reason(NamedTuple):
         """Whether the same action may succeed later."""
         return self.code in RETRIED_REASONS
 
+    @property
+    def is_throttling(self) -> bool:
+        """Whether the store takes fewer writes than it is sent."""
+        return self.code in THROTTLED_REASONS
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what the reason means for the action."""
+        return self.is_late or self.is_passing or self.code in OWN_REASONS
+
 
 def reasons_of(error: StoreError) -> list[Reason]:
     """Why a transaction was canceled, an entry per action; empty where the store does not say. Some stores give texts."""
@@ -233,11 +244,11 @@ def reason_of(reason: object) -> Reason:
 def kept_out(error: StoreError, reasons: Sequence[Reason], *, count: int) -> KeptOut:
     """The rows of a transaction that canceled it; raises what concerns all of them, or may pass.
 
-    A store that does not say which of them are to blame refuses them together.
+    A store that does not say which of them are to blame, or why, refuses them together.
     """
     if error.code != CANCELED:
         raise error
-    if len(reasons) != count:
+    if len(reasons) != count or not all(reason.is_known for reason in reasons):
         raise StoreError(error.code, error.message, error.details, is_refusal=True) from error
     found = {
         place: Stale() if reason.is_late else Refused(reason.message, code=reason.code)
@@ -245,7 +256,7 @@ def kept_out(error: StoreError, reasons: Sequence[Reason], *, count: int) -> Kep
         if not reason.is_passing
     }
     if not found:
-        is_throttling = any(reason.code in THROTTLED_REASONS for reason in reasons)
+        is_throttling = any(reason.is_throttling for reason in reasons)
         raise StoreError(
             error.code, error.message, error.details, is_transient=True, is_throttling=is_throttling
         ) from error

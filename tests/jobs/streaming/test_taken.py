@@ -138,3 +138,15 @@ def test_views_noted_by_their_names_are_known_and_refused_for_nothing(checkpoint
     refuse_other_definitions(checkpoint, load_definitions())
 
     assert remembered_views(checkpoint) == {"document_recent": None, "gone": None}
+
+
+@pytest.mark.parametrize("content", ["", "nu", "null", "[1]", "7"])
+def test_a_damaged_note_of_the_views_is_logged_by_its_name_and_written_anew(checkpoint, caplog, content):
+    checkpoint.with_name(VIEWS).write_text(content)
+    definitions = load_definitions()
+
+    refuse_other_definitions(checkpoint, definitions)
+    remember_views(checkpoint, fingerprints_of(definitions))
+
+    assert VIEWS in caplog.text
+    assert remembered_views(checkpoint) == fingerprints_of(definitions)
