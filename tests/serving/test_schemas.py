@@ -92,7 +92,7 @@ def test_an_unknown_schema_is_looked_up_only_once(store, put, reader, monkeypatc
         read.append(1)
         return {}
 
-    monkeypatch.setattr("serving.read.controls.read_controls", no_controls)
+    monkeypatch.setattr("tailrace.store.dynamodb.store.DynamoStore.read_controls", no_controls)
 
     for _ in range(3):
         reader.values("document_profile:size_bytes", entities=KEYS)

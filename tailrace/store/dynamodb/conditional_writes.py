@@ -22,7 +22,7 @@ CANCELED = "TransactionCanceledException"
 LATE_REASON = "ConditionalCheckFailed"
 THROTTLED_REASONS = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})
 RETRIED_REASONS = THROTTLED_REASONS | {"None", "TransactionConflict"}
-OWN_REASONS = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})  # the row will never be taken
+OWN_REASONS = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})  # the row itself is at fault
 UNKNOWN_OPERATION = frozenset({"UnknownOperationException", "UnknownOperation", "NotImplementedException", "501"})
 
 

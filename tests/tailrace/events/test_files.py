@@ -201,7 +201,7 @@ def test_other_formats_are_not_written(tmp_path):
 def test_unknown_format_is_refused_before_the_first_row(tmp_path):
     (tmp_path / "rows.csv").touch()
 
-    with pytest.raises(LandingFileError, match=r"rows\.csv: cannot tell its format; .*\.ndjson\.gz.*\.parquet"):
+    with pytest.raises(LandingFileError, match=r"rows\.csv: has no known format; .*\.ndjson\.gz.*\.parquet"):
         read_event_rows(tmp_path / "rows.csv")
 
 

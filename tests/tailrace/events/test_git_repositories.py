@@ -104,7 +104,7 @@ def test_a_history_cut_short_is_an_error_and_not_a_shorter_history(repository):
     first = repository.git("rev-list", "--max-parents=0", commit)
     (repository.path / ".git" / "objects" / first[:2] / first[2:]).unlink()
 
-    with pytest.raises(HistoryError, match=r"atlas: git cannot read its history \(.+\); mend it"):
+    with pytest.raises(HistoryError, match=r"atlas: git cannot read its history \(.+\); repair it"):
         read_history(repository.path)
 
 

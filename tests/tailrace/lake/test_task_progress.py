@@ -4,7 +4,7 @@ from tailrace.lake.task_progress import reporting_tasks
 
 
 def test_a_long_stage_is_told_of_by_its_parts(spark, monkeypatch):
-    monkeypatch.setattr("tailrace.lake.session.EVERY_SECONDS", 0.1)
+    monkeypatch.setattr("tailrace.lake.task_progress.EVERY_SECONDS", 0.1)
     told: list[str] = []
 
     def slowly(batches):
@@ -22,7 +22,7 @@ def test_a_long_stage_is_told_of_by_its_parts(spark, monkeypatch):
 
 
 def test_short_stages_are_not_worth_telling(spark, monkeypatch):
-    monkeypatch.setattr("tailrace.lake.session.EVERY_SECONDS", 0.02)
+    monkeypatch.setattr("tailrace.lake.task_progress.EVERY_SECONDS", 0.02)
     told: list[str] = []
 
     with reporting_tasks(spark, told.append):
