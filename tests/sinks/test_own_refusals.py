@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from typing import Any
 
 import pytest
 
@@ -81,10 +82,11 @@ class Canceling(Refusing):
     def __init__(self, *codes):
         super().__init__(store_error(CANCELED, "no", {"CancellationReasons": [{"Code": code} for code in codes]}))
 
-    async def call(self, operation, _, **__):
+    async def call(self, operation, request, **_):
         self.calls += 1
         if operation == "TransactWriteItems" and self.calls == 1:
             raise self.error
+        assert request
         return {}
 
 
@@ -97,8 +99,10 @@ def test_a_reason_that_is_not_known_is_no_verdict_and_each_row_is_tried_by_itsel
 
 @pytest.mark.parametrize(("code", "is_slower"), [("ThrottlingError", True), ("None", False)])
 def test_a_store_that_throttles_is_sent_less_also_where_it_has_a_newer_value(code, is_slower):
+    client: Any = Canceling("ConditionalCheckFailed", code)
+
     async def room_after():
-        sender = Sender(DynamoStore(Canceling("ConditionalCheckFailed", code)), True)
+        sender = Sender(DynamoStore(client), transactions=True)
         stale, written = await sender.write(ROWS, until=boot_time() + 60)
         return stale, written, sender.turns.room(1.0)
 
