@@ -20,8 +20,10 @@ import orjson
 
 from serving.auth.identity import SCOPE, BadCredential, Identity
 from serving.common.loop import keep_doing
-from serving.common.messages import one_line
+from serving.common.messages import ServingError, one_line
 from tailrace.errors import SetupError
+from tailrace.settings import AccessSettings
+from tailrace.settings.places import is_loopback
 
 PREFIX = "trk_"  # separates keys from tokens, and names what somebody found in a log
 LOOK_SECONDS = 1.0
@@ -217,3 +219,21 @@ def exclusive(path: Path) -> Iterator[None]:
     with path.with_name(f".{path.name}.lock").open("w") as file:
         flock(file, LOCK_EX)
         yield
+
+
+def check_access(access: AccessSettings, *, host: str, local: bool) -> None:
+    """Raises `ServingError` for a reader that would answer everybody, or nobody, or whose keys cannot be read."""
+    if local:
+        if not is_loopback(host):
+            raise ServingError(f"--local answers everybody, and others reach {host}; listen on 127.0.0.1")
+        return
+    if access.keys is None and access.issuer is None:
+        raise ServingError(
+            "nobody could ask this reader: set TAILRACE_READER_KEYS to a file of keys (`tailrace keys add` makes it) or "
+            "TAILRACE_READER_ISSUER to an issuer of tokens; --local answers everybody, on this machine only"
+        )
+    if access.keys is not None:
+        try:
+            read_key_file(access.keys)
+        except KeysError as error:
+            raise ServingError(str(error)) from error

@@ -7,10 +7,7 @@ from typing import ClassVar
 
 from multidict import CIMultiDictProxy
 
-from serving.common.messages import ServingError
 from tailrace.errors import UsageError
-from tailrace.settings import AccessSettings
-from tailrace.settings.places import is_loopback
 
 SCHEME = "bearer"
 # RFC 6750, section 2.1: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
@@ -94,23 +91,3 @@ def credential_of(headers: CIMultiDictProxy[str]) -> str:
     if scheme.lower() != SCHEME or not CREDENTIAL.fullmatch(credential):
         raise BadCredential(f"the header Authorization holds no bearer credential; {HOW}")
     return credential
-
-
-def check_access(access: AccessSettings, *, host: str, local: bool) -> None:
-    """Raises `ServingError` for a reader that would answer everybody, or nobody, or whose keys cannot be read."""
-    if local:
-        if not is_loopback(host):
-            raise ServingError(f"--local answers everybody, and others reach {host}; listen on 127.0.0.1")
-        return
-    if access.keys is None and access.issuer is None:
-        raise ServingError(
-            "nobody could ask this reader: set TAILRACE_READER_KEYS to a file of keys (`tailrace keys add` makes it) or "
-            "TAILRACE_READER_ISSUER to an issuer of tokens; --local answers everybody, on this machine only"
-        )
-    if access.keys is not None:
-        from serving.auth.api_keys import KeysError, read_key_file
-
-        try:
-            read_key_file(access.keys)
-        except KeysError as error:
-            raise ServingError(str(error)) from error

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import NamedTuple
 
-from serving.auth.identity import check_access
+from serving.auth.api_keys import check_access
 from serving.common.messages import ServingError
 from serving.process.sockets import AddressError, bound_sockets, check_tls, raise_descriptor_limit, take_no_more
 from serving.process.template import (

@@ -10,7 +10,7 @@ from tailrace.definitions.direct_view import DirectView
 from tailrace.definitions.load import Definitions, load_anew, load_definitions
 from tailrace.definitions.names import Entity, Window
 from tailrace.definitions.services import FeatureService, OnDemandFeature, on_demand
-from tailrace.definitions.stream_view import StreamView, windows_of
+from tailrace.definitions.stream_view import StreamView
 from tailrace.definitions.view import BATCH, DIRECT, STREAM, FeatureView
 from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column as Feature
@@ -41,5 +41,4 @@ __all__ = [
     "load_anew",
     "load_definitions",
     "on_demand",
-    "windows_of",
 ]

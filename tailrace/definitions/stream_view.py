@@ -166,8 +166,3 @@ class StreamView(FeatureView):
         """The stream counts pairs, which one view of its own has."""
         if not (isinstance(base, StreamView) and base.is_of_pairs):
             raise DefinitionError(f"{of}: {base.name!r} is not a view of the lane {STREAM} of each actor and document")
-
-
-def windows_of(view: FeatureView) -> Mapping[str, OnDemandFeature]:
-    """The on-demand features that a view of the lane `stream` brings along: one for each count and window."""
-    return view.windows

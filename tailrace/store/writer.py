@@ -152,17 +152,20 @@ class FencedLane(Lane[Row]):
     store: Store
     push: Sequenced
     outcome: Outcome = field(default_factory=Outcome)
+    _with_items: set[str] = field(default_factory=set, init=False)  # keys of batches that met an item
 
     def be_patient(self) -> Patience:
         """The store's own patience."""
         return self.store.be_patient()
 
     async def send(self, rows: Sequence[Row], patience: Patience) -> KeptOut:
-        """Send rows once; those of new items a second time, unless they are new."""
-        if self.push.new_items:
+        """Send rows once: in a first load as new items, and as others where one is there, then and in later attempts."""
+        keys = [key for key, _ in rows]
+        if self.push.new_items and self._with_items.isdisjoint(keys):
             kept_out = await self.send_once(rows, patience, as_new=True)
             if not any(isinstance(one, Stale) for one in kept_out.values()):
                 return kept_out
+            self._with_items.update(keys)
         return await self.send_once(rows, patience, as_new=False)
 
     @abstractmethod

@@ -2,12 +2,13 @@
 
 import asyncio
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tailrace.store.direct.sender import Sender, Unknown, boot_time
-from tailrace.store.dynamodb.conditional_writes import CANCELED
+from tailrace.store.dynamodb.conditional_writes import CANCELED, CONDITION_FAILED
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.wire import store_error
 from tailrace.store.failures import Patience
@@ -110,3 +111,44 @@ def test_a_store_that_throttles_is_sent_less_also_where_it_has_a_newer_value(cod
 
     assert (type(stale), written) == (Stale, None)
     assert (room < math.inf) is is_slower
+
+
+class WithItems(Refusing):
+    """A store that has an item of every key, and throttles the first change of one."""
+
+    def __init__(self):
+        super().__init__(store_error("ThrottlingException", "slower"))
+        self.asked: list[str] = []
+
+    def be_patient(self):
+        return Patience(attempts=3)
+
+    async def call(self, operation, request, **_):
+        if operation == "GetItem":
+            return {"Item": {"sequence": {"N": "5"}}}
+        asked = " ".join([operation, *(kind for action in request.get("TransactItems", ())[1:] for kind in action)])
+        self.asked.append(asked)
+        if "Put" in asked:
+            reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed"}]
+            raise store_error(
+                CANCELED if "Transact" in asked else CONDITION_FAILED, "", {"CancellationReasons": reasons}
+            )
+        if len(self.asked) == 2:
+            raise self.error
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("writes", "asked"),
+    [
+        ("transactions", ["TransactWriteItems Put", "TransactWriteItems Update", "TransactWriteItems Update"]),
+        ("updates", ["PutItem", "UpdateItem", "UpdateItem"]),
+    ],
+)
+def test_a_key_that_has_an_item_is_not_asked_again_whether_it_is_new(writes, asked):
+    client: Any = WithItems()
+    push = replace(PUSH, new_items=True)
+
+    outcome = asyncio.run(write_push(DynamoStore(client), [(GOOD, b"1")], push, writes=writes, in_flight=1))
+
+    assert (outcome.written, client.asked) == (1, asked)

@@ -15,7 +15,6 @@ from tailrace.definitions import (
     FeatureView,
     StreamView,
     Type,
-    windows_of,
 )
 from tests.tailrace.definitions.test_fingerprints import VIEW
 
@@ -73,7 +72,7 @@ def test_a_reader_is_not_ready_for_what_the_kind_of_view_says(view, never, other
 
 
 def test_views_of_the_stream_alone_bring_features_for_their_windows():
-    assert {type(view): [*windows_of(view)] for view in KINDS.values()} == {
+    assert {type(view): [*view.windows] for view in KINDS.values()} == {
         BatchView: [],
         StreamView: ["n_15m"],
         DirectView: [],
