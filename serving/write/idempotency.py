@@ -20,7 +20,6 @@ from tailrace.store.direct.pending import Value, Written
 from tailrace.store.direct.sender import Overwritten, Result
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.failures import StoreError
-from tailrace.store.keys import once_key
 from tailrace.store.order import Order
 from tailrace.store.port import Refused, Remembered, Stale, Store
 
@@ -51,12 +50,12 @@ class Once:
     async def write(self, values: Sequence[Value], *, key: str, caller: str, body: bytes) -> list[Written]:
         """As `DirectWriter.write`; raises `KeyReused` too."""
         await self._writer.have_table()
-        item_key = once_key(hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest())
+        once = hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest()
         digest = hashlib.sha256(body).hexdigest()
         view = values[0].view
         given = await self._store.take_revisions(view.name, view.features, count=len(values))
         orders = [Order(value.occurred_at, revision) for revision, value in enumerate(values, given.first)]
-        before = await self._claim(item_key, digest, orders)
+        before = await self._claim(once, digest, orders)
         if before is not None:
             orders = orders_of(before, digest, len(values))
             if (kept := before.results) is not None:
@@ -64,18 +63,18 @@ class Once:
                     Written(order, result) for order, result in zip(orders, results_of(kept, len(orders)), strict=True)
                 ]
         written = await self._writer.write(values, orders=orders)
-        await self._keep(item_key, written)
+        await self._keep(once, written)
         return written
 
-    async def _claim(self, item_key: str, digest: str, orders: list[Order]) -> Remembered | None:
+    async def _claim(self, once: str, digest: str, orders: list[Order]) -> Remembered | None:
         """Record the orders; returns what is there already."""
         recorded, now = orjson.dumps([tuple(order) for order in orders]).decode(), int(time.time())
         expires = now + KEPT_SECONDS
-        return await self._store.claim_once(item_key, digest=digest, orders=recorded, expires=expires, now=now)
+        return await self._store.claim_once(once, digest=digest, orders=recorded, expires=expires, now=now)
 
-    async def _keep(self, item_key: str, written: list[Written]) -> None:
+    async def _keep(self, once: str, written: list[Written]) -> None:
         results = orjson.dumps([recorded_of(one.result) for one in written]).decode()
-        await self._store.keep_results(item_key, results)
+        await self._store.keep_results(once, results)
 
 
 def orders_of(before: Remembered, digest: str, count: int) -> list[Order]:

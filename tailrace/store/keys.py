@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tailrace.errors import UsageError
 
-MAXIMUM_BYTES = 2_048  # of a DynamoDB partition key in UTF-8
-CONTROL_PREFIX = "#control|"  # no entity name begins with #
-ONCE_PREFIX = "#once|"
+MAXIMUM_BYTES = 2_048  # of an item key in UTF-8, which every store takes
 
 
 class ItemKeyError(UsageError):
@@ -46,17 +44,3 @@ def ids_of(item_key: str) -> dict[str, str]:
         length, _, rest = rest.partition(":")
         ids[name], rest = rest[: int(length)], rest[int(length) :]
     return ids
-
-
-def control_key(view: str) -> str:
-    return CONTROL_PREFIX + view
-
-
-def view_of_control(item_key: str) -> str | None:
-    """The view whose control item has this key; None for any other item."""
-    return item_key.removeprefix(CONTROL_PREFIX) if item_key.startswith(CONTROL_PREFIX) else None
-
-
-def once_key(digest: str) -> str:
-    """Of the item that remembers a write which may be sent again."""
-    return ONCE_PREFIX + digest

@@ -3,17 +3,31 @@
 No method waits for anything, which makes each of them one step, as a request is one in a store.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import operator
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import orjson
 import pybase64
 
-from tailrace.store.control import Control, LeaseLost, control_from
+from tailrace.store.control import (
+    Act,
+    Check,
+    Control,
+    Field,
+    Fields,
+    Given,
+    How,
+    LeaseLost,
+    Returned,
+    Transition,
+    control_from,
+    is_left_out,
+)
 from tailrace.store.failures import PATIENCE_SECONDS, Patience
 from tailrace.store.order import Order, OrderedValue
 from tailrace.store.port import ControlStore, Item, KeptOut, OrderedOutcome, Remembered, Row, Stale, Store, Turn
-from tailrace.store.transitions import Fields, Returned, Transition, after, allows
 
 PAGE = 100  # values of a scan
 
@@ -218,3 +232,59 @@ class MemoryStore(MemoryControls, Store):
 def control_in(fields: Fields) -> Control:
     """The control item that has these fields; schemas in a fixed order."""
     return control_from(dict(fields) | {"schemas": tuple(sorted(fields.get("schemas", ()), key=str))})
+
+
+COMPARISONS: Mapping[How, Callable[[Any, Any], bool]] = {
+    How.EQUAL: operator.eq,
+    How.BELOW: operator.lt,
+    How.ABOVE: operator.gt,
+    How.BEGINS: str.startswith,
+}
+
+
+def value_of(operand: Any, fields: Fields, given: Fields) -> Any:
+    """What an operand stands for."""
+    if isinstance(operand, Given):
+        return given.get(operand.name)
+    return fields.get(operand.name) if isinstance(operand, Field) else operand
+
+
+def allows(transition: Transition, fields: Fields, given: Fields) -> bool:
+    """Whether an item with these fields, none where there is no item, may make a transition."""
+    groups = ([one for one in group if is_checked(one, given)] for group in transition.when)
+    return all(any(holds(one, fields, given) for one in group) for group in groups if group)
+
+
+def is_checked(one: Check, given: Fields) -> bool:
+    """Whether a check has what it needs."""
+    return one.how is How.UNCHANGED or not is_left_out(one.operand, given)
+
+
+def holds(one: Check, fields: Fields, given: Fields) -> bool:
+    """Whether one check holds; what is absent is neither equal to anything nor below or above it."""
+    actual, operand = fields.get(one.field), value_of(one.operand, fields, given)
+    if one.how is How.UNCHANGED:
+        return bool(actual == operand)
+    if one.how is How.ABSENT or actual is None:
+        return one.how is How.ABSENT and actual is None
+    return one.how is How.THERE or (operand is not None and COMPARISONS[one.how](actual, operand))
+
+
+def after(transition: Transition, fields: Fields, given: Fields) -> dict[str, Any]:
+    """The fields of an item once it has made a transition; none where it went."""
+    if transition.removes:
+        return {}
+    changed = dict(fields)
+    for effect in transition.then:
+        if is_left_out(effect.operand, given):
+            continue
+        operand, before = value_of(effect.operand, fields, given), fields.get(effect.field)
+        if effect.act is Act.REMOVE:
+            changed.pop(effect.field, None)
+        elif effect.act is Act.GROW:
+            changed[effect.field] = (value_of(effect.start, fields, given) if before is None else before) + operand
+        elif effect.act is Act.GAIN:
+            changed[effect.field] = frozenset([*(before or ()), operand])
+        elif effect.act is Act.SET or before is None:
+            changed[effect.field] = operand
+    return changed

@@ -16,11 +16,24 @@ from typing import Any, Protocol
 
 from tailrace.definitions import BATCH, DIRECT
 from tailrace.schemas.tables import Column
-from tailrace.store import transitions
 from tailrace.store.control import (
+    CLOSE_PUSH,
+    DECLARE_PUSH,
+    GIVE_TO_LANE,
+    MARK_PURGED,
+    MOVE_DIRECT_WATERMARK,
+    MOVE_STREAM_WATERMARK,
+    RAISE_SEQUENCE,
+    REMOVE_CONTROL,
+    RENEW_LEASE,
+    TAKE_LEASE,
+    TAKE_LEASE_WITHOUT_CURSOR,
+    TAKE_REVISIONS,
     Control,
     Cursor,
+    Fields,
     LeaseLost,
+    Transition,
     control_from,
     refuse_other_lane,
     sequence_before_first,
@@ -28,7 +41,6 @@ from tailrace.store.control import (
 )
 from tailrace.store.failures import PATIENCE_SECONDS, Patience, StoreError
 from tailrace.store.order import REVISIONS, Order, OrderedValue, Revisions
-from tailrace.store.transitions import Fields, Transition
 
 Row = tuple[str, bytes]  # item key and packed value
 Item = dict[str, dict[str, Any]]  # by view its value in base64, under "B"
@@ -157,7 +169,7 @@ class ControlStore(Protocol):
         it was before, with the sequence and the owner of this lease.
         """
         now, before_first = clock(), sequence_before_first(clock)
-        transition = transitions.TAKE_LEASE if keep_cursor else transitions.TAKE_LEASE_WITHOUT_CURSOR
+        transition = TAKE_LEASE if keep_cursor else TAKE_LEASE_WITHOUT_CURSOR
         given = {"owner": owner, "lane": lane, "now": round(now, 3), "until": round(now + seconds, 3)}
         before = await self.change_control(view, transition, given | {"before_first": before_first})
         if before is None:
@@ -170,7 +182,7 @@ class ControlStore(Protocol):
     ) -> None:
         """Hold a lease for `seconds` more, or give it up with 0, the open mark staying. Raises `LeaseLost`."""
         until = round(clock() + seconds, 3) if seconds else 0.0
-        await self._under_lease(view, transitions.RENEW_LEASE, {"until": until}, sequence=sequence)
+        await self._under_lease(view, RENEW_LEASE, {"until": until}, sequence=sequence)
 
     async def declare_push(self, view: str, *, sequence: int, owner: str, known: bool = True) -> None:
         """Set the open mark of a push that is about to write. Raises `LeaseLost`.
@@ -178,13 +190,11 @@ class ControlStore(Protocol):
         Unless `known`, what open pushes wrote is not all recorded: then this push is not named as the one that recorded it.
         """
         named = {"declared": sequence, "declared_by": owner} if known else {}
-        await self._under_lease(view, transitions.DECLARE_PUSH, {"owner": owner} | named, sequence=sequence)
+        await self._under_lease(view, DECLARE_PUSH, {"owner": owner} | named, sequence=sequence)
 
     async def raise_sequence(self, view: str, *, sequence: int, to: int, owner: str | None = None) -> None:
         """Have the next push write above a sequence, and give the lease up. Raises `LeaseLost`."""
-        await self._under_lease(
-            view, transitions.RAISE_SEQUENCE, {"to": max(sequence, to), "owner": owner}, sequence=sequence
-        )
+        await self._under_lease(view, RAISE_SEQUENCE, {"to": max(sequence, to), "owner": owner}, sequence=sequence)
 
     async def close_push(
         self,
@@ -201,7 +211,7 @@ class ControlStore(Protocol):
         A view that is not pushed from gold has no cursor.
         """
         given = {"cursor": cursor, "watermark": watermark, "features": stored_schema(features), "owner": owner}
-        await self._under_lease(view, transitions.CLOSE_PUSH, given, sequence=sequence)
+        await self._under_lease(view, CLOSE_PUSH, given, sequence=sequence)
 
     async def _under_lease(self, view: str, transition: Transition, given: Fields, *, sequence: int) -> None:
         if await self.change_control(view, transition, {**given, "sequence": sequence}) is None:
@@ -209,16 +219,16 @@ class ControlStore(Protocol):
 
     async def mark_purged(self, view: str, *, sequence: int) -> None:
         """Record up to which sequence tombstones are gone; needs no lease."""
-        await self.change_control(view, transitions.MARK_PURGED, {"purged": sequence})
+        await self.change_control(view, MARK_PURGED, {"purged": sequence})
 
     async def give_to_lane(self, view: str, lane: str, *, found: Control) -> bool:
         """Make a lane the owner of a view's values, under a new sequence; False where the control item has changed."""
         given = {"sequence": found.sequence, "next": found.sequence + 1, "before": found.lane, "lane": lane}
-        return await self.change_control(view, transitions.GIVE_TO_LANE, given) is not None
+        return await self.change_control(view, GIVE_TO_LANE, given) is not None
 
     async def remove_control(self, view: str, *, sequence: int) -> bool:
         """Remove the control item of a view that no lane owns; False where it has changed."""
-        return await self.change_control(view, transitions.REMOVE_CONTROL, {"sequence": sequence}) is not None
+        return await self.change_control(view, REMOVE_CONTROL, {"sequence": sequence}) is not None
 
     async def take_revisions(self, view: str, features: Sequence[Column], *, count: int) -> Revisions:
         """Give out revisions higher than any before, and record the schema. Raises `OtherLane`.
@@ -228,9 +238,7 @@ class ControlStore(Protocol):
         revision of a control item is the clock's microseconds: one that was lost with its store gave lower ones.
         """
         given = {"count": count, "schema": stored_schema(features), "start": time.time_ns() // 1000}
-        now = await self.change_control(
-            view, transitions.TAKE_REVISIONS, given | {"before_first": sequence_before_first()}
-        )
+        now = await self.change_control(view, TAKE_REVISIONS, given | {"before_first": sequence_before_first()})
         if now is None:
             await self.check_lane(view, DIRECT)
             raise StoreError("ControlChanged", f"view {view}: its control item changed meanwhile; send it again")
@@ -245,7 +253,7 @@ class ControlStore(Protocol):
 
     async def move_direct_watermark(self, view: str, *, to: int) -> None:
         """Move the watermark of a direct view forward; never back."""
-        await self.change_control(view, transitions.MOVE_DIRECT_WATERMARK, {"to": to})
+        await self.change_control(view, MOVE_DIRECT_WATERMARK, {"to": to})
 
     async def move_stream_watermark(self, view: str, *, owner: str, to: int) -> bool:
         """Move the watermark of a stream's view while it is idle; False where another stream owns it, or it runs.
@@ -254,7 +262,7 @@ class ControlStore(Protocol):
         """
         given = {"stream": f"{owner} ", "to": to}
         try:
-            return await self.change_control(view, transitions.MOVE_STREAM_WATERMARK, given, once=True) is not None
+            return await self.change_control(view, MOVE_STREAM_WATERMARK, given, once=True) is not None
         except StoreError as error:
             if error.is_missing:
                 return False  # nor is there anything to move before the first micro-batch

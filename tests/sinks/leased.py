@@ -8,10 +8,9 @@ from typing import Any
 
 from sinks.writer import write_rows
 from tailrace.store.address import Address
-from tailrace.store.dynamodb.items import KEY, ensure_table, to_binary
+from tailrace.store.dynamodb.items import KEY, control_key, ensure_table, to_binary
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.wire import StoreClient, open_client
-from tailrace.store.keys import control_key
 from tailrace.store.lease import Sequenced
 from tests.tailrace.store.proxy import Proxy
 

@@ -13,7 +13,7 @@ from sinks.reconcile import Reconciled
 from tailrace.definitions import load_definitions
 from tailrace.schemas import bronze, view_tables
 from tailrace.store.dynamodb.items import KEY, binary
-from tailrace.store.keys import once_key
+from tailrace.store.dynamodb.store import once_key
 from tests.sinks.direct_lane import NOW, RELEVANCE, score_of
 from tests.store_client import with_client
 

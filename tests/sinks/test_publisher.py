@@ -21,8 +21,7 @@ from sinks.protocol import (
 from sinks.push import push_views
 from sinks.writer import write_changes
 from tailrace.schemas import view_tables
-from tailrace.store.dynamodb.items import ensure_table, to_binary
-from tailrace.store.keys import control_key
+from tailrace.store.dynamodb.items import control_key, ensure_table, to_binary
 from tests.sinks.publisher import AS_OF, VISITS
 
 

@@ -10,10 +10,18 @@ from typing import NamedTuple
 import pybase64
 
 from tailrace.store.control import LeaseLost
-from tailrace.store.dynamodb.items import KEY, binary_in, list_in, object_in, sequence_attribute, to_binary, whole_in
+from tailrace.store.dynamodb.items import (
+    KEY,
+    binary_in,
+    control_key,
+    list_in,
+    object_in,
+    sequence_attribute,
+    to_binary,
+    whole_in,
+)
 from tailrace.store.dynamodb.wire import Json, StoreClient, call_if
 from tailrace.store.failures import NoTransactions, StoreError
-from tailrace.store.keys import control_key
 from tailrace.store.order import BYTES, Order, OrderedValue
 from tailrace.store.port import KeptOut, OrderedOutcome, Refused, Row, Stale
 

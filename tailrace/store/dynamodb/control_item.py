@@ -7,13 +7,25 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from tailrace.schemas.tables import Column, Type
-from tailrace.store.control import Control, Cursor, control_from
-from tailrace.store.dynamodb.items import KEY, flag_in, object_in, read_items, text_in, texts_in, whole_in
+from tailrace.store.control import (
+    Act,
+    Check,
+    Control,
+    Cursor,
+    Effect,
+    Field,
+    Fields,
+    Given,
+    How,
+    Returned,
+    Transition,
+    control_from,
+    is_left_out,
+)
+from tailrace.store.dynamodb.items import KEY, control_key, flag_in, object_in, read_items, text_in, texts_in, whole_in
 from tailrace.store.dynamodb.wire import Json, StoreClient
 from tailrace.store.failures import StoreError
-from tailrace.store.keys import control_key
 from tailrace.store.port import Item
-from tailrace.store.transitions import Act, Check, Effect, Field, Fields, Given, How, Returned, Transition, is_left_out
 
 Schema = tuple[Column, ...]
 

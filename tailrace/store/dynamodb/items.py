@@ -17,6 +17,7 @@ from tailrace.store.port import KEYS_PER_READ, Item
 LONGEST_NUMBER = 40  # digits; DynamoDB's numbers have at most 38
 
 KEY = "pk"
+CONTROL_PREFIX = "#control|"  # no entity name begins with #
 READ_MANY = "BatchGetItem"
 READ_ROUNDS = 8  # how often keys that the store left unprocessed are asked for again
 
@@ -70,7 +71,18 @@ def binary_in(item: object, attribute: str) -> bytes | None:
         return None
 
 
+def control_key(view: str) -> str:
+    """The key of a view's control item."""
+    return CONTROL_PREFIX + view
+
+
+def view_of_control(item_key: str) -> str | None:
+    """The view whose control item has this key; None for any other item."""
+    return item_key.removeprefix(CONTROL_PREFIX) if item_key.startswith(CONTROL_PREFIX) else None
+
+
 def sequence_attribute(view: str) -> str:
+    """The attribute with the sequence of a view's value."""
     return f"{view}#s"
 
 

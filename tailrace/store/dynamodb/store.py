@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 import orjson
 
-from tailrace.store.control import Control
+from tailrace.store.control import Control, Fields, Transition
 from tailrace.store.dynamodb import conditional_writes as writes
 from tailrace.store.dynamodb import control_item
 from tailrace.store.dynamodb.items import (
+    CONTROL_PREFIX,
     KEY,
     READ_MANY,
     binary,
@@ -22,22 +23,27 @@ from tailrace.store.dynamodb.items import (
     sequence_attribute,
     sequence_in,
     text_in,
+    view_of_control,
 )
 from tailrace.store.dynamodb.wire import StoreClient, call_if
 from tailrace.store.failures import PATIENCE_SECONDS, Patience, StoreError
-from tailrace.store.keys import CONTROL_PREFIX, view_of_control
 from tailrace.store.order import OrderedValue
 from tailrace.store.port import Item, KeptOut, OrderedOutcome, Remembered, Row, Store, Turn
-from tailrace.store.transitions import Fields, Transition
 
 EXPIRES = "expires"
+ONCE_PREFIX = "#once|"
+
+
+def once_key(key: str) -> str:
+    """The item key of a once-only key."""
+    return ONCE_PREFIX + key
 
 
 async def claim_once(
     client: StoreClient, key: str, *, digest: str, orders: str, expires: int, now: int
 ) -> Remembered | None:
     """Take a key that nobody holds, or whose time is over; returns what is remembered where somebody holds it."""
-    item = {KEY: {"S": key}, "digest": {"S": digest}, "orders": {"S": orders}, EXPIRES: {"N": str(expires)}}
+    item = {KEY: {"S": once_key(key)}, "digest": {"S": digest}, "orders": {"S": orders}, EXPIRES: {"N": str(expires)}}
     request = {
         "TableName": client.table,
         "Item": item,
@@ -57,7 +63,7 @@ async def claim_once(
 
 async def _read(client: StoreClient, key: str) -> Item:
     """What was recorded; there are stores that do not return it with the condition that failed."""
-    request = {"TableName": client.table, "Key": {KEY: {"S": key}}, "ConsistentRead": True}
+    request = {"TableName": client.table, "Key": {KEY: {"S": once_key(key)}}, "ConsistentRead": True}
     return object_in(await client.call("GetItem", request), "Item")
 
 
@@ -70,7 +76,7 @@ async def keep_results(client: StoreClient, key: str, results: str) -> None:
     """Remember what became of the request, unless that is known already."""
     request = {
         "TableName": client.table,
-        "Key": {KEY: {"S": key}},
+        "Key": {KEY: {"S": once_key(key)}},
         "UpdateExpression": "SET #results = if_not_exists(#results, :results)",
         "ConditionExpression": f"attribute_exists({KEY})",
         "ExpressionAttributeNames": {"#results": "results"},
@@ -83,7 +89,7 @@ async def forget_expired(client: StoreClient, key: str, *, at: int) -> bool:
     """Remove a once-only key whose time is over at a moment, in seconds since 1970; False where it is not."""
     request = {
         "TableName": client.table,
-        "Key": {KEY: {"S": key}},
+        "Key": {KEY: {"S": once_key(key)}},
         "ConditionExpression": "#expires < :at",
         "ExpressionAttributeNames": {"#expires": EXPIRES},
         "ExpressionAttributeValues": {":at": {"N": str(at)}},
@@ -197,7 +203,8 @@ class DynamoStore(Store):
         """The views that have a control item, and the once-only keys, page by page."""
         async for page in scan(self._client, (EXPIRES,), having=(EXPIRES, "sequence")):
             views = [view for item in page if (view := view_of_control(key_in(item)))]
-            yield views, [key_in(item) for item in page if EXPIRES in item]
+            keys = [key_in(item) for item in page if EXPIRES in item]
+            yield views, [key.removeprefix(ONCE_PREFIX) for key in keys if key.startswith(ONCE_PREFIX)]
 
 
 def values_of(items: Iterable[Item], view: str) -> dict[str, bytes]:

@@ -24,11 +24,10 @@ from tailrace.store.direct.pending import Written
 from tailrace.store.direct.replay import Log, adopt_all
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.conditional_writes import order_in, to_attribute
-from tailrace.store.dynamodb.items import items_answered, to_binary
+from tailrace.store.dynamodb.items import control_key, items_answered, to_binary
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.wire import Connections, Reply, StoreClient, store_error
 from tailrace.store.failures import StoreError
-from tailrace.store.keys import control_key
 from tailrace.store.order import Order
 from tailrace.store.pace import USUAL as USUAL_LIMITS
 from tailrace.store.port import Stale

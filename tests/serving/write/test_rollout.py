@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tailrace.definitions import Feature, Type
-from tailrace.store.dynamodb.items import KEY
+from tailrace.store.dynamodb.items import KEY, control_key
 from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.keys import control_key
 from tests.serving.write.conftest import RELEVANCE, VALUES, Writes, of
 
 LATER = "2026-03-01T10:00:00Z"

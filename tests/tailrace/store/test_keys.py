@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tailrace.store.keys import ItemKeyError, control_key, ids_of, item_keys
+from tailrace.store.dynamodb.items import control_key
+from tailrace.store.keys import ItemKeyError, ids_of, item_keys
 
 NAMES = st.from_regex("[a-z][a-z0-9_]{0,6}", fullmatch=True)
 IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.text("0123456789:|+#", max_size=6)

@@ -208,11 +208,11 @@ def test_a_scan_finds_the_views_with_a_control_item_and_the_once_only_keys(run):
     async def story(store):
         await lease(store)
         await store.write_fenced(VIEW, "a", b"one", sequence=1)
-        await store.claim_once("#once|k", digest="d", orders="[]", expires=200, now=100)
+        await store.claim_once("k", digest="d", orders="[]", expires=200, now=100)
         pages = [page async for page in store.scan_records()]
         return [view for views, _ in pages for view in views], [key for _, keys in pages for key in keys]
 
-    assert run(story) == ([VIEW], ["#once|k"])
+    assert run(story) == ([VIEW], ["k"])
 
 
 def test_only_values_below_a_sequence_are_removed(run):
@@ -408,19 +408,19 @@ def test_the_watermark_of_an_idle_stream_is_its_own_to_move(run):
 def test_a_once_only_key_is_claimed_once_and_keeps_its_first_results_until_its_time_is_over(run):
     async def story(store):
         claim = {"digest": "d", "orders": "[]", "expires": 200}
-        first = await store.claim_once("#once|k", now=100, **claim)
-        await store.keep_results("#once|k", "done")
-        await store.keep_results("#once|k", "other")
-        again = await store.claim_once("#once|k", now=150, **claim | {"digest": "e"})
-        forgotten = [await store.forget_expired("#once|k", at=at) for at in (200, 201, 201)]
-        return first, again, forgotten, await store.claim_once("#once|k", now=100, **claim)
+        first = await store.claim_once("k", now=100, **claim)
+        await store.keep_results("k", "done")
+        await store.keep_results("k", "other")
+        again = await store.claim_once("k", now=150, **claim | {"digest": "e"})
+        forgotten = [await store.forget_expired("k", at=at) for at in (200, 201, 201)]
+        return first, again, forgotten, await store.claim_once("k", now=100, **claim)
 
     assert run(story) == (None, Remembered(digest="d", orders="[]", results="done"), [False, True, False], None)
 
 
 def test_a_once_only_key_whose_time_is_over_is_taken_anew(run):
     async def story(store):
-        claims = [await store.claim_once("#once|k", digest=digest, orders="[]", expires=expires, now=now)
+        claims = [await store.claim_once("k", digest=digest, orders="[]", expires=expires, now=now)
                   for digest, expires, now in (("d", 200, 100), ("e", 400, 201), ("f", 500, 300))]  # fmt: skip
         return [claim and claim.digest for claim in claims]
 

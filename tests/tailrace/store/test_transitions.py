@@ -7,13 +7,11 @@ import pytest
 
 from tailrace.definitions import BATCH, DIRECT, STREAM
 from tailrace.schemas.tables import Column, Type
-from tailrace.store.control import NO_LANE, Control, Cursor, control_from
+from tailrace.store.control import NO_LANE, TAKE_REVISIONS, TRANSITIONS, Control, Cursor, Field, Given, control_from
 from tailrace.store.dynamodb.control_item import KINDS
-from tailrace.store.dynamodb.items import KEY
+from tailrace.store.dynamodb.items import KEY, control_key
 from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.keys import control_key
-from tailrace.store.memory import MemoryStore
-from tailrace.store.transitions import TAKE_REVISIONS, TRANSITIONS, Field, Given, after, allows
+from tailrace.store.memory import MemoryStore, after, allows
 
 FEATURES = (Column("views", Type.INT64, ""),)
 CURSOR = Cursor(table_id="7f3a", version=12, fingerprint="bc2bee73e2fd2b86", commit="c1")

@@ -7,9 +7,9 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from tailrace.store.dynamodb.conditional_writes import of_attribute, to_attribute
+from tailrace.store.dynamodb.items import CONTROL_PREFIX
 from tailrace.store.dynamodb.wire import store_error
 from tailrace.store.failures import Patience
-from tailrace.store.keys import CONTROL_PREFIX
 from tailrace.store.order import Order
 
 EXCHANGE_SECONDS = 10.0  # as the real client's

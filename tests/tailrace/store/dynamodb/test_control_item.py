@@ -6,10 +6,9 @@ import pytest
 
 from tailrace.schemas.tables import Column, Type
 from tailrace.store.control import Control, Cursor, LeaseLost
-from tailrace.store.dynamodb.items import KEY, read_items
+from tailrace.store.dynamodb.items import KEY, control_key, read_items
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.failures import StoreError
-from tailrace.store.keys import control_key
 from tests.tailrace.store.conftest import Store
 
 CURSOR = Cursor(table_id="7f3a", version=12, fingerprint="bc2bee73e2fd2b86")
