@@ -19,10 +19,8 @@ from sinks.net_changes import decided, materialized_decisions, snapshot
 from sinks.protocol import SUPPRESS
 from tailrace.definitions import Definitions, FeatureView
 from tailrace.errors import UsageError
-from tailrace.lake.commit import append_numbered, numbers_reached
 from tailrace.lake.delta_log import Pin
-from tailrace.lake.materialize import ROWS, materialized
-from tailrace.lake.session import small_frame
+from tailrace.lake.session import ROWS, materialized, small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas import silver, view_tables
 from tailrace.schemas.slots import from_micros, to_micros, to_text
@@ -103,7 +101,7 @@ def times_left(
 ) -> list[datetime]:
     """The times of a view that a backfill has not recorded yet."""
     recorded = closed_times(lake, view, id_=id_)  # first: the same backfill may run at the same time
-    numbers = numbers_reached(lake, view_tables.history_table(view.name))
+    numbers = lake.numbers_reached(view_tables.history_table(view.name))
     known = [numbers[name] for name in names_of(definitions, view, id_=id_) if name in numbers]
     reached = max(known, default=None)
     if recorded != list(times[: len(recorded)]) or (recorded and reached is None):
@@ -217,8 +215,7 @@ def append(
     definition = definitions.fingerprint(view)
     schema = Schema(view=view.name, features=view.features, definition=definition, backfill=id_)
     ensure_recorded(lake, schema, first_sequence=lambda: view_tables.NO_PUSH)
-    append_numbered(
-        lake,
+    lake.append_numbered(
         view_tables.history_table(view.name),
         to_history(lake, view, values, times, id_=id_),
         name=names_of(definitions, view, id_=id_)[0],

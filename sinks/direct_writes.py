@@ -20,9 +20,7 @@ from sinks.purge import stored_values
 from sinks.reconcile import Compared, counter, differences
 from tailrace.definitions import Definitions, DirectView, FeatureView
 from tailrace.definitions.fingerprints import with_base_views
-from tailrace.lake.commit import append_numbered, number_reached
-from tailrace.lake.materialize import ROWS, Materialized, materialized
-from tailrace.lake.session import small_frame
+from tailrace.lake.session import ROWS, Materialized, materialized, small_frame
 from tailrace.lake.tables import Lake
 from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.schemas import bronze, view_tables
@@ -60,7 +58,7 @@ def record_writes(lake: Lake, view: FeatureView) -> int:
     """Append what bronze has of a view and its history has not, each row confirmed by itself; returns how many rows."""
     newest = lake.last_appended(bronze.DIRECT_WRITES) if lake.exists(bronze.DIRECT_WRITES) else 0
     table = view_tables.history_table(view.name)
-    before = number_reached(lake, table, name=APPENDS) or 0
+    before = lake.numbers_reached(table).get(APPENDS, 0)
     if newest == before:
         return 0
     unread = lake.read_as_promised(bronze.DIRECT_WRITES).where((F.col("batch") > before) & (F.col("batch") <= newest))
@@ -83,7 +81,7 @@ def record_writes(lake: Lake, view: FeatureView) -> int:
             definition = with_base_views(view.definition_fingerprint, ())  # as a push records it
             schema = Schema(view=view.name, features=view.features, definition=definition)
             ensure_recorded(lake, schema, first_sequence=lambda: new.frame.agg(F.min("sequence")).collect()[0][0])
-        append_numbered(lake, table, new.frame, name=APPENDS, number=newest)
+        lake.append_numbered(table, new.frame, name=APPENDS, number=newest)
         return new.counts[ROWS]
 
 

@@ -11,7 +11,6 @@ from pyspark.sql import functions as F
 from sinks.protocol import SUPPRESS
 from tailrace.definitions import FeatureView
 from tailrace.definitions.fingerprints import schema_fingerprint
-from tailrace.lake.commit import append_numbered, numbers_reached
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas import view_tables
@@ -195,13 +194,13 @@ def row_of(
 def append(lake: Lake, rows: list[dict[str, object]], *, transaction: str, at: datetime) -> None:
     ordered = [tuple(row.get(column) for column in view_tables.SCHEMAS.columns) for row in rows]
     frame = small_frame(lake.spark, ordered, view_tables.SCHEMAS.ddl)
-    append_numbered(lake, view_tables.SCHEMAS, frame, name=transaction, number=to_micros(at))
+    lake.append_numbered(view_tables.SCHEMAS, frame, name=transaction, number=to_micros(at))
 
 
 def transactions_of(lake: Lake, view: str) -> dict[tuple[str | None, str], int]:
     """The numbers of what was recorded of a view, by backfill, None outside of any, and name of the transaction."""
     found = {}
-    for name, number in numbers_reached(lake, view_tables.SCHEMAS).items():
+    for name, number in lake.numbers_reached(view_tables.SCHEMAS).items():
         of_view, backfill, *_ = json.loads(name)
         if of_view == view:
             found[backfill, name] = number

@@ -11,7 +11,7 @@ from sinks.protocol import FIRST_LOAD, NEW_FEATURES, SUPPRESS, WRITE, Plan, deci
 from tailrace.definitions import FeatureView
 from tailrace.errors import DataError
 from tailrace.lake.delta_log import BEFORE_IMAGES
-from tailrace.lake.materialize import Materialized, materialized
+from tailrace.lake.session import Materialized, materialized
 from tailrace.schemas import tables
 from tailrace.store.arrow import column_values
 from tailrace.store.codec import Codec, meaning

@@ -29,7 +29,7 @@ from sinks.writer import write_changes
 from tailrace.definitions import BatchView
 from tailrace.errors import UnavailableError
 from tailrace.lake.delta_log import HistoryLost
-from tailrace.lake.materialize import ROWS
+from tailrace.lake.session import ROWS
 from tailrace.lake.tables import AT_ONCE, Lake
 from tailrace.schemas.tables import Column
 from tailrace.store.address import Address, with_store

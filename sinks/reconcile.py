@@ -20,8 +20,7 @@ from sinks.net_changes import INSERT, REMOVAL, UPDATE, decided, rows_of_keys, sn
 from sinks.purge import has_version, stored_values, stored_values_of
 from sinks.push import push_views, repair_keys
 from tailrace.definitions import BatchView, FeatureView
-from tailrace.lake.materialize import ROWS, Materialized, materialized
-from tailrace.lake.session import small_frame
+from tailrace.lake.session import ROWS, Materialized, materialized, small_frame
 from tailrace.lake.tables import Lake
 from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.store.address import Address, read_control

@@ -15,8 +15,7 @@ from jobs.bronze.listing import Batch, LandedFile, Listing, new_files, read_batc
 from jobs.bronze.set_aside import FilesToExclude, exclude_files
 from jobs.bronze.topic import Topic, ends_claimed, ends_of, is_of_topic, new_parts, read_parts, what_is_left
 from tailrace.lake import storage
-from tailrace.lake.materialize import ROWS, Materialized, materialized
-from tailrace.lake.session import small_frame
+from tailrace.lake.session import ROWS, Materialized, materialized, small_frame
 from tailrace.lake.storage import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing

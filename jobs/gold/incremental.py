@@ -19,9 +19,9 @@ from tailrace.definitions.aggregations.gold_column import Upkeep
 from tailrace.definitions.aggregations.sql import GAINED, LOST, SIGN, weight
 from tailrace.definitions.batch_view import INTERACTIONS
 from tailrace.lake import commit
+from tailrace.lake.commit import Change
 from tailrace.lake.delta_log import BEFORE_IMAGES, Pin
-from tailrace.lake.materialize import ROWS, Materialized, materialized, to_join
-from tailrace.lake.rewrite import Change
+from tailrace.lake.session import ROWS, Materialized, materialized, to_join
 from tailrace.lake.tables import Lake
 from tailrace.schemas import silver
 from tailrace.schemas.tables import Table

@@ -8,9 +8,8 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.bronze.set_aside import ASIDE, aside_version, files_left_out, has_files_to_take_back, last_read, left_in
-from tailrace.lake.commit import amend
-from tailrace.lake.materialize import ROWS, Materialized, materialized, to_join
-from tailrace.lake.rewrite import Transaction
+from tailrace.lake.commit import Transaction, amend
+from tailrace.lake.session import ROWS, Materialized, materialized, to_join
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, silver
 from tailrace.schemas.bronze import DELIVERY_ORDER

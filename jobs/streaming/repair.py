@@ -29,7 +29,7 @@ from sinks.reconcile import IN_MOTION, Compared, differences, is_kind
 from sinks.writer import write_changes
 from tailrace.definitions import STREAM, StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
-from tailrace.lake.materialize import ROWS, Materialized, materialized
+from tailrace.lake.session import ROWS, Materialized, materialized
 from tailrace.lake.tables import Lake
 from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.schemas import bronze

@@ -1,14 +1,20 @@
-"""The one builder of Spark sessions, and what is asked of a running one: options, small frames, Java's classes."""
+"""The one builder of Spark sessions, and what is asked of a running one: options, small frames, rows computed once, Java's
+classes.
+"""
 
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, cast
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark import StorageLevel
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
@@ -38,7 +44,7 @@ DELTA = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
-    # What is counted along the way (lake/materialize.py) arrives through this queue, which drops what it has no room for.
+    # What is counted along the way (`materialized`) arrives through this queue, which drops what it has no room for.
     "spark.scheduler.listenerbus.eventqueue.shared.capacity": "100000",
     # Asking the JVM for every column expression which line of Python made it costs more than making it.
     "spark.python.sql.dataFrameDebugging.enabled": "false",
@@ -126,3 +132,52 @@ def small_frame(spark: SparkSession, rows: Sequence[tuple[Any, ...]], ddl: str) 
 def schema_of(ddl: str) -> StructType:
     """The columns of a contract as Spark's schema."""
     return cast("StructType", StructType.fromDDL(ddl))
+
+
+# So many rows are worked on in one task, without a shuffle: a task costs more than they do.
+FEW = 20_000
+# So many, some 100 MB, are sent to every task that joins them with a large table; more are shuffled, and the table too.
+BROADCAST = 500_000
+ROWS = "rows"
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """Computed rows, and what was counted among them: all of them as `ROWS`, others by the names they were given."""
+
+    frame: DataFrame
+    counts: dict[str, int]
+
+
+@contextmanager
+def materialized(
+    rows: DataFrame, *, totals: Mapping[str, Column] = MappingProxyType({}), **counted: Column
+) -> Iterator[Materialized]:
+    """Compute rows in one pass and keep them for the statements inside.
+
+    `counted` has conditions to count by, `totals` whole numbers to add up.
+
+    Not `DataFrame.persist`: that keeps the plan, which is then analysed again with all that is built on it, and takes
+    jobs of its own to count. Each block is kept by two executors where there are more than one.
+    """
+    seen = Observation()
+    counts = [F.count_if(condition).alias(name) for name, condition in counted.items()]
+    counts += [F.sum(number).alias(name) for name, number in totals.items()]
+    observed = rows.observe(seen, F.count(F.lit(1)).alias(ROWS), *counts)
+    frame = observed.localCheckpoint(storageLevel=StorageLevel.MEMORY_AND_DISK_2)
+    try:
+        found = {name: int(count or 0) for name, count in seen.get.items()}
+        yield Materialized(frame.coalesce(1) if found[ROWS] <= FEW else frame, found)
+    finally:
+        release(frame)
+
+
+def to_join(frame: DataFrame, *, rows: int) -> DataFrame:
+    """Rows that a large table is joined with; Spark goes by an estimate made before they were computed."""
+    return F.broadcast(frame) if rows <= BROADCAST else frame
+
+
+def release(frame: DataFrame) -> None:
+    """Give up the blocks of a checkpoint now rather than when the JVM next looks for what is no longer used."""
+    plan: Any = frame._jdf.queryExecution().logical()
+    plan.rdd().unpersist(False)

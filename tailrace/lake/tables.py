@@ -1,5 +1,6 @@
 """Delta tables by contract: read at a version, written together with the state they were computed from."""
 
+import json
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -27,8 +28,7 @@ from tailrace.lake.delta_log import (
     state_of_commit,
     to_metadata,
 )
-from tailrace.lake.materialize import Materialized
-from tailrace.lake.session import java_class, schema_of
+from tailrace.lake.session import Materialized, java_class, schema_of
 from tailrace.schemas.tables import Table
 
 # Tables that are worked on at once. Most of a small refresh is Spark's planning, which one table does on one core.
@@ -222,18 +222,35 @@ class Lake:
                 return writer.save(self.path(table))
         return writer.save(self.path(table))
 
-    def append_once(self, table: Table, rows: DataFrame, *, number: int, **state: Any) -> None:
-        """Append rows under a rising number, with further state; an append under a number already reached does nothing.
-
-        A table gets the columns that its contract gained.
-        """
+    def append_numbered(
+        self, table: Table, rows: DataFrame, *, name: str, number: int, state: dict[str, Any] | None = None
+    ) -> None:
+        """Append rows; where this number was reached under this name, do nothing. A table gets the columns that its contract gained."""
         self.create(table)
         writer = rows.select(*table.columns).write.format("delta").mode("append").option("mergeSchema", value=True)
-        writer = writer.option("txnAppId", table.full_name).option("txnVersion", number)
-        writer = writer.option("userMetadata", to_metadata({"number": number, **state}))
+        writer = writer.option("txnAppId", name).option("txnVersion", number)
+        if state is not None:
+            writer = writer.option("userMetadata", to_metadata(state))
         # Another process that appends under the same number at this moment appends the same rows.
         with suppress(ConcurrentTransactionException):
             self.save_append(writer, table)
+
+    def append_once(self, table: Table, rows: DataFrame, *, number: int, **state: Any) -> None:
+        """Append rows under a rising number, with further state; an append under a number already reached does nothing."""
+        self.append_numbered(table, rows, name=table.full_name, number=number, state={"number": number, **state})
+
+    def numbers_reached(self, table: Table) -> dict[str, int]:
+        """The highest number under every name, which holds no NUL; no Spark job where the last commit has its summary."""
+        if not self.exists(table):
+            return {}
+        snapshot = self.snapshot(table)
+        text = read_entry(self.spark, self.path(table), int(snapshot.version()), kind="crc")
+        summary = json.loads(text) if text else {}
+        if "setTransactions" in summary:  # Delta leaves it out where there are very many
+            return {one["appId"]: one["version"] for one in summary["setTransactions"]}
+        pairs = snapshot.transactions().mkString("\0").split("\0")
+        named = (pair.rpartition(" -> ") for pair in pairs if pair)  # as Scala writes a pair of a map
+        return {name: int(number) for name, _, number in named}
 
     def last_appended(self, table: Table) -> int:
         """The highest number that `append_once` has reached; 0 before the first."""

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tailrace.lake import commit
+from tailrace.lake.commit import Change
 from tailrace.lake.delta_log import TRANSACTION, USER_METADATA, Overtaken, to_metadata
-from tailrace.lake.rewrite import Change
 from tailrace.lake.tables import Lake
 from tailrace.schemas.tables import Column, Table, Type
 from tests.tailrace.lake.copies import copied

@@ -2,7 +2,7 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from tailrace.lake.materialize import ROWS, materialized
+from tailrace.lake.session import ROWS, materialized
 
 
 def held_by_spark(spark):
@@ -32,7 +32,7 @@ def test_no_rows_are_counted_as_none(spark):
 def test_few_rows_are_left_to_one_task_and_many_are_not(spark, monkeypatch):
     with materialized(spark.range(0, 10, 1, 4)) as rows:
         assert rows.frame.rdd.getNumPartitions() == 1
-    monkeypatch.setattr("tailrace.lake.materialize.FEW", 9)
+    monkeypatch.setattr("tailrace.lake.session.FEW", 9)
     with materialized(spark.range(0, 10, 1, 4)) as rows:
         assert rows.frame.rdd.getNumPartitions() == 4
 

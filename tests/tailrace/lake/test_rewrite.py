@@ -3,9 +3,9 @@ from datetime import UTC, datetime
 import pytest
 from pyspark.sql import functions as F
 
-from tailrace.lake import rewrite
+from tailrace.lake import commit
+from tailrace.lake.commit import Change, Transaction
 from tailrace.lake.delta_log import Overtaken
-from tailrace.lake.rewrite import Change, Transaction
 from tailrace.lake.tables import Lake
 from tailrace.schemas.tables import Column, Table, Type
 from tests.tailrace.lake.copies import copied
@@ -63,7 +63,7 @@ def resize(lake, *, started_from=None, owner="u", **sizes):
         exists="new.size > 0",
     )
     state = {"started_from": lake.version(THINGS) if started_from is None else started_from}
-    rewrite.rewrite(lake, THINGS, change, state=state)
+    commit.rewrite(lake, THINGS, change, state=state)
 
 
 def held(lake):
@@ -138,8 +138,8 @@ def test_a_change_adds_one_file_and_leaves_the_others_where_they_are(things):
 
 @pytest.mark.slow
 def test_many_changed_rows_are_written_by_several_tasks(things, monkeypatch):
-    monkeypatch.setattr(rewrite, "ROWS_PER_TASK", 50)
-    monkeypatch.setattr("tailrace.lake.materialize.FEW", 50)
+    monkeypatch.setattr(commit, "ROWS_PER_TASK", 50)
+    monkeypatch.setattr("tailrace.lake.session.FEW", 50)
     many = {f"n{number}": number + 1 for number in range(200)}
 
     resize(things, **many)

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from tailrace.lake import commit
-from tailrace.lake.materialize import ROWS, Materialized
+from tailrace.lake.session import ROWS, Materialized
 from tailrace.lake.tables import Lake
-from tailrace.quality import data_docs, validation
-from tailrace.quality.gate import Gate, GateFailed
-from tailrace.quality.validation import ExpectationError
+from tailrace.quality import data_docs
+from tailrace.quality import gate as gates
+from tailrace.quality.gate import ExpectationError, Gate, GateFailed
 from tailrace.schemas.expectations import expect, holds
 from tailrace.schemas.tables import Column, Table, Type
 
@@ -35,9 +35,9 @@ PEOPLE = Table(
 GOOD = ("ada", 1, 2, 0.5, "a.jsonl")
 
 
-@pytest.fixture(params=[validation.IN_DRIVER, 0], ids=["in the driver", "in Spark"])
+@pytest.fixture(params=[gates.IN_DRIVER, 0], ids=["in the driver", "in Spark"])
 def engine(request, monkeypatch):
-    monkeypatch.setattr(validation, "IN_DRIVER", request.param)
+    monkeypatch.setattr(gates, "IN_DRIVER", request.param)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_all_files_are_named_where_none_is_to_blame_by_itself(spark, gate, engin
 
 
 def test_no_row_costs_nothing(spark, gate, monkeypatch):
-    monkeypatch.setattr(validation, "great_expectations", lambda: pytest.fail("was asked for"))
+    monkeypatch.setattr(gates, "great_expectations", lambda: pytest.fail("was asked for"))
 
     gate.audit(PEOPLE, frame(spark))
 
