@@ -19,7 +19,7 @@ from boto3.dynamodb.types import Binary
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from sinks.ledger import Pushed
+from sinks.history import Pushed
 from sinks.net_changes import decided, first_load
 from sinks.push import push_view
 from tailrace.definitions import BatchView, Feature, Type

@@ -20,10 +20,9 @@ from bench.prepared_history import START, STEPS, History, land_step, write_histo
 from jobs.gold import refresh as gold
 from jobs.gold.compute import compute
 from jobs.gold.refresh import as_of_in
-from sinks.net_changes import decided, first_load
-from sinks.purge import newest
+from sinks.net_changes import decided, first_load, newest
 from sinks.push import push_views
-from sinks.writer import write_changes
+from sinks.store_values import write_changes
 from tailrace.definitions import Definitions, FeatureView
 from tailrace.lake import storage
 from tailrace.lake.tables import AT_ONCE, Lake

@@ -14,7 +14,7 @@ from jobs.gold.compute import compute
 from jobs.streaming.fast_path import settled_states
 from jobs.streaming.recount import counting, had_by, states, tasks_for
 from jobs.streaming.run import views_of
-from sinks.history import Schema, ensure_recorded
+from sinks.history import Schema, closing_rows, ensure_recorded, history_rows
 from sinks.net_changes import decided, materialized_decisions, snapshot
 from sinks.protocol import SUPPRESS
 from tailrace.definitions import Definitions, FeatureView
@@ -217,7 +217,7 @@ def append(
     ensure_recorded(lake, schema, first_sequence=lambda: view_tables.NO_PUSH)
     lake.append_numbered(
         view_tables.history_table(view.name),
-        to_history(lake, view, values, times, id_=id_),
+        to_history(lake, values, times, id_=id_),
         name=names_of(definitions, view, id_=id_)[0],
         number=to_micros(times[-1]),
     )
@@ -233,20 +233,13 @@ def recorded_before(lake: Lake, view: FeatureView, *, as_of: datetime, id_: str)
     return newest.where("value IS NOT NULL")
 
 
-def to_history(lake: Lake, view: FeatureView, values: DataFrame, times: Sequence[datetime], *, id_: str) -> DataFrame:
+def to_history(lake: Lake, values: DataFrame, times: Sequence[datetime], *, id_: str) -> DataFrame:
     """Values as rows of the view's history, with the row that closes each time."""
-    table = view_tables.history_table(view.name)
-    now = datetime.now(UTC)
-    rows = values.select(
-        F.lit(view_tables.NO_PUSH).cast("bigint").alias("sequence"),
-        "item_key",
-        "value",
-        "as_of",
-        F.lit(now).alias("recorded_at"),
-        F.lit(None).cast("string").alias("outcome"),
-        F.lit(id_).alias("backfill"),
-        F.lit(None).cast("string").alias("push"),
-        F.lit(None).cast("timestamp").alias("acknowledged_at"),
+    rows = history_rows(
+        values,
+        sequence=F.lit(view_tables.NO_PUSH),
+        as_of=F.col("as_of"),
+        recorded_at=F.lit(datetime.now(UTC)),
+        backfill=id_,
     )
-    closing = [(view_tables.NO_PUSH, None, None, as_of, now, view_tables.CONFIRMED, id_, None, None) for as_of in times]
-    return rows.unionByName(small_frame(lake.spark, closing, table.ddl))
+    return rows.unionByName(closing_rows(lake, times, sequence=view_tables.NO_PUSH, backfill=id_))

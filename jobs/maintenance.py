@@ -14,7 +14,8 @@ from pyspark.errors import PySparkException
 
 from jobs.gold.refresh import pins_in
 from sinks import history as published
-from sinks.purge import pin_of, sweep_view
+from sinks.net_changes import pin_of
+from sinks.purge import sweep_view
 from tailrace.definitions import Definitions
 from tailrace.lake.delta_log import CONFLICTS, Pin
 from tailrace.lake.maintenance import (

@@ -14,13 +14,13 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from sinks.history import Schema, ensure_recorded
+from sinks.history import Schema, ensure_recorded, history_rows
 from sinks.net_changes import INSERT, REMOVAL, UPDATE
-from sinks.purge import stored_values
 from sinks.reconcile import Compared, counter, differences
+from sinks.store_values import stored_values
 from tailrace.definitions import Definitions, DirectView, FeatureView
 from tailrace.definitions.fingerprints import with_base_views
-from tailrace.lake.session import ROWS, Materialized, materialized, small_frame
+from tailrace.lake.session import ROWS, Materialized, materialized, small_frame, spark_schema
 from tailrace.lake.tables import Lake
 from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.schemas import bronze, view_tables
@@ -36,11 +36,7 @@ from tailrace.store.port import TOMBSTONE, Refused
 
 APPENDS = "direct writes"  # the name under which they are appended to a history
 LANDED_COLUMNS = ("keys", "occurred_at", "revision", "values", "accepted_at", "acknowledged_at")
-PACKED = (
-    "item_key string, value binary, occurred_at timestamp, revision bigint, accepted_at timestamp, "
-    "acknowledged_at timestamp"
-)
-PACKED_SCHEMA = pa.schema(
+PACKED = pa.schema(
     [
         ("item_key", pa.string()),
         ("value", pa.binary()),
@@ -62,16 +58,14 @@ def record_writes(lake: Lake, view: FeatureView) -> int:
     if newest == before:
         return 0
     unread = lake.read_as_promised(bronze.DIRECT_WRITES).where((F.col("batch") > before) & (F.col("batch") <= newest))
-    rows = packed_writes(unread, view).select(
-        F.col("revision").alias("sequence"),
-        "item_key",
-        "value",
-        F.col("occurred_at").alias("as_of"),
-        F.col("accepted_at").alias("recorded_at"),
-        F.lit(view_tables.CONFIRMED).alias("outcome"),
-        F.lit(None).cast("string").alias("backfill"),
-        F.lit(view_tables.DIRECT_WRITE).alias("push"),
-        "acknowledged_at",
+    rows = history_rows(
+        packed_writes(unread, view),
+        sequence=F.col("revision"),
+        as_of=F.col("occurred_at"),
+        recorded_at=F.col("accepted_at"),
+        outcome=view_tables.CONFIRMED,
+        push=view_tables.DIRECT_WRITE,
+        acknowledged_at=F.col("acknowledged_at"),
     )
     if lake.exists(table):  # a write may be landed twice, on either side of a refresh
         known = lake.read(table).where(F.col("push") == view_tables.DIRECT_WRITE)
@@ -103,13 +97,13 @@ def packed_writes(writes: DataFrame, view: FeatureView) -> DataFrame:
                 [one.accepted_at for one in intents],
                 acknowledged,
             ]
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, PACKED_SCHEMA, strict=True)]
-            yield pa.RecordBatch.from_arrays(arrays, schema=PACKED_SCHEMA)
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, PACKED, strict=True)]
+            yield pa.RecordBatch.from_arrays(arrays, schema=PACKED)
 
     of_view = writes.where(F.col("view") == view.name)
     # A file that was landed twice, or a task of Spark that was repeated, has the same again.
     once = of_view.select(*LANDED_COLUMNS).dropDuplicates(["keys", "occurred_at", "revision"])
-    return once.mapInArrow(pack_partition, PACKED)
+    return once.mapInArrow(pack_partition, spark_schema(PACKED))
 
 
 def intents_of(batch: pa.RecordBatch, view: FeatureView) -> list[Intent]:

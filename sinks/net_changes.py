@@ -1,26 +1,31 @@
-"""Net changes of a change feed, the breaker that stops a push of too many, and what is decided per key."""
+"""What of gold a push writes: its net changes since the cursor, the breaker that stops too many, and the decision per key."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from sinks.protocol import FIRST_LOAD, NEW_FEATURES, SUPPRESS, WRITE, Plan, decide
-from tailrace.definitions import FeatureView
+from sinks.protocol import CHANGES, FIRST_LOAD, NEW_FEATURES, SUPPRESS, WRITE, FindChanges, Plan, decide
+from sinks.store_values import stored_values
+from tailrace.definitions import BatchView, FeatureView
 from tailrace.errors import DataError
-from tailrace.lake.delta_log import BEFORE_IMAGES
-from tailrace.lake.session import Materialized, materialized
+from tailrace.lake.delta_log import BEFORE_IMAGES, Pin
+from tailrace.lake.session import Materialized, materialized, spark_schema
+from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas import tables
+from tailrace.schemas.slots import to_micros
+from tailrace.store.address import Address
 from tailrace.store.arrow import column_values
 from tailrace.store.codec import Codec, meaning
+from tailrace.store.control import Cursor
 
 LARGEST_SHARE = 0.4  # of the online rows
 SMALLEST_VIEW = 1_000  # online rows from which on a share means anything
 UNKNOWN = 0
-DECIDED = "item_key string, value binary, action string, difference string, images bigint"
-DECIDED_SCHEMA = pa.schema(
+DECIDED = pa.schema(
     [
         ("item_key", pa.string()),
         ("value", pa.binary()),
@@ -57,6 +62,38 @@ def check_share(view: str, plan: Plan, counts: Mapping[str, int], online_rows: C
         )
 
 
+def newest(lake: Lake, view: BatchView) -> tuple[Cursor, int]:
+    """Gold's newest version as a cursor, and its as-of in microseconds."""
+    pin = lake.pin(view.table)
+    state = lake.state(view.table, version=pin.version)
+    if state is None:
+        raise LakeError(f"{view.table.full_name} has no refresh state; run `tailrace refresh`")
+    if not state.exclusive:
+        raise LakeError(
+            f"{view.table.full_name} was written by two refreshes at once; run `tailrace refresh`, which mends it"
+        )
+    cursor = Cursor(
+        table_id=pin.table_id, version=pin.version, commit=pin.commit, fingerprint=view.publication_fingerprint
+    )
+    return cursor, to_micros(datetime.fromisoformat(state.values["as_of"]))
+
+
+def definition_at(lake: Lake, view: BatchView, version: int) -> str | None:
+    """The fingerprint of the definition that gold was computed by at a version; None where no commit says so."""
+    state = lake.state(view.table, version=version)
+    return state.values.get("definition") if state else None
+
+
+def has_version(lake: Lake, view: BatchView, cursor: Cursor) -> bool:
+    """Whether gold still has the version of a cursor, and as the same commit."""
+    return lake.pin(view.table, version=cursor.version) == pin_of(cursor)
+
+
+def pin_of(cursor: Cursor) -> Pin:
+    """The version of gold that a cursor names."""
+    return Pin(cursor.table_id, cursor.version, cursor.commit)
+
+
 def item_key(entities: Iterable[tuple[str, str]]) -> Column:
     """`tailrace.store.keys.item_keys` as a column, for entities given as (name, key column)."""
     ordered = sorted(entities)
@@ -77,6 +114,21 @@ def online_rows(gold: DataFrame, view: FeatureView) -> DataFrame:
     """The rows of gold that the store holds, as `item_key, now`."""
     features = F.struct(*view.feature_names).alias("now")
     return gold.where(is_online(view)).select(key_of(view).alias("item_key"), features)
+
+
+def rows_to_decide(lake: Lake, address: Address, view: BatchView, step: FindChanges) -> DataFrame:
+    """The rows that a plan asks for, as `item_key, was, now, images`."""
+    plan, since, until = step.plan, step.since, step.until
+    gold = lake.read(view.table, version=until.version)
+    if plan.how == FIRST_LOAD:
+        return first_load(gold, view)
+    if plan.how == CHANGES and since is not None:
+        if since == until:  # an open push is all there is
+            return spread_by_key(rows_of_keys(plan.open_keys, gold, view))
+        rows = net_changes(lake.changes(view.table, start=since.version + 1, end=until.version), view)
+    else:
+        rows = snapshot(gold, stored_values(lake.spark, address, view.name), view)
+    return rows if plan.open_keys is None else with_open_keys(rows, plan.open_keys, gold, view)
 
 
 def first_load(gold: DataFrame, view: FeatureView) -> DataFrame:
@@ -139,7 +191,7 @@ def spread_by_key(rows: DataFrame) -> DataFrame:
 
 
 def decided(rows: DataFrame, view: FeatureView, *, suppress: bool, as_of: int) -> DataFrame:
-    """Rows of `sinks.net_changes` as `DECIDED`: the packed value where one is written, and what becomes of the key.
+    """Rows of `rows_to_decide` as `DECIDED`: the packed value where one is written, and what becomes of the key.
 
     `as_of` is in microseconds.
     """
@@ -151,7 +203,7 @@ def decided(rows: DataFrame, view: FeatureView, *, suppress: bool, as_of: int) -
             if batch.num_rows:
                 yield decide_batch(batch, pack, suppress=suppress)
 
-    return rows.select("item_key", "was", "now", "images").mapInArrow(decide_partition, DECIDED)
+    return rows.select("item_key", "was", "now", "images").mapInArrow(decide_partition, spark_schema(DECIDED))
 
 
 def packer(view: str, features: tuple[tables.Column, ...], *, as_of: int) -> Callable[[pa.Array], Packed]:
@@ -180,8 +232,8 @@ def decide_batch(batch: pa.RecordBatch, pack: Callable[[pa.Array], Packed], *, s
         for before, after, count in zip(was, now, images, strict=True)
     ]
     columns = [batch.column("item_key"), values, actions, differences, batch.column("images").cast(pa.int64())]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, DECIDED_SCHEMA, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=DECIDED_SCHEMA)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, DECIDED, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=DECIDED)
 
 
 def difference(was: bytes | None, now: bytes | None) -> str | None:

@@ -11,21 +11,22 @@ from pyspark.errors import PythonException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from sinks import history, ledger, protocol
-from sinks.history import Schema
-from sinks.ledger import Pushed
-from sinks.net_changes import check_share, decided, materialized_decisions, online_rows, rows_of_keys
-from sinks.protocol import CLOCK_BEHIND, FIRST_LOAD, REPAIR, SUPPRESS, PushFirst, Step, StoreAhead
-from sinks.purge import (
+from sinks import history, protocol
+from sinks.history import Pushed, Schema
+from sinks.net_changes import (
+    check_share,
+    decided,
     definition_at,
-    has_values,
     has_version,
-    highest_sequence,
+    materialized_decisions,
     newest,
+    online_rows,
     pin_of,
+    rows_of_keys,
     rows_to_decide,
 )
-from sinks.writer import write_changes
+from sinks.protocol import CLOCK_BEHIND, FIRST_LOAD, REPAIR, SUPPRESS, PushFirst, Step, StoreAhead
+from sinks.store_values import has_values, highest_sequence, write_changes
 from tailrace.definitions import BatchView
 from tailrace.errors import UnavailableError
 from tailrace.lake.delta_log import HistoryLost
@@ -271,7 +272,7 @@ def push_views(
 
     `allowed` is the reason for which a change may be larger than the breaker takes.
     """
-    run = ledger.Run(allowed)
+    run = history.Run(allowed)
 
     def push(view: BatchView) -> Pushed:
         return push_view(lake, address, view, allowed=allowed is not None)
@@ -280,7 +281,9 @@ def push_views(
         pushes = {view.name: pool.submit(push, view) for view in views}
     results = {name: one.exception() or one.result() for name, one in pushes.items()}
     try:
-        ledger.append(lake, run, {name: one for name, one in results.items() if isinstance(one, Pushed | Exception)})
+        history.append_runs(
+            lake, run, {name: one for name, one in results.items() if isinstance(one, Pushed | Exception)}
+        )
     finally:  # what became of the pushes comes before what became of the ledger
         done = {name: one.result() for name, one in pushes.items()}
     return done

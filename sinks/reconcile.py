@@ -14,11 +14,11 @@ from typing import Protocol
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from sinks import ledger
-from sinks.ledger import Pushed
-from sinks.net_changes import INSERT, REMOVAL, UPDATE, decided, rows_of_keys, snapshot
-from sinks.purge import has_version, stored_values, stored_values_of
+from sinks import history
+from sinks.history import Pushed
+from sinks.net_changes import INSERT, REMOVAL, UPDATE, decided, has_version, rows_of_keys, snapshot
 from sinks.push import push_views, repair_keys
+from sinks.store_values import stored_values, stored_values_of
 from tailrace.definitions import BatchView, FeatureView
 from tailrace.lake.session import ROWS, Materialized, materialized, small_frame
 from tailrace.lake.tables import Lake
@@ -187,14 +187,14 @@ class GoldSource:
 
     def repair(self, view: str, differs: Materialized) -> int:
         """Write the keys as gold has them at the cursor, so many under each lease; returns how many agree afterwards."""
-        run, count = ledger.Run(), differs.counts[ROWS]
+        run, count = history.Run(), differs.counts[ROWS]
         done: list[Pushed] = []
         for keys in key_chunks(differs.frame):
             self.progress(f"repairing, {len(done) * KEYS_PER_LEASE:,} of {count:,} keys are done")
             done.append(
                 repair_keys(self.lake, self.address, self.view, small_frame(self.lake.spark, keys, "item_key string"))
             )
-        ledger.append(self.lake, run, {view: ledger.total(done)})
+        history.append_runs(self.lake, run, {view: history.total_pushed(done)})
         with self.look_again(differs) as left:
             return count - left.counts[ROWS]
 

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from jobs.streaming.checkpoint import Parked
 from jobs.streaming.fast_path import Changed, events_of, keyed, narrowed, pack_states, unpack_states, valid_events
 from jobs.streaming.window_state import Array, State, fold_changes, horizon_of, take_pairs
-from sinks.writer import write_rows
+from sinks.store_values import write_rows
 from tailrace.definitions import STREAM, StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE
 from tailrace.errors import DataError

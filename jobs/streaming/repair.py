@@ -23,10 +23,9 @@ from jobs.streaming.recount import PAIR, counting, states, streamed_events, task
 from jobs.streaming.run import stream_owner
 from jobs.streaming.source import Consumed, consumed_by
 from sinks.net_changes import INSERT, UPDATE, difference
-from sinks.purge import STORED, read_keys, stored_values
 from sinks.rebuild import clear
 from sinks.reconcile import IN_MOTION, Compared, differences, is_kind
-from sinks.writer import write_changes
+from sinks.store_values import STORED, read_keys, stored_values, write_changes
 from tailrace.definitions import STREAM, StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.lake.session import ROWS, Materialized, materialized

@@ -62,7 +62,7 @@ def progress(title: str) -> Iterator[Report]:
 
 
 if TYPE_CHECKING:
-    from sinks.ledger import Pushed
+    from sinks.history import Pushed
 
 
 def set_aside_lines(shown: Json) -> Iterator[str]:

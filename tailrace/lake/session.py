@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import StructType
 
 from tailrace.settings import SparkSettings, submit_options
@@ -132,6 +132,11 @@ def small_frame(spark: SparkSession, rows: Sequence[tuple[Any, ...]], ddl: str) 
 def schema_of(ddl: str) -> StructType:
     """The columns of a contract as Spark's schema."""
     return cast("StructType", StructType.fromDDL(ddl))
+
+
+def spark_schema(rows: pa.Schema) -> StructType:
+    """The columns of Arrow's rows as Spark's schema."""
+    return from_arrow_schema(rows)
 
 
 # So many rows are worked on in one task, without a shuffle: a task costs more than they do.

@@ -19,7 +19,7 @@ from jobs.silver import merge
 from jobs.silver.merge import Withdrawn
 from jobs.streaming.heartbeat import has_run
 from sinks import direct_writes
-from sinks.ledger import Pushed
+from sinks.history import Pushed
 from sinks.purge import LookedOver, look_over
 from sinks.push import push_views
 from tailrace.lake.task_progress import Progress, say_nothing

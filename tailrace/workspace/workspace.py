@@ -154,7 +154,7 @@ class Workspace(Resources):
 
     def runs(self, *, last: int = 10) -> list[Json]:
         """The last runs of the publisher, the newest first, view by view."""
-        from sinks.ledger import read_runs
+        from sinks.history import read_runs
 
         return read_runs(self.lake, last=last)
 

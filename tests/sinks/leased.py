@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sinks.writer import write_rows
+from sinks.store_values import write_rows
 from tailrace.store.address import Address
 from tailrace.store.dynamodb.items import KEY, control_key, ensure_table, to_binary
 from tailrace.store.dynamodb.store import DynamoStore

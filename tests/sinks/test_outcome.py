@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import Row
 
 from sinks.push import PushError, refuse_failures
-from sinks.writer import outcome_of, to_arrow, total
+from sinks.store_values import outcome_of, to_arrow, total
 from tailrace.store.writer import Outcome
 
 

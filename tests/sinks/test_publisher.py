@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sinks import ledger, protocol
+from sinks import history, protocol
 from sinks import push as deeds
 from sinks.net_changes import BreakerOpen
 from sinks.protocol import (
@@ -19,7 +19,7 @@ from sinks.protocol import (
     StoreAhead,
 )
 from sinks.push import push_views
-from sinks.writer import write_changes
+from sinks.store_values import write_changes
 from tailrace.schemas import view_tables
 from tailrace.store.dynamodb.items import control_key, ensure_table, to_binary
 from tests.sinks.publisher import AS_OF, VISITS
@@ -200,7 +200,7 @@ def test_the_ledger_has_what_was_done_and_what_failed(publisher):
     push_views(publisher.lake, publisher.address, [VISITS])
     push_views(publisher.lake, publisher.address, [VISITS])
 
-    nothing, newest, oldest = ledger.read_runs(publisher.lake, last=5)
+    nothing, newest, oldest = history.read_runs(publisher.lake, last=5)
     assert (oldest["allowed"], newest["allowed"]) == ("first run", None)
     assert "has no refresh state" in oldest["views"]["never_refreshed"]["failure"]
     of_view = newest["views"]["visits"]
@@ -209,7 +209,7 @@ def test_the_ledger_has_what_was_done_and_what_failed(publisher):
     assert oldest["views"]["never_refreshed"]["confirmed_at"] is None
     assert (of_view["change_rows"], of_view["net"]) == (3, 2)
     assert of_view["net"] == sum(of_view[name] for name in ("pushed", "removed", "suppressed", "stale"))
-    assert [run["run"] for run in ledger.read_runs(publisher.lake, last=1)] == [nothing["run"]]
+    assert [run["run"] for run in history.read_runs(publisher.lake, last=1)] == [nothing["run"]]
     assert nothing["views"]["visits"]["how"] == NOTHING_NEW
     assert (
         newest["views"]["visits"]["confirmed_at"] < nothing["started_at"] < nothing["views"]["visits"]["confirmed_at"]

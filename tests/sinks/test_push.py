@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from sinks.net_changes import newest
 from sinks.protocol import CHANGES, HISTORY_LOST, NOTHING_NEW, SNAPSHOT, CheckFeed, LookForRecord, ReadOpenKeys, planned
-from sinks.purge import newest
 from sinks.push import Push
 from tailrace.definitions import load_definitions
 from tailrace.lake import commit

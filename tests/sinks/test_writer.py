@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from sinks.writer import write_changes
+from sinks.store_values import write_changes
 from tailrace.store.control import LeaseLost
 from tailrace.store.dynamodb.items import sequence_attribute, to_binary
 from tailrace.store.dynamodb.store import DynamoStore

@@ -10,7 +10,7 @@ from jobs.bronze.set_aside import FilesToExclude
 from jobs.maintenance import Maintained
 from jobs.silver.merge import Withdrawn
 from jobs.streaming.heartbeat import exclusive
-from sinks.ledger import Pushed
+from sinks.history import Pushed
 from tailrace.cli.output import first_load_lines, maintained_lines, runs_table, set_aside_lines
 from tailrace.settings import read_settings
 from tailrace.workspace.refresh import Report, refresh_json, views_to_recount

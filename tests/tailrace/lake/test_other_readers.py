@@ -10,8 +10,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs import maintenance
-from sinks.ledger import Pushed, Run
-from sinks.ledger import append as append_run
+from sinks.history import Pushed, Run, append_runs
 from tailrace.definitions import Definitions
 from tailrace.lake import maintenance as tables
 from tailrace.lake.session import small_frame
@@ -60,7 +59,7 @@ def jobs(lake):
 def test_delta_rs_and_duckdb_open_every_table_of_bronze_history_and_ledger(lake):
     for table in APPENDED_TO:
         lake.create(table)
-    append_run(lake, Run(), {"visits": Pushed(how="nothing new", as_of=7, confirmed_at=9), "other": OSError("no")})
+    append_runs(lake, Run(), {"visits": Pushed(how="nothing new", as_of=7, confirmed_at=9), "other": OSError("no")})
     lake.append(HISTORY, values(lake, HISTORY, 1, 2))
 
     for table in APPENDED_TO:
