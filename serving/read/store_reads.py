@@ -137,7 +137,10 @@ async def first_success(tasks: list[asyncio.Task[ReadAnswer]]) -> ReadAnswer:
 
 @dataclass(frozen=True)
 class Fetched:
-    """The items of some keys: one that is empty or neither in `items` nor `untold` is not in the store."""
+    """What was read of some keys: their `items`, and `untold`, the keys for which the store did not answer.
+
+    A key that is in neither, or whose item is empty, is not in the store.
+    """
 
     items: dict[str, Item]
     untold: set[str]

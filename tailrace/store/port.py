@@ -56,7 +56,9 @@ BYTES_TOGETHER = 3_000_000  # of the 4 MB that they may have, of which one last 
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """The store kept what it has: its order, or None where that is not known or of another owner of the view."""
+    """The store has a newer value and kept it. `stored` is that value's order, None if the store did not say it, or if
+    another lane wrote the value.
+    """
 
     stored: Order | None = None
 

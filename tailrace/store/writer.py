@@ -1,8 +1,8 @@
-"""The conditional writer: rows in batches, all or none, as often as it takes, with what became of each.
+"""The conditional writer. It writes rows in batches, each all or none, and notes what became of every row.
 
-Every lane writes by it. They differ in the condition of a write, which the store checks: a push by its sequence, the
-lane `direct` by event time. A row that the store keeps out, because it has a newer value or will never take this one,
-costs the others of its batch one more attempt.
+All lanes use it. The store checks each write by a condition, and lanes differ only in that: a push has its sequence, a direct
+write its event time. The store keeps a row out if it has a newer value, or will never take this one. The other rows of that
+batch are then sent again without it.
 """
 
 import asyncio
@@ -24,31 +24,28 @@ SINGLES_PER_PLACE = 8  # single rows under way where one batch would be: a reque
 NAMED = 20  # keys that an error or an outcome names; the others are counted
 
 
-class Lane(Protocol[Row_contra]):
-    """How the rows of one lane are sent, and where it is noted what became of each."""
+class RowWriter(Protocol[Row_contra]):
+    """Sends batches of rows under one condition, and notes what became of each row."""
 
     def be_patient(self) -> Patience:
         """For how long a batch is tried while the store throttles or is away."""
 
     async def send(self, rows: Sequence[Row_contra], patience: Patience) -> KeptOut:
-        """Send rows once, all or none; returns those that the store keeps out, and no row is written then.
-
-        Raises `StoreError`.
-        """
+        """Send rows once. If the store keeps any of them out, it writes none, and those are returned. Raises `StoreError`."""
 
     def settle(self, row: Row_contra, result: Stale | Refused | None) -> None:
-        """Note what became of a row; None where it was written."""
+        """Note what became of a row; the result is None if it was written."""
 
     def give_up(self, rows: Sequence[Row_contra], error: StoreError) -> None:
-        """Note, or raise, that nothing is known of these rows."""
+        """Take note that the last attempt failed, so some of the rows may be written and some not; may raise the error."""
 
 
-async def write_all(lane: Lane[T], batches: Iterator[Sequence[T]], *, at_once: int) -> None:
-    """Write batches, so many at a time; an error that a lane raises stops the rest."""
+async def write_all(writer: RowWriter[T], batches: Iterator[Sequence[T]], *, at_once: int) -> None:
+    """Write batches, so many at a time; an error that the writer raises stops the rest."""
 
     async def write_next() -> None:
         for batch in batches:
-            await write_batch(lane, batch)
+            await write_batch(writer, batch)
 
     workers = [asyncio.create_task(write_next()) for _ in range(at_once)]
     try:
@@ -58,35 +55,35 @@ async def write_all(lane: Lane[T], batches: Iterator[Sequence[T]], *, at_once: i
             worker.cancel()
 
 
-async def write_batch(lane: Lane[T], batch: Sequence[T]) -> None:
+async def write_batch(writer: RowWriter[T], batch: Sequence[T]) -> None:
     """Write one batch, without those rows that the store keeps out."""
-    patience, left = lane.be_patient(), list(batch)
+    patience, left = writer.be_patient(), list(batch)
     while left:
         try:
-            kept_out = await lane.send(left, patience)
+            kept_out = await writer.send(left, patience)
         except StoreError as error:
             if error.is_refusal:
-                await write_apart(lane, left, error)
+                await write_apart(writer, left, error)
                 return
             if last := await reason_to_stop(error, patience):
-                lane.give_up(left, last)
+                writer.give_up(left, last)
                 return
             continue
         if not kept_out:
             for row in left:
-                lane.settle(row, None)
+                writer.settle(row, None)
             return
         for place, result in kept_out.items():
-            lane.settle(left[place], result)
+            writer.settle(left[place], result)
         left = [row for place, row in enumerate(left) if place not in kept_out]
 
 
-async def write_apart(lane: Lane[T], rows: Sequence[T], error: StoreError) -> None:
+async def write_apart(writer: RowWriter[T], rows: Sequence[T], error: StoreError) -> None:
     """Find the rows that made the store refuse all: what it refuses by itself as well is to blame."""
     if len(rows) == 1:
-        lane.settle(rows[0], Refused(error.message, code=error.code))
+        writer.settle(rows[0], Refused(error.message, code=error.code))
     else:
-        await write_all(lane, ([row] for row in rows), at_once=min(len(rows), SINGLES_PER_PLACE))
+        await write_all(writer, ([row] for row in rows), at_once=min(len(rows), SINGLES_PER_PLACE))
 
 
 async def reason_to_stop(error: StoreError, patience: Patience) -> StoreError | None:
@@ -146,7 +143,7 @@ class Outcome:
 
 
 @dataclass
-class FencedLane(Lane[Row]):
+class FencedWriter(RowWriter[Row]):
     """Rows of a push: each is written unless a later sequence has written its key."""
 
     store: Store
@@ -188,7 +185,7 @@ class FencedLane(Lane[Row]):
         raise error.saying(f"view {self.push.view}: {keys}{more}: {error.message}") from error
 
 
-class Together(FencedLane):
+class Together(FencedWriter):
     """Rows in transactions that check the lease: the store itself refuses a writer that lost it."""
 
     async def send_once(self, rows: Sequence[Row], _: Patience, *, as_new: bool) -> KeptOut:
@@ -197,7 +194,7 @@ class Together(FencedLane):
 
 
 @dataclass(kw_only=True)
-class RowByRow(FencedLane):
+class RowByRow(FencedWriter):
     """Each row in a request of its own, which any DynamoDB-compatible store takes at half the price.
 
     They share a look at the lease, and the pace that the store takes.

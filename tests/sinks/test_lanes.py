@@ -20,12 +20,12 @@ import uvloop
 from tailrace.definitions import BATCH, DIRECT, STREAM, Feature, Type
 from tailrace.settings import read_settings
 from tailrace.store.control import LeaseLost, OtherLane
-from tailrace.store.direct.sender import Sender, boot_time, first_unknown
+from tailrace.store.direct.sender import Sender, first_unknown
 from tailrace.store.dynamodb.items import binary, ensure_table, read_items
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.wire import open_client
 from tailrace.store.keys import item_keys
-from tailrace.store.lease import Sequenced
+from tailrace.store.lease import Sequenced, seconds_since_boot
 from tailrace.store.order import Order, OrderedValue
 from tailrace.store.port import TOMBSTONE
 from tailrace.store.writer import Together, write_batch
@@ -112,7 +112,7 @@ class History:
             orders = {
                 key: Order(self.random.randrange(4), revision) for revision, key in enumerate(values, given.first)
             }
-            return Late(view.lane, values, given.sequence, orders, boot_time() + 600)
+            return Late(view.lane, values, given.sequence, orders, seconds_since_boot() + 600)
         taken = await self.lease(view, view.lane)
         assert taken is not None
         return Late(view.lane, values, taken.sequence)
@@ -173,7 +173,7 @@ class History:
             given = await DynamoStore(self.client).take_revisions(view.name, SCORE, count=0)
             orders = {key: order for key, (order, _) in view.acknowledged.items()}
             values = {key: value for key, (_, value) in view.acknowledged.items()}
-            await self.send(view, Late(DIRECT, values, given.sequence, orders, boot_time() + 600))
+            await self.send(view, Late(DIRECT, values, given.sequence, orders, seconds_since_boot() + 600))
 
     async def hand_over(self, view: View) -> None:
         found = (await DynamoStore(self.client).read_controls([view.name])).get(view.name)

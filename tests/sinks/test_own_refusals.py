@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tailrace.store.direct.sender import Sender, Unknown, boot_time
+from tailrace.store.direct.sender import Sender, Unknown
 from tailrace.store.dynamodb.conditional_writes import CANCELED, CONDITION_FAILED
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.wire import store_error
 from tailrace.store.failures import Patience
-from tailrace.store.lease import Sequenced
+from tailrace.store.lease import Sequenced, seconds_since_boot
 from tailrace.store.order import Order, OrderedValue
 from tailrace.store.port import Refused, Stale
 from tailrace.store.writer import write_push
@@ -52,7 +52,7 @@ ROWS = [OrderedValue(view="visits", item_key=key, value=b"1", order=Order(1, 1),
 
 
 async def sent(client, *, in_transactions):
-    return await Sender(DynamoStore(client), in_transactions).write(ROWS, until=boot_time() + 60)
+    return await Sender(DynamoStore(client), in_transactions).write(ROWS, until=seconds_since_boot() + 60)
 
 
 @pytest.mark.parametrize("code", OWN_FAULT)
@@ -104,7 +104,7 @@ def test_a_store_that_throttles_is_sent_less_also_where_it_has_a_newer_value(cod
 
     async def room_after():
         sender = Sender(DynamoStore(client), transactions=True)
-        stale, written = await sender.write(ROWS, until=boot_time() + 60)
+        stale, written = await sender.write(ROWS, until=seconds_since_boot() + 60)
         return stale, written, sender.turns.room(1.0)
 
     stale, written, room = asyncio.run(room_after())

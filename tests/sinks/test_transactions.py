@@ -7,8 +7,9 @@ import pytest
 from aiohttp import web
 
 from tailrace.store import failures
-from tailrace.store.direct.sender import Sender, boot_time
+from tailrace.store.direct.sender import Sender
 from tailrace.store.failures import NoTransactions, StoreError
+from tailrace.store.lease import seconds_since_boot
 from tailrace.store.order import Order, OrderedValue
 from tailrace.store.writer import Outcome
 from tests.sinks.leased import rows, run_with_table, stored
@@ -143,6 +144,6 @@ def test_a_direct_write_to_a_store_without_transactions_names_the_setting(with_t
             Proxy(table.address.url, knows_no_transactions) as proxy,
             replace(table.address, url=proxy.url).open() as store,
         ):
-            return await Sender(store, transactions=True).write(values, until=boot_time() + 60)
+            return await Sender(store, transactions=True).write(values, until=seconds_since_boot() + 60)
 
     assert ["TAILRACE_STORE_WRITES=updates" in str(one.why) for one in with_table(action)] == [True, True]

@@ -14,10 +14,11 @@ from tailrace.definitions import FeatureView
 from tailrace.store.codec import Codec
 from tailrace.store.control import OtherLane
 from tailrace.store.direct.log import SUFFIX, Intent, LogError, Outcomes, Segment, deliver
-from tailrace.store.direct.sender import SEND_SECONDS, Overwritten, Result, Sender, Unknown, boot_time, first_unknown
+from tailrace.store.direct.sender import SEND_SECONDS, Overwritten, Result, Sender, Unknown, first_unknown
 from tailrace.store.direct.values import pack
 from tailrace.store.failures import StoreError
 from tailrace.store.keys import item_keys
+from tailrace.store.lease import seconds_since_boot
 from tailrace.store.order import Order, OrderedValue
 from tailrace.store.port import Store
 
@@ -214,7 +215,7 @@ async def write_in_time(
     sender: Sender, view: FeatureView, rows: Callable[..., Sequence[OrderedValue]]
 ) -> list[Result | Unknown]:
     """Write what can be sent before somebody else may own the view; `rows` makes it for the `sequence` of now."""
-    until = boot_time() + SEND_SECONDS
+    until = seconds_since_boot() + SEND_SECONDS
     given = await sender.store.take_revisions(view.name, view.features, count=0)
     return await sender.write(rows(sequence=given.sequence), until=until)
 

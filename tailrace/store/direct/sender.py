@@ -1,14 +1,14 @@
 """The lane `direct`: values ordered by event time, of which the newest of each key is sent."""
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tailrace.store.failures import Patience, StoreError
+from tailrace.store.lease import seconds_since_boot
 from tailrace.store.order import Order, OrderedValue
 from tailrace.store.pace import Turns, too_late
 from tailrace.store.port import ROWS_TOGETHER, KeptOut, OrderedOutcome, Refused, Stale, Store
-from tailrace.store.writer import Lane, batches_of, write_all
+from tailrace.store.writer import RowWriter, batches_of, write_all
 
 # How long after its revision was given a value may still be sent: a view that changes hands waits that out, and as long
 # again for requests that are under way.
@@ -32,9 +32,11 @@ Result = Stale | Refused | Overwritten | None  # None where the value was writte
 
 @dataclass(slots=True, eq=False)
 class Rivals:
-    """`rows` are values of one key in the order in which they came; `before` is the order that the store had before.
+    """Values of one key that are written together; only the newest of them is sent.
 
-    Where that is the newest's own, an earlier try had written it, and what was there before that is not known any more.
+    `rows` has them in the order in which they came. `before` is the order of the value that the store had until then. If it is
+    equal to the newest value's own order, an earlier attempt had already written that value, and what was there before is not
+    known any more.
     """
 
     rows: list[OrderedValue]
@@ -103,11 +105,6 @@ def first_unknown(results: Iterable[object]) -> StoreError | None:
     return next((one.why for one in results if isinstance(one, Unknown)), None)
 
 
-def boot_time() -> float:
-    """Seconds that passed, suspended ones too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 @dataclass(frozen=True)
 class Sender:
     """Sends values to a store, one by one or in transactions, at the pace that it takes."""
@@ -123,14 +120,14 @@ class Sender:
     async def write(self, rows: Sequence[OrderedValue], *, until: float) -> list[Result | Unknown]:
         """Write rows and return what became of each; of rows with one key only the newest is sent.
 
-        Nothing is sent after `until`, by `boot_time`; what is under way then is waited for.
+        Nothing is sent after `until`, by `seconds_since_boot`; what is under way then is waited for.
         """
-        lane, rivals = OrderedLane(self.store, self.turns, until), rivals_of(rows)
+        writer, rivals = OrderedWriter(self.store, self.turns, until), rivals_of(rows)
         left = rivals
         while left:  # once, unless the store refuses the newest value of a key
             for wave in waves(left):
                 batches = list(self._batches(wave))
-                await write_all(lane, iter(batches), at_once=len(batches))
+                await write_all(writer, iter(batches), at_once=len(batches))
             left = [own for own in left if not own.is_settled]
         return by_row(rows, rivals)
 
@@ -142,7 +139,7 @@ class Sender:
 
 
 @dataclass(frozen=True)
-class OrderedLane(Lane[Rivals]):
+class OrderedWriter(RowWriter[Rivals]):
     """Values of direct views: each is written unless the store has a later one of its key, or a later owner of the view."""
 
     store: Store
@@ -159,7 +156,7 @@ class OrderedLane(Lane[Rivals]):
             try:
                 outcome = await self.turns.send(
                     lambda: self._send_once(rows),
-                    within=self.until - boot_time(),
+                    within=self.until - seconds_since_boot(),
                     is_throttled=lambda one: one.is_throttled,
                 )
             except StoreError as error:
@@ -173,7 +170,7 @@ class OrderedLane(Lane[Rivals]):
         return outcome.kept_out
 
     async def _send_once(self, rows: Sequence[Rivals]) -> OrderedOutcome:
-        left = self.until - boot_time()
+        left = self.until - seconds_since_boot()
         if left <= 0:  # suspended meanwhile
             raise too_late()
         return await self.store.write_ordered([own.newest for own in rows], within=left)

@@ -24,8 +24,9 @@ from tailrace.store.direct.pending import (
     fail,
 )
 from tailrace.store.direct.replay import Adopter, Log, Round, Views, outcomes_of
-from tailrace.store.direct.sender import SEND_SECONDS, Sender, Unknown, boot_time
+from tailrace.store.direct.sender import SEND_SECONDS, Sender, Unknown
 from tailrace.store.failures import StoreError
+from tailrace.store.lease import seconds_since_boot
 from tailrace.store.order import Order
 from tailrace.store.port import Store
 
@@ -158,7 +159,7 @@ class DirectWriter:
 
     async def _write_group(self, group: list[Pending]) -> None:
         try:
-            await self._write_together(group, until=boot_time() + SEND_SECONDS)
+            await self._write_together(group, until=seconds_since_boot() + SEND_SECONDS)
         except (LogError, StoreError) as error:
             self._takes_log = not isinstance(error, LogError)
             fail(group, error)

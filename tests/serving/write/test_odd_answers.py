@@ -156,7 +156,7 @@ def unexpected(monkeypatch):
     """What was logged as a failure that nobody expects."""
     found = []
     for module in (replay, sender, writer):
-        monkeypatch.setattr(module, "boot_time", lambda: asyncio.get_running_loop().time())
+        monkeypatch.setattr(module, "seconds_since_boot", lambda: asyncio.get_running_loop().time())
     monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr("os.fdatasync", lambda _: None)
     monkeypatch.setattr(writer.log, "exception", lambda *arguments: found.append(arguments))

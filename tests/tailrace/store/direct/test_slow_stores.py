@@ -24,7 +24,7 @@ VALUES_AT_FIRST = 2_000  # that may be logged before it is known how slow the st
 @pytest.fixture(autouse=True)
 def in_the_loops_time(monkeypatch):
     for module in (replay, sender, writer):
-        monkeypatch.setattr(module, "boot_time", lambda: asyncio.get_running_loop().time())
+        monkeypatch.setattr(module, "seconds_since_boot", lambda: asyncio.get_running_loop().time())
     for name in ("fsync", "fdatasync"):  # time stands still meanwhile, and the test waits
         monkeypatch.setattr(os, name, lambda _: None)
 

@@ -9,9 +9,10 @@ import pytest
 from tailrace.store.direct import log, writer
 from tailrace.store.direct.log import LogError, Segment
 from tailrace.store.direct.replay import adopt_all
-from tailrace.store.direct.sender import Overwritten, Sender, Unknown, boot_time
+from tailrace.store.direct.sender import Overwritten, Sender, Unknown
 from tailrace.store.direct.writer import Busy, DirectWriter
 from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.lease import seconds_since_boot
 from tailrace.store.order import Order, OrderedValue
 from tailrace.store.port import Stale
 from tests.tailrace.store.direct.conftest import VIEWS, key_of, lines_in, stored, value, write
@@ -123,7 +124,7 @@ def test_a_write_that_waits_too_long_is_given_up(store):
     row = OrderedValue(view="relevance", item_key=key_of("d1"), value=b"x", order=Order(1, 1), sequence=1)
 
     async def story(client):
-        results = await Sender(DynamoStore(client), transactions=True).write([row], until=boot_time())
+        results = await Sender(DynamoStore(client), transactions=True).write([row], until=seconds_since_boot())
         return results, await stored(client, "d1")
 
     [result], found = store.run(story)
