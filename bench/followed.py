@@ -110,17 +110,17 @@ def through(reader: Server) -> Readable:
     return readable
 
 
-def naive_items(store: Address) -> Readable:
+def naive_items(address: Address) -> Readable:
     """Documents of which the naive way has an item, read from the store itself."""
 
     def readable(documents: list[str]) -> Iterable[str]:
         of_key = {document_key(document): document for document in documents}
-        return [of_key[key] for key in asyncio.run(counted_of(store, of_key))]
+        return [of_key[key] for key in asyncio.run(counted_of(address, of_key))]
 
     return readable
 
 
-async def counted_of(store: Address, keys: Iterable[str]) -> Iterable[str]:
+async def counted_of(address: Address, keys: Iterable[str]) -> Iterable[str]:
     """Which of some keys have an item of the naive stream's."""
-    async with open_client(url=store.url, region=store.region, table=store.table) as client:
+    async with open_client(url=address.url, region=address.region, table=address.table) as client:
         return await read_items(client, keys, (COUNTS,))

@@ -40,10 +40,10 @@ class StreamingBench:
 
     def run(self) -> Figures:
         began, busy = time.monotonic(), os.getloadavg()[0]
-        with store_of(self.settings) as store, streaming(self.settings, "broker"):
+        with store_of(self.settings) as address, streaming(self.settings, "broker"):
             self.progress("starting the stream")
             fixed, searched = self.ours()
-            naive, naive_per_second = self.naive(replace(store, table=NAIVE))
+            naive, naive_per_second = self.naive(replace(address, table=NAIVE))
         return summary(fixed, searched, naive, naive_per_second=naive_per_second) | {
             "seconds_a_rate": self.seconds,
             "cores": os.cpu_count(),
@@ -69,16 +69,16 @@ class StreamingBench:
             tried.append(self.at(timing, rate, while_hopeful=True))
         return tried[len(fixed) :]
 
-    def naive(self, store: Address) -> tuple[list[Measured], float]:
+    def naive(self, address: Address) -> tuple[list[Measured], float]:
         """The naive way at its rates, and how many events a second it takes from a backlog."""
-        with_store(store, lambda opened: opened.ensure_ready())
+        with_store(address, lambda opened: opened.ensure_ready())
         topic = ProducedTopic(self.settings.stream.kafka or "", NAIVE)
-        options = ["--servers", topic.servers, "--topic", topic.name, "--store", store.url]
-        options += ["--region", store.region, "--table", store.table]
+        options = ["--servers", topic.servers, "--topic", topic.name, "--store", address.url]
+        options += ["--region", address.region, "--table", address.table]
         command, log = [sys.executable, "-m", naive_stream.__name__, *options], self.settings.home / "naive.log"
         with process(command, log=log, environment=without_settings()) as follower:
             timing = Timing(
-                topic=topic, readable=naive_items(store), patience=NAIVE_PATIENCE_SECONDS, watched=(follower,)
+                topic=topic, readable=naive_items(address), patience=NAIVE_PATIENCE_SECONDS, watched=(follower,)
             )
             timing.first_event()
             self.progress("the naive way")

@@ -58,7 +58,7 @@ class PublishBench:
     """A lake and a store of the bench's own, `rows` of which `changed` change."""
 
     lake: Lake
-    store: Address
+    address: Address
     rows: int
     changed: int
     progress: Progress
@@ -66,8 +66,8 @@ class PublishBench:
     def run(self) -> Figures:
         storage.delete(self.lake.spark, self.lake.root)
         self.lake.create(VIEW.table)
-        for store in (self.store, self.limit_store):
-            asyncio.run(make_empty(store))
+        for address in (self.address, self.limit_address):
+            asyncio.run(make_empty(address))
         self.progress(f"writing {self.rows:,} rows of gold")
         self.become(round_=0)
         self.progress("the first load and its limit")
@@ -81,7 +81,7 @@ class PublishBench:
         return {
             "rows": self.rows,
             "changed": self.changed,
-            "writes": self.store.writes,
+            "writes": self.address.writes,
             "first_load": figures_of(first),
             "first_load_limit": first_limit,
             "first_load_ratio_to_limit": rate_of(first) / first_limit["rows_per_second"],
@@ -99,9 +99,9 @@ class PublishBench:
         return self.push(), self.limit(self.changed, whole_items=False)
 
     @property
-    def limit_store(self) -> Address:
+    def limit_address(self) -> Address:
         """A table of its own for what is compared with; it holds as many items."""
-        return replace(self.store, table=f"{self.store.table}-limit")
+        return replace(self.address, table=f"{self.address.table}-limit")
 
     def become(self, *, round_: int) -> None:
         """Gold with another value in every feature of the rows that change."""
@@ -117,7 +117,7 @@ class PublishBench:
         commit.become(self.lake, VIEW.table, rows, state=state)
 
     def push(self) -> Pushed:
-        return push_view(self.lake, self.store, VIEW, allowed=True)
+        return push_view(self.lake, self.address, VIEW, allowed=True)
 
     def packed(self, rows: int) -> DataFrame:
         gold = self.lake.read(VIEW.table)
@@ -125,12 +125,12 @@ class PublishBench:
 
     def limit(self, count: int, *, whole_items: bool) -> Figures:
         """Write so many rows, pre-encoded; the processes time themselves, and the slowest counts."""
-        store = self.limit_store
+        address = self.limit_address
         tasks = self.lake.spark.sparkContext.defaultParallelism
 
         def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            bodies = [body for batch in batches for body in bodies_of(batch, store, whole_items=whole_items)]
-            requests, seconds = len(bodies), asyncio.run(send_all(bodies, store))
+            bodies = [body for batch in batches for body in bodies_of(batch, address, whole_items=whole_items)]
+            requests, seconds = len(bodies), asyncio.run(send_all(bodies, address))
             yield pa.RecordBatch.from_pylist([{"requests": requests, "seconds": seconds}])
 
         rows = self.packed(count).repartition(tasks).sortWithinPartitions("item_key")
@@ -140,12 +140,12 @@ class PublishBench:
 
     def batch_writer(self) -> Figures:
         """Write rows, pre-encoded, as boto3's documentation shows it."""
-        store = self.limit_store
-        credentials = credentials_for(store.url).current()
+        address = self.limit_address
+        credentials = credentials_for(address.url).current()
         resource = boto3.resource(
             "dynamodb",
-            endpoint_url=store.url,
-            region_name=store.region,
+            endpoint_url=address.url,
+            region_name=address.region,
             aws_access_key_id=credentials.access_key,
             aws_secret_access_key=credentials.secret_key,
         )
@@ -155,24 +155,26 @@ class PublishBench:
             for row in self.packed(min(self.changed, BATCH_WRITER_ROWS)).collect()
         ]
         began = time.monotonic()
-        with resource.Table(store.table).batch_writer() as batch:
+        with resource.Table(address.table).batch_writer() as batch:
             for item in items:
                 batch.put_item(Item=item)
         return {"rows": len(items), "rows_per_second": len(items) / (time.monotonic() - began)}
 
 
-def bodies_of(batch: pa.RecordBatch, store: Address, *, whole_items: bool) -> Iterator[tuple[str, bytes]]:
+def bodies_of(batch: pa.RecordBatch, address: Address, *, whole_items: bool) -> Iterator[tuple[str, bytes]]:
     """The operations and encoded requests that carry a batch, by the store's way of writing and without conditions."""
     rows = list(zip(batch.column("item_key").to_pylist(), batch.column("value").to_pylist(), strict=True))
-    together = None if store.writes == "updates" else ROWS_PER_TRANSACTION
-    return unconditional_requests(store.table, rows, view=VIEW.name, whole_items=whole_items, per_transaction=together)
+    together = None if address.writes == "updates" else ROWS_PER_TRANSACTION
+    return unconditional_requests(
+        address.table, rows, view=VIEW.name, whole_items=whole_items, per_transaction=together
+    )
 
 
-async def send_all(bodies: list[tuple[str, bytes]], store: Address) -> float:
+async def send_all(bodies: list[tuple[str, bytes]], address: Address) -> float:
     """Send encoded requests, as many at once as a push does; returns the seconds."""
     left = iter(bodies)
-    places = store.in_flight * (SINGLES_PER_PLACE if store.writes == "updates" else 1)
-    async with open_client(url=store.url, region=store.region, table=store.table) as client:
+    places = address.in_flight * (SINGLES_PER_PLACE if address.writes == "updates" else 1)
+    async with open_client(url=address.url, region=address.region, table=address.table) as client:
 
         async def send() -> None:
             for operation, body in left:

@@ -43,7 +43,7 @@ Progress = Callable[[str], None]
 MEASURED = 3  # refreshes, after one that warms up
 
 
-def refresh_naively(lake: Lake, store: Address, definitions: Definitions, *, as_of: datetime) -> dict[str, Any]:
+def refresh_naively(lake: Lake, address: Address, definitions: Definitions, *, as_of: datetime) -> dict[str, Any]:
     """Compute, overwrite and push: into tables of its own, which go afterwards, and a store table of its own, which stays."""
     pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
     root = f"{lake.root}-naive"
@@ -56,7 +56,7 @@ def refresh_naively(lake: Lake, store: Address, definitions: Definitions, *, as_
         gold[view.name] = lake.spark.read.format("delta").load(path)
     gold_seconds = time.monotonic() - began
     lake_bytes = sum(file.bytes for file in storage.list_files(lake.spark, root))
-    own_store = replace(store, table=f"{store.table}-naive")
+    own_store = replace(address, table=f"{address.table}-naive")
     share = share_pushed(sum(rows.count() for rows in gold.values()))
 
     def push(view: FeatureView) -> Outcome:
@@ -88,7 +88,7 @@ def share_pushed(rows: int) -> int:
 def push_share(
     rows: DataFrame,
     view: FeatureView,
-    store: Address,
+    address: Address,
     *,
     as_of: datetime,
     share: int,
@@ -97,12 +97,12 @@ def push_share(
     """Push a share in `GRAIN` of a view's online rows, and leave the cursor, if given one, as if all had been."""
     chosen = rows.where(F.pmod(F.xxhash64(*view.keys), F.lit(GRAIN)) < share)
     watermark = to_micros(as_of)
-    with leased(store, view.name, seconds=store.lease_seconds) as found:
-        push = Sequenced(view=view.name, sequence=found.sequence, lease_seconds=store.lease_seconds)
-        outcome = write_changes(decided(first_load(chosen, view), view, suppress=False, as_of=watermark), store, push)
+    with leased(address, view.name, seconds=address.lease_seconds) as found:
+        push = Sequenced(view=view.name, sequence=found.sequence, lease_seconds=address.lease_seconds)
+        outcome = write_changes(decided(first_load(chosen, view), view, suppress=False, as_of=watermark), address, push)
         if cursor is not None:
             with_store(
-                store,
+                address,
                 lambda opened: opened.close_push(
                     view.name,
                     sequence=found.sequence,
@@ -119,7 +119,7 @@ class RefreshBench:
     """A lake and a store of the bench's own, and the shipped definitions."""
 
     lake: Lake
-    store: Address
+    address: Address
     definitions: Definitions
     history: History
     progress: Progress
@@ -132,7 +132,7 @@ class RefreshBench:
         scan = timed(self.scan)
         self.progress("the naive way")
         as_of = START + (step + MEASURED) * GRID
-        naive = refresh_naively(self.lake, self.store, self.definitions, as_of=as_of)
+        naive = refresh_naively(self.lake, self.address, self.definitions, as_of=as_of)
         rows = sum(view["gold_rows"] for view in run["views"].values())
         return {
             "documents": self.history.documents,
@@ -169,7 +169,7 @@ class RefreshBench:
         share = share_pushed(sum(self.lake.read(view.table).count() for view in views))
         for view in views:
             rows, (cursor, _) = self.lake.read(view.table), newest(self.lake, view)
-            push_share(rows, view, self.store, as_of=START, share=share, cursor=cursor)
+            push_share(rows, view, self.address, as_of=START, share=share, cursor=cursor)
 
     def standing(self) -> int | None:
         """The step that every view has reached; None before the first, or where they differ."""
@@ -193,7 +193,7 @@ class RefreshBench:
         refreshed = gold.run(self.lake, self.definitions, as_of=as_of)
         gold_seconds = time.monotonic() - began
         views = self.definitions.batch_views.values()
-        pushed = push_views(self.lake, self.store, views)
+        pushed = push_views(self.lake, self.address, views)
         seconds = time.monotonic() - began
         return {
             "seconds": seconds,

@@ -15,7 +15,7 @@ from pyspark.errors import PySparkException
 from jobs.gold.refresh import pins_in
 from sinks import history as published
 from sinks.net_changes import pin_of
-from sinks.purge import sweep_view
+from sinks.purge import purge_tombstones
 from tailrace.definitions import Definitions
 from tailrace.lake.delta_log import CONFLICTS, Pin
 from tailrace.lake.maintenance import (
@@ -78,13 +78,15 @@ class Need:
 Needs = Mapping[str, list[Need]]
 
 
-def run(lake: Lake, definitions: Definitions, store: Address) -> dict[str, Maintained]:
+def run(lake: Lake, definitions: Definitions, address: Address) -> dict[str, Maintained]:
     """Compact every table for which it is due and vacuum all; by full name."""
     tables = list(existing(lake, definitions))
-    return maintain(lake, definitions, store, tables, wants_vacuum=lambda _: True, to_open=len(tables))
+    return maintain(lake, definitions, address, tables, wants_vacuum=lambda _: True, to_open=len(tables))
 
 
-def run_due(lake: Lake, definitions: Definitions, store: Address, *, since: Mapping[str, int]) -> dict[str, Maintained]:
+def run_due(
+    lake: Lake, definitions: Definitions, address: Address, *, since: Mapping[str, int]
+) -> dict[str, Maintained]:
     """Compact and vacuum what became due since the tables were at these versions; only what is worth telling.
 
     Where nothing is due this costs no Spark job, and the store is not asked.
@@ -94,7 +96,7 @@ def run_due(lake: Lake, definitions: Definitions, store: Address, *, since: Mapp
         return is_vacuum_due(since.get(table.full_name, 0), lake.version(table))
 
     tables = [table for table in existing(lake, definitions) if lake.version(table) != since.get(table.full_name)]
-    done = maintain(lake, definitions, store, tables, wants_vacuum=wants_vacuum, to_open=OPENED_AT_ONCE)
+    done = maintain(lake, definitions, address, tables, wants_vacuum=wants_vacuum, to_open=OPENED_AT_ONCE)
     return {name: one for name, one in done.items() if one.is_worth_telling}
 
 
@@ -113,7 +115,7 @@ def existing(lake: Lake, definitions: Definitions) -> Iterator[Table]:
 def maintain(
     lake: Lake,
     definitions: Definitions,
-    store: Address,
+    address: Address,
     tables: list[Table],
     *,
     wants_vacuum: Callable[[Table], bool],
@@ -129,12 +131,14 @@ def maintain(
     wanting = [table for table in tables if done[table].failure is None and wants_vacuum(table)]
     if wanting:
         try:
-            needs = needs_of(lake, definitions, store)
+            needs = needs_of(lake, definitions, address)
         except FAILURES as error:
             done |= {table: replace(done[table], failure=first_line(error)) for table in wanting}
         else:
             done |= {table: vacuumed(lake, table, needs.get(table.full_name, []), done[table]) for table in wanting}
-        done |= {table: purged(lake, definitions, store, table, done[table]) for table in wanting if is_history(table)}
+        done |= {
+            table: purged(lake, definitions, address, table, done[table]) for table in wanting if is_history(table)
+        }
     return {table.full_name: one for table, one in done.items()}
 
 
@@ -142,10 +146,10 @@ def is_history(table: Table) -> bool:
     return table.layer == view_tables.HISTORY and table != view_tables.SCHEMAS
 
 
-def purged(lake: Lake, definitions: Definitions, store: Address, table: Table, done: Maintained) -> Maintained:
+def purged(lake: Lake, definitions: Definitions, address: Address, table: Table, done: Maintained) -> Maintained:
     """Remove the tombstones that a view's history has and that nothing needs any more."""
     try:
-        count = sweep_view(lake, store, definitions.views[table.name])
+        count = purge_tombstones(lake, address, definitions.views[table.name])
     except FAILURES as error:
         return replace(done, failure=first_line(error))
     return replace(done, swept=count)
@@ -195,28 +199,28 @@ def is_vacuum_due(since: int, version: int) -> bool:
     return since // VACUUM_EVERY < version // VACUUM_EVERY
 
 
-def needs_of(lake: Lake, definitions: Definitions, store: Address) -> Needs:
+def needs_of(lake: Lake, definitions: Definitions, address: Address) -> Needs:
     """Who needs which version, by the full name of the table."""
     needs: dict[str, list[Need]] = {}
     for view in definitions.batch_views.values():
         state = lake.state(view.table)
         for name, pin in pins_in(state).items() if state else ():
             needs.setdefault(name, []).append(Need(pin, f"the state of {view.table.full_name}"))
-    for name, control in controls_of(store, definitions.batch_views).items():
+    for name, control in controls_of(address, definitions.batch_views).items():
         if control.cursor:
             table, need = definitions.batch_views[name].table, Need(pin_of(control.cursor), "the online store's cursor")
             needs.setdefault(table.full_name, []).append(need)
     return needs
 
 
-def schemas_lost(lake: Lake, definitions: Definitions, store: Address) -> dict[str, list[str]]:
+def schemas_lost(lake: Lake, definitions: Definitions, address: Address) -> dict[str, list[str]]:
     """Record the schemas of histories from before there was a record, and return those that nobody knows any more.
 
     Fingerprints by view: values of these schemas are in its history, and cannot be decoded. A history that cannot be read,
     and all of them while the store is away, which may still know schemas, wait for the next maintenance.
     """
     with suppress(*FAILURES):
-        controls = controls_of(store, definitions.views)
+        controls = controls_of(address, definitions.views)
         for name, view in definitions.views.items():
             known = known_schemas(controls[name]) if name in controls else ()
             try:
@@ -226,9 +230,9 @@ def schemas_lost(lake: Lake, definitions: Definitions, store: Address) -> dict[s
     return published.lost_schemas(lake)
 
 
-def controls_of(store: Address, views: Iterable[str]) -> dict[str, Control]:
+def controls_of(address: Address, views: Iterable[str]) -> dict[str, Control]:
     async def read(opened: Store) -> dict[str, Control]:
         await opened.ensure_ready()
         return await opened.read_controls(views)
 
-    return with_store(store, read)
+    return with_store(address, read)

@@ -26,7 +26,7 @@ PART = 1_000
 Tombstone = tuple[str, int]  # item key and sequence
 
 
-def sweep_view(lake: Lake, address: Address, view: FeatureView, *, now: datetime | None = None) -> int:
+def purge_tombstones(lake: Lake, address: Address, view: FeatureView, *, now: datetime | None = None) -> int:
     """Remove a view's old tombstones from the store; returns how many.
 
     It takes no lease: an item that a push has written since carries another sequence, and is left as it is.

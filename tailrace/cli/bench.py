@@ -71,7 +71,7 @@ def run_publish(settings: Settings, rows: int, changed: int, step: Any) -> dict[
     home = Workspace(
         settings=replace(settings, lake=str(settings.home / "bench" / "publish"), store=store, spark=spark)
     )
-    return PublishBench(lake=home.lake, store=home.store, rows=rows, changed=changed, progress=step).run()
+    return PublishBench(lake=home.lake, address=home.store, rows=rows, changed=changed, progress=step).run()
 
 
 @app.command("serving")
@@ -216,7 +216,7 @@ def run(settings: Settings, documents: int, rows: int, step: Any) -> dict[str, A
     home = Workspace(settings=own)
     bench = RefreshBench(
         lake=home.lake,
-        store=home.store,
+        address=home.store,
         definitions=home.definitions,
         history=History(documents=documents, changed_rows=rows),
         progress=step,

@@ -8,7 +8,7 @@ import pytest
 from jobs.bronze import load
 from sinks import direct_writes
 from sinks.history import features_by_fingerprint, last_sequence, open_keys
-from sinks.purge import look_over, sweep_view
+from sinks.purge import look_over, purge_tombstones
 from sinks.reconcile import Reconciled
 from tailrace.definitions import load_definitions
 from tailrace.schemas import bronze, view_tables
@@ -112,5 +112,5 @@ def test_direct_writes_are_no_pushes_to_a_publisher(lane):
 
     assert last_sequence(lane.lake, RELEVANCE) == 0
     assert open_keys(lane.lake, RELEVANCE, after=None) is None
-    assert sweep_view(lane.lake, lane.address, RELEVANCE, now=NOW + timedelta(days=3)) == 0
+    assert purge_tombstones(lane.lake, lane.address, RELEVANCE, now=NOW + timedelta(days=3)) == 0
     assert lane.scores() == {"d1": None}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sinks import purge
-from sinks.purge import sweep_view
+from sinks.purge import purge_tombstones
 from tailrace.store.dynamodb.items import KEY, to_binary
 from tests.sinks.publisher import VISITS
 
@@ -13,7 +13,7 @@ LATER = timedelta(days=1, minutes=1)
 
 
 def swept(publisher, *, after=LATER):
-    return sweep_view(publisher.lake, publisher.address, VISITS, now=datetime.now(UTC) + after)
+    return purge_tombstones(publisher.lake, publisher.address, VISITS, now=datetime.now(UTC) + after)
 
 
 @pytest.fixture
