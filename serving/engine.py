@@ -4,11 +4,10 @@ import asyncio
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import orjson
-import pybase64
 from aiohttp import web
 
 from serving.answers import Answer
@@ -38,17 +37,16 @@ from tailrace.definitions import Definitions
 from tailrace.schemas.tables import Column as Feature
 from tailrace.store.codec import CodecError, fingerprints
 from tailrace.store.keys import item_keys
-from tailrace.store.port import Store
+from tailrace.store.port import ItemReads, Store
 
-NO_VALUE = {"B": ""}
 Item = TypeVar("Item")
-DAMAGED = "AA=="  # stands for an attribute that is not binary: a value that no codec can read
 
 
 class Reader:
     """Reads the features of a plan."""
 
-    def __init__(self, fetches: Fetches, controls: Controls) -> None:
+    def __init__(self, store: ItemReads, fetches: Fetches, controls: Controls) -> None:
+        self._store = store
         self._fetches = fetches
         self._controls = controls
 
@@ -81,7 +79,7 @@ class Reader:
         for views, own in keys.items():
             rows = rows_at(own, places[views], count=asked.rows)
             for view in views:
-                values, positions = await paced_values_of(view, places[views], fetched[views], pace)
+                values, positions = await paced_values_of(self._store, view, places[views], fetched[views], pace)
                 read = await self._columns_of(
                     view, plan.stored[view], values, positions[rows], deadline=deadline, pace=pace
                 )
@@ -156,35 +154,28 @@ def rows_at(keys: Sequence[str], places: dict[str, int], *, count: int) -> Array
     return np.fromiter(map(places.__getitem__, keys), np.intp, count)
 
 
-def values_of(view: str, keys: Collection[str], fetched: Fetched) -> tuple[list[bytes], Array]:
+def values_of(store: ItemReads, view: str, keys: Collection[str], fetched: Fetched) -> tuple[list[bytes], Array]:
     """A view's values in the order of the keys, and where each key's is among them, as `fanned_out` takes it."""
-    item, none = fetched.items.get, {view: NO_VALUE}
-    attributes = [item(key, none).get(view, NO_VALUE) for key in keys]
-    try:
-        texts = [attribute["B"] for attribute in attributes]
-        values = [pybase64.b64decode(text) for text in texts if text]  # an empty value is a tombstone
-    except (KeyError, TypeError, ValueError):
-        texts = [attribute["B"] if is_binary(attribute) else DAMAGED for attribute in attributes]
-        values = [pybase64.b64decode(text) for text in texts if text]
-    if len(values) == len(texts):
+    values, has_values = store.values_in(fetched.items, keys, view)
+    if has_values is None:
         return values, np.arange(len(values))
-    has_value = np.fromiter(map(bool, texts), bool, len(texts))
+    has_value = np.array(has_values, bool)
     positions = np.where(has_value, np.cumsum(has_value) - 1, NOWHERE)
     if fetched.untold:
-        positions[np.fromiter((key in fetched.untold for key in keys), bool, len(texts)) & ~has_value] = UNTOLD
+        positions[np.fromiter((key in fetched.untold for key in keys), bool, len(has_values)) & ~has_value] = UNTOLD
     return values, positions
 
 
 async def paced_values_of(
-    view: str, keys: Mapping[str, int], fetched: Fetched, pace: AnswerPace
+    store: ItemReads, view: str, keys: Mapping[str, int], fetched: Fetched, pace: AnswerPace
 ) -> tuple[list[bytes], Array]:
     """As `values_of`, so many keys at a time as the pace allows."""
     if len(keys) <= pace.rows:
-        return values_of(view, keys, fetched)
+        return values_of(store, view, keys, fetched)
     values: list[bytes] = []
     positions = []
     for part in parts_of(list(keys), pace.rows):
-        own, at = values_of(view, part, fetched)
+        own, at = values_of(store, view, part, fetched)
         positions.append(np.where(at >= 0, at + len(values), at))
         values += own
         await pace.pause()
@@ -200,14 +191,6 @@ def parts_of(items: list[Item], size: int) -> Iterator[list[Item]]:
         yield items[start : start + size]
 
 
-def is_binary(attribute: Any) -> bool:
-    try:
-        pybase64.b64decode(attribute["B"])
-    except (KeyError, TypeError, ValueError):
-        return False
-    return True
-
-
 class Engine:
     """Plans requests, reads what they need and computes what is on demand."""
 
@@ -218,7 +201,7 @@ class Engine:
         self.catalogue = orjson.dumps({"definitions": definitions.files} | catalogue(definitions))
         self.openapi = orjson.dumps(described(definitions))
         self._planner = Planner(definitions)
-        self._reader = Reader(fetches, self.controls)
+        self._reader = Reader(store, fetches, self.controls)
 
     def plan(self, asked: FeatureRequest) -> RequestPlan:
         """Raises `BadRequest` for what is not defined."""

@@ -4,12 +4,11 @@ No method waits for anything, which makes each of them one step, as a request is
 """
 
 import operator
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
-import pybase64
 
 from tailrace.store.control import (
     Act,
@@ -27,7 +26,18 @@ from tailrace.store.control import (
 )
 from tailrace.store.failures import PATIENCE_SECONDS, Patience
 from tailrace.store.order import Order, OrderedValue
-from tailrace.store.port import ControlStore, Item, KeptOut, OrderedOutcome, Remembered, Row, Stale, Store, Turn
+from tailrace.store.port import (
+    TOMBSTONE,
+    ControlStore,
+    Item,
+    KeptOut,
+    OrderedOutcome,
+    Remembered,
+    Row,
+    Stale,
+    Store,
+    Turn,
+)
 
 PAGE = 100  # values of a scan
 
@@ -197,12 +207,16 @@ class MemoryStore(MemoryControls, Store):
         views, keys = orjson.loads(request)
         if turn is not None:
             await turn()
-        found = {key: [(view, stored) for view in views if (stored := self._stored(view, key))] for key in keys}
-        return {
-            key: {view: {"B": pybase64.b64encode(stored.value).decode()} for view, stored in values}
-            for key, values in found.items()
-            if key in self.items
-        }, []
+        found = {key: self.items[key] for key in keys if key in self.items}
+        return {key: {view: item[view].value for view in views if view in item} for key, item in found.items()}, []
+
+    def values_in(
+        self, items: Mapping[str, Item], keys: Collection[str], view: str
+    ) -> tuple[list[bytes], list[bool] | None]:
+        """The values of a view in items that were read, in the order of the keys; then of each key whether it has one."""
+        values = [items.get(key, {}).get(view, TOMBSTONE) for key in keys]
+        present = [value for value in values if value != TOMBSTONE]
+        return present, None if len(present) == len(values) else [value != TOMBSTONE for value in values]
 
     async def claim_once(self, key: str, *, digest: str, orders: str, expires: int, now: int) -> Remembered | None:
         """Take a key until a time in seconds; returns what is remembered where somebody holds it at `now`."""

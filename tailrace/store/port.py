@@ -10,7 +10,7 @@ and `change_control`; the methods of `ControlStore` that follow from that one ar
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -43,15 +43,15 @@ from tailrace.store.failures import PATIENCE_SECONDS, Patience, StoreError
 from tailrace.store.order import REVISIONS, Order, OrderedValue, Revisions
 
 Row = tuple[str, bytes]  # item key and packed value
-Item = dict[str, dict[str, Any]]  # by view its value in base64, under "B"
+Item = dict[str, Any]  # one item by view, in the store's own spelling, which its `values_in` reads
 Turn = Callable[[], Awaitable[None]]
 
-KEYS_PER_READ = 100
-
-
 TOMBSTONE = b""
+
+# What every store takes in one request.
+KEYS_PER_READ = 100
 ROWS_TOGETHER = 100  # written all or none; a check of the lease is one of them
-BYTES_TOGETHER = 3_000_000  # of the 4 MB that they may have, of which one last row may be 400 KB
+BYTES_TOGETHER = 3_000_000  # with one more row, which may be large
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +283,15 @@ class ItemReads(Protocol):
         """Send a request once; returns the items by key, and the keys that the store did not get to.
 
         Where there is a `turn`, the answer is read after that. What is read may be a moment old.
+        """
+
+    def values_in(
+        self, items: Mapping[str, Item], keys: Collection[str], view: str
+    ) -> tuple[list[bytes], list[bool] | None]:
+        """The values of a view in items that were read, in the order of the keys; tombstones and missing values are left out.
+
+        Then says of each key whether it has a value; None if all of them have one. Something that is not a value is returned
+        as bytes that no codec can decode.
         """
 
 

@@ -5,7 +5,7 @@ Answers are parsed where they enter: a field that is absent, null or of another 
 
 import asyncio
 import binascii
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pybase64
@@ -19,6 +19,8 @@ LONGEST_NUMBER = 40  # digits; DynamoDB's numbers have at most 38
 KEY = "pk"
 CONTROL_PREFIX = "#control|"  # no entity name begins with #
 READ_MANY = "BatchGetItem"
+NO_VALUE = {"B": ""}
+DAMAGED = "AA=="  # stands for an attribute that is not binary: a value that no codec can read
 READ_ROUNDS = 8  # how often keys that the store left unprocessed are asked for again
 
 
@@ -201,6 +203,28 @@ async def scan(
         if not (last := object_in(answer, "LastEvaluatedKey")):
             return
         request["ExclusiveStartKey"] = last
+
+
+def values_in(items: Mapping[str, Item], keys: Collection[str], view: str) -> tuple[list[bytes], list[bool] | None]:
+    """The values of a view that items have, in the order of the keys; then of each key whether it has one, None if all have."""
+    item, none = items.get, {view: NO_VALUE}
+    attributes = [item(key, none).get(view, NO_VALUE) for key in keys]
+    try:
+        texts = [attribute["B"] for attribute in attributes]
+        values = [pybase64.b64decode(text) for text in texts if text]  # an empty value is a tombstone
+    except (KeyError, TypeError, ValueError):
+        texts = [attribute["B"] if is_binary(attribute) else DAMAGED for attribute in attributes]
+        values = [pybase64.b64decode(text) for text in texts if text]
+    return values, None if len(values) == len(texts) else list(map(bool, texts))
+
+
+def is_binary(attribute: Any) -> bool:
+    """Whether an attribute is a binary value."""
+    try:
+        pybase64.b64decode(attribute["B"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 def projected(attributes: Sequence[str]) -> tuple[dict[str, str], str]:

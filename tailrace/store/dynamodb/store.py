@@ -1,6 +1,6 @@
 """DynamoDB's implementation of the store port: each method is one or a few requests of the client."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
 import orjson
 
@@ -23,6 +23,7 @@ from tailrace.store.dynamodb.items import (
     sequence_attribute,
     sequence_in,
     text_in,
+    values_in,
     view_of_control,
 )
 from tailrace.store.dynamodb.wire import StoreClient, call_if
@@ -186,6 +187,12 @@ class DynamoStore(Store):
     async def send_read(self, request: bytes, *, turn: Turn | None = None) -> tuple[dict[str, Item], list[str]]:
         """Send a request once; returns the items by key, and the keys that the store did not get to."""
         return items_answered(await self._client.send(READ_MANY, request, turn=turn), self._client.table)
+
+    def values_in(
+        self, items: Mapping[str, Item], keys: Collection[str], view: str
+    ) -> tuple[list[bytes], list[bool] | None]:
+        """The values of a view in items that were read, in the order of the keys; then of each key whether it has one."""
+        return values_in(items, keys, view)
 
     async def claim_once(self, key: str, *, digest: str, orders: str, expires: int, now: int) -> Remembered | None:
         """Take a key until a time in seconds; returns what is remembered where somebody holds it at `now`."""

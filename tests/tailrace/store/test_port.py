@@ -178,7 +178,7 @@ def test_a_later_owner_of_the_view_wins_whatever_the_event_time(run):
     assert run(story) == (outcomes, {"d|1:a": b"new owner's"})
 
 
-def test_the_reader_gets_values_as_the_store_spells_them_and_no_item_for_keys_without_one(run):
+def test_the_reader_gets_values_in_the_order_of_its_keys_and_no_item_for_keys_without_one(run):
     async def story(store):
         await store.write_fenced(VIEW, "a", b"one", sequence=1)
         await store.write_fenced("other", "b", b"theirs", sequence=1)
@@ -188,9 +188,10 @@ def test_the_reader_gets_values_as_the_store_spells_them_and_no_item_for_keys_wi
             turns.append("taken")
 
         items, unprocessed = await store.send_read(store.prepare_read((VIEW, "more"), ["a", "b", "c"]), turn=turn)
-        return {key: item[VIEW] for key, item in items.items() if VIEW in item}, "c" in items, unprocessed, turns
+        read = [store.values_in(items, keys, VIEW) for keys in (["a"], ["c", "a", "b"])]
+        return [values for values, _ in read], list(read[1][1]), "c" in items, unprocessed, turns
 
-    assert run(story) == ({"a": {"B": "b25l"}}, False, [], ["taken"])
+    assert run(story) == ([[b"one"], [b"one"]], [False, True, False], False, [], ["taken"])
 
 
 def test_items_are_counted_and_found_and_a_control_item_is_none(run):
