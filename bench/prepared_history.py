@@ -12,9 +12,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tailrace.lake.tables import Lake
-from tailrace.schemas import silver
 from tailrace.schemas.slots import GRID
+from tailrace.shipped.sources import documents as document_source
+from tailrace.shipped.sources import events as event_source
 
+INTERACTIONS, DOCUMENTS = event_source.silver_table, document_source.silver_table
 START = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 STEPS = 24
 EDGES = tuple(timedelta(minutes=minutes) for minutes in (15, 60, 24 * 60, 7 * 24 * 60, 30 * 24 * 60))
@@ -42,13 +44,13 @@ class History:
 
 def write_history(lake: Lake, history: History) -> None:
     """Create silver with everything that landed before `START`."""
-    for table in silver.TABLES:
+    for table in (INTERACTIONS, DOCUMENTS):
         lake.create(table)
     quiet = quiet_events(lake.spark, history)
     crossing = [edge_events(lake.spark, history, length) for length in EDGES]
     append(lake, reduce(DataFrame.unionByName, crossing, quiet).sortWithinPartitions("occurred_at"))
     documents = lake.spark.range(history.documents).select(*document_columns(version=0))
-    documents.write.format("delta").mode("append").save(lake.path(silver.DOCUMENTS))
+    documents.write.format("delta").mode("append").save(lake.path(DOCUMENTS))
 
 
 def land_step(lake: Lake, history: History, step: int) -> None:
@@ -58,7 +60,7 @@ def land_step(lake: Lake, history: History, step: int) -> None:
     rows = lake.spark.range(number).withColumn("at", F.lit(start) + micros(within_tick(F.col("id"), f"a{step}")))
     append(lake, rows.select(*event_columns(history, f"a{step}")))
     chosen = lake.spark.range(number).select(spread(F.col("id"), f"d{step}", history.documents).alias("id")).distinct()
-    lake.upsert(silver.DOCUMENTS, chosen.select(*document_columns(version=step)), newer="true", state={"step": step})
+    lake.upsert(DOCUMENTS, chosen.select(*document_columns(version=step)), newer="true", state={"step": step})
 
 
 def quiet_events(spark: SparkSession, history: History) -> DataFrame:
@@ -118,8 +120,8 @@ def delivery() -> dict[str, Column]:
 
 
 def append(lake: Lake, events: DataFrame) -> None:
-    path = lake.path(silver.INTERACTIONS)
-    events.select(*silver.INTERACTIONS.columns).write.format("delta").mode("append").save(path)
+    path = lake.path(INTERACTIONS)
+    events.select(*INTERACTIONS.columns).write.format("delta").mode("append").save(path)
 
 
 def spread(own: Column, name: str, below: int) -> Column:

@@ -26,7 +26,6 @@ from sinks.store_values import write_changes
 from tailrace.definitions import Definitions, FeatureView
 from tailrace.lake import storage
 from tailrace.lake.tables import AT_ONCE, Lake
-from tailrace.schemas import silver
 from tailrace.schemas.slots import GRID, to_micros
 from tailrace.store.address import Address, with_store
 from tailrace.store.control import Cursor
@@ -45,12 +44,12 @@ MEASURED = 3  # refreshes, after one that warms up
 
 def refresh_naively(lake: Lake, address: Address, definitions: Definitions, *, as_of: datetime) -> dict[str, Any]:
     """Compute, overwrite and push: into tables of its own, which go afterwards, and a store table of its own, which stays."""
-    pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
+    pins = {table.full_name: lake.pin(table) for table in definitions.silver_tables.values()}
     root = f"{lake.root}-naive"
     gold: dict[str, DataFrame] = {}
     began = time.monotonic()
     for view in definitions.batch_views.values():
-        rows = compute(lake, view, pins, as_of=as_of, base_rows=gold)
+        rows = compute(lake, definitions, view, pins, as_of=as_of, base_rows=gold)
         path = f"{root}/{view.name}"
         rows.write.format("delta").mode("overwrite").save(path)
         gold[view.name] = lake.spark.read.format("delta").load(path)

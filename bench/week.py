@@ -16,7 +16,7 @@ from tailrace.events.busiest import occurred_at_of
 from tailrace.events.organisation import Organisation, generate
 from tailrace.lake.maintenance import health
 from tailrace.lake.task_progress import Progress
-from tailrace.schemas import bronze, silver
+from tailrace.schemas import bronze
 from tailrace.schemas.slots import GRID, last_tick, to_text
 from tailrace.settings import Settings
 from tailrace.workspace.refresh import Report, refresh
@@ -104,10 +104,9 @@ def look_at(workspace: Workspace) -> Json:
     files = [path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")]
     sorts = Counter(sort_of(path) for path in files)
     views = (view.table for view in workspace.definitions.batch_views.values())
+    landed = (table for feed in workspace.definitions.feeds for table in (feed.table, feed.silver) if table)
     live = [
-        health(workspace.lake, table)
-        for table in (*bronze.TABLES, *silver.TABLES, *views)
-        if workspace.lake.exists(table)
+        health(workspace.lake, table) for table in (*bronze.TABLES, *landed, *views) if workspace.lake.exists(table)
     ]
     return {
         "live_files": sum(one.files for one in live),

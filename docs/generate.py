@@ -13,6 +13,7 @@ from typer.main import get_command
 from serving.telemetry.metrics import METRICS, OBSERVED, PREFIX
 from tailrace import definitions, errors
 from tailrace.cli.app import app
+from tailrace.definitions.declared_source import shipped_sources
 from tailrace.schemas import landing
 from tailrace.schemas.slots import EARLIEST, LATEST
 from tailrace.schemas.tables import Type
@@ -159,21 +160,22 @@ def definitions_page() -> Iterable[str]:
 
 
 def feeds_page() -> Iterable[str]:
-    """The fields of a landed line, from the feeds' tables and the rules of `tailrace.schemas.landing`."""
+    """The fields of a landed line, as the shipped sources declare them, and the rules of `tailrace.schemas.landing`."""
     yield "# Landing feeds\n"
     yield "What a line of each feed may have. [Landing files](../landing.md) says how files land, and what is refused as a whole."
     yield "A message of a Kafka topic is a line of `events`. A row of Parquet has a column per field.\n"
-    for feed in (landing.EVENTS, landing.DOCUMENTS):
+    for feed in (source.feed() for source in shipped_sources()):
         yield f"## `{feed.name}`\n"
         yield from table(
             ("field", "required", "value", "meaning"),
             [
-                (f"`{name}`", "yes" if name in feed.required else "", value_of(name, column, feed), column.meaning)
-                for name, column in feed.facts.items()
+                (f"`{one.name}`", "yes" if one.required else "", value_of(one), one.column.meaning)
+                for one in feed.fields
             ],
         )
-        if feed.renamed:
-            columns = " and ".join(f"`{name}` is the column `{column}`" for name, column in feed.renamed)
+        renamed = [one for one in feed.fields if one.name != one.column.name]
+        if renamed:
+            columns = " and ".join(f"`{one.name}` is the column `{one.column.name}`" for one in renamed)
             yield f"In bronze and silver {columns}.\n"
     yield "## Rules\n"
     yield "- A field that is not required may be left out, or be null. Fields that are not listed are ignored: put further facts of an event into `attributes`."
@@ -183,21 +185,28 @@ def feeds_page() -> Iterable[str]:
     yield "- `attributes` is kept as JSON. A `Sum` adds up one of its numbers, and SQL of your own can read it (`get_json_object`)."
 
 
-def value_of(name: str, column: Any, feed: landing.Feed) -> str:
+def value_of(one: landing.FeedField) -> str:
     """What a field may be, in words."""
-    if name in landing.OBJECTS:
+    if one.is_object:
         return "JSON object"
-    if name == "event_type":
-        return f"text that matches `{landing.EVENT_TYPE}`"
-    if feed.is_id(name):
+    if one.pattern:
+        return f"text that matches `{one.pattern}`"
+    if one.is_id:
         return "id"
-    return {Type.TIMESTAMP: "time", Type.INT64: "whole number, not negative"}.get(column.type, "text")
+    return {Type.TIMESTAMP: "time", Type.INT64: "whole number, not negative"}.get(one.column.type, "text")
 
 
 def field_row(field: Any) -> tuple[str, str, str]:
     kind = field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)
-    default = "required" if field.default is MISSING and field.default_factory is MISSING else f"`{field.default!r}`"
+    default = (
+        "required" if field.default is MISSING and field.default_factory is MISSING else f"`{default_of(field)!r}`"
+    )
     return f"`{field.name}`", f"`{without_modules(kind)}`", default
+
+
+def default_of(field: Any) -> object:
+    """What a field is where it is not given."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def without_modules(annotation: str) -> str:

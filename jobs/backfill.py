@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.gold.compute import compute
-from jobs.streaming.fast_path import settled_states
+from jobs.streaming.fast_path import feed_of, settled_states
 from jobs.streaming.recount import counting, had_by, states, tasks_for
 from jobs.streaming.run import views_of
 from sinks.history import Schema, closing_rows, ensure_recorded, history_rows
@@ -22,7 +22,7 @@ from tailrace.errors import UsageError
 from tailrace.lake.delta_log import Pin
 from tailrace.lake.session import ROWS, materialized, small_frame
 from tailrace.lake.tables import Lake
-from tailrace.schemas import silver, view_tables
+from tailrace.schemas import view_tables
 from tailrace.schemas.slots import from_micros, to_micros, to_text
 
 Progress = Callable[[str], None]
@@ -70,7 +70,7 @@ def run(
     A backfill that was killed goes on under its `id_`; one that runs twice at once records everything once. Raises
     `BackfillError` where the id is that of another backfill.
     """
-    pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
+    pins = {table.full_name: lake.pin(table) for table in definitions.silver_tables.values()}
     left = {name: times_left(lake, definitions, view, times, id_=id_) for name, view in views.items()}
     figures = {name: Backfilled(done_before=len(times) - len(left[name])) for name in views}
     streamed = [name for name in views if name in definitions.stream_views and left[name]]
@@ -139,7 +139,7 @@ def computed(
         frames: dict[str, DataFrame] = {}
         counted = {name for view in definitions.views.values() for name in view.base_views}
         for name, view in definitions.batch_views.items():
-            rows = compute(lake, view, pins, as_of=as_of, base_rows=frames)
+            rows = compute(lake, definitions, view, pins, as_of=as_of, base_rows=frames)
             frames[name] = kept.enter_context(materialized(rows)).frame if name in counted else rows
         yield frames
 
@@ -182,11 +182,12 @@ def record_stream(
     """
     began = time.monotonic()
     views, since, until = views_of(definitions), to_micros(times[0]), to_micros(times[-1])
-    events = counting(had_by(lake, kafka=kafka, until=until), views, since=since, until=until)
+    feed = feed_of(views)
+    events = counting(had_by(lake, feed, kafka=kafka, until=until), views, since=since, until=until)
     new = {name: is_new(name, times[: len(times) - len(left)]) for name, left in due.items()}
     totals = {name: condition.cast("int") for name, condition in new.items()}
     finish = partial(settled_states, ids=False)
-    with materialized(states(events, views, tasks=tasks_for(lake), finish=finish), totals=totals) as found:
+    with materialized(states(events, views, tasks=tasks_for(lake, feed), finish=finish), totals=totals) as found:
         for name, left in due.items():
             moment = F.timestamp_micros("moment").alias("as_of")
             values = found.frame.where(new[name]).select("item_key", "value", moment)

@@ -26,7 +26,7 @@ from tailrace.lake.maintenance import (
     vacuum,
 )
 from tailrace.lake.tables import Lake
-from tailrace.schemas import bronze, silver, view_tables
+from tailrace.schemas import bronze, view_tables
 from tailrace.schemas.tables import Table
 from tailrace.store.address import Address, with_store
 from tailrace.store.control import Control, known_schemas
@@ -108,7 +108,9 @@ def versions(lake: Lake, definitions: Definitions) -> dict[str, int]:
 def existing(lake: Lake, definitions: Definitions) -> Iterator[Table]:
     views = (view.table for view in definitions.batch_views.values())
     histories = (view_tables.history_table(view) for view in definitions.views)
-    tables = (*bronze.TABLES, *silver.TABLES, *views, *histories, view_tables.SCHEMAS, view_tables.RUNS)
+    feeds = (table for feed in definitions.feeds for table in (feed.table, feed.silver) if table)
+    others = (*bronze.TABLES, *views, *histories, view_tables.SCHEMAS, view_tables.RUNS)
+    tables = dict.fromkeys((*feeds, *others))
     return (table for table in tables if lake.exists(table))
 
 

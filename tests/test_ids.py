@@ -15,10 +15,11 @@ from serving.common.request import BadRequest, parse_request
 from serving.write.body import parse_body, values_of
 from sinks.direct import DirectError, Target
 from tailrace.definitions import DIRECT, Feature, FeatureView, Type
-from tailrace.schemas import ids, landing
+from tailrace.schemas import ids
 from tailrace.schemas.ids import NotAnIdError, WrittenNumber, id_of
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.address import Address
+from tests import feeds
 from tests.jobs.bronze.events_to_judge import event
 
 # JSON as it is written, and the id that it stands for or why it is none.
@@ -101,7 +102,7 @@ def judged(spark):
     lines = [event(document_id="RAW").replace(b'"RAW"', case.encode()) for case in (*CASES, *SIBLINGS)]
     frame = spark.createDataFrame(list(enumerate(lines)), "place bigint, bytes binary")
     frame = frame.select("place", F.col("bytes").cast("string").alias("value"))
-    rows = validate_lines(frame, landing.EVENTS, now=FAR).select("place", "document_id", "reason").collect()
+    rows = validate_lines(frame, feeds.EVENTS, now=FAR).select("place", "document_id", "reason").collect()
     cases = [*CASES, *SIBLINGS]
     return {cases[row.place]: (None if row.reason else row.document_id, row.reason) for row in rows}
 
@@ -143,7 +144,9 @@ def test_landing_keeps_the_rule_for_siblings(judged):
 
 @pytest.mark.parametrize("cases", [CASES, SIBLINGS], ids=["cases", "siblings"])
 def test_the_streams_fast_path_takes_no_other_id(cases):
-    found = {case: plain_event(event(document_id="RAW").replace(b'"RAW"', case.encode())) for case in cases}
+    found = {
+        case: plain_event(event(document_id="RAW").replace(b'"RAW"', case.encode()), feeds.EVENTS) for case in cases
+    }
 
     assert {case: facts[1] for case, facts in found.items() if facts} == {
         case: expected(case) for case, facts in found.items() if facts

@@ -30,6 +30,7 @@ from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.workspace.reconciliation import reconcile_all
 from tailrace.workspace.refresh import Report, refresh
 from tailrace.workspace.workspace import Workspace
+from tests import feeds
 from tests.files_entered import files_entered
 from tests.store_client import with_client
 
@@ -100,7 +101,7 @@ def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
 
     first = refresh(home, as_of=T0)
 
-    assert (first.landed.events, first.landed.documents, first.landed.quarantined) == (5, 1, 2 + len(odd))
+    assert (*first.landed.rows.values(), first.landed.quarantined) == (5, 1, 0, 2 + len(odd))
     refused = home.lake.read(bronze.QUARANTINE).select("file", "line").collect()
     assert {row.file for row in refused if row.line is None} == odd
     assert [row.line for row in refused if row.file == "first.jsonl"] == [6, 7]
@@ -206,7 +207,7 @@ def test_a_refresh_killed_at_any_moment_loses_and_repeats_nothing(
 
     last = refresh(home, as_of=T0 + KILLS * GRID)
 
-    assert home.lake.read(bronze.EVENTS).count() == expected, f"seed {seed}"
+    assert home.lake.read(feeds.BRONZE_EVENTS).count() == expected, f"seed {seed}"
     assert home.lake.read(bronze.QUARANTINE).count() == KILLS, f"seed {seed}"
     rows = {
         row.document_id: row.events_total

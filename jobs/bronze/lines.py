@@ -12,9 +12,9 @@ from jobs.bronze.parquet import read_rows
 from tailrace.lake.session import small_frame
 from tailrace.lake.storage import StoredFile, reported_path
 from tailrace.schemas import ids, landing
-from tailrace.schemas.landing import Feed
-from tailrace.schemas.slots import EARLIEST, LATEST
-from tailrace.schemas.tables import Column, Type
+from tailrace.schemas.landing import Feed, FeedField
+from tailrace.schemas.slots import EARLIEST, LATEST, to_micros
+from tailrace.schemas.tables import Type
 
 WHOLE_KINDS = r"^(BIGINT|DECIMAL\(\d+,0\))$"  # Spark drops the zeros behind a point; with an exponent it is a DOUBLE
 
@@ -93,6 +93,8 @@ def is_too_deep(value: SparkColumn) -> SparkColumn:
 
 TEXT_KINDS = r"STRING|BIGINT|DECIMAL\(\d+,0\)"  # a whole number serves as a text, as its digits
 WHOLE_NUMBER_KINDS = "BIGINT"
+NUMBER_KINDS = r"BIGINT|DECIMAL\(\d+,\d+\)|DOUBLE|FLOAT"
+DATE = r"(?!0000)\d{4}-\d{2}-\d{2}"
 PROBLEM = "problem"
 NOT_AN_OBJECT = "the line is not a JSON object"
 OBJECT_KIND = "OBJECT<"  # and what it holds, in which a name may have line breaks
@@ -104,17 +106,27 @@ def validate_lines(lines: DataFrame, feed: Feed, *, now: datetime) -> DataFrame:
     `reason` is null for a valid line and names the field for any other. `now` is the wall clock. A column `problem` has
     what was found in a line before, and is given up.
     """
-    facts, names = list(feed.facts.values()), {fact.name: name for name, fact in feed.facts.items()}
-    kinds = {f"kind_{fact.name}": kind_of_fact(names[fact.name]) for fact in facts}
-    texts = {f"text_{fact.name}": text_of_fact(names[fact.name], feed) for fact in facts}
+    fields = feed.fields
+    kinds = {kind_name(one): kind_of(one) for one in fields}
+    texts = {text_name(one): text_of(one) for one in fields}
     parsed = (
-        parse_lines(lines).withColumns(kinds).withColumns(texts).withColumns({fact.name: typed(fact) for fact in facts})
+        parse_lines(lines)
+        .withColumns(kinds)
+        .withColumns(texts)
+        .withColumns({one.column.name: typed(one) for one in fields})
     )
-    found = [*line_problems(), *(p for fact in facts for p in problems(fact, names[fact.name], feed, now))]
+    found = [*line_problems(), *(problem for one in fields for problem in problems(one, now))]
     reasons = [F.when(condition, F.lit(text)) for condition, text in found]
     reason = F.coalesce(*([F.col(PROBLEM)] if PROBLEM in lines.columns else []), *reasons)
     kept = [name for name in lines.columns if name != PROBLEM]
-    return parsed.select(*kept, *(fact.name for fact in facts), reason.alias("reason"))
+    columns = [F.col(one.column.name) for one in fields]
+    digest = [row_digest(feed).alias(feed.row_id)] if feed.row_id else []
+    return parsed.select(*kept, *digest, *columns, reason.alias("reason"))
+
+
+def row_digest(feed: Feed) -> SparkColumn:
+    """A digest of all the fields of a line, the same for lines and for rows of Parquet that say the same."""
+    return F.sha2(F.to_json(F.struct(*(one.column.name for one in feed.fields)), {"ignoreNullFields": "false"}), 256)
 
 
 def parse_lines(lines: DataFrame) -> DataFrame:
@@ -126,70 +138,145 @@ def parse_lines(lines: DataFrame) -> DataFrame:
     text = F.when(~is_too_deep(text), text)
     in_list = F.try_parse_json(F.concat(F.lit("["), text, F.lit("]")))
     in_object = F.try_parse_json(F.concat(F.lit('{"v":'), text, F.lit("}")))
-    return lines.withColumns({"json": in_list, "again": in_object})
+    return lines.withColumns({"_json": in_list, "_again": in_object})
 
 
 def line_problems() -> Iterator[tuple[SparkColumn, str]]:
-    kind = F.schema_of_variant(F.expr("variant_get(json, '$[0]')"))
-    is_unparsed = F.col("json").isNull() | F.col("again").isNull()
+    kind = F.schema_of_variant(F.expr("variant_get(_json, '$[0]')"))
+    is_unparsed = F.col("_json").isNull() | F.col("_again").isNull()
     yield ~F.is_valid_utf8("value"), "the line is not UTF-8"
     yield from limit_problems(F.when(is_unparsed, F.col("value")))
     yield is_unparsed, NOT_AN_OBJECT
-    yield F.expr("variant_get(json, '$[1]') is not null"), NOT_AN_OBJECT
+    yield F.expr("variant_get(_json, '$[1]') is not null"), NOT_AN_OBJECT
     yield ~F.coalesce(kind.startswith(OBJECT_KIND), F.lit(False)), NOT_AN_OBJECT
 
 
-def problems(fact: Column, name: str, feed: Feed, now: datetime) -> Iterator[tuple[SparkColumn, str]]:
+def problems(field: FeedField, now: datetime) -> Iterator[tuple[SparkColumn, str]]:
     """What can be wrong with one field, the first that applies being the reason given."""
-    kind, text, value = F.col(f"kind_{fact.name}"), F.col(f"text_{fact.name}"), F.col(fact.name)
+    kind, name = F.col(kind_name(field)), field.name
     given = kind.isNotNull() & (kind != "VOID")
-    if name in feed.required:
+    if field.required:
         yield ~given, f"{name} is missing"
-    if fact.name in landing.OBJECTS:
+    if field.is_object:
         yield given & ~kind.startswith(OBJECT_KIND), f"{name} is not a JSON object"
-        says_infinity = text.rlike('"-?Infinity"')
+        says_infinity = F.col(text_name(field)).rlike('"-?Infinity"')
         yield says_infinity & has_infinite(F.col("value")), f"{name} has a number beyond the range of 64 bits"
-        return
-    if fact.type is Type.INT64:
-        yield given & ~kind.rlike(f"^({WHOLE_NUMBER_KINDS})$"), f"{name} is not a whole number"
-        yield value < 0, f"{name} is negative"
-        return
-    if feed.is_id(name):
-        yield given & text.isNull(), f"{name} {ids.NOT_TEXT}"
-        for condition, problem in id_problems(text, may_be_empty=name not in feed.required):
-            yield condition, f"{name} {problem}"
-        return
-    yield given & ~kind.rlike(f"^({TEXT_KINDS})$"), f"{name} is not text"
-    if fact.type is Type.TIMESTAMP:
+    elif field.column.type is Type.TIMESTAMP:
+        yield from time_problems(field, given, now)
+    elif field.column.type is Type.STRING:
+        yield from text_problems(field, given)
+    else:
+        yield from plain_problems(field, given)
+
+
+def plain_problems(field: FeedField, given: SparkColumn) -> Iterator[tuple[SparkColumn, str]]:
+    """What can be wrong with a number, a truth value or a date."""
+    kinds, what = {
+        Type.INT64: (WHOLE_NUMBER_KINDS, "a whole number"),
+        Type.FLOAT64: (NUMBER_KINDS, "a number"),
+        Type.BOOL: ("BOOLEAN", "true or false"),
+        Type.DATE: ("STRING", "a date such as 2026-01-31"),
+    }[field.column.type]
+    value, name, column = F.col(field.column.name), field.name, field.column
+    yield given & (~F.col(kind_name(field)).rlike(f"^({kinds})$") | value.isNull()), f"{name} is not {what}"
+    if column.type is Type.FLOAT64:
+        yield F.abs(value) == F.lit(float("inf")), f"{name} is beyond the range of 64 bits"
+    if column.minimum is not None:
+        low = "is negative" if column.minimum == 0 else f"is below {column.minimum}"
+        yield value < F.lit(column.minimum), f"{name} {low}"
+    if column.maximum is not None:
+        yield value > F.lit(column.maximum), f"{name} is above {column.maximum}"
+
+
+def time_problems(field: FeedField, given: SparkColumn, now: datetime) -> Iterator[tuple[SparkColumn, str]]:
+    """What can be wrong with a time."""
+    kind, name, value = F.col(kind_name(field)), field.name, F.col(field.column.name)
+    if field.unit:
+        yield given & ~kind.rlike(f"^({NUMBER_KINDS}|STRING)$"), f"{name} is not a number of {field.unit} since 1970"
+        yield given & value.isNull(), f"{name} is neither a number of {field.unit} since 1970 nor an ISO 8601 time"
+    else:
+        yield given & ~kind.rlike(f"^({TEXT_KINDS})$"), f"{name} is not text"
         yield given & value.isNull(), f"{name} is not an ISO 8601 time such as 2026-01-31T09:15:00Z"
-        is_far = (value < F.lit(EARLIEST)) | (value >= F.lit(LATEST))
-        yield is_far, f"{name} is not between the years {EARLIEST.year} and {LATEST.year - 1}"
-        latest = now + timedelta(hours=landing.MAXIMUM_HOURS_AHEAD)
-        yield value > F.lit(latest), f"{name} is more than {landing.MAXIMUM_HOURS_AHEAD} hours ahead of the clock"
-        return
-    if name in feed.required:
-        yield F.length(text) == 0, f"{name} is empty"
-    if name == "event_type":
-        yield ~text.rlike(rf"^{landing.EVENT_TYPE}\z"), f"{name} does not match {landing.EVENT_TYPE}"
+    is_far = (value < F.lit(EARLIEST)) | (value >= F.lit(LATEST))
+    yield is_far, f"{name} is not between the years {EARLIEST.year} and {LATEST.year - 1}"
+    latest = now + timedelta(hours=landing.MAXIMUM_HOURS_AHEAD)
+    yield value > F.lit(latest), f"{name} is more than {landing.MAXIMUM_HOURS_AHEAD} hours ahead of the clock"
 
 
-def typed(fact: Column) -> SparkColumn:
-    text = F.col(f"text_{fact.name}")
-    if fact.type is Type.TIMESTAMP:
-        return F.when(text.rlike(rf"^({landing.TIME})\z"), text.try_cast("timestamp"))
-    if fact.type is Type.INT64:
-        return text.try_cast("bigint")
-    return text
+def text_problems(field: FeedField, given: SparkColumn) -> Iterator[tuple[SparkColumn, str]]:
+    """What can be wrong with a text or an id."""
+    kind, text, name = F.col(kind_name(field)), F.col(text_name(field)), field.name
+    if field.is_id:
+        yield given & text.isNull(), f"{name} {ids.NOT_TEXT}"
+        for condition, problem in id_problems(text, may_be_empty=not field.required):
+            yield condition, f"{name} {problem}"
+    else:
+        yield given & ~kind.rlike(f"^({TEXT_KINDS})$"), f"{name} is not text"
+        if field.required:
+            yield F.length(text) == 0, f"{name} is empty"
+    if field.pattern:
+        yield ~text.rlike(rf"^(?:{field.pattern})\z"), f"{name} does not match {field.pattern}"
 
 
-def kind_of_fact(name: str) -> SparkColumn:
+def typed(field: FeedField) -> SparkColumn:
+    """The value of a field in the type of its column; null where it is of another kind."""
+    text, type_ = F.col(text_name(field)), field.column.type
+    if type_ is Type.TIMESTAMP:
+        of_text = time_of_text(text, field)
+        if not field.unit:
+            return of_text
+        return F.when(F.col(kind_name(field)) == "STRING", of_text).otherwise(time_since_1970(text, field))
+    if type_ is Type.DATE:
+        return F.when(text.rlike(rf"^{DATE}\z"), text.try_cast("date"))
+    if type_ is Type.FLOAT64:
+        return text.try_cast("double") + F.lit(0.0)  # of the two zeros the usual one
+    return text if type_ is Type.STRING else text.try_cast(str(type_))
+
+
+def time_of_text(text: SparkColumn, field: FeedField) -> SparkColumn:
+    """The time that an ISO text stands for; one without an offset is of the field's zone."""
+    is_time = text.rlike(rf"^({landing.TIME})\z")
+    if field.zone == landing.UTC_ZONE:  # as the session's
+        return F.when(is_time, text.try_cast("timestamp"))
+    has_offset = text.rlike(r"(Z|[+-]\d{2}:\d{2})\z")
+    local = F.to_utc_timestamp(text.try_cast("timestamp"), field.zone)
+    return F.when(is_time & has_offset, text.try_cast("timestamp")).when(is_time, local)
+
+
+def time_since_1970(text: SparkColumn, field: FeedField) -> SparkColumn:
+    """The time so many units after 1970, less the part of a microsecond; null beyond the years that there are."""
+    micros = text.try_cast("decimal(30,6)") * F.lit(landing.MICROS_IN[str(field.unit)])
+    whole = F.floor(micros).try_cast("bigint")
+    within = whole.between(*(F.lit(to_micros(end)) for end in (EARLIEST, LATEST)))
+    return F.when(within, F.timestamp_micros(whole))
+
+
+def kind_name(field: FeedField) -> str:
+    return f"_kind_{field.column.name}"
+
+
+def text_name(field: FeedField) -> str:
+    return f"_text_{field.column.name}"
+
+
+def kind_of(field: FeedField) -> SparkColumn:
     """The JSON type of a field: null where it is absent, VOID where it is null."""
-    return F.expr(f"schema_of_variant(variant_get(json, '$[0].{name}'))")
+    return F.expr(f"schema_of_variant(variant_get(_json, {in_line(field)}))")
 
 
-def text_of_fact(name: str, feed: Feed) -> SparkColumn:
-    text = F.expr(f"try_variant_get(json, '$[0].{name}', 'string')")
-    return id_text(F.col(f"kind_{feed.facts[name].name}"), text) if feed.is_id(name) else text
+def text_of(field: FeedField) -> SparkColumn:
+    text = F.expr(f"try_variant_get(_json, {in_line(field)}, 'string')")
+    return id_text(F.col(kind_name(field)), text) if field.is_id else text
+
+
+def in_line(field: FeedField) -> str:
+    """Where the list around a line has a field, as a literal of SQL."""
+    parts = (f"[{part}]" if isinstance(part, int) else step_of(part) for part in field.path)
+    return f"'$[0]{''.join(parts)}'"
+
+
+def step_of(name: str) -> str:
+    return f".{name}" if name.isidentifier() and name.isascii() else f'["{name}"]'
 
 
 # Spark reads a packed file in one task. From so many bytes on its lines are validated on all cores, which takes far longer

@@ -15,7 +15,7 @@ from tailrace.lake.session import small_frame
 from tailrace.lake.storage import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
-from tailrace.schemas.landing import Feed, LandingError
+from tailrace.schemas.landing import Feed, Feeds, LandingError
 
 STORED = "file string, bytes bigint, delivered_at timestamp, refusal string"
 
@@ -112,8 +112,9 @@ class Listing:
     files: dict[str, list[StoredFile]]
 
     @classmethod
-    def of(cls, lake: Lake, landing_folder: str) -> "Listing":
-        listed = {feed.name: files_in(lake.spark, feed.folder(landing_folder)) for feed in landing.FEEDS}
+    def of(cls, lake: Lake, landing_folder: str, feeds: Feeds) -> "Listing":
+        """What lies there now in the folders of these feeds."""
+        listed = {feed.name: files_in(lake.spark, feed.folder(landing_folder)) for feed in feeds}
         return cls(landing_folder, listed)
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime
 from functools import reduce
 
@@ -18,8 +18,8 @@ from tailrace.lake import storage
 from tailrace.lake.session import ROWS, Materialized, materialized, small_frame
 from tailrace.lake.storage import StoredFile
 from tailrace.lake.tables import Lake
-from tailrace.schemas import bronze, landing
-from tailrace.schemas.landing import Feed, LandingError
+from tailrace.schemas import bronze
+from tailrace.schemas.landing import Feed, Feeds, LandingError
 from tailrace.schemas.tables import Table
 
 ORIGIN = "path string, file string, delivered_at timestamp"
@@ -140,50 +140,72 @@ def lines_of_feed(source: FeedFiles, files: Sequence[LandedFile], stored: Mappin
 class Loaded:
     """What a load brought: files, valid rows per feed, and lines or files refused.
 
-    `waiting` counts the messages that it left in the topic because they are behind a transaction that is open.
+    `waiting` counts the messages that it left in topics because they are behind a transaction that is open.
     """
 
     files: int = 0
-    events: int = 0
-    documents: int = 0
-    direct_writes: int = 0
+    rows: Mapping[str, int] = field(default_factory=dict)
     quarantined: int = 0
     waiting: int = 0
 
     def __add__(self, other: "Loaded") -> "Loaded":
-        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        return Loaded(**sums | {"waiting": other.waiting})  # the later load left what the earlier one did
+        names = dict.fromkeys((*self.rows, *other.rows))
+        return Loaded(
+            files=self.files + other.files,
+            rows={name: self.rows.get(name, 0) + other.rows.get(name, 0) for name in names},
+            quarantined=self.quarantined + other.quarantined,
+            waiting=other.waiting,  # the later load left what the earlier one did
+        )
+
+    def json(self) -> dict[str, int]:
+        """The figures as reports print them, with the rows of each feed."""
+        return {"files": self.files, **self.rows, "quarantined": self.quarantined, "waiting": self.waiting}
 
 
 REFUSED = "feed string, file string, line bigint, reason string, raw string"
 
 
-def run(
-    lake: Lake, landing_folder: str, *, now: datetime, aside: FilesToExclude | None = None, topic: Topic | None = None
-) -> Loaded:
-    """Take every new file of all feeds, and what is new in a topic; `now` is the wall clock.
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """What loads take: the files of `feeds` in the landing folder, and the messages of topics."""
+
+    folder: str
+    feeds: Feeds
+    topics: tuple[Topic, ...] = ()
+
+    def topic(self, feed: str) -> Topic | None:
+        """The topic that a feed is read from, too; None where there is none."""
+        return next((topic for topic in self.topics if topic.feed == feed), None)
+
+    def listing(self, lake: Lake) -> Listing:
+        """What lies in the folders now."""
+        return Listing.of(lake, self.folder, self.feeds)
+
+
+def run(lake: Lake, intake: Intake, *, now: datetime, aside: FilesToExclude | None = None) -> Loaded:
+    """Take every new file of all feeds, and what is new in topics; `now` is the wall clock.
 
     `aside` names files that an earlier load took and the quality gate stopped; they are left out from now on.
     """
     if aside:
-        exclude_files(lake, aside, now=now)
-    loaded = Loaded()
+        exclude_files(lake, intake.feeds, aside, now=now)
+    loaded = Loaded(rows=dict.fromkeys((feed.name for feed in intake.feeds), 0))
     last = last_claim(lake)
-    cut_off = unfinished(lake, last)
+    cut_off = unfinished(lake, intake.feeds, last)
     if cut_off:
-        cut_off = replace(cut_off, files=what_is_left(lake.spark, topic, cut_off.files))
-        loaded += load_batch(lake, landing_folder, cut_off, topic=topic)
-    listing = Listing.of(lake, landing_folder)
-    ends = ends_of(lake.spark, topic) if topic else {}
-    files = list(new_parts(lake, topic, ends, now=now)) if topic else []
-    waiting = sum(of.waiting for of in ends.values())
+        cut_off = replace(cut_off, files=what_is_left(lake.spark, intake.topics, cut_off.files))
+        loaded += load_batch(lake, intake, cut_off)
+    listing = intake.listing(lake)
+    ends = {topic: ends_of(lake.spark, topic) for topic in intake.topics}
+    files = [part for topic, of in ends.items() for part in new_parts(lake, topic, of, now=now)]
+    waiting = sum(of.waiting for by_partition in ends.values() for of in by_partition.values())
     if listing.digest == last.listing and not files:
         return replace(loaded, waiting=waiting)
-    files += [file for feed in landing.FEEDS for file in new_files(lake, listing, feed)]
+    files += [file for feed in intake.feeds for file in new_files(lake, listing, feed)]
     if files:
-        claim(lake, files, batch=last.number + 1, now=now, listing=listing)
+        claim(lake, intake.feeds, files, batch=last.number + 1, now=now, listing=listing)
         claimed = read_batch(lake, last.number + 1)  # perhaps another process was faster, and claimed other files
-        loaded += load_batch(lake, landing_folder, claimed, topic=topic)
+        loaded += load_batch(lake, intake, claimed)
     return replace(loaded, waiting=waiting)
 
 
@@ -207,38 +229,55 @@ def last_claim(lake: Lake) -> Claim:
     return Claim(int(values["number"]), values.get("ends_with"), values.get("listing"))
 
 
-def claim(lake: Lake, files: Sequence[LandedFile], *, batch: int, now: datetime, listing: Listing) -> None:
+def claim(
+    lake: Lake, feeds: Feeds, files: Sequence[LandedFile], *, batch: int, now: datetime, listing: Listing
+) -> None:
     rows = small_frame(lake.spark, [(*astuple(file), batch, now) for file in files], bronze.FILES.ddl)
-    ends_with = tables_of_feed(files)[-1].full_name
+    ends_with = tables_of(feeds, files)[-1].full_name
     lake.append_once(bronze.FILES, rows, number=batch, ends_with=ends_with, listing=listing.digest)
 
 
-def unfinished(lake: Lake, last: Claim) -> Batch | None:
-    """The batch of the newest claim if its last append was not made; which that is follows from the files left in it."""
+def unfinished(lake: Lake, feeds: Feeds, last: Claim) -> Batch | None:
+    """The batch of the newest claim if its last append was not made; which that is follows from the files left in it.
+
+    Raises `LandingError` where that is of a feed that is no longer declared.
+    """
     if not last.number:
         return None
-    ends_with = [table for table in bronze.TABLES if table.full_name == last.ends_with]
-    if any(lake.last_appended(table) >= last.number for table in ends_with):
+    if last.ends_with and lake.last_appended(bronze.table_named(last.ends_with)) >= last.number:
         return None
     batch = read_batch(lake, last.number)  # some of its files may have been excluded since
-    return None if lake.last_appended(tables_of_feed(batch.files)[-1]) >= last.number else batch
+    check_declared(feeds, batch)
+    return None if lake.last_appended(tables_of(feeds, batch.files)[-1]) >= last.number else batch
 
 
-def tables_of_feed(files: Iterable[LandedFile]) -> list[Table]:
+def check_declared(feeds: Feeds, batch: Batch) -> None:
+    """Raise `LandingError` for files whose feed is not among these."""
+    known = {feed.name for feed in feeds}
+    for file in batch.files:
+        if file.feed not in known and file.refusal is None:
+            raise LandingError(
+                f"{file.feed}/{file.file} was claimed by load {batch.number}, which did not finish, and no source "
+                f"{file.feed!r} is declared any more; declare it until that load is done, or exclude the file: "
+                f"--set-aside {file.feed}/{file.file}"
+            )
+
+
+def tables_of(feeds: Feeds, files: Iterable[LandedFile]) -> list[Table]:
     """The tables a batch appends to, in order: quarantine always, then each feed with readable files."""
     readable = {file.feed for file in files if file.refusal is None}
-    return [bronze.QUARANTINE, *(feed.table for feed in landing.FEEDS if feed.name in readable)]
+    return [bronze.QUARANTINE, *(feed.table for feed in feeds if feed.name in readable)]
 
 
-def load_batch(lake: Lake, landing_folder: str, batch: Batch, *, topic: Topic | None = None) -> Loaded:
+def load_batch(lake: Lake, intake: Intake, batch: Batch) -> Loaded:
     lake.expect_rows()
     stamp = {"batch": F.lit(batch.number).cast("bigint"), "ingested_at": F.lit(batch.ingested_at)}
     whole = [file for file in batch.files if file.refusal]
     validated: dict[Feed, Materialized] = {}
     with ExitStack() as until_appended:
-        for feed in landing.FEEDS:
+        for feed in intake.feeds:
             readable = [file for file in batch.files if file.feed == feed.name and file.refusal is None]
-            folder = feed.folder(landing_folder)
+            folder, topic = feed.folder(intake.folder), intake.topic(feed.name)
             source = FeedFiles(lake=lake, feed=feed, folder=folder, topic=topic, until=batch.ingested_at)
             rows, unread = validate_claimed(source, readable, keep=until_appended)
             whole += unread
@@ -260,7 +299,8 @@ def load_batch(lake: Lake, landing_folder: str, batch: Batch, *, topic: Topic | 
 def count_loaded(batch: Batch, validated: Mapping[Feed, Materialized], whole: Sequence[LandedFile]) -> Loaded:
     valid = {feed.name: rows.counts["valid"] for feed, rows in validated.items()}
     lines = sum(rows.counts[ROWS] for rows in validated.values())
-    return Loaded(files=len(batch.files), quarantined=len(whole) + lines - sum(valid.values()), **valid)
+    quarantined = len(whole) + lines - sum(valid.values())
+    return Loaded(files=len(batch.files), rows=valid, quarantined=quarantined)
 
 
 def refused_files(lake: Lake, files: Sequence[LandedFile]) -> DataFrame:
@@ -289,23 +329,25 @@ def refused_lines(validated: DataFrame, feed: Feed) -> DataFrame:
 LOADS = 20  # each of which another process may have cut short by taking a part
 
 
-def catch_up(lake: Lake, landing_folder: str, load: Callable[[], Loaded], *, topic: Topic | None) -> Loaded:
+def catch_up(lake: Lake, intake: Intake, load: Callable[[], Loaded]) -> Loaded:
     """Load again and again until all that lies there now is appended; raises `LandingError` where others never end.
 
     One load is not enough while others run: what these have claimed it leaves to them, appended or not.
     """
-    listing = Listing.of(lake, landing_folder)
-    ends = {topic.file(one): of.end for one, of in ends_of(lake.spark, topic).items()} if topic else {}
+    listing = intake.listing(lake)
+    ends = {
+        (topic, topic.file(one)): of.end for topic in intake.topics for one, of in ends_of(lake.spark, topic).items()
+    }
     loaded = Loaded()
     for _ in range(LOADS):
         loaded += load()
-        claimed = ends_claimed(lake, topic) if topic else {}
-        if all(claimed.get(file, 0) >= end for file, end in ends.items()) and is_appended(lake, listing):
+        claimed = {(topic, file): end for topic in intake.topics for file, end in ends_claimed(lake, topic).items()}
+        if all(claimed.get(file, 0) >= end for file, end in ends.items()) and is_appended(lake, intake.feeds, listing):
             return loaded
     raise LandingError("bronze does not come to have all that has landed: other loads are under way; try again")
 
 
-def is_appended(lake: Lake, listing: Listing) -> bool:
+def is_appended(lake: Lake, feeds: Feeds, listing: Listing) -> bool:
     """Whether all files of a listing are claimed, and the last claim of all is appended."""
-    left = (file for feed in landing.FEEDS for file in new_files(lake, listing, feed))
-    return next(left, None) is None and unfinished(lake, last_claim(lake)) is None
+    left = (file for feed in feeds for file in new_files(lake, listing, feed))
+    return next(left, None) is None and unfinished(lake, feeds, last_claim(lake)) is None

@@ -66,7 +66,7 @@ def parquet_columns(spark: SparkSession, file: StoredFile, feed: Feed) -> Parque
     footer = _footer(spark, file)
     names = [field.getName() for field in footer.getFields()]
     fields, nanoseconds = [], set()
-    for name in feed.facts:
+    for name in feed.names:
         alike = sorted(one for one in names if one.lower() == name.lower())
         if name not in alike:
             continue

@@ -15,12 +15,9 @@ from pyspark.sql import functions as F
 
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
-from tailrace.schemas import bronze, landing, silver
-from tailrace.schemas.landing import LandingError
+from tailrace.schemas import bronze, landing
+from tailrace.schemas.landing import Feeds, LandingError
 from tailrace.schemas.tables import Table
-
-SOURCE = {feed.name: feed.table for feed in landing.FEEDS}
-SILVER = {landing.EVENTS.name: silver.INTERACTIONS, landing.DOCUMENTS.name: silver.DOCUMENTS}
 
 # In a silver table's state: the version of `bronze.SET_ASIDE` whose files it has nothing of.
 ASIDE = "aside"
@@ -42,13 +39,13 @@ class FileLoads:
     read: list[int] = field(default_factory=list)
 
 
-def exclude_files(lake: Lake, aside: FilesToExclude, *, now: datetime) -> None:
+def exclude_files(lake: Lake, feeds: Feeds, aside: FilesToExclude, *, now: datetime) -> None:
     """Leave files out, those that silver has read too; their rows stay in the files and in bronze.
 
     Raises `LandingError`, and leaves out nothing, where one of them is not such a file.
     """
-    loads, done = loads_of_files(lake, aside.files), files_aside(lake)
-    chosen = [chosen_load(lake, file, loads) for file in aside.files]
+    loads, done = loads_of_files(lake, feeds, aside.files), files_aside(lake)
+    chosen = [chosen_load(lake, feeds, file, loads) for file in aside.files]
     rows = [
         (*name.split("/", 1), batch, aside.why, now)
         for name, batch in dict.fromkeys(chosen)
@@ -58,7 +55,7 @@ def exclude_files(lake: Lake, aside: FilesToExclude, *, now: datetime) -> None:
         lake.append(bronze.SET_ASIDE, small_frame(lake.spark, rows, bronze.SET_ASIDE.ddl))
 
 
-def chosen_load(lake: Lake, file: str, loads: dict[str, FileLoads]) -> tuple[str, int]:
+def chosen_load(lake: Lake, feeds: Feeds, file: str, loads: dict[str, FileLoads]) -> tuple[str, int]:
     """The name and the load that `file` stands for; without a number that of a load that waits, or else was read."""
     name, number = name_and_load(file, loads)
     of_file = loads.get(name, FileLoads())
@@ -70,7 +67,7 @@ def chosen_load(lake: Lake, file: str, loads: dict[str, FileLoads]) -> tuple[str
         return name, number
     batches = [] if number is not None else of_file.waiting or of_file.read
     if not batches:
-        waiting = ", ".join(sorted(waiting_files(lake))) or "none"
+        waiting = ", ".join(sorted(waiting_files(lake, feeds))) or "none"
         raise LandingError(f"{file} cannot be set aside: no load has it; files that wait are {waiting}")
     if len(batches) > 1:
         several = ", ".join(f"{name}@{batch}" for batch in sorted(batches))
@@ -86,33 +83,34 @@ def name_and_load(file: str, loads: dict[str, FileLoads]) -> tuple[str, int | No
     return name, int(number)
 
 
-def loads_of_files(lake: Lake, files: Sequence[str]) -> dict[str, FileLoads]:
+def loads_of_files(lake: Lake, feeds: Feeds, files: Sequence[str]) -> dict[str, FileLoads]:
     """The loads that files of these names were in, as they are or without a number behind their last `@`."""
     if not lake.exists(bronze.FILES):
         return {}
     names = {name for file in files for name in (file, file.rpartition("@")[0]) if name}
-    full_name, last = F.concat_ws("/", "feed", "file"), last_of_feeds(lake)
+    full_name, last = F.concat_ws("/", "feed", "file"), last_of_feeds(lake, feeds)
     found: dict[str, FileLoads] = {}
     rows = lake.read(bronze.FILES).where(full_name.isin(*names)).select("feed", "file", "batch")
     for row in rows.collect():
         loads = found.setdefault(f"{row.feed}/{row.file}", FileLoads())
-        (loads.waiting if row.batch > last[row.feed] else loads.read).append(row.batch)
+        (loads.waiting if row.batch > last.get(row.feed, 0) else loads.read).append(row.batch)
     return found
 
 
-def waiting_files(lake: Lake) -> dict[str, list[int]]:
+def waiting_files(lake: Lake, feeds: Feeds) -> dict[str, list[int]]:
     """The files that loads have and silver has not read, each with the numbers of these loads."""
     if not lake.exists(bronze.FILES):
         return {}
-    unread = [(F.col("feed") == feed) & (F.col("batch") > batch) for feed, batch in last_of_feeds(lake).items()]
+    unread = [(F.col("feed") == feed) & (F.col("batch") > batch) for feed, batch in last_of_feeds(lake, feeds).items()]
     waiting = lake.read(bronze.FILES).where(reduce(or_, unread))
     return loads_by_name(waiting.select("feed", "file", "batch").collect())
 
 
-def last_of_feeds(lake: Lake) -> dict[str, int]:
+def last_of_feeds(lake: Lake, feeds: Feeds) -> dict[str, int]:
     """The last load of each feed that was read further on: by silver, or from bronze itself."""
-    read = {feed: last_read(lake, table) for feed, table in SILVER.items()}
-    return read | {landing.DIRECT_WRITES.name: lake.last_appended(bronze.DIRECT_WRITES)}
+    return {
+        feed.name: last_read(lake, feed.silver) if feed.silver else lake.last_appended(feed.table) for feed in feeds
+    }
 
 
 def files_aside(lake: Lake) -> dict[str, list[int]]:
@@ -129,13 +127,14 @@ def loads_by_name(rows: Iterable[Row]) -> dict[str, list[int]]:
     return found
 
 
-def is_all_read(lake: Lake) -> bool:
+def is_all_read(lake: Lake, feeds: Feeds) -> bool:
     """Whether silver has read every load of the feeds that go there, and excluded what it should; asked of the logs only."""
     return all(
-        lake.exists(table)
-        and last_read(lake, table) == lake.last_appended(SOURCE[feed])
-        and not has_files_to_take_back(lake, table)
-        for feed, table in SILVER.items()
+        lake.exists(feed.silver)
+        and last_read(lake, feed.silver) == lake.last_appended(feed.table)
+        and not has_files_to_take_back(lake, feed.silver)
+        for feed in feeds
+        if feed.silver
     )
 
 

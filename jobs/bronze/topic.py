@@ -14,10 +14,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.bronze.listing import LandedFile
+from tailrace.definitions import Definitions, Kafka
+from tailrace.definitions.declared_source import DeclaredSource
 from tailrace.errors import UnavailableError
 from tailrace.lake.session import java_class
 from tailrace.lake.tables import Lake
-from tailrace.schemas import bronze, landing
+from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import StreamSettings, read_properties
 
@@ -50,10 +52,11 @@ class KafkaAway(UnavailableError):
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """A topic whose messages are lines of the feed `events`; `properties` are of Kafka's clients, and partly secret."""
+    """A topic whose messages are lines of a feed; `properties` are of Kafka's clients, and partly secret."""
 
     servers: str
     name: str
+    feed: str = ""
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -91,11 +94,25 @@ class Ends:
         return self.appended - self.end
 
 
-def topic_of(settings: StreamSettings) -> Topic | None:
-    """The topic that is set, None without a Kafka."""
-    if settings.kafka is None:
+def topic_of(settings: StreamSettings, source: DeclaredSource) -> Topic | None:
+    """The topic that a source is read from; None without one. Raises `LandingError` for a named one without servers."""
+    named = [one.topic for one in source.readings if isinstance(one, Kafka)]
+    if not named:
         return None
-    return Topic(servers=settings.kafka, name=settings.topic, properties=read_properties(settings.properties))
+    if settings.kafka is None:
+        if named[0] is None:
+            return None
+        raise LandingError(
+            f"source {source.name!r} reads the topic {named[0]}; set TAILRACE_KAFKA to the servers that have it"
+        )
+    properties = read_properties(settings.properties)
+    return Topic(servers=settings.kafka, name=named[0] or settings.topic, feed=source.name, properties=properties)
+
+
+def topics_of(settings: StreamSettings, definitions: Definitions) -> tuple[Topic, ...]:
+    """The topics that sources are read from."""
+    found = (topic_of(settings, source) for source in definitions.sources.values())
+    return tuple(topic for topic in found if topic)
 
 
 def for_spark(properties: Mapping[str, str]) -> dict[str, str]:
@@ -122,30 +139,38 @@ def new_parts(lake: Lake, topic: Topic, ends: Mapping[int, Ends], *, now: dateti
             log.warning("%s; a load after its end takes them", behind_transaction(topic.name, partition, of))
 
 
-def what_is_left(spark: SparkSession, topic: Topic | None, files: Sequence[LandedFile]) -> list[LandedFile]:
-    """Files that were claimed and not read, with parts of the topic divided into what Kafka removed since and the rest.
+def what_is_left(spark: SparkSession, topics: Sequence[Topic], files: Sequence[LandedFile]) -> list[LandedFile]:
+    """Files that were claimed and not read, with parts of topics divided into what Kafka removed since and the rest.
 
     Raises `KafkaAway` for a part that reaches behind a transaction that is open.
     """
-    if topic is None or not any(is_of_topic(file) for file in files):
-        return list(files)
-    ends, left = ends_of(spark, topic), []
-    for file in files:
-        if file.refusal or not file.file.startswith(topic.prefix):
-            left.append(file)
-            continue
-        partition, (start, end) = number_of(file), offsets_of(file.sha256)
-        of = ends.get(partition, Ends(first=0, end=0, appended=0))
-        if of.end < end <= of.appended:
-            raise KafkaAway(f"{behind_transaction(topic.name, partition, of)}; load again after its end")
-        # A topic that ends before them was made anew; that is reported when its new messages are looked for.
-        begin = end if end > of.appended else min(max(start, of.first), end)
-        if begin > start:
-            left.append(
-                claimed_part(topic, partition, start, begin, now=file.delivered_at, refusal=removed(start, begin))
-            )
-        left.append(claimed_part(topic, partition, begin, end, now=file.delivered_at))
+    left = list(files)
+    for topic in topics:
+        if any(is_part_of(file, topic) for file in left):
+            ends = ends_of(spark, topic)
+            left = [part for file in left for part in parts_left(file, topic, ends)]
     return left
+
+
+def parts_left(file: LandedFile, topic: Topic, ends: Mapping[int, Ends]) -> Iterator[LandedFile]:
+    """What is left to read of a claimed part of a topic; a file, or a part of another topic, as it is."""
+    if not is_part_of(file, topic):
+        yield file
+        return
+    partition, (start, end) = number_of(file), offsets_of(file.sha256)
+    of = ends.get(partition, Ends(first=0, end=0, appended=0))
+    if of.end < end <= of.appended:
+        raise KafkaAway(f"{behind_transaction(topic.name, partition, of)}; load again after its end")
+    # A topic that ends before them was made anew; that is reported when its new messages are looked for.
+    begin = end if end > of.appended else min(max(start, of.first), end)
+    if begin > start:
+        yield claimed_part(topic, partition, start, begin, now=file.delivered_at, refusal=removed(start, begin))
+    yield claimed_part(topic, partition, begin, end, now=file.delivered_at)
+
+
+def is_part_of(file: LandedFile, topic: Topic) -> bool:
+    """Whether a file is a part of a topic that is not refused as a whole."""
+    return file.feed == topic.feed and file.refusal is None and file.file.startswith(topic.prefix)
 
 
 def removed(start: int, end: int) -> str:
@@ -170,7 +195,7 @@ def claimed_part(
     topic: Topic, partition: int, start: int, end: int, *, now: datetime, refusal: str | None = None
 ) -> LandedFile:
     return LandedFile(
-        feed=landing.EVENTS.name,
+        feed=topic.feed,
         file=topic.file(partition),
         sha256=f"offsets {start}-{end}" + (" gone" if refusal else ""),
         bytes=0,
@@ -183,7 +208,8 @@ def ends_claimed(lake: Lake, topic: Topic) -> dict[str, int]:
     """By partition's file, the offset up to which loads have claimed."""
     if not lake.exists(bronze.FILES):
         return {}
-    rows = lake.read(bronze.FILES).where(F.col("file").startswith(topic.prefix)).select("file", "sha256").collect()
+    claimed = lake.read(bronze.FILES).where((F.col("feed") == topic.feed) & F.col("file").startswith(topic.prefix))
+    rows = claimed.select("file", "sha256").collect()
     ends: dict[str, int] = {}
     for row in rows:
         ends[row.file] = max(ends.get(row.file, 0), offsets_of(row.sha256)[1])

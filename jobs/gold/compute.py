@@ -14,40 +14,60 @@ from tailrace.definitions.batch_view import INTERACTIONS
 from tailrace.errors import DefinitionError
 from tailrace.lake.delta_log import Pin
 from tailrace.lake.tables import Lake
-from tailrace.schemas import silver
-from tailrace.schemas.tables import Table
+from tailrace.schemas import ids
+from tailrace.schemas.tables import Table, Type
 
 
-def aggregate(
-    interactions: DataFrame, view: BatchView, *, as_of: datetime, base_rows: Mapping[str, DataFrame]
-) -> DataFrame:
-    """Compute a view from `silver.INTERACTIONS` at `as_of`.
+def countable(events: DataFrame, view: BatchView) -> DataFrame:
+    """The events that count in some row of a view: those that meet its condition and have its keys."""
+    nullable = {column.name: column.type for column in view.event_source.facts if column.nullable}
+    if view.where is not None:
+        events = events.where(view.where)
+    for column in (entity.column for entity in view.entities if entity.column in nullable):
+        events = events.where(is_id(column) if nullable[column] is Type.STRING else F.col(column).isNotNull())
+    return events
 
-    A row exists where an interaction with occurred_at <= as_of counts. `base_rows` has the gold table of each
-    view that this one counts rows of, refreshed to the same `as_of`.
+
+def is_id(column: str) -> Column:
+    """Whether a text can be an id, as `tailrace.schemas.ids` says; one that became a key later was not checked at landing."""
+    text = F.col(column)
+    return text.isNotNull() & F.octet_length(text).between(1, ids.MAXIMUM_BYTES) & ~text.rlike(ids.CONTROL.pattern)
+
+
+def by_key(view: BatchView) -> list[Column]:
+    """The columns of a source that rows of a view are grouped by, named as its keys."""
+    return [F.col(entity.column).alias(entity.key) for entity in view.entities]
+
+
+def aggregate(events: DataFrame, view: BatchView, *, as_of: datetime, base_rows: Mapping[str, DataFrame]) -> DataFrame:
+    """Compute a view from the silver table of its source at `as_of`.
+
+    A row exists where an event that happened up to then counts. `base_rows` has the gold table of each view that this
+    one counts rows of, refreshed to the same `as_of`.
     """
-    happened = interactions.where(F.col("occurred_at") <= F.lit(as_of))
+    time = view.event_source.words.time
+    happened = countable(events.where(F.col(time) <= F.lit(as_of)), view)
     windows = [window for line in view.aggregations for window in line.windows]
-    placed = happened.withColumns({within(window): is_within(window, as_of) for window in windows})
+    placed = happened.withColumns({within(window): is_within(window, as_of, time=time) for window in windows})
     own = [line for line in view.aggregations if line.base_view is None]
-    columns = [F.expr(column.full).alias(column.name) for line in own for column in line.columns]
-    rows = placed.groupBy(*view.keys).agg(F.count("*").alias(INTERACTIONS.name), *columns)
+    columns = [F.expr(column.full).alias(column.name) for line in own for column in view.columns_of(line)]
+    rows = placed.groupBy(*by_key(view)).agg(F.count("*").alias(INTERACTIONS.name), *columns)
     rows = reduce(lambda left, name: add_of_base_view(left, view, name, base_rows[name]), view.base_views, rows)
     return rows.select(*view.table.columns)
 
 
 def add_of_base_view(rows: DataFrame, view: BatchView, name: str, base_rows: DataFrame) -> DataFrame:
     """Join what is aggregated of a base view's rows; 0 where it has none of the key."""
-    columns = [column for line in view.aggregations if line.base_view == name for column in line.columns]
+    columns = [column for line in view.aggregations if line.base_view == name for column in view.columns_of(line)]
     aggregates = [F.expr(column.full).alias(column.name) for column in columns]
     counted = base_rows.groupBy(*view.keys).agg(*aggregates)  # unique per key on both sides of the join
     joined = rows.join(counted, on=list(view.keys), how="left")
     return joined.fillna(0, subset=[column.name for column in columns])
 
 
-def is_within(window: Window, as_of: datetime) -> Column:
-    """A window W at T covers T - W < occurred_at <= T; that nothing is later than T is settled before."""
-    return F.lit(True) if window.length is None else F.col("occurred_at") > F.lit(as_of - window.length)
+def is_within(window: Window, as_of: datetime, *, time: str) -> Column:
+    """A window W at T covers T - W < time <= T; that nothing is later than T is settled before."""
+    return F.lit(True) if window.length is None else F.col(time) > F.lit(as_of - window.length)
 
 
 class TransformError(DefinitionError):
@@ -108,17 +128,23 @@ def differing_keys(gold: DataFrame, computed: DataFrame, table: Table) -> DataFr
 
 def inputs_of(view: BatchView, definitions: Definitions) -> list[str]:
     """The full names of the tables that a view reads."""
-    return [f"silver.{name}" for name in view.inputs] + [
-        definitions.batch_views[name].table.full_name for name in view.base_views
-    ]
+    base_tables = [definitions.batch_views[name].table for name in view.base_views]
+    return [table.full_name for table in (*definitions.inputs_of(view), *base_tables)]
 
 
 def compute(
-    lake: Lake, view: BatchView, pins: Mapping[str, Pin], *, as_of: datetime, base_rows: Mapping[str, DataFrame]
+    lake: Lake,
+    definitions: Definitions,
+    view: BatchView,
+    pins: Mapping[str, Pin],
+    *,
+    as_of: datetime,
+    base_rows: Mapping[str, DataFrame],
 ) -> DataFrame:
     """The rows of a view at `as_of`; `base_rows` has those of the views that it counts rows of."""
-    tables = [table for table in silver.TABLES if table.name in view.inputs]
+    tables = definitions.inputs_of(view)
     rows = {table.name: lake.read(table, version=pins[table.full_name].version) for table in tables}
     if view.transform is not None:
         return transform(view, rows, as_of=as_of)
-    return aggregate(rows["interactions"], view, as_of=as_of, base_rows=base_rows)
+    [events] = rows.values()
+    return aggregate(events, view, as_of=as_of, base_rows=base_rows)

@@ -1,10 +1,10 @@
 """A view brought forward by what changed: from signed rows and their increments, or from the keys that a transform names."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from threading import Lock
 from typing import Any
@@ -13,8 +13,8 @@ from zlib import crc32
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.gold.compute import TransformError, check_keys, differing_keys, transform_unchecked
-from tailrace.definitions import BatchView, Window
+from jobs.gold.compute import TransformError, by_key, check_keys, countable, differing_keys, transform_unchecked
+from tailrace.definitions import BatchView, EventSource, Window
 from tailrace.definitions.aggregations.gold_column import Upkeep
 from tailrace.definitions.aggregations.sql import GAINED, LOST, SIGN, weight
 from tailrace.definitions.batch_view import INTERACTIONS
@@ -23,10 +23,8 @@ from tailrace.lake.commit import Change
 from tailrace.lake.delta_log import BEFORE_IMAGES, Pin
 from tailrace.lake.session import ROWS, Materialized, materialized, to_join
 from tailrace.lake.tables import Lake
-from tailrace.schemas import silver
 from tailrace.schemas.tables import Table
 
-FACTS = ("event_id", "event_type", "actor_id", "document_id", "occurred_at", "attributes")
 ALL_TIME = Window("total", None)
 
 # One refresh of so many checks one key of so many, others each time. A check reads all of gold and of the view's inputs,
@@ -35,42 +33,68 @@ SAMPLED = 8
 EXISTS = "_exists"
 
 
-def signed_interactions(
-    interactions: DataFrame, changes: DataFrame | None, *, windows: Iterable[Window], since: datetime, until: datetime
-) -> DataFrame:
-    """Weigh `silver.INTERACTIONS` and its change feed between two refreshes.
+def facts_of(views: Iterable[BatchView]) -> tuple[str, ...]:
+    """The columns of a source that views of it are computed from, in its order; a correction of another changes nothing."""
+    named = set[str]()
+    columns: tuple[str, ...] = ()
+    for view in views:
+        words = view.event_source.words
+        columns = tuple(name for name, _ in words.fields)
+        named |= {*words.id, words.time, *(entity.column for entity in view.entities)}
+        named |= {name for name in (words.type, words.attributes) if name}
+        texts = [
+            view.where or "",
+            *(one.full for one in view.gold_columns),
+            *(one.increment for one in view.gold_columns),
+        ]
+        named |= {name for name in columns if any(name in text for text in texts)}
+    return tuple(name for name in columns if name in named)
 
-    No `changes` means that silver is as it was. Columns: FACTS; per window, by `weight`, what the row adds to a
-    count over it; and `gained`: +1 for an interaction that gold had not counted at all and now does, -1 for one that is
+
+def signed_events(
+    events: DataFrame,
+    changes: DataFrame | None,
+    *,
+    facts: Sequence[str],
+    time: str,
+    windows: Iterable[Window],
+    since: datetime,
+    until: datetime,
+) -> DataFrame:
+    """Weigh the events of a silver table and its change feed between two refreshes.
+
+    No `changes` means that silver is as it was. Columns: `facts`; per window, by `weight`, what the row adds to a
+    count over it; and `gained`: +1 for an event that gold had not counted at all and now does, -1 for one that is
     lost to it, 0 for one that only crossed a window's edge.
     """
-    crossed = interactions.where(crossed_an_edge(windows, since, until))
-    edges = crossed.select(*FACTS, F.lit(1).alias("now"), F.lit(-1).alias("then"))
-    signed = edges if changes is None else edges.unionByName(net_changes(changes, since))
+    crossed = events.where(crossed_an_edge(windows, since, until, time=time))
+    edges = crossed.select(*facts, F.lit(1).alias("now"), F.lit(-1).alias("then"))
+    signed = edges if changes is None else edges.unionByName(net_changes(changes, since, facts=facts, time=time))
     # Times stand in no other expression of a refresh: the code that Spark generates and the JVM compiles for the views
     # is then the same in each refresh.
-    weights = [weight_in(window, since, until).alias(weight(window)) for window in sorted(windows, key=str)]
-    return signed.select(*FACTS, *weights, weight_in(ALL_TIME, since, until).alias(GAINED))
+    weigh = partial(weight_in, since=since, until=until, time=time)
+    weights = [weigh(window).alias(weight(window)) for window in sorted(windows, key=str)]
+    return signed.select(*facts, *weights, weigh(ALL_TIME).alias(GAINED))
 
 
-def crossed_an_edge(windows: Iterable[Window], since: datetime, until: datetime) -> Column:
+def crossed_an_edge(windows: Iterable[Window], since: datetime, until: datetime, *, time: str) -> Column:
     """Whether a row left a window, or happened, after `since` and up to `until`."""
     lengths = sorted({window.length for window in windows if window.length is not None})
     edges = [(since, until), *((since - length, until - length) for length in lengths)]
-    return reduce(or_, (is_between(after, up_to) for after, up_to in edges))
+    return reduce(or_, (is_between(after, up_to, time=time) for after, up_to in edges))
 
 
-def is_between(after: datetime, up_to: datetime) -> Column:
-    """Whether an interaction happened after one time and up to another."""
-    return (F.col("occurred_at") > F.lit(after)) & (F.col("occurred_at") <= F.lit(up_to))
+def is_between(after: datetime, up_to: datetime, *, time: str) -> Column:
+    """Whether an event happened after one time and up to another."""
+    return (F.col(time) > F.lit(after)) & (F.col(time) <= F.lit(up_to))
 
 
-def net_changes(changes: DataFrame, since: datetime) -> DataFrame:
-    """What came and went among the interactions that counted at `since`; a re-delivery that says the same is neither."""
+def net_changes(changes: DataFrame, since: datetime, *, facts: Sequence[str], time: str) -> DataFrame:
+    """What came and went among the events that counted at `since`; a re-delivery that says the same is neither."""
     sign = F.when(is_before_image(), -1).otherwise(1)
-    counted = changes.where(F.col("occurred_at") <= F.lit(since))
-    net = counted.groupBy(*FACTS).agg(F.sum(sign).cast("int").alias("then")).where("then <> 0")
-    return net.select(*FACTS, F.lit(0).alias("now"), "then")
+    counted = changes.where(F.col(time) <= F.lit(since))
+    net = counted.groupBy(*facts).agg(F.sum(sign).cast("int").alias("then")).where("then <> 0")
+    return net.select(*facts, F.lit(0).alias("now"), "then")
 
 
 def is_before_image() -> Column:
@@ -78,38 +102,40 @@ def is_before_image() -> Column:
     return F.col("_change_type").isin(*BEFORE_IMAGES)
 
 
-def weight_in(window: Window, since: datetime, until: datetime) -> Column:
-    """What a signed interaction adds to a count over a window."""
+def weight_in(window: Window, *, since: datetime, until: datetime, time: str) -> Column:
+    """What a signed event adds to a count over a window."""
     now, then = (
-        F.when(counts_at(window, time), F.col(w)).otherwise(0) for time, w in ((until, "now"), (since, "then"))
+        F.when(counts_at(window, at, time=time), F.col(w)).otherwise(0) for at, w in ((until, "now"), (since, "then"))
     )
     return now + then
 
 
-def counts_at(window: Window, as_of: datetime) -> Column:
-    """Whether an interaction is in a window at a time."""
-    happened = F.col("occurred_at") <= F.lit(as_of)
-    return happened if window.length is None else happened & (F.col("occurred_at") > F.lit(as_of - window.length))
+def counts_at(window: Window, as_of: datetime, *, time: str) -> Column:
+    """Whether an event is in a window at a time."""
+    happened = F.col(time) <= F.lit(as_of)
+    return happened if window.length is None else happened & (F.col(time) > F.lit(as_of - window.length))
 
 
 def increments(signed: DataFrame, view: BatchView, *, base_changes: Mapping[str, DataFrame | None]) -> DataFrame:
-    """Gather a view's columns from signed interactions; keys, the columns that gather anything, and `LOST`.
+    """Gather a view's columns from signed events; keys, the columns that gather anything, and `LOST`.
 
     `base_changes` has the change feed of each view that this one counts rows of, None where nothing changed there.
     """
-    rows = signed
+    rows = countable(signed, view)
+    columns = {entity.key: entity.column for entity in view.entities}
     for name, changes in base_changes.items():
         lines = [line for line in view.aggregations if line.base_view == name]
-        of_rows = {column.name: column.change for line in lines for column in line.columns if column.change}
+        of_rows = {column.name: column.change for line in lines for column in view.columns_of(line) if column.change}
         if changes is None:
             rows = rows.withColumns(dict.fromkeys(of_rows, F.lit(0)))
         else:
             sign = F.when(is_before_image(), -1).otherwise(1)
-            changed = changes.withColumn(SIGN, sign).select(*view.keys, *named(of_rows))
+            keys = [F.col(key).alias(column) for key, column in columns.items()]
+            changed = changes.withColumn(SIGN, sign).select(*keys, *named(of_rows))
             rows = rows.unionByName(changed, allowMissingColumns=True)
     gathered = named({column.name: column.increment for column in view.gold_columns if column.increment})
     lost = F.coalesce(F.max(F.col(GAINED) < 0), F.lit(False)).alias(LOST)
-    folded = rows.groupBy(*view.keys).agg(*gathered, lost)
+    folded = rows.groupBy(*by_key(view)).agg(*gathered, lost)
     added = [column.name for column in view.gold_columns if column.upkeep is Upkeep.ADDED]
     return folded.where(reduce(or_, (F.col(name) != 0 for name in added), F.col(LOST)))
 
@@ -119,16 +145,17 @@ def named(columns: Mapping[str, str]) -> list[Column]:
     return [F.expr(sql).alias(name) for name, sql in columns.items()]
 
 
-def settle(increments_: Materialized, interactions: DataFrame, view: BatchView, *, as_of: datetime) -> DataFrame:
-    """Compute what is to be settled of the keys that lost an interaction, counted as `LOST`, from those that survive."""
+def settle(increments_: Materialized, events: DataFrame, view: BatchView, *, as_of: datetime) -> DataFrame:
+    """Compute what is to be settled of the keys that lost an event, counted as `LOST`, from those that survive."""
     columns = {column.name: column.full for column in view.gold_columns if column.upkeep is Upkeep.SETTLED}
     found = increments_.frame
     if not columns:
         return found
     lost = to_join(found.where(LOST).select(*view.keys), rows=increments_.counts[LOST])
-    happened = interactions.where(F.col("occurred_at") <= F.lit(as_of))
-    survivors = happened.join(lost, on=list(view.keys), how="left_semi")
-    values = survivors.groupBy(*view.keys).agg(*named(columns))
+    happened = countable(events.where(F.col(view.event_source.words.time) <= F.lit(as_of)), view)
+    of_source = {entity.key: entity.column for entity in view.entities}
+    survivors = happened.join(lost.withColumnsRenamed(of_source), on=[*of_source.values()], how="left_semi")
+    values = survivors.groupBy(*by_key(view)).agg(*named(columns))
     renamed = values.select(*view.keys, *(F.col(name).alias(f"_survivor_{name}") for name in columns))
     joined = found.join(renamed, on=list(view.keys), how="left")  # unique per key on both sides
     replaced = {name: F.when(F.col(LOST), F.col(f"_survivor_{name}")).otherwise(F.col(name)) for name in columns}
@@ -147,32 +174,36 @@ class Step:
 
 @dataclass(frozen=True)
 class SignedRows:
-    """The signed interactions of one refresh, gathered once for all views that stand at the same point."""
+    """The signed events of one refresh, gathered once for all views of a source that stand at the same point."""
 
     lake: Lake
-    windows: frozenset[Window]
-    gathered: dict[tuple[datetime, Pin], DataFrame] = field(default_factory=dict)
+    views: tuple[BatchView, ...]
+    gathered: dict[tuple[str, datetime, Pin], DataFrame] = field(default_factory=dict)
     gathering: Lock = field(default_factory=Lock)
     until_released: ExitStack = field(default_factory=ExitStack)
 
-    def of(self, step: Step) -> DataFrame:
-        """The signed interactions of one step; gathered once."""
+    def of(self, source: EventSource, step: Step) -> DataFrame:
+        """The signed events of a source in one step; gathered once."""
         with self.gathering:
-            return self._of(step)
+            return self._of(source, step)
 
-    def _of(self, step: Step) -> DataFrame:
-        table = silver.INTERACTIONS
+    def _of(self, source: EventSource, step: Step) -> DataFrame:
+        table = source.silver_table
         before, after = step.before[table.full_name], step.after[table.full_name]
-        if (step.since, before) not in self.gathered:
-            rows = signed_interactions(
+        place = (source.name, step.since, before)
+        if place not in self.gathered:
+            views = [view for view in self.views if view.aggregations and view.event_source == source]
+            rows = signed_events(
                 self.lake.read(table, version=after.version),
                 self.lake.changes_since(table, since=before, until=after),
-                windows=self.windows,
+                facts=facts_of(views),
+                time=source.time.name,
+                windows=frozenset(window for view in views for line in view.aggregations for window in line.windows),
                 since=step.since,
                 until=step.until,
             )
-            self.gathered[step.since, before] = self.until_released.enter_context(materialized(rows)).frame
-        return self.gathered[step.since, before]
+            self.gathered[place] = self.until_released.enter_context(materialized(rows)).frame
+        return self.gathered[place]
 
     def release(self) -> None:
         """Give up what was gathered."""
@@ -197,12 +228,13 @@ def add_changes(
         for name, table in base_tables.items()
     }
     with materialized(
-        increments(signed.of(step), view, base_changes=feeds), totals={LOST: F.col(LOST).cast("int")}
+        increments(signed.of(view.event_source, step), view, base_changes=feeds), totals={LOST: F.col(LOST).cast("int")}
     ) as found:
         rows = found.frame
         if found.counts[LOST]:
-            interactions = lake.read(silver.INTERACTIONS, version=step.after[silver.INTERACTIONS.full_name].version)
-            rows = settle(found, interactions, view, as_of=step.until)
+            table = view.event_source.silver_table
+            events = lake.read(table, version=step.after[table.full_name].version)
+            rows = settle(found, events, view, as_of=step.until)
         if found.counts[ROWS]:
             rows = to_join(rows, rows=found.counts[ROWS])
             commit.change(lake, view.table, change_by(rows, view), state=state)
@@ -228,15 +260,15 @@ def change_by(increments_: DataFrame, view: BatchView) -> Change:
     )
 
 
-def change_named(lake: Lake, view: BatchView, step: Step, *, state: dict[str, Any]) -> None:
+def change_named(lake: Lake, view: BatchView, step: Step, *, tables: Sequence[Table], state: dict[str, Any]) -> None:
     """Compute the keys that the view's `changed_keys` names, and merge those that differ from gold.
 
     Raises `HistoryLost` where a change feed does not reach back to `step.before`, and `TransformError` where a
     sampled key changed that was not named; gold then stays as it was.
     """
-    inputs = {table.name: lake.read(table, version=step.after[table.full_name].version) for table in tables_of(view)}
+    inputs = {table.name: lake.read(table, version=step.after[table.full_name].version) for table in tables}
     rows = transform_unchecked(view, inputs, as_of=step.until)
-    with materialized(named_keys(lake, view, step)) as keys:
+    with materialized(named_keys(lake, view, step, tables=tables)) as keys:
         turn = turn_of(state["started_from"])
         if turn % SAMPLED == 0:
             check_sample(lake, view, rows, keys.frame, part=turn // SAMPLED)
@@ -248,10 +280,10 @@ def change_named(lake: Lake, view: BatchView, step: Step, *, state: dict[str, An
             commit.change(lake, view.table, change_to(changed, view), state=state)
 
 
-def named_keys(lake: Lake, view: BatchView, step: Step) -> DataFrame:
+def named_keys(lake: Lake, view: BatchView, step: Step, *, tables: Sequence[Table]) -> DataFrame:
     """The keys that the view's author takes for changed, given the change feed of each table that the view reads."""
     changes: dict[str, DataFrame] = {}
-    for table in tables_of(view):
+    for table in tables:
         since, until = step.before[table.full_name], step.after[table.full_name]
         feed = lake.changes_since(table, since=since, until=until)
         changes[table.name] = (
@@ -264,11 +296,6 @@ def named_keys(lake: Lake, view: BatchView, step: Step) -> DataFrame:
     if missing:
         raise TransformError(f"view {view.name!r}: its changed_keys returns no column {missing[0]!r}")
     return keys.select(*view.keys).dropna().distinct()
-
-
-def tables_of(view: BatchView) -> list[Table]:
-    """The silver tables that a view reads."""
-    return [table for table in silver.TABLES if table.name in view.inputs]
 
 
 def check_sample(lake: Lake, view: BatchView, rows: DataFrame, keys: DataFrame, *, part: int) -> None:

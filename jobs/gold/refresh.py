@@ -18,7 +18,6 @@ from tailrace.errors import ConflictError
 from tailrace.lake import commit
 from tailrace.lake.delta_log import HistoryLost, Overtaken, Pin, State
 from tailrace.lake.tables import AT_ONCE, Lake
-from tailrace.schemas import silver
 from tailrace.schemas.slots import AsOfError, check_on_grid, to_text
 from tailrace.schemas.tables import Table
 
@@ -60,9 +59,8 @@ def run(lake: Lake, definitions: Definitions, *, as_of: datetime, full: bool = F
         check_on_grid(as_of)
     else:
         check_not_before(states, as_of)
-    pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
-    windows = frozenset(window for view in views for line in view.aggregations for window in line.windows)
-    refresh = Refresh(lake, definitions, pins, starts, states, as_of, full, SignedRows(lake, windows))
+    pins = {table.full_name: lake.pin(table) for table in definitions.silver_tables.values()}
+    refresh = Refresh(lake, definitions, pins, starts, states, as_of, full, SignedRows(lake, tuple(views)))
     try:
         return refresh.bring_all()
     finally:
@@ -162,7 +160,7 @@ class Refresh:
             except HistoryLost as error:
                 why = str(error)
         base_rows = {name: self.read_pinned(table) for name, table in self.base_tables(view).items()}
-        rows = compute(self.lake, view, self.pins, as_of=self.as_of, base_rows=base_rows)
+        rows = compute(self.lake, self.definitions, view, self.pins, as_of=self.as_of, base_rows=base_rows)
         commit.become(self.lake, view.table, rows, state=state)
         return FULL, why
 
@@ -188,7 +186,7 @@ class Refresh:
         """Commit what one step changes."""
         step = Step(since=as_of_in(before), until=self.as_of, before=pins_in(before), after=self.pins)
         if view.changed_keys:
-            change_named(self.lake, view, step, state=state)
+            change_named(self.lake, view, step, tables=self.definitions.inputs_of(view), state=state)
         else:
             base_tables = self.base_tables(view)
             add_changes(self.lake, view, self.signed, step, base_tables=base_tables, state=state)

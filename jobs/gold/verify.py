@@ -11,7 +11,6 @@ from tailrace.definitions import BatchView, Definitions
 from tailrace.lake import storage
 from tailrace.lake.delta_log import Pin, State
 from tailrace.lake.tables import Lake, LakeError
-from tailrace.schemas import silver
 from tailrace.schemas.slots import to_text
 from tailrace.schemas.tables import Table
 
@@ -31,7 +30,7 @@ def verify_view(lake: Lake, definitions: Definitions, view: BatchView) -> Verifi
     state = lake.state(view.table, version=pin.version)
     if state is None or not definitions.is_of(state.values.get("definition"), view):
         raise LakeError(f"{view.table.full_name} was not computed from this definition; run `tailrace refresh` first")
-    for table in silver.TABLES:
+    for table in definitions.inputs_of(view):
         if table.full_name in pins_in(state):
             check_is_there(lake, view, table, pins_in(state)[table.full_name])
     gold = lake.read(view.table, version=pin.version)
@@ -59,4 +58,4 @@ def compute_from_silver(lake: Lake, definitions: Definitions, view: BatchView, s
     base_rows = {
         name: compute_from_silver(lake, definitions, definitions.batch_views[name], state) for name in view.base_views
     }
-    return compute(lake, view, pins_in(state), as_of=as_of_in(state), base_rows=base_rows)
+    return compute(lake, definitions, view, pins_in(state), as_of=as_of_in(state), base_rows=base_rows)

@@ -20,8 +20,8 @@ from tailrace.definitions import StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.errors import DataError, DefinitionError
 from tailrace.lake.session import small_frame
-from tailrace.schemas import landing
 from tailrace.schemas.ids import problem_of, without_duplicates
+from tailrace.schemas.landing import UTC_ZONE, Feed, FeedField
 from tailrace.schemas.slots import EARLIEST, LATEST, to_micros
 from tailrace.schemas.tables import Type
 from tailrace.store.codec import MICROSECONDS, Codec, ColumnValues, SchemaMismatch
@@ -154,7 +154,6 @@ PLAIN_DEPTH = 100
 PLAIN_DIGITS = 18  # of a whole number, which fit in 64 bits
 PLAIN_FRACTION = 36  # characters of any other
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half a letter, which Python accepts by itself
-EVENT_TYPE = re.compile(landing.EVENT_TYPE)
 PLAIN_TIME = re.compile(
     r"[1-8]\d{3}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:0\d|1[0-7]):[0-5]\d)?",
     re.ASCII,
@@ -165,7 +164,12 @@ class NotPlain(DataError, ValueError):
     """Whether a line can be used is for `validate_lines` to say."""
 
 
-def valid_events(messages: DataFrame) -> pd.DataFrame:
+def feed_of(views: Sequence[StreamView]) -> Feed:
+    """How lines of the source of stream views are read."""
+    return views[0].event_source.feed(ids={entity.column for view in views for entity in view.entities})
+
+
+def valid_events(messages: DataFrame, feed: Feed) -> pd.DataFrame:
     """The events of messages `value, appended_at, partition, place` as rows of `COLUMNS` with `appended`, `partition` and `place`.
 
     Times are in microseconds. `place` orders what the source has, `partition` is the part of it in which that order is the
@@ -175,10 +179,10 @@ def valid_events(messages: DataFrame) -> pd.DataFrame:
     lines = delivered(
         messages, F.when(F.octet_length("value") <= PLAIN_BYTES, F.col("value").cast("binary")).alias("value")
     )
-    rows, left = plain_rows(lines)
+    rows, left = plain_rows(lines, feed)
     if left:
         places = small_frame(messages.sparkSession, [(place,) for place in left], "place string")
-        rest = validated(messages.join(F.broadcast(places), on="place", how="left_semi"))
+        rest = validated(messages.join(F.broadcast(places), on="place", how="left_semi"), feed)
         rows = pd.concat([rows, rest], ignore_index=True)
     valid: pd.DataFrame = rows[~is_ahead(rows["at"], rows["appended"])]
     return valid
@@ -190,9 +194,9 @@ def delivered(messages: DataFrame, *columns: Any) -> pd.DataFrame:
     return rows
 
 
-def validated(messages: DataFrame) -> pd.DataFrame:
+def validated(messages: DataFrame, feed: Feed) -> pd.DataFrame:
     """The valid ones by the rules of bronze, but for how far an event may be ahead of the clock."""
-    valid = validate_lines(messages, landing.EVENTS, now=FAR).where("reason IS NULL")
+    valid = validate_lines(messages, feed, now=FAR).where("reason IS NULL")
     return delivered(valid, *COLUMNS[:-1], F.unix_micros("occurred_at").alias("at"))
 
 
@@ -203,9 +207,9 @@ def is_ahead(at: Any, appended: Any) -> Any:
     return at - appended > MINUTES_AHEAD * MICROS_PER_MINUTE
 
 
-def plain_rows(lines: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def plain_rows(lines: pd.DataFrame, feed: Feed) -> tuple[pd.DataFrame, list[str]]:
     """The rows of the fast path, and the places that have others; a place has all of a file's lines."""
-    found = [plain_event(value) for value in lines.pop("value")]
+    found = [plain_event(value, feed) for value in lines.pop("value")]
     left = lines["place"][[one is None for one in found]].unique().tolist()
     is_plain = ~lines["place"].isin(left)
     facts = [one for one, kept in zip(found, is_plain, strict=True) if one and kept]
@@ -213,37 +217,45 @@ def plain_rows(lines: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return pd.concat([rows, lines[is_plain].reset_index(drop=True)], axis=1), left
 
 
-def plain_event(line: bytes | None) -> tuple[str, str, str, str, int] | None:
+def plain_event(line: bytes | None, feed: Feed) -> tuple[str, str, str, str, int] | None:
     """The `COLUMNS` of a line; None where it is not plain."""
     if line is None or SURROGATE.search(line) or line.count(b"{") + line.count(b"[") > PLAIN_DEPTH:
         return None
     try:
         given = parse_plain(line.decode())
-        facts = {
-            fact.name: plain_value(name, fact.type, given.get(name)) for name, fact in landing.EVENTS.facts.items()
-        }
+        facts = {field.column.name: plain_value(field, value_at(field, given)) for field in feed.fields}
     except ValueError:  # of any kind: bytes that are not text, text that is not JSON, a day that is not in the calendar
         return None
     return facts["actor_id"], facts["document_id"], facts["event_id"], facts["event_type"], facts["occurred_at"]
 
 
-def plain_value(name: str, type_: Type, value: Any) -> Any:
-    if value is None and name not in landing.EVENTS.required:
+def value_at(field: FeedField, given: Any) -> Any:
+    """What a parsed line has at a field's path; None where it has nothing there."""
+    for part in field.path:
+        if not isinstance(given, dict):
+            return None
+        given = given.get(part)
+    return given
+
+
+def plain_value(field: FeedField, value: Any) -> Any:
+    if value is None and not field.required:
         return None
-    if name in landing.OBJECTS and isinstance(value, dict):
+    if field.is_object and isinstance(value, dict):
         return None
-    if type_ is Type.TIMESTAMP and isinstance(value, str) and PLAIN_TIME.fullmatch(value):
+    is_text_of_utc = not field.unit and field.zone == UTC_ZONE and isinstance(value, str)
+    if field.column.type is Type.TIMESTAMP and is_text_of_utc and PLAIN_TIME.fullmatch(value):
         at = datetime.fromisoformat(value)
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
         if not EARLIEST <= at < LATEST:
-            raise NotPlain(name)
+            raise NotPlain(field.name)
         return to_micros(at)
-    if type_ is Type.STRING and name not in landing.OBJECTS:
+    if field.column.type is Type.STRING and not field.is_object:
         text = str(value) if type(value) is int else value
-        is_plain = isinstance(text, str) and (problem_of(text) is None or not landing.EVENTS.is_id(name))
-        if is_plain and (name != "event_type" or EVENT_TYPE.fullmatch(text)):
+        is_plain = isinstance(text, str) and (problem_of(text) is None or not field.is_id)
+        if is_plain and (field.pattern is None or re.fullmatch(field.pattern, text)):
             return text
-    raise NotPlain(name)
+    raise NotPlain(field.name)
 
 
 def plain_int(digits: str) -> int:

@@ -10,7 +10,16 @@ import pandas as pd
 from pyspark.sql import DataFrame
 
 from jobs.streaming.checkpoint import Parked
-from jobs.streaming.fast_path import Changed, events_of, keyed, narrowed, pack_states, unpack_states, valid_events
+from jobs.streaming.fast_path import (
+    Changed,
+    events_of,
+    feed_of,
+    keyed,
+    narrowed,
+    pack_states,
+    unpack_states,
+    valid_events,
+)
 from jobs.streaming.window_state import Array, State, fold_changes, horizon_of, take_pairs
 from sinks.store_values import write_rows
 from tailrace.definitions import STREAM, StreamView
@@ -179,7 +188,7 @@ def write_micro_batch(messages: DataFrame, batch: MicroBatch, *, owner: str) -> 
     Spark reads; events are folded and written here, in the driver: a micro-batch is so small that shuffles and tasks of
     Python took longer than what they did.
     """
-    rows = valid_events(messages)
+    rows = valid_events(messages, feed_of(batch.views))
     # Keys are read under the lease: whoever had it before can write nothing from here on.
     leases = take_leases(batch.address, batch.views, owner=owner, first=batch.number == 0)
     sequences = {name: control.sequence for name, control in leases.items()}

@@ -22,7 +22,7 @@ from jobs.streaming.window_state import Array, State, empty, fold_changes, horiz
 from tailrace.definitions import StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE
 from tailrace.lake.tables import Lake
-from tailrace.schemas import bronze, landing
+from tailrace.schemas.landing import Feed
 
 EVENTS_PER_TASK = 200_000
 MOST_TASKS = 1_000
@@ -45,7 +45,7 @@ PAIR = ("actor_id", "document_id")
 Finish = Callable[[StreamView, State], State]
 
 
-def streamed_events(lake: Lake, *, kafka: bool) -> DataFrame:
+def streamed_events(lake: Lake, feed: Feed, *, kafka: bool) -> DataFrame:
     """The events in bronze that the stream's source had, in the form of `valid_events` with `file` and `line`.
 
     That is all of Kafka, a topic of before among it, or the landed files where the stream follows these; without files
@@ -53,16 +53,16 @@ def streamed_events(lake: Lake, *, kafka: bool) -> DataFrame:
     """
     of_kafka = F.col("file").startswith(PREFIX)
     at, appended = F.unix_micros("occurred_at"), F.unix_micros("delivered_at")
-    left = left_in(lake, lake.read(bronze.EVENTS), feed=landing.EVENTS.name)
+    left = left_in(lake, lake.read(feed.table), feed=feed.name)
     rows = left.where(~is_ahead(at, appended) & (of_kafka if kafka else ~of_kafka))
     place = F.format_string("%s %020d", "file", "line")
     micros = [at.alias("at"), appended.alias("appended")]
     return rows.select(*PAIR, "event_id", "event_type", *micros, place.alias("place"), "file", "line")
 
 
-def had_by(lake: Lake, *, kafka: bool, until: int) -> DataFrame:
+def had_by(lake: Lake, feed: Feed, *, kafka: bool, until: int) -> DataFrame:
     """Those that it had by a time, in microseconds."""
-    return streamed_events(lake, kafka=kafka).where(F.col("appended") <= until)
+    return streamed_events(lake, feed, kafka=kafka).where(F.col("appended") <= until)
 
 
 def counting(events: DataFrame, views: Sequence[StreamView], *, since: int, until: int) -> DataFrame:
@@ -87,8 +87,8 @@ def states(events: DataFrame, views: Sequence[StreamView], *, tasks: int, finish
     return by_key.mapInArrow(partial(recount_rollups, views=views[1:], finish=finish), STATES)
 
 
-def tasks_for(lake: Lake) -> int:
-    rows = lake.read(bronze.EVENTS).count()
+def tasks_for(lake: Lake, feed: Feed) -> int:
+    rows = lake.read(feed.table).count()
     return min(max(rows // EVENTS_PER_TASK, lake.spark.sparkContext.defaultParallelism), MOST_TASKS)
 
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.bronze.topic import PREFIX
+from jobs.bronze.topic import PREFIX, topic_of
 from jobs.streaming.checkpoint import ExcludedFiles, Parked, checkpoint_of, followed
-from jobs.streaming.fast_path import keyed, pack_states, settled_states, unpack_states
+from jobs.streaming.fast_path import feed_of, keyed, pack_states, settled_states, unpack_states
 from jobs.streaming.micro_batch import refuse_stale
 from jobs.streaming.recount import PAIR, counting, states, streamed_events, tasks_for
 from jobs.streaming.run import stream_owner
@@ -26,13 +26,12 @@ from sinks.net_changes import INSERT, UPDATE, difference
 from sinks.rebuild import clear
 from sinks.reconcile import IN_MOTION, Compared, differences, is_kind
 from sinks.store_values import STORED, read_keys, stored_values, write_changes
-from tailrace.definitions import STREAM, StreamView
+from tailrace.definitions import STREAM, Definitions, StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.lake.session import ROWS, Materialized, materialized
 from tailrace.lake.tables import Lake
 from tailrace.lake.task_progress import Progress, say_nothing
-from tailrace.schemas import bronze
-from tailrace.schemas.landing import LandingError
+from tailrace.schemas.landing import Feed, LandingError
 from tailrace.settings import Settings
 from tailrace.store.address import Address, read_control, with_store
 from tailrace.store.failures import PATIENCE_SECONDS
@@ -45,15 +44,22 @@ from tailrace.store.writer import Outcome
 class StreamInput:
     """What a stream follows: a topic, or the landing feed in `folder` where that is None; and where its checkpoint is."""
 
+    feed: Feed
     topic: str | None
     folder: str
     checkpoint: Path
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: Settings, definitions: Definitions) -> Self:
         """What the stream of a home follows."""
-        topic = settings.stream.topic if settings.stream.kafka else None
-        return cls(topic=topic, folder=f"{settings.landing}/events", checkpoint=checkpoint_of(settings.home))
+        source = definitions.streamed_source
+        topic, feed = topic_of(settings.stream, source), source.feed()
+        return cls(
+            feed=feed,
+            topic=topic.name if topic else None,
+            folder=feed.folder(settings.landing),
+            checkpoint=checkpoint_of(settings.home),
+        )
 
     def consumed(self) -> Consumed:
         """Up to where the stream has come; raises `LandingError` where it follows something else."""
@@ -74,7 +80,7 @@ class StreamInput:
 
     def events(self, lake: Lake, upto: Consumed) -> tuple[DataFrame, DataFrame]:
         """Those that the stream has consumed, and the others that bronze has."""
-        return upto.split(streamed_events(lake, kafka=self.topic is not None), topic=self.topic)
+        return upto.split(streamed_events(lake, self.feed, kafka=self.topic is not None), topic=self.topic)
 
     def writes_as(self, view: StreamView) -> str:
         """An owner of a view's lease, of its own each time, whom the stream knows for one of its kind."""
@@ -85,7 +91,7 @@ def recounted(lake: Lake, views: Sequence[StreamView], events: DataFrame, upto: 
     """The values that the stream should have written by its last micro-batch, as `recount.STATES`."""
     finish = partial(settled_states, run=upto.run, batch=upto.batch)
     counted = counting(events, views, since=as_of, until=as_of)
-    return states(counted, views, tasks=tasks_for(lake), finish=finish)
+    return states(counted, views, tasks=tasks_for(lake, feed_of(views)), finish=finish)
 
 
 def appended_upto(events: DataFrame) -> int:
@@ -173,7 +179,7 @@ class RecountSource:
         never_ran = self.upto.batch < 0 and all(read_control(self.address, view.name) is None for view in self.views)
         if not never_ran:
             self.load()
-        return not never_ran and self.lake.exists(bronze.EVENTS)
+        return not never_ran and self.lake.exists(self.input.feed.table)
 
     @contextmanager
     def compare(self) -> Iterator[Compared]:
@@ -209,7 +215,7 @@ class RecountSource:
         events. Keys that were parked are written like all others, and parked again where the store refuses them still.
         """
         self.load()
-        if not self.lake.exists(bronze.EVENTS):
+        if not self.lake.exists(self.input.feed.table):
             return dict.fromkeys((view.name for view in self.views), 0)
         consumed, others = self.input.events(self.lake, self.upto)
         events = others if self.upto.batch < 0 else consumed

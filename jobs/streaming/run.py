@@ -21,7 +21,7 @@ from jobs.streaming.checkpoint import (
     remembered_views,
     run_id,
 )
-from jobs.streaming.fast_path import OtherDefinition
+from jobs.streaming.fast_path import OtherDefinition, feed_of
 from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
 from jobs.streaming.source import appended_at, lines_of_batch
 from tailrace.definitions import DefinitionError, Definitions, StreamView
@@ -176,7 +176,7 @@ def take_messages(
     if topic:
         refuse_steps_back(of, number, topic=topic)
     if folder:
-        messages = lines_of_batch(messages.sparkSession, folder, of, number)
+        messages = lines_of_batch(messages.sparkSession, feed_of(views), folder, of, number)
     batch = MicroBatch(
         address=address,
         views=views,

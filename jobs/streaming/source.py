@@ -31,6 +31,7 @@ from jobs.streaming.checkpoint import (
 from tailrace.lake.session import small_frame
 from tailrace.lake.storage import StoredFile, walk
 from tailrace.schemas import landing
+from tailrace.schemas.landing import Feed
 
 log = logging.getLogger(__name__)
 
@@ -225,13 +226,13 @@ def appended_at(time: Column, *, until: Column) -> Column:
     return F.least(time, until).alias("appended_at")
 
 
-def lines_of_batch(spark: SparkSession, folder: str, checkpoint: Path, number: int) -> DataFrame:
+def lines_of_batch(spark: SparkSession, feed: Feed, folder: str, checkpoint: Path, number: int) -> DataFrame:
     """The lines of a micro-batch, as `MESSAGES`; files that cannot be read are excluded, and noted in `ExcludedFiles`."""
     stored = {file.name: file for file in files_in(spark, folder)}
     readable, refused = list[StoredFile](), dict[str, str]()
     for name in files_of_batch(checkpoint, folder, number):
         file = stored.get(name)
-        checked = check(spark, file, landing.EVENTS) if file else None
+        checked = check(spark, file, feed) if file else None
         if file is None or checked is None:
             refused[name] = GONE
         elif checked.refusal:

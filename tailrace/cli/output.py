@@ -160,7 +160,9 @@ def done_to(one: Json) -> Iterator[str]:
 
 
 def load_line(landed: Json) -> str:
-    line = f"{landed['files']:,} files landed: {landed['events']:,} events, {landed['documents']:,} documents"
+    others = ("files", "direct_writes", "quarantined", "waiting", "all_read")
+    rows = (f"{count:,} {feed.replace('_', ' ')}" for feed, count in landed.items() if feed not in others)
+    line = f"{landed['files']:,} files landed: {', '.join(rows)}"
     line += f", {landed['direct_writes']:,} direct writes" if landed["direct_writes"] else ""
     refused, waiting = landed["quarantined"], landed["waiting"]
     line += f", {refused:,} to quarantine (table bronze.quarantine says why)" if refused else ""

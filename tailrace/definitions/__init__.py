@@ -6,8 +6,11 @@ from tailrace.definitions.aggregations.first_last import First, Last
 from tailrace.definitions.aggregations.newest_is import NewestIs
 from tailrace.definitions.aggregations.sum import Sum
 from tailrace.definitions.batch_view import BatchView
+from tailrace.definitions.declared_source import EventSource, TableSource
+from tailrace.definitions.definitions import Definitions
 from tailrace.definitions.direct_view import DirectView
-from tailrace.definitions.load import Definitions, load_anew, load_definitions
+from tailrace.definitions.fields import Field, Kafka, Landing, Time
+from tailrace.definitions.load import load_anew, load_definitions
 from tailrace.definitions.names import Entity, Window
 from tailrace.definitions.services import FeatureService, OnDemandFeature, on_demand
 from tailrace.definitions.stream_view import StreamView
@@ -16,10 +19,25 @@ from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column as Feature
 from tailrace.schemas.tables import Type
 
+BOOL, DATE, FLOAT64, INT64, STRING, TIMESTAMP = (
+    Type.BOOL,
+    Type.DATE,
+    Type.FLOAT64,
+    Type.INT64,
+    Type.STRING,
+    Type.TIMESTAMP,
+)
+
 __all__ = [
     "BATCH",
+    "BOOL",
+    "DATE",
     "DIRECT",
+    "FLOAT64",
+    "INT64",
     "STREAM",
+    "STRING",
+    "TIMESTAMP",
     "BatchView",
     "Count",
     "DefinitionError",
@@ -27,15 +45,21 @@ __all__ = [
     "DirectView",
     "Distinct",
     "Entity",
+    "EventSource",
     "Feature",
     "FeatureService",
     "FeatureView",
+    "Field",
     "First",
+    "Kafka",
+    "Landing",
     "Last",
     "NewestIs",
     "OnDemandFeature",
     "StreamView",
     "Sum",
+    "TableSource",
+    "Time",
     "Type",
     "Window",
     "load_anew",

@@ -1,70 +1,23 @@
 """Views of the lane `batch`: refreshed from silver, by aggregations or a transform, and kept in one gold table each."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-import sqlglot
-import sqlglot.errors
-import sqlglot.expressions
-from sqlglot import TokenType
-
+from tailrace.definitions.aggregations.aggregation import Aggregation
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added
 from tailrace.definitions.aggregations.sql import GAINED
+from tailrace.definitions.sql_condition import check_condition
 from tailrace.definitions.view import BATCH, FeatureView
 from tailrace.errors import DefinitionError
-from tailrace.schemas import silver, view_tables
+from tailrace.schemas import view_tables
 from tailrace.schemas.expectations import holds
 from tailrace.schemas.tables import Column, Table, Type
 
-# Functions of Spark whose answer does not follow from what they are given.
-CHANGING = frozenset(
-    [
-        "curdate",
-        "current_date",
-        "current_time",
-        "current_timestamp",
-        "current_user",
-        "input_file_name",
-        "localtimestamp",
-        "monotonically_increasing_id",
-        "now",
-        "rand",
-        "randn",
-        "random",
-        "randstr",
-        "session_user",
-        "shuffle",
-        "spark_partition_id",
-        "uniform",
-        "unix_timestamp",
-        "user",
-        "uuid",
-    ]
-)
-
 # How many interactions count in a row; a row goes when none does.
 INTERACTIONS = Column("_interactions", Type.INT64, "events that count in this row")
-
-
-def check_condition(condition: str, *, known: Iterable[str], here: str, why: str) -> None:
-    """Raise `DefinitionError` for a condition that Spark would refuse, or whose truth depends on more than the row."""
-    try:
-        [parsed] = sqlglot.parse(condition, dialect="spark")
-    except (sqlglot.errors.SqlglotError, ValueError) as error:
-        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition") from error
-    if parsed is None:
-        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition")
-    for word in sqlglot.tokenize(condition, dialect="spark"):
-        if word.token_type is not TokenType.STRING and word.text.lower() in CHANGING:
-            raise DefinitionError(
-                f"{here}: {word.text!r} gives another answer each time; a row is checked by its features only, {why}"
-            )
-    for column in parsed.find_all(sqlglot.expressions.Column):
-        if column.sql() not in known:
-            raise DefinitionError(f"{here}: {column.sql()!r} is not a feature of this view")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +44,16 @@ class BatchView(FeatureView):
     def gold_columns(self) -> tuple[GoldColumn, ...]:
         """How gold computes and maintains each column of aggregations but the keys."""
         interactions = added(INTERACTIONS.name, full="count(*)", difference=GAINED)
-        return (interactions, *(column for line in self.aggregations for column in line.columns))
+        return (interactions, *(column for line in self.aggregations for column in self.columns_of(line)))
+
+    def columns_of(self, line: Aggregation) -> tuple[GoldColumn, ...]:
+        """How gold computes and maintains each column of an aggregation."""
+        return line.columns_over(self.event_source.words)
 
     @cached_property
     def table(self) -> Table:
         """The contract of the view's gold table."""
-        keys = (Column(entity.key, Type.STRING, entity.description, nullable=False) for entity in self.entities)
+        keys = (Column(entity.key, entity.type, entity.description, nullable=False) for entity in self.entities)
         expectations = (
             *(holds(condition) for line in self.aggregations for condition in line.promises(self.aggregations)),
             *(holds(one) if isinstance(one, str) else one for one in self.expectations),
@@ -108,7 +65,7 @@ class BatchView(FeatureView):
     @cached_property
     def inputs(self) -> tuple[str, ...]:
         if self.transform is None:
-            return ("interactions",)
+            return (self.event_source.silver_table.name,)
         return tuple(name for name in inspect.signature(self.transform).parameters if name != "as_of")
 
     @cached_property
@@ -126,7 +83,6 @@ class BatchView(FeatureView):
     def check(self, views: Mapping[str, FeatureView]) -> None:
         """Raise `DefinitionError` for a field that cannot be used, naming view and field."""
         super().check(views)
-        self._check_inputs()
         self._check_changed_keys()
         self._check_online_when()
         self._check_expectations()
@@ -150,15 +106,6 @@ class BatchView(FeatureView):
                 f"{of}: {base.name!r} is a transform, and distinct counts of {self.name!r} come from a view that "
                 "declares aggregations; count in a transform instead"
             )
-
-    def _check_inputs(self) -> None:
-        known = [table.name for table in silver.TABLES]
-        for name in self.inputs:
-            if name not in known:
-                raise DefinitionError(
-                    f"view {self.name!r}, field 'transform': it takes {name!r}, which is not a silver table; "
-                    f"there are {', '.join(known)}, and as_of"
-                )
 
     def _check_changed_keys(self) -> None:
         if self.changed_keys is None:

@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailrace.errors import DefinitionError
-from tailrace.schemas.tables import Column
+from tailrace.schemas.tables import Column, Type
 
 if TYPE_CHECKING:
     from tailrace.definitions.aggregations.aggregation import Aggregation
+    from tailrace.definitions.names import Entity
     from tailrace.definitions.view import FeatureView
 
-ENTITY = "Entity"
+DECLARATIONS = {"Entity", "EventSource", "TableSource"}  # of these only what a view takes counts, which is in its own
 PACKAGES = ("tailrace", "features")  # where definitions import their words from; `features` until the next version
 FORMAT = 1  # of descriptions; after another number every view is computed in full once
 PRODUCT = f"{__package__}."
@@ -58,20 +59,43 @@ def with_base_views(own: str, base: Sequence[str]) -> str:
 def description(view: "FeatureView") -> dict[str, Plain]:
     """What decides the rows of a view's gold: its keys, its features and how they are computed."""
     parts = {
-        "keys": list(view.keys),
+        "keys": [description_of_key(entity) for entity in view.entities],
         "features": [[feature.name, str(feature.type)] for feature in view.features],
-        "aggregations": [description_of_line(line) for line in view.aggregations],
+        "aggregations": [description_of_line(line, view) for line in view.aggregations],
+        "source": description_of_source(view),
+        "where": view.where,
         "transform": plain(view.transform, of=f"view {view.name!r}, field 'transform'"),
     }
     return {"format": FORMAT} | {name: part for name, part in parts.items() if part}
 
 
-def description_of_line(line: "Aggregation") -> list[Plain]:
+def description_of_key(entity: "Entity") -> Plain:
+    """What an entity's ids are called, with their type and column where these are not the usual ones."""
+    usual = entity.type is Type.STRING and entity.column == entity.key
+    return entity.key if usual else [entity.key, str(entity.type), entity.column]
+
+
+def description_of_source(view: "FeatureView") -> Plain:
+    """The table of a view's events, and what its columns mean; None for a view without, or a source that is not named."""
+    if not view.aggregations or view.event_source.unnamed:
+        return None
+    source = view.event_source
+    words = (list(source.key_columns), source.time.name, source.type, source.attributes)
+    return [source.silver_table.full_name, *words]
+
+
+def description_of_line(line: "Aggregation", view: "FeatureView") -> list[Plain]:
     """The kind of an aggregation and its options; for a project's own also its SQL, which may change in a refactoring."""
     here = f"feature {line.name!r}"
     kind_and_options: list[Plain] = plain(line, of=here)
-    is_own = not type(line).__module__.startswith(PRODUCT)
-    return [*kind_and_options, plain(line.columns, of=here)] if is_own else kind_and_options
+    if is_own(line):
+        kind_and_options.append(plain(line.columns_over(view.event_source.words), of=here))
+    return kind_and_options
+
+
+def is_own(line: "Aggregation") -> bool:
+    """Whether an aggregation is a project's own."""
+    return not type(line).__module__.startswith(PRODUCT)
 
 
 def plain(value: object, *, of: str) -> Plain:
@@ -124,7 +148,7 @@ def former_definition_fingerprint(view: "FeatureView") -> str:
     Kept for one minor version.
     """
     declared = repr((view.keys, view.features, view.aggregations))
-    own = [line.columns for line in view.aggregations if not type(line).__module__.startswith(PRODUCT)]
+    own = [line.columns_over(view.event_source.words) for line in view.aggregations if is_own(line)]
     declared += repr(own) if own else ""
     file = inspect.getsourcefile(view.transform) if view.transform else None
     return digest(declared + (source_of(Path(file)).decode() if file else ""))
@@ -157,20 +181,20 @@ def is_of_product(line: ast.stmt) -> bool:
 def own_modules(file: Path) -> list[Path]:
     """The modules in a file's folder, and in folders within it, that the file imports, and what these import, sorted.
 
-    A module that only gives entities does not count, as a view's keys are in its fingerprint; nor does one that
+    A module that only gives entities and sources does not count, as what a view takes of them is in its fingerprint; nor does one that
     says nothing, or that is installed rather than written there.
     """
     file = file.resolve()
     found: set[Path] = set()
     left = [file]
     while left:
-        imported = {module for module in imports_of(left.pop(), file.parent) if is_own(module, file.parent)}
+        imported = {module for module in imports_of(left.pop(), file.parent) if is_written_in(module, file.parent)}
         left += imported - found
         found |= imported
     return sorted(module for module in found - {file} if says_something(tree_of(module)))
 
 
-def is_own(module: Path, folder: Path) -> bool:
+def is_written_in(module: Path, folder: Path) -> bool:
     """Whether a module is written in the folder, and not installed there."""
     if module.suffix != ".py" or not module.is_relative_to(folder):
         return False
@@ -191,7 +215,7 @@ def imports_of(file: Path, folder: Path) -> Iterator[Path]:
 def imported_from(node: ast.ImportFrom, file: Path, folder: Path) -> Iterator[Path]:
     """The files that run for `from … import …`: packages on the way, the module, and names that are modules in it.
 
-    A module of the folder of which only entities are imported is left out.
+    A module of the folder of which only entities and sources are imported is left out.
     """
     files, folders = files_along(node.module or "", [str(file.parents[node.level - 1])] if node.level else None)
     names = []
@@ -199,7 +223,7 @@ def imported_from(node: ast.ImportFrom, file: Path, folder: Path) -> Iterator[Pa
         submodule, _ = files_along(alias.name, folders)
         yield from submodule
         names += [] if submodule else [alias.name]
-    if files and names and is_own(files[-1], folder) and set(names) <= entities_in(files[-1]):
+    if files and names and is_written_in(files[-1], folder) and set(names) <= declared_in(files[-1]):
         del files[-1]
     yield from files
 
@@ -220,13 +244,13 @@ def files_along(name: str, folders: list[str] | None) -> tuple[list[Path], list[
     return files, folders or []
 
 
-def entities_in(module: Path) -> set[str]:
-    """The names that a module gives to entities."""
+def declared_in(module: Path) -> set[str]:
+    """The names that a module gives to entities and sources."""
     return {
         target.id
         for line in tree_of(module).body
         if isinstance(line, ast.Assign) and isinstance(line.value, ast.Call)
-        if isinstance(line.value.func, ast.Name) and line.value.func.id == ENTITY
+        if isinstance(line.value.func, ast.Name) and line.value.func.id in DECLARATIONS
         for target in line.targets
         if isinstance(target, ast.Name)
     }

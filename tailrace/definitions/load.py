@@ -4,19 +4,17 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from tailrace.definitions.batch_view import BatchView
-from tailrace.definitions.direct_view import DirectView
-from tailrace.definitions.fingerprints import former_definition_fingerprint, own_modules, with_base_views
+from tailrace.definitions.declared_source import DeclaredSource
+from tailrace.definitions.definitions import Definitions, check_together, naming
+from tailrace.definitions.fingerprints import own_modules
 from tailrace.definitions.services import FeatureService, OnDemandFeature
-from tailrace.definitions.stream_view import StreamView
 from tailrace.definitions.view import FeatureView
 from tailrace.errors import DefinitionError
 
@@ -25,82 +23,7 @@ PREFIX = "definitions_"  # of the names of modules that are no part of a package
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / SHIPPED
 SHIPPED_PACKAGE = f"tailrace.{SHIPPED}"
 
-Kind = TypeVar("Kind", bound=FeatureView)
-Definition = TypeVar("Definition", FeatureView, OnDemandFeature, FeatureService)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Definitions:
-    """All definitions, by name; `views` has every view behind its base views, whose rows it counts.
-
-    `files` is a fingerprint of the files that they were loaded from, and of the modules of their folders that these import.
-    """
-
-    views: dict[str, FeatureView]
-    on_demand: dict[str, OnDemandFeature]
-    services: dict[str, FeatureService]
-    files: str = ""
-
-    @property
-    def batch_views(self) -> dict[str, BatchView]:
-        """The views that are refreshed."""
-        return of_kind(BatchView, self.views)
-
-    @property
-    def direct_views(self) -> dict[str, DirectView]:
-        """The views whose values are written by whoever has them."""
-        return of_kind(DirectView, self.views)
-
-    @property
-    def stream_views(self) -> dict[str, StreamView]:
-        """The views that the stream keeps."""
-        return of_kind(StreamView, self.views)
-
-    def view(self, name: str) -> FeatureView:
-        """The view of a name; raises `DefinitionError` if there is none."""
-        if name not in self.views:
-            raise DefinitionError(f"there is no view {name!r}; there are {', '.join(sorted(self.views))}")
-        return self.views[name]
-
-    def only(self, names: Iterable[str]) -> "Definitions":
-        """These views with their base views; all views if none is named."""
-        chosen = set()
-        left = [self.view(name) for name in names]
-        while left:
-            view = left.pop()
-            chosen.add(view.name)
-            left += [self.views[name] for name in view.base_views]
-        views = {name: view for name, view in self.views.items() if name in chosen or not chosen}
-        return replace(self, views=views)
-
-    @property
-    def independent(self) -> tuple[tuple[str, ...], ...]:
-        """The batch views in groups, of which none counts rows of another's."""
-        groups: list[set[str]] = []
-        for view in self.batch_views.values():
-            needs = {view.name, *view.base_views}
-            groups, joined = [one for one in groups if not one & needs], [one for one in groups if one & needs]
-            groups.append(needs.union(*joined))
-        return tuple(tuple(name for name in self.batch_views if name in group) for group in groups)
-
-    def fingerprint(self, view: FeatureView) -> str:
-        """Changes where gold would have other rows for the same silver: a view depends on the base views that it counts."""
-        base = [self.fingerprint(self.views[name]) for name in view.base_views]
-        return with_base_views(view.definition_fingerprint, base)
-
-    def former_fingerprint(self, view: FeatureView) -> str:
-        """The fingerprint that the version before gave this definition."""
-        base = [self.former_fingerprint(self.views[name]) for name in view.base_views]
-        return with_base_views(former_definition_fingerprint(view), base)
-
-    def is_of(self, fingerprint: str | None, view: FeatureView) -> bool:
-        """Whether a fingerprint in a home is that of a view's definition, made by this version or the one before."""
-        return fingerprint == self.fingerprint(view) or fingerprint == self.former_fingerprint(view)
-
-
-def of_kind(kind: type[Kind], views: Mapping[str, FeatureView]) -> dict[str, Kind]:
-    """The views of one class, by name."""
-    return {name: view for name, view in views.items() if isinstance(view, kind)}
+Definition = TypeVar("Definition", FeatureView, OnDemandFeature, FeatureService, DeclaredSource)
 
 
 def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
@@ -114,11 +37,16 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
     views = by_name(FeatureView, modules, files)
     on_demand = by_name(OnDemandFeature, modules, files)
     services = by_name(FeatureService, modules, files)
+    declared = tuple(by_name(DeclaredSource, modules, files).values())
     if not views:
         raise DefinitionError(f"no feature view in {', '.join(folders) or 'TAILRACE_FEATURES, which names no folder'}")
+    for source in declared:
+        with naming(files[id(source)]):
+            source.check()
     for view in views.values():
         with naming(files[id(view)]):
             view.check(views)
+    check_together(Definitions(views=views, on_demand={}, services={}, declared=declared), files)
     for view in views.values():
         for name in view.windows.keys() & on_demand.keys():
             raise DefinitionError(f"{files[id(view)]}: view {view.name!r}: there is another on-demand feature {name!r}")
@@ -131,7 +59,9 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
         with naming(files[id(service)]):
             service.check(views, on_demand)
     fingerprint = with_own_modules(fingerprint, folders)
-    return Definitions(views=base_views_first(views), on_demand=on_demand, services=services, files=fingerprint)
+    return Definitions(
+        views=base_views_first(views), on_demand=on_demand, services=services, declared=declared, files=fingerprint
+    )
 
 
 def load_anew(folders: Collection[str] = (SHIPPED,)) -> Definitions:
@@ -257,15 +187,6 @@ def importing(file: Path) -> Iterator[None]:
         raise DefinitionError(f"{file}: {error}") from error
     except Exception as error:
         raise DefinitionError(f"{file}: {type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def naming(file: str | None) -> Iterator[None]:
-    """Put the file in front of what is wrong in it."""
-    try:
-        yield
-    except DefinitionError as error:
-        raise DefinitionError(f"{file}: {error}") from error
 
 
 def by_name(

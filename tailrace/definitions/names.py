@@ -1,12 +1,14 @@
 """What definitions name: entities and windows; and how names are checked."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from tailrace.errors import DefinitionError
+from tailrace.schemas.types import Type
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+KEY_TYPES = (Type.STRING, Type.INT64, Type.DATE)
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
@@ -20,15 +22,30 @@ def check_name(name: str, *, of: str) -> None:
 
 @dataclass(frozen=True)
 class Entity:
-    """A thing with an id, such as a document; `key` is the column that holds the id."""
+    """A thing with an id, such as a document; `key` is what its ids are called, and STRING, INT64 or DATE their `type`.
+
+    `column` is the column of a source that holds the id, where that has another name; `as_` gives such an entity.
+    """
 
     name: str
     key: str
-    description: str
+    description: str = ""
+    type: Type = field(default=Type.STRING, kw_only=True)
+    column: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
+        here = f"entity {self.name!r}"
         check_name(self.name, of="an entity's name")
-        check_name(self.key, of=f"entity {self.name!r}, field 'key'")
+        check_name(self.key, of=f"{here}, field 'key'")
+        if self.type not in KEY_TYPES:
+            raise DefinitionError(f"{here}, field 'type': {self.type} is not one of {', '.join(KEY_TYPES)}")
+        if not self.column:
+            object.__setattr__(self, "column", self.key)
+        check_name(self.column, of=f"{here}, field 'column'")
+
+    def as_(self, column: str) -> "Entity":
+        """The same entity, in views over a source that has its ids in another column."""
+        return replace(self, column=column)
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class StreamView(FeatureView):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return ("interactions",)
+        return (self.event_source.silver_table.name,)
 
     @cached_property
     def windows(self) -> Mapping[str, OnDemandFeature]:

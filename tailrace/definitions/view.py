@@ -7,11 +7,13 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from tailrace.definitions.aggregations.aggregation import Aggregation, check_aggregation
+from tailrace.definitions.declared_source import EventSource, shipped_sources
 from tailrace.definitions.fingerprints import definition_fingerprint, digest, schema_fingerprint
 from tailrace.definitions.names import Entity, check_name
 from tailrace.definitions.services import OnDemandFeature
+from tailrace.definitions.sql_condition import check_condition
 from tailrace.errors import DefinitionError
-from tailrace.schemas import silver, view_tables
+from tailrace.schemas import view_tables
 from tailrace.schemas.expectations import Expectation
 from tailrace.schemas.tables import Column
 
@@ -37,6 +39,8 @@ class FeatureView:
 
     A transform may come with `changed_keys`: given the change feed of each table that the transform takes, by the same
     names, it returns the keys whose rows may have changed, and only these are computed anew.
+    Aggregations are over the events of a `source`, those that meet `where`, a SQL condition over its fields; an event
+    whose key is null counts in no row.
     `online_when` is a SQL condition over the features; rows that do not meet it stay in gold and are
     absent from the store. `freshness` is how old the view's watermark may be before it misses its purpose, and `max_age`
     how old before the reader withholds the values: rankers get `OUTSIDE_MAX_AGE` instead.
@@ -61,6 +65,8 @@ class FeatureView:
     transform_features: tuple[Column, ...] = ()
     written_features: tuple[Column, ...] = ()
     changed_keys: Transform | None = None
+    source: EventSource | None = None
+    where: str | None = None
     online_when: str | None = None
     expectations: tuple[Expectation | str, ...] = ()
     lane: str = BATCH
@@ -83,8 +89,15 @@ class FeatureView:
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
-        """The columns that hold the ids of its entities."""
+        """What the ids of its entities are called."""
         return tuple(entity.key for entity in self.entities)
+
+    @cached_property
+    def event_source(self) -> EventSource:
+        """The source whose events it aggregates: that of the shipped definitions unless it names one."""
+        if self.source is not None:
+            return self.source
+        return next(one for one in shipped_sources() if isinstance(one, EventSource))
 
     @property
     def features(self) -> tuple[Column, ...]:
@@ -166,6 +179,7 @@ class FeatureView:
         if self.max_age is not None and self.max_age < self.freshness:
             raise DefinitionError(f"{here}, field 'max_age': must not be below 'freshness', {self.freshness}")
         self.check_fields()
+        self._check_source()
         self._check_keys()
         for line in self.aggregations:
             check_aggregation(line, self, views)
@@ -194,11 +208,34 @@ class FeatureView:
         if len(set(self.keys)) < len(self.keys):
             raise DefinitionError(f"{here}: {', '.join(self.keys)} names a key twice")
         for entity in self.entities if self.aggregations else ():
-            if entity.key not in silver.INTERACTIONS.columns:
-                known = ", ".join(silver.INTERACTIONS.columns)
+            found = self.event_source.words.type_of(entity.column)
+            if found is None:
+                known = ", ".join(name for name, _ in self.event_source.words.fields)
                 raise DefinitionError(
-                    f"{here}: key {entity.key!r} is not a column of {silver.INTERACTIONS.full_name}: {known}"
+                    f"{here}: key {entity.column!r} is not a field of the source {self.event_source.name!r}: {known}"
                 )
+            if found is not entity.type:
+                raise DefinitionError(
+                    f"{here}: the source {self.event_source.name!r} has {entity.column!r} as {found}, and the entity "
+                    f"{entity.name!r} is of {entity.type}; declare one as the other"
+                )
+
+    def _check_source(self) -> None:
+        here = f"view {self.name!r}, field"
+        if not self.aggregations:
+            for name in self.given(("source", "where")):
+                raise DefinitionError(f"{here} {name!r}: goes with 'aggregations'")
+            return
+        self.event_source.check()
+        if self.where is not None:
+            known = [name for name, _ in self.event_source.words.fields]
+            check_condition(
+                self.where,
+                known=known,
+                here=f"{here} 'where'",
+                what=f"a field of the source {self.event_source.name!r}",
+                why="so that an event counts the same in each refresh",
+            )
 
     def _check_feature_names(self) -> None:
         seen = set(self.keys)

@@ -14,9 +14,9 @@ from tailrace.events.files import read_event_rows, write_lines
 from tailrace.events.git_history import read_history
 from tailrace.events.landing import describe
 from tailrace.events.organisation import Organisation, generate
-from tailrace.schemas.landing import DOCUMENTS, EVENTS
 from tailrace.schemas.slots import GRID, last_tick
 from tailrace.settings import Settings
+from tailrace.shipped.sources import documents, events
 from tailrace.store import embedded
 
 MARKER = ".tailrace-demo"
@@ -110,6 +110,6 @@ def ticks_of(parts: list[list[bytes]], facts: list[list[bytes]], *, first_end: d
 def land_tick(tick: Tick, landing: Path) -> None:
     """Land what is new at a tick, one file per feed, as a connector would; nothing lands where nothing happened."""
     name = f"{tick.as_of:%Y%m%dT%H%M}.jsonl.gz"
-    for feed, rows in ((DOCUMENTS, tick.documents), (EVENTS, tick.events)):
+    for feed, rows in ((documents, tick.documents), (events, tick.events)):
         if rows:
             write_lines(rows, landing / feed.name / name)

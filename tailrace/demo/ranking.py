@@ -17,9 +17,9 @@ from typing import Any
 from tailrace.errors import CommandError
 from tailrace.events.files import write_lines
 from tailrace.local.background import PLAIN_HTTP
-from tailrace.schemas.landing import EVENTS
 from tailrace.schemas.slots import to_text
 from tailrace.settings import Settings
+from tailrace.shipped.sources import events as shipped_events
 from tailrace.workspace.workspace import Workspace
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy
@@ -80,7 +80,7 @@ def following(workspace: Workspace) -> Iterator[None]:
     from jobs.streaming.source import Plans, follow_plans
 
     checkpoint = workspace.settings.home / "demo" / "stream"  # not the home's own: its stream may follow a topic later
-    plans = Plans(str(Path(workspace.settings.landing) / EVENTS.name), checkpoint)
+    plans = Plans(str(Path(workspace.settings.landing) / shipped_events.name), checkpoint)
     plans.look()
     messages = follow_plans(workspace.spark, plans)
     query = run.start_query(
@@ -113,7 +113,7 @@ def land_opening(landing: Path, actor: str, document: str, at: datetime) -> None
     """Land the event as a connector would, in a file of its own."""
     name = f"opened-{at:%Y%m%dT%H%M%S}"
     event = {"event_id": name, "event_type": "open", "actor_id": actor, "document_id": document}
-    write_lines([event | {"occurred_at": to_text(at)}], landing / EVENTS.name / f"{name}.jsonl")
+    write_lines([event | {"occurred_at": to_text(at)}], landing / shipped_events.name / f"{name}.jsonl")
 
 
 def shows(row: Json, opened_at: datetime) -> bool:

@@ -19,8 +19,8 @@ from tailrace.events.oddities import ODDITIES, land_oddities
 from tailrace.lake.tables import Lake
 from tailrace.lake.task_progress import Progress
 from tailrace.schemas import bronze
-from tailrace.schemas.landing import EVENTS
 from tailrace.schemas.slots import to_text
+from tailrace.shipped.sources import events as shipped_events
 from tailrace.workspace.reconciliation import reconcile_all
 from tailrace.workspace.refresh import refresh, refresh_json
 from tailrace.workspace.workspace import Workspace
@@ -34,17 +34,17 @@ Json = dict[str, Any]
 
 def land_odd_files(landing: Path) -> None:
     """Put every oddity into a folder of its own among the events."""
-    land_oddities(landing / EVENTS.name / FOLDER)
+    land_oddities(landing / shipped_events.name / FOLDER)
 
 
 def remove_odd_files(landing: Path) -> None:
     """Take the folder away again; the stream, which follows the same rules, would name each of them once more."""
-    shutil.rmtree(landing / EVENTS.name / FOLDER)
+    shutil.rmtree(landing / shipped_events.name / FOLDER)
 
 
 def refused_odd_files(lake: Lake) -> dict[str, str]:
     """Why each oddity was refused, by its name; raises `CommandError` for one that was not."""
-    whole = lake.read(bronze.QUARANTINE).where((F.col("feed") == EVENTS.name) & F.isnull("line"))
+    whole = lake.read(bronze.QUARANTINE).where((F.col("feed") == shipped_events.name) & F.isnull("line"))
     reasons = {row.file: row.reason for row in whole.collect()}
     refused = {f"{FOLDER}/{oddity.name}": oddity.reason for oddity in ODDITIES}
     left = [name for name, reason in refused.items() if reason not in reasons.get(name, "")]

@@ -10,8 +10,8 @@ from tailrace.events.draws import from_text
 from tailrace.events.files import refuse_existing, write_lines
 from tailrace.events.git_history import read_history, repository_name
 from tailrace.events.organisation import Organisation, generate
-from tailrace.schemas.landing import DOCUMENTS, EVENTS
 
+EVENTS, DOCUMENTS = "events", "documents"  # the feeds
 EXTENSION = re.compile("[a-z0-9_]{1,63}")
 NO_EXTENSION = "file"
 LONGEST_NAME = 200  # characters; a file system takes 255 bytes with the suffix
@@ -53,18 +53,18 @@ def _type(title: str) -> str:
 def land_organisation(organisation: Organisation, out: Path) -> dict[str, int]:
     """Land an organisation's documents in one file and its events in one per day; returns events, documents and files."""
     documents, events = generate(organisation)
-    files = {out / DOCUMENTS.name / f"workspace-{organisation.end:%Y-%m-%d}.jsonl.gz": documents}
+    files = {out / DOCUMENTS / f"workspace-{organisation.end:%Y-%m-%d}.jsonl.gz": documents}
     by_day = defaultdict(list)
     for event in events:
         by_day[event["occurred_at"][: len("2026-01-31")]].append(event)
-    files |= {out / EVENTS.name / f"workspace-{day}.jsonl.gz": of_day for day, of_day in by_day.items()}
+    files |= {out / EVENTS / f"workspace-{day}.jsonl.gz": of_day for day, of_day in by_day.items()}
     return _land(files, events=len(events), documents=len(documents))
 
 
 def land_history(repository: Path, out: Path) -> dict[str, int]:
     """Land a repository's events and documents in one file each; returns events, documents and files."""
     file_name = f"{_file_name(repository_name(repository))}.jsonl.gz"
-    paths = [out / feed.name / file_name for feed in (DOCUMENTS, EVENTS)]
+    paths = [out / feed / file_name for feed in (DOCUMENTS, EVENTS)]
     refuse_existing(paths)
     events = read_history(repository)
     documents = describe(events)

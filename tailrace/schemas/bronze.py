@@ -1,9 +1,11 @@
 """Bronze: what landed, as it landed, each delivery once."""
 
-from tailrace.schemas.expectations import HOLDS, expect
+from collections.abc import Iterable
+
+from tailrace.schemas.expectations import Expectation
 from tailrace.schemas.tables import Column, Table, Type
 
-FEED = Column("feed", Type.STRING, "events, documents or direct_writes", nullable=False)
+FEED = Column("feed", Type.STRING, "the source of the file, or direct_writes", nullable=False)
 FILE = Column("file", Type.STRING, "the file's path inside its feed's landing folder", nullable=False)
 
 DELIVERY = (
@@ -23,66 +25,30 @@ DELIVERY = (
 # only settles a file that was rewritten under its own name within the same millisecond.
 DELIVERY_ORDER = ("delivered_at", "file", "line", "batch")
 
-# Expectations of a batch as a whole, in addition to those of each row. Small batches say nothing of the kind.
-OF_EVENTS = (
-    # Deliveries come again now and then; a producer that sends one event for ever is broken.
-    expect(
-        "expect_column_proportion_of_unique_values_to_be_between", column="event_id", min_value=0.1, least_rows=1_000
-    ),
-    # A clock that was lost says 1970.
-    expect(HOLDS, column="occurred_at >= '1990-01-01'", value_set=[True], mostly=0.5, least_rows=100),
-)
 
-EVENTS = Table(
-    layer="bronze",
-    name="events",
-    fields=(
-        Column("event_id", Type.STRING, "the producer's id; a re-delivery carries the same", nullable=False),
-        Column("event_type", Type.STRING, "what was done, such as view or edit", nullable=False),
-        Column("actor_id", Type.STRING, "who did it", nullable=False),
-        Column("document_id", Type.STRING, "what it was done to", nullable=False),
-        Column("occurred_at", Type.TIMESTAMP, "when it was done", nullable=False),
-        Column("source", Type.STRING, "the connector that delivered it"),
-        Column("attributes", Type.STRING, "further facts as a JSON object"),
-        *DELIVERY,
-    ),
-    key=("file", "line", "batch"),
-    statistics=("batch",),
-    expectations=OF_EVENTS,
-)
+def landed_table(name: str, facts: Iterable[Column], *, expectations: Iterable[Expectation] = ()) -> Table:
+    """The bronze table of a feed: a row for each delivery of a line, its `facts` as they landed."""
+    return Table(
+        layer="bronze",
+        name=name,
+        fields=(*facts, *DELIVERY),
+        key=("file", "line", "batch"),
+        statistics=("batch",),
+        expectations=tuple(expectations),
+    )
 
-DOCUMENTS = Table(
-    layer="bronze",
-    name="documents",
-    fields=(
-        Column("document_id", Type.STRING, "the document", nullable=False),
-        Column("title", Type.STRING, "its title"),
-        Column("type", Type.STRING, "its kind, such as doc or pdf"),
-        Column("size_bytes", Type.INT64, "its size in bytes"),
-        Column("folder", Type.STRING, "the folder it lies in, separated by /"),
-        Column("owner", Type.STRING, "the actor who owns it"),
-        Column("updated_at", Type.TIMESTAMP, "when these facts became true"),
-        *DELIVERY,
-    ),
-    key=("file", "line", "batch"),
-    statistics=("batch",),
-)
 
-DIRECT_WRITES = Table(
-    layer="bronze",
-    name="direct_writes",
-    fields=(
+DIRECT_WRITES = landed_table(
+    "direct_writes",
+    (
         Column("view", Type.STRING, "the view that the values are of", nullable=False),
         Column("keys", Type.STRING, "the entity key as a JSON object of ids", nullable=False),
         Column("occurred_at", Type.TIMESTAMP, "the time that the values hold from", nullable=False),
-        Column("revision", Type.INT64, "given by the store; of equal times the newer wins", nullable=False),
+        Column("revision", Type.INT64, "given by the store; of equal times the newer wins", nullable=False, minimum=0),
         Column("values", Type.STRING, "the features as a JSON object; null where the key was removed"),
         Column("accepted_at", Type.TIMESTAMP, "when the write came", nullable=False),
         Column("acknowledged_at", Type.TIMESTAMP, "when the store was known to have it; null where no version said so"),
-        *DELIVERY,
     ),
-    key=("file", "line", "batch"),
-    statistics=("batch",),
 )
 
 QUARANTINE = Table(
@@ -132,4 +98,10 @@ SET_ASIDE = Table(
     statistics=("batch",),
 )
 
-TABLES = (EVENTS, DOCUMENTS, DIRECT_WRITES, QUARANTINE, FILES, SET_ASIDE)
+# Tables of every home; each source that is declared has one more.
+TABLES = (DIRECT_WRITES, QUARANTINE, FILES, SET_ASIDE)
+
+
+def table_named(full_name: str) -> Table:
+    """A table of bronze by its name only, whether a source declares it or not."""
+    return Table(layer="bronze", name=full_name.removeprefix("bronze."), fields=(), key=())

@@ -1,6 +1,7 @@
-"""What may land: the feeds, their fields, and the rules a line must keep."""
+"""What may land: feeds, their fields, and the rules that a line must keep."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 
 from tailrace.errors import DataError
@@ -8,13 +9,11 @@ from tailrace.schemas import bronze
 from tailrace.schemas.expectations import expect
 from tailrace.schemas.tables import Column, Table, Type
 
-EVENT_TYPE = "[a-z][a-z0-9_]{0,62}"
 TIME = r"(?!0000)\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})?"
 MAXIMUM_HOURS_AHEAD = 24  # of the wall clock; clocks drift, but no event is known a day before it happens
 
 LINE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
 PARQUET_SUFFIX = ".parquet"
-OBJECTS = ("attributes", "keys", "values")  # fields that hold a JSON object, kept as its text
 TEMPORARY_PREFIXES = (".", "_")
 TEMPORARY_SUFFIXES = (".tmp", ".part", ".partial", ".inprogress", ".crdownload", ".filepart")
 
@@ -31,25 +30,62 @@ class LandingError(DataError):
     """A landed file that a load needs and cannot have; the message names it and what to do."""
 
 
+# Microseconds in one of each unit that a time may be counted in; a nanosecond is a part of one.
+MICROS_IN = {"s": Decimal(1_000_000), "ms": Decimal(1_000), "us": Decimal(1), "ns": Decimal("0.001")}
+UTC_ZONE = "UTC"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedField:
+    """One field of a line: where the line has it, the column that it fills, and the rules that it keeps.
+
+    `path` names it from the outside in. A field whose column is never null is required. `is_object` says that it holds a
+    JSON object, kept as its text, and `pattern` what a text has to match. A time is a text, which without an offset is of
+    `zone`, or counts `unit` since 1970.
+    """
+
+    column: Column
+    path: tuple[str | int, ...]
+    is_id: bool = False
+    is_object: bool = False
+    pattern: str | None = None
+    unit: str | None = None
+    zone: str = UTC_ZONE
+
+    @property
+    def name(self) -> str:
+        """The field as messages call it, such as `request.q`."""
+        return ".".join(map(str, self.path))
+
+    @property
+    def required(self) -> bool:
+        """Whether a line without it is refused."""
+        return not self.column.nullable
+
+
 @dataclass(frozen=True, kw_only=True)
 class Feed:
-    """A folder below the landing folder; `renamed` maps a landing field to its bronze column where they differ."""
+    """A folder below the landing folder, or a topic: its fields, and the tables that they fill.
+
+    `row_id` is the column for a digest of all the fields, of a feed whose lines have no id. `silver` is None for what is
+    read from bronze itself.
+    """
 
     name: str
+    fields: tuple[FeedField, ...]
     table: Table
-    required: tuple[str, ...]
-    renamed: tuple[tuple[str, str], ...] = ()
+    silver: Table | None = None
+    row_id: str | None = None
 
     @cached_property
-    def facts(self) -> dict[str, Column]:
-        """The column that each field of a line fills."""
-        landed = {column: field for field, column in self.renamed}
-        facts = (column for column in self.table.fields if column not in bronze.DELIVERY)
-        return {landed.get(column.name, column.name): column for column in facts}
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that its lines fill, in order."""
+        return tuple(column for column in self.table.fields if column not in bronze.DELIVERY)
 
-    def is_id(self, field: str) -> bool:
-        """Whether a field holds an id, by the rule of `tailrace.schemas.ids`."""
-        return field.endswith("id") or field == "owner"
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The fields at the top of a line that it reads."""
+        return tuple(dict.fromkeys(str(field.path[0]) for field in self.fields))
 
     def folder(self, landing_folder: str) -> str:
         """The feed's folder in the landing folder."""
@@ -61,24 +97,15 @@ class Feed:
         return Table(layer="landing", name=self.name, fields=LINES, key=("file", "line"), expectations=OF_LINES)
 
 
-EVENTS = Feed(
-    name="events",
-    table=bronze.EVENTS,
-    required=("event_id", "event_type", "actor_id", "document_id", "occurred_at"),
-)
+Feeds = tuple[Feed, ...]
 
-DOCUMENTS = Feed(
-    name="documents",
-    table=bronze.DOCUMENTS,
-    required=("id",),
-    renamed=(("id", "document_id"), ("size", "size_bytes")),
-)
+
+def _direct_writes() -> Feed:
+    objects = ("keys", "values")
+    facts = (column for column in bronze.DIRECT_WRITES.fields if column not in bronze.DELIVERY)
+    fields = (FeedField(column=one, path=(one.name,), is_object=one.name in objects) for one in facts)
+    return Feed(name=bronze.DIRECT_WRITES.name, fields=tuple(fields), table=bronze.DIRECT_WRITES)
+
 
 # What the reader and Spark wrote to views of the lane direct, landed once the store had it.
-DIRECT_WRITES = Feed(
-    name="direct_writes",
-    table=bronze.DIRECT_WRITES,
-    required=("view", "keys", "occurred_at", "revision", "accepted_at"),
-)
-
-FEEDS = (EVENTS, DOCUMENTS, DIRECT_WRITES)
+DIRECT_WRITES = _direct_writes()

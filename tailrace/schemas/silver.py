@@ -1,36 +1,42 @@
-"""Silver: one row per thing that happened and per document, the last delivery of each."""
+"""Silver: one row per event and per key of a table, the last delivery of each."""
 
-from tailrace.schemas import bronze, landing
+from collections.abc import Iterable
+
+from tailrace.schemas import bronze
 from tailrace.schemas.tables import Column, Table
 
 LAST_DELIVERY = tuple(field for field in bronze.DELIVERY if field.name in bronze.DELIVERY_ORDER)
 
 
-def facts(table: Table) -> tuple[Column, ...]:
-    """The columns of a bronze table that say something of the world rather than of its delivery."""
-    return tuple(field for field in table.fields if field not in bronze.DELIVERY)
+def last_delivery_table(
+    name: str, facts: Iterable[Column], *, key: tuple[str, ...], checks: Iterable[str] = (), times: Iterable[str] = ()
+) -> Table:
+    """The silver table of a feed: the last delivery of each `key`; `times` are the columns that ranges are read by."""
+    return Table(
+        layer="silver",
+        name=name,
+        fields=(*facts, *LAST_DELIVERY),
+        key=key,
+        checks=tuple(checks),
+        statistics=tuple(times),
+        change_feed=True,
+        rows_change=True,
+    )
 
 
-INTERACTIONS = Table(
-    layer="silver",
-    name="interactions",
-    fields=(*facts(bronze.EVENTS), *LAST_DELIVERY),
-    key=("event_id",),
-    checks=(f"event_type rlike '^{landing.EVENT_TYPE}$'",),
-    statistics=("occurred_at",),
-    change_feed=True,
-    rows_change=True,
-)
-
-DOCUMENTS = Table(
-    layer="silver",
-    name="documents",
-    fields=(*facts(bronze.DOCUMENTS), *LAST_DELIVERY),
-    key=("document_id",),
-    checks=("size_bytes is null or size_bytes >= 0",),
-    statistics=("updated_at",),
-    change_feed=True,
-    rows_change=True,
-)
-
-TABLES = (INTERACTIONS, DOCUMENTS)
+def check_of(column: Column, *, pattern: str | None = None) -> str | None:
+    """The SQL condition that a column's declared bounds come to; None where it has none."""
+    conditions = []
+    if pattern is not None:
+        escaped = pattern.replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\u0024{")
+        conditions.append(f"{column.name} rlike '^{escaped}$'")
+    for sign, bound in ((">=", column.minimum), ("<=", column.maximum)):
+        if bound is not None:
+            conditions.append(f"{column.name} {sign} {bound}")
+    if not conditions:
+        return None
+    condition = " and ".join(conditions)
+    if not column.nullable:
+        return condition
+    either = condition if len(conditions) == 1 else f"({condition})"
+    return f"{column.name} is null or {either}"

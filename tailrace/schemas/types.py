@@ -43,6 +43,7 @@ class Type(str):
     FLOAT64: ClassVar["Type"]
     BOOL: ClassVar["Type"]
     TIMESTAMP: ClassVar["Type"]
+    DATE: ClassVar["Type"]
     BINARY: ClassVar["Type"]
     DECIMAL: ClassVar["Type"]
 
@@ -125,6 +126,8 @@ TABLE = {
             english="a time such as 2026-03-02T10:15:00Z",
         ),
     ),
+    # A key may be one.
+    "DATE": TypeInfo(sql="date", instead="give it as STRING or TIMESTAMP"),
     # What a value is packed into.
     "BINARY": TypeInfo(sql="binary", instead="give it as STRING"),
     # Sums of decimals are exact in any order; only state is kept in it.

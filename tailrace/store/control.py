@@ -126,7 +126,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class ControlField:
     """The value of another field of the item."""
 
     name: str
@@ -316,7 +316,7 @@ MOVE_STREAM_WATERMARK = Transition(
     when=(  # the last who took the lease is this stream, and has ended; a micro-batch may begin meanwhile
         check("lane", How.EQUAL, STREAM),
         check("lease_owner", How.BEGINS, Given("stream")),
-        check("closed", How.EQUAL, Field("sequence")),
+        check("closed", How.EQUAL, ControlField("sequence")),
         check("open", How.EQUAL, False),
         check("watermark", How.BELOW, Given("to")),
     ),

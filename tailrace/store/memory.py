@@ -14,7 +14,7 @@ from tailrace.store.control import (
     Act,
     Check,
     Control,
-    Field,
+    ControlField,
     Fields,
     Given,
     How,
@@ -260,7 +260,7 @@ def value_of(operand: Any, fields: Fields, given: Fields) -> Any:
     """What an operand stands for."""
     if isinstance(operand, Given):
         return given.get(operand.name)
-    return fields.get(operand.name) if isinstance(operand, Field) else operand
+    return fields.get(operand.name) if isinstance(operand, ControlField) else operand
 
 
 def allows(transition: Transition, fields: Fields, given: Fields) -> bool:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tailrace.definitions import BATCH, DIRECT, STREAM, BatchView, FeatureView
-from tailrace.schemas import bronze, silver
+from tailrace.schemas import bronze
 from tailrace.schemas.view_tables import RUNS
 from tailrace.workspace.resources import Resources
 
@@ -122,8 +122,11 @@ def plan_lanes(workspace: Resources, *, price: float | None = None) -> dict[str,
 
 def observe(lake: "Lake", views: list[FeatureView]) -> dict[str, Observed]:
     """What was seen of each view, by name."""
-    pushes, events, direct = pushes_of(lake), events_per_day(lake), direct_per_day(lake)
-    return {view.name: observe_view(lake, view, pushes.get(view.name), events, direct.get(view.name)) for view in views}
+    pushes, events, direct = pushes_of(lake), events_per_day(lake, views), direct_per_day(lake)
+    return {
+        view.name: observe_view(lake, view, pushes.get(view.name), events.get(view.name), direct.get(view.name))
+        for view in views
+    }
 
 
 def observe_view(lake: "Lake", view: FeatureView, pushes: Any, events: float | None, direct: float | None) -> Observed:
@@ -135,7 +138,7 @@ def observe_view(lake: "Lake", view: FeatureView, pushes: Any, events: float | N
         writes_per_run=float(pushes.writes) if pushes else None,
         value_bytes=pushes.value_bytes if pushes else None,
         age_at_end=None if seconds is None else timedelta(seconds=seconds),
-        events_per_day=events if view.inputs == ("interactions",) else None,
+        events_per_day=events,
         direct_per_day=direct,
     )
 
@@ -160,11 +163,15 @@ def pushes_of(lake: "Lake") -> dict[str, Any]:
     return {row.view: row for row in figures.collect()}
 
 
-def events_per_day(lake: "Lake") -> float | None:
-    """Events of the newest day that there are events of."""
-    if not lake.exists(silver.INTERACTIONS):
-        return None
-    return in_newest_day(lake.read(silver.INTERACTIONS), "occurred_at").get(None)
+def events_per_day(lake: "Lake", views: list[FeatureView]) -> dict[str, float | None]:
+    """By view: the events of its source in the newest day that there are any of."""
+    of_views = {view.name: view.event_source for view in views if view.aggregations}
+    sources = {source.name: source for source in of_views.values() if lake.exists(source.silver_table)}
+    counts = {
+        name: in_newest_day(lake.read(source.silver_table), source.time.name).get(None)
+        for name, source in sources.items()
+    }
+    return {view: counts.get(source.name) for view, source in of_views.items()}
 
 
 def direct_per_day(lake: "Lake") -> dict[Any, float]:

@@ -38,7 +38,7 @@ def verify_all(workspace: Resources, progress: Progress) -> Json:
 def reconcile_all(workspace: Resources, progress: Progress, *, repair: bool = False) -> Json:
     """Compare what every view's values should be with the store, and repair differences if asked; figures per view and in total."""
     if workspace.definitions.stream_views:  # a view that cannot be compared is reported before the others are compared
-        stream = StreamInput.of(workspace.settings)
+        stream = StreamInput.of(workspace.settings, workspace.definitions)
         stream.refuse_another()
         refuse_other_definitions(stream.checkpoint, workspace.definitions)
     views: dict[str, Json] = {}
@@ -58,7 +58,7 @@ def rebuild_all(workspace: Resources, progress: Progress) -> Json:
     chosen, home = workspace.chosen, workspace.settings.home
     with_stream = bool(chosen.stream_views and (workspace.views or has_run(home)))
     if with_stream:  # before anything is half rebuilt
-        StreamInput.of(workspace.settings).refuse_another()
+        StreamInput.of(workspace.settings, workspace.definitions).refuse_another()
     done: dict[str, Json] = {}
     with rebuilding(home) if with_stream else nullcontext():  # the stream stays stopped throughout
         for source in reconciliation_sources(workspace, chosen, progress, with_stream=with_stream):
@@ -94,7 +94,7 @@ def reconciliation_sources(
             lake=lake,
             address=store,
             views=views_of(workspace.definitions),
-            input=StreamInput.of(settings),
+            input=StreamInput.of(settings, workspace.definitions),
             load=partial(catch_up_bronze, workspace),
             progress=of_view("stream"),
         )

@@ -9,9 +9,9 @@ from typing import Any
 
 from jobs import maintenance
 from jobs.bronze import load
-from jobs.bronze.load import Loaded, catch_up
+from jobs.bronze.load import Intake, Loaded, catch_up
 from jobs.bronze.set_aside import FilesToExclude, is_all_read, last_read
-from jobs.bronze.topic import PREFIX, topic_of
+from jobs.bronze.topic import PREFIX, topic_of, topics_of
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import Refreshed
 from jobs.maintenance import Maintained
@@ -24,7 +24,6 @@ from sinks.purge import LookedOver, look_over
 from sinks.push import push_views
 from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.quality.gate import Verdict
-from tailrace.schemas import landing, silver
 from tailrace.schemas.slots import check_within_reach, last_tick, to_text
 from tailrace.store.direct.replay import Log
 from tailrace.store.failures import StoreError
@@ -66,7 +65,7 @@ def refresh_json(report: Report) -> Json:
     shown = {
         "as_of": to_text(report.as_of),
         "seconds": round(report.seconds, 3),
-        "landed": asdict(report.landed),
+        "landed": report.landed.json(),
         "views": {view: view_json(report, view) for view in report.refreshed},
         "gates": {table: asdict(found) for table, found in report.gates.items()},
     }
@@ -160,13 +159,19 @@ def chosen_as_of(given: datetime | None, *, any_as_of: bool) -> datetime:
     return given
 
 
+def intake_of(workspace: Resources) -> Intake:
+    """What loads of a home take."""
+    settings, definitions = workspace.settings, workspace.definitions
+    topics = topics_of(settings.stream, definitions)
+    return Intake(folder=settings.landing, feeds=definitions.feeds, topics=topics)
+
+
 def run_bronze(workspace: Resources, *, aside: FilesToExclude | None = None) -> Loaded:
     where = Log(folder=workspace.settings.direct_log, landing=workspace.settings.landing)
     if where.has_segments:
         for failure in direct_writes.finish_logs(workspace.store, workspace.definitions, where):
             log.warning("the log of direct writes: %s", failure)
-    topic = topic_of(workspace.settings.stream)
-    loaded = load.run(workspace.lake, workspace.settings.landing, now=datetime.now(UTC), aside=aside, topic=topic)
+    loaded = load.run(workspace.lake, intake_of(workspace), now=datetime.now(UTC), aside=aside)
     for view in workspace.definitions.direct_views.values():
         direct_writes.record_writes(workspace.lake, view)
     return loaded
@@ -174,14 +179,13 @@ def run_bronze(workspace: Resources, *, aside: FilesToExclude | None = None) -> 
 
 def catch_up_bronze(workspace: Resources) -> Loaded:
     """Bring all into bronze that has landed by now, whatever other loads are under way."""
-    topic = topic_of(workspace.settings.stream)
-    return catch_up(workspace.lake, workspace.settings.landing, lambda: run_bronze(workspace), topic=topic)
+    return catch_up(workspace.lake, intake_of(workspace), lambda: run_bronze(workspace))
 
 
 def run_silver(workspace: Resources) -> dict[str, Withdrawn]:
     """Bring silver up to date; returns what it gave back of excluded files, by table, where there were any."""
-    tables = {silver.INTERACTIONS: merge.run_interactions, silver.DOCUMENTS: merge.run_documents}
-    done = {table.full_name: bring(workspace.lake) for table, bring in tables.items()}
+    tables = {feed.silver.full_name: feed for feed in workspace.definitions.feeds if feed.silver}
+    done = {name: merge.merge_unread(workspace.lake, feed) for name, feed in tables.items()}
     return {name: back for name, back in done.items() if back != Withdrawn()}
 
 
@@ -189,7 +193,8 @@ def views_to_recount(workspace: Resources, aside: FilesToExclude | None) -> tupl
     """The views of the stream that may have counted events of excluded files: it reads the same source by itself."""
     if aside is None or not has_run(workspace.settings.home):
         return ()
-    events, of_kafka = f"{landing.EVENTS.name}/", workspace.settings.stream.kafka is not None
+    source = workspace.definitions.streamed_source
+    events, of_kafka = f"{source.name}/", topic_of(workspace.settings.stream, source) is not None
     followed = (name.startswith(f"{events}{PREFIX}") == of_kafka for name in aside.files if name.startswith(events))
     return tuple(workspace.definitions.stream_views) if any(followed) else ()
 
@@ -219,11 +224,14 @@ def layer_figures(
     workspace: Resources, layer: str, *, as_of: datetime, full: bool, allowed: str | None, aside: FilesToExclude | None
 ) -> Json:
     if layer == "bronze":
-        loaded = asdict(run_bronze(workspace, aside=aside)) | {"all_read": is_all_read(workspace.lake)}
+        loaded = run_bronze(workspace, aside=aside).json() | {
+            "all_read": is_all_read(workspace.lake, workspace.definitions.feeds)
+        }
         return loaded | recount_json(views_to_recount(workspace, aside))
     if layer == "silver":
         withdrawn = withdrawn_json(run_silver(workspace))
-        return {"load": last_read(workspace.lake, silver.INTERACTIONS)} | withdrawn
+        tables = workspace.definitions.silver_tables.values()
+        return {"load": max(last_read(workspace.lake, table) for table in tables)} | withdrawn
     if layer == "gold":
         refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
         return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}

@@ -22,18 +22,18 @@ NO_CODE = "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=
 
 def follow(settings: Settings, progress: Progress) -> None:
     """Follow the topic, or the landing folder, whatever passes meanwhile."""
-    source = StreamInput.of(settings)
-    checkpoint = str(source.checkpoint)
     resources = Resources(replace(settings, spark=of_stream(settings.spark)))
     definitions = resources.definitions
+    source = StreamInput.of(settings, definitions)
+    checkpoint = str(source.checkpoint)
 
-    kafka = topic_of(settings.stream)
+    kafka = topic_of(settings.stream, definitions.streamed_source)
     plans = None if kafka else Plans(source.folder, source.checkpoint)
 
     def begin() -> StreamingQuery:
         source.refuse_another()
         address = Address.of(settings)
-        topic = topic_of(settings.stream)
+        topic = topic_of(settings.stream, definitions.streamed_source)
         messages = messages_of(resources, topic, plans, checkpoint=checkpoint)
         query = run.start_query(
             messages,

@@ -16,10 +16,11 @@ from sinks.net_changes import decided, first_load
 from tailrace.definitions import DIRECT, BatchView, Count, DefinitionError, Definitions, Distinct, Last
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
-from tailrace.schemas import silver, view_tables
+from tailrace.schemas import view_tables
 from tailrace.schemas.slots import times_between, to_micros
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 from tailrace.store.codec import meaning
+from tests import feeds
 from tests.jobs.gold.test_refresh import EVENT, FACTS, hold
 from tests.tailrace.lake.copies import copied
 
@@ -57,8 +58,8 @@ SAME_AGAIN = tuple(event | {"delivered_at": T + 2 * GRID} for event in THREE)
 def three(spark, tmp_path_factory):
     """A silver of three interactions: two of one pair, an hour apart, and one of another."""
     lake = Lake(spark, str(tmp_path_factory.mktemp("three")))
-    lake.create(silver.DOCUMENTS)
-    hold(lake, silver.INTERACTIONS, EVENT, *THREE)
+    lake.create(feeds.DOCUMENT_FACTS)
+    hold(lake, feeds.INTERACTIONS, EVENT, *THREE)
     return lake
 
 
@@ -92,11 +93,11 @@ def state_at(found, as_of):
 
 def pushed_at(lake, view, as_of):
     """What a first push at a time would write."""
-    pins = {table.full_name: lake.pin(table) for table in silver.TABLES}
+    pins = {table.full_name: lake.pin(table) for table in feeds.DEFINITIONS.silver_tables.values()}
     base_rows = {
-        name: compute(lake, VIEWS.batch_views[name], pins, as_of=as_of, base_rows={}) for name in view.base_views
+        name: compute(lake, VIEWS, VIEWS.batch_views[name], pins, as_of=as_of, base_rows={}) for name in view.base_views
     }
-    rows = compute(lake, view, pins, as_of=as_of, base_rows=base_rows)
+    rows = compute(lake, VIEWS, view, pins, as_of=as_of, base_rows=base_rows)
     written = decided(first_load(rows, view), view, suppress=False, as_of=to_micros(as_of)).collect()
     return {row.item_key: meaning(bytes(row.value)) for row in written}
 
@@ -139,7 +140,7 @@ def test_a_backfill_that_was_killed_goes_on_and_a_finished_one_does_nothing(told
 
     with pytest.raises(KeyboardInterrupt):
         run(told, times, progress=die)
-    hold(told, silver.INTERACTIONS, EVENT, *SAME_AGAIN)  # silver moves meanwhile
+    hold(told, feeds.INTERACTIONS, EVENT, *SAME_AGAIN)  # silver moves meanwhile
     done = run(told, times)
 
     assert (done["pairs"].done_before, done["readers"].done_before) == (2, 1)

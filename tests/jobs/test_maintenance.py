@@ -24,10 +24,10 @@ from sinks.reconcile import GoldSource, Reconciled, reconcile
 from tailrace.definitions import BatchView, Count, Definitions, Distinct, Feature, Type
 from tailrace.lake import maintenance as tables
 from tailrace.lake.tables import Lake
-from tailrace.schemas import silver
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 from tailrace.store.address import Address
 from tailrace.store.embedded import store_url
+from tests import feeds
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 GRID = timedelta(minutes=15)
@@ -69,7 +69,7 @@ def open_lake(spark, root):
 def make_lake(spark, root):
     """Its silver tables are empty."""
     lake = open_lake(spark, root)
-    for table in silver.TABLES:
+    for table in feeds.DEFINITIONS.silver_tables.values():
         lake.create(table)
     return lake
 
@@ -105,8 +105,8 @@ def unreachable():
 
 
 def deliver(lake, *changes):
-    rows = lake.spark.createDataFrame([tuple((EVENT | change).values()) for change in changes], silver.INTERACTIONS.ddl)
-    lake.upsert(silver.INTERACTIONS, rows, newer="true", state={"batch": 1})
+    rows = lake.spark.createDataFrame([tuple((EVENT | change).values()) for change in changes], feeds.INTERACTIONS.ddl)
+    lake.upsert(feeds.INTERACTIONS, rows, newer="true", state={"batch": 1})
 
 
 def bring(lake, *, as_of=T):
@@ -344,10 +344,12 @@ def test_a_refresh_under_way_that_a_compaction_overtakes_commits_nothing_and_is_
     (tmp_path / "go").touch()
     for number in range(3):
         row = (f"d{number}", "title", "pdf", 1, "/a", f"u{number}", T, T, "f", number, number)
-        lake.upsert(silver.DOCUMENTS, lake.spark.createDataFrame([row], silver.DOCUMENTS.ddl), newer="true", state={})
+        lake.upsert(
+            feeds.DOCUMENT_FACTS, lake.spark.createDataFrame([row], feeds.DOCUMENT_FACTS.ddl), newer="true", state={}
+        )
         refresh.run(lake, views, as_of=T + number * GRID)
     before = lake.version(view.table)
-    DeltaTable.forPath(lake.spark, lake.path(silver.DOCUMENTS)).update(set={"owner": "'u9'"})
+    DeltaTable.forPath(lake.spark, lake.path(feeds.DOCUMENT_FACTS)).update(set={"owner": "'u9'"})
     for name in ("go", "reading", "checked"):
         (tmp_path / name).unlink()
 

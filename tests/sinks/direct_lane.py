@@ -15,6 +15,7 @@ from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.conditional_writes import order_attribute
 from tailrace.store.dynamodb.items import KEY, binary, ensure_table, scan
 from tailrace.store.dynamodb.store import DynamoStore
+from tests import feeds
 from tests.store_client import with_client
 
 NOW = datetime.now(UTC)
@@ -59,7 +60,7 @@ class Lane:
         return with_client(self.address, run)
 
     def load(self):
-        return load.run(self.lake, self.where.landing, now=NOW)
+        return load.run(self.lake, feeds.intake(self.where.landing), now=NOW)
 
     def reconcile(self, *, repair=False):
         log = self.where.folder

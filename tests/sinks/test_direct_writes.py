@@ -14,6 +14,7 @@ from tailrace.definitions import load_definitions
 from tailrace.schemas import bronze, view_tables
 from tailrace.store.dynamodb.items import KEY, binary
 from tailrace.store.dynamodb.store import once_key
+from tests import feeds
 from tests.sinks.direct_lane import NOW, RELEVANCE, score_of
 from tests.store_client import with_client
 
@@ -30,7 +31,7 @@ def test_what_was_written_is_in_bronze_and_history_once_and_mends_a_lost_store(l
     lane.write(("d1", 30_000_000, 0.5), ("d4", 1_000_000, 0.6))
     sent = direct_writes.write_again(lane.lake, lane.address, RELEVANCE)
 
-    assert (loaded.direct_writes, loaded.quarantined) == (5, 0)
+    assert (loaded.rows["direct_writes"], loaded.quarantined) == (5, 0)
     assert (first, again) == (5, 0)
     for table in (bronze.DIRECT_WRITES, view_tables.history_table("relevance")):
         assert lane.lake.read(table).where("acknowledged_at IS NULL").isEmpty()
@@ -85,7 +86,7 @@ def test_a_dead_process_leaves_its_log_to_the_next_refresh(lane):
 
     assert (failures, list(lane.where.folder.iterdir())) == ([], [])
     assert lane.scores() == {"d1": 0.1, "d9": 0.9}
-    assert load.run(lane.lake, landing, now=NOW).direct_writes == 1
+    assert load.run(lane.lake, feeds.intake(landing), now=NOW).rows["direct_writes"] == 1
     assert content
 
 

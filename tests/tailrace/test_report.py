@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from jobs.bronze.load import Loaded
 from jobs.bronze.set_aside import FilesToExclude
 from jobs.maintenance import Maintained
 from jobs.silver.merge import Withdrawn
@@ -15,6 +14,7 @@ from tailrace.cli.output import first_load_lines, maintained_lines, runs_table, 
 from tailrace.settings import read_settings
 from tailrace.workspace.refresh import Report, refresh_json, views_to_recount
 from tailrace.workspace.workspace import Workspace
+from tests import feeds
 
 AT = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 DONE = Maintained(files_before=31, files_after=2, removed_files=1200, removed_bytes=3_400_000)
@@ -26,7 +26,7 @@ def report(*, withdrawn=None, to_recount=(), **maintained):
     return Report(
         as_of=AT,
         seconds=1.0,
-        landed=Loaded(),
+        landed=feeds.loaded(),
         refreshed={},
         pushed={},
         maintained=maintained,

@@ -17,15 +17,15 @@ from tailrace.errors import CommandError, UnexpectedError
 from tailrace.lake.delta_log import Overtaken
 from tailrace.lake.tables import LakeError
 from tailrace.quality.gate import GateFailed
-from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import SettingsError
 from tailrace.store.control import LeaseLost, OtherLane
 from tailrace.store.dynamodb.signing import CredentialsError
 from tailrace.store.failures import StoreError
 from tailrace.workspace import refresh
+from tests import feeds
 
-STOPPED = GateFailed(bronze.EVENTS, rows=3, misses=(), files=("events/a.jsonl",), page=Path("page.html"))
+STOPPED = GateFailed(feeds.BRONZE_EVENTS, rows=3, misses=(), files=("events/a.jsonl",), page=Path("page.html"))
 NOTHING = {"files": 0, "events": 0, "documents": 0, "direct_writes": 0, "quarantined": 0, "waiting": 0, "gates": {}}
 
 

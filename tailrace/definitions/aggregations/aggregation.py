@@ -13,6 +13,7 @@ from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column, Type
 
 if TYPE_CHECKING:
+    from tailrace.definitions.declared_source import EventColumns
     from tailrace.definitions.view import FeatureView
 
 
@@ -44,8 +45,12 @@ class Aggregation:
 
     @property
     def columns(self) -> tuple[GoldColumn, ...]:
-        """How gold computes and maintains each column of `features` and `state`."""
+        """How gold computes and maintains each column of `features` and `state`, whatever source it is over."""
         raise self._lacks("columns")
+
+    def columns_over(self, events: "EventColumns") -> tuple[GoldColumn, ...]:  # noqa: ARG002 -- for those that need it
+        """The same over a source whose columns have these meanings."""
+        return self.columns
 
     @property
     def base_view(self) -> str | None:
@@ -93,18 +98,27 @@ def check_aggregation(line: Aggregation, view: "FeatureView", views: "Mapping[st
         raise DefinitionError(f"view {view.name!r}, {error}") from error
     if len(set(windows)) < len(windows):
         raise DefinitionError(f"{here}, field 'over': names a window twice")
-    check_parts(line, here=here)
+    check_parts(line, view.event_source.words, here=here)
     if not line.features:
         raise DefinitionError(f"{here}, field 'over': name at least one window, such as 24h")
     plain(line, of=here)
+    _check_types(line, view, here=here)
     line.check(view, views, here=here)
 
 
-def check_parts(line: Aggregation, *, here: str) -> None:
+def _check_types(line: Aggregation, view: "FeatureView", *, here: str) -> None:
+    if getattr(line, "types", ()) and view.event_source.type is None:
+        raise DefinitionError(
+            f"{here}, field 'types': the source {view.event_source.name!r} does not say which field is the type of an "
+            "event; give it type='…'"
+        )
+
+
+def check_parts(line: Aggregation, events: "EventColumns", *, here: str) -> None:
     """Raise `DefinitionError` for an aggregation that does not say how each of its columns is computed and maintained."""
     kind = f"{here}: aggregation {type(line).__name__}"
     try:
-        declared, columns = (*line.features, *line.state), line.columns
+        declared, columns = (*line.features, *line.state), line.columns_over(events)
     except DefinitionError as error:
         raise DefinitionError(f"{here}: {error}") from error
     names = [column.name for column in columns]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from tailrace.definitions.aggregations.aggregation import Aggregation, features_over
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added
@@ -10,6 +11,9 @@ from tailrace.definitions.aggregations.sql import is_of, weight, within
 from tailrace.definitions.aggregations.stream_part import Additions, Arrivals, StreamPart
 from tailrace.definitions.names import Window
 from tailrace.schemas.tables import Column
+
+if TYPE_CHECKING:
+    from tailrace.definitions.declared_source import EventColumns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +26,13 @@ class Count(Aggregation):
     def features(self) -> tuple[Column, ...]:
         return features_over(self.name, self.over, f"{' or '.join(self.types) or 'all'} events")
 
-    @property
-    def columns(self) -> tuple[GoldColumn, ...]:
+    def columns_over(self, events: "EventColumns") -> tuple[GoldColumn, ...]:
+        counts = is_of(self.types, events)
         return tuple(
             added(
                 feature.name,
-                full=f"count_if({is_of(self.types)} AND {within(window)})",
-                difference=f"CASE WHEN {is_of(self.types)} THEN {weight(window)} END",
+                full=f"count_if({counts} AND {within(window)})",
+                difference=f"CASE WHEN {counts} THEN {weight(window)} END",
             )
             for feature, window in self.named_windows
         )

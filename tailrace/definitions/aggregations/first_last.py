@@ -13,6 +13,8 @@ from tailrace.schemas.tables import Column, Type
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from tailrace.definitions.declared_source import EventColumns
+
     Array = npt.NDArray[Any]
 
 
@@ -29,9 +31,8 @@ class First(Aggregation):
     def features(self) -> tuple[Column, ...]:
         return (Column(self.name, Type.TIMESTAMP, f"first {' or '.join(self.types) or 'event'}"),)
 
-    @property
-    def columns(self) -> tuple[GoldColumn, ...]:
-        return (_utmost(self.name, self.types, of_rows="min", of_two="least"),)
+    def columns_over(self, events: "EventColumns") -> tuple[GoldColumn, ...]:
+        return (_utmost(self.name, self.types, events, of_rows="min", of_two="least"),)
 
     def promises(self, lines: Sequence[Aggregation]) -> Iterator[str]:
         """The first is not after the last of the same types."""
@@ -53,9 +54,8 @@ class Last(Aggregation):
     def features(self) -> tuple[Column, ...]:
         return (Column(self.name, Type.TIMESTAMP, f"last {' or '.join(self.types) or 'event'}"),)
 
-    @property
-    def columns(self) -> tuple[GoldColumn, ...]:
-        return (_utmost(self.name, self.types, of_rows="max", of_two="greatest"),)
+    def columns_over(self, events: "EventColumns") -> tuple[GoldColumn, ...]:
+        return (_utmost(self.name, self.types, events, of_rows="max", of_two="greatest"),)
 
     @property
     def stream(self) -> StreamPart:
@@ -73,10 +73,11 @@ class Last(Aggregation):
         return {self.name: last}
 
 
-def _utmost(name: str, types: tuple[str, ...], *, of_rows: str, of_two: str) -> GoldColumn:
+def _utmost(name: str, types: tuple[str, ...], events: "EventColumns", *, of_rows: str, of_two: str) -> GoldColumn:
+    counts, time = is_of(types, events), events.time
     return settled(
         name,
-        full=f"{of_rows}(CASE WHEN {is_of(types)} THEN occurred_at END)",
-        candidate=f"{of_rows}(CASE WHEN {GAINED} > 0 AND {is_of(types)} THEN occurred_at END)",
+        full=f"{of_rows}(CASE WHEN {counts} THEN {time} END)",
+        candidate=f"{of_rows}(CASE WHEN {GAINED} > 0 AND {counts} THEN {time} END)",
         better=f"{of_two}(old.{name}, new.{name})",
     )

@@ -1,18 +1,23 @@
 """NewestIs: of which type the newest interaction is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tailrace.definitions.aggregations.aggregation import Aggregation
 from tailrace.definitions.aggregations.gold_column import GoldColumn, settled
 from tailrace.definitions.aggregations.sql import GAINED, quoted
+from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column, Type
 
-INTERACTION = "struct(occurred_at, event_id, event_type)"  # an id has one type: it never decides
+if TYPE_CHECKING:
+    from tailrace.definitions.declared_source import EventColumns
+    from tailrace.definitions.view import FeatureView
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewestIs(Aggregation):
-    """Whether the newest interaction, ties settled by event id, is of the given type.
+    """Whether the newest event, ties settled by its id, is of the given type.
 
     It is of all time: `over` changes nothing.
     """
@@ -28,12 +33,13 @@ class NewestIs(Aggregation):
         at = Column(f"_{self.name}_at", Type.TIMESTAMP, "when the newest event was")
         return (at, Column(f"_{self.name}_by", Type.STRING, "its event id"))
 
-    @property
-    def columns(self) -> tuple[GoldColumn, ...]:
+    def columns_over(self, events: "EventColumns") -> tuple[GoldColumn, ...]:
         at, by = (column.name for column in self.state)
-        newest, gained = f"max({INTERACTION})", f"max(CASE WHEN {GAINED} > 0 THEN {INTERACTION} END)"
+        # An id has one type: it never decides.
+        event = f"struct({events.time}, {', '.join(events.id)}, {events.type})"
+        newest, gained = f"max({event})", f"max(CASE WHEN {GAINED} > 0 THEN {event} END)"
         newer = f"struct(new.{at}, new.{by}) > struct(old.{at}, old.{by})"
-        parts = {at: ".occurred_at", by: ".event_id", self.name: f".event_type = {quoted(self.type)}"}
+        parts = {at: f".{events.time}", by: f".{events.id[0]}", self.name: f".{events.type} = {quoted(self.type)}"}
         return tuple(
             settled(
                 name,
@@ -43,3 +49,16 @@ class NewestIs(Aggregation):
             )
             for name, part in parts.items()
         )
+
+    def check(self, view: "FeatureView", views: "Mapping[str, FeatureView]", *, here: str) -> None:  # noqa: ARG002
+        """Events have a type, and one id, which is a text, settles ties."""
+        source = view.event_source
+        if source.type is None:
+            raise DefinitionError(
+                f"{here}: the source {source.name!r} does not say which field is the type of an event; give it type='…'"
+            )
+        if [source.words.type_of(name) for name in source.key_columns] != [Type.STRING]:
+            raise DefinitionError(
+                f"{here}: NewestIs settles ties by one id of type STRING; {source.name!r} has "
+                f"{', '.join(source.key_columns)}"
+            )

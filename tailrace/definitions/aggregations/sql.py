@@ -7,8 +7,12 @@ edge of a window. A row in the change feed of a base view has `SIGN`: 1 as it is
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tailrace.definitions.names import Window
+
+if TYPE_CHECKING:
+    from tailrace.definitions.declared_source import EventColumns
 
 WITHIN, WEIGHT = "within_", "weight_"
 GAINED = "gained"
@@ -26,9 +30,9 @@ def weight(window: Window) -> str:
     return f"{WEIGHT}{window.name}"
 
 
-def is_of(types: Sequence[str]) -> str:
-    """Whether an interaction is of one of these types, or of any where none is named."""
-    return f"event_type IN ({', '.join(map(quoted, types))})" if types else "TRUE"
+def is_of(types: Sequence[str], events: "EventColumns") -> str:
+    """Whether an event is of one of these types, or of any where none is named."""
+    return f"{events.type} IN ({', '.join(map(quoted, types))})" if types else "TRUE"
 
 
 def quoted(text: str) -> str:

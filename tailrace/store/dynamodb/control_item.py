@@ -11,9 +11,9 @@ from tailrace.store.control import (
     Act,
     Check,
     Control,
+    ControlField,
     Cursor,
     Effect,
-    Field,
     Fields,
     Given,
     How,
@@ -210,7 +210,7 @@ class Spelling:
 
     def value(self, attribute: str, operand: Any) -> str:
         """The name of a value in the request, encoded as the attribute keeps it; another field stands for itself."""
-        if isinstance(operand, Field):
+        if isinstance(operand, ControlField):
             return self.name(operand.name)
         encode = KINDS.get(attribute, WHOLE).encode
         encoded = encode(self.given[operand.name] if isinstance(operand, Given) else operand)

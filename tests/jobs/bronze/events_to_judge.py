@@ -4,7 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tailrace.schemas import ids, landing
+from tailrace.schemas import ids
+from tests import feeds
 
 NOW = datetime(2026, 3, 2, 10, 11, 12, 131415, tzinfo=UTC)
 
@@ -21,6 +22,7 @@ NOT_A_TIME = "occurred_at is not an ISO 8601 time such as 2026-01-31T09:15:00Z"
 AHEAD = "occurred_at is more than 24 hours ahead of the clock"
 NOT_A_TYPE = "event_type does not match [a-z][a-z0-9_]{0,62}"
 IDS = ("event_id", "actor_id", "document_id")
+REQUIRED = tuple(field.name for field in feeds.EVENTS.fields if field.required)
 TEXTS = (*IDS, "event_type", "occurred_at", "source")
 NOT_TEXT = {name: f"{name} {ids.NOT_TEXT if name in IDS else 'is not text'}" for name in TEXTS}
 
@@ -49,8 +51,8 @@ def with_raw(field, text):
 
 
 REFUSED_EVENTS = {
-    **{f"no {name}": (without(EVENT, name), f"{name} is missing") for name in landing.EVENTS.required},
-    **{f"null {name}": (event(**{name: None}), f"{name} is missing") for name in landing.EVENTS.required},
+    **{f"no {name}": (without(EVENT, name), f"{name} is missing") for name in REQUIRED},
+    **{f"null {name}": (event(**{name: None}), f"{name} is missing") for name in REQUIRED},
     **{f"empty {name}": (event(**{name: ""}), f"{name} is empty") for name in (*IDS, "event_type")},
     **{f"object as {name}": (event(**{name: {"id": "x"}}), NOT_TEXT[name]) for name in TEXTS},
     **{f"list as {name}": (event(**{name: ["x"]}), NOT_TEXT[name]) for name in TEXTS},

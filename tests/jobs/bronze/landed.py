@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from jobs.bronze import load
 from jobs.bronze.listing import Listing, new_files
-from tailrace.schemas.landing import EVENTS
+from tests import feeds
 
 NOW = datetime(2026, 3, 2, 10, 11, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=15)
@@ -51,7 +51,7 @@ def rows(lake, table, *columns):
 
 def claim_everything(lake, folder, *, batch):
     """What a load does first, and nothing after it: the process is gone."""
-    listing = Listing.of(lake, str(folder))
-    files = list(new_files(lake, listing, EVENTS))
-    load.claim(lake, files, batch=batch, now=NOW, listing=listing)
+    listing = Listing.of(lake, str(folder), feeds.FEEDS)
+    files = list(new_files(lake, listing, feeds.EVENTS))
+    load.claim(lake, feeds.FEEDS, files, batch=batch, now=NOW, listing=listing)
     return files

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 
 from jobs.bronze import load
 from jobs.bronze.listing import is_temporary
-from jobs.bronze.load import Loaded
 from tailrace.events.oddities import EVENT, LINE, LINES, event
 from tailrace.lake.storage import printable
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
+from tests import feeds
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -103,7 +103,7 @@ TYPES = st.recursive(
     ),
     max_leaves=3,
 )
-COLUMNS = st.sampled_from([*landing.EVENTS.facts, "extra", "_metadata", "EVENT_ID", "a.b", "`"])
+COLUMNS = st.sampled_from([*feeds.EVENTS.names, "extra", "_metadata", "EVENT_ID", "a.b", "`"])
 
 
 # A value of each type, an odd one where there is one; 0 of any other.
@@ -187,13 +187,13 @@ class Story:
         folder.mkdir(parents=True)
         (folder / "good.jsonl").write_text(LINE)
         self.siblings, self.tables = landed_siblings(folder), land_tables(folder)
-        self.first = load.run(lake, str(folder.parent), now=NOW)
-        self.second = load.run(lake, str(folder.parent), now=NOW)
+        self.first = load.run(lake, feeds.intake(folder.parent), now=NOW)
+        self.second = load.run(lake, feeds.intake(folder.parent), now=NOW)
         quarantine = lake.read(bronze.QUARANTINE).collect()
         self.whole = Counter(row.file for row in quarantine if row.line is None)
         self.lines = Counter(row.file for row in quarantine if row.line is not None)
         self.reasons = {row.file: row.reason for row in quarantine}
-        self.usable = Counter(row.file for row in lake.read(bronze.EVENTS).collect())
+        self.usable = Counter(row.file for row in lake.read(feeds.BRONZE_EVENTS).collect())
 
 
 @pytest.fixture(scope="module")
@@ -225,9 +225,9 @@ def test_a_column_of_any_type_refuses_its_row_by_name_or_nothing(story):
     for file, (name, kind) in story.tables.items():
         refusals = story.whole[file] + story.lines[file]
         assert story.usable[file] + refusals == 1, (file, name, kind)
-        assert name in landing.EVENTS.facts or name == "EVENT_ID" or not refusals, (name, kind, story.reasons[file])
+        assert name in feeds.EVENTS.names or name == "EVENT_ID" or not refusals, (name, kind, story.reasons[file])
         assert not refusals or name.lower() in story.reasons[file].lower(), (name, kind, story.reasons[file])
 
 
 def test_what_was_met_once_is_not_met_again(story):
-    assert story.second == Loaded()
+    assert story.second == feeds.loaded()

@@ -4,9 +4,9 @@ import pytest
 
 from jobs.bronze import load
 from jobs.bronze.listing import Listing, new_files
-from jobs.bronze.load import LOADS, Loaded, catch_up, claim
-from tailrace.schemas import bronze
-from tailrace.schemas.landing import EVENTS, LandingError
+from jobs.bronze.load import LOADS, catch_up, claim
+from tailrace.schemas.landing import LandingError
+from tests import feeds
 from tests.jobs.bronze.landed import NOW, event, land
 
 
@@ -18,15 +18,15 @@ def test_what_another_load_has_only_claimed_is_waited_for(lake, tmp_path):
         """The first finds nothing: another has claimed the file at that moment."""
         loads.append(len(loads))
         if loads == [0]:
-            listing = Listing.of(lake, str(tmp_path))
-            claim(lake, list(new_files(lake, listing, EVENTS)), batch=1, now=NOW, listing=listing)
-            return Loaded()
-        return load.run(lake, str(tmp_path), now=NOW)
+            listing = Listing.of(lake, str(tmp_path), feeds.FEEDS)
+            claim(lake, feeds.FEEDS, list(new_files(lake, listing, feeds.EVENTS)), batch=1, now=NOW, listing=listing)
+            return feeds.loaded()
+        return load.run(lake, feeds.intake(tmp_path), now=NOW)
 
-    loaded = catch_up(lake, str(tmp_path), load_beside_another, topic=None)
+    loaded = catch_up(lake, feeds.intake(tmp_path), load_beside_another)
 
-    assert (loads, loaded.events) == ([0, 1], 1)
-    assert lake.read(bronze.EVENTS).count() == 1
+    assert (loads, loaded.rows["events"]) == ([0, 1], 1)
+    assert lake.read(feeds.BRONZE_EVENTS).count() == 1
 
 
 def test_loads_that_never_take_it_are_told(lake, tmp_path):
@@ -35,8 +35,8 @@ def test_loads_that_never_take_it_are_told(lake, tmp_path):
 
     def load_nothing():
         loads.append(1)
-        return Loaded()
+        return feeds.loaded()
 
     with pytest.raises(LandingError, match="other loads are under way; try again"):
-        catch_up(lake, str(tmp_path), load_nothing, topic=None)
+        catch_up(lake, feeds.intake(tmp_path), load_nothing)
     assert len(loads) == LOADS

@@ -9,11 +9,12 @@ import pytest
 from jobs.bronze import load
 from jobs.bronze.file_check import Checked
 from jobs.bronze.listing import LandedFile
-from jobs.bronze.load import FeedFiles, Loaded, culprits
+from jobs.bronze.load import FeedFiles, culprits
 from tailrace.lake.storage import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
-from tailrace.schemas.landing import EVENTS, LandingError
+from tailrace.schemas.landing import LandingError
+from tests import feeds
 from tests.jobs.bronze.landed import (
     LATER,
     NOW,
@@ -73,17 +74,17 @@ def story(spark, tmp_path_factory):
     append = lake.append_once
 
     def append_no_events(table, *args, **options):
-        if table == bronze.EVENTS:
+        if table == feeds.BRONZE_EVENTS:
             raise KeyboardInterrupt
         append(table, *args, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lake, "append_once", append_no_events)
         with pytest.raises(KeyboardInterrupt):
-            load.run(lake, str(folder), now=LATER)
+            load.run(lake, feeds.intake(folder), now=LATER)
     (folder / "events" / "cut.jsonl.gz").write_bytes(before)
     land(folder / "events" / "later.jsonl", event("later"))
-    loaded = load.run(lake, str(folder), now=LATER)
+    loaded = load.run(lake, feeds.intake(folder), now=LATER)
     return SimpleNamespace(lake=lake, loaded=loaded, quarantine=lake.read(bronze.QUARANTINE).collect())
 
 
@@ -96,7 +97,7 @@ def test_a_claimed_file_that_cannot_be_read_is_refused_by_name_once(story, name)
 
 
 def test_the_other_files_of_the_batch_and_later_ones_come_in_once(story):
-    found = rows(story.lake, bronze.EVENTS, "file", "batch")
+    found = rows(story.lake, feeds.BRONZE_EVENTS, "file", "batch")
 
     assert found.count(("good.jsonl", 1)) == 100
     assert found.count(("later.jsonl", 2)) == 1
@@ -111,15 +112,15 @@ def test_what_the_check_does_not_find_is_found_by_reading_each_file_alone(lake, 
 
         loaded = load_batch_alone(lake, tmp_path)
 
-    assert loaded == Loaded(files=2, events=100, quarantined=1)
+    assert loaded == feeds.loaded(files=2, events=100, quarantined=1)
     [refused] = lake.read(bronze.QUARANTINE).collect()
     assert (refused.file, refused.line) == ("cut.jsonl.gz", None)
 
 
 def load_batch_alone(lake, folder):
-    batch = load.unfinished(lake, load.last_claim(lake))
+    batch = load.unfinished(lake, feeds.FEEDS, load.last_claim(lake))
     assert batch is not None
-    return load.load_batch(lake, str(folder), batch)
+    return load.load_batch(lake, feeds.intake(folder), batch)
 
 
 def test_a_folder_that_is_gone_is_no_fault_of_its_files(lake, tmp_path):
@@ -128,9 +129,9 @@ def test_a_folder_that_is_gone_is_no_fault_of_its_files(lake, tmp_path):
     (tmp_path / "events").rename(tmp_path / "away")
 
     with pytest.raises(LandingError, match=r"events is gone, and with it a\.jsonl"):
-        load.run(lake, str(tmp_path), now=LATER)
+        load.run(lake, feeds.intake(tmp_path), now=LATER)
     (tmp_path / "away").rename(tmp_path / "events")
-    assert load.run(lake, str(tmp_path), now=LATER) == Loaded(files=1, events=1)
+    assert load.run(lake, feeds.intake(tmp_path), now=LATER) == feeds.loaded(files=1, events=1)
 
 
 @pytest.mark.parametrize(("unread", "found"), [(["a", "b"], []), (["b"], ["b"]), ([], [])])
@@ -141,7 +142,7 @@ def test_where_all_of_several_files_fail_alone_it_is_not_theirs(monkeypatch, unr
     monkeypatch.setattr(load, "check", lambda *_: Checked("of another time", None))
     monkeypatch.setattr(load, "why_unread_by_itself", lambda _, file: "it fails" if file.name in unread else None)
     nowhere: Any = SimpleNamespace(spark=None)
-    source = FeedFiles(lake=nowhere, feed=EVENTS, folder="events", topic=None, until=NOW)
+    source = FeedFiles(lake=nowhere, feed=feeds.EVENTS, folder="events", topic=None, until=NOW)
 
     stored = {name: StoredFile(name=name, path=name, bytes=3, modified_at=WRITTEN) for name in "ab"}
 

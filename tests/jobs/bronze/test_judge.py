@@ -6,7 +6,8 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs.bronze.lines import validate_lines
-from tailrace.schemas import ids, landing
+from tailrace.schemas import ids
+from tests import feeds
 from tests.jobs.bronze.events_to_judge import (
     AHEAD,
     EVENT_FACTS,
@@ -87,12 +88,12 @@ def in_utc(value):
 
 @pytest.fixture(scope="module")
 def events(spark):
-    return judge_all(spark, landing.EVENTS, REFUSED_EVENTS, USABLE_EVENTS)
+    return judge_all(spark, feeds.EVENTS, REFUSED_EVENTS, USABLE_EVENTS)
 
 
 @pytest.fixture(scope="module")
 def documents(spark):
-    return judge_all(spark, landing.DOCUMENTS, REFUSED_DOCUMENTS, USABLE_DOCUMENTS)
+    return judge_all(spark, feeds.DOCUMENTS, REFUSED_DOCUMENTS, USABLE_DOCUMENTS)
 
 
 @pytest.mark.parametrize("case", REFUSED_EVENTS)

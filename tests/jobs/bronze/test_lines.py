@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.lines import read_lines, spread_lines
 from tailrace.lake.storage import StoredFile, list_files, reported_path
-from tailrace.schemas.landing import EVENTS
+from tests import feeds
 
 NAMES = (
     "two words.jsonl",
@@ -61,7 +61,7 @@ def lines(spark, tmp_path_factory):
     before = spark.conf.get(option)
     spark.conf.set(option, "512b")
     try:
-        rows = read_lines(spark, files, EVENTS).collect()
+        rows = read_lines(spark, files, feeds.EVENTS).collect()
     finally:
         spark.conf.set(option, before)
     found: dict[str, list[tuple[int, str]]] = {file.name: [] for file in files}

@@ -5,10 +5,10 @@ import pytest
 
 from jobs.bronze import load
 from jobs.bronze.listing import LandedFile, Listing, not_loaded
-from jobs.bronze.load import Loaded
 from tailrace.lake import storage
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
+from tests import feeds
 from tests.jobs.bronze.landed import (
     FUTURE,
     LATER,
@@ -22,7 +22,7 @@ from tests.jobs.bronze.landed import (
     truncate,
 )
 
-EMPTY = Loaded()
+EMPTY = feeds.loaded()
 
 
 def refuse_to_read(*_):
@@ -36,15 +36,15 @@ class Story:
         self.lake, self.folder = lake, folder
         self.events = folder / "events"
         self.land_first_files()
-        self.first = load.run(lake, str(folder), now=NOW)
-        self.first_events = rows(lake, bronze.EVENTS, "event_id", "file", "line", "batch")
+        self.first = load.run(lake, feeds.intake(folder), now=NOW)
+        self.first_events = rows(lake, feeds.BRONZE_EVENTS, "event_id", "file", "line", "batch")
         self.first_quarantine = lake.read(bronze.QUARANTINE).collect()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(storage, "sha256", refuse_to_read)
             patch.setattr(storage, "unpack", refuse_to_read)
-            self.again = load.run(lake, str(folder), now=NOW)
+            self.again = load.run(lake, feeds.intake(folder), now=NOW)
         self.land_more_files()
-        self.second = load.run(lake, str(folder), now=LATER)
+        self.second = load.run(lake, feeds.intake(folder), now=LATER)
 
     def land_first_files(self):
         land(self.events / "good.jsonl", event("e1"), "", "broken", event("e2", actor_id=""))
@@ -81,7 +81,7 @@ def story(spark, tmp_path_factory):
 
 
 def test_a_load_counts_files_usable_rows_and_what_it_refused(story):
-    assert story.first == Loaded(files=11, events=4, documents=1, quarantined=9)
+    assert story.first == feeds.loaded(files=11, events=4, documents=1, quarantined=9)
 
 
 def test_usable_rows_tell_their_file_line_and_batch(story):
@@ -126,9 +126,9 @@ def test_a_load_with_nothing_new_reads_no_file(story):
 
 
 def test_a_copy_a_changed_and_a_finished_file_are_deliveries_and_a_touched_one_is_not(story):
-    again = rows(story.lake, bronze.EVENTS, "event_id", "file", "line", "batch")
+    again = rows(story.lake, feeds.BRONZE_EVENTS, "event_id", "file", "line", "batch")
 
-    assert story.second == Loaded(files=3, events=4, quarantined=2)
+    assert story.second == feeds.loaded(files=3, events=4, quarantined=2)
     assert [row for row in again if row[-1] == 2] == [
         ("e1", "copy of good.jsonl", 1, 2),
         ("e3", "two words/more.jsonl.gz", 1, 2),
@@ -138,7 +138,9 @@ def test_a_copy_a_changed_and_a_finished_file_are_deliveries_and_a_touched_one_i
 
 
 def test_rows_carry_the_time_of_their_file_which_is_never_after_that_of_their_load(story):
-    times = {row[1:] for row in rows(story.lake, bronze.EVENTS, "event_id", "batch", "delivered_at", "ingested_at")}
+    times = {
+        row[1:] for row in rows(story.lake, feeds.BRONZE_EVENTS, "event_id", "batch", "delivered_at", "ingested_at")
+    }
 
     written, now, later = (time.replace(tzinfo=None) for time in (WRITTEN, NOW, LATER))
     assert times == {(1, written, now), (2, written, later), (2, later, later)}
@@ -147,17 +149,17 @@ def test_rows_carry_the_time_of_their_file_which_is_never_after_that_of_their_lo
 @pytest.mark.parametrize("bad", [(), ("{",)])
 def test_where_nothing_changed_in_the_landing_folder_a_load_is_no_job_for_spark(lake, tmp_path, bad):
     land(tmp_path / "events" / "a.jsonl", *(bad or [event("e1")]))
-    load.run(lake, str(tmp_path), now=NOW)
+    load.run(lake, feeds.intake(tmp_path), now=NOW)
 
     jobs = lake.spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs
     before = jobs()
-    assert load.run(lake, str(tmp_path), now=LATER) == EMPTY
+    assert load.run(lake, feeds.intake(tmp_path), now=LATER) == EMPTY
     assert jobs() == before
 
 
 def test_a_claim_is_read_whole_from_one_commit_as_another_load_may_claim_meanwhile(lake, tmp_path, monkeypatch):
     land(tmp_path / "events" / "a.jsonl", event("e1"))
-    load.run(lake, str(tmp_path), now=NOW)
+    load.run(lake, feeds.intake(tmp_path), now=NOW)
     monkeypatch.setattr(lake, "last_appended", lambda _: pytest.fail("the log was read again"))
 
     claim = load.last_claim(lake)
@@ -165,7 +167,7 @@ def test_a_claim_is_read_whole_from_one_commit_as_another_load_may_claim_meanwhi
     assert (claim.number, claim.ends_with, claim.listing) == (
         1,
         "bronze.events",
-        Listing.of(lake, str(tmp_path)).digest,
+        Listing.of(lake, str(tmp_path), feeds.FEEDS).digest,
     )
 
 
@@ -174,7 +176,7 @@ def test_an_empty_landing_folder_loads_nothing(lake, tmp_path, folders):
     for folder in folders:
         (tmp_path / "landing" / folder).mkdir(parents=True)
 
-    assert load.run(lake, str(tmp_path / "landing"), now=NOW) == EMPTY
+    assert load.run(lake, feeds.intake(tmp_path / "landing"), now=NOW) == EMPTY
     assert not lake.exists(bronze.FILES)
 
 
@@ -182,20 +184,20 @@ def test_an_empty_landing_folder_loads_nothing(lake, tmp_path, folders):
 def test_a_taken_file_may_be_moved_away_and_come_back(lake, tmp_path):
     taken, aside = tmp_path / "landing" / "events" / "a.jsonl", tmp_path / "a.jsonl"
     land(taken, event("e1"))
-    load.run(lake, str(tmp_path / "landing"), now=NOW)
+    load.run(lake, feeds.intake(tmp_path / "landing"), now=NOW)
 
     taken.rename(aside)
     land(tmp_path / "landing" / "events" / "b.jsonl", event("e2"))
-    assert load.run(lake, str(tmp_path / "landing"), now=LATER) == Loaded(files=1, events=1)
+    assert load.run(lake, feeds.intake(tmp_path / "landing"), now=LATER) == feeds.loaded(files=1, events=1)
     aside.rename(taken)
-    assert load.run(lake, str(tmp_path / "landing"), now=LATER) == EMPTY
-    assert rows(lake, bronze.EVENTS, "event_id", "batch") == [("e1", 1), ("e2", 2)]
+    assert load.run(lake, feeds.intake(tmp_path / "landing"), now=LATER) == EMPTY
+    assert rows(lake, feeds.BRONZE_EVENTS, "event_id", "batch") == [("e1", 1), ("e2", 2)]
 
 
 def test_of_landed_files_only_those_come_to_the_driver_that_no_load_took(lake, tmp_path):
     for name in ("same", "rewritten", "touched"):
         land(tmp_path / "events" / f"{name}.jsonl", event(name))
-    load.run(lake, str(tmp_path), now=NOW)
+    load.run(lake, feeds.intake(tmp_path), now=NOW)
     land(tmp_path / "events" / "rewritten.jsonl", event("other"))
     land(tmp_path / "events" / "touched.jsonl", event("touched"), at=NOW)
     land(tmp_path / "events" / "new.jsonl", event("new"))
@@ -216,11 +218,11 @@ def test_a_batch_that_was_only_claimed_is_finished_by_the_next_load_once(lake, t
     claim_everything(lake, tmp_path, batch=1)
     land(tmp_path / "events" / "b.jsonl", event("e3"))
 
-    assert load.run(lake, str(tmp_path), now=LATER) == Loaded(files=2, events=2, quarantined=1)
-    assert load.run(lake, str(tmp_path), now=LATER) == EMPTY
+    assert load.run(lake, feeds.intake(tmp_path), now=LATER) == feeds.loaded(files=2, events=2, quarantined=1)
+    assert load.run(lake, feeds.intake(tmp_path), now=LATER) == EMPTY
 
     now, later = (time.replace(tzinfo=None) for time in (NOW, LATER))
-    assert rows(lake, bronze.EVENTS, "event_id", "batch", "ingested_at") == [("e1", 1, now), ("e3", 2, later)]
+    assert rows(lake, feeds.BRONZE_EVENTS, "event_id", "batch", "ingested_at") == [("e1", 1, now), ("e3", 2, later)]
     assert rows(lake, bronze.QUARANTINE, "file", "line", "batch", "ingested_at") == [("a.jsonl", 2, 1, now)]
 
 
@@ -230,19 +232,19 @@ def test_a_batch_cut_off_after_its_quarantine_is_finished_by_the_next_load_once(
     append = lake.append_once
 
     def append_no_events(table, *args, **options):
-        if table == bronze.EVENTS:
+        if table == feeds.BRONZE_EVENTS:
             raise KeyboardInterrupt
         append(table, *args, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(lake, "append_once", append_no_events)
         with pytest.raises(KeyboardInterrupt):
-            load.run(lake, str(tmp_path), now=NOW)
-    assert not lake.exists(bronze.EVENTS)
-    load.run(lake, str(tmp_path), now=LATER)
+            load.run(lake, feeds.intake(tmp_path), now=NOW)
+    assert not lake.exists(feeds.BRONZE_EVENTS)
+    load.run(lake, feeds.intake(tmp_path), now=LATER)
 
     now = NOW.replace(tzinfo=None)
-    assert rows(lake, bronze.EVENTS, "event_id", "batch", "ingested_at") == [("e1", 1, now)]
+    assert rows(lake, feeds.BRONZE_EVENTS, "event_id", "batch", "ingested_at") == [("e1", 1, now)]
     assert rows(lake, bronze.QUARANTINE, "file", "line", "batch", "ingested_at") == [("a.jsonl", 2, 1, now)]
     assert len(rows(lake, bronze.FILES, "file")) == 1
 
@@ -258,7 +260,7 @@ def test_a_claimed_file_that_is_gone_can_be_given_up_with_an_empty_one(lake, tmp
     claim_everything(lake, tmp_path, batch=1)
     path.write_bytes(b"")
 
-    assert load.run(lake, str(tmp_path), now=LATER).events == 0
+    assert load.run(lake, feeds.intake(tmp_path), now=LATER).rows["events"] == 0
 
 
 def test_a_parquet_file_damaged_inside_does_not_stop_a_load(lake, tmp_path):
@@ -268,15 +270,22 @@ def test_a_parquet_file_damaged_inside_does_not_stop_a_load(lake, tmp_path):
     path.write_bytes(content[:4] + b"\xff" * 400 + content[404:])
     land(tmp_path / "events" / "b.jsonl", event("e1"))
 
-    loaded = load.run(lake, str(tmp_path), now=NOW)
+    loaded = load.run(lake, feeds.intake(tmp_path), now=NOW)
 
-    assert (loaded.events, loaded.quarantined) == (1, 1)
+    assert (loaded.rows["events"], loaded.quarantined) == (1, 1)
 
 
 def test_a_batch_ends_with_the_last_feed_that_has_a_file_to_read():
     file = LandedFile(feed="events", file="a", sha256="b", bytes=3, delivered_at=WRITTEN, refusal=None)
     document = replace(file, feed="documents")
 
-    assert load.tables_of_feed([document, file]) == [bronze.QUARANTINE, bronze.EVENTS, bronze.DOCUMENTS]
-    assert load.tables_of_feed([file, replace(document, refusal="no")]) == [bronze.QUARANTINE, bronze.EVENTS]
-    assert load.tables_of_feed([replace(file, refusal="no")]) == [bronze.QUARANTINE]
+    assert load.tables_of(feeds.FEEDS, [document, file]) == [
+        bronze.QUARANTINE,
+        feeds.BRONZE_EVENTS,
+        feeds.BRONZE_DOCUMENTS,
+    ]
+    assert load.tables_of(feeds.FEEDS, [file, replace(document, refusal="no")]) == [
+        bronze.QUARANTINE,
+        feeds.BRONZE_EVENTS,
+    ]
+    assert load.tables_of(feeds.FEEDS, [replace(file, refusal="no")]) == [bronze.QUARANTINE]

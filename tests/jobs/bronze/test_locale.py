@@ -10,6 +10,7 @@ import pytest
 from tailrace.events.oddities import LINE
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
+from tests import feeds
 from tests.conftest import SPARK
 
 POOREST = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -34,7 +35,11 @@ def test_names_of_any_bytes_are_taken_or_refused_by_name_in_any_locale(spark, tm
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     assert json.loads(done.stdout)["files"] == len(NAMES)
     lake = Lake(spark, str(tmp_path / "lake"))
-    assert {row.file for row in lake.read(bronze.EVENTS).collect()} == {"naïve.jsonl", "日報.jsonl", "plain.jsonl"}
+    assert {row.file for row in lake.read(feeds.BRONZE_EVENTS).collect()} == {
+        "naïve.jsonl",
+        "日報.jsonl",
+        "plain.jsonl",
+    }
     [refused] = lake.read(bronze.QUARANTINE).collect()
     assert (refused.file, refused.line) == ("caf\\xe9.jsonl", None)
     assert "not UTF-8" in refused.reason

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.bronze import load
-from jobs.bronze.load import Loaded
 from tailrace.events.oddities import EVENT, LINE, ODDITIES, event, holding, land_oddities, parquet
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
+from tests import feeds
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -99,10 +99,10 @@ class Story:
         (landing / "events" / ".data").mkdir()
         (landing / "events" / ".data" / "linked.jsonl").write_text(LINE)
         (landing / "events" / "linked.jsonl").symlink_to(".data/linked.jsonl")
-        self.first = load.run(lake, str(landing), now=NOW)
+        self.first = load.run(lake, feeds.intake(landing), now=NOW)
         (landing / "events" / "later.jsonl").write_text(LINE)
-        self.second = load.run(lake, str(landing), now=NOW)
-        self.events = lake.read(bronze.EVENTS).collect()
+        self.second = load.run(lake, feeds.intake(landing), now=NOW)
+        self.events = lake.read(feeds.BRONZE_EVENTS).collect()
         self.quarantine = lake.read(bronze.QUARANTINE).collect()
         self.usable = Counter(row.file for row in self.events)
 
@@ -136,7 +136,7 @@ def test_what_can_be_taken_comes_in_beside_it(story, name):
 
 
 def test_a_later_load_takes_the_later_file_alone(story):
-    assert story.second == Loaded(files=1, events=1)
+    assert story.second == feeds.loaded(files=1, events=1)
     assert story.usable["later.jsonl"] == 1
 
 

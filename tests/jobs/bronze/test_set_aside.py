@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobs.bronze import load
-from jobs.bronze.load import Loaded
 from jobs.bronze.set_aside import FilesToExclude, is_all_read, waiting_files
 from jobs.silver import merge
 from tailrace.lake.tables import Lake
 from tailrace.quality.gate import Gate, GateFailed
-from tailrace.schemas import bronze, silver
+from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
+from tests import feeds
 
 pytestmark = pytest.mark.slow
 
@@ -56,26 +56,26 @@ def test_a_bad_load_goes_no_further_and_names_its_file(gated, landing):
         with pytest.raises(
             GateFailed, match=r"expected 50% of the rows to have occurred_at >= '1990-01-01': observed 200 of 201 rows"
         ) as failed:
-            load.run(gated, str(landing), now=NOW)
+            load.run(gated, feeds.intake(landing), now=NOW)
 
     assert failed.value.files == ("events/clock.jsonl",)
-    assert ids(gated, bronze.EVENTS) == set()
+    assert ids(gated, feeds.BRONZE_EVENTS) == set()
 
 
 def test_the_rest_goes_on_when_the_file_is_set_aside_and_the_file_never_does(gated, landing):
     land(landing, "good.jsonl", event("good"))
     land_a_lost_clock(landing)
     with pytest.raises(GateFailed):
-        load.run(gated, str(landing), now=NOW)
+        load.run(gated, feeds.intake(landing), now=NOW)
     land(landing, "later.jsonl", event("later"))
 
     loaded = load.run(
-        gated, str(landing), now=LATER, aside=FilesToExclude(("events/clock.jsonl",), "its clock was lost")
+        gated, feeds.intake(landing), now=LATER, aside=FilesToExclude(("events/clock.jsonl",), "its clock was lost")
     )
-    again = load.run(gated, str(landing), now=LATER)
+    again = load.run(gated, feeds.intake(landing), now=LATER)
 
-    assert (loaded, again) == (Loaded(files=3, events=2, quarantined=1), Loaded())
-    assert ids(gated, bronze.EVENTS) == {"good", "later"}
+    assert (loaded, again) == (feeds.loaded(files=3, events=2, quarantined=1), feeds.loaded())
+    assert ids(gated, feeds.BRONZE_EVENTS) == {"good", "later"}
     [refused] = gated.read(bronze.QUARANTINE).select("file", "line", "reason").collect()
     assert tuple(refused) == ("clock.jsonl", None, "set aside: its clock was lost")
 
@@ -85,78 +85,83 @@ def test_setting_aside_once_more_changes_nothing(gated, landing):
     land(landing, "good.jsonl", event("good"))
     land_a_lost_clock(landing)
     with pytest.raises(GateFailed):
-        load.run(gated, str(landing), now=NOW)
-    load.run(gated, str(landing), now=LATER, aside=aside)
-    merge.run_interactions(gated)
+        load.run(gated, feeds.intake(landing), now=NOW)
+    load.run(gated, feeds.intake(landing), now=LATER, aside=aside)
+    merge.merge_unread(gated, feeds.EVENTS)
 
-    assert load.run(gated, str(landing), now=LATER, aside=aside) == Loaded()
+    assert load.run(gated, feeds.intake(landing), now=LATER, aside=aside) == feeds.loaded()
     assert gated.read(bronze.SET_ASIDE).count() == 1
 
 
 def test_of_several_deliveries_of_one_name_the_one_to_set_aside_has_to_be_said(gated, landing):
     land(landing, "latest.jsonl", event("one"))
-    load.run(gated, str(landing), now=NOW)
+    load.run(gated, feeds.intake(landing), now=NOW)
     land(landing, "latest.jsonl", event("two"), event("three"))
-    load.run(gated, str(landing), now=NOW)
+    load.run(gated, feeds.intake(landing), now=NOW)
 
     with pytest.raises(LandingError, match=r"events/latest\.jsonl@1, events/latest\.jsonl@2"):
-        load.run(gated, str(landing), now=LATER, aside=FilesToExclude(("events/latest.jsonl",), "bad"))
-    load.run(gated, str(landing), now=LATER, aside=FilesToExclude(("events/latest.jsonl@2",), "bad"))
-    merge.run_interactions(gated)
+        load.run(gated, feeds.intake(landing), now=LATER, aside=FilesToExclude(("events/latest.jsonl",), "bad"))
+    load.run(gated, feeds.intake(landing), now=LATER, aside=FilesToExclude(("events/latest.jsonl@2",), "bad"))
+    merge.merge_unread(gated, feeds.EVENTS)
 
-    assert ids(gated, silver.INTERACTIONS) == {"one"}
+    assert ids(gated, feeds.INTERACTIONS) == {"one"}
 
 
 def test_silver_has_not_read_all_before_it_is_there(gated, landing):
-    load.run(gated, str(landing), now=NOW)
-    before = is_all_read(gated)
-    merge.run_interactions(gated)
-    merge.run_documents(gated)
+    load.run(gated, feeds.intake(landing), now=NOW)
+    before = is_all_read(gated, feeds.FEEDS)
+    merge.merge_unread(gated, feeds.EVENTS)
+    merge.merge_unread(gated, feeds.DOCUMENTS)
 
-    assert (before, is_all_read(gated)) == (False, True)
+    assert (before, is_all_read(gated, feeds.FEEDS)) == (False, True)
 
 
 def test_a_load_of_nothing_but_files_that_are_set_aside_ends(gated, landing):
     land_a_lost_clock(landing)
     with pytest.raises(GateFailed):
-        load.run(gated, str(landing), now=NOW)
+        load.run(gated, feeds.intake(landing), now=NOW)
 
-    loaded = load.run(gated, str(landing), now=LATER, aside=FilesToExclude(("events/clock.jsonl",), "lost"))
+    loaded = load.run(gated, feeds.intake(landing), now=LATER, aside=FilesToExclude(("events/clock.jsonl",), "lost"))
 
-    assert (loaded, load.run(gated, str(landing), now=LATER)) == (Loaded(files=1, quarantined=1), Loaded())
+    assert (loaded, load.run(gated, feeds.intake(landing), now=LATER)) == (
+        feeds.loaded(files=1, quarantined=1),
+        feeds.loaded(),
+    )
 
 
 def test_a_file_that_is_mended_and_landed_again_is_taken(gated, landing):
     land_a_lost_clock(landing)
     with pytest.raises(GateFailed):
-        load.run(gated, str(landing), now=NOW)
+        load.run(gated, feeds.intake(landing), now=NOW)
     land(landing, "clock.jsonl", event("mended"))
 
     with pytest.raises(LandingError, match=r"events/nothing\.jsonl cannot be set aside.*wait are events/clock\.jsonl"):
-        load.run(gated, str(landing), now=LATER, aside=FilesToExclude(("events/nothing.jsonl",), "?"))
-    load.run(gated, str(landing), now=LATER, aside=FilesToExclude(("events/clock.jsonl",), "mended"))
+        load.run(gated, feeds.intake(landing), now=LATER, aside=FilesToExclude(("events/nothing.jsonl",), "?"))
+    load.run(gated, feeds.intake(landing), now=LATER, aside=FilesToExclude(("events/clock.jsonl",), "mended"))
 
-    assert ids(gated, bronze.EVENTS) == {"mended"}
+    assert ids(gated, feeds.BRONZE_EVENTS) == {"mended"}
 
 
 def test_a_file_in_bronze_is_kept_from_silver(gated, landing):
     land(landing, "one.jsonl", event("one"))
     land(landing, "two.jsonl", event("two"))
-    load.run(gated, str(landing), now=NOW)
+    load.run(gated, feeds.intake(landing), now=NOW)
 
-    load.run(gated, str(landing), now=LATER, aside=FilesToExclude(("events/one.jsonl",), "not meant to be sent"))
-    merge.run_interactions(gated)
+    load.run(
+        gated, feeds.intake(landing), now=LATER, aside=FilesToExclude(("events/one.jsonl",), "not meant to be sent")
+    )
+    merge.merge_unread(gated, feeds.EVENTS)
 
-    assert ids(gated, silver.INTERACTIONS) == {"two"}
-    assert waiting_files(gated) == {}
+    assert ids(gated, feeds.INTERACTIONS) == {"two"}
+    assert waiting_files(gated, feeds.FEEDS) == {}
 
 
 def test_most_lines_being_refused_stops_a_load_and_a_few_do_not(gated, landing):
     land(landing, "few.jsonl", event("a"), *["{"] * 98)
-    assert load.run(gated, str(landing), now=NOW) == Loaded(files=1, events=1, quarantined=98)
+    assert load.run(gated, feeds.intake(landing), now=NOW) == feeds.loaded(files=1, events=1, quarantined=98)
 
     land(landing, "many.jsonl", event("b"), *["{"] * 150)
     with pytest.raises(GateFailed, match=r"landing\.events.*\n.*column='reason'.*observed 150 of 151 rows") as failed:
-        load.run(gated, str(landing), now=LATER)
+        load.run(gated, feeds.intake(landing), now=LATER)
 
     assert failed.value.files == ("events/many.jsonl",)

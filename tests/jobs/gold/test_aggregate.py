@@ -9,10 +9,10 @@ from chispa import assert_df_equality
 
 from jobs.gold.compute import aggregate
 from tailrace.definitions import BatchView, Count, Distinct, First, Last, NewestIs, Sum, load_definitions
-from tailrace.schemas import silver
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.shipped.document_activity import document_activity
 from tailrace.shipped.entities import DOCUMENT
+from tests import feeds
 
 actor_document_affinity = load_definitions().batch_views["actor_document_affinity"]
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
@@ -25,7 +25,7 @@ INTERACTION |= {"source": "drive", "attributes": "{}", "delivered_at": T + HOUR,
 
 def interactions(spark, *changes):
     rows = [INTERACTION | {"event_id": f"e{n}"} | change for n, change in enumerate(changes)]
-    return spark.createDataFrame([tuple(row.values()) for row in rows], silver.INTERACTIONS.ddl)
+    return spark.createDataFrame([tuple(row.values()) for row in rows], feeds.INTERACTIONS.ddl)
 
 
 def view(*lines):
@@ -227,7 +227,7 @@ def random_events():
 
 @pytest.fixture(scope="module")
 def random_interactions(spark, random_events):
-    frame = spark.createDataFrame([tuple(event.values()) for event in random_events], silver.INTERACTIONS.ddl)
+    frame = spark.createDataFrame([tuple(event.values()) for event in random_events], feeds.INTERACTIONS.ddl)
     return frame.persist()
 
 

@@ -8,8 +8,8 @@ from jobs.gold import incremental, refresh
 from jobs.gold.compute import TransformError
 from tailrace.definitions import BatchView, Definitions, Feature, Type
 from tailrace.lake.tables import Lake
-from tailrace.schemas import silver
 from tailrace.shipped.entities import DOCUMENT
+from tests import feeds
 from tests.tailrace.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
@@ -43,7 +43,7 @@ SIBLINGS = replace(
 @pytest.fixture(scope="module")
 def original(spark, tmp_path_factory):
     lake = Lake(spark, str(tmp_path_factory.mktemp("original")))
-    lake.create(silver.INTERACTIONS)
+    lake.create(feeds.INTERACTIONS)
     deliver(lake, {}, {"document_id": "d2"}, {"document_id": "d3", "owner": None})
     return lake
 
@@ -54,8 +54,8 @@ def documents(original, lake):
 
 
 def deliver(lake, *changes):
-    rows = lake.spark.createDataFrame([tuple((ROW | change).values()) for change in changes], silver.DOCUMENTS.ddl)
-    lake.upsert(silver.DOCUMENTS, rows, newer="true", state={})
+    rows = lake.spark.createDataFrame([tuple((ROW | change).values()) for change in changes], feeds.DOCUMENT_FACTS.ddl)
+    lake.upsert(feeds.DOCUMENT_FACTS, rows, newer="true", state={})
 
 
 def bring(lake, view, as_of=T):
@@ -80,7 +80,7 @@ def test_only_the_keys_that_changed_are_computed_and_only_differences_are_writte
 @pytest.mark.slow
 def test_a_row_that_the_transform_no_longer_gives_goes(documents):
     bring(documents, FACTS)
-    DeltaTable.forPath(documents.spark, documents.path(silver.DOCUMENTS)).delete("document_id = 'd2'")
+    DeltaTable.forPath(documents.spark, documents.path(feeds.DOCUMENT_FACTS)).delete("document_id = 'd2'")
 
     assert bring(documents, FACTS) == ("incremental", 1)
     assert owners(documents) == {"d1": "u3", "d3": None}

@@ -26,9 +26,9 @@ from tailrace.definitions import BatchView, Count, Definitions, Distinct, First,
 from tailrace.lake import commit
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
-from tailrace.schemas import silver
 from tailrace.schemas.slots import GRID
 from tailrace.shipped.entities import ACTOR, DOCUMENT
+from tests import feeds
 
 HISTORIES = int(os.environ.get("HISTORIES", "300"))
 ROUNDS = int(os.environ.get("HISTORY_ROUNDS", "1"))
@@ -157,7 +157,7 @@ ACTORS = view(
 DEFINITIONS = Definitions(views={one.name: one for one in (PAIRS, ACTORS, DOCUMENTS)}, on_demand={}, services={})
 
 
-DELIVERY: dict[str, Any] = dict.fromkeys(silver.INTERACTIONS.columns)
+DELIVERY: dict[str, Any] = dict.fromkeys(feeds.INTERACTIONS.columns)
 DELIVERY |= {"source": "tests", "delivered_at": START, "file": "f", "line": 1, "batch": 1}
 
 
@@ -193,17 +193,17 @@ def change_silver(lake: Lake, changes: dict[str, dict[str, Any] | None]) -> None
     for event_id, row in changes.items():
         values = DELIVERY | {"event_id": event_id} | (row or {})
         rows.append((row is None, *values.values()))
-    ddl = silver.INTERACTIONS.ddl.replace(" NOT NULL", "")
+    ddl = feeds.INTERACTIONS.ddl.replace(" NOT NULL", "")
     new = small_frame(lake.spark, rows, f"erased boolean, {ddl}")
-    table = DeltaTable.forPath(lake.spark, lake.path(silver.INTERACTIONS)).alias("old")
-    own: dict[str, str | Column] = {name: f"new.{name}" for name in silver.INTERACTIONS.columns}
+    table = DeltaTable.forPath(lake.spark, lake.path(feeds.INTERACTIONS)).alias("old")
+    own: dict[str, str | Column] = {name: f"new.{name}" for name in feeds.INTERACTIONS.columns}
     merge = table.merge(F.broadcast(new.alias("new")), "old.event_id = new.event_id").whenMatchedDelete("new.erased")
     merge.whenMatchedUpdate(set=own).whenNotMatchedInsert("NOT new.erased", values=own).execute()
 
 
 def differing(lake: Lake, as_of: datetime) -> list[tuple[Any, ...]]:
     """Every key of every view whose row is not that of the full computation over silver as it is."""
-    interactions = lake.read(silver.INTERACTIONS)
+    interactions = lake.read(feeds.INTERACTIONS)
     computed: dict[str, DataFrame] = {}
     for name, one in DEFINITIONS.batch_views.items():
         computed[name] = aggregate(interactions, one, as_of=as_of, base_rows=computed)
@@ -224,7 +224,7 @@ def test_increments_give_what_the_full_computation_gives_on_any_history(lake, mo
     choose = random.Random(seeded)
     histories = histories_of(HISTORIES, seeded=seeded)
     silvers = [Silver(number) for number in range(len(histories))]
-    for table in silver.TABLES:
+    for table in feeds.DEFINITIONS.silver_tables.values():
         lake.create(table)
     as_of = START
     hows = set()

@@ -11,9 +11,9 @@ from jobs.gold import refresh
 from jobs.gold.verify import verify_view
 from tailrace.definitions import Count, Definitions, Distinct, FeatureView, Last, NewestIs
 from tailrace.lake.tables import Lake
-from tailrace.schemas import silver
 from tailrace.schemas.slots import AsOfError
 from tailrace.shipped.entities import ACTOR, DOCUMENT
+from tests import feeds
 from tests.tailrace.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
@@ -47,7 +47,7 @@ OTHERS = view("others", (ACTOR,), Count(name="events", over=("1h",)))
 @pytest.fixture(scope="module")
 def empty(spark, tmp_path_factory):
     lake = Lake(spark, str(tmp_path_factory.mktemp("empty")))
-    for table in silver.TABLES:
+    for table in feeds.DEFINITIONS.silver_tables.values():
         lake.create(table)
     return lake
 
@@ -58,8 +58,8 @@ def silvers(empty, lake):
 
 
 def deliver(lake, *changes):
-    rows = lake.spark.createDataFrame([tuple((EVENT | change).values()) for change in changes], silver.INTERACTIONS.ddl)
-    lake.upsert(silver.INTERACTIONS, rows, newer="true", state={})
+    rows = lake.spark.createDataFrame([tuple((EVENT | change).values()) for change in changes], feeds.INTERACTIONS.ddl)
+    lake.upsert(feeds.INTERACTIONS, rows, newer="true", state={})
 
 
 def bring(lake, *views, as_of=T, full=False):
@@ -89,11 +89,11 @@ def test_arrivals_late_events_corrections_erasures_and_expiry_reach_gold(silvers
     assert bring(silvers, PAIRS, DOCUMENTS, as_of=T + GRID)["documents"] == ("incremental", 1, 0)
     assert held(silvers, DOCUMENTS) == {("d1", 0, 3, 0, naive - HOUR + GRID, False)}
 
-    DeltaTable.forPath(silvers.spark, silvers.path(silver.INTERACTIONS)).delete("event_id <> 'e3'")
+    DeltaTable.forPath(silvers.spark, silvers.path(feeds.INTERACTIONS)).delete("event_id <> 'e3'")
     bring(silvers, PAIRS, DOCUMENTS, as_of=T + GRID)
     assert held(silvers, DOCUMENTS) == {("d1", 0, 1, 0, naive - 2 * HOUR, False)}
 
-    DeltaTable.forPath(silvers.spark, silvers.path(silver.INTERACTIONS)).delete()
+    DeltaTable.forPath(silvers.spark, silvers.path(feeds.INTERACTIONS)).delete()
     bring(silvers, PAIRS, DOCUMENTS, as_of=T + GRID)
     assert held(silvers, DOCUMENTS) == set()
 
@@ -158,7 +158,7 @@ def test_lost_history_means_a_full_computation_that_says_why(silvers):
     deliver(silvers, {})
     bring(silvers, PAIRS)
     deliver(silvers, {"event_id": "e1", "occurred_at": T - HOUR})
-    for file in Path(silvers.path(silver.INTERACTIONS), "_change_data").glob("*.parquet"):
+    for file in Path(silvers.path(feeds.INTERACTIONS), "_change_data").glob("*.parquet"):
         file.unlink()
 
     definitions = Definitions(views={"pairs": PAIRS}, on_demand={}, services={})
@@ -196,6 +196,6 @@ def test_features_may_be_named_as_the_columns_of_a_join(silvers):
     odd = view("odd", (DOCUMENT,), Last(name="last"), Last(name="survivor_last"), Last(name="row_index"))
     deliver(silvers, {}, {"event_id": "e2", "occurred_at": T - HOUR})
     bring(silvers, odd)
-    DeltaTable.forPath(silvers.spark, silvers.path(silver.INTERACTIONS)).delete("event_id = 'e1'")
+    DeltaTable.forPath(silvers.spark, silvers.path(feeds.INTERACTIONS)).delete("event_id = 'e1'")
 
     assert bring(silvers, odd) == {"odd": ("incremental", 1, 0)}

@@ -7,8 +7,8 @@ import pytest
 from jobs.gold import refresh
 from tailrace.definitions import load_definitions
 from tailrace.lake.session import configured
-from tailrace.schemas import silver
 from tailrace.schemas.slots import GRID
+from tests import feeds
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 EVENT = {"event_id": "e1", "event_type": "view", "actor_id": "u1", "document_id": "d1", "occurred_at": T}
@@ -26,7 +26,7 @@ class Counted:
 
     def __init__(self, lake):
         self.lake = lake
-        for table, row in ((silver.INTERACTIONS, EVENT), (silver.DOCUMENTS, DOCUMENT)):
+        for table, row in ((feeds.INTERACTIONS, EVENT), (feeds.DOCUMENT_FACTS, DOCUMENT)):
             self.deliver(table, row)
         self.refresh(T)
 
@@ -51,8 +51,8 @@ def counted(lake):
 
 @pytest.mark.slow
 def test_a_refresh_stays_within_its_budget_of_jobs(counted):
-    counted.deliver(silver.INTERACTIONS, EVENT | {"event_id": "e2", "occurred_at": T + GRID})
-    counted.deliver(silver.DOCUMENTS, DOCUMENT | {"owner": "u4"})
+    counted.deliver(feeds.INTERACTIONS, EVENT | {"event_id": "e2", "occurred_at": T + GRID})
+    counted.deliver(feeds.DOCUMENT_FACTS, DOCUMENT | {"owner": "u4"})
     jobs, hows = counted.refresh(T + GRID)
     assert hows == {"incremental"}
     assert jobs <= JOBS_OF_A_REFRESH

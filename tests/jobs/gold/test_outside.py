@@ -11,10 +11,10 @@ from serving.read.columns import decoded
 from tailrace.definitions import BatchView, Count, Definitions
 from tailrace.lake.tables import Lake
 from tailrace.quality.gate import Gate, GateFailed
-from tailrace.schemas import silver
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.arrow import column_values
 from tailrace.store.codec import Codec
+from tests import feeds
 from tests.tailrace.definitions.outside import INT32, Largest
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
@@ -34,8 +34,8 @@ DEFINITIONS = Definitions(views={"read": READ}, on_demand={}, services={})
 
 
 def deliver(lake, **change):
-    rows = lake.spark.createDataFrame([tuple((EVENT | change).values())], silver.INTERACTIONS.ddl)
-    lake.upsert(silver.INTERACTIONS, rows, newer="true", state={})
+    rows = lake.spark.createDataFrame([tuple((EVENT | change).values())], feeds.INTERACTIONS.ddl)
+    lake.upsert(feeds.INTERACTIONS, rows, newer="true", state={})
 
 
 def refreshed(lake, ticks):
@@ -48,7 +48,7 @@ def refreshed(lake, ticks):
 @pytest.mark.slow
 def test_an_aggregation_from_outside_is_computed_maintained_settled_and_gated(lake, tmp_path):
     lake = Lake(lake.spark, lake.root, gate=Gate(tmp_path / "quality"))
-    for table in silver.TABLES:
+    for table in feeds.DEFINITIONS.silver_tables.values():
         lake.create(table)
     deliver(lake)
     assert refreshed(lake, 0) == ("full", 0, [("d1", 7, 0)])
@@ -56,7 +56,7 @@ def test_an_aggregation_from_outside_is_computed_maintained_settled_and_gated(la
     deliver(lake, event_id="e2", attributes='{"pages": 9}', event_type="edit")
     assert refreshed(lake, 1) == ("incremental", 0, [("d1", 9, 1)])
 
-    DeltaTable.forPath(lake.spark, lake.path(silver.INTERACTIONS)).delete("event_id = 'e2'")
+    DeltaTable.forPath(lake.spark, lake.path(feeds.INTERACTIONS)).delete("event_id = 'e2'")
     assert refreshed(lake, 2) == ("incremental", 0, [("d1", 7, 0)])
 
     gold = lake.read(READ.table).select(*READ.feature_names).toArrow()

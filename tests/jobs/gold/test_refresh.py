@@ -8,9 +8,9 @@ from jobs.gold.refresh import ConcurrentRefreshError
 from jobs.gold.verify import verify_view
 from tailrace.definitions import BatchView, Count, Definitions, Distinct, Feature, Type
 from tailrace.lake.tables import Lake, LakeError
-from tailrace.schemas import silver
 from tailrace.schemas.slots import AsOfError, to_text
 from tailrace.shipped.entities import ACTOR, DOCUMENT
+from tests import feeds
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 GRID = timedelta(minutes=15)
@@ -71,7 +71,7 @@ def hold(lake, table, row, *changes):
 
 def hold_documents(lake, **owner_and_size):
     rows = [{"document_id": name, "owner": owner, "size_bytes": size} for name, (owner, size) in owner_and_size.items()]
-    hold(lake, silver.DOCUMENTS, DOCUMENT_ROW, *rows)
+    hold(lake, feeds.DOCUMENT_FACTS, DOCUMENT_ROW, *rows)
 
 
 def bring(lake, *views, as_of=T):
@@ -95,7 +95,7 @@ class Story:
 
     def __init__(self, lake):
         self.lake = lake
-        hold(lake, silver.INTERACTIONS, EVENT, {})
+        hold(lake, feeds.INTERACTIONS, EVENT, {})
         hold_documents(lake, **FIRST)
         self.first = self.bring(T)
         hold_documents(lake, **SECOND)
@@ -163,7 +163,7 @@ def test_gold_without_silver_is_refused(lake):
 
 @pytest.mark.slow
 def test_a_table_whose_columns_are_not_the_declared_ones_is_replaced(lake):
-    hold(lake, silver.INTERACTIONS, EVENT, {})
+    hold(lake, feeds.INTERACTIONS, EVENT, {})
     hold_documents(lake, d1=("u1", 1), d2=("u2", 2))
     bring(lake, FACTS)
 
@@ -175,7 +175,7 @@ def test_a_table_whose_columns_are_not_the_declared_ones_is_replaced(lake):
 
 @pytest.mark.slow
 def test_a_table_whose_column_has_another_type_is_replaced(lake):
-    hold(lake, silver.INTERACTIONS, EVENT, {})
+    hold(lake, feeds.INTERACTIONS, EVENT, {})
     hold_documents(lake, d1=("u1", 1), d2=("u2", 2))
     bring(lake, WHOLE)
 
@@ -193,20 +193,20 @@ def test_keys_stay_not_null_when_a_table_is_filled(story):
 def test_a_coarser_view_reads_the_finer_one_of_the_same_refresh(lake):
     hold_documents(lake)
     readers = [{"event_id": f"e{n}", "actor_id": actor} for n, actor in enumerate(("u1", "u2", "u1"))]
-    hold(lake, silver.INTERACTIONS, EVENT, *readers)
+    hold(lake, feeds.INTERACTIONS, EVENT, *readers)
 
     bring(lake, PAIRS, READERS)
 
     assert held(lake, READERS) == {("d1", 2, 3, 3)}
     assert lake.state(READERS.table).values["inputs"] == {
-        table.full_name: asdict(lake.pin(table)) for table in (silver.INTERACTIONS, PAIRS.table)
+        table.full_name: asdict(lake.pin(table)) for table in (feeds.INTERACTIONS, PAIRS.table)
     }
 
 
 @pytest.mark.slow
 def test_gold_of_the_version_before_goes_on_and_gets_the_fingerprint_of_this_one(lake, monkeypatch):
     hold_documents(lake)
-    hold(lake, silver.INTERACTIONS, EVENT, {})
+    hold(lake, feeds.INTERACTIONS, EVENT, {})
     with monkeypatch.context() as former:
         former.setattr(Definitions, "fingerprint", Definitions.former_fingerprint)
         bring(lake, PAIRS)
@@ -235,7 +235,7 @@ class Overtaken(Lake):
 
 @pytest.mark.slow
 def test_a_refresh_by_difference_that_another_one_overtook_commits_nothing(lake):
-    hold(lake, silver.INTERACTIONS, EVENT, {})
+    hold(lake, feeds.INTERACTIONS, EVENT, {})
     hold_documents(lake, d1=("u1", 1), d2=("u2", 2), d3=("u3", 3))
     bring(lake, FACTS)
     hold_documents(lake, d1=("u1", 10), d2=("u2", 2))
@@ -250,9 +250,9 @@ def test_a_refresh_by_difference_that_another_one_overtook_commits_nothing(lake)
 @pytest.mark.slow
 def test_an_increment_that_another_refresh_overtook_is_not_added_twice(lake):
     hold_documents(lake)
-    hold(lake, silver.INTERACTIONS, EVENT, {})
+    hold(lake, feeds.INTERACTIONS, EVENT, {})
     bring(lake, PAIRS)
-    hold(lake, silver.INTERACTIONS, EVENT, {}, {"event_id": "e2"}, {"event_id": "e3", "occurred_at": T + 2 * GRID})
+    hold(lake, feeds.INTERACTIONS, EVENT, {}, {"event_id": "e2"}, {"event_id": "e3", "occurred_at": T + 2 * GRID})
 
     with pytest.raises(ConcurrentRefreshError, match="view pairs: another refresh wrote it at the same time"):
         bring(Overtaken(lake, PAIRS), PAIRS, as_of=T + GRID)
@@ -263,7 +263,7 @@ def test_an_increment_that_another_refresh_overtook_is_not_added_twice(lake):
 
 
 def test_a_view_that_is_written_by_others_is_passed_by(lake):
-    hold(lake, silver.INTERACTIONS, EVENT, {})
+    hold(lake, feeds.INTERACTIONS, EVENT, {})
     hold_documents(lake, **FIRST)
     written = replace(FACTS, name="written", lane="direct", transform=None, transform_features=())
     written = replace(written, written_features=FACTS.transform_features)

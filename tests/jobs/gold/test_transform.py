@@ -6,8 +6,8 @@ from chispa import assert_df_equality
 
 from jobs.gold.compute import TransformError, transform
 from tailrace.definitions import BatchView, Feature, Type, load_definitions
-from tailrace.schemas import silver
 from tailrace.shipped.entities import ACTOR, DOCUMENT
+from tests import feeds
 
 SHIPPED = load_definitions().batch_views
 document_activity, document_profile = SHIPPED["document_activity"], SHIPPED["document_profile"]
@@ -22,7 +22,7 @@ DOCUMENT_ROW |= {"batch": 5}
 
 def documents(spark, *changes):
     rows = [tuple((DOCUMENT_ROW | change).values()) for change in changes]
-    return spark.createDataFrame(rows, silver.DOCUMENTS.ddl)
+    return spark.createDataFrame(rows, feeds.DOCUMENT_FACTS.ddl)
 
 
 def view(result, **changes: Any):

@@ -9,7 +9,7 @@ from jobs.gold.verify import verify_view
 from tailrace.definitions import Definitions, load_definitions
 from tailrace.lake.session import java_class
 from tailrace.lake.tables import Lake, LakeError
-from tailrace.schemas import silver
+from tests import feeds
 from tests.tailrace.lake.copies import copied
 
 document_profile = load_definitions().batch_views["document_profile"]
@@ -23,18 +23,18 @@ STAMP = {"updated_at": T, "delivered_at": T, "file": "f", "line": 4, "batch": 5}
 
 def hold_documents(lake, **owners):
     """Let silver hold just these documents; returns the files it had before."""
-    lake.create(silver.DOCUMENTS)
-    before = lake.read(silver.DOCUMENTS).inputFiles()
+    lake.create(feeds.DOCUMENT_FACTS)
+    before = lake.read(feeds.DOCUMENT_FACTS).inputFiles()
     rows = [({"document_id": name} | ROW | {"owner": owner} | STAMP) for name, owner in owners.items()]
-    frame = lake.spark.createDataFrame([tuple(row.values()) for row in rows], silver.DOCUMENTS.ddl)
-    frame.write.format("delta").mode("overwrite").save(lake.path(silver.DOCUMENTS))
+    frame = lake.spark.createDataFrame([tuple(row.values()) for row in rows], feeds.DOCUMENT_FACTS.ddl)
+    frame.write.format("delta").mode("overwrite").save(lake.path(feeds.DOCUMENT_FACTS))
     return [Path(file.removeprefix("file:")) for file in before]
 
 
 @pytest.fixture(scope="module")
 def refreshed(spark, tmp_path_factory):
     lake = Lake(spark, str(tmp_path_factory.mktemp("refreshed")))
-    lake.create(silver.INTERACTIONS)
+    lake.create(feeds.INTERACTIONS)
     hold_documents(lake, d1="u1", d2="u2")
     refresh.run(lake, VIEWS, as_of=T)
     return lake
@@ -71,9 +71,9 @@ def test_a_version_of_silver_that_is_gone_is_named_with_what_to_do(verified):
 
 @pytest.mark.slow
 def test_silver_that_was_put_back_from_a_copy_is_not_what_gold_was_computed_from(lake, tmp_path):
-    lake.create(silver.INTERACTIONS)
+    lake.create(feeds.INTERACTIONS)
     hold_documents(lake, d1="u1")
-    path, copy = Path(lake.path(silver.DOCUMENTS)), tmp_path / "copy"
+    path, copy = Path(lake.path(feeds.DOCUMENT_FACTS)), tmp_path / "copy"
     shutil.copytree(path, copy)
     hold_documents(lake, d1="u2")
     refresh.run(lake, VIEWS, as_of=T)

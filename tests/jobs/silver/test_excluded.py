@@ -17,9 +17,10 @@ from jobs.silver.merge import Withdrawn
 from tailrace.definitions import BatchView, Count, Definitions, Last
 from tailrace.lake.commit import amend
 from tailrace.lake.tables import Lake
-from tailrace.schemas import bronze, silver
+from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
 from tailrace.shipped.entities import ACTOR
+from tests import feeds
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +70,7 @@ def expected(*, without=()):
 
 
 def held(lake):
-    rows = lake.read(silver.INTERACTIONS).collect()
+    rows = lake.read(feeds.INTERACTIONS).collect()
     return {
         row.event_id: (row.actor_id, row.document_id, row.occurred_at.astimezone(UTC).isoformat(), row.file, row.line)
         for row in rows
@@ -100,9 +101,9 @@ def lake(spark, landing, tmp_path_factory):
             path = landing / "events" / name
             path.write_text("".join(json.dumps(line) + "\n" for line in deliveries()[name]))
             os.utime(path, (FILES[name][1], FILES[name][1]))
-        load.run(lake, str(landing), now=NOW)
-        merge.run_interactions(lake)
-    merge.run_documents(lake)
+        load.run(lake, feeds.intake(landing), now=NOW)
+        merge.merge_unread(lake, feeds.EVENTS)
+    merge.merge_unread(lake, feeds.DOCUMENTS)
     bring(lake)
     return lake
 
@@ -112,20 +113,20 @@ def test_silver_and_gold_become_what_they_would_be_had_the_file_never_come_kille
     assert held(lake) == everything
     with monkeypatch.context() as patched:
         patched.setattr(merge, "amend", lambda *_, **__: pytest.fail("killed"))
-        load.run(lake, str(landing), now=NOW, aside=FilesToExclude(("events/worse.jsonl",), "wrong people"))
+        load.run(lake, feeds.intake(landing), now=NOW, aside=FilesToExclude(("events/worse.jsonl",), "wrong people"))
         with pytest.raises(pytest.fail.Exception, match="killed"):
-            merge.run_interactions(lake)
+            merge.merge_unread(lake, feeds.EVENTS)
     assert held(lake) == everything
-    assert not is_all_read(lake)
+    assert not is_all_read(lake, feeds.FEEDS)
 
-    assert merge.run_interactions(lake) == changes(everything, left)
+    assert merge.merge_unread(lake, feeds.EVENTS) == changes(everything, left)
 
     assert held(lake) == left
     assert bring(lake) == INCREMENTAL
     assert verify_view(lake, VIEWS, VIEW).differing == 0
-    version = lake.version(silver.INTERACTIONS)
-    assert merge.run_interactions(lake) == Withdrawn()
-    assert lake.version(silver.INTERACTIONS) == version
+    version = lake.version(feeds.INTERACTIONS)
+    assert merge.merge_unread(lake, feeds.EVENTS) == Withdrawn()
+    assert lake.version(feeds.INTERACTIONS) == version
 
 
 def test_a_name_with_an_at_is_one_and_a_later_delivery_that_came_meanwhile_stays(lake, landing, monkeypatch):
@@ -138,8 +139,8 @@ def test_a_name_with_an_at_is_one_and_a_later_delivery_that_came_meanwhile_stays
         amend(lake, table, rows, **options)
 
     monkeypatch.setattr(merge, "amend", overtaken)
-    load.run(lake, str(landing), now=NOW, aside=FilesToExclude(("events/bad@2.jsonl",), "wrong people"))
-    merge.run_interactions(lake)
+    load.run(lake, feeds.intake(landing), now=NOW, aside=FilesToExclude(("events/bad@2.jsonl",), "wrong people"))
+    merge.merge_unread(lake, feeds.EVENTS)
 
     found = held(lake)
     assert found.pop(later)[3] == "new.jsonl"
@@ -149,15 +150,15 @@ def test_a_name_with_an_at_is_one_and_a_later_delivery_that_came_meanwhile_stays
 
 def test_a_file_that_says_nothing_last_changes_no_row_and_is_looked_at_once(lake, landing):
     lake.append(bronze.SET_ASIDE, lake.read(bronze.SET_ASIDE).limit(1))
-    before = lake.version(silver.INTERACTIONS)
+    before = lake.version(feeds.INTERACTIONS)
 
-    assert [merge.run_interactions(lake) for _ in range(2)] == [Withdrawn()] * 2
+    assert [merge.merge_unread(lake, feeds.EVENTS) for _ in range(2)] == [Withdrawn()] * 2
 
-    assert lake.version(silver.INTERACTIONS) == before + 1
+    assert lake.version(feeds.INTERACTIONS) == before + 1
     assert bring(lake) == INCREMENTAL
 
 
 @pytest.mark.parametrize("file", ["events/none.jsonl", "events/bad@3", "events/bad@2.jsonl@7", "events/bad@²", "@1"])
 def test_a_name_that_no_load_took_is_refused(lake, landing, file):
     with pytest.raises(LandingError, match="no load has it"):
-        load.run(lake, str(landing), now=NOW, aside=FilesToExclude((file,), "?"))
+        load.run(lake, feeds.intake(landing), now=NOW, aside=FilesToExclude((file,), "?"))

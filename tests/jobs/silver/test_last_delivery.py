@@ -3,8 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from chispa import assert_df_equality
 
-from jobs.silver.merge import merge_unread, run_documents, run_interactions, to_documents, to_interactions
-from tailrace.schemas import bronze, silver
+from jobs.silver import merge
+from jobs.silver.merge import last_deliveries, merge_unread
+from tests import feeds
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
 TEN = NINE + timedelta(hours=1)
@@ -35,8 +36,8 @@ def document(name, delivery):
 
 
 FEEDS = {
-    "events": (run_interactions, to_interactions, bronze.EVENTS, silver.INTERACTIONS, event, "source"),
-    "documents": (run_documents, to_documents, bronze.DOCUMENTS, silver.DOCUMENTS, document, "title"),
+    "events": (feeds.EVENTS, feeds.INTERACTIONS, event, "source"),
+    "documents": (feeds.DOCUMENTS, feeds.DOCUMENT_FACTS, document, "title"),
 }
 
 
@@ -46,11 +47,12 @@ def frame(spark, table, rows):
 
 @pytest.mark.parametrize("feed", FEEDS)
 def test_the_last_delivery_wins_in_whatever_order_they_are_read(spark, feed):
-    _, transform, source, target, make, _ = FEEDS[feed]
+    of, target, make, _ = FEEDS[feed]
+    source = of.table
     pairs = [(first, last) for last in range(len(ORDER)) for first in range(last + 1)]
     rows = [make(f"{pair}", ORDER[n]) for pair in pairs for n in sorted(set(pair), reverse=hash(pair) % 2 == 0)]
 
-    actual = transform(frame(spark, source, rows))
+    actual = last_deliveries(frame(spark, source, rows), target)
 
     expected = frame(spark, target, [make(f"{pair}", ORDER[pair[1]]) for pair in pairs])
     assert_df_equality(actual, expected, ignore_row_order=True, ignore_nullable=True)
@@ -59,7 +61,8 @@ def test_the_last_delivery_wins_in_whatever_order_they_are_read(spark, feed):
 @pytest.mark.slow
 @pytest.mark.parametrize("feed", ["events", pytest.param("documents", marks=pytest.mark.slow)])
 def test_an_older_delivery_that_is_processed_later_does_not_win(spark, lake, feed):
-    run, _, source, target, make, told = FEEDS[feed]
+    of, target, make, told = FEEDS[feed]
+    source = of.table
     pairs = [(n, n + 1) for n in range(len(ORDER) - 1)]
     early = [make(f"{pair} in order", ORDER[pair[0]]) for pair in pairs]
     early += [make(f"{pair} turned", ORDER[pair[1]]) for pair in pairs]
@@ -71,7 +74,7 @@ def test_an_older_delivery_that_is_processed_later_does_not_win(spark, lake, fee
     for rows, number in zip((early, late), numbers, strict=True):
         same_batch = [row for row in rows if row["file"] != "b" or row["line"] != 10]
         lake.append_once(source, frame(spark, source, [row | number for row in same_batch]), number=number["batch"])
-        run(lake)
+        merge_unread(lake, of)
 
     (key,) = target.key
     found = {row[key]: row[told] for row in lake.read(target).select(key, told).collect()}
@@ -85,28 +88,30 @@ def test_an_older_delivery_that_is_processed_later_does_not_win(spark, lake, fee
 
 
 @pytest.mark.slow
-def test_only_batches_not_read_yet_are_read_and_nothing_new_commits_nothing(spark, lake):
+def test_only_batches_not_read_yet_are_read_and_nothing_new_commits_nothing(spark, lake, monkeypatch):
     seen = []
 
-    def record(deliveries):
+    def record(deliveries, table):
         seen.append(sorted(row.event_id for row in deliveries.select("event_id").collect()))
-        return to_interactions(deliveries)
+        return last_deliveries(deliveries, table)
 
-    def merge():
-        merge_unread(lake, source=bronze.EVENTS, target=silver.INTERACTIONS, transform=record)
-        return lake.version(silver.INTERACTIONS), lake.state(silver.INTERACTIONS)
+    monkeypatch.setattr(merge, "last_deliveries", record)
 
-    empty, state = merge()
-    assert (state, merge()) == (None, (empty, None))
+    def merge_new():
+        merge_unread(lake, feeds.EVENTS)
+        return lake.version(feeds.INTERACTIONS), lake.state(feeds.INTERACTIONS)
+
+    empty, state = merge_new()
+    assert (state, merge_new()) == (None, (empty, None))
 
     for number, name in ((1, "e1"), (2, "e2")):
-        rows = frame(spark, bronze.EVENTS, [event(name, ORDER[0]) | {"batch": number}])
-        lake.append_once(bronze.EVENTS, rows, number=number)
-    after, state = merge()
+        rows = frame(spark, feeds.BRONZE_EVENTS, [event(name, ORDER[0]) | {"batch": number}])
+        lake.append_once(feeds.BRONZE_EVENTS, rows, number=number)
+    after, state = merge_new()
     assert (after, state.values) == (empty + 1, {"batch": 2})
-    assert merge()[0] == after
+    assert merge_new()[0] == after
 
-    rows = frame(spark, bronze.EVENTS, [event(name, ORDER[1]) | {"batch": 5} for name in ("e2", "e3")])
-    lake.append_once(bronze.EVENTS, rows, number=5)
-    assert merge()[1].values == {"batch": 5}
+    rows = frame(spark, feeds.BRONZE_EVENTS, [event(name, ORDER[1]) | {"batch": 5} for name in ("e2", "e3")])
+    lake.append_once(feeds.BRONZE_EVENTS, rows, number=5)
+    assert merge_new()[1].values == {"batch": 5}
     assert seen == [["e1", "e2"], ["e2", "e3"]]

@@ -36,6 +36,7 @@ from tailrace.settings import read_settings
 from tailrace.store import embedded
 from tailrace.store.address import Address
 from tailrace.workspace.resources import settings_of_home
+from tests import feeds
 from tests.certificate import make_certificate
 from tests.conftest import SPARK
 from tests.jobs.streaming.followed import PATIENCE, recent_events, until
@@ -132,7 +133,7 @@ class Scene:
 
     @property
     def topic(self):
-        topic = topic_of(self.settings.stream)
+        topic = topic_of(self.settings.stream, feeds.DEFINITIONS.streamed_source)
         assert topic
         return topic
 
@@ -173,7 +174,7 @@ class Scene:
         return Lake(self.spark, self.home.lake)
 
     def load(self):
-        return load.run(self.lake, self.home.landing, now=datetime.now(UTC), topic=self.topic)
+        return load.run(self.lake, feeds.intake(self.home.landing, self.topic), now=datetime.now(UTC))
 
     def quarantined(self):
         rows = self.lake.read(bronze.QUARANTINE).select("file", "line", "reason").collect()
@@ -181,7 +182,7 @@ class Scene:
 
     def loaded(self, document):
         """How many events of a document are in bronze, by file."""
-        events = self.lake.read(bronze.EVENTS).where(F.col("document_id") == document)
+        events = self.lake.read(feeds.BRONZE_EVENTS).where(F.col("document_id") == document)
         return {row.file: row["count"] for row in events.groupBy("file").count().collect()}
 
 

@@ -22,11 +22,11 @@ from jobs.bronze.topic import KafkaAway, ends_of
 from tailrace.cli import app as cli
 from tailrace.local import stack, streaming
 from tailrace.local.streaming import keep_running
-from tailrace.schemas import bronze
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import read_properties
 from tailrace.store import embedded
 from tailrace.workspace.stream_status import stream_state
+from tests import feeds
 from tests.certificate import make_certificate
 from tests.jobs.streaming.followed import PATIENCE, opened, recent_events, until
 from tests.jobs.streaming.scene import PASSWORD, PLAIN, VIEWS, Scene, client_properties, free_ports
@@ -155,7 +155,7 @@ def test_what_transactions_wrote_counts_once_it_is_committed_and_never_if_it_was
         0,
         {"kafka:events/1": 2, "kafka:events/3": 1},
     )
-    assert not scene.lake.read(bronze.EVENTS).where("delivered_at > ingested_at").count()
+    assert not scene.lake.read(feeds.BRONZE_EVENTS).where("delivered_at > ingested_at").count()
 
 
 def in_transaction(scene, name):
@@ -317,7 +317,7 @@ def test_a_load_that_was_cut_off_goes_on_with_what_kafka_still_has(scene, monkey
             reason.endswith(f" to {ends[partition].end + removed - 1} before they were consumed") for reason in told
         )
     assert scene.loaded("cut off") == {"kafka:events/3": 1}
-    assert scene.load() == load.Loaded()
+    assert scene.load() == feeds.loaded()
 
 
 def cut_off(*_, **__):

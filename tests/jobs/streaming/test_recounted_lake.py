@@ -21,10 +21,11 @@ from jobs.streaming.source import Consumed
 from sinks.reconcile import reconcile
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, rings_of
 from tailrace.lake.session import small_frame
-from tailrace.schemas import silver, view_tables
+from tailrace.schemas import view_tables
 from tailrace.schemas.slots import to_micros
 from tailrace.store.address import read_control
 from tailrace.store.dynamodb.items import KEY, ensure_table
+from tests import feeds
 from tests.jobs.streaming.folder_stream import event
 from tests.store_client import with_client
 
@@ -38,10 +39,12 @@ class Lane:
 
     def __init__(self, stream, lake):
         self.stream, self.lake, self.views = stream, lake, views_of(stream.definitions)
-        self.source = StreamInput(topic=None, folder=str(stream.folder / "events"), checkpoint=Path(stream.checkpoint))
+        self.source = StreamInput(
+            feed=feeds.EVENTS, topic=None, folder=str(stream.folder / "events"), checkpoint=Path(stream.checkpoint)
+        )
 
     def load(self):
-        return load.run(self.lake, str(self.stream.folder), now=datetime.now(UTC))
+        return load.run(self.lake, feeds.intake(self.stream.folder), now=datetime.now(UTC))
 
     def recount(self, load=None):
         return RecountSource(
@@ -174,7 +177,7 @@ def test_a_file_that_is_set_aside_is_not_counted_again(lane):
 
     load.run(
         lane.lake,
-        str(lane.stream.folder),
+        feeds.intake(lane.stream.folder),
         now=datetime.now(UTC),
         aside=FilesToExclude((f"events/{bad.name}",), "never happened"),
     )
@@ -251,7 +254,7 @@ def test_a_backfill_tells_of_every_moment_what_the_stream_would_have(lane):
     for number, (_, ago, actor) in enumerate(PAST):
         lane.stream.land(event(number, actor, minutes_ago=ago), event(0, "u0", minutes_ago=160), at=landed[number])
     lane.load()
-    for table in silver.TABLES:
+    for table in feeds.DEFINITIONS.silver_tables.values():
         lane.lake.create(table)
 
     views, figures = lane.stream.definitions.views, []

@@ -15,8 +15,9 @@ from jobs.streaming.checkpoint import ExcludedFiles
 from jobs.streaming.source import Plans
 from jobs.streaming.supervise import Kind, failure_of
 from tailrace.events.oddities import LINE, land_oddities
-from tailrace.schemas.landing import EVENTS, LINE_SUFFIXES
+from tailrace.schemas.landing import LINE_SUFFIXES
 from tailrace.store.address import read_control
+from tests import feeds
 from tests.jobs.streaming.folder_stream import event
 
 pytestmark = pytest.mark.slow
@@ -72,7 +73,9 @@ def test_the_files_that_bronze_takes_lines_of_are_followed_and_no_others(stream,
     stream.run()
 
     in_bronze = {
-        file.file for file in new_files(lake, Listing.of(lake, str(stream.folder)), EVENTS) if not file.refusal
+        file.file
+        for file in new_files(lake, Listing.of(lake, str(stream.folder), feeds.FEEDS), feeds.EVENTS)
+        if not file.refusal
     }
     assert in_bronze == taken | {"old.json"}
     assert stream.keys("pairs") == {f"actor+document|{len(name)}:{name}2:d1" for name in in_bronze}

@@ -14,6 +14,7 @@ from jobs.streaming.source import ALL_LINES, Consumed, consumed_by, files_of_bat
 from jobs.streaming.window_state import empty
 from tailrace.definitions import load_definitions
 from tailrace.schemas.landing import LandingError
+from tests import feeds
 from tests.jobs.streaming.test_state import DOCUMENTS
 
 
@@ -92,7 +93,8 @@ def test_events_of_another_source_than_the_streams_are_refused(checkpoint):
     write(checkpoint, "offsets/0", {}, {"events": {"0": 5}})
     write(checkpoint, "commits/0", {})
     folder, kafka = (
-        StreamInput(topic=topic, folder="/landing/events", checkpoint=checkpoint) for topic in (None, "events")
+        StreamInput(feed=feeds.EVENTS, topic=topic, folder="/landing/events", checkpoint=checkpoint)
+        for topic in (None, "events")
     )
 
     assert kafka.consumed().topic == "events"

@@ -11,7 +11,7 @@ from jobs.bronze.lines import validate_lines
 from jobs.streaming import fast_path
 from jobs.streaming.fast_path import FAR, PLAIN_BYTES, plain_event, valid_events
 from tailrace.definitions.stream_view import MINUTES_AHEAD
-from tailrace.schemas import landing
+from tests import feeds
 from tests.jobs.bronze.events_to_judge import EVENT, EVENT_FACTS, REFUSED_EVENTS, USABLE_EVENTS, event
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -88,7 +88,7 @@ def test_what_bronze_refuses_is_not_plain(case):
     line, reason = REFUSED_EVENTS[case]
 
     # How far a time may be ahead of the clock is another matter in the stream.
-    is_plain = len(line) <= PLAIN_BYTES and plain_event(line) is not None  # longer ones are not looked at
+    is_plain = len(line) <= PLAIN_BYTES and plain_event(line, feeds.EVENTS) is not None  # longer ones are not looked at
     assert is_plain == ("ahead of the clock" in reason)
 
 
@@ -107,7 +107,7 @@ def test_a_plain_event_says_what_bronze_says(case):
     facts = EVENT_FACTS | changes
 
     expected = facts_of(facts | {"at": micros(facts["occurred_at"])})
-    assert plain_event(line) == (None if case in NOT_PLAIN else expected)
+    assert plain_event(line, feeds.EVENTS) == (None if case in NOT_PLAIN else expected)
 
 
 def any_line(choose):
@@ -139,12 +139,12 @@ def test_whatever_is_plain_is_usable_by_the_rules_of_bronze_and_says_the_same(sp
     choose = random.Random(seed)
     lines = [any_line(choose) for _ in range(LINES)]
     frame = spark.createDataFrame(list(enumerate(lines)), "place bigint, bytes binary")
-    judged = validate_lines(frame.withColumn("value", F.col("bytes").cast("string")), landing.EVENTS, now=FAR)
+    judged = validate_lines(frame.withColumn("value", F.col("bytes").cast("string")), feeds.EVENTS, now=FAR)
     at = F.unix_micros("occurred_at").alias("at")
     rows = judged.select("place", "reason", "actor_id", "document_id", "event_id", "event_type", at).collect()
     by_rules = {row.place: None if row.reason else facts_of(row.asDict()) for row in rows}
 
-    plain = {place: found for place, line in enumerate(lines) if (found := plain_event(line))}
+    plain = {place: found for place, line in enumerate(lines) if (found := plain_event(line, feeds.EVENTS))}
 
     for place, found in plain.items():
         assert found == by_rules[place], f"seed {seed}: {lines[place]!r}"
@@ -171,7 +171,7 @@ AT = micros(EVENT_FACTS["occurred_at"])
 def test_plain_events_are_taken_without_a_look_at_the_rules(spark, monkeypatch):
     monkeypatch.setattr(fast_path, "validated", None)
 
-    rows = valid_events(messages(spark, [("p1", event()), ("p2", event(event_id="e2"))]))
+    rows = valid_events(messages(spark, [("p1", event()), ("p2", event(event_id="e2"))]), feeds.EVENTS)
 
     assert told(rows) == [("e1", "p1", AT), ("e2", "p2", AT)]
     assert rows.dtypes[["at", "appended"]].tolist() == ["int64", "int64"]
@@ -195,7 +195,7 @@ def test_the_others_are_judged_and_a_place_that_has_any_is_judged_as_a_whole(spa
 
     monkeypatch.setattr(fast_path, "validate_lines", counted)
 
-    rows = valid_events(messages(spark, lines))
+    rows = valid_events(messages(spark, lines), feeds.EVENTS)
 
     expected = {"plain": "plain", "in mixed": "mixed", "in mixed again": "mixed", "BOM": "mixed", "long": "long"}
     assert told(rows) == sorted((event_id, place, AT) for event_id, place in expected.items())
@@ -204,8 +204,8 @@ def test_the_others_are_judged_and_a_place_that_has_any_is_judged_as_a_whole(spa
 
 
 def test_where_nothing_is_plain_or_nothing_came_the_rows_are_of_the_same_kinds(spark):
-    none = valid_events(messages(spark, []))
-    judged = valid_events(messages(spark, [("p", b" \xef\xbb\xbf"), ("q", b"\xef\xbb\xbf" + event())]))
+    none = valid_events(messages(spark, []), feeds.EVENTS)
+    judged = valid_events(messages(spark, [("p", b" \xef\xbb\xbf"), ("q", b"\xef\xbb\xbf" + event())]), feeds.EVENTS)
 
     assert none.empty
     assert told(judged) == [("e1", "q", AT)]
@@ -216,7 +216,9 @@ def test_where_nothing_is_plain_or_nothing_came_the_rows_are_of_the_same_kinds(s
 def test_an_event_from_the_future_is_left_out_by_when_it_was_appended(spark, mark):
     limit = EVENT_FACTS["occurred_at"] - timedelta(minutes=MINUTES_AHEAD)
 
-    at_the_limit = valid_events(messages(spark, [("p", mark + event())], appended_at=limit))
-    beyond = valid_events(messages(spark, [("p", mark + event())], appended_at=limit - timedelta(microseconds=1)))
+    at_the_limit = valid_events(messages(spark, [("p", mark + event())], appended_at=limit), feeds.EVENTS)
+    beyond = valid_events(
+        messages(spark, [("p", mark + event())], appended_at=limit - timedelta(microseconds=1)), feeds.EVENTS
+    )
 
     assert (len(at_the_limit), len(beyond)) == (1, 0)

@@ -9,6 +9,7 @@ from tailrace.definitions import Count, DefinitionError, Distinct, First, Last, 
 from tailrace.definitions.aggregations.aggregation import Aggregation, check_parts
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added, follows, settled
 from tailrace.schemas.tables import Column
+from tests import feeds
 from tests.tailrace.definitions.outside import Largest
 from tests.tailrace.definitions.test_fingerprints import VIEW
 
@@ -25,7 +26,7 @@ LINES = [
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: type(line).__name__)
 def test_every_aggregation_says_how_all_that_it_declares_is_computed_and_maintained(line):
-    check_parts(line, here="here")
+    check_parts(line, feeds.EVENT_WORDS, here="here")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +76,15 @@ LACKING = {
 @pytest.mark.parametrize(("said", "line"), LACKING.items(), ids=LACKING)
 def test_what_an_aggregation_lacks_is_refused_naming_it_and_the_part(said, line):
     with pytest.raises(DefinitionError, match=f"^here: aggregation Odd {re.escape(said)}"):
-        check_parts(line, here="here")
+        check_parts(line, feeds.EVENT_WORDS, here="here")
 
 
 def test_whole_parts_are_accepted():
-    check_parts(Odd(name="n", parts=(WHOLE,)), here="here")
-    check_parts(Odd(name="n", of_rows="pairs", parts=(COUNTED,)), here="here")
-    check_parts(Odd(name="n", parts=(follows("n", full="x", merged="y", inserted="z"),)), here="here")
+    check_parts(Odd(name="n", parts=(WHOLE,)), feeds.EVENT_WORDS, here="here")
+    check_parts(Odd(name="n", of_rows="pairs", parts=(COUNTED,)), feeds.EVENT_WORDS, here="here")
+    check_parts(
+        Odd(name="n", parts=(follows("n", full="x", merged="y", inserted="z"),)), feeds.EVENT_WORDS, here="here"
+    )
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_a_refusal_names_the_file(folder):
         ({"entities": "(DOCUMENT, DOCUMENT)"}, "field 'entities': document_id, document_id names a key twice"),
         (
             {"entities": "(Entity('team', 'team_id', 'a team'),)"},
-            "view 'visits', field 'entities': key 'team_id' is not a column of silver.interactions: event_id, ",
+            "view 'visits', field 'entities': key 'team_id' is not a field of the source 'events': event_id, ",
         ),
         ({"aggregations": "()"}, "view 'visits': give either 'aggregations', or 'transform'"),
         ({"transform": "lambda documents: documents"}, "view 'visits': give either 'aggregations', or 'transform'"),

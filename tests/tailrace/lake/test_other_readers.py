@@ -15,8 +15,9 @@ from tailrace.definitions import Definitions
 from tailrace.lake import maintenance as tables
 from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
-from tailrace.schemas import bronze, silver, view_tables
+from tailrace.schemas import bronze, view_tables
 from tailrace.store.address import Address
+from tests import feeds
 from tests.sinks.publisher import VISITS
 
 HISTORY = view_tables.history_table("visits")
@@ -73,7 +74,7 @@ def test_delta_rs_and_duckdb_open_every_table_of_bronze_history_and_ledger(lake)
 
 def test_only_tables_whose_rows_change_have_deletion_vectors():
     changing = (
-        *silver.TABLES,
+        *feeds.DEFINITIONS.silver_tables.values(),
         VISITS.table,
         view_tables.gold_table("x", keys=(), features=(), state=(), expectations=()),
     )

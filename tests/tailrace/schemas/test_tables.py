@@ -3,8 +3,9 @@ import sys
 
 import pytest
 
-from tailrace.schemas import bronze, landing, silver, view_tables
+from tailrace.schemas import bronze, view_tables
 from tailrace.schemas.tables import Column, Table, Type
+from tests import feeds
 
 TABLE = Table(
     layer="silver",
@@ -18,7 +19,14 @@ TABLE = Table(
     ),
     key=("id",),
 )
-TABLES = (bronze.EVENTS, bronze.DOCUMENTS, bronze.QUARANTINE, bronze.FILES, silver.INTERACTIONS, silver.DOCUMENTS)
+TABLES = (
+    feeds.BRONZE_EVENTS,
+    feeds.BRONZE_DOCUMENTS,
+    bronze.QUARANTINE,
+    bronze.FILES,
+    feeds.INTERACTIONS,
+    feeds.DOCUMENT_FACTS,
+)
 
 
 def test_ddl_spells_every_type_as_spark_does_and_says_what_is_never_null():
@@ -37,7 +45,7 @@ def test_keys_and_statistics_are_columns_of_their_table(table):
     assert len(set(table.columns)) == len(table.columns)
 
 
-@pytest.mark.parametrize("table", [silver.INTERACTIONS, silver.DOCUMENTS], ids=lambda table: table.name)
+@pytest.mark.parametrize("table", [feeds.INTERACTIONS, feeds.DOCUMENT_FACTS], ids=lambda table: table.name)
 def test_a_key_of_silver_is_never_null_and_its_changes_are_kept(table):
     assert [field.nullable for field in table.fields if field.name in table.key] == [False]
     assert table.change_feed
@@ -51,7 +59,7 @@ def test_statistics_name_no_person_and_no_document(table):
 def test_silver_keeps_the_facts_of_bronze_and_what_orders_deliveries():
     facts = ("event_id", "event_type", "actor_id", "document_id", "occurred_at", "source", "attributes")
 
-    assert silver.INTERACTIONS.columns == (*facts, *bronze.DELIVERY_ORDER)
+    assert feeds.INTERACTIONS.columns == (*facts, *bronze.DELIVERY_ORDER)
 
 
 def test_a_view_of_gold_has_its_keys_first_and_keeps_its_changes():
@@ -64,11 +72,11 @@ def test_a_view_of_gold_has_its_keys_first_and_keeps_its_changes():
     assert table.columns == ("document_id", "views", "owner")
 
 
-def test_required_fields_of_a_feed_are_fields_it_has():
-    for feed in landing.FEEDS:
-        renamed = dict(feed.renamed)
-        assert {renamed.get(name, name) for name in feed.required} <= set(feed.table.columns)
-        assert set(renamed.values()) <= set(feed.table.columns)
+def test_fields_of_a_feed_fill_the_columns_of_its_tables():
+    for feed in feeds.FEEDS:
+        columns = tuple(field.column.name for field in feed.fields)
+        assert (*columns, *(column.name for column in bronze.DELIVERY)) == feed.table.columns
+        assert feed.silver is None or set(columns) < set(feed.silver.columns)
 
 
 def test_contracts_need_nothing_but_python():

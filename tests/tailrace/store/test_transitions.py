@@ -7,7 +7,16 @@ import pytest
 
 from tailrace.definitions import BATCH, DIRECT, STREAM
 from tailrace.schemas.tables import Column, Type
-from tailrace.store.control import NO_LANE, TAKE_REVISIONS, TRANSITIONS, Control, Cursor, Field, Given, control_from
+from tailrace.store.control import (
+    NO_LANE,
+    TAKE_REVISIONS,
+    TRANSITIONS,
+    Control,
+    ControlField,
+    Cursor,
+    Given,
+    control_from,
+)
 from tailrace.store.dynamodb.control_item import KINDS
 from tailrace.store.dynamodb.items import KEY, control_key
 from tailrace.store.dynamodb.store import DynamoStore
@@ -55,7 +64,7 @@ def states_of(transition):
     """Every combination of what the transition's checks tell apart, and no item at all."""
     checks = [check for group in transition.when for check in group]
     fields = {check.field for check in checks}
-    fields |= {check.operand.name for check in checks if isinstance(check.operand, Field)}
+    fields |= {check.operand.name for check in checks if isinstance(check.operand, ControlField)}
     names = sorted(fields & STATES.keys())
     for values in product(*(STATES[name] for name in names)):
         changed = USUAL | dict(zip(names, values, strict=True))

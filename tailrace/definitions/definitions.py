@@ -1,0 +1,177 @@
+"""All definitions together: views, features that are computed on demand, services and sources, by name."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
+
+from tailrace.definitions.batch_view import BatchView
+from tailrace.definitions.declared_source import DeclaredSource, EventSource, shipped_sources, sources_in
+from tailrace.definitions.direct_view import DirectView
+from tailrace.definitions.fingerprints import former_definition_fingerprint, with_base_views
+from tailrace.definitions.names import Entity
+from tailrace.definitions.services import FeatureService, OnDemandFeature
+from tailrace.definitions.stream_view import StreamView
+from tailrace.definitions.view import FeatureView
+from tailrace.errors import DefinitionError
+from tailrace.schemas.landing import DIRECT_WRITES, Feeds
+from tailrace.schemas.tables import Table
+
+Kind = TypeVar("Kind", bound=FeatureView)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definitions:
+    """All definitions, by name; `views` has every view behind its base views, whose rows it counts.
+
+    `declared` are the sources that the files declare; `sources` has all that are read. `files` is a fingerprint of the files that they were loaded from, and of the modules of their folders that these import.
+    """
+
+    views: dict[str, FeatureView]
+    on_demand: dict[str, OnDemandFeature]
+    services: dict[str, FeatureService]
+    declared: tuple[DeclaredSource, ...] = ()
+    files: str = ""
+
+    @cached_property
+    def sources(self) -> dict[str, DeclaredSource]:
+        """What a home reads, by name, sources of events first: those declared, or else the shipped ones, and those of views."""
+        of_views = (view.event_source for view in self.views.values() if view.aggregations)
+        return {one.name: one for one in sources_in([*(self.declared or shipped_sources()), *of_views])}
+
+    @cached_property
+    def feeds(self) -> Feeds:
+        """How lines of each source are read, those written directly at the end; keys of views are ids."""
+        ids: dict[str, set[str]] = {name: set() for name in self.sources}
+        for view in self.views.values():
+            if view.aggregations:
+                ids[view.event_source.name] |= {entity.column for entity in view.entities}
+        return (*(one.feed(ids=ids[name]) for name, one in self.sources.items()), DIRECT_WRITES)
+
+    @cached_property
+    def silver_tables(self) -> dict[str, Table]:
+        """The tables that views may be computed from, by name."""
+        return {one.silver_table.name: one.silver_table for one in self.sources.values()}
+
+    @cached_property
+    def streamed_source(self) -> EventSource:
+        """The source whose events the stream follows; raises `DefinitionError` where there is none."""
+        of_views = (view.event_source for view in self.stream_views.values())
+        of_events = (one for one in self.sources.values() if isinstance(one, EventSource))
+        found = next(of_views, None) or next(of_events, None)
+        if found is None:
+            raise DefinitionError("there is no source of events that a stream could follow; declare an EventSource")
+        return found
+
+    def inputs_of(self, view: FeatureView) -> list[Table]:
+        """The silver tables that a view is computed from."""
+        return [self.silver_tables[name] for name in view.inputs]
+
+    @property
+    def batch_views(self) -> dict[str, BatchView]:
+        """The views that are refreshed."""
+        return of_kind(BatchView, self.views)
+
+    @property
+    def direct_views(self) -> dict[str, DirectView]:
+        """The views whose values are written by whoever has them."""
+        return of_kind(DirectView, self.views)
+
+    @property
+    def stream_views(self) -> dict[str, StreamView]:
+        """The views that the stream keeps."""
+        return of_kind(StreamView, self.views)
+
+    def view(self, name: str) -> FeatureView:
+        """The view of a name; raises `DefinitionError` if there is none."""
+        if name not in self.views:
+            raise DefinitionError(f"there is no view {name!r}; there are {', '.join(sorted(self.views))}")
+        return self.views[name]
+
+    def only(self, names: Iterable[str]) -> "Definitions":
+        """These views with their base views; all views if none is named."""
+        chosen = set()
+        left = [self.view(name) for name in names]
+        while left:
+            view = left.pop()
+            chosen.add(view.name)
+            left += [self.views[name] for name in view.base_views]
+        views = {name: view for name, view in self.views.items() if name in chosen or not chosen}
+        return replace(self, views=views)
+
+    @property
+    def independent(self) -> tuple[tuple[str, ...], ...]:
+        """The batch views in groups, of which none counts rows of another's."""
+        groups: list[set[str]] = []
+        for view in self.batch_views.values():
+            needs = {view.name, *view.base_views}
+            groups, joined = [one for one in groups if not one & needs], [one for one in groups if one & needs]
+            groups.append(needs.union(*joined))
+        return tuple(tuple(name for name in self.batch_views if name in group) for group in groups)
+
+    def fingerprint(self, view: FeatureView) -> str:
+        """Changes where gold would have other rows for the same silver: a view depends on the base views that it counts."""
+        base = [self.fingerprint(self.views[name]) for name in view.base_views]
+        return with_base_views(view.definition_fingerprint, base)
+
+    def former_fingerprint(self, view: FeatureView) -> str:
+        """The fingerprint that the version before gave this definition."""
+        base = [self.former_fingerprint(self.views[name]) for name in view.base_views]
+        return with_base_views(former_definition_fingerprint(view), base)
+
+    def is_of(self, fingerprint: str | None, view: FeatureView) -> bool:
+        """Whether a fingerprint in a home is that of a view's definition, made by this version or the one before."""
+        return fingerprint == self.fingerprint(view) or fingerprint == self.former_fingerprint(view)
+
+
+def of_kind(kind: type[Kind], views: Mapping[str, FeatureView]) -> dict[str, Kind]:
+    """The views of one class, by name."""
+    return {name: view for name, view in views.items() if isinstance(view, kind)}
+
+
+def check_together(definitions: Definitions, files: Mapping[int, str | None]) -> None:
+    """Raise `DefinitionError` for sources, entities and inputs of views that do not go together."""
+    given = [*definitions.declared, *(view.event_source for view in definitions.views.values() if view.aggregations)]
+    for source in given:
+        if source != definitions.sources[source.name]:
+            raise DefinitionError(f"there are two sources {source.name!r}, which differ; give one another name")
+    streamed = {view.event_source.name: view.name for view in definitions.stream_views.values()}
+    if len(streamed) > 1:
+        raise DefinitionError(
+            f"views of the lane stream are over several sources ({', '.join(streamed)}); a stream follows one of them"
+        )
+    tables = [one.silver_table.name for one in definitions.sources.values()]
+    for name in tables:
+        if tables.count(name) > 1:
+            raise DefinitionError(f"two sources have the silver table {name!r}; give one silver='…' of its own")
+    entities: dict[str, Entity] = {}
+    for view in definitions.views.values():
+        with naming(files[id(view)]):
+            check_inputs(view, tables)
+            for entity in view.entities:
+                first = entities.setdefault(entity.name, entity)
+                if (first.key, first.type) != (entity.key, entity.type):
+                    raise DefinitionError(
+                        f"view {view.name!r}: entity {entity.name!r} is {entity.key} of {entity.type}, and {first.key} of "
+                        f"{first.type} in another view; declare it once"
+                    )
+
+
+def check_inputs(view: FeatureView, tables: Collection[str]) -> None:
+    """Raise `DefinitionError` for a transform that takes what is not a silver table."""
+    for name in view.inputs:
+        if name not in tables:
+            raise DefinitionError(
+                f"view {view.name!r}, field 'transform': it takes {name!r}, which is not a silver table; "
+                f"there are {', '.join(tables)}, and as_of"
+            )
+
+
+@contextmanager
+def naming(file: str | None) -> Iterator[None]:
+    """Put the file in front of what is wrong in it."""
+    try:
+        yield
+    except DefinitionError as error:
+        raise DefinitionError(f"{file}: {error}") from error

@@ -1,0 +1,59 @@
+"""SQL conditions in definitions: parsed, and refused where they depend on more than a row."""
+
+from collections.abc import Iterable
+
+import sqlglot
+import sqlglot.errors
+import sqlglot.expressions
+from sqlglot import TokenType
+
+from tailrace.errors import DefinitionError
+
+# Functions of Spark whose answer does not follow from what they are given.
+CHANGING = frozenset(
+    [
+        "curdate",
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "input_file_name",
+        "localtimestamp",
+        "monotonically_increasing_id",
+        "now",
+        "rand",
+        "randn",
+        "random",
+        "randstr",
+        "session_user",
+        "shuffle",
+        "spark_partition_id",
+        "uniform",
+        "unix_timestamp",
+        "user",
+        "uuid",
+    ]
+)
+
+
+def check_condition(
+    condition: str, *, known: Iterable[str], here: str, why: str, what: str = "a feature of this view"
+) -> None:
+    """Raise `DefinitionError` for a condition that Spark would refuse, or whose truth depends on more than the row.
+
+    `known` are the columns that it may name, each of them `what`; the message begins with `here`.
+    """
+    try:
+        [parsed] = sqlglot.parse(condition, dialect="spark")
+    except (sqlglot.errors.SqlglotError, ValueError) as error:
+        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition") from error
+    if parsed is None:
+        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition")
+    for word in sqlglot.tokenize(condition, dialect="spark"):
+        if word.token_type is not TokenType.STRING and word.text.lower() in CHANGING:
+            raise DefinitionError(
+                f"{here}: {word.text!r} gives another answer each time; a row is checked by its features only, {why}"
+            )
+    for column in parsed.find_all(sqlglot.expressions.Column):
+        if column.sql() not in known:
+            raise DefinitionError(f"{here}: {column.sql()!r} is not {what}")
