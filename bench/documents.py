@@ -17,10 +17,9 @@ from tailrace.errors import DataError
 from tailrace.schemas.tables import Type
 from tailrace.store.codec import Codec, ColumnValues
 from tailrace.store.control import Cursor
-from tailrace.store.dynamodb.items import read_request
+from tailrace.store.dynamodb.client import StoreClient, read_request
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.unconditional import put_anyhow
-from tailrace.store.dynamodb.wire import StoreClient
 from tailrace.store.keys import item_keys
 from tailrace.store.port import KEYS_PER_READ
 

@@ -20,9 +20,8 @@ import psutil
 import uvloop
 
 from bench.loopback import LoadConnections, address_of
-from tailrace.store.dynamodb.items import READ_MANY
-from tailrace.store.dynamodb.signing import Signer, credentials_for
-from tailrace.store.dynamodb.wire import Reply
+from tailrace.store.dynamodb.client import READ_MANY
+from tailrace.store.dynamodb.connections import Reply, Signer, credentials_for
 
 MOST_CONNECTIONS = 256
 DRAIN_SECONDS = 10.0  # for what is under way when the last request is sent

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from tailrace.store.dynamodb.wire import Connection, Reply
+from tailrace.store.dynamodb.connections import Connection, Reply
 
 HOST = "127.0.0.1"
 

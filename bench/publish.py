@@ -27,10 +27,10 @@ from tailrace.lake import commit, storage
 from tailrace.lake.tables import Lake
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.address import Address
-from tailrace.store.dynamodb.items import KEY, ensure_table, sequence_attribute
-from tailrace.store.dynamodb.signing import credentials_for
+from tailrace.store.dynamodb.client import KEY, open_client, sequence_attribute
+from tailrace.store.dynamodb.connections import credentials_for
+from tailrace.store.dynamodb.store import ensure_table
 from tailrace.store.dynamodb.unconditional import remove_table, unconditional_requests
-from tailrace.store.dynamodb.wire import open_client
 from tailrace.store.writer import SINGLES_PER_PLACE
 
 Figures = dict[str, Any]

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bench.load_generator import Load, Tally, at_fixed_rate, measured
-from tailrace.store.dynamodb.wire import Reply
+from tailrace.store.dynamodb.connections import Reply
 
 ANSWERED = [Reply(200, b"{}", "")]
 

@@ -24,9 +24,8 @@ from tailrace.store import embedded
 from tailrace.store.codec import Codec, ColumnValues
 from tailrace.store.control import Cursor
 from tailrace.store.direct.replay import Log
-from tailrace.store.dynamodb.items import CONTROL_PREFIX, KEY, ensure_table, to_binary
-from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.dynamodb.wire import StoreClient, open_client
+from tailrace.store.dynamodb.client import CONTROL_PREFIX, KEY, StoreClient, open_client, to_binary
+from tailrace.store.dynamodb.store import DynamoStore, ensure_table
 from tailrace.store.keys import item_keys
 from tests.conftest import PATIENT_MS
 from tests.tailrace.store.proxy import Misbehaviour, Proxy

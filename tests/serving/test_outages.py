@@ -12,9 +12,8 @@ from serving.read.controls import Controls
 from serving.telemetry.metrics import Counters, SharedMetrics
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store import embedded
-from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.dynamodb.wire import open_client
+from tailrace.store.dynamodb.client import open_client
+from tailrace.store.dynamodb.store import DynamoStore, ensure_table
 from tests.serving.conftest import Store
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

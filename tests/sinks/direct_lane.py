@@ -12,9 +12,9 @@ from tailrace.store.codec import Codec
 from tailrace.store.direct.pending import Value
 from tailrace.store.direct.replay import Log
 from tailrace.store.direct.writer import DirectWriter
+from tailrace.store.dynamodb.client import KEY, binary, scan
 from tailrace.store.dynamodb.conditional_writes import order_attribute
-from tailrace.store.dynamodb.items import KEY, binary, ensure_table, scan
-from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.dynamodb.store import DynamoStore, ensure_table
 from tests import feeds
 from tests.store_client import with_client
 

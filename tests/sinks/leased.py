@@ -8,9 +8,8 @@ from typing import Any
 
 from sinks.store_values import write_rows
 from tailrace.store.address import Address
-from tailrace.store.dynamodb.items import KEY, control_key, ensure_table, to_binary
-from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.dynamodb.wire import StoreClient, open_client
+from tailrace.store.dynamodb.client import KEY, StoreClient, control_key, open_client, to_binary
+from tailrace.store.dynamodb.store import DynamoStore, ensure_table
 from tailrace.store.lease import Sequenced
 from tests.tailrace.store.proxy import Proxy
 

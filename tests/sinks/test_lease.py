@@ -12,8 +12,7 @@ from tailrace.settings import read_settings
 from tailrace.store import embedded, lease
 from tailrace.store.address import Address
 from tailrace.store.control import Cursor
-from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.dynamodb.store import DynamoStore, ensure_table
 from tailrace.store.failures import StoreError
 from tailrace.store.lease import Clock, PushUnderWay, leased
 from tests.store_client import with_client

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tailrace.store.direct.sender import Sender, Unknown
+from tailrace.store.dynamodb.client import store_error
 from tailrace.store.dynamodb.conditional_writes import CANCELED, CONDITION_FAILED
 from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.dynamodb.wire import store_error
 from tailrace.store.failures import Patience
 from tailrace.store.lease import Sequenced, seconds_since_boot
 from tailrace.store.order import Order, OrderedValue

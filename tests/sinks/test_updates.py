@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from tailrace.store.control import LeaseLost
-from tailrace.store.dynamodb import wire
+from tailrace.store.dynamodb.client import open_client
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.failures import StoreError
 from tailrace.store.lease import Fence, seconds_since_boot
@@ -79,7 +79,7 @@ def test_the_lease_is_looked_at_again_after_a_third_of_its_time(with_table, time
         now = [0.0]
         async with (
             Proxy(table.address.url) as proxy,
-            wire.open_client(url=proxy.url, region="us-east-1", table=table.address.table) as client,
+            open_client(url=proxy.url, region="us-east-1", table=table.address.table) as client,
         ):
             fence = Fence(DynamoStore(client), BRIEF, clock=lambda: now[0])
             for now[0] in times:
@@ -117,7 +117,7 @@ def test_throttling_slows_the_pace_and_success_quickens_it(with_table):
         limits = []
         async with (
             Proxy(table.address.url, throttle_once) as proxy,
-            wire.open_client(url=proxy.url, region="us-east-1", table=table.address.table) as client,
+            open_client(url=proxy.url, region="us-east-1", table=table.address.table) as client,
         ):
             lane = row_by_row(client, lambda: 0.0, pace=Pace(8))
             with pytest.raises(StoreError, match="slow down"):
@@ -133,7 +133,7 @@ def test_many_writers_share_one_look_at_the_lease(with_table):
     async def action(table):
         async with (
             Proxy(table.address.url) as proxy,
-            wire.open_client(url=proxy.url, region="us-east-1", table=table.address.table) as client,
+            open_client(url=proxy.url, region="us-east-1", table=table.address.table) as client,
         ):
             fence = Fence(DynamoStore(client), BRIEF, clock=lambda: 0.0)
             await asyncio.gather(*(fence.pass_through() for _ in range(20)))
@@ -169,7 +169,7 @@ def test_a_lease_lost_between_two_attempts_stops_the_second(with_table):
 
         async with (
             Proxy(table.address.url, throttle_while_another_takes_over) as proxy,
-            wire.open_client(url=proxy.url, region="us-east-1", table=table.address.table, patience=60) as client,
+            open_client(url=proxy.url, region="us-east-1", table=table.address.table, patience=60) as client,
         ):
             with pytest.raises(LeaseLost):
                 await write_batch(row_by_row(client, lambda: now[0]), [("k1", b"mine")])

@@ -7,9 +7,8 @@ import pytest
 
 from sinks.store_values import write_changes
 from tailrace.store.control import LeaseLost
-from tailrace.store.dynamodb.items import sequence_attribute, to_binary
+from tailrace.store.dynamodb.client import open_client, sequence_attribute, to_binary
 from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.dynamodb.wire import open_client
 from tailrace.store.port import TOMBSTONE
 from tailrace.store.writer import Outcome
 from tests.sinks.leased import PUSH, Table, leased_table, rows, stored, written

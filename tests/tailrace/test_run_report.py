@@ -20,7 +20,7 @@ from tailrace.quality.gate import GateFailed
 from tailrace.schemas.landing import LandingError
 from tailrace.settings import SettingsError
 from tailrace.store.control import LeaseLost, OtherLane
-from tailrace.store.dynamodb.signing import CredentialsError
+from tailrace.store.dynamodb.connections import CredentialsError
 from tailrace.store.failures import StoreError
 from tailrace.workspace import refresh
 from tests import feeds

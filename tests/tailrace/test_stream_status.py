@@ -16,8 +16,7 @@ from tailrace.lake.atomic_file import put
 from tailrace.settings import read_settings
 from tailrace.store import embedded
 from tailrace.store.address import Address
-from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.store.dynamodb.store import DynamoStore, ensure_table
 from tailrace.store.writer import Outcome
 from tailrace.workspace.stream_status import NAMED
 from tests.store_client import with_client

@@ -10,9 +10,12 @@ from typing import NamedTuple
 import pybase64
 
 from tailrace.store.control import LeaseLost
-from tailrace.store.dynamodb.items import (
+from tailrace.store.dynamodb.client import (
     KEY,
+    Json,
+    StoreClient,
     binary_in,
+    call_if,
     control_key,
     list_in,
     object_in,
@@ -20,7 +23,6 @@ from tailrace.store.dynamodb.items import (
     to_binary,
     whole_in,
 )
-from tailrace.store.dynamodb.wire import Json, StoreClient, call_if
 from tailrace.store.failures import NoTransactions, StoreError
 from tailrace.store.order import BYTES, Order, OrderedValue
 from tailrace.store.port import KeptOut, OrderedOutcome, Refused, Row, Stale

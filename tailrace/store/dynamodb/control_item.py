@@ -22,8 +22,18 @@ from tailrace.store.control import (
     control_from,
     is_left_out,
 )
-from tailrace.store.dynamodb.items import KEY, control_key, flag_in, object_in, read_items, text_in, texts_in, whole_in
-from tailrace.store.dynamodb.wire import Json, StoreClient
+from tailrace.store.dynamodb.client import (
+    KEY,
+    Json,
+    StoreClient,
+    control_key,
+    flag_in,
+    object_in,
+    read_items,
+    text_in,
+    texts_in,
+    whole_in,
+)
 from tailrace.store.failures import StoreError
 from tailrace.store.port import Item
 

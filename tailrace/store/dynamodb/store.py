@@ -1,19 +1,23 @@
 """DynamoDB's implementation of the store port: each method is one or a few requests of the client."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import orjson
+import pybase64
 
 from tailrace.store.control import Control, Fields, Transition
 from tailrace.store.dynamodb import conditional_writes as writes
 from tailrace.store.dynamodb import control_item
-from tailrace.store.dynamodb.items import (
+from tailrace.store.dynamodb.client import (
     CONTROL_PREFIX,
     KEY,
     READ_MANY,
+    Json,
+    StoreClient,
     binary,
-    ensure_table,
-    item_count,
+    call_if,
     items_answered,
     key_in,
     object_in,
@@ -23,16 +27,58 @@ from tailrace.store.dynamodb.items import (
     sequence_attribute,
     sequence_in,
     text_in,
-    values_in,
     view_of_control,
 )
-from tailrace.store.dynamodb.wire import StoreClient, call_if
 from tailrace.store.failures import PATIENCE_SECONDS, Patience, StoreError
 from tailrace.store.order import OrderedValue
 from tailrace.store.port import Item, KeptOut, OrderedOutcome, Remembered, Row, Store, Turn
 
 EXPIRES = "expires"
 ONCE_PREFIX = "#once|"
+NO_VALUE = {"B": ""}
+DAMAGED = "AA=="  # stands for an attribute that is not binary: a value that no codec can read
+
+
+async def ensure_table(client: StoreClient, *, seconds: float = PATIENCE_SECONDS) -> None:
+    """Create the table unless it is there, and wait until it can be used; raises `StoreError` after so many seconds."""
+    try:
+        await _describe(client)
+    except StoreError as error:
+        if not error.is_missing:
+            raise
+        await _create_table(client)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while (status := object_in(await _describe(client), "Table").get("TableStatus")) != "ACTIVE":
+        if not isinstance(status, str) or loop.time() > until:
+            raise StoreError(
+                "TableNotActive", f"table {client.table} cannot be used: DescribeTable says {status!r:.40}"
+            )
+        await asyncio.sleep(0.5)
+
+
+async def item_count(client: StoreClient) -> int:
+    """About how many items the table holds; DynamoDB counts them every six hours."""
+    count = object_in(await _describe(client), "Table").get("ItemCount")
+    return count if isinstance(count, int) else 0
+
+
+async def _describe(client: StoreClient) -> Json:
+    return await client.call("DescribeTable", {"TableName": client.table})
+
+
+async def _create_table(client: StoreClient) -> None:
+    request = {
+        "TableName": client.table,
+        "AttributeDefinitions": [{"AttributeName": KEY, "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": KEY, "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    try:
+        await client.call("CreateTable", request)
+    except StoreError as error:
+        if error.code != "ResourceInUseException":  # another process was quicker
+            raise
 
 
 def once_key(key: str) -> str:
@@ -218,3 +264,25 @@ def values_of(items: Iterable[Item], view: str) -> dict[str, bytes]:
     """The values that items have of a view."""
     found = ((key_in(item), binary(item, view)) for item in items)
     return {key: value for key, value in found if value is not None}
+
+
+def values_in(items: Mapping[str, Item], keys: Collection[str], view: str) -> tuple[list[bytes], list[bool] | None]:
+    """The values of a view that items have, in the order of the keys; then of each key whether it has one, None if all have."""
+    item, none = items.get, {view: NO_VALUE}
+    attributes = [item(key, none).get(view, NO_VALUE) for key in keys]
+    try:
+        texts = [attribute["B"] for attribute in attributes]
+        values = [pybase64.b64decode(text) for text in texts if text]  # an empty value is a tombstone
+    except (KeyError, TypeError, ValueError):
+        texts = [attribute["B"] if is_binary(attribute) else DAMAGED for attribute in attributes]
+        values = [pybase64.b64decode(text) for text in texts if text]
+    return values, None if len(values) == len(texts) else list(map(bool, texts))
+
+
+def is_binary(attribute: Any) -> bool:
+    """Whether an attribute is a binary value."""
+    try:
+        pybase64.b64decode(attribute["B"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True

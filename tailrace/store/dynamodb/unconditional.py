@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
 
+from tailrace.store.dynamodb.client import KEY, Json, StoreClient, sequence_attribute, to_binary
 from tailrace.store.dynamodb.conditional_writes import item_of
-from tailrace.store.dynamodb.items import KEY, ensure_table, sequence_attribute, to_binary
-from tailrace.store.dynamodb.wire import Json, StoreClient
+from tailrace.store.dynamodb.store import ensure_table
 
 SEQUENCE = 1
 

@@ -16,9 +16,8 @@ from tailrace.shipped.document_relevance import document_relevance
 from tailrace.store import embedded
 from tailrace.store.codec import Codec
 from tailrace.store.direct.replay import Log, adopt_all
-from tailrace.store.dynamodb.items import binary, read_items
+from tailrace.store.dynamodb.client import binary, open_client, read_items
 from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.dynamodb.wire import open_client
 from tailrace.store.keys import item_keys
 from tests.serving.processes import served, until
 

@@ -23,10 +23,10 @@ from tailrace.store.direct import replay, sender, writer
 from tailrace.store.direct.pending import Written
 from tailrace.store.direct.replay import Log, adopt_all
 from tailrace.store.direct.writer import DirectWriter
+from tailrace.store.dynamodb.client import StoreClient, control_key, items_answered, store_error, to_binary
 from tailrace.store.dynamodb.conditional_writes import order_in, to_attribute
-from tailrace.store.dynamodb.items import control_key, items_answered, to_binary
+from tailrace.store.dynamodb.connections import Connections, Reply
 from tailrace.store.dynamodb.store import DynamoStore
-from tailrace.store.dynamodb.wire import Connections, Reply, StoreClient, store_error
 from tailrace.store.failures import StoreError
 from tailrace.store.order import Order
 from tailrace.store.pace import USUAL as USUAL_LIMITS

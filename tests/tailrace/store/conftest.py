@@ -11,8 +11,8 @@ import pytest
 
 from tailrace.settings import read_settings
 from tailrace.store import embedded, port
-from tailrace.store.dynamodb.items import ensure_table
-from tailrace.store.dynamodb.wire import StoreClient, open_client
+from tailrace.store.dynamodb.client import StoreClient, open_client
+from tailrace.store.dynamodb.store import ensure_table
 
 TABLE_NUMBERS = itertools.count()
 

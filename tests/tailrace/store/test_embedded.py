@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from tailrace.store import embedded
-from tailrace.store.dynamodb.items import KEY, ensure_table, read_items
-from tailrace.store.dynamodb.wire import open_client
+from tailrace.store.dynamodb.client import KEY, open_client, read_items
+from tailrace.store.dynamodb.store import ensure_table
 from tailrace.store.embedded import EmbeddedStoreError, Running, runs
 
 

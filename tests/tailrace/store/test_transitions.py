@@ -17,8 +17,8 @@ from tailrace.store.control import (
     Given,
     control_from,
 )
+from tailrace.store.dynamodb.client import KEY, control_key
 from tailrace.store.dynamodb.control_item import KINDS
-from tailrace.store.dynamodb.items import KEY, control_key
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.memory import MemoryStore, after, allows
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
+from tailrace.store.dynamodb.client import CONTROL_PREFIX, store_error
 from tailrace.store.dynamodb.conditional_writes import of_attribute, to_attribute
-from tailrace.store.dynamodb.items import CONTROL_PREFIX
-from tailrace.store.dynamodb.wire import store_error
 from tailrace.store.failures import Patience
 from tailrace.store.order import Order
 

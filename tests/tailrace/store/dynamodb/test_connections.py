@@ -5,8 +5,8 @@ import ssl
 
 import pytest
 
-from tailrace.store.dynamodb import wire
-from tailrace.store.dynamodb.wire import Connections
+from tailrace.store.dynamodb import connections
+from tailrace.store.dynamodb.connections import Connections
 from tailrace.store.pace import Limits
 from tests.certificate import make_certificate
 
@@ -117,7 +117,7 @@ def test_a_connection_that_ends_or_says_too_much_is_not_used_again(more):
 
 
 def test_an_answer_that_is_too_long_is_given_up(monkeypatch):
-    monkeypatch.setattr(wire, "ANSWER_BYTES", 3)
+    monkeypatch.setattr(connections, "ANSWER_BYTES", 3)
 
     (failure,), _ = exchange(WHOLE, posts=1)
 
@@ -160,7 +160,7 @@ def test_what_finds_no_free_connection_in_its_time_is_not_sent():
 
 
 def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch):
-    monkeypatch.setattr(wire, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.0)
 
     _, site = exchange(WHOLE, WHOLE, posts=2)
 

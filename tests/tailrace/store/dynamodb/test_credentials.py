@@ -11,8 +11,8 @@ import boto3
 import pytest
 from aiohttp import web
 
-from tailrace.store.dynamodb import signing
-from tailrace.store.dynamodb.signing import FromAws, credentials_for
+from tailrace.store.dynamodb import connections
+from tailrace.store.dynamodb.connections import FromAws, credentials_for
 from tailrace.store.failures import StoreError
 from tests.tailrace.store.proxy import Proxy
 
@@ -70,7 +70,7 @@ def refusal(code, **headers):
 
 def test_credentials_that_expire_soon_are_renewed_beside_the_requests(role, monkeypatch):
     source = role(lifetime=60)  # less than a quarter of an hour: due at once
-    monkeypatch.setattr(signing, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "LOOK_SECONDS", 0.0)
 
     async def go():
         first = source.current()
@@ -88,7 +88,7 @@ def test_credentials_that_expire_soon_are_renewed_beside_the_requests(role, monk
 
 def test_credentials_that_last_are_left_alone(role, monkeypatch):
     source = role(lifetime=3600)
-    monkeypatch.setattr(signing, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "LOOK_SECONDS", 0.0)
 
     async def go():
         return [(source.current().token, await source.renew()) for _ in range(3)]

@@ -8,7 +8,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
-from tailrace.store.dynamodb.signing import Credentials, Signer
+from tailrace.store.dynamodb.connections import Credentials, Signer
 
 BODY = b'{"TableName":"tailrace","Key":{"pk":{"S":"document|2:d1"}}}'
 MOMENTS = [

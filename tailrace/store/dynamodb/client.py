@@ -1,26 +1,164 @@
-"""Items of the store's one table: an entity key with two attributes per view, its value and its sequence.
+"""A client of one table in DynamoDB's protocol: calls that are tried again within bounds, and the items that they answer.
 
-Answers are parsed where they enter: a field that is absent, null or of another type is the same.
+An item is an entity key with two attributes per view, its value and its sequence. Answers are parsed where they enter: a field
+that is absent, null or of another type is the same.
 """
 
 import asyncio
 import binascii
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
+import orjson
 import pybase64
 
-from tailrace.store.dynamodb.wire import Json, StoreClient
-from tailrace.store.failures import PATIENCE_SECONDS, StoreError, delay_after
+from tailrace.store.dynamodb.connections import Connections, Signer, credentials_for
+from tailrace.store.failures import Patience, StoreError, delay_after
+from tailrace.store.pace import USUAL, Limits
 from tailrace.store.port import KEYS_PER_READ, Item
+
+# What passes by itself: another write to the same item at the same moment, a signature by a clock that was wrong or with
+# credentials that are no longer good.
+PASSING = frozenset(
+    {"ClockSet", "CredentialsRenewed", "ReplicatedWriteConflictException", "TransactionConflictException"}
+)
+EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException"})
+MISSIGNED = frozenset({"InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed"})
+THROTTLED = frozenset(
+    {
+        "ThrottlingException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "TransactionInProgressException",
+        "LimitExceededException",
+    }
+)
+# One row cannot be written, whatever becomes of the others.
+OWN_REFUSALS = frozenset(
+    {"ValidationException", "ItemCollectionSizeLimitExceededException", "SerializationException", "413"}
+)
+
+Json = dict[str, Any]
+Turn = Callable[[], Awaitable[None]]
+
+
+class StoreClient:
+    """Calls operations of one table, and counts its requests and the bytes sent; make it with `open_client`."""
+
+    def __init__(
+        self, connections: Connections, *, url: str, region: str, table: str, patience: float | None = None
+    ) -> None:
+        self.table = table
+        self.requests = 0
+        self.bytes_sent = 0
+        self._patience = patience
+        self._connections = connections
+        self._url = url
+        self._credentials = credentials_for(url)
+        self._signer = Signer(host=urlsplit(url).netloc, region=region)
+
+    def be_patient(self) -> Patience:
+        """The bounds of one request: this client's seconds of patience, or the attempts of one that has none."""
+        return Patience(seconds=self._patience)
+
+    async def call(
+        self, operation: str, request: Json, *, attempts: int | None = None, within: float | None = None
+    ) -> Json:
+        """Make one call; throttling, server errors and lost connections are tried again with growing, random delays.
+
+        Each attempt waits for a connection for at most `within` seconds.
+        """
+        body = orjson.dumps(request)
+        patience = self.be_patient() if attempts is None else Patience(attempts=attempts)
+        while True:
+            try:
+                return await self.send(operation, body, within=within)
+            except StoreError as error:
+                if not error.is_transient:
+                    raise
+                await patience.wait_after(error)
+
+    async def send(self, operation: str, body: bytes, *, turn: Turn | None = None, within: float | None = None) -> Json:
+        """Send an encoded request once, if a connection is free within so many seconds.
+
+        Where there is a `turn`, the answer is read after that.
+        """
+        self.requests += 1
+        self.bytes_sent += len(body)
+        try:
+            headers = self._signer.headers(operation, body, self._credentials.current())
+            reply = await self._connections.post(headers, body, within=within)
+        except OSError as error:  # a time-out is one as well
+            raise StoreError("Unreachable", f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
+        if turn is not None:
+            await turn()
+        answer = parse(reply.body)
+        if answer is None:
+            message = f"{operation} answered {reply.status} with {len(reply.body)} bytes that are not a JSON object"
+            raise StoreError("Unreadable", message)
+        if reply.status == 200:
+            return answer
+        code = str(answer.get("__type") or reply.status).rpartition("#")[2]
+        message = answer.get("message") or answer.get("Message") or f"HTTP {reply.status}"
+        if code in EXPIRED and await self._credentials.renew():
+            code = "CredentialsRenewed"
+        elif code in MISSIGNED and self._signer.set_clock(reply.date):
+            code = "ClockSet"
+        raise store_error(code, f"{operation}: {message}", answer | {"status": reply.status})
+
+
+async def call_if(client: StoreClient, operation: str, request: Json) -> bool:
+    """Make a conditional call; False where its condition does not hold."""
+    try:
+        await client.call(operation, request)
+    except StoreError as error:
+        if error.code == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def parse(raw: bytes) -> Json | None:
+    try:
+        answer = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def store_error(code: str, message: str, details: Json | None = None) -> StoreError:
+    """An error of the protocol, with what its code and status mean."""
+    status = (details or {}).get("status", 0)
+    return StoreError(
+        code,
+        message,
+        details,
+        is_transient=code in PASSING or status >= 500,
+        is_throttling=code in THROTTLED or status in (429, 503),
+        is_refusal=code in OWN_REFUSALS,
+        is_missing=code == "ResourceNotFoundException",
+    )
+
+
+@asynccontextmanager
+async def open_client(
+    *, url: str, region: str, table: str, patience: float | None = None, limits: Limits = USUAL
+) -> AsyncIterator[StoreClient]:
+    """Open a client with its own pool of connections; `patience` is how many seconds a call is tried."""
+    connections = Connections(url, limits)
+    try:
+        yield StoreClient(connections, url=url, region=region, table=table, patience=patience)
+    finally:
+        await connections.close()
+
 
 LONGEST_NUMBER = 40  # digits; DynamoDB's numbers have at most 38
 
 KEY = "pk"
 CONTROL_PREFIX = "#control|"  # no entity name begins with #
 READ_MANY = "BatchGetItem"
-NO_VALUE = {"B": ""}
-DAMAGED = "AA=="  # stands for an attribute that is not binary: a value that no codec can read
 READ_ROUNDS = 8  # how often keys that the store left unprocessed are asked for again
 
 
@@ -86,48 +224,6 @@ def view_of_control(item_key: str) -> str | None:
 def sequence_attribute(view: str) -> str:
     """The attribute with the sequence of a view's value."""
     return f"{view}#s"
-
-
-async def ensure_table(client: StoreClient, *, seconds: float = PATIENCE_SECONDS) -> None:
-    """Create the table unless it is there, and wait until it can be used; raises `StoreError` after so many seconds."""
-    try:
-        await _describe(client)
-    except StoreError as error:
-        if not error.is_missing:
-            raise
-        await _create_table(client)
-    loop = asyncio.get_running_loop()
-    until = loop.time() + seconds
-    while (status := object_in(await _describe(client), "Table").get("TableStatus")) != "ACTIVE":
-        if not isinstance(status, str) or loop.time() > until:
-            raise StoreError(
-                "TableNotActive", f"table {client.table} cannot be used: DescribeTable says {status!r:.40}"
-            )
-        await asyncio.sleep(0.5)
-
-
-async def item_count(client: StoreClient) -> int:
-    """About how many items the table holds; DynamoDB counts them every six hours."""
-    count = object_in(await _describe(client), "Table").get("ItemCount")
-    return count if isinstance(count, int) else 0
-
-
-async def _describe(client: StoreClient) -> Json:
-    return await client.call("DescribeTable", {"TableName": client.table})
-
-
-async def _create_table(client: StoreClient) -> None:
-    request = {
-        "TableName": client.table,
-        "AttributeDefinitions": [{"AttributeName": KEY, "AttributeType": "S"}],
-        "KeySchema": [{"AttributeName": KEY, "KeyType": "HASH"}],
-        "BillingMode": "PAY_PER_REQUEST",
-    }
-    try:
-        await client.call("CreateTable", request)
-    except StoreError as error:
-        if error.code != "ResourceInUseException":  # another process was quicker
-            raise
 
 
 async def read_items(
@@ -203,28 +299,6 @@ async def scan(
         if not (last := object_in(answer, "LastEvaluatedKey")):
             return
         request["ExclusiveStartKey"] = last
-
-
-def values_in(items: Mapping[str, Item], keys: Collection[str], view: str) -> tuple[list[bytes], list[bool] | None]:
-    """The values of a view that items have, in the order of the keys; then of each key whether it has one, None if all have."""
-    item, none = items.get, {view: NO_VALUE}
-    attributes = [item(key, none).get(view, NO_VALUE) for key in keys]
-    try:
-        texts = [attribute["B"] for attribute in attributes]
-        values = [pybase64.b64decode(text) for text in texts if text]  # an empty value is a tombstone
-    except (KeyError, TypeError, ValueError):
-        texts = [attribute["B"] if is_binary(attribute) else DAMAGED for attribute in attributes]
-        values = [pybase64.b64decode(text) for text in texts if text]
-    return values, None if len(values) == len(texts) else list(map(bool, texts))
-
-
-def is_binary(attribute: Any) -> bool:
-    """Whether an attribute is a binary value."""
-    try:
-        pybase64.b64decode(attribute["B"])
-    except (KeyError, TypeError, ValueError):
-        return False
-    return True
 
 
 def projected(attributes: Sequence[str]) -> tuple[dict[str, str], str]:

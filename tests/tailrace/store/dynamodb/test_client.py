@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 
 from tailrace.store import failures
-from tailrace.store.dynamodb import wire
-from tailrace.store.dynamodb.signing import Credentials, credentials_for
+from tailrace.store.dynamodb.client import open_client
+from tailrace.store.dynamodb.connections import Credentials, credentials_for
 from tailrace.store.failures import ATTEMPTS, StoreError, delay_after
 from tests.tailrace.store.proxy import Proxy
 
@@ -98,7 +98,7 @@ def test_a_caller_may_try_only_once(store):
 def test_a_patient_caller_tries_for_longer_than_a_reader_and_says_for_how_long(store):
     async def go(misbehave, seconds):
         async with Proxy(store.url, misbehave) as proxy:
-            opened = wire.open_client(url=proxy.url, region="us-east-1", table=store.table, patience=seconds)
+            opened = open_client(url=proxy.url, region="us-east-1", table=store.table, patience=seconds)
             async with opened as client:
                 try:
                     answer = await client.call(DESCRIBE, {"TableName": store.table})

@@ -1,6 +1,8 @@
-"""AWS Signature Version 4 for DynamoDB requests, with the day's key kept, and the credentials to sign with.
+"""Signed HTTP to a store: kept-alive connections of its own, AWS Signature Version 4, and the credentials to sign with.
 
-The store is asked thousands of times a second; the general signer spends 65 µs a request where this one spends 4.
+The store is asked thousands of times a second. For an answer of 36 kB from a store that costs nothing, a general client
+(aiohttp's) took 531 to 557 µs of processor time, this one 281 to 324, by turns. The general signer spends 65 µs a request
+where this one, which keeps the day's key, spends 4.
 The algorithm: https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html
 """
 
@@ -9,13 +11,18 @@ import hashlib
 import hmac
 import logging
 import os
+import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
+import httptools
+
 from tailrace.errors import SetupError
+from tailrace.store.pace import Limits
 
 if TYPE_CHECKING:
     import botocore.credentials
@@ -184,3 +191,148 @@ def credentials_for(url: str) -> Source:
             f"no AWS credentials for {url}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
         )
     return FromAws(found)
+
+
+IDLE_SECONDS = 30.0  # after which a connection is not used again: stores close theirs at some point
+
+
+ANSWER_BYTES = 64 * 2**20  # of one answer; DynamoDB's end at 16 MB
+
+
+PORTS = {"http": 80, "https": 443}
+
+
+class Reply(NamedTuple):
+    """An answer; `date` is what its header says of the time, empty where there is none."""
+
+    status: int
+    body: bytes
+    date: str
+
+
+class Connection(asyncio.Protocol):
+    """One connection, with one exchange on it at a time."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.is_usable = True
+        self.idle_since = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._reply: asyncio.Future[Reply] | None = None
+
+    def exchange(self, request: bytes) -> asyncio.Future[Reply]:
+        """Send a request; fails with `ConnectionError` where no whole answer comes."""
+        self._parser = httptools.HttpResponseParser(self)
+        self._parts: list[bytes] = []
+        self._room = ANSWER_BYTES
+        self._date = ""
+        self._reply = reply = self._loop.create_future()
+        self.transport.write(request)
+        return reply
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._reply is None:  # nobody has asked
+            self.close()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(f"the answer is not HTTP: {error}")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"date":
+            self._date = value.decode("latin-1")
+
+    def on_body(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._room -= len(part)
+        if self._room < 0:
+            self._fail(f"the answer is longer than {ANSWER_BYTES} bytes")
+
+    def on_message_complete(self) -> None:
+        reply, self._reply = self._reply, None
+        self.idle_since = self._loop.time()
+        if reply is None or not self._parser.should_keep_alive():
+            self.close()
+        if reply is not None and not reply.done():
+            reply.set_result(Reply(self._parser.get_status_code(), b"".join(self._parts), self._date))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail(f"closed before the answer was whole{'' if error is None else f': {error}'}")
+
+    def close(self) -> None:
+        self.is_usable = False
+        self.transport.close()
+
+    def _fail(self, why: str) -> None:
+        self.close()
+        reply, self._reply = self._reply, None
+        if reply is not None and not reply.done():
+            reply.set_exception(ConnectionError(why))
+
+
+class Connections:
+    """A pool of connections; the one used last is used first, and whoever finds none free waits in line."""
+
+    def __init__(self, url: str, limits: Limits) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        # Answers are small and near; unpacking them would cost more than it saves.
+        self._start = f"POST {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept-Encoding: identity\r\n"
+        self._limits = limits
+        self._idle: list[Connection] = []
+        self._places = asyncio.Semaphore(limits.connections)
+        self._open: set[Connection] = set()
+
+    async def post(self, headers: Mapping[str, str], body: bytes, *, within: float | None = None) -> Reply:
+        """Raises `OSError`, of which lost connections and time-outs are kinds; too where the line is over `within` seconds."""
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        request = f"{self._start}{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        async with asyncio.timeout(within):
+            await self._places.acquire()
+        try:
+            async with asyncio.timeout(self._limits.exchange_seconds):
+                return await self._exchange(request)
+        finally:
+            self._places.release()
+
+    async def _exchange(self, request: bytes) -> Reply:
+        connection = self._free() or await self._connect()
+        try:
+            reply = await connection.exchange(request)
+        except BaseException:  # given up, or failed: what may still come belongs to no other request
+            self._drop(connection)
+            raise
+        self._idle.append(connection)
+        return reply
+
+    def _free(self) -> Connection | None:
+        """An idle connection that is still good."""
+        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable and connection.idle_since >= oldest:
+                return connection
+            self._drop(connection)
+        return None
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._limits.connect_seconds):
+            _, connection = await loop.create_connection(Connection, self._host, self._port, ssl=self._tls)
+        self._open.add(connection)
+        return connection
+
+    def _drop(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        connection.close()
+
+    async def close(self) -> None:
+        for connection in self._open:
+            connection.close()
+        await asyncio.sleep(0)  # sockets are closed in the loop's next round
