@@ -32,7 +32,7 @@ from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
 from tailrace.settings import ReaderSettings, Writes
 from tailrace.store.address import open_store
-from tailrace.store.direct.replay import Log
+from tailrace.store.direct.log import Log
 from tailrace.store.direct.writer import DirectWriter
 
 ID = "X-Request-Id"

@@ -26,8 +26,8 @@ from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.schemas import bronze, view_tables
 from tailrace.schemas.slots import to_micros
 from tailrace.store.address import Address, with_store
-from tailrace.store.direct.log import Intent
-from tailrace.store.direct.replay import Log, adopt_all, ordered, write_as_owner
+from tailrace.store.direct.log import SUFFIX, Intent, Log
+from tailrace.store.direct.replay import adopt_all, ordered, write_as_owner
 from tailrace.store.direct.sender import Sender, first_unknown
 from tailrace.store.direct.writer import LOOK_SECONDS, SEGMENT_SECONDS
 from tailrace.store.failures import PATIENCE_SECONDS, StoreError
@@ -263,7 +263,7 @@ class DirectSource:
 
 def await_landing(log: Path) -> None:
     """Wait, for as long as it takes readers that live, until what their logs have now has been landed."""
-    segments = list(log.glob("*.log"))
+    segments = list(log.glob(f"*{SUFFIX}"))
     until = time.monotonic() + LANDED_SECONDS
     while any(segment.exists() for segment in segments) and time.monotonic() < until:
         time.sleep(0.5)

@@ -58,7 +58,7 @@ def check_share(view: str, plan: Plan, counts: Mapping[str, int], online_rows: C
         raise BreakerOpen(
             f"view {view}: {counts['updates']:,} of {were_online:,} online rows would change and "
             f"{counts['removals']:,} would go, more than {LARGEST_SHARE:.0%}; nothing was written. If that is right, "
-            "push again with --allow-large-change and a reason; if not, mend the data first"
+            "push again with --allow-large-change and a reason; if not, repair the data first"
         )
 
 
@@ -70,7 +70,7 @@ def newest(lake: Lake, view: BatchView) -> tuple[Cursor, int]:
         raise LakeError(f"{view.table.full_name} has no refresh state; run `tailrace refresh`")
     if not state.exclusive:
         raise LakeError(
-            f"{view.table.full_name} was written by two refreshes at once; run `tailrace refresh`, which mends it"
+            f"{view.table.full_name} was written by two refreshes at once; run `tailrace refresh`, which repairs it"
         )
     cursor = Cursor(
         table_id=pin.table_id, version=pin.version, commit=pin.commit, fingerprint=view.publication_fingerprint

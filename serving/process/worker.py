@@ -20,7 +20,7 @@ from serving.process.template import LAST_REQUEST_SECONDS, LOG_FORMAT, STOP_SECO
 from serving.telemetry.metrics import WORKERS, Counters
 from serving.telemetry.requests import start_tracing
 from tailrace.definitions import DefinitionError, Definitions, load_anew, load_definitions
-from tailrace.store.direct.replay import Log
+from tailrace.store.direct.log import Log
 
 LOOK_SECONDS = 0.02
 FOR_PARENT = (signal.SIGINT, signal.SIGHUP)  # these reach the whole group; the parent passes on what they ask for

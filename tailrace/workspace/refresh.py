@@ -25,7 +25,7 @@ from sinks.push import push_views
 from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.quality.gate import Verdict
 from tailrace.schemas.slots import check_within_reach, last_tick, to_text
-from tailrace.store.direct.replay import Log
+from tailrace.store.direct.log import Log
 from tailrace.store.failures import StoreError
 from tailrace.workspace.resources import Resources
 from tailrace.workspace.undefined import found_in_everything

@@ -9,8 +9,8 @@ from tailrace.definitions import DIRECT, DirectView, Feature, Type
 from tailrace.schemas import view_tables
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.codec import Codec
+from tailrace.store.direct.log import Log
 from tailrace.store.direct.pending import Value
-from tailrace.store.direct.replay import Log
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.client import KEY, binary, scan
 from tailrace.store.dynamodb.conditional_writes import order_attribute

@@ -28,6 +28,23 @@ class LogError(UnavailableError):
     """The log cannot be written or understood; the message names the file and what to do."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """The log of direct writes of one machine, and the landing folder that it ends in."""
+
+    folder: Path
+    landing: str
+
+    @property
+    def segments(self) -> list[Path]:
+        """All there are, of whichever process."""
+        return sorted(self.folder.glob(f"*{SUFFIX}"))
+
+    @property
+    def has_segments(self) -> bool:
+        return bool(self.segments)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """One value that is about to be written; `values` is None where the key is to go. Times are in microseconds."""

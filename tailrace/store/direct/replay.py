@@ -13,7 +13,7 @@ from pathlib import Path
 from tailrace.definitions import FeatureView
 from tailrace.store.codec import Codec
 from tailrace.store.control import OtherLane
-from tailrace.store.direct.log import SUFFIX, Intent, LogError, Outcomes, Segment, deliver
+from tailrace.store.direct.log import Intent, Log, LogError, Outcomes, Segment, deliver
 from tailrace.store.direct.sender import SEND_SECONDS, Overwritten, Result, Sender, Unknown, first_unknown
 from tailrace.store.direct.values import pack
 from tailrace.store.failures import StoreError
@@ -29,23 +29,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds between tries that brought no
 log = logging.getLogger(__name__)
 
 Views = Mapping[str, FeatureView]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Log:
-    """The log of direct writes of one machine, and the landing folder that it ends in."""
-
-    folder: Path
-    landing: str
-
-    @property
-    def segments(self) -> list[Path]:
-        """All there are, of whichever process."""
-        return sorted(self.folder.glob(f"*{SUFFIX}"))
-
-    @property
-    def has_segments(self) -> bool:
-        return bool(self.segments)
 
 
 @dataclass(slots=True)

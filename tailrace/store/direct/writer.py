@@ -11,7 +11,7 @@ from itertools import count, islice
 
 from tailrace.errors import UnavailableError
 from tailrace.store.control import OtherLane
-from tailrace.store.direct.log import LogError, Segment, deliver
+from tailrace.store.direct.log import Log, LogError, Segment, deliver
 from tailrace.store.direct.pending import (
     SLOW_SECONDS,
     VALUES_WAITING,
@@ -23,7 +23,7 @@ from tailrace.store.direct.pending import (
     Written,
     fail,
 )
-from tailrace.store.direct.replay import Adopter, Log, Round, Views, outcomes_of
+from tailrace.store.direct.replay import Adopter, Round, Views, outcomes_of
 from tailrace.store.direct.sender import SEND_SECONDS, Sender, Unknown
 from tailrace.store.failures import StoreError
 from tailrace.store.lease import seconds_since_boot

@@ -12,7 +12,7 @@ from serving.auth.policy import RULES, Rule, rule
 from serving.telemetry.metrics import Counters, SharedMetrics
 from tailrace.definitions import FeatureService, load_definitions
 from tailrace.settings import read_settings
-from tailrace.store.direct.replay import Log
+from tailrace.store.direct.log import Log
 from tests.serving.auth.conftest import bearer
 from tests.serving.write.conftest import RELEVANCE, of
 

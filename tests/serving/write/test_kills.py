@@ -15,7 +15,8 @@ from serving.client import AsyncClient, ReaderError
 from tailrace.shipped.document_relevance import document_relevance
 from tailrace.store import embedded
 from tailrace.store.codec import Codec
-from tailrace.store.direct.replay import Log, adopt_all
+from tailrace.store.direct.log import Log
+from tailrace.store.direct.replay import adopt_all
 from tailrace.store.dynamodb.client import binary, open_client, read_items
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.keys import item_keys

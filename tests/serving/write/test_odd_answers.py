@@ -20,8 +20,9 @@ from serving.write.idempotency import Once
 from tailrace.definitions import Definitions
 from tailrace.errors import TailraceError
 from tailrace.store.direct import replay, sender, writer
+from tailrace.store.direct.log import Log
 from tailrace.store.direct.pending import Written
-from tailrace.store.direct.replay import Log, adopt_all
+from tailrace.store.direct.replay import adopt_all
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.client import StoreClient, control_key, items_answered, store_error, to_binary
 from tailrace.store.dynamodb.conditional_writes import order_in, to_attribute

@@ -9,8 +9,8 @@ import pytest
 from tailrace.definitions import DIRECT, Feature, FeatureView, Type
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.codec import Codec
+from tailrace.store.direct.log import Log
 from tailrace.store.direct.pending import Value
-from tailrace.store.direct.replay import Log
 from tailrace.store.direct.writer import DirectWriter
 from tailrace.store.dynamodb.client import binary, read_items, sequence_attribute
 from tailrace.store.dynamodb.conditional_writes import of_attribute, order_attribute
