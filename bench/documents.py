@@ -17,7 +17,7 @@ from tailrace.errors import DataError
 from tailrace.schemas.tables import Type
 from tailrace.store.codec import Codec, ColumnValues
 from tailrace.store.control import Cursor
-from tailrace.store.dynamodb.client import StoreClient, read_request
+from tailrace.store.dynamodb.calls import StoreClient, read_request
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.dynamodb.unconditional import put_anyhow
 from tailrace.store.keys import item_keys

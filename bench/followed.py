@@ -21,7 +21,7 @@ from bench.timed import Readable
 from tailrace.settings import Settings
 from tailrace.store import embedded
 from tailrace.store.address import Address, with_store
-from tailrace.store.dynamodb.client import open_client, read_items
+from tailrace.store.dynamodb.calls import open_client, read_items
 
 HOST = "127.0.0.1"
 FEATURE = "recent_events_15m"  # of the view that is written last: then both are there

@@ -20,7 +20,7 @@ import psutil
 import uvloop
 
 from bench.loopback import LoadConnections, address_of
-from tailrace.store.dynamodb.client import READ_MANY
+from tailrace.store.dynamodb.calls import READ_MANY
 from tailrace.store.dynamodb.connections import Reply, Signer, credentials_for
 
 MOST_CONNECTIONS = 256

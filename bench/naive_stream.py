@@ -13,7 +13,7 @@ import boto3
 import orjson
 from confluent_kafka import Consumer, TopicPartition
 
-from tailrace.store.dynamodb.client import KEY
+from tailrace.store.dynamodb.calls import KEY
 
 GROUP = "naive"
 COUNTS = "minutes"  # of every item: how many events of each of the last minutes

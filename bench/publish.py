@@ -27,7 +27,7 @@ from tailrace.lake import commit, storage
 from tailrace.lake.tables import Lake
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.address import Address
-from tailrace.store.dynamodb.client import KEY, open_client, sequence_attribute
+from tailrace.store.dynamodb.calls import KEY, open_client, sequence_attribute
 from tailrace.store.dynamodb.connections import credentials_for
 from tailrace.store.dynamodb.store import ensure_table
 from tailrace.store.dynamodb.unconditional import remove_table, unconditional_requests

@@ -21,7 +21,7 @@ from bench.processes import Server, server
 from bench.readers import Crowded, Documents, reading
 from tailrace.settings import Settings
 from tailrace.store import embedded
-from tailrace.store.dynamodb.client import READ_MANY, control_key, open_client, read_request
+from tailrace.store.dynamodb.calls import READ_MANY, control_key, open_client, read_request
 from tailrace.store.dynamodb.control_item import ATTRIBUTES
 
 COMPARED = 100  # keys of a request where nothing else is said

@@ -23,7 +23,7 @@ from bench.processes import Server
 from bench.readers import JSON, reading
 from tailrace.settings import Settings
 from tailrace.store import embedded
-from tailrace.store.dynamodb.client import open_client
+from tailrace.store.dynamodb.calls import open_client
 from tailrace.store.dynamodb.store import ensure_table
 from tailrace.store.dynamodb.unconditional import boto_update
 from tailrace.store.keys import item_keys

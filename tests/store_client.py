@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tailrace.store.address import Address
-from tailrace.store.dynamodb.client import StoreClient, open_client
+from tailrace.store.dynamodb.calls import StoreClient, open_client
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from tailrace.schemas import bronze
 from tailrace.schemas.slots import GRID
 from tailrace.settings import Settings
 from tailrace.store.control import Control
-from tailrace.store.dynamodb.client import StoreClient
+from tailrace.store.dynamodb.calls import StoreClient
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.workspace.reconciliation import reconcile_all
 from tailrace.workspace.refresh import Report, refresh

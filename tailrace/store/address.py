@@ -9,7 +9,7 @@ from typing import TypeVar
 from tailrace.settings import Settings, Writes
 from tailrace.store import embedded
 from tailrace.store.control import Control
-from tailrace.store.dynamodb.client import open_client
+from tailrace.store.dynamodb.calls import open_client
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.pace import USUAL, Limits
 from tailrace.store.port import Store

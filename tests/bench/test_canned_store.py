@@ -7,7 +7,7 @@ import aiohttp
 import orjson
 
 from bench.processes import server
-from tailrace.store.dynamodb.client import read_request
+from tailrace.store.dynamodb.calls import read_request
 
 
 def test_a_read_is_answered_by_any_of_its_keys_and_an_unknown_one_is_refused(tmp_path):

@@ -163,7 +163,7 @@ def test_edit_trend_of_a_week_without_edits_is_nan_which_stands_for_null(shipped
     [
         "from tailrace.definitions import load_definitions; load_definitions()",
         "import serving, serving.app, serving.process.worker, serving.process.supervisor, serving.openapi",
-        "from tailrace.store import arrow, codec, control, embedded, keys, memory, port; from tailrace.store.dynamodb import client, connections, store",
+        "from tailrace.store import arrow, codec, control, embedded, keys, memory, port; from tailrace.store.dynamodb import calls, connections, store",
     ],
 )
 def test_definitions_and_reader_never_load_spark(program):

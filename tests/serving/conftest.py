@@ -24,7 +24,7 @@ from tailrace.store import embedded
 from tailrace.store.codec import Codec, ColumnValues
 from tailrace.store.control import Cursor
 from tailrace.store.direct.log import Log
-from tailrace.store.dynamodb.client import CONTROL_PREFIX, KEY, StoreClient, open_client, to_binary
+from tailrace.store.dynamodb.calls import CONTROL_PREFIX, KEY, StoreClient, open_client, to_binary
 from tailrace.store.dynamodb.store import DynamoStore, ensure_table
 from tailrace.store.keys import item_keys
 from tests.conftest import PATIENT_MS

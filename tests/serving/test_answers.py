@@ -10,7 +10,7 @@ from tailrace.shipped.actor_activity import actor_activity
 from tailrace.shipped.actor_document_affinity import actor_document_affinity
 from tailrace.shipped.document_activity import document_activity
 from tailrace.shipped.document_profile import document_profile
-from tailrace.store.dynamodb.client import StoreClient
+from tailrace.store.dynamodb.calls import StoreClient
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 HALF_PAST_TEN = datetime(2026, 3, 1, 10, 30, 0, 250, tzinfo=UTC)

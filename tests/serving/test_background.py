@@ -9,7 +9,7 @@ import pytest
 from serving.common.loop import keep_doing
 from serving.read import controls
 from tailrace.shipped.actor_activity import actor_activity
-from tailrace.store.dynamodb.client import KEY, control_key
+from tailrace.store.dynamodb.calls import KEY, control_key
 from tests.serving.conftest import entity_keys
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

@@ -12,7 +12,7 @@ from aiohttp import web
 from serving.read.store_reads import Fetches, Views
 from serving.telemetry.metrics import Counters, SharedMetrics
 from tailrace.shipped.actor_activity import actor_activity
-from tailrace.store.dynamodb.client import read_request
+from tailrace.store.dynamodb.calls import read_request
 from tailrace.store.dynamodb.store import DynamoStore
 from tests.serving.conftest import entity_keys
 

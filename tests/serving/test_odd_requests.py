@@ -15,7 +15,7 @@ from serving.engine import Engine
 from serving.telemetry.metrics import REQUESTS, Counters, SharedMetrics
 from tailrace.definitions import load_definitions
 from tailrace.store import embedded
-from tailrace.store.dynamodb.client import open_client
+from tailrace.store.dynamodb.calls import open_client
 from tailrace.store.dynamodb.store import ensure_table
 from tests.serving.conftest import direct_log
 from tests.serving.odd import PATIENCE_SECONDS, Answer, answers_to, asked, listening, message

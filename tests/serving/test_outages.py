@@ -12,7 +12,7 @@ from serving.read.controls import Controls
 from serving.telemetry.metrics import Counters, SharedMetrics
 from tailrace.shipped.actor_activity import actor_activity
 from tailrace.store import embedded
-from tailrace.store.dynamodb.client import open_client
+from tailrace.store.dynamodb.calls import open_client
 from tailrace.store.dynamodb.store import DynamoStore, ensure_table
 from tests.serving.conftest import Store
 

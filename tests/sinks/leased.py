@@ -8,7 +8,7 @@ from typing import Any
 
 from sinks.store_values import write_rows
 from tailrace.store.address import Address
-from tailrace.store.dynamodb.client import KEY, StoreClient, control_key, open_client, to_binary
+from tailrace.store.dynamodb.calls import KEY, StoreClient, control_key, open_client, to_binary
 from tailrace.store.dynamodb.store import DynamoStore, ensure_table
 from tailrace.store.lease import Sequenced
 from tests.tailrace.store.proxy import Proxy

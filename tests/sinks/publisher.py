@@ -14,7 +14,7 @@ from tailrace.lake.tables import Lake
 from tailrace.schemas import view_tables
 from tailrace.shipped.entities import DOCUMENT
 from tailrace.store.address import Address
-from tailrace.store.dynamodb.client import KEY, scan, sequence_attribute
+from tailrace.store.dynamodb.calls import KEY, scan, sequence_attribute
 from tests.store_client import with_client
 
 VISITS = BatchView(

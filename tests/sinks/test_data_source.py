@@ -14,7 +14,7 @@ from tailrace.definitions import load_definitions
 from tailrace.schemas.slots import to_micros
 from tailrace.store.address import Address, read_control
 from tailrace.store.codec import Codec
-from tailrace.store.dynamodb.client import KEY, binary, scan
+from tailrace.store.dynamodb.calls import KEY, binary, scan
 from tailrace.store.dynamodb.conditional_writes import of_attribute, order_attribute
 from tailrace.store.dynamodb.store import DynamoStore, ensure_table
 from tests.store_client import with_client

@@ -12,7 +12,7 @@ from sinks.purge import look_over, purge_tombstones
 from sinks.reconcile import Reconciled
 from tailrace.definitions import load_definitions
 from tailrace.schemas import bronze, view_tables
-from tailrace.store.dynamodb.client import KEY, binary
+from tailrace.store.dynamodb.calls import KEY, binary
 from tailrace.store.dynamodb.store import once_key
 from tests import feeds
 from tests.sinks.direct_lane import NOW, RELEVANCE, score_of

@@ -21,7 +21,7 @@ from tailrace.definitions import BATCH, DIRECT, STREAM, Feature, Type
 from tailrace.settings import read_settings
 from tailrace.store.control import LeaseLost, OtherLane
 from tailrace.store.direct.sender import Sender, first_unknown
-from tailrace.store.dynamodb.client import binary, open_client, read_items
+from tailrace.store.dynamodb.calls import binary, open_client, read_items
 from tailrace.store.dynamodb.store import DynamoStore, ensure_table
 from tailrace.store.keys import item_keys
 from tailrace.store.lease import Sequenced, seconds_since_boot

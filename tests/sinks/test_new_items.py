@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tailrace.store.dynamodb.client import to_binary
+from tailrace.store.dynamodb.calls import to_binary
 from tailrace.store.writer import Outcome
 from tests.sinks.leased import rows, run_with_table, stored, written
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tailrace.store.direct.sender import Sender, Unknown
-from tailrace.store.dynamodb.client import store_error
+from tailrace.store.dynamodb.calls import store_error
 from tailrace.store.dynamodb.conditional_writes import CANCELED, CONDITION_FAILED
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.failures import Patience

@@ -21,7 +21,7 @@ from sinks.protocol import (
 from sinks.push import push_views
 from sinks.store_values import write_changes
 from tailrace.schemas import view_tables
-from tailrace.store.dynamodb.client import control_key, to_binary
+from tailrace.store.dynamodb.calls import control_key, to_binary
 from tailrace.store.dynamodb.store import ensure_table
 from tests.sinks.publisher import AS_OF, VISITS
 

@@ -6,7 +6,7 @@ import pytest
 
 from sinks import purge
 from sinks.purge import purge_tombstones
-from tailrace.store.dynamodb.client import KEY, to_binary
+from tailrace.store.dynamodb.calls import KEY, to_binary
 from tests.sinks.publisher import VISITS
 
 LATER = timedelta(days=1, minutes=1)

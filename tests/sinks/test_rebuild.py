@@ -7,7 +7,7 @@ import pytest
 from sinks import rebuild
 from tailrace.definitions import BATCH
 from tailrace.store.control import OtherLane
-from tailrace.store.dynamodb.client import control_key
+from tailrace.store.dynamodb.calls import control_key
 from tailrace.store.lease import take
 from tests.sinks.direct_lane import RELEVANCE
 

@@ -7,7 +7,7 @@ import pytest
 from sinks import reconcile
 from sinks.protocol import PushFirst
 from sinks.push import repair_keys
-from tailrace.store.dynamodb.client import to_binary
+from tailrace.store.dynamodb.calls import to_binary
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.lease import PushUnderWay, leased
 from tests.sinks.publisher import VISITS

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from tailrace.store.control import LeaseLost
-from tailrace.store.dynamodb.client import open_client
+from tailrace.store.dynamodb.calls import open_client
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.failures import StoreError
 from tailrace.store.lease import Fence, seconds_since_boot

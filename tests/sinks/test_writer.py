@@ -7,7 +7,7 @@ import pytest
 
 from sinks.store_values import write_changes
 from tailrace.store.control import LeaseLost
-from tailrace.store.dynamodb.client import open_client, sequence_attribute, to_binary
+from tailrace.store.dynamodb.calls import open_client, sequence_attribute, to_binary
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.port import TOMBSTONE
 from tailrace.store.writer import Outcome

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from tailrace.cli import app as cli
 from tailrace.settings import read_settings
 from tailrace.store import embedded
-from tailrace.store.dynamodb.client import KEY
+from tailrace.store.dynamodb.calls import KEY
 from tailrace.workspace.workspace import Workspace
 from tests.conftest import SPARK
 from tests.store_client import with_client

@@ -21,7 +21,7 @@ from tailrace.schemas.tables import Column, Type
 from tailrace.settings import read_settings
 from tailrace.store import embedded, lease
 from tailrace.store.control import NO_LANE, Control, Cursor, OtherLane
-from tailrace.store.dynamodb.client import KEY, control_key, scan, sequence_attribute, to_binary
+from tailrace.store.dynamodb.calls import KEY, control_key, scan, sequence_attribute, to_binary
 from tailrace.store.dynamodb.conditional_writes import order_attribute, to_attribute
 from tailrace.store.dynamodb.store import DynamoStore, ensure_table
 from tailrace.store.keys import item_keys

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pybase64
 
 from tailrace.store.control import LeaseLost
-from tailrace.store.dynamodb.client import (
+from tailrace.store.dynamodb.calls import (
     KEY,
     Json,
     StoreClient,

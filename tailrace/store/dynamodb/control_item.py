@@ -22,7 +22,7 @@ from tailrace.store.control import (
     control_from,
     is_left_out,
 )
-from tailrace.store.dynamodb.client import (
+from tailrace.store.dynamodb.calls import (
     KEY,
     Json,
     StoreClient,

@@ -10,7 +10,7 @@ import pybase64
 from tailrace.store.control import Control, Fields, Transition
 from tailrace.store.dynamodb import conditional_writes as writes
 from tailrace.store.dynamodb import control_item
-from tailrace.store.dynamodb.client import (
+from tailrace.store.dynamodb.calls import (
     CONTROL_PREFIX,
     KEY,
     READ_MANY,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
 
-from tailrace.store.dynamodb.client import KEY, Json, StoreClient, sequence_attribute, to_binary
+from tailrace.store.dynamodb.calls import KEY, Json, StoreClient, sequence_attribute, to_binary
 from tailrace.store.dynamodb.conditional_writes import item_of
 from tailrace.store.dynamodb.store import ensure_table
 

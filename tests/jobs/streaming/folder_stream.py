@@ -13,7 +13,7 @@ from tailrace.definitions import load_definitions
 from tailrace.definitions.stream_view import rings_of
 from tailrace.store.address import Address
 from tailrace.store.codec import Codec
-from tailrace.store.dynamodb.client import KEY, binary, read_items, scan
+from tailrace.store.dynamodb.calls import KEY, binary, read_items, scan
 from tests.store_client import with_client
 
 DEFINITIONS = """

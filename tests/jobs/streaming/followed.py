@@ -9,7 +9,7 @@ import numpy as np
 from tailrace.definitions import load_definitions
 from tailrace.definitions.stream_view import rings_of
 from tailrace.store.codec import Codec
-from tailrace.store.dynamodb.client import binary, read_items
+from tailrace.store.dynamodb.calls import binary, read_items
 from tailrace.store.failures import StoreError
 from tests.store_client import with_client
 

@@ -50,7 +50,7 @@ TIMED_OUT = OF_JAVA.format("", "org.apache.kafka.common.errors.TimeoutException:
 DAMAGED = OF_JAVA.format("", UNREAD, "java.io.EOFException: Unexpected end of input stream")
 OF_MICRO_BATCH = {
     Kind.OUTAGE: {
-        "the store": "tailrace.store.dynamodb.client.StoreError: online store: Unreachable: http://127.0.0.1:1",
+        "the store": "tailrace.store.dynamodb.calls.StoreError: online store: Unreachable: http://127.0.0.1:1",
         "the embedded store": "tailrace.store.embedded.EmbeddedStoreError: the store did not start",
         "Kafka": "jobs.bronze.topic.KafkaAway: Kafka at kafka:9092 does not tell of topic events",
         "another push": "tailrace.store.lease.PushUnderWay: view a: another push",
@@ -74,7 +74,7 @@ OF_MICRO_BATCH = {
         "other bytes": "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xe9",
         "a missing column": "KeyError: 'at'",
         "a time": "ValueError: year 0 is out of range",
-        "an error that the product no longer has": "tailrace.store.dynamodb.client.NoSuchError: gone",
+        "an error that the product no longer has": "tailrace.store.dynamodb.calls.NoSuchError: gone",
         "a module that the product no longer has": "tailrace.no_such_module.StoreError: gone",
         "Arrow": "pyarrow.lib.ArrowInvalid: Invalid UTF8 payload",
         "a damaged file": DAMAGED,

@@ -90,7 +90,7 @@ def begin_each(*queries):
 
 
 def test_after_outages_it_begins_again_ever_later_and_soon_again_once_it_was_well(pulse):
-    away = of_python("tailrace.store.dynamodb.client.StoreError: online store: Unreachable: http://127.0.0.1:1")
+    away = of_python("tailrace.store.dynamodb.calls.StoreError: online store: Unreachable: http://127.0.0.1:1")
     kafka_away = of_python("jobs.bronze.topic.KafkaAway: Kafka at kafka:9092 does not tell of topic events")
     failing = [Query(away) for _ in range(6)] + [Query(kafka_away)]
     well = Query(ended(f"{TERMINATED}Timed out waiting for a node assignment\n=== Streaming Query ==="), looks=1)
@@ -161,7 +161,7 @@ def test_of_a_folder_no_more_is_readable_than_was_listed(tmp_path):
 
 def test_what_a_micro_batch_holds_is_tried_a_few_times_and_ends_it_then(pulse, tmp_path):
     of_data = [Query(of_python("OverflowError: int too big to convert")) for _ in range(TRIES)]
-    away = of_python("tailrace.store.dynamodb.client.StoreError: online store: Unreachable: http://127.0.0.1:1")
+    away = of_python("tailrace.store.dynamodb.calls.StoreError: online store: Unreachable: http://127.0.0.1:1")
 
     with pytest.raises(StreamFailed, match="int too big"):
         supervise.keep_following(begin_each(Query(away), *of_data), pulse)

@@ -24,7 +24,7 @@ from tailrace.lake.session import small_frame
 from tailrace.schemas import view_tables
 from tailrace.schemas.slots import to_micros
 from tailrace.store.address import read_control
-from tailrace.store.dynamodb.client import KEY
+from tailrace.store.dynamodb.calls import KEY
 from tailrace.store.dynamodb.store import ensure_table
 from tests import feeds
 from tests.jobs.streaming.folder_stream import event

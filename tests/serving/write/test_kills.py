@@ -17,7 +17,7 @@ from tailrace.store import embedded
 from tailrace.store.codec import Codec
 from tailrace.store.direct.log import Log
 from tailrace.store.direct.replay import adopt_all
-from tailrace.store.dynamodb.client import binary, open_client, read_items
+from tailrace.store.dynamodb.calls import binary, open_client, read_items
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.keys import item_keys
 from tests.serving.processes import served, until

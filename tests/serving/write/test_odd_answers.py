@@ -24,7 +24,7 @@ from tailrace.store.direct.log import Log
 from tailrace.store.direct.pending import Written
 from tailrace.store.direct.replay import adopt_all
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.dynamodb.client import StoreClient, control_key, items_answered, store_error, to_binary
+from tailrace.store.dynamodb.calls import StoreClient, control_key, items_answered, store_error, to_binary
 from tailrace.store.dynamodb.conditional_writes import order_in, to_attribute
 from tailrace.store.dynamodb.connections import Connections, Reply
 from tailrace.store.dynamodb.store import DynamoStore

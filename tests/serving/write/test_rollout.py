@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tailrace.definitions import Feature, Type
-from tailrace.store.dynamodb.client import KEY, control_key
+from tailrace.store.dynamodb.calls import KEY, control_key
 from tailrace.store.dynamodb.store import DynamoStore
 from tests.serving.write.conftest import RELEVANCE, VALUES, Writes, of
 

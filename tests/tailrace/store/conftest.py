@@ -11,7 +11,7 @@ import pytest
 
 from tailrace.settings import read_settings
 from tailrace.store import embedded, port
-from tailrace.store.dynamodb.client import StoreClient, open_client
+from tailrace.store.dynamodb.calls import StoreClient, open_client
 from tailrace.store.dynamodb.store import ensure_table
 
 TABLE_NUMBERS = itertools.count()

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tailrace.store import embedded
-from tailrace.store.dynamodb.client import KEY, open_client, read_items
+from tailrace.store.dynamodb.calls import KEY, open_client, read_items
 from tailrace.store.dynamodb.store import ensure_table
 from tailrace.store.embedded import EmbeddedStoreError, Running, runs
 

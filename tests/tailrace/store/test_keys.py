@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tailrace.store.dynamodb.client import control_key
+from tailrace.store.dynamodb.calls import control_key
 from tailrace.store.keys import ItemKeyError, ids_of, item_keys
 
 NAMES = st.from_regex("[a-z][a-z0-9_]{0,6}", fullmatch=True)

@@ -17,7 +17,7 @@ from tailrace.store.control import (
     Given,
     control_from,
 )
-from tailrace.store.dynamodb.client import KEY, control_key
+from tailrace.store.dynamodb.calls import KEY, control_key
 from tailrace.store.dynamodb.control_item import KINDS
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.memory import MemoryStore, after, allows

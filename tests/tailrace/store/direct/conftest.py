@@ -12,7 +12,7 @@ from tailrace.store.codec import Codec
 from tailrace.store.direct.log import Log
 from tailrace.store.direct.pending import Value
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.dynamodb.client import binary, read_items, sequence_attribute
+from tailrace.store.dynamodb.calls import binary, read_items, sequence_attribute
 from tailrace.store.dynamodb.conditional_writes import of_attribute, order_attribute
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.keys import item_keys

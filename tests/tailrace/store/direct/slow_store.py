@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
-from tailrace.store.dynamodb.client import CONTROL_PREFIX, store_error
+from tailrace.store.dynamodb.calls import CONTROL_PREFIX, store_error
 from tailrace.store.dynamodb.conditional_writes import of_attribute, to_attribute
 from tailrace.store.failures import Patience
 from tailrace.store.order import Order

@@ -11,7 +11,7 @@ from tailrace.store.direct.pending import Pending
 from tailrace.store.direct.replay import adopt_all
 from tailrace.store.direct.sender import Sender
 from tailrace.store.direct.writer import DirectWriter
-from tailrace.store.dynamodb.client import binary, read_items
+from tailrace.store.dynamodb.calls import binary, read_items
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.failures import StoreError
 from tests.tailrace.store.direct.conftest import VIEWS, key_of, lines_in, stored, value, write

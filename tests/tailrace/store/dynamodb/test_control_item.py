@@ -6,7 +6,7 @@ import pytest
 
 from tailrace.schemas.tables import Column, Type
 from tailrace.store.control import Control, Cursor, LeaseLost
-from tailrace.store.dynamodb.client import KEY, control_key, read_items
+from tailrace.store.dynamodb.calls import KEY, control_key, read_items
 from tailrace.store.dynamodb.store import DynamoStore
 from tailrace.store.failures import StoreError
 from tests.tailrace.store.conftest import Store

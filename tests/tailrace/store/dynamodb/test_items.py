@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tailrace.store.dynamodb.client import KEY, binary, read_items, scan, to_binary
+from tailrace.store.dynamodb.calls import KEY, binary, read_items, scan, to_binary
 from tailrace.store.dynamodb.store import ensure_table
 from tailrace.store.failures import StoreError
 from tests.tailrace.store.conftest import Store
@@ -123,7 +123,7 @@ async def forward(store, asked):
 
 
 def test_keys_left_unprocessed_are_asked_again_and_never_missing(store, monkeypatch):
-    monkeypatch.setattr("tailrace.store.dynamodb.client.delay_after", lambda _: 0)
+    monkeypatch.setattr("tailrace.store.dynamodb.calls.delay_after", lambda _: 0)
     store.run(lambda client: put(client, KEYS[:100]))
     rounds: list[dict[str, Any]] = []
 
@@ -135,7 +135,7 @@ def test_keys_left_unprocessed_are_asked_again_and_never_missing(store, monkeypa
 
 
 def test_keys_that_are_never_processed_are_an_error_and_not_missing(store, monkeypatch):
-    monkeypatch.setattr("tailrace.store.dynamodb.client.delay_after", lambda _: 0)
+    monkeypatch.setattr("tailrace.store.dynamodb.calls.delay_after", lambda _: 0)
 
     async def never(request, operation, body):
         return web.json_response({"Responses": {store.table: []}, "UnprocessedKeys": body["RequestItems"]})

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from tailrace.store import failures
-from tailrace.store.dynamodb.client import open_client
+from tailrace.store.dynamodb.calls import open_client
 from tailrace.store.dynamodb.connections import Credentials, credentials_for
 from tailrace.store.failures import ATTEMPTS, StoreError, delay_after
 from tests.tailrace.store.proxy import Proxy

@@ -1,4 +1,4 @@
-"""A client of one table in DynamoDB's protocol: calls that are tried again within bounds, and the items that they answer.
+"""Calls of one table in DynamoDB's protocol, tried again within bounds, and the items that they answer.
 
 An item is an entity key with two attributes per view, its value and its sequence. Answers are parsed where they enter: a field
 that is absent, null or of another type is the same.
