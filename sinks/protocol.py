@@ -1,26 +1,28 @@
 """The protocol of a push: which steps it takes, in which order, and what it makes of an earlier push that was killed.
 
-`push` and `repair` are generators. They yield a step, such as `Record`, and receive its answer. `sinks.push` performs the
-steps with Spark, Delta and the store. A test performs them in memory and stops, kills and resumes pushes between any two.
+`push` and `repair` are generators. They yield a step, such as `Record`, and receive its answer. `sinks.push` performs
+the steps with Spark, Delta and the store. A test performs them in memory, and stops and kills pushes between any two.
 
-The order is: take the lease, plan, find the changes, record them in the history, declare the push by the open mark, write,
-confirm in the history, close. A killed push leaves this behind:
+The order is: take the lease, plan, find the changes, record them in the history, declare the push by the open mark,
+write, confirm in the history, close. What a killed push leaves behind:
 
-| killed                      | the next push finds                     | and does                                                |
-|-----------------------------|-----------------------------------------|---------------------------------------------------------|
-| after `TakeLease`           | a lease that nobody renews              | waits until it ends, then pushes as always              |
-| after `Record`              | recorded keys, no open mark             | ignores the record: nothing was written. If the view    |
-|                             |                                         | has no cursor yet, it writes all of gold (`LEFT_OPEN`)  |
-| after `Declare`, in `Write` | the open mark; the record names every   | suppresses nothing, and writes the recorded keys along  |
-| or after `Confirm`          | key that may have been written          | with its changes                                        |
-| after `Declare`, and the    | the open mark, and no record of it      | writes all of gold (`HISTORY_LOST`), without naming     |
-| history was lost            |                                         | itself as the one whose record is complete              |
-| in `Close`                  | either the open mark or the new cursor, | the same as above, or nothing                           |
-|                             | as one write sets both                  |                                                         |
+| killed                      | the next push finds                    | and does                                             |
+|-----------------------------|----------------------------------------|------------------------------------------------------|
+| after `TakeLease`           | a lease that nobody renews             | waits until it ends, then pushes as always           |
+| after `Record`              | recorded keys, no open mark            | ignores the record, as nothing was written. If the   |
+|                             |                                        | view has no cursor, writes all of gold (`LEFT_OPEN`) |
+| after `Declare`, in `Write` | the open mark; the record names every  | suppresses nothing, and writes the recorded keys     |
+| or after `Confirm`          | key that may have been written         | along with its changes                               |
+| after `Declare`, and then   | the open mark, and no record that is   | writes all of gold (`HISTORY_LOST`), and does not    |
+| the history was lost, or a  | known to be complete                   | name itself as the one whose record is complete      |
+| second push was killed      |                                        |                                                      |
+| before its own `Declare`    |                                        |                                                      |
+| in `Close`                  | the open mark or the new cursor: one   | as after `Confirm`, or as after a push that ended    |
+|                             | write sets both                        |                                                      |
 
-A killed or suspended push may still have writes on their way. They are refused, because each carries a sequence and the next
-push has a higher one; a removed key keeps its sequence as a tombstone. A push that wakes up and goes on cannot declare or
-close either, because these steps need its own lease (`LeaseLost`). A push that fails with an error gives its lease up at once.
+A killed or suspended push may still have writes on their way. They are refused: each carries a sequence, and the next
+push has a higher one. A removed key keeps its sequence as a tombstone. A suspended push that goes on cannot declare or
+close either, as both need its own lease (`LeaseLost`). A push that fails with an error gives its lease up at once.
 docs/adr/0007-recorded-before-written.md says why each part is needed.
 """
 
