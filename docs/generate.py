@@ -43,7 +43,8 @@ def pages() -> dict[str, str]:
 def settings_page() -> Iterable[str]:
     """One table per topic, from `tailrace.settings.variables`."""
     yield "# Settings\n"
-    yield "Settings are environment variables. An empty one counts as unset, and an unknown `TAILRACE_*` name is refused.\n"
+    yield "Settings are environment variables. An empty one counts as unset, and an unknown `TAILRACE_*` name is refused."
+    yield "`tailrace.toml` in the current folder sets what they do not ([how](../installing.md#a-project-of-your-own)).\n"
     for topic in dict.fromkeys(variable.topic for variable in VARIABLES):
         yield f"## {topic}\n"
         rows = [

@@ -17,7 +17,7 @@ from tailrace.cli.failures import as_shown
 from tailrace.cli.output import AsJson, ReportTo, aside, people, plain_table, progress, show
 from tailrace.errors import CommandError, TailraceError, UnexpectedError
 from tailrace.extras import explain_missing
-from tailrace.settings import read_settings
+from tailrace.settings import read_settings, with_project
 from tailrace.workspace.workspace import Workspace
 
 # Where each command or group of commands is defined, as `app`.
@@ -107,6 +107,7 @@ def tailrace(
     ] = False,
 ) -> None:
     """A feature store that ships only what changed."""
+    os.environ.update(with_project(os.environ))  # processes that commands start work on the same project
 
 
 @app.command()
@@ -178,6 +179,16 @@ def demo(
     with progress("demo") as step:
         summary = run_demo(Workspace(settings=read_settings()), git=git, events=events, progress=step)
     show(summary, *demo_lines(summary), as_json=as_json)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR")], as_json: AsJson = False) -> None:
+    """Write a project into a new folder: a source, a view, a service and a generator of sample events."""
+    from tailrace.workspace.new_project import write_project
+
+    files = write_project(folder)
+    text = f"{', '.join(files)} are in {folder}; README.md says how to go on"
+    show({"folder": str(folder), "files": files}, text, as_json=as_json)
 
 
 @app.command()

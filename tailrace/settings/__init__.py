@@ -17,6 +17,7 @@ from tailrace.settings.model import (
 )
 from tailrace.settings.options import check_store_is_reachable, read_properties, submit_options
 from tailrace.settings.places import CHECKOUT, in_checkout, set_up_command
+from tailrace.settings.project import with_project
 
 __all__ = [
     "CHECKOUT",
@@ -39,4 +40,5 @@ __all__ = [
     "read_settings",
     "set_up_command",
     "submit_options",
+    "with_project",
 ]

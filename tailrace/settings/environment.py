@@ -30,6 +30,8 @@ from tailrace.settings.variables import DEFAULTS
 
 N = TypeVar("N", int, float)
 
+PREFIX = "TAILRACE_"
+
 
 class SettingsError(SetupError):
     """A `TAILRACE_*` variable that cannot be used; the message names it and what it takes."""
@@ -149,7 +151,7 @@ def tls(value: Mapping[str, str]) -> TlsSettings | None:
 
 def refuse_unknown_names(environment: Mapping[str, str]) -> None:
     for name in environment:
-        if name.startswith("TAILRACE_") and name not in DEFAULTS:
+        if name.startswith(PREFIX) and name not in DEFAULTS:
             close = difflib.get_close_matches(name, DEFAULTS, n=1)
             hint = f"did you mean {close[0]}?" if close else "known are " + ", ".join(DEFAULTS)
             raise SettingsError(f"{name} is not a setting of Tailrace; {hint}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tailrace.errors import CommandError
 from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.schemas.slots import parse_as_of, times_between, to_text
-from tailrace.settings import Settings
+from tailrace.settings import Settings, with_project
 from tailrace.workspace.resources import Resources, settings_of_home
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Workspace(Resources):
     """One home and its definitions: every command that works on a home is a method here.
 
     `home` and `features` (a folder, or several) stand for TAILRACE_HOME and TAILRACE_FEATURES; all other settings are
-    read from the environment. `settings` replaces all of that. `views` names the views that are refreshed, all by default.
+    read from the environment, and from `tailrace.toml` in the current folder. `settings` replaces all of that. `views` names the views that are refreshed, all by default.
 
     A method returns the object that its command prints with `--json`, and raises `TailraceError` where the command fails.
     `progress` is called with the name of each step. Spark and the store are started when a method needs them.
@@ -196,8 +196,8 @@ class Workspace(Resources):
 
 
 def settings_of(home: Folder | None, features: Folder | Iterable[Folder] | None) -> Settings:
-    """The settings of the environment, with another home and other folders of definitions where these are given."""
-    settings = settings_of_home(os.environ | ({} if home is None else {"TAILRACE_HOME": str(home)}))
+    """The settings of the environment and of the project, with another home and other folders of definitions where these are given."""
+    settings = settings_of_home(with_project(os.environ) | ({} if home is None else {"TAILRACE_HOME": str(home)}))
     if features is None:
         return settings
     folders = [features] if isinstance(features, str | Path) else features
