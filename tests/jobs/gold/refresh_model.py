@@ -1,0 +1,180 @@
+"""A small model of a refresh in plain Python: signed events, increments, settlement; and the full computation to compare with.
+
+Times are whole numbers of ticks. `broken` plants one bug by name, to show that the histories find it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = dict[str, Any]
+Key = tuple[Any, ...]
+Silver = Mapping[str, Row]
+NOTHING = "nothing"
+EDGE, SIGN, OLD_CONDITION, NULL_KEY, KEPT_LAST = "edge", "sign", "condition on the old image", "null key", "kept last"
+BUGS = (EDGE, SIGN, OLD_CONDITION, NULL_KEY, KEPT_LAST)
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """A view: its key columns, what an event has to meet, and windows in ticks (None for all time)."""
+
+    keys: tuple[str, ...]
+    where: tuple[str, Any] | None
+    windows: tuple[int | None, ...]
+    types: tuple[str, ...] = ()
+    base: "ModelView | None" = None
+
+    def counts(self, row: Row) -> bool:
+        """Whether an event counts in some row of the view."""
+        meets = self.where is None or row[self.where[0]] == self.where[1]
+        return meets and all(row[key] is not None for key in self.keys)
+
+    def key(self, row: Row) -> Key:
+        """The key of an event."""
+        return tuple(row[name] for name in self.keys)
+
+    def is_of(self, row: Row) -> bool:
+        """Whether an event is of the types that are counted and added up."""
+        return not self.types or row["type"] in self.types
+
+
+@dataclass(frozen=True)
+class ModelStep:
+    """Silver at one refresh and at the next, and their times."""
+
+    before: Silver
+    after: Silver
+    since: int
+    until: int
+
+
+@dataclass
+class GoldRow:
+    """One row of gold: how many events it is of, per window the count, the sum and the distinct partners; the last time."""
+
+    events: int = 0
+    counts: dict[int | None, int] = field(default_factory=lambda: defaultdict(int))
+    sums: dict[int | None, int] = field(default_factory=lambda: defaultdict(int))
+    partners: dict[int | None, int] = field(default_factory=lambda: defaultdict(int))
+    last: int | None = None
+
+    def plain(self) -> tuple[Any, ...]:
+        """The row as it is compared."""
+        return (
+            self.events,
+            *(tuple(sorted(one.items(), key=str)) for one in map(without_zeros, self.windowed())),
+            self.last,
+        )
+
+    def windowed(self) -> tuple[dict[int | None, int], ...]:
+        return self.counts, self.sums, self.partners
+
+
+Gold = dict[Key, GoldRow]
+
+
+def without_zeros(figures: Mapping[int | None, int]) -> dict[int | None, int]:
+    return {window: figure for window, figure in figures.items() if figure}
+
+
+def within(row: Row, window: int | None, as_of: int) -> bool:
+    """Whether an event is in a window at a time: after its beginning, and up to the time."""
+    return row["time"] <= as_of and (window is None or row["time"] > as_of - window)
+
+
+def full(view: ModelView, silver: Silver, as_of: int) -> Gold:
+    """The view computed from all events."""
+    gold: Gold = defaultdict(GoldRow)
+    for row in silver.values():
+        if not view.counts(row) or row["time"] > as_of:
+            continue
+        of = gold[view.key(row)]
+        of.events += 1
+        of.last = max(row["time"], of.last if of.last is not None else row["time"])
+        for window in view.windows:
+            if within(row, window, as_of) and view.is_of(row):
+                of.counts[window] += 1
+                of.sums[window] += row["amount"]
+    if view.base is not None:
+        for base_key, base_row in full(view.base, silver, as_of).items():
+            key = tuple(base_key[view.base.keys.index(name)] for name in view.keys)
+            for window in view.windows if key in gold else ():
+                gold[key].partners[window] += base_row.counts[window] > 0
+    return dict(gold)
+
+
+def signed(view: ModelView, step: ModelStep, broken: str) -> Iterator[tuple[Row, int, int]]:
+    """Events with what they weigh at the end and at the beginning: those at edges of windows, and the net of the change feed."""
+    lengths = (0, *(window for window in view.windows if window is not None))
+    for row in step.after.values():
+        spans = [(step.since - length, step.until - length) for length in lengths]
+        if any(low < row["time"] < high + (broken != EDGE) for low, high in spans):
+            yield row, 1, -1
+    for name in {*step.before, *step.after}:
+        was, is_now = step.before.get(name), step.after.get(name)
+        for image, sign in ((was, -1), (is_now, 1)) if was != is_now else ():
+            if image is not None and image["time"] <= step.since:
+                yield image, 0, sign if broken != SIGN else abs(sign)
+
+
+def refresh(
+    view: ModelView, gold: Gold, step: ModelStep, *, base_before: Gold, base_after: Gold, broken: str = NOTHING
+) -> Gold:
+    """Gold brought forward by what changed."""
+    done = {key: copied(row) for key, row in gold.items()}
+    lost = set[Key]()
+    for row, now, then in signed(view, step, broken):
+        if not counts_in_increment(view, row, then, broken):
+            continue
+        of = done.setdefault(view.key(row), GoldRow())
+        gained = now * (row["time"] <= step.until) + then * (row["time"] <= step.since)
+        of.events += gained
+        if gained > 0:
+            of.last = max(row["time"], of.last if of.last is not None else row["time"])
+        if gained < 0:
+            lost.add(view.key(row))
+        for window in view.windows:
+            weight = now * within(row, window, step.until) + then * within(row, window, step.since)
+            if view.is_of(row):
+                of.counts[window] += weight
+                of.sums[window] += weight * row["amount"]
+    for key in lost if broken != KEPT_LAST else ():
+        done[key].last = max(surviving_times(view, step, key), default=None)
+    if view.base is not None:
+        add_partners(view, done, base_before, base_after)
+    return {key: row for key, row in done.items() if row.events}
+
+
+def surviving_times(view: ModelView, step: ModelStep, key: Key) -> Iterator[int]:
+    """When the events of a key that are left happened."""
+    for row in step.after.values():
+        if row["time"] <= step.until and view.counts(row) and view.key(row) == key:
+            yield row["time"]
+
+
+def counts_in_increment(view: ModelView, row: Row, then: int, broken: str) -> bool:
+    if broken == OLD_CONDITION and then < 0:
+        return all(row[key] is not None for key in view.keys)
+    if broken == NULL_KEY:
+        return view.where is None or row[view.where[0]] == view.where[1]
+    return view.counts(row)
+
+
+def add_partners(view: ModelView, done: Gold, base_before: Gold, base_after: Gold) -> None:
+    """Add what the rows of the base view that changed say about how many of them are active."""
+    assert view.base is not None
+    for base_key in {*base_before, *base_after}:
+        key = tuple(base_key[view.base.keys.index(name)] for name in view.keys)
+        for sign, base in ((-1, base_before), (1, base_after)):
+            row = base.get(base_key, GoldRow())
+            for window in view.windows if key in done else ():
+                done[key].partners[window] += sign * (row.counts[window] > 0)
+
+
+def copied(row: GoldRow) -> GoldRow:
+    of = GoldRow(events=row.events, last=row.last)
+    for mine, theirs in zip(of.windowed(), row.windowed(), strict=True):
+        mine.update(theirs)
+    return of
