@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from serving.common.interface import ARROW_METADATA
 from serving.common.loop import Steps
-from serving.common.request import FeatureRequest, RequestPlan
+from serving.common.request import FeatureRequest, RequestPlan, typed_keys
 from serving.read.columns import STATUSES, Array, FeatureColumn, Found, Mask, everywhere, status_codes
 from tailrace.schemas.tables import Type
 from tailrace.store.arrow import arrow_type
@@ -137,7 +137,8 @@ def to_feast(answer: Answer) -> Steps:
     ids, rows = answer.asked.ids, answer.asked.rows
     key_statuses, key_times = fragment([KEY_STATUS] * rows), fragment([KEY_TIME] * rows)
     results: list[dict[str, Any]] = []
-    for one in ids.values():
+    as_given: dict[str, Any] = ids | {one.key: typed_keys(one, answer.asked) for one in answer.plan.typed}
+    for one in as_given.values():
         values = column_of(one, rows)
         results.append({"values": values, "statuses": key_statuses, "event_timestamps": key_times})
         yield

@@ -1,6 +1,7 @@
 """Ask a reader from Python, in a thread or in an event loop, and get columns back."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any, Required, Self, TypedDict, Unpack
 
 import aiohttp
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 10.0  # for an answer; what a reader takes is set by the budget
 
-Ids = Sequence[str] | Sequence[int] | str | int
+Id = str | int | date
+Ids = Sequence[str] | Sequence[int] | Sequence[date] | Id
 
 
 class ReaderError(UnavailableError):
@@ -88,7 +90,7 @@ class EntityWrite(TypedDict, total=False):
     it is removed.
     """
 
-    keys: Required[Mapping[str, str | int]]
+    keys: Required[Mapping[str, Id]]
     occurred_at: str
     values: Mapping[str, Any]
     removed: bool
@@ -211,7 +213,10 @@ def request_body(names: Sequence[str], question: Question) -> bytes:
 
 
 def json_ids(ids: Any) -> Any:
-    return ids if isinstance(ids, str | int) else list(ids)
+    if isinstance(ids, Id):
+        return ids
+    # Days of numpy are times to the serialiser, and dates where numpy itself makes a list of them.
+    return ids.tolist() if hasattr(ids, "tolist") else list(ids)
 
 
 def request_headers(key: str | None, budget_ms: float | None, form: str) -> dict[str, str]:

@@ -17,7 +17,8 @@ def catalogue(definitions: Definitions) -> dict[str, Any]:
 def shown_view(view: FeatureView) -> dict[str, Any]:
     return {
         "entities": [
-            {"name": entity.name, "key": entity.key, "description": entity.description} for entity in view.entities
+            {"name": entity.name, "key": entity.key, "type": entity.type, "description": entity.description}
+            for entity in view.entities
         ],
         "keys": view.keys,
         "features": [

@@ -10,7 +10,7 @@ from serving.read.columns import STATUSES
 from serving.write.body import MAXIMUM_ENTITIES
 from serving.write.idempotency import LONGEST
 from tailrace.definitions import Definitions, FeatureView
-from tailrace.schemas.ids import LARGEST, MAXIMUM_BYTES, SMALLEST
+from tailrace.schemas.ids import LARGEST, MAXIMUM_BYTES, PLAIN_NUMBER, SMALLEST
 from tailrace.schemas.tables import Column, Type
 from tailrace.store.direct.values import LONGEST_TEXT
 
@@ -48,6 +48,10 @@ WRITE_ID: Schema = {
         {"type": "integer", "minimum": SMALLEST, "maximum": LARGEST},
     ]
 }
+WHOLE: Schema = {"type": "string", "pattern": f"^({PLAIN_NUMBER.pattern})$"}
+INT64_KEY: Schema = {"oneOf": [dict(Type.INT64.packed.json), WHOLE]}
+DATE_KEY: Schema = {"type": "string", "format": "date"}
+TYPED_KEYS: dict[Type, Schema] = {Type.INT64: INT64_KEY, Type.DATE: DATE_KEY}  # of entities whose ids are no texts
 WRITE_STATUSES = ("WRITTEN", "STALE", "INVALID")
 WRITE_MEANINGS = {
     "200": "Every entity was written: it is in the store, and durably in the log.",
@@ -205,8 +209,7 @@ def of_features(definitions: Definitions) -> Schema:
 def request_of(definitions: Definitions) -> Schema:
     features = [*definitions.on_demand, *definitions.views]
     features += [f"{view.name}:{name}" for view in definitions.views.values() for name in view.public_names]
-    keys = sorted({key for view in definitions.views.values() for key in view.keys})
-    ids = {"oneOf": [*ID["oneOf"], {"type": "array", "items": ID, "maxItems": MAXIMUM_KEYS}]}
+    keys = {entity.key: entity.type for view in definitions.views.values() for entity in view.entities}
     return {
         "type": "object",
         "properties": {
@@ -215,7 +218,7 @@ def request_of(definitions: Definitions) -> Schema:
             "entities": {
                 "type": "object",
                 "description": "By key column one id per row, in lists of equal length, or one id for all rows.",
-                "properties": dict.fromkeys(keys, ids),
+                "properties": {key: ids_of(TYPED_KEYS.get(keys[key], ID)) for key in sorted(keys)},
                 "additionalProperties": False,
                 "minProperties": 1,
             },
@@ -238,6 +241,11 @@ def request_of(definitions: Definitions) -> Schema:
         ],
         "additionalProperties": {"enum": [False, None]},
     }
+
+
+def ids_of(one: Schema) -> Schema:
+    """One id for all rows, or one per row."""
+    return {"oneOf": [*one.get("oneOf", [one]), {"type": "array", "items": one, "maxItems": MAXIMUM_KEYS}]}
 
 
 def of_get(summary: str, refused: Iterable[str], *, form: str = "application/json", is_open: bool = False) -> Schema:
@@ -266,7 +274,7 @@ def body_of_write(definitions: Definitions) -> Schema:
 
 
 def write_to(view: FeatureView) -> Schema:
-    keys = exactly(dict.fromkeys(view.keys, WRITE_ID))
+    keys = exactly({entity.key: TYPED_KEYS.get(entity.type, WRITE_ID) for entity in view.entities})
     values = exactly({feature.name: of_feature(feature) for feature in view.features})
     entity = {"keys": keys, "occurred_at": {"oneOf": [TIME, {"type": "null"}]}}
     written = {**entity, "values": values, "removed": {"const": False}}

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyspark.sql.types
 from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceStreamArrowWriter, WriterCommitMessage
-from pyspark.sql.types import DataType, NumericType, StructType
+from pyspark.sql.types import DataType, DateType, LongType, NumericType, StringType, StructType
 
 from sinks.direct import DirectError, DirectOutcome, Target
 from tailrace.definitions import DIRECT, FeatureView, Type, load_definitions
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 OPTIONS = ("view", "removed", "occurred_at", "as_of")
 OF_SPARK = ("checkpointlocation",)  # which it hands over with the others
 SETTING = "tailrace_"
+
+OF_KEYS: dict[Type, DataType] = {Type.STRING: StringType(), Type.INT64: LongType(), Type.DATE: DateType()}
 
 # Options that name a column besides the view's own, and what it holds.
 EXTRA_COLUMNS = {"removed": Type.BOOL, "occurred_at": Type.TIMESTAMP}
@@ -166,7 +168,7 @@ def spark_type(type_: Type) -> DataType:
 def check_columns(view: FeatureView, schema: StructType, extra: Mapping[str, str | None]) -> None:
     """Raise unless the rows have the view's keys and features, as they are typed, and nothing else."""
     here = f"view {view.name}"
-    expected = dict.fromkeys(view.keys, spark_type(Type.STRING))
+    expected = {entity.key: OF_KEYS[entity.type] for entity in view.entities}
     expected |= {feature.name: spark_type(feature.type) for feature in view.features}
     for option, column in extra.items():
         if column is None:
@@ -191,4 +193,4 @@ def check_columns(view: FeatureView, schema: StructType, extra: Mapping[str, str
 
 def fits(given: DataType, expected: DataType, *, is_key: bool) -> bool:
     """Whether a column's type will do; of a key's numbers each row says whether it is an id."""
-    return given == expected or (is_key and isinstance(given, NumericType))
+    return given == expected or (is_key and expected != DateType() and isinstance(given, NumericType))

@@ -19,7 +19,7 @@ from tailrace.store.address import Address, with_store
 from tailrace.store.direct.log import Intent, land, landed_line
 from tailrace.store.direct.replay import ordered, write_as_owner
 from tailrace.store.direct.sender import Overwritten, Sender, first_unknown
-from tailrace.store.direct.values import ValueProblem, checked, checked_id, checked_time
+from tailrace.store.direct.values import ValueProblem, checked, checked_keys, checked_time
 from tailrace.store.failures import PATIENCE_SECONDS
 from tailrace.store.order import Revisions
 from tailrace.store.port import Refused, Stale, Store
@@ -108,7 +108,7 @@ class Target:
                 yield Intent(
                     number=number,
                     view=self.view.name,
-                    keys={name: checked_id(name, own) for name, own in keys.items()},
+                    keys=checked_keys(self.view, keys),
                     occurred_at=checked_time(self.as_of if at is None else to_micros(at), now=now),
                     revision=revision,
                     values=None if self.removed and row[self.removed] else self.values(row),

@@ -29,6 +29,7 @@ from tailrace.store.address import Address, with_store
 from tailrace.store.direct.log import SUFFIX, Intent, Log
 from tailrace.store.direct.replay import adopt_all, ordered, write_as_owner
 from tailrace.store.direct.sender import Sender, first_unknown
+from tailrace.store.direct.values import are_keys_of
 from tailrace.store.direct.writer import LOOK_SECONDS, SEGMENT_SECONDS
 from tailrace.store.failures import PATIENCE_SECONDS, StoreError
 from tailrace.store.order import Order, OrderedValue
@@ -84,9 +85,9 @@ def packed_writes(writes: DataFrame, view: FeatureView) -> DataFrame:
 
     def pack_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            # A key of other columns is one of an older definition, which the view no longer has.
+            # A key of other columns or types is one of an older definition, which the view no longer has.
             pairs = zip(intents_of(batch, view), batch["acknowledged_at"].to_pylist(), strict=True)
-            kept = [(one, acknowledged_at) for one, acknowledged_at in pairs if set(one.keys) == set(view.keys)]
+            kept = [(one, acknowledged_at) for one, acknowledged_at in pairs if are_keys_of(one.keys, view)]
             intents, acknowledged = [one for one, _ in kept], [acknowledged_at for _, acknowledged_at in kept]
             rows = ordered(view, intents, sequence=0)
             columns: list[list[Any]] = [

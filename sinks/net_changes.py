@@ -95,9 +95,13 @@ def pin_of(cursor: Cursor) -> Pin:
 
 
 def item_key(entities: Iterable[tuple[str, str]]) -> Column:
-    """`tailrace.store.keys.item_keys` as a column, for entities given as (name, key column)."""
+    """`tailrace.store.keys.item_keys` as a column, for entities given as (name, key column).
+
+    Spark writes numbers and dates as `tailrace.schemas.ids` does.
+    """
     ordered = sorted(entities)
-    parts = [part for _, key in ordered for part in (F.length(key).cast("string"), F.lit(":"), F.col(key))]
+    texts = [F.col(key).cast("string") for _, key in ordered]
+    parts = [part for text in texts for part in (F.length(text).cast("string"), F.lit(":"), text)]
     return F.concat(F.lit("+".join(name for name, _ in ordered) + "|"), *parts)
 
 

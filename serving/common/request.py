@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 from multidict import CIMultiDictProxy
 
-from tailrace.definitions import Definitions, Feature, FeatureView, OnDemandFeature
+from tailrace.definitions import Definitions, Entity, Feature, FeatureView, OnDemandFeature, Type
 from tailrace.errors import UsageError
-from tailrace.schemas.ids import Duplicate, NotAnIdError, WrittenNumber, text_of, without_duplicates
+from tailrace.schemas.ids import Duplicate, Key, NotAnIdError, WrittenNumber, key_of_text, text_of, without_duplicates
 
 BACKSLASH = 92  # as a byte
 
@@ -217,6 +217,7 @@ class RequestPlan:
 
     `references` are the features asked for, `view:feature` or the bare name of an on-demand one, and `names`
     what each is called in the answer. `stored` has the features to read of each view, as inputs or for themselves.
+    `typed` are the entities given whose keys are numbers or dates.
     """
 
     references: tuple[str, ...]
@@ -224,6 +225,7 @@ class RequestPlan:
     stored: dict[str, tuple[Feature, ...]]
     on_demand: tuple[OnDemandFeature, ...]
     groups: tuple[ItemGroup, ...]
+    typed: tuple[Entity, ...] = ()
 
     @property
     def width(self) -> int:
@@ -236,12 +238,15 @@ class Planner:
 
     def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
-        self._known_keys = {entity.key: entity.name for view in definitions.views.values() for entity in view.entities}
+        self._known_keys = {entity.key: entity for view in definitions.views.values() for entity in view.entities}
         self._plan = lru_cache(maxsize=PLANS_KEPT)(self._make)
 
     def plan(self, request: FeatureRequest) -> RequestPlan:
-        """Raises `BadRequest` for names that are not defined, and for keys that are missing or unknown."""
-        return self._plan(request.features, request.service, tuple(request.ids), full=request.full_feature_names)
+        """Raises `BadRequest` for names that are not defined, and for keys that are missing, unknown or of another type."""
+        plan = self._plan(request.features, request.service, tuple(request.ids), full=request.full_feature_names)
+        for entity in plan.typed:
+            typed_keys(entity, request)
+        return plan
 
     def _make(
         self, features: tuple[str, ...], service: str | None, keys: tuple[str, ...], *, full: bool
@@ -263,6 +268,7 @@ class Planner:
             stored=stored,
             on_demand=on_demand,
             groups=grouped(definitions.views[view] for view in stored),
+            typed=tuple(self._known_keys[key] for key in keys if self._known_keys[key].type is not Type.STRING),
         )
 
     def _features_of(self, service: str) -> tuple[str, ...]:
@@ -291,13 +297,27 @@ class Planner:
     def _check_keys(self, keys: tuple[str, ...], views: Iterable[FeatureView]) -> None:
         for key in keys:
             if key not in self._known_keys:
-                names = {name: known for known, name in self._known_keys.items()}
+                names = {entity.name: known for known, entity in self._known_keys.items()}
                 hint = f"; write {names[key]!r}" if key in names else f"; there are {listed(self._known_keys)}"
                 raise BadRequest(f"field 'entities': {key!r} is not the key of any entity{hint}")
         for view in views:
             missing = [key for key in view.keys if key not in keys]
             if missing:
                 raise BadRequest(f"field 'entities': view {view.name!r} needs {', '.join(missing)} as well")
+
+
+def typed_keys(entity: Entity, request: FeatureRequest) -> list[Key]:
+    """The ids of an entity as its type has them; raises `BadRequest` for one that is not written so."""
+    is_shared = entity.key in request.shared
+    ids = request.ids[entity.key][: 1 if is_shared else None]
+    found: list[Key] = []
+    try:
+        found.extend(key_of_text(one, entity.type) for one in ids)
+    except NotAnIdError as error:
+        raise BadRequest(
+            f"field 'entities', key {entity.key!r} of {entity.name}, id {len(found)} is {ids[len(found)]!r:.80}, which {error}"
+        ) from error
+    return found * request.rows if is_shared else found
 
 
 def names_in_answer(references: Iterable[str], keys: Iterable[str], *, full: bool) -> tuple[str, ...]:

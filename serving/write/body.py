@@ -12,7 +12,7 @@ from tailrace.definitions import DIRECT, Definitions, FeatureView
 from tailrace.schemas.ids import Duplicate, WrittenNumber, without_duplicates
 from tailrace.schemas.slots import to_micros
 from tailrace.store.direct.pending import Value
-from tailrace.store.direct.values import ValueProblem, checked, checked_id, checked_time, time_of
+from tailrace.store.direct.values import ValueProblem, checked, checked_keys, checked_time, time_of
 from tailrace.store.keys import ItemKeyError, item_keys
 
 MAXIMUM_ENTITIES = 1_000
@@ -106,7 +106,7 @@ def keys_of(keys: Any, view: FeatureView, *, here: str) -> dict[str, str]:
     if not isinstance(keys, dict) or set(keys) != set(view.keys):
         raise BadRequest(f"{here}field 'keys' names one id for each of {', '.join(view.keys)}, and nothing else")
     try:
-        ids = {name: checked_id(name, own) for name, own in keys.items()}
+        ids = checked_keys(view, keys)
         item_keys({entity.name: entity.key for entity in view.entities}, {name: [own] for name, own in ids.items()})
     except (ItemKeyError, ValueProblem) as error:
         raise BadRequest(f"{here}{error}") from error

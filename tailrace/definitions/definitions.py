@@ -149,13 +149,24 @@ def check_together(definitions: Definitions, files: Mapping[int, str | None]) ->
     for view in definitions.views.values():
         with naming(files[id(view)]):
             check_inputs(view, tables)
-            for entity in view.entities:
-                first = entities.setdefault(entity.name, entity)
-                if (first.key, first.type) != (entity.key, entity.type):
-                    raise DefinitionError(
-                        f"view {view.name!r}: entity {entity.name!r} is {entity.key} of {entity.type}, and {first.key} of "
-                        f"{first.type} in another view; declare it once"
-                    )
+            check_entities(view, entities)
+
+
+def check_entities(view: FeatureView, known: dict[str, Entity]) -> None:
+    """Raise `DefinitionError` for an entity that is another in `known`, which has those of other views by name and by key."""
+    for entity in view.entities:
+        first = known.setdefault(entity.name, entity)
+        if (first.key, first.type) != (entity.key, entity.type):
+            raise DefinitionError(
+                f"view {view.name!r}: entity {entity.name!r} is {entity.key} of {entity.type}, and {first.key} of "
+                f"{first.type} in another view; declare it once"
+            )
+        others = [one for one in known.values() if one.key == entity.key and one.type != entity.type]
+        if others:
+            raise DefinitionError(
+                f"view {view.name!r}: the key {entity.key!r} is a {entity.type} of the entity {entity.name!r} and a "
+                f"{others[0].type} of {others[0].name!r}, and a request gives one for both; name them apart"
+            )
 
 
 def check_inputs(view: FeatureView, tables: Collection[str]) -> None:

@@ -5,15 +5,20 @@ of at most 64 bits stands for its digits, also with zeros behind its point: 7 an
 refused: booleans, fractions, exponents (1e3), longer numbers. `jobs.bronze.lines` is the same rule for Spark's columns.
 
 Readers convert values by this rule and look texts up as they are: what a home took before the rule stays readable.
+
+The key of an entity that is a number or a day has one text, by which everyone names its item: INT64 as plain digits (-7,
+and neither 007 nor +7), DATE as 2026-03-02.
 `WrittenNumber` and `without_duplicates` give Python's JSON parser the strictness that ids and fields need.
 """
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from tailrace.errors import DataError
+from tailrace.schemas.types import Type
 
 MAXIMUM_BYTES = 1_000  # of UTF-8; ids seen in practice reach 917 characters
 SMALLEST, LARGEST = -(2**63), 2**64 - 1  # signed or not, of 64 bits
@@ -26,6 +31,11 @@ EMPTY = "is empty"
 TOO_LONG = f"is longer than {MAXIMUM_BYTES} bytes of UTF-8"
 HAS_CONTROL = "has a control character"
 NOT_UNICODE = "has half a surrogate pair"
+
+PLAIN_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+PLAIN_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+NOT_PLAIN = "is not a whole number of 64 bits written plainly, such as 7 or -7"
+NOT_A_DATE = "is not a date such as 2026-03-02"
 
 
 class NotAnIdError(DataError, ValueError):
@@ -92,6 +102,34 @@ def whole_decimal(value: Decimal) -> int | None:
     _, digits, exponent = value.as_tuple()
     is_exact = isinstance(exponent, int) and len(digits) <= MAXIMUM_DIGITS and -exponent <= MAXIMUM_DIGITS
     return int(value) if is_exact and value == value.to_integral_value() else None
+
+
+Key = str | int | date
+
+
+def key_text(value: Any, type_: Type) -> str:
+    """The text of a key, by the type of its entity, by which it is looked up; raises `NotAnIdError`."""
+    text = value.isoformat() if type_ is Type.DATE and type(value) is date else text_of(value)
+    key_of_text(text, type_)
+    return text
+
+
+def key_of_text(text: str, type_: Type) -> Key:
+    """The key of a type that a text stands for, a STRING as it is; raises `NotAnIdError` for any other text than its own."""
+    if type_ is Type.INT64:
+        number = int(text) if PLAIN_NUMBER.fullmatch(text) else None
+        if number is None or not -(2**63) <= number < 2**63:
+            raise NotAnIdError(NOT_PLAIN)
+        return number
+    if type_ is Type.DATE:
+        try:
+            day = date.fromisoformat(text) if PLAIN_DATE.fullmatch(text) else None
+        except ValueError:
+            day = None
+        if day is None:
+            raise NotAnIdError(NOT_A_DATE)
+        return day
+    return text
 
 
 class Duplicate(DataError, ValueError):

@@ -1,5 +1,6 @@
 """One row of a view, from gold or from the online store."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from pyspark.sql import functions as F
 
 from tailrace.definitions import BatchView, FeatureView
 from tailrace.errors import CommandError
+from tailrace.schemas.ids import Key, NotAnIdError, key_of_text, key_text
 from tailrace.schemas.slots import to_text
 from tailrace.store.address import with_store
 from tailrace.store.codec import Codec
@@ -19,16 +21,27 @@ from tailrace.workspace.resources import Resources
 Row = dict[str, Any]
 
 
-def look_up(workspace: Resources, view: FeatureView, ids: list[str], *, source: str) -> Row | None:
+def look_up(workspace: Resources, view: FeatureView, ids: Sequence[Key], *, source: str) -> Row | None:
     """A row's features by name, times as text; None if the row does not exist or is not online."""
-    if len(ids) != len(view.keys):
-        raise CommandError(f"view {view.name} is keyed by {', '.join(view.keys)}; give {len(view.keys)} ids")
-    key = dict(zip(view.keys, ids, strict=True))
+    key = key_texts(view, ids)
     if source == "gold":
         return from_gold(workspace, view, key)
     if source == "store":
         return from_store(workspace, view, key)
     raise CommandError(f"--from {source} is not known; take gold or store")
+
+
+def key_texts(view: FeatureView, ids: Sequence[Key]) -> dict[str, str]:
+    """The text of each id by key column; raises `CommandError` for ids that the view's entities cannot have."""
+    if len(ids) != len(view.keys):
+        raise CommandError(f"view {view.name} is keyed by {', '.join(view.keys)}; give {len(view.keys)} ids")
+    found = {}
+    for entity, own in zip(view.entities, ids, strict=True):
+        try:
+            found[entity.key] = key_text(own, entity.type)
+        except NotAnIdError as error:
+            raise CommandError(f"view {view.name}, key {entity.key} of {entity.name}: {own!r:.80} {error}") from error
+    return found
 
 
 def gold_of(workspace: Resources, view: FeatureView) -> DataFrame:
@@ -51,8 +64,8 @@ def export(workspace: Resources, view: FeatureView, out: Path) -> Row:
 
 def from_gold(workspace: Resources, view: FeatureView, key: dict[str, str]) -> Row | None:
     rows = gold_of(workspace, view)
-    for name, value in key.items():
-        rows = rows.where(F.col(name) == F.lit(value))
+    for entity in view.entities:
+        rows = rows.where(F.col(entity.key) == F.lit(key_of_text(key[entity.key], entity.type)))
     row = rows.select(*view.feature_names).first()
     return None if row is None else {name: as_text(value) for name, value in row.asDict().items()}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.errors import CommandError
 from tailrace.lake.task_progress import Progress, say_nothing
+from tailrace.schemas.ids import Key
 from tailrace.schemas.slots import parse_as_of, times_between, to_text
 from tailrace.settings import Settings, with_project
 from tailrace.workspace.resources import Resources, settings_of_home
@@ -131,14 +132,14 @@ class Workspace(Resources):
         id_ = id or f"{as_given(from_)} {as_given(to)} {every}, begun {to_text(datetime.now(UTC))}"
         return backfill_views(self, times, id_=id_, views=views, progress=progress)
 
-    def get(self, view: str, *key: str, source: str = "store") -> Json | None:
+    def get(self, view: str, *key: Key, source: str = "store") -> Json | None:
         """A row's features by name, times as text, from the store or gold; None where there is no such row.
 
-        `key` has an id per key column.
+        `key` has an id per key column, as its entity's type or as text: 42 and "42" are the same INT64 key.
         """
         from tailrace.workspace.lookup import look_up
 
-        return look_up(self, self.definitions.view(view), list(key), source=source)
+        return look_up(self, self.definitions.view(view), key, source=source)
 
     def export(self, view: str, out: Folder) -> Json:
         """Write a view's gold table as plain Parquet into a folder that does not exist yet."""

@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sinks.net_changes import decided, first_load, item_key, net_changes, rows_of_keys, snapshot, with_open_keys
 from tailrace.definitions import Count, Feature, FeatureView, Last, NewestIs, Type
+from tailrace.schemas.ids import key_text
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 from tailrace.store.codec import Codec
 from tailrace.store.keys import item_keys
@@ -253,3 +254,19 @@ def test_an_item_key_is_the_same_in_spark_and_in_python(spark):
     expected_one = item_keys({"actor": "actor_id"}, {"actor_id": actors})
     expected = zip(actors, documents, expected_two, expected_one, strict=True)
     assert sorted(map(tuple, rows.collect())) == sorted(expected)
+
+
+def test_numbers_and_dates_have_the_same_item_keys_in_spark_and_in_python(spark):
+    numbers = [0, 7, -7, 2**63 - 1, -(2**63)]
+    days = [date(1, 1, 1), date(999, 12, 31), date(1582, 10, 15), date(2026, 3, 2), date(9999, 12, 31)]
+    frame = spark.createDataFrame(list(zip(numbers, days, strict=True)), "product_id bigint, day date")
+    entities = {"product": "product_id", "day": "day"}
+
+    rows = frame.select("product_id", "day", item_key(entities.items()).alias("key")).collect()
+
+    texts = {
+        "product_id": [key_text(row.product_id, Type.INT64) for row in rows],
+        "day": [key_text(row.day, Type.DATE) for row in rows],
+    }
+    assert [row.key for row in rows] == item_keys(entities, texts)
+    assert {"day+product|10:0001-01-011:0", "day+product|10:1582-10-152:-7"} <= {row.key for row in rows}

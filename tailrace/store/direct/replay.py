@@ -15,7 +15,7 @@ from tailrace.store.codec import Codec
 from tailrace.store.control import OtherLane
 from tailrace.store.direct.log import Intent, Log, LogError, Outcomes, Segment, deliver
 from tailrace.store.direct.sender import SEND_SECONDS, Overwritten, Result, Sender, Unknown, first_unknown
-from tailrace.store.direct.values import pack
+from tailrace.store.direct.values import are_keys_of, pack
 from tailrace.store.failures import StoreError
 from tailrace.store.keys import item_keys
 from tailrace.store.lease import seconds_since_boot
@@ -151,7 +151,7 @@ async def adopt_all(
 
 def fits(intent: Intent, view: FeatureView | None) -> bool:
     """Whether an intent can be written to a view as it is defined now."""
-    return view is not None and view.takes_writes and set(intent.keys) == set(view.keys)
+    return view is not None and view.takes_writes and are_keys_of(intent.keys, view)
 
 
 def part_of(intents: Sequence[Intent], *, keys: int, tries: int) -> list[Intent]:

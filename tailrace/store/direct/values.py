@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
+from tailrace.definitions import Entity, FeatureView
 from tailrace.errors import UsageError
-from tailrace.schemas.ids import NotAnIdError, id_of
+from tailrace.schemas.ids import NotAnIdError, id_of, key_of_text, key_text
 from tailrace.schemas.slots import from_micros, to_micros, to_text
 from tailrace.schemas.tables import Column, Type
 from tailrace.store.codec import Codec, ColumnValues
@@ -101,12 +103,28 @@ def checked_time(micros: int, *, now: int) -> int:
     return micros
 
 
-def checked_id(name: str, own: Any) -> str:
-    """The id that one value of an entity key stands for; raises `ValueProblem`."""
+def checked_keys(view: FeatureView, keys: Mapping[str, Any]) -> dict[str, str]:
+    """The text of each key of a view, by its entity's type; raises `ValueProblem`."""
+    return {entity.key: checked_id(entity, keys[entity.key]) for entity in view.entities}
+
+
+def checked_id(entity: Entity, own: Any) -> str:
+    """The text that one value of an entity's key stands for; raises `ValueProblem`."""
     try:
-        return id_of(own)
+        return id_of(key_text(own, entity.type))
     except NotAnIdError as error:
-        raise ValueProblem(f"key {name!r} {error}: {own!r:.80}") from error
+        raise ValueProblem(f"key {entity.key!r} {error}: {own!r:.80}") from error
+
+
+def are_keys_of(keys: Mapping[str, str], view: FeatureView) -> bool:
+    """Whether keys that were written once are of a view as it is defined now: its columns, and texts of their types."""
+    if set(keys) != set(view.keys):
+        return False
+    with suppress(NotAnIdError):
+        for entity in view.entities:
+            key_of_text(keys[entity.key], entity.type)
+        return True
+    return False
 
 
 def pack(

@@ -358,3 +358,24 @@ def test_a_mistake_in_a_service_is_refused_naming_it(folder, fields, said):
     folder.write("service.py", f"service = FeatureService({fields}, owner='ada', description='For ranking.')")
 
     assert said in refusal_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (
+            "Entity('team', 'id', type=Type.INT64)",
+            "entity 'team' is team_id of bigint, and id of bigint in another view; declare it once",
+        ),
+        (
+            "Entity('team', 'team_id')",
+            "entity 'team' is team_id of bigint, and team_id of string in another view; declare it once",
+        ),
+        ("Entity('group', 'team_id')", "the key 'team_id' is a bigint of the entity 'team' and a string of 'group'"),
+    ],
+)
+def test_views_agree_on_what_a_key_is(folder, other, said):
+    folder.write_view(**WRITTEN, entities="(Entity('team', 'team_id', type=Type.INT64),)")
+    folder.write_view("others.py", name="'others'", **WRITTEN, entities=f"({other},)")
+
+    assert said in refusal_of(folder)
