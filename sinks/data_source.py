@@ -111,6 +111,7 @@ class StreamWriter(DataSourceStreamArrowWriter):
 
 
 def finish(target: Target, messages: Sequence[Any]) -> None:
+    """Move the view's watermark, and log how many rows were stale."""
     done = target.finish(message.outcome for message in messages)
     if done.stale:
         log.warning("view %s: %d rows were older than what the store has and stayed out", target.view.name, done.stale)
@@ -146,6 +147,7 @@ def target_of(options: Mapping[str, str], schema: StructType, *, overwrite: bool
 
 
 def parse_as_of(text: str) -> datetime:
+    """The time that the option `as_of` names; raises `DirectError`."""
     try:
         as_of = datetime.fromisoformat(text)
     except ValueError:

@@ -108,6 +108,7 @@ def packed_writes(writes: DataFrame, view: FeatureView) -> DataFrame:
 
 
 def intents_of(batch: pa.RecordBatch, view: FeatureView) -> list[Intent]:
+    """Rows of `bronze.DIRECT_WRITES` as they stood in the log."""
     return [
         Intent(
             number=number,
@@ -146,6 +147,7 @@ def write_again(lake: Lake, address: Address, view: FeatureView) -> int:
 
 
 def ordered_values(rows: Iterable[dict[str, Any]], view: FeatureView, *, sequence: int) -> list[OrderedValue]:
+    """Rows of `PACKED` as what the store is sent."""
     return [
         OrderedValue(
             view=view.name,

@@ -112,6 +112,7 @@ def open_keys(lake: Lake, view: FeatureView, *, after: int | None) -> DataFrame 
 
 
 def keys_of(lake: Lake, view: FeatureView) -> DataFrame:
+    """The keys that pushes of a view recorded, with their sequence and push."""
     return of_pushes(lake, view).where("item_key IS NOT NULL").select("sequence", "push", "item_key")
 
 
@@ -183,9 +184,8 @@ def record_older(lake: Lake, view: str, *, known: Iterable[Features]) -> None:
 
 def fingerprints_in(lake: Lake, view: str) -> dict[str, int]:
     """The schema fingerprints in the headers of a history's values, each with the first sequence that has it."""
-    in_header = F.hex(F.substring("value", 9, 8)).alias(
-        "bytes"
-    )  # little-endian, as `tailrace.store.codec.fingerprints` reads it
+    # Little-endian, as `tailrace.store.codec.fingerprints` reads it.
+    in_header = F.hex(F.substring("value", 9, 8)).alias("bytes")
     values = lake.read(view_tables.history_table(view)).where("value IS NOT NULL").select(in_header, "sequence")
     rows = values.groupBy("bytes").agg(F.min("sequence").alias("first")).orderBy("first", "bytes").collect()
     return {bytes.fromhex(row.bytes)[::-1].hex(): row["first"] for row in rows}
@@ -205,6 +205,7 @@ def lost_schemas(lake: Lake) -> dict[str, list[str]]:
 
 
 def recorded(lake: Lake) -> dict[str, dict[str, Features | None]]:
+    """The features of every schema recorded, by view and fingerprint; None where nobody knows them."""
     if not lake.exists(view_tables.SCHEMAS):
         return {}
     found: dict[str, dict[str, Features | None]] = {}
@@ -215,6 +216,7 @@ def recorded(lake: Lake) -> dict[str, dict[str, Features | None]]:
 
 
 def features_from(text: str | None) -> Features | None:
+    """Features from the text of `history.schemas`."""
     return (
         None if text is None else tuple(tables.Column(name, tables.Type(type_), "") for name, type_ in json.loads(text))
     )
@@ -223,6 +225,7 @@ def features_from(text: str | None) -> Features | None:
 def schema_row(
     view: str, fingerprint: str, features: Features | None, first_sequence: int | None, now: datetime
 ) -> dict[str, object]:
+    """One row of `history.schemas`."""
     text = None if features is None else json.dumps([(feature.name, str(feature.type)) for feature in features])
     return {
         "view": view,
@@ -234,6 +237,7 @@ def schema_row(
 
 
 def append_schemas(lake: Lake, rows: list[dict[str, object]], *, transaction: str, at: datetime) -> None:
+    """Append rows to `history.schemas` under a transaction's name; done again it does nothing."""
     ordered = [tuple(row.get(column) for column in view_tables.SCHEMAS.columns) for row in rows]
     frame = small_frame(lake.spark, ordered, view_tables.SCHEMAS.ddl)
     lake.append_numbered(view_tables.SCHEMAS, frame, name=transaction, number=to_micros(at))
@@ -317,6 +321,7 @@ def append_runs(lake: Lake, run: Run, results: Mapping[str, Pushed | Exception])
 
 
 def run_columns(result: Pushed | Exception) -> dict[str, Any]:
+    """The columns of the ledger that a push's result fills."""
     if isinstance(result, Exception):
         return {"failure": f"{type(result).__name__}: {next(iter(str(result).strip().splitlines()), '')}"}
     confirmed_at = None if result.confirmed_at is None else from_micros(result.confirmed_at)

@@ -106,6 +106,7 @@ def item_key(entities: Iterable[tuple[str, str]]) -> Column:
 
 
 def key_of(view: FeatureView) -> Column:
+    """The item key of each row of a view, as a column."""
     return item_key((entity.name, entity.key) for entity in view.entities)
 
 
@@ -227,6 +228,7 @@ def packer(view: str, features: tuple[tables.Column, ...], *, as_of: int) -> Cal
 
 
 def decide_batch(batch: pa.RecordBatch, pack: Callable[[pa.Array], Packed], *, suppress: bool) -> pa.RecordBatch:
+    """Decide a batch of rows: `item_key, was, now, images` becomes `DECIDED`."""
     was, now = pack(batch.column("was")), pack(batch.column("now"))
     actions = [decide(before, after, suppress=suppress) for before, after in zip(was, now, strict=True)]
     values = [value if action == WRITE else None for value, action in zip(now, actions, strict=True)]

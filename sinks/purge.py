@@ -64,6 +64,7 @@ def remove_tombstones(old: DataFrame, address: Address, view: str) -> int:
 
 
 async def remove_part(store: Store, view: str, tombstones: Iterable[Tombstone]) -> int:
+    """Remove tombstones, several at a time; returns how many."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def remove(tombstone: Tombstone) -> bool:

@@ -98,6 +98,7 @@ async def clear(store: Store, view: str, *, below: int) -> int:
 
 
 async def remove_all(store: Store, view: str, keys: Iterable[str], *, below: int) -> int:
+    """Remove a view's values from some items, several at a time; returns from how many."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def remove(key: str) -> bool:

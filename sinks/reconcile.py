@@ -111,6 +111,7 @@ def reconcile(source: Source, *, repair: bool = False) -> dict[str, Reconciled]:
 
 
 def agreement(view: FeatureView, values: int, differs: Materialized) -> Reconciled:
+    """How a view's source and the store agree, by what was counted."""
     missing, different, ghost, in_motion = (differs.counts[counter(view.name, kind)] for kind in KINDS)
     compared = values - in_motion
     return Reconciled(compared=compared, missing=missing, ghost=ghost, different=different, in_motion=in_motion)
@@ -128,6 +129,7 @@ def counter(view: str, kind: str) -> str:
 
 
 def is_kind(view: str, kind: str) -> Column:
+    """Whether a row is of a view and a kind of difference."""
     return (F.col("view") == view) & (F.col("difference") == kind)
 
 
@@ -217,6 +219,7 @@ class GoldSource:
 
 
 def key_chunks(suspects: DataFrame) -> Iterator[tuple[tuple[str], ...]]:
+    """The keys in parts, each to be repaired under one lease."""
     keys = ((row.item_key,) for row in suspects.select("item_key").toLocalIterator())
     while chunk := tuple(islice(keys, KEYS_PER_LEASE)):
         yield chunk
@@ -230,6 +233,7 @@ def gold_at(lake: Lake, view: BatchView, cursor: Cursor | None) -> DataFrame:
 
 
 def cursor_of(control: Control | None) -> Cursor | None:
+    """The cursor of a control item; None where there is neither."""
     return control.cursor if control else None
 
 

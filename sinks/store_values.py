@@ -46,6 +46,7 @@ def one_by_one(pages: AsyncIterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
 
 
 async def next_of(pages: AsyncIterator[pa.RecordBatch]) -> pa.RecordBatch:
+    """The next page; a coroutine, as `Runner.run` takes no other awaitable."""
     return await anext(pages)
 
 
@@ -60,17 +61,20 @@ def stored_values_of(keys: DataFrame, address: Address, view: str) -> DataFrame:
 
 
 async def read_segment(address: Address, view: str, segment: int, segments: int) -> AsyncIterator[pa.RecordBatch]:
+    """The values of a view in one segment of the store, page by page."""
     async with address.open() as store:
         async for values in store.scan_values(view, segment=segment, segments=segments):
             yield page_of(values)
 
 
 async def read_keys(address: Address, view: str, keys: list[str]) -> pa.RecordBatch:
+    """The values of a view for some keys."""
     async with address.open() as store:
         return page_of(await store.read_values(view, keys))
 
 
 def page_of(values: Mapping[str, bytes]) -> pa.RecordBatch:
+    """Values as a batch of `PAGE`, tombstones left out."""
     rows = [{"item_key": key, "value": value} for key, value in values.items() if value != TOMBSTONE]
     return pa.RecordBatch.from_pylist(rows, PAGE)
 

@@ -132,6 +132,7 @@ def give_up(address: Address, view: str, sequence: int) -> None:
 
 
 def stop(renewing: threading.Thread, done: threading.Event) -> None:
+    """End the renewals."""
     done.set()
     renewing.join()
 
@@ -185,4 +186,5 @@ class Fence:
 
 
 def lease_lost(push: Sequenced) -> LeaseLost:
+    """The error of a push that lost its lease."""
     return LeaseLost(f"view {push.view}: another push took over from sequence {push.sequence}")

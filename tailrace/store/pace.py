@@ -145,6 +145,7 @@ class Turns:
 
 
 def too_late() -> StoreError:
+    """The error where no turn came in time."""
     return StoreError(
         "TooLate", "the store takes fewer values than it is sent, and no turn came in time; send it again"
     )

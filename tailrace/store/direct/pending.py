@@ -77,6 +77,7 @@ class Numbered:
 
 
 def fail(pending: Sequence[Pending], error: Exception) -> None:
+    """Fail the values whose callers still wait."""
     for one in pending:
         if not one.done.done():
             one.done.set_exception(error)

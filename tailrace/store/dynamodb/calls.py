@@ -121,6 +121,7 @@ async def call_if(client: StoreClient, operation: str, request: Json) -> bool:
 
 
 def parse(raw: bytes) -> Json | None:
+    """The JSON object in an answer; None where it is something else."""
     try:
         answer = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -325,4 +326,5 @@ def sequence_in(item: Mapping[str, Mapping[str, Any]], view: str) -> int:
 
 
 def to_binary(value: bytes) -> dict[str, str]:
+    """Bytes as an attribute."""
     return {"B": pybase64.b64encode(value).decode()}
