@@ -58,6 +58,8 @@ soak: setup $(ARCHIVE) ## run the long tests: planted bugs, random histories, ma
 	@REPLAY_STEPS="$(STEPS)" .venv/bin/pytest -m slow tests/test_replay.py
 	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py
 	@LEAK_REQUESTS="$(REQUESTS)" .venv/bin/pytest -m slow tests/serving/test_leak.py
+	@REFRESH_KILLS=20 LANE_HISTORIES=10000 OPENAPI_EXAMPLES=500 .venv/bin/pytest -m slow \
+		tests/test_whole_way.py tests/sinks/test_lanes.py tests/serving/test_openapi.py
 	@$(PYTEST_SLOW) -m soak
 
 $(ARCHIVE): requirements.lock tailrace/downloads/locks/jars.lock | setup

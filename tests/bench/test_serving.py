@@ -30,7 +30,8 @@ def make_bench(settings, **changed):
     return replace(bench, **changed)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_all_that_is_sent_is_answered_and_the_figures_are_there(make_settings):
     bench = make_bench(make_settings())
 

@@ -11,9 +11,9 @@ from tailrace.shipped.actor_activity import actor_activity
 from tests.serving.processes import PATIENCE_SECONDS, served, until
 
 NINE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
-REQUESTS = int(os.environ.get("LEAK_REQUESTS", "8000"))
-WARM_UP = 3_000
-GROWTH_BYTES = 2 * 2**20  # an allocator that keeps pages; a leak of 300 bytes for each request is more
+REQUESTS = int(os.environ.get("LEAK_REQUESTS", "5000"))
+WARM_UP = 2_000
+GROWTH_BYTES = 2 * 2**20  # an allocator that keeps pages; a leak of 500 bytes for each request is more
 CONNECTIONS = 4
 TO_STORE = 2 * CONNECTIONS + 1  # for a read of each and another one that overtakes it, and for the control items
 

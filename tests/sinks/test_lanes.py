@@ -29,7 +29,7 @@ from tailrace.store.order import Order, OrderedValue
 from tailrace.store.port import TOMBSTONE
 from tailrace.store.writer import Together, write_batch
 
-HISTORIES = int(os.environ.get("LANE_HISTORIES", "2000"))
+HISTORIES = int(os.environ.get("LANE_HISTORIES", "1000"))
 STEPS = 8
 AT_ONCE = 48
 LANES = (BATCH, STREAM, DIRECT)

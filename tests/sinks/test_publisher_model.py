@@ -8,7 +8,7 @@ import pytest
 
 from tests.sinks.publisher_model import Broken, World
 
-HISTORIES = int(os.environ.get("PUBLISHER_HISTORIES", "30000"))  # in the slow tests; the quick ones run a few of them
+HISTORIES = int(os.environ.get("PUBLISHER_HISTORIES", "10000"))  # in the slow tests; the quick ones run a few of them
 FEW = 5_000
 SEED = int(os.environ.get("PUBLISHER_SEED") or random.randrange(10**9))
 
