@@ -1,7 +1,7 @@
 """Maintain all tables: rewrite small files, remove what nobody needs any more, and say what holds the rest.
 
-A version is needed while some state or cursor names it: silver's in the state of each gold view, a base view's in that
-of the views that count its rows, and a view's own in the online store's cursor.
+A version is needed while some state or cursor names it: silver's in the state of each gold view and of each derived
+source, a base view's in that of the views that count its rows, and a view's own in the online store's cursor.
 """
 
 import logging
@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
-from jobs.gold.refresh import pins_in
 from sinks import history as published
 from sinks.net_changes import pin_of
 from sinks.purge import purge_tombstones
@@ -109,7 +108,8 @@ def existing(lake: Lake, definitions: Definitions) -> Iterator[Table]:
     views = (view.table for view in definitions.batch_views.values())
     histories = (view_tables.history_table(view) for view in definitions.views)
     feeds = (table for feed in definitions.feeds for table in (feed.table, feed.silver) if table)
-    others = (*bronze.TABLES, *views, *histories, view_tables.SCHEMAS, view_tables.RUNS)
+    derived = (table for one in definitions.derived.values() for table in (one.silver_table, one.given_table) if table)
+    others = (*derived, *bronze.TABLES, *views, *histories, view_tables.SCHEMAS, view_tables.RUNS)
     tables = dict.fromkeys((*feeds, *others))
     return (table for table in tables if lake.exists(table))
 
@@ -204,10 +204,11 @@ def is_vacuum_due(since: int, version: int) -> bool:
 def needs_of(lake: Lake, definitions: Definitions, address: Address) -> Needs:
     """Who needs which version, by the full name of the table."""
     needs: dict[str, list[Need]] = {}
-    for view in definitions.batch_views.values():
-        state = lake.state(view.table)
-        for name, pin in pins_in(state).items() if state else ():
-            needs.setdefault(name, []).append(Need(pin, f"the state of {view.table.full_name}"))
+    derived = (one.silver_table for one in definitions.derived.values())
+    for table in (*derived, *(view.table for view in definitions.batch_views.values())):
+        state = lake.state(table)
+        for name, pin in state.inputs.items() if state else ():
+            needs.setdefault(name, []).append(Need(pin, f"the state of {table.full_name}"))
     for name, control in controls_of(address, definitions.batch_views).items():
         if control.cursor:
             table, need = definitions.batch_views[name].table, Need(pin_of(control.cursor), "the online store's cursor")

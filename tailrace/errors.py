@@ -32,6 +32,7 @@ TailraceError: retryable no, exit_code 1, http_status 500
 │   ├── SettingsError
 │   └── TracingError
 ├── DefinitionError
+│   ├── DerivationError
 │   ├── ExpectationError
 │   ├── OnDemandError
 │   ├── OtherDefinition

@@ -14,10 +14,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.gold.compute import TransformError, by_key, check_keys, countable, differing_keys, transform_unchecked
-from tailrace.definitions import BatchView, EventSource, Window
+from tailrace.definitions import BatchView, Window
 from tailrace.definitions.aggregations.gold_column import Upkeep
 from tailrace.definitions.aggregations.sql import GAINED, LOST, SIGN, weight
 from tailrace.definitions.batch_view import INTERACTIONS
+from tailrace.definitions.derived_source import Events
 from tailrace.lake import commit
 from tailrace.lake.commit import Change
 from tailrace.lake.delta_log import BEFORE_IMAGES, Pin
@@ -182,12 +183,12 @@ class SignedRows:
     gathering: Lock = field(default_factory=Lock)
     until_released: ExitStack = field(default_factory=ExitStack)
 
-    def of(self, source: EventSource, step: Step) -> DataFrame:
+    def of(self, source: Events, step: Step) -> DataFrame:
         """The signed events of a source in one step; gathered once."""
         with self.gathering:
             return self._of(source, step)
 
-    def _of(self, source: EventSource, step: Step) -> DataFrame:
+    def _of(self, source: Events, step: Step) -> DataFrame:
         table = source.silver_table
         before, after = step.before[table.full_name], step.after[table.full_name]
         place = (source.name, step.since, before)
@@ -197,7 +198,7 @@ class SignedRows:
                 self.lake.read(table, version=after.version),
                 self.lake.changes_since(table, since=before, until=after),
                 facts=facts_of(views),
-                time=source.time.name,
+                time=source.words.time,
                 windows=frozenset(window for view in views for line in view.aggregations for window in line.windows),
                 since=step.since,
                 until=step.until,

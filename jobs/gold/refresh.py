@@ -203,7 +203,7 @@ def as_of_in(state: State) -> datetime:
 
 def pins_in(state: State) -> dict[str, Pin]:
     """The version of each table that a view was computed from."""
-    return {name: Pin(**pin) for name, pin in state.values["inputs"].items()}
+    return state.inputs
 
 
 def is_current(state: State, expected: dict[str, Any]) -> bool:

@@ -80,6 +80,14 @@ def set_aside_lines(shown: Json) -> Iterator[str]:
         )
 
 
+def derived_lines(shown: Json) -> Iterator[str]:
+    """What became of derived sources, in words; nothing where no parent changed."""
+    for table, one in shown.get("derived", {}).items():
+        if one["parents"]:
+            why = f" ({one['why']})" if one["why"] else ""
+            yield f"{table}: {one['changed']:,} of {one['rows']:,} rows changed, of {one['parents']:,} parents derived{why}"
+
+
 def refresh_table(shown: Json) -> Table:
     """One refresh, a row per view."""
     table = Table(title=f"Refresh to {shown['as_of']}, {shown['seconds']:.1f} s")

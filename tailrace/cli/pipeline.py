@@ -8,6 +8,7 @@ from tailrace.cli.output import (
     AsJson,
     ReportTo,
     ViewNames,
+    derived_lines,
     first_load_lines,
     gate_lines,
     load_line,
@@ -90,8 +91,8 @@ def refresh(
     loads = first_load_lines(done.pushed)
     gates = gate_lines(shown["gates"])
     landed = load_line(shown["landed"])
-    aside_lines = set_aside_lines(shown)
-    show(shown, refresh_table(shown), landed, *aside_lines, *gates, *loads, *maintained, as_json=as_json)
+    silver_lines = (*set_aside_lines(shown), *derived_lines(shown))
+    show(shown, refresh_table(shown), landed, *silver_lines, *gates, *loads, *maintained, as_json=as_json)
 
 
 @app.command()

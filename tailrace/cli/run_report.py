@@ -8,7 +8,15 @@ from typing import Any
 import orjson
 
 from tailrace.cli.failures import as_shown
-from tailrace.cli.output import gate_lines, load_line, lost_schema_lines, maintained_lines, set_aside_lines, show
+from tailrace.cli.output import (
+    derived_lines,
+    gate_lines,
+    load_line,
+    lost_schema_lines,
+    maintained_lines,
+    set_aside_lines,
+    show,
+)
 from tailrace.errors import DataError, is_retryable
 from tailrace.lake.atomic_file import put
 from tailrace.quality.gate import GateFailed
@@ -74,6 +82,7 @@ def words_of(what: str, figures: Json) -> Iterator[str]:
         case "silver":
             yield f"Silver is at load {figures['load']}."
             yield from set_aside_lines(figures)
+            yield from derived_lines(figures)
         case "gold":
             yield from (gold_line(name, view) for name, view in figures["views"].items())
         case "publish":

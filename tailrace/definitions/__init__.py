@@ -8,6 +8,7 @@ from tailrace.definitions.aggregations.sum import Sum
 from tailrace.definitions.batch_view import BatchView
 from tailrace.definitions.declared_source import EventSource, TableSource
 from tailrace.definitions.definitions import Definitions
+from tailrace.definitions.derived_source import DerivedSource, Lookup
 from tailrace.definitions.direct_view import DirectView
 from tailrace.definitions.fields import Field, Kafka, Landing, Time
 from tailrace.definitions.load import load_anew, load_definitions
@@ -42,6 +43,7 @@ __all__ = [
     "Count",
     "DefinitionError",
     "Definitions",
+    "DerivedSource",
     "DirectView",
     "Distinct",
     "Entity",
@@ -54,6 +56,7 @@ __all__ = [
     "Kafka",
     "Landing",
     "Last",
+    "Lookup",
     "NewestIs",
     "OnDemandFeature",
     "StreamView",

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from tailrace.definitions.batch_view import BatchView
 from tailrace.definitions.declared_source import DeclaredSource, EventSource, shipped_sources, sources_in
+from tailrace.definitions.derived_source import DerivedSource, Source, with_origins
 from tailrace.definitions.direct_view import DirectView
 from tailrace.definitions.fingerprints import former_definition_fingerprint, with_base_views
 from tailrace.definitions.names import Entity
@@ -25,41 +26,55 @@ Kind = TypeVar("Kind", bound=FeatureView)
 class Definitions:
     """All definitions, by name; `views` has every view behind its base views, whose rows it counts.
 
-    `declared` are the sources that the files declare; `sources` has all that are read. `files` is a fingerprint of the files that they were loaded from, and of the modules of their folders that these import.
+    `declared` are the sources that the files declare; `sources` has all that land, `derived` those that are made of them. `files` is a fingerprint of the files that they were loaded from, and of the modules of their folders that these import.
     """
 
     views: dict[str, FeatureView]
     on_demand: dict[str, OnDemandFeature]
     services: dict[str, FeatureService]
-    declared: tuple[DeclaredSource, ...] = ()
+    declared: tuple[Source, ...] = ()
     files: str = ""
 
     @cached_property
     def sources(self) -> dict[str, DeclaredSource]:
         """What a home reads, by name, sources of events first: those declared, or else the shipped ones, and those of views."""
+        landing = [one for one in self.declared if isinstance(one, DeclaredSource)]
+        return {one.name: one for one in sources_in([*(landing or shipped_sources()), *self._with_origins])}
+
+    @cached_property
+    def derived(self) -> dict[str, DerivedSource]:
+        """The sources that are derived from others, by name, each behind its parent."""
+        return {one.name: one for one in self._with_origins if isinstance(one, DerivedSource)}
+
+    @property
+    def sources_and_derived(self) -> tuple[Source, ...]:
+        """Every source, whether it lands or is derived."""
+        return (*self.sources.values(), *self.derived.values())
+
+    @cached_property
+    def _with_origins(self) -> list[Source]:
         of_views = (view.event_source for view in self.views.values() if view.aggregations)
-        return {one.name: one for one in sources_in([*(self.declared or shipped_sources()), *of_views])}
+        return list(with_origins((*of_views, *self.declared)))
 
     @cached_property
     def feeds(self) -> Feeds:
         """How lines of each source are read, those written directly at the end; keys of views are ids."""
         ids: dict[str, set[str]] = {name: set() for name in self.sources}
         for view in self.views.values():
-            if view.aggregations:
+            if view.aggregations and view.event_source.name in ids:
                 ids[view.event_source.name] |= {entity.column for entity in view.entities}
         return (*(one.feed(ids=ids[name]) for name, one in self.sources.items()), DIRECT_WRITES)
 
     @cached_property
     def silver_tables(self) -> dict[str, Table]:
         """The tables that views may be computed from, by name."""
-        return {one.silver_table.name: one.silver_table for one in self.sources.values()}
+        return {one.silver_table.name: one.silver_table for one in self.sources_and_derived}
 
     @cached_property
     def streamed_source(self) -> EventSource:
         """The source whose events the stream follows; raises `DefinitionError` where there is none."""
         of_views = (view.event_source for view in self.stream_views.values())
-        of_events = (one for one in self.sources.values() if isinstance(one, EventSource))
-        found = next(of_views, None) or next(of_events, None)
+        found = next((one for one in (*of_views, *self.sources.values()) if isinstance(one, EventSource)), None)
         if found is None:
             raise DefinitionError("there is no source of events that a stream could follow; declare an EventSource")
         return found
@@ -132,19 +147,21 @@ def of_kind(kind: type[Kind], views: Mapping[str, FeatureView]) -> dict[str, Kin
 
 def check_together(definitions: Definitions, files: Mapping[int, str | None]) -> None:
     """Raise `DefinitionError` for sources, entities and inputs of views that do not go together."""
-    given = [*definitions.declared, *(view.event_source for view in definitions.views.values() if view.aggregations)]
-    for source in given:
-        if source != definitions.sources[source.name]:
+    sources = {one.name: one for one in definitions.sources_and_derived}
+    of_views = (view.event_source for view in definitions.views.values() if view.aggregations)
+    for source in with_origins((*definitions.declared, *of_views)):
+        if source != sources[source.name]:
             raise DefinitionError(f"there are two sources {source.name!r}, which differ; give one another name")
     streamed = {view.event_source.name: view.name for view in definitions.stream_views.values()}
     if len(streamed) > 1:
         raise DefinitionError(
             f"views of the lane stream are over several sources ({', '.join(streamed)}); a stream follows one of them"
         )
-    tables = [one.silver_table.name for one in definitions.sources.values()]
-    for name in tables:
-        if tables.count(name) > 1:
-            raise DefinitionError(f"two sources have the silver table {name!r}; give one silver='…' of its own")
+    tables = [one.silver_table.name for one in definitions.sources_and_derived]
+    given = [one.given_table.name for one in definitions.derived.values() if one.given_table]
+    for name in (everything := [*tables, *given]):
+        if everything.count(name) > 1:
+            raise DefinitionError(f"two sources have the silver table {name!r}; name one, or its silver='…', otherwise")
     entities: dict[str, Entity] = {}
     for view in definitions.views.values():
         with naming(files[id(view)]):

@@ -26,10 +26,17 @@ from tailrace.schemas.tables import Column, Type
 
 if TYPE_CHECKING:
     from tailrace.definitions.aggregations.aggregation import Aggregation
+    from tailrace.definitions.derived_source import DerivedSource, Lookup
     from tailrace.definitions.names import Entity
     from tailrace.definitions.view import FeatureView
 
-DECLARATIONS = {"Entity", "EventSource", "TableSource"}  # of these only what a view takes counts, which is in its own
+DECLARATIONS = {
+    "Entity",
+    "EventSource",
+    "TableSource",
+    "DerivedSource",
+    "Lookup",
+}  # of these only what a view takes counts, which is in its own
 PACKAGES = ("tailrace", "features")  # where definitions import their words from; `features` until the next version
 FORMAT = 1  # of descriptions; after another number every view is computed in full once
 PRODUCT = f"{__package__}."
@@ -44,6 +51,26 @@ def schema_fingerprint(features: tuple[Column, ...]) -> str:
 def definition_fingerprint(view: "FeatureView") -> str:
     """16 hex digits that change when gold would have other rows for the same inputs."""
     return digest(json.dumps(description(view), sort_keys=True, separators=(",", ":")))
+
+
+def derivation_fingerprint(source: "DerivedSource") -> str:
+    """16 hex digits that change when a derived source would have other rows for the same parents."""
+    here = f"source {source.name!r}, field"
+    parts = {
+        "format": FORMAT,
+        "of": [source.of.silver_table.full_name, list(source.parent_ids)],
+        "ids": list(source.own_ids),
+        "columns": [[column.name, str(column.type), column.nullable] for column in source.returned],
+        "lookups": plain([description_of_lookup(one) for one in source.lookups], of=f"{here} 'lookups'"),
+        "transform": plain(source.transform, of=f"{here} 'transform'"),
+    }
+    return digest(json.dumps(parts, sort_keys=True, separators=(",", ":")))
+
+
+def description_of_lookup(one: "Lookup") -> list[Plain]:
+    """What a look-up gives to which rows, and when."""
+    key = list(one.table.key_columns)
+    return [one.table.silver_table.full_name, key, list(one.named_in), list(one.fields), one.follow]
 
 
 def digest(text: str) -> str:
@@ -80,7 +107,7 @@ def description_of_source(view: "FeatureView") -> Plain:
     if not view.aggregations or view.event_source.unnamed:
         return None
     source = view.event_source
-    words = (list(source.key_columns), source.time.name, source.type, source.attributes)
+    words = (list(source.key_columns), source.words.time, source.type, source.attributes)
     return [source.silver_table.full_name, *words]
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from tailrace.definitions.declared_source import DeclaredSource
 from tailrace.definitions.definitions import Definitions, check_together, naming
+from tailrace.definitions.derived_source import DerivedSource, Source
 from tailrace.definitions.fingerprints import own_modules
 from tailrace.definitions.services import FeatureService, OnDemandFeature
 from tailrace.definitions.view import FeatureView
@@ -23,7 +24,7 @@ PREFIX = "definitions_"  # of the names of modules that are no part of a package
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / SHIPPED
 SHIPPED_PACKAGE = f"tailrace.{SHIPPED}"
 
-Definition = TypeVar("Definition", FeatureView, OnDemandFeature, FeatureService, DeclaredSource)
+Definition = TypeVar("Definition", FeatureView, OnDemandFeature, FeatureService, DeclaredSource, DerivedSource)
 
 
 def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
@@ -37,7 +38,8 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
     views = by_name(FeatureView, modules, files)
     on_demand = by_name(OnDemandFeature, modules, files)
     services = by_name(FeatureService, modules, files)
-    declared = tuple(by_name(DeclaredSource, modules, files).values())
+    landing, derived = by_name(DeclaredSource, modules, files), by_name(DerivedSource, modules, files)
+    declared: tuple[Source, ...] = (*landing.values(), *derived.values())
     if not views:
         raise DefinitionError(f"no feature view in {', '.join(folders) or 'TAILRACE_FEATURES, which names no folder'}")
     for source in declared:

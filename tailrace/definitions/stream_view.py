@@ -10,6 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from tailrace.definitions.aggregations.aggregation import Aggregation
+from tailrace.definitions.declared_source import EventSource
+from tailrace.definitions.derived_source import DerivedSource
 from tailrace.definitions.names import Window
 from tailrace.definitions.services import OnDemandFeature
 from tailrace.definitions.view import STREAM, FeatureView
@@ -113,6 +115,17 @@ class StreamView(FeatureView):
     @property
     def public_names(self) -> tuple[str, ...]:
         return tuple(name for name in self.feature_names if not name.startswith("_"))
+
+    @cached_property
+    def event_source(self) -> EventSource:
+        """The source whose events the stream follows; raises `DefinitionError` for one that only a refresh has."""
+        found = super().event_source
+        if isinstance(found, DerivedSource):
+            raise DefinitionError(
+                f"view {self.name!r}, field 'source': {found.name!r} is derived by a refresh, and a stream counts events "
+                f"before that; aggregate {found.of.name!r}, or leave lane={STREAM!r} out"
+            )
+        return found
 
     @property
     def inputs(self) -> tuple[str, ...]:

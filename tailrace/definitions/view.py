@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from tailrace.definitions.aggregations.aggregation import Aggregation, check_aggregation
 from tailrace.definitions.declared_source import EventSource, shipped_sources
+from tailrace.definitions.derived_source import Events
 from tailrace.definitions.fingerprints import definition_fingerprint, digest, schema_fingerprint
 from tailrace.definitions.names import Entity, check_name
 from tailrace.definitions.services import OnDemandFeature
@@ -65,7 +66,7 @@ class FeatureView:
     transform_features: tuple[Column, ...] = ()
     written_features: tuple[Column, ...] = ()
     changed_keys: Transform | None = None
-    source: EventSource | None = None
+    source: Events | None = None
     where: str | None = None
     online_when: str | None = None
     expectations: tuple[Expectation | str, ...] = ()
@@ -93,7 +94,7 @@ class FeatureView:
         return tuple(entity.key for entity in self.entities)
 
     @cached_property
-    def event_source(self) -> EventSource:
+    def event_source(self) -> Events:
         """The source whose events it aggregates: that of the shipped definitions unless it names one."""
         if self.source is not None:
             return self.source

@@ -91,6 +91,11 @@ class State:
     deleted: int
 
     @property
+    def inputs(self) -> dict[str, "Pin"]:
+        """The version of each table that this one was computed from, by full name."""
+        return {name: Pin(**pin) for name, pin in self.values["inputs"].items()}
+
+    @property
     def exclusive(self) -> bool:
         """Whether no other commit came between the look at the table and the commit."""
         return self.values.get("started_from") == self.read_version == self.version - 1

@@ -1,8 +1,10 @@
-"""Silver: one row per event and per key of a table, the last delivery of each."""
+"""Silver: one row per event and per key of a table, the last delivery of each; and rows that are derived from these."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tailrace.schemas import bronze
+from tailrace.schemas.expectations import holds, is_never_null
 from tailrace.schemas.tables import Column, Table
 
 LAST_DELIVERY = tuple(field for field in bronze.DELIVERY if field.name in bronze.DELIVERY_ORDER)
@@ -21,6 +23,34 @@ def last_delivery_table(
         statistics=tuple(times),
         change_feed=True,
         rows_change=True,
+    )
+
+
+def derived_table(
+    name: str,
+    facts: Iterable[Column],
+    *,
+    parent: tuple[str, ...],
+    key: tuple[str, ...],
+    checks: Iterable[str] = (),
+    times: Iterable[str] = (),
+) -> Table:
+    """A table of rows that are made of other silver rows, those of one `parent` replaced together.
+
+    A declaration may change, and its table with it: what Delta would hold on to, constraints and columns that are never
+    null, is left to the gate, but for the parent's ids.
+    """
+    facts = tuple(facts)
+    never_null = (is_never_null(one.name) for one in facts if not one.nullable)
+    return Table(
+        layer="silver",
+        name=name,
+        fields=tuple(one if one.name in parent else replace(one, nullable=True) for one in facts),
+        key=key,
+        statistics=tuple(times),
+        change_feed=True,
+        rows_change=True,
+        expectations=(*never_null, *map(holds, checks)),
     )
 
 

@@ -168,7 +168,7 @@ def events_per_day(lake: "Lake", views: list[FeatureView]) -> dict[str, float | 
     of_views = {view.name: view.event_source for view in views if view.aggregations}
     sources = {source.name: source for source in of_views.values() if lake.exists(source.silver_table)}
     counts = {
-        name: in_newest_day(lake.read(source.silver_table), source.time.name).get(None)
+        name: in_newest_day(lake.read(source.silver_table), source.words.time).get(None)
         for name, source in sources.items()
     }
     return {view: counts.get(source.name) for view, source in of_views.items()}

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,8 @@ from jobs.bronze.topic import PREFIX, topic_of, topics_of
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import Refreshed
 from jobs.maintenance import Maintained
-from jobs.silver import merge
+from jobs.silver import derive, merge
+from jobs.silver.derive import Derived
 from jobs.silver.merge import Withdrawn
 from jobs.streaming.heartbeat import has_run
 from sinks import direct_writes
@@ -38,7 +39,7 @@ class Report:
     """A whole refresh: what landed, per view what became of gold and of the store, the maintenance that was due, and what
     the quality gate found per table.
 
-    `withdrawn` is what silver gave back of excluded files, per table; `to_recount` are the views of the stream that may
+    `withdrawn` is what silver gave back of excluded files, per table, and `derived` what became of each derived one; `to_recount` are the views of the stream that may
     have counted these files.
     """
 
@@ -51,6 +52,7 @@ class Report:
     gates: dict[str, Verdict]
     withdrawn: dict[str, Withdrawn]
     to_recount: tuple[str, ...]
+    derived: dict[str, Derived] = field(default_factory=dict)
 
     def json(self) -> Json:
         """The object that `tailrace refresh --json` prints."""
@@ -60,7 +62,8 @@ class Report:
 def refresh_json(report: Report) -> Json:
     """A refresh as `tailrace refresh --json` prints it.
 
-    `maintained` is there only where something was due, `taken_back` and `recount` where files were excluded.
+    `maintained` is there only where something was due, `taken_back` and `recount` where files were excluded, `derived`
+    where sources are derived.
     """
     shown = {
         "as_of": to_text(report.as_of),
@@ -70,13 +73,18 @@ def refresh_json(report: Report) -> Json:
         "gates": {table: asdict(found) for table, found in report.gates.items()},
     }
     maintained = {table: asdict(one) for table, one in report.maintained.items()}
-    shown |= withdrawn_json(report.withdrawn) | recount_json(report.to_recount)
+    shown |= withdrawn_json(report.withdrawn) | derived_json(report.derived) | recount_json(report.to_recount)
     return shown | ({"maintained": maintained} if maintained else {})
 
 
 def withdrawn_json(withdrawn: Mapping[str, Withdrawn]) -> Json:
     """What silver gave back of excluded files, by table; nothing where that is nothing."""
     return {"taken_back": {table: asdict(back) for table, back in withdrawn.items()}} if withdrawn else {}
+
+
+def derived_json(derived: Mapping[str, Derived]) -> Json:
+    """What became of derived tables, by table; nothing where there are none."""
+    return {"derived": {table: asdict(one) for table, one in derived.items()}} if derived else {}
 
 
 def recount_json(views: Sequence[str]) -> Json:
@@ -130,6 +138,7 @@ def refresh(
     landed = run_bronze(workspace, aside=aside)
     progress("silver")
     withdrawn = run_silver(workspace)
+    derived = run_derived(workspace)
     progress("gold")
     refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
     progress("publish")
@@ -146,6 +155,7 @@ def refresh(
         gates=workspace.gate.take_verdicts(),
         withdrawn=withdrawn,
         to_recount=views_to_recount(workspace, aside),
+        derived=derived,
     )
 
 
@@ -189,6 +199,11 @@ def run_silver(workspace: Resources) -> dict[str, Withdrawn]:
     return {name: back for name, back in done.items() if back != Withdrawn()}
 
 
+def run_derived(workspace: Resources) -> dict[str, Derived]:
+    """Bring derived sources up to date with silver."""
+    return derive.run(workspace.lake, workspace.definitions) if workspace.definitions.derived else {}
+
+
 def views_to_recount(workspace: Resources, aside: FilesToExclude | None) -> tuple[str, ...]:
     """The views of the stream that may have counted events of excluded files: it reads the same source by itself."""
     if aside is None or not has_run(workspace.settings.home):
@@ -230,8 +245,9 @@ def layer_figures(
         return loaded | recount_json(views_to_recount(workspace, aside))
     if layer == "silver":
         withdrawn = withdrawn_json(run_silver(workspace))
-        tables = workspace.definitions.silver_tables.values()
-        return {"load": max(last_read(workspace.lake, table) for table in tables)} | withdrawn
+        derived = derived_json(run_derived(workspace))
+        tables = (source.silver_table for source in workspace.definitions.sources.values())
+        return {"load": max(last_read(workspace.lake, table) for table in tables)} | withdrawn | derived
     if layer == "gold":
         refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
         return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}

@@ -49,7 +49,7 @@ def test_its_generator_needs_no_package_and_its_events_follow_from_seed_and_end(
     events = [json.loads(line) for line in text.splitlines()]
     assert len({event["search_id"] for event in events}) == len(events) == 2000
     assert max(event["ts"] for event in events) == 1773144000000
-    (searches,) = load_definitions([str(one / "features")]).declared
+    (searches,) = load_definitions([str(one / "features")]).sources.values()
     assert {str(field.parts[0]) for field in searches.columns} == set(events[0])
 
 

@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,10 +7,11 @@ from rich.console import Console
 
 from jobs.bronze.set_aside import FilesToExclude
 from jobs.maintenance import Maintained
+from jobs.silver.derive import Derived
 from jobs.silver.merge import Withdrawn
 from jobs.streaming.heartbeat import exclusive
 from sinks.history import Pushed
-from tailrace.cli.output import first_load_lines, maintained_lines, runs_table, set_aside_lines
+from tailrace.cli.output import derived_lines, first_load_lines, maintained_lines, runs_table, set_aside_lines
 from tailrace.settings import read_settings
 from tailrace.workspace.refresh import Report, refresh_json, views_to_recount
 from tailrace.workspace.workspace import Workspace
@@ -60,6 +61,18 @@ def test_what_follows_from_files_set_aside_is_reported_only_where_there_are_some
     in_silver, in_stream = set_aside_lines(shown)
     assert "2 rows were replaced" in in_silver
     assert "`tailrace rebuild p d`" in in_stream
+
+
+def test_derived_sources_are_reported_only_where_there_are_some_and_in_words_only_where_something_came():
+    one = Derived(how="full", why="the definition changed", parents=3, rows=7, changed=2, seconds=1.0)
+    quiet = replace(one, parents=0, why=None)
+
+    assert "derived" not in refresh_json(report())
+    shown = refresh_json(replace(report(), derived={"silver.words": one, "silver.quiet": quiet}))
+    assert shown["derived"]["silver.words"] == asdict(one)
+    assert [*derived_lines(shown)] == [
+        "silver.words: 2 of 7 rows changed, of 3 parents derived (the definition changed)"
+    ]
 
 
 @pytest.mark.parametrize(
