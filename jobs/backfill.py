@@ -11,9 +11,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.gold.compute import compute
-from jobs.streaming.fast_path import feed_of, settled_states
+from jobs.streaming.event_rows import EventRows
+from jobs.streaming.fast_path import settled_states
 from jobs.streaming.recount import counting, had_by, states, tasks_for
-from jobs.streaming.run import views_of
 from sinks.history import Schema, closing_rows, ensure_recorded, history_rows
 from sinks.net_changes import decided, materialized_decisions, snapshot
 from sinks.protocol import SUPPRESS
@@ -181,13 +181,14 @@ def record_stream(
     left of the times of each.
     """
     began = time.monotonic()
-    views, since, until = views_of(definitions), to_micros(times[0]), to_micros(times[-1])
-    feed = feed_of(views)
-    events = counting(had_by(lake, feed, kafka=kafka, until=until), views, since=since, until=until)
+    rows, since, until = EventRows.of(definitions), to_micros(times[0]), to_micros(times[-1])
+    events = counting(had_by(lake, rows, kafka=kafka, until=until), rows, since=since, until=until)
     new = {name: is_new(name, times[: len(times) - len(left)]) for name, left in due.items()}
     totals = {name: condition.cast("int") for name, condition in new.items()}
     finish = partial(settled_states, ids=False)
-    with materialized(states(events, views, tasks=tasks_for(lake, feed), finish=finish), totals=totals) as found:
+    with materialized(
+        states(events, rows.views, tasks=tasks_for(lake, rows.feed), finish=finish), totals=totals
+    ) as found:
         for name, left in due.items():
             moment = F.timestamp_micros("moment").alias("as_of")
             values = found.frame.where(new[name]).select("item_key", "value", moment)

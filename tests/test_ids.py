@@ -148,7 +148,7 @@ def test_the_streams_fast_path_takes_no_other_id(cases):
         case: plain_event(event(document_id="RAW").replace(b'"RAW"', case.encode()), feeds.EVENTS) for case in cases
     }
 
-    assert {case: facts[1] for case, facts in found.items() if facts} == {
+    assert {case: facts["document_id"] for case, facts in found.items() if facts} == {
         case: expected(case) for case, facts in found.items() if facts
     }
     assert any(found.values())

@@ -3,9 +3,10 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,28 +16,19 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.bronze.lines import validate_lines
-from jobs.streaming.window_state import TEXT_PER_ENTRY, Array, Events, State, StateChanges, empty
+from jobs.streaming.event_rows import EventRows, counts_somewhere, is_ahead
+from jobs.streaming.window_state import TEXT_PER_ENTRY, Array, State, StateChanges, empty
 from tailrace.definitions import StreamView
-from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.errors import DataError, DefinitionError
 from tailrace.lake.session import small_frame
 from tailrace.schemas.ids import problem_of, without_duplicates
-from tailrace.schemas.landing import UTC_ZONE, Feed, FeedField
+from tailrace.schemas.landing import MICROS_IN, UTC_ZONE, Feed, FeedField
 from tailrace.schemas.slots import EARLIEST, LATEST, to_micros
 from tailrace.schemas.tables import Type
 from tailrace.store.codec import MICROSECONDS, Codec, ColumnValues, SchemaMismatch
-from tailrace.store.keys import item_keys
 from tailrace.store.port import Row
 
 AMOUNTS = ("line", "minute", "amount")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Keyed:
-    """By view, the item keys that rows are about, and the place of each row's among them."""
-
-    keys: dict[str, list[str]]
-    places: dict[str, Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,26 +42,6 @@ class Changed:
 def whole(parts: Iterable[pa.RecordBatch]) -> pd.DataFrame | None:
     frames = [part.to_pandas() for part in parts if part.num_rows]
     return pd.concat(frames, ignore_index=True) if frames else None
-
-
-def keyed(rows: pd.DataFrame, views: Sequence[StreamView]) -> Keyed:
-    ids = {key: rows[key].tolist() for key in ("actor_id", "document_id")}
-    places, keys = {}, {}
-    for view in views:
-        of_rows = item_keys({one.name: one.key for one in view.entities}, ids)
-        places[view.name], found = pd.factorize(np.array(of_rows, object))
-        keys[view.name] = list(found)
-    return Keyed(keys=keys, places=places)
-
-
-def events_of(rows: pd.DataFrame, key: Array) -> Events:
-    """Events of rows, `key` being the place of the pair of each."""
-    return Events(
-        key=key,
-        id=rows["event_id"].tolist(),
-        type=rows["event_type"].to_numpy(object),
-        at=rows["at"].to_numpy(np.int64),
-    )
 
 
 def changes_of_rows(rows: pd.DataFrame, key: Array) -> StateChanges:
@@ -132,7 +104,7 @@ def unpack_states(view: StreamView, values: Sequence[bytes | None]) -> State:
 def settled_states(view: StreamView, state: State, *, run: int = 0, batch: int = -1, ids: bool = True) -> State:
     """States as they are whichever way their events came: marked as those of one micro-batch, ids in order or left out."""
     state = state | {"_run": np.full_like(state["_run"], run), "_batch": np.full_like(state["_batch"], batch)}
-    if view.is_of_pairs:
+    if view.remembers_events:
         seen = np.full(len(state["_seen"]), "", object)
         if ids:
             seen[:] = [in_order(text) for text in state["_seen"].tolist()]
@@ -146,7 +118,8 @@ def in_order(seen: str) -> str:
 
 FAR = datetime(9000, 1, 1, tzinfo=UTC)
 
-COLUMNS = ("actor_id", "document_id", "event_id", "event_type", "at")
+DELIVERY = ("appended_at", "partition", "place")
+DELIVERED = "_delivered"  # all of these, as no field is called
 
 # Of what is plain: below every limit of either parser.
 PLAIN_BYTES = 4_096
@@ -158,104 +131,157 @@ PLAIN_TIME = re.compile(
     r"[1-8]\d{3}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:0\d|1[0-7]):[0-5]\d)?",
     re.ASCII,
 )
+PLAIN_DATE = re.compile(r"[1-8]\d{3}-\d\d-\d\d", re.ASCII)
+SETS_IN_SETS = re.compile(r"&&|\[[^\]]*\[")
+EARLIEST_MICROS, LATEST_MICROS = to_micros(EARLIEST), to_micros(LATEST)
 
 
 class NotPlain(DataError, ValueError):
     """Whether a line can be used is for `validate_lines` to say."""
 
 
-def feed_of(views: Sequence[StreamView]) -> Feed:
-    """How lines of the source of stream views are read."""
-    return views[0].event_source.feed(ids={entity.column for view in views for entity in view.entities})
-
-
-def valid_events(messages: DataFrame, feed: Feed) -> pd.DataFrame:
-    """The events of messages `value, appended_at, partition, place` as rows of `COLUMNS` with `appended`, `partition` and `place`.
+def valid_events(messages: DataFrame, of: EventRows) -> pd.DataFrame:
+    """The events of messages `value, appended_at, partition, place` as rows with `appended`, `partition` and `place`.
 
     Times are in microseconds. `place` orders what the source has, `partition` is the part of it in which that order is the
-    one of `appended`. Left out are what cannot be used, which is bronze's to quarantine, and what claims to come from the
-    future.
+    one of `appended`. Left out are what cannot be used, which is bronze's to quarantine, what claims to come from the
+    future, and what counts in no view.
     """
-    lines = delivered(
-        messages, F.when(F.octet_length("value") <= PLAIN_BYTES, F.col("value").cast("binary")).alias("value")
-    )
-    rows, left = plain_rows(lines, feed)
-    if left:
-        places = small_frame(messages.sparkSession, [(place,) for place in left], "place string")
-        rest = validated(messages.join(F.broadcast(places), on="place", how="left_semi"), feed)
-        rows = pd.concat([rows, rest], ignore_index=True)
-    valid: pd.DataFrame = rows[~is_ahead(rows["at"], rows["appended"])]
+    rows = fast_rows(messages, of) if of.has_plain else validated(messages, of)
+    valid: pd.DataFrame = rows[~is_ahead(rows["at"], rows["appended"]) & counts_somewhere(rows, of.views)]
     return valid
 
 
-def delivered(messages: DataFrame, *columns: Any) -> pd.DataFrame:
-    appended = F.unix_micros("appended_at").alias("appended")
-    rows: pd.DataFrame = messages.select(*columns, appended, "partition", "place").toArrow().to_pandas()
+def fast_rows(messages: DataFrame, of: EventRows) -> pd.DataFrame:
+    """Rows of the fast path, and by the rules of bronze those of places that have others."""
+    value = F.when(F.octet_length("value") <= PLAIN_BYTES, F.col("value").cast("binary")).alias("value")
+    rows, left = plain_rows(delivered(messages.select(value, *DELIVERY)), of)
+    if left:
+        places = small_frame(messages.sparkSession, [(place,) for place in left], "place string")
+        rest = validated(messages.join(F.broadcast(places), on="place", how="left_semi"), of)
+        rows = pd.concat([rows, rest], ignore_index=True)
     return rows
 
 
-def validated(messages: DataFrame, feed: Feed) -> pd.DataFrame:
+def delivered(rows: DataFrame) -> pd.DataFrame:
+    """Rows in the driver, with the time of append in microseconds."""
+    appended = F.unix_micros("appended_at").alias("appended")
+    others = [name for name in rows.columns if name not in DELIVERY]
+    found: pd.DataFrame = rows.select(*others, appended, "partition", "place").toArrow().to_pandas()
+    return found
+
+
+def validated(messages: DataFrame, of: EventRows) -> pd.DataFrame:
     """The valid ones by the rules of bronze, but for how far an event may be ahead of the clock."""
-    valid = validate_lines(messages, feed, now=FAR).where("reason IS NULL")
-    return delivered(valid, *COLUMNS[:-1], F.unix_micros("occurred_at").alias("at"))
+    lines = messages.select("value", F.struct(*DELIVERY).alias(DELIVERED))  # a field of the source may have such a name
+    valid = validate_lines(lines, of.feed, now=FAR).where("reason IS NULL")
+    return delivered(valid.select(*of.columns(), f"{DELIVERED}.*"))
 
 
-def is_ahead(at: Any, appended: Any) -> Any:
-    """Whether an event claims to be of a time so far after its append that its clock must be wrong, by columns of Spark's or
-    of pandas', in microseconds.
-    """
-    return at - appended > MINUTES_AHEAD * MICROS_PER_MINUTE
-
-
-def plain_rows(lines: pd.DataFrame, feed: Feed) -> tuple[pd.DataFrame, list[str]]:
+def plain_rows(lines: pd.DataFrame, of: EventRows) -> tuple[pd.DataFrame, list[str]]:
     """The rows of the fast path, and the places that have others; a place has all of a file's lines."""
-    found = [plain_event(value, feed) for value in lines.pop("value")]
+    found = [plain_event(value, of.feed) for value in lines.pop("value")]
     left = lines["place"][[one is None for one in found]].unique().tolist()
     is_plain = ~lines["place"].isin(left)
-    facts = [one for one, kept in zip(found, is_plain, strict=True) if one and kept]
-    rows = pd.DataFrame.from_records(facts, columns=list(COLUMNS)).astype({"at": "int64"})
+    facts = [of.row_of(one) for one, kept in zip(found, is_plain, strict=True) if one and kept]
+    rows = pd.DataFrame.from_records(facts, columns=list(of.names)).astype({"at": "int64"})
     return pd.concat([rows, lines[is_plain].reset_index(drop=True)], axis=1), left
 
 
-def plain_event(line: bytes | None, feed: Feed) -> tuple[str, str, str, str, int] | None:
-    """The `COLUMNS` of a line; None where it is not plain."""
+def plain_event(line: bytes | None, feed: Feed) -> dict[str, Any] | None:
+    """The facts of a line by their columns, times in microseconds; None where it is not plain."""
     if line is None or SURROGATE.search(line) or line.count(b"{") + line.count(b"[") > PLAIN_DEPTH:
         return None
     try:
         given = parse_plain(line.decode())
-        facts = {field.column.name: plain_value(field, value_at(field, given)) for field in feed.fields}
+        return {field.column.name: plain_value(field, value_at(field, given)) for field in feed.fields}
     except ValueError:  # of any kind: bytes that are not text, text that is not JSON, a day that is not in the calendar
         return None
-    return facts["actor_id"], facts["document_id"], facts["event_id"], facts["event_type"], facts["occurred_at"]
 
 
 def value_at(field: FeedField, given: Any) -> Any:
     """What a parsed line has at a field's path; None where it has nothing there."""
     for part in field.path:
-        if not isinstance(given, dict):
+        if isinstance(part, int) and isinstance(given, list):
+            given = given[part] if part < len(given) else None
+        elif isinstance(part, str) and isinstance(given, dict):
+            given = given.get(part)
+        else:
             return None
-        given = given.get(part)
     return given
 
 
 def plain_value(field: FeedField, value: Any) -> Any:
+    """A field's value in the type of its column; raises `NotPlain` where the rules have to say what it is."""
     if value is None and not field.required:
         return None
     if field.is_object and isinstance(value, dict):
         return None
-    is_text_of_utc = not field.unit and field.zone == UTC_ZONE and isinstance(value, str)
-    if field.column.type is Type.TIMESTAMP and is_text_of_utc and PLAIN_TIME.fullmatch(value):
+    found = None if field.is_object else PLAIN_VALUES[field.column.type](field, value)
+    if found is None:
+        raise NotPlain(field.name)
+    return found
+
+
+def plain_time(field: FeedField, value: Any) -> int | None:
+    """A time in microseconds: a text of UTC, or a whole number of the field's unit."""
+    if field.unit:
+        micros = math.floor(value * MICROS_IN[field.unit]) if type(value) is int else None
+    elif field.zone == UTC_ZONE and isinstance(value, str) and PLAIN_TIME.fullmatch(value):
         at = datetime.fromisoformat(value)
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        if not EARLIEST <= at < LATEST:
-            raise NotPlain(field.name)
-        return to_micros(at)
-    if field.column.type is Type.STRING and not field.is_object:
-        text = str(value) if type(value) is int else value
-        is_plain = isinstance(text, str) and (problem_of(text) is None or not field.is_id)
-        if is_plain and (field.pattern is None or re.fullmatch(field.pattern, text)):
-            return text
-    raise NotPlain(field.name)
+        micros = to_micros(at if at.tzinfo else at.replace(tzinfo=UTC))
+    else:
+        micros = None
+    return micros if micros is not None and EARLIEST_MICROS <= micros < LATEST_MICROS else None
+
+
+def plain_text(field: FeedField, value: Any) -> str | None:
+    """A text, or the digits of a whole number, which keeps the rules of ids and the field's pattern."""
+    text = str(value) if type(value) is int else value
+    if not isinstance(text, str) or (field.is_id and problem_of(text)) or (field.required and not text):
+        return None
+    return text if field.pattern is None or matches(field.pattern, text) else None
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether a text matches a pattern for Java and Python alike: in others these differ, and Spark decides."""
+    return text.isascii() and text.isprintable() and bool(compiled(pattern).fullmatch(text))
+
+
+@lru_cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern; one that matches nothing where Java has sets of characters within sets, and Python has not."""
+    return re.compile(r"(?!)" if SETS_IN_SETS.search(pattern) else pattern, re.ASCII)
+
+
+def plain_number(field: FeedField, value: Any) -> int | float | None:
+    """A number within the field's bounds."""
+    is_whole = type(value) is int
+    if not (is_whole or (type(value) is float and field.column.type is Type.FLOAT64)):
+        return None
+    number: int | float = value if field.column.type is Type.INT64 else float(value)
+    low, high = field.column.minimum, field.column.maximum
+    return number if (low is None or number >= low) and (high is None or number <= high) else None
+
+
+def plain_bool(_field: FeedField, value: Any) -> bool | None:
+    """A truth value."""
+    return value if isinstance(value, bool) else None
+
+
+def plain_date(_field: FeedField, value: Any) -> date | None:
+    """A day."""
+    return date.fromisoformat(value) if isinstance(value, str) and PLAIN_DATE.fullmatch(value) else None
+
+
+PLAIN_VALUES: dict[Type, Callable[[FeedField, Any], Any]] = {
+    Type.TIMESTAMP: plain_time,
+    Type.STRING: plain_text,
+    Type.INT64: plain_number,
+    Type.FLOAT64: plain_number,
+    Type.BOOL: plain_bool,
+    Type.DATE: plain_date,
+}
 
 
 def plain_int(digits: str) -> int:

@@ -10,16 +10,8 @@ import pandas as pd
 from pyspark.sql import DataFrame
 
 from jobs.streaming.checkpoint import Parked
-from jobs.streaming.fast_path import (
-    Changed,
-    events_of,
-    feed_of,
-    keyed,
-    narrowed,
-    pack_states,
-    unpack_states,
-    valid_events,
-)
+from jobs.streaming.event_rows import EventRows, events_of, keyed
+from jobs.streaming.fast_path import Changed, narrowed, pack_states, unpack_states, valid_events
 from jobs.streaming.window_state import Array, State, fold_changes, horizon_of, take_pairs
 from sinks.store_values import write_rows
 from tailrace.definitions import STREAM, StreamView
@@ -63,19 +55,24 @@ def take_lease_of_view(address: Address, view: StreamView, *, owner: str) -> Con
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """What a micro-batch is written with: the views, the finest first, their leases' sequences, and which micro-batch this is.
+    """What a micro-batch is written with: rows of its views, their leases' sequences, and which micro-batch this is.
 
     `bound` is the latest that watermarks may say, in microseconds like `as_of`; `parked` are the keys to exclude.
     """
 
     address: Address
-    views: Sequence[StreamView]
+    rows: EventRows
     sequences: dict[str, int]
     run: int
     number: int
     as_of: int
     bound: int
     parked: Parked
+
+    @property
+    def views(self) -> Sequence[StreamView]:
+        """The views, the finest first."""
+        return self.rows.views
 
     @property
     def finest(self) -> StreamView:
@@ -188,7 +185,7 @@ def write_micro_batch(messages: DataFrame, batch: MicroBatch, *, owner: str) -> 
     Spark reads; events are folded and written here, in the driver: a micro-batch is so small that shuffles and tasks of
     Python took longer than what they did.
     """
-    rows = valid_events(messages, feed_of(batch.views))
+    rows = valid_events(messages, batch.rows)
     # Keys are read under the lease: whoever had it before can write nothing from here on.
     leases = take_leases(batch.address, batch.views, owner=owner, first=batch.number == 0)
     sequences = {name: control.sequence for name, control in leases.items()}

@@ -17,7 +17,8 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.set_aside import left_in
 from jobs.bronze.topic import PREFIX
-from jobs.streaming.fast_path import AMOUNTS, changes_of_rows, events_of, is_ahead, keyed, pack_states, whole
+from jobs.streaming.event_rows import EventRows, counts_somewhere, events_of, is_ahead, key_names, keyed
+from jobs.streaming.fast_path import AMOUNTS, changes_of_rows, pack_states, whole
 from jobs.streaming.window_state import Array, State, empty, fold_changes, horizon_of, take_pairs
 from tailrace.definitions import StreamView
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE
@@ -39,50 +40,53 @@ SCHEMA = pa.schema(
     ]
 )
 STATES_SCHEMA = pa.schema(list(SCHEMA)[:4])
-PAIR = ("actor_id", "document_id")
 
 # What becomes of states before they are packed.
 Finish = Callable[[StreamView, State], State]
 
 
-def streamed_events(lake: Lake, feed: Feed, *, kafka: bool) -> DataFrame:
-    """The events in bronze that the stream's source had, in the form of `valid_events` with `file` and `line`.
+def streamed_events(lake: Lake, of: EventRows, *, kafka: bool) -> DataFrame:
+    """The events in bronze that the stream's source had, as rows with `appended`, `place`, `file` and `line`.
 
     That is all of Kafka, a topic of before among it, or the landed files where the stream follows these; without files
     that are excluded.
     """
     of_kafka = F.col("file").startswith(PREFIX)
-    at, appended = F.unix_micros("occurred_at"), F.unix_micros("delivered_at")
-    left = left_in(lake, lake.read(feed.table), feed=feed.name)
-    rows = left.where(~is_ahead(at, appended) & (of_kafka if kafka else ~of_kafka))
-    place = F.format_string("%s %020d", "file", "line")
-    micros = [at.alias("at"), appended.alias("appended")]
-    return rows.select(*PAIR, "event_id", "event_type", *micros, place.alias("place"), "file", "line")
+    appended = F.unix_micros("delivered_at").alias("appended")
+    place = F.format_string("%s %020d", "file", "line").alias("place")
+    left = left_in(lake, lake.read(of.feed.table), feed=of.feed.name).where(of_kafka if kafka else ~of_kafka)
+    rows = left.select(*of.columns(), appended, place, "file", "line")
+    return rows.where(~is_ahead(F.col("at"), F.col("appended")) & counts_somewhere(rows, of.views))
 
 
-def had_by(lake: Lake, feed: Feed, *, kafka: bool, until: int) -> DataFrame:
+def had_by(lake: Lake, of: EventRows, *, kafka: bool, until: int) -> DataFrame:
     """Those that it had by a time, in microseconds."""
-    return streamed_events(lake, feed, kafka=kafka).where(F.col("appended") <= until)
+    return streamed_events(lake, of, kafka=kafka).where(F.col("appended") <= until)
 
 
-def counting(events: DataFrame, views: Sequence[StreamView], *, since: int, until: int) -> DataFrame:
+def counting(events: DataFrame, of: EventRows, *, since: int, until: int) -> DataFrame:
     """First deliveries with the `moment` at which each came: what came before `since` is of then, after `until` of that.
 
     Of what came before, that which no longer counts in any value is excluded.
     """
-    first = Window.partitionBy(*PAIR, "event_id").orderBy("appended", "place")
+    first = Window.partitionBy(*of.keys, "id").orderBy("appended", "place")
     moment = F.least(F.greatest(F.lit(since), "appended"), F.lit(until)).alias("moment")
     rows = events.withColumn("delivery", F.row_number().over(first)).where("delivery = 1").select("*", moment)
     before = F.col("moment") == since
-    last, last_of_type = (F.max("at").over(Window.partitionBy(*PAIR, before, *by)) for by in ((), ("event_type",)))
-    horizon = horizon_of(views[0], views[1:]) * MICROS_PER_MINUTE
-    counts = ~before | (F.col("at") > last - horizon) | (F.col("at") == last_of_type)
+    alike = [
+        name for name in of.names if name not in {*of.keys, "id", "at"}
+    ]  # of one type, and counting in the same views
+    last, last_of_kind = (F.max("at").over(Window.partitionBy(*of.keys, before, *by)) for by in ((), alike))
+    horizon = horizon_of(of.views[0], of.views[1:]) * MICROS_PER_MINUTE
+    counts = ~before | (F.col("at") > last - horizon) | (F.col("at") == last_of_kind)
     return rows.withColumn("counts", counts).where("counts").select(*events.columns, "moment")
 
 
 def states(events: DataFrame, views: Sequence[StreamView], *, tasks: int, finish: Finish) -> DataFrame:
     """The states of keys by `STATES` at each moment of the events of `counting`; `views` begin with the finest."""
-    pairs = events.repartition(tasks, *PAIR).mapInArrow(partial(recount_pairs, views=views, finish=finish), FOLDED)
+    pairs = events.repartition(tasks, *key_names(views)).mapInArrow(
+        partial(recount_pairs, views=views, finish=finish), FOLDED
+    )
     by_key = pairs.repartition(tasks, "view", "item_key")
     return by_key.mapInArrow(partial(recount_rollups, views=views[1:], finish=finish), STATES)
 
@@ -126,9 +130,12 @@ def recount_pairs(
 
 
 def key_and_moment(places: Array, moments: Array) -> tuple[Array, Array, Array]:
-    """The place of each row among those of a key and a moment, and of each of these the place of the key and the moment."""
+    """The place of each row among those of a key and a moment, and of each of these the place of the key and the moment.
+
+    Rows without a place stay without.
+    """
     of_rows, found = pd.factorize(pd.MultiIndex.from_arrays([places, moments]))
-    return of_rows, found.get_level_values(0).to_numpy(), found.get_level_values(1).to_numpy()
+    return np.where(places < 0, -1, of_rows), found.get_level_values(0).to_numpy(), found.get_level_values(1).to_numpy()
 
 
 def recount_rollups(

@@ -17,9 +17,10 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.topic import PREFIX, topic_of
 from jobs.streaming.checkpoint import ExcludedFiles, Parked, checkpoint_of, followed
-from jobs.streaming.fast_path import feed_of, keyed, pack_states, settled_states, unpack_states
+from jobs.streaming.event_rows import OF_EVENTS, EventRows, keyed
+from jobs.streaming.fast_path import pack_states, settled_states, unpack_states
 from jobs.streaming.micro_batch import refuse_stale
-from jobs.streaming.recount import PAIR, counting, states, streamed_events, tasks_for
+from jobs.streaming.recount import counting, states, streamed_events, tasks_for
 from jobs.streaming.run import stream_owner
 from jobs.streaming.source import Consumed, consumed_by
 from sinks.net_changes import INSERT, UPDATE, difference
@@ -31,7 +32,7 @@ from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.lake.session import ROWS, Materialized, materialized
 from tailrace.lake.tables import Lake
 from tailrace.lake.task_progress import Progress, say_nothing
-from tailrace.schemas.landing import Feed, LandingError
+from tailrace.schemas.landing import LandingError
 from tailrace.settings import Settings
 from tailrace.store.address import Address, read_control, with_store
 from tailrace.store.failures import PATIENCE_SECONDS
@@ -44,7 +45,7 @@ from tailrace.store.writer import Outcome
 class StreamInput:
     """What a stream follows: a topic, or the landing feed in `folder` where that is None; and where its checkpoint is."""
 
-    feed: Feed
+    rows: EventRows
     topic: str | None
     folder: str
     checkpoint: Path
@@ -53,11 +54,11 @@ class StreamInput:
     def of(cls, settings: Settings, definitions: Definitions) -> Self:
         """What the stream of a home follows."""
         source = definitions.streamed_source
-        topic, feed = topic_of(settings.stream, source), source.feed()
+        topic, rows = topic_of(settings.stream, source), EventRows.of(definitions)
         return cls(
-            feed=feed,
+            rows=rows,
             topic=topic.name if topic else None,
-            folder=feed.folder(settings.landing),
+            folder=rows.feed.folder(settings.landing),
             checkpoint=checkpoint_of(settings.home),
         )
 
@@ -80,18 +81,18 @@ class StreamInput:
 
     def events(self, lake: Lake, upto: Consumed) -> tuple[DataFrame, DataFrame]:
         """Those that the stream has consumed, and the others that bronze has."""
-        return upto.split(streamed_events(lake, self.feed, kafka=self.topic is not None), topic=self.topic)
+        return upto.split(streamed_events(lake, self.rows, kafka=self.topic is not None), topic=self.topic)
 
     def writes_as(self, view: StreamView) -> str:
         """An owner of a view's lease, of its own each time, whom the stream knows for one of its kind."""
         return f"{stream_owner(str(self.checkpoint))} {view.name} anew {uuid.uuid4().hex}"
 
 
-def recounted(lake: Lake, views: Sequence[StreamView], events: DataFrame, upto: Consumed, *, as_of: int) -> DataFrame:
+def recounted(lake: Lake, of: EventRows, events: DataFrame, upto: Consumed, *, as_of: int) -> DataFrame:
     """The values that the stream should have written by its last micro-batch, as `recount.STATES`."""
     finish = partial(settled_states, run=upto.run, batch=upto.batch)
-    counted = counting(events, views, since=as_of, until=as_of)
-    return states(counted, views, tasks=tasks_for(lake, feed_of(views)), finish=finish)
+    counted = counting(events, of, since=as_of, until=as_of)
+    return states(counted, of.views, tasks=tasks_for(lake, of.feed), finish=finish)
 
 
 def appended_upto(events: DataFrame) -> int:
@@ -151,10 +152,14 @@ class RecountSource:
 
     lake: Lake
     address: Address
-    views: Sequence[StreamView]
     input: StreamInput
     load: Callable[[], object]
     progress: Progress = say_nothing
+
+    @property
+    def views(self) -> Sequence[StreamView]:
+        """All that the stream keeps, the finest first."""
+        return self.input.rows.views
 
     @cached_property
     def upto(self) -> Consumed:
@@ -179,7 +184,7 @@ class RecountSource:
         never_ran = self.upto.batch < 0 and all(read_control(self.address, view.name) is None for view in self.views)
         if not never_ran:
             self.load()
-        return not never_ran and self.lake.exists(self.input.feed.table)
+        return not never_ran and self.lake.exists(self.input.rows.feed.table)
 
     @contextmanager
     def compare(self) -> Iterator[Compared]:
@@ -188,7 +193,9 @@ class RecountSource:
         events, as_of = self.events, self.as_of
         self.progress("counting the events again, and comparing all")
         with (
-            materialized(recounted(self.lake, self.views, events, self.upto, as_of=as_of), totals=of_views) as expected,
+            materialized(
+                recounted(self.lake, self.input.rows, events, self.upto, as_of=as_of), totals=of_views
+            ) as expected,
             differences(against_store(expected.frame, self.address, self.views, self.upto), self.views) as suspects,
         ):
             yield Compared(values={view.name: expected.counts[view.name] for view in self.views}, suspects=suspects)
@@ -199,7 +206,7 @@ class RecountSource:
         self.progress(f"looking again at {suspects.counts[ROWS]:,} keys, once bronze has what came meanwhile")
         self.load()
         _, pending = self.input.events(self.lake, self.upto)
-        moving = keys_about(pending, self.views).withColumn("moving", F.lit(True))
+        moving = keys_about(pending, self.input.rows).withColumn("moving", F.lit(True))
         both = suspects.frame.join(moving, on=["view", "item_key"], how="left")  # unique per view and key
         # A ghost has no value in bronze that its events could still reach.
         kept = both.where("moving IS NULL OR value IS NOT NULL")
@@ -215,14 +222,14 @@ class RecountSource:
         events. Keys that were parked are written like all others, and parked again where the store refuses them still.
         """
         self.load()
-        if not self.lake.exists(self.input.feed.table):
+        if not self.lake.exists(self.input.rows.feed.table):
             return dict.fromkeys((view.name for view in self.views), 0)
         consumed, others = self.input.events(self.lake, self.upto)
         events = others if self.upto.batch < 0 else consumed
         as_of, written, parked = appended_upto(events), {}, Parked(self.input.checkpoint)
         parked.forget()
         ExcludedFiles(self.input.checkpoint).forget()
-        with materialized(recounted(self.lake, self.views, events, self.upto, as_of=as_of)) as rows:
+        with materialized(recounted(self.lake, self.input.rows, events, self.upto, as_of=as_of)) as rows:
             for view in self.views:
                 values = rows.frame.where(F.col("view") == view.name)
                 outcome = write_leased(
@@ -265,15 +272,16 @@ def compare(parts: Iterable[pa.RecordBatch], view: StreamView, upto: Consumed) -
         yield whole_part.filter(pa.array([kind is not None for kind in kinds], pa.bool_()))
 
 
-def keys_about(events: DataFrame, views: Sequence[StreamView]) -> DataFrame:
+def keys_about(events: DataFrame, of: EventRows) -> DataFrame:
     """The keys that events are about, in each view."""
 
     def keys(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for part in parts:
-            for name, found in keyed(part.to_pandas(), views).keys.items():
+            for name, found in keyed(part.to_pandas(), of.views).keys.items():
                 yield pa.RecordBatch.from_pydict({"view": [name] * len(found), "item_key": found})
 
-    return events.select(*PAIR).distinct().mapInArrow(keys, KEYS).distinct()
+    where = [name for name in of.names if name not in OF_EVENTS]
+    return events.select(*where).distinct().mapInArrow(keys, KEYS).distinct()
 
 
 def write_unchanged(rows: DataFrame, address: Address, view: StreamView, *, owner: str, as_of: int) -> int:

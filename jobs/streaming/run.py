@@ -1,4 +1,4 @@
-"""The stream: from a Kafka topic, or from the landing feed `events` as a folder, to the views of the lane `stream`."""
+"""The stream: from a Kafka topic, or from a source's landing folder, to the views of the lane `stream`."""
 
 import logging
 import socket
@@ -21,10 +21,11 @@ from jobs.streaming.checkpoint import (
     remembered_views,
     run_id,
 )
-from jobs.streaming.fast_path import OtherDefinition, feed_of
+from jobs.streaming.event_rows import EventRows
+from jobs.streaming.fast_path import OtherDefinition
 from jobs.streaming.micro_batch import MicroBatch, write_micro_batch
 from jobs.streaming.source import appended_at, lines_of_batch
-from tailrace.definitions import DefinitionError, Definitions, StreamView
+from tailrace.definitions import DefinitionError, Definitions
 from tailrace.lake.session import configured, java_class
 from tailrace.schemas.landing import LandingError
 from tailrace.schemas.slots import to_micros
@@ -44,21 +45,9 @@ CHECKPOINT = {
 }
 
 
-def views_of(definitions: Definitions) -> list[StreamView]:
-    """The views of the lane stream, the one of pairs first; raises `DefinitionError` where it is missing."""
-    views = list(definitions.stream_views.values())
-    of_pairs = [view for view in views if view.is_of_pairs]
-    if len(of_pairs) != 1:
-        raise DefinitionError(
-            "the lane stream needs one view of each actor and document, by which the others are counted; "
-            f"there are {len(of_pairs)}"
-        )
-    return of_pairs + [view for view in views if not view.is_of_pairs]
-
-
 def fingerprints_of(definitions: Definitions) -> dict[str, str]:
     """The definitions' fingerprints of the views of the lane stream, by name."""
-    return {name: definitions.fingerprint(view) for name, view in definitions.stream_views.items()}
+    return {view.name: definitions.fingerprint(view) for view in definitions.streamed}
 
 
 def refuse_other_definitions(checkpoint: Path, definitions: Definitions) -> None:
@@ -67,8 +56,8 @@ def refuse_other_definitions(checkpoint: Path, definitions: Definitions) -> None
     Its columns may be the same: values would go on from events that the definition no longer counts.
     """
     known = remembered_views(checkpoint)
-    for name, view in definitions.stream_views.items():
-        before = known.get(name)
+    for view in definitions.streamed:
+        before = known.get(view.name)
         if before is not None and not definitions.is_of(before, view):
             raise OtherDefinition(view)
 
@@ -125,7 +114,7 @@ def await_topic(spark: SparkSession, topic: Topic) -> dict[int, Ends]:
         if ends := ends_of(spark, topic):
             return ends
         time.sleep(1.0)
-    raise LandingError(f"there is no topic {topic.name} at {topic.servers}; make it, or set TAILRACE_KAFKA_TOPIC")
+    raise LandingError(f"there is no topic {topic.name} at {topic.servers}; make it, or have the source read another")
 
 
 def start_query(
@@ -142,13 +131,14 @@ def start_query(
 
     `bound` says up to when all of the source can be read, in seconds since 1970; None where nothing of it has to wait.
     """
-    views = views_of(definitions)
+    if not definitions.streamed:
+        raise DefinitionError("no view is in the lane stream; give one lane='stream'")
     refuse_other_definitions(Path(checkpoint), definitions)
     remember_views(Path(checkpoint), fingerprints_of(definitions))
-    Parked(Path(checkpoint)).keep_only([view.name for view in views])
+    Parked(Path(checkpoint)).keep_only([view.name for view in definitions.streamed])
     take = partial(
         take_messages,
-        views=views,
+        rows=EventRows.of(definitions),
         address=address,
         checkpoint=checkpoint,
         topic=topic,
@@ -164,7 +154,7 @@ def take_messages(
     messages: DataFrame,
     number: int,
     *,
-    views: list[StreamView],
+    rows: EventRows,
     address: Address,
     checkpoint: str,
     topic: str | None,
@@ -176,10 +166,10 @@ def take_messages(
     if topic:
         refuse_steps_back(of, number, topic=topic)
     if folder:
-        messages = lines_of_batch(messages.sparkSession, feed_of(views), folder, of, number)
+        messages = lines_of_batch(messages.sparkSession, rows.feed, folder, of, number)
     batch = MicroBatch(
         address=address,
-        views=views,
+        rows=rows,
         sequences={},
         run=run_id(of),
         number=number,
@@ -194,7 +184,7 @@ def move_watermarks(definitions: Definitions, address: Address, *, checkpoint: s
     """Have the views hold for a moment, in seconds since 1970, by which all that was appended is in them."""
 
     async def move(store: Store) -> None:
-        for view in definitions.stream_views:
-            await store.move_stream_watermark(view, owner=stream_owner(checkpoint), to=round(to * 1e6))
+        for view in definitions.streamed:
+            await store.move_stream_watermark(view.name, owner=stream_owner(checkpoint), to=round(to * 1e6))
 
     with_store(address, move)

@@ -38,12 +38,20 @@ class StateChanges:
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
-    """Events of several pairs in the order of delivery: place of the pair, id, type and time in microseconds."""
+    """Events in the order of delivery: place of the pair, which is a key of the finest view, id, type and time in microseconds.
+
+    `whole` says whether an event has all keys of the finest view: no rows of partners are counted by the others.
+    """
 
     key: Array
     id: Sequence[str]
     type: Array
     at: Array
+    whole: Array
+
+    def where(self, kept: Array) -> "Events":
+        ids = [one for one, is_kept in zip(self.id, kept.tolist(), strict=True) if is_kept]
+        return Events(key=self.key[kept], id=ids, type=self.type[kept], at=self.at[kept], whole=self.whole[kept])
 
 
 def digests(ids: Sequence[str]) -> Array:
@@ -55,7 +63,7 @@ def empty(view: StreamView, keys: int) -> State:
     """The state of keys of which nothing is known."""
     state: State = {feature.name: np.zeros(keys, np.int64) for feature in view.features}
     state["_batch"] = np.full(keys, -1, np.int64)
-    if view.is_of_pairs:
+    if view.remembers_events:
         state["_seen"] = np.full(keys, "", object)
     return state
 
@@ -111,10 +119,13 @@ def new_events(state: State, events: Events, *, repeated: Array) -> Array:
 
 
 def changes_of(view: StreamView, events: Events, *, key: Array, last: Array, before: Array) -> StateChanges:
-    """What new events change in a view: `key` is the place in it of each event, `last` and `before` of each pair."""
-    place_of_pair = np.zeros(len(last), np.int64)
-    place_of_pair[events.key] = key
-    arrivals = Arrivals(key=key, type=events.type, at=events.at, pair=place_of_pair, last=last, before=before)
+    """What new events change in a view: `key` is the place in it of each event, or -1, `last` and `before` of each pair."""
+    if (key < 0).any():
+        events, key = events.where(key >= 0), key[key >= 0]
+    place_of_pair, is_whole = np.zeros(len(last), np.int64), np.zeros(len(last), bool)
+    place_of_pair[events.key], is_whole[events.key] = key, events.whole
+    counted = np.where(is_whole, last, before)  # a pair without its partner moves nowhere
+    arrivals = Arrivals(key=key, type=events.type, at=events.at, pair=place_of_pair, last=counted, before=before)
     parts = [(TOUCH, Additions(key, events.at, events.at))]
     for number, line in enumerate(view.aggregations):
         if line.stream:
@@ -174,12 +185,7 @@ def take_pairs(
     mine = state["_run"] == run
     repeated, overtaken = mine & (state["_batch"] == batch), mine & (state["_batch"] > batch)
     counts = new_events(state, events, repeated=repeated) & ~overtaken[events.key]
-    new = Events(
-        key=events.key[counts],
-        id=[one for one, is_new in zip(events.id, counts.tolist(), strict=True) if is_new],
-        type=events.type[counts],
-        at=events.at[counts],
-    )
+    new = events.where(counts)
     before = np.where(repeated, state["_before_at"], state["_last_at"])
     last = before.copy()
     np.maximum.at(last, new.key, new.at)

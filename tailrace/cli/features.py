@@ -9,7 +9,7 @@ from rich.table import Table
 from serving.definition_list import catalogue
 from tailrace.cli.output import AsJson, ViewNames, plain_table, progress, show
 from tailrace.errors import CommandError
-from tailrace.workspace.lane_plan import PRICE
+from tailrace.workspace.lane_plan import PRICE, finest_words
 from tailrace.workspace.workspace import Workspace
 
 Price = Annotated[float, typer.Option(min=0, help="Dollars for a million write units of the store.")]
@@ -29,6 +29,10 @@ def plan_lanes(price: Price = PRICE, *, as_json: AsJson = False) -> None:
         dollars = one["dollars_per_month"][one["recommended"]]
         mark = one["recommended"] if one["is_right"] else f"[bold red]{one['recommended']}"
         table.add_row(name, one["lane"], mark, "-" if dollars is None else f"{dollars:,.2f}", "; ".join(one["reasons"]))
+    if (finest := shown["finest"]) and not finest["declared"]:
+        dollars = finest["dollars_per_month"]
+        shown_dollars = "-" if dollars is None else f"{dollars:,.2f}"
+        table.add_row(finest["view"], "stream", "(nobody declares it)", shown_dollars, finest_words(finest))
     wrong = shown["wrong"]
     summary = f"In the wrong lane: {', '.join(wrong)}." if wrong else "Every view is in the lane that suits it."
     show(shown, table, summary, as_json=as_json)

@@ -13,7 +13,7 @@ from tailrace.definitions.direct_view import DirectView
 from tailrace.definitions.fingerprints import former_definition_fingerprint, with_base_views
 from tailrace.definitions.names import Entity
 from tailrace.definitions.services import FeatureService, OnDemandFeature
-from tailrace.definitions.stream_view import StreamView
+from tailrace.definitions.stream_view import FinestView, StreamView
 from tailrace.definitions.view import FeatureView
 from tailrace.errors import DefinitionError
 from tailrace.schemas.landing import DIRECT_WRITES, Feeds
@@ -26,6 +26,7 @@ Kind = TypeVar("Kind", bound=FeatureView)
 class Definitions:
     """All definitions, by name; `views` has every view behind its base views, whose rows it counts.
 
+    `finest` is the view by which the stream counts, declared or not; None where there are no views of the stream.
     `declared` are the sources that the files declare; `sources` has all that land, `derived` those that are made of them. `files` is a fingerprint of the files that they were loaded from, and of the modules of their folders that these import.
     """
 
@@ -33,6 +34,7 @@ class Definitions:
     on_demand: dict[str, OnDemandFeature]
     services: dict[str, FeatureService]
     declared: tuple[Source, ...] = ()
+    finest: FinestView | None = None
     files: str = ""
 
     @cached_property
@@ -95,8 +97,20 @@ class Definitions:
 
     @property
     def stream_views(self) -> dict[str, StreamView]:
-        """The views that the stream keeps."""
+        """The declared views that the stream keeps."""
         return of_kind(StreamView, self.views)
+
+    @property
+    def streamed(self) -> tuple[StreamView, ...]:
+        """All views that the stream keeps, the finest first, which may be one that nobody declared."""
+        if self.finest is None:
+            return ()
+        return (self.finest, *(view for name, view in self.stream_views.items() if name != self.finest.name))
+
+    @property
+    def kept_names(self) -> set[str]:
+        """The names of the views that a home has values of."""
+        return {*self.views, *(view.name for view in self.streamed)}
 
     def view(self, name: str) -> FeatureView:
         """The view of a name; raises `DefinitionError` if there is none."""

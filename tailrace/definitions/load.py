@@ -16,6 +16,7 @@ from tailrace.definitions.definitions import Definitions, check_together, naming
 from tailrace.definitions.derived_source import DerivedSource, Source
 from tailrace.definitions.fingerprints import own_modules
 from tailrace.definitions.services import FeatureService, OnDemandFeature
+from tailrace.definitions.stream_view import FinestView, StreamView, finest_view
 from tailrace.definitions.view import FeatureView
 from tailrace.errors import DefinitionError
 
@@ -49,6 +50,7 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
         with naming(files[id(view)]):
             view.check(views)
     check_together(Definitions(views=views, on_demand={}, services={}, declared=declared), files)
+    finest = finest_of(views, files)
     for view in views.values():
         for name in view.windows.keys() & on_demand.keys():
             raise DefinitionError(f"{files[id(view)]}: view {view.name!r}: there is another on-demand feature {name!r}")
@@ -60,9 +62,13 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
     for service in services.values():
         with naming(files[id(service)]):
             service.check(views, on_demand)
-    fingerprint = with_own_modules(fingerprint, folders)
     return Definitions(
-        views=base_views_first(views), on_demand=on_demand, services=services, declared=declared, files=fingerprint
+        views=base_views_first(views),
+        on_demand=on_demand,
+        services=services,
+        declared=declared,
+        finest=finest,
+        files=with_own_modules(fingerprint, folders),
     )
 
 
@@ -205,6 +211,23 @@ def by_name(
             if first is not value:
                 raise DefinitionError(f"{value.name!r} is defined in {files[id(first)]} and again in {module.__file__}")
     return dict(sorted(found.items()))
+
+
+def finest_of(views: dict[str, FeatureView], files: dict[int, str | None]) -> FinestView | None:
+    """The view by which the stream counts, which takes the place of the declared one where there is such a view."""
+    streamed = [view for view in views.values() if isinstance(view, StreamView)]
+    if not streamed:
+        return None
+    with naming(files[id(streamed[0])]):
+        finest = finest_view(streamed)
+    if finest and finest.is_declared:
+        files[id(finest)] = files[id(views[finest.name])]
+        views[finest.name] = finest
+    elif finest and finest.name in views:
+        raise DefinitionError(
+            f"{files[id(views[finest.name])]}: view {finest.name!r}: the stream keeps a view of that name; choose another"
+        )
+    return finest
 
 
 def base_views_first(views: dict[str, FeatureView]) -> dict[str, FeatureView]:

@@ -1,18 +1,19 @@
 """Views of the lane `stream`: recent windows, of which the store has counts by buckets of time, whatever the clock says.
+The finest of them knows the events themselves, and all others are counted by it.
 
 The newest bucket is first, and the minute of the newest event is kept with them. The value at a moment is the sum of the
 buckets that are inside the window then: exact to one bucket at its far end.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from tailrace.definitions.aggregations.aggregation import Aggregation
 from tailrace.definitions.declared_source import EventSource
 from tailrace.definitions.derived_source import DerivedSource
-from tailrace.definitions.names import Window
+from tailrace.definitions.names import Entity, Window
 from tailrace.definitions.services import OnDemandFeature
 from tailrace.definitions.view import STREAM, FeatureView
 from tailrace.errors import DefinitionError
@@ -23,6 +24,10 @@ MOST_BUCKETS = 15
 # An event counts unless it is further than this ahead of the moment at which the topic had it: its clock is wrong then.
 MINUTES_AHEAD = 5
 MICROS_PER_MINUTE = 60_000_000
+# Of the view by which all others are counted.
+MOST_KEYS = 2
+FINEST_PREFIX = "stream_of_"  # of the name of a finest view that nobody declares, before that of its source
+LONGEST_NAME = 63
 
 NEWEST = Column("_minute", Type.INT64, "minutes since 1970 of the newest event")
 # By these a micro-batch that is repeated knows what it did already.
@@ -30,8 +35,8 @@ WRITTEN_BY = (
     Column("_run", Type.INT64, "the stream that wrote this, by its checkpoint"),
     Column("_batch", Type.INT64, "the last micro-batch in it"),
 )
-# What the view of pairs knows of each pair; the views that count pairs are counted by it.
-OF_PAIRS = (
+# What the finest view knows of the events of each of its keys; all other views are counted by it.
+OF_EVENTS = (
     Column("_last_at", Type.INT64, "when the newest event was, in microseconds; 0 before the first"),
     Column("_before_at", Type.INT64, "the same before the last micro-batch"),
     Column("_added", Type.INT64, "how many of the last entries of _seen the last micro-batch added"),
@@ -98,19 +103,16 @@ def rings_of(lines: Sequence[Aggregation]) -> tuple[Ring, ...]:
 class StreamView(FeatureView):
     """A view that the stream keeps from each event within seconds."""
 
-    lane: str = STREAM
+    remembers_events: ClassVar[bool] = False  # of the last windows, by their ids
 
-    @property
-    def is_of_pairs(self) -> bool:
-        """Whether the view has a row for each pair of those whom an event is about."""
-        return set(self.keys) == {"actor_id", "document_id"}
+    lane: str = STREAM
 
     @cached_property
     def features(self) -> tuple[Column, ...]:
         """What the store has of a key; names that begin with `_` are not for rankers."""
         plain = tuple(feature for line in self.aggregations if line.stream for feature in line.stream.features)
         counts = tuple(column for ring in rings_of(self.aggregations) for column in ring.columns)
-        return (*plain, NEWEST, *counts, *WRITTEN_BY, *(OF_PAIRS if self.is_of_pairs else ()))
+        return (*plain, NEWEST, *counts, *WRITTEN_BY, *(OF_EVENTS if self.remembers_events else ()))
 
     @property
     def public_names(self) -> tuple[str, ...]:
@@ -169,6 +171,11 @@ class StreamView(FeatureView):
                 f"{here}, feature {line.name!r}: the lane {STREAM} cannot keep {type(line).__name__}, which lacks the "
                 "part 'stream'; Count, Distinct and Last have it"
             )
+        if line.base_view and self.where is not None:
+            raise DefinitionError(
+                f"{here}, feature {line.name!r}: a stream counts rows of {line.base_view!r} by all events; leave 'where' out, "
+                "or put the other aggregations into a view of their own with it"
+            )
         for window in line.stream.windows:
             try:
                 ring_of(0, line.name, window)
@@ -176,6 +183,74 @@ class StreamView(FeatureView):
                 raise DefinitionError(f"{here}, {error}") from error
 
     def check_base_view(self, base: FeatureView, *, of: str) -> None:
-        """The stream counts pairs, which one view of its own has."""
-        if not (isinstance(base, StreamView) and base.is_of_pairs):
-            raise DefinitionError(f"{of}: {base.name!r} is not a view of the lane {STREAM} of each actor and document")
+        """The stream counts rows of a view that it keeps from every event."""
+        if not isinstance(base, StreamView):
+            raise DefinitionError(f"{of}: {base.name!r} is not a view of the lane {STREAM}")
+        if base.where is not None:
+            raise DefinitionError(
+                f"{of}: {base.name!r} has 'where', and a stream counts rows that stand for all events"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinestView(StreamView):
+    """A view of the stream whose items also have the ids of the last events of their keys."""
+
+    remembers_events: ClassVar[bool] = True
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether somebody declared it; else it has no features, and nobody can ask for it."""
+        return bool(self.aggregations)
+
+
+def finest_view(views: Sequence[StreamView]) -> FinestView | None:
+    """The view by which the views of a source are counted, keyed by all their keys; None where there are no views.
+
+    It is the declared view that has all these keys and counts every event, or else one without features. Raises
+    `DefinitionError` for more keys than an item can be kept of.
+    """
+    if not views:
+        return None
+    entities = entities_of(views)
+    whole = [view for view in views if view.where is None and len(view.entities) == len(entities)]
+    if whole:
+        first = min(whole, key=lambda view: view.name)
+        return FinestView(**{one.name: getattr(first, one.name) for one in fields(first)})
+    return derived(views, entities)
+
+
+def entities_of(views: Sequence[StreamView]) -> tuple[Entity, ...]:
+    """An entity for each column of the source that is a key of a view; raises `DefinitionError` for too many.
+
+    Each is called by its column: two columns may hold ids of one entity.
+    """
+    keys = {entity.column: entity.type for view in views for entity in view.entities}
+    found = {column: Entity(column, column, type=type_) for column, type_ in sorted(keys.items())}
+    if len(found) > MOST_KEYS:
+        raise DefinitionError(
+            f"the views of the lane stream over {views[0].event_source.name!r} ({', '.join(view.name for view in views)}) "
+            f"have the keys {', '.join(found)} together, and a stream keeps an item for each combination of all keys that "
+            f"occurs, to count every event once: nearly one for each event with more than {MOST_KEYS}. Leave views over "
+            f"{MOST_KEYS} keys in the lane stream, and the others in the lane batch"
+        )
+    return tuple(found.values())
+
+
+def derived(views: Sequence[StreamView], entities: tuple[Entity, ...]) -> FinestView:
+    """The finest view of views of which none is it."""
+    source = views[0].event_source
+    name = f"{FINEST_PREFIX}{source.name}"
+    if len(name) > LONGEST_NAME:
+        raise DefinitionError(
+            f"source {source.name!r}, field 'name': a stream follows it in {name!r}, which has more than {LONGEST_NAME} "
+            "characters; shorten it"
+        )
+    return FinestView(
+        name=name,
+        entities=entities,
+        source=views[0].source,
+        owner=views[0].owner,
+        description=f"The last events of {source.name} by {' and '.join(one.column for one in entities)}, which the stream counts by.",
+        freshness=min(view.freshness for view in views),
+    )

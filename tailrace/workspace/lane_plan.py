@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tailrace.definitions import BATCH, DIRECT, STREAM, BatchView, FeatureView
+from tailrace.definitions.stream_view import FinestView
 from tailrace.schemas import bronze
 from tailrace.schemas.view_tables import RUNS
 from tailrace.workspace.resources import Resources
@@ -110,14 +111,19 @@ USUAL = ("changes", "nothing new")  # first loads and snapshots do not measure t
 
 
 def plan_lanes(workspace: Resources, *, price: float | None = None) -> dict[str, Any]:
-    """The lane that suits each view, with the figures and reasons; `wrong` names the views that are in another."""
+    """The lane that suits each view, with the figures and reasons; `wrong` names the views that are in another.
+
+    `finest` is what the view costs by which the stream counts; None where there is none.
+    """
     views = list(workspace.definitions.views.values())
     price = PRICE if price is None else price
     terms = Terms(interval=timedelta(minutes=workspace.settings.schedule.refresh_minutes), price=price)
     seen = observe(workspace.lake, views)
     plans = {view.name: plan(view, seen[view.name], terms) for view in views}
     wrong = [name for name, one in plans.items() if not one["is_right"]]
-    return {"views": plans, "wrong": wrong, "price_per_million": price}
+    finest = workspace.definitions.finest
+    cost_of_finest = finest and finest_cost(workspace.lake, finest, terms)
+    return {"views": plans, "wrong": wrong, "finest": cost_of_finest, "price_per_million": price}
 
 
 def observe(lake: "Lake", views: list[FeatureView]) -> dict[str, Observed]:
@@ -190,3 +196,55 @@ def in_newest_day(rows: "DataFrame", time: str, *, by: str | None = None) -> dic
         return {}
     counted = rows.where(F.col(time) > F.lit(newest - timedelta(days=1))).groupBy(key.alias("key")).count()
     return {row["key"]: float(row["count"]) for row in counted.collect()}
+
+
+def finest_cost(lake: "Lake", view: FinestView, terms: Terms) -> dict[str, Any]:
+    """The view by which a stream counts, with the items and events of the newest day of its source, and their cost.
+
+    Each event counts as a write, of an item that has the ids of all events of its day: both are upper bounds.
+    """
+    events, items = newest_events(lake, view) or (None, None)
+    value_bytes = item_bytes(view, events / items) if events and items else None
+    seen = Observed(events_per_day=events, value_bytes=value_bytes)
+    return {
+        "view": view.name,
+        "declared": view.is_declared,
+        "keys": list(view.keys),
+        "items_per_day": items,
+        "writes_per_day": events,
+        "value_bytes": value_bytes and round(value_bytes),
+        "dollars_per_month": cost(events, seen, terms),
+    }
+
+
+def finest_words(found: dict[str, Any]) -> str:
+    """Why there is such a view, and how much of it."""
+    why = f"a stream counts each event once by its items, one for each {' and '.join(found['keys'])}"
+    if found["items_per_day"] is None:
+        return why
+    return f"{why}: {found['items_per_day']:,.0f} in a day, of at most {found['value_bytes']:,} bytes on average"
+
+
+def newest_events(lake: "Lake", view: FinestView) -> tuple[float, float] | None:
+    """How many events the newest day has, and how many combinations of a view's keys; None without events."""
+    from pyspark.sql import functions as F
+
+    words, table = view.event_source.words, view.event_source.silver_table
+    newest = lake.read(table).agg(F.max(words.time)).collect()[0][0] if lake.exists(table) else None
+    if newest is None:
+        return None
+    of_day = lake.read(table).where(F.col(words.time) > F.lit(newest - DAY))
+    keys = F.struct(*(entity.column for entity in view.entities))  # a null in it is a value like others
+    [found] = of_day.agg(F.count("*").alias("events"), F.count_distinct(keys).alias("keys")).collect()
+    return float(found.events), float(found["keys"])
+
+
+def item_bytes(view: FinestView, events: float) -> float:
+    """How many bytes the value of an item has with so many events."""
+    import numpy as np
+
+    from jobs.streaming.fast_path import pack_states
+    from jobs.streaming.window_state import TEXT_PER_ENTRY, empty
+
+    [(_, value)] = pack_states(view, [""], empty(view, 1), np.ones(1, bool), as_of=0)
+    return len(value) + TEXT_PER_ENTRY * events

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 from jobs import backfill
+from jobs.bronze.topic import topic_of
 from jobs.gold.verify import verify_view
 from jobs.streaming.checkpoint import checkpoint_of, remember_views
 from jobs.streaming.heartbeat import has_run, rebuilding
 from jobs.streaming.repair import RecountSource, StreamInput
-from jobs.streaming.run import fingerprints_of, refuse_other_definitions, views_of
+from jobs.streaming.run import fingerprints_of, refuse_other_definitions
 from sinks.direct_writes import DirectSource
 from sinks.rebuild import rebuild
 from sinks.reconcile import GoldSource, Source, reconcile
@@ -93,7 +94,6 @@ def reconciliation_sources(
         yield RecountSource(
             lake=lake,
             address=store,
-            views=views_of(workspace.definitions),
             input=StreamInput.of(settings, workspace.definitions),
             load=partial(catch_up_bronze, workspace),
             progress=of_view("stream"),
@@ -108,9 +108,10 @@ def backfill_views(
     if times[-1] > now:
         raise AsOfError(f"{to_text(times[-1])} is not past yet; give a time before {to_text(now)}")
     chosen = backfill.views_to_backfill(workspace.definitions, views)
+    kafka = False
     if chosen.keys() & workspace.definitions.stream_views.keys():
         catch_up_bronze(workspace)  # a moment that is recorded has all its events
-    kafka = workspace.settings.stream.kafka is not None
+        kafka = topic_of(workspace.settings.stream, workspace.definitions.streamed_source) is not None
     done = backfill.run(workspace.lake, workspace.definitions, chosen, times, id_=id_, progress=progress, kafka=kafka)
     left_out = sorted(set(workspace.definitions.batch_views) - set(chosen)) if not views else []
     return {

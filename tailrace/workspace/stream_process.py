@@ -44,7 +44,7 @@ def follow(settings: Settings, progress: Progress) -> None:
             folder=None if topic else source.folder,
             bound=lambda: pulse.bound,
         )
-        progress(f"The stream follows {settings.stream.kafka or settings.landing}")
+        progress(f"The stream follows {f'the topic {topic.name} of {topic.servers}' if topic else source.folder}")
         return query
 
     def tend(caught_up_to: float | None) -> None:

@@ -55,7 +55,7 @@ def found_at_a_glance(workspace: Resources) -> dict[str, Json]:
 
 def undefined(definitions: Definitions, *names: Iterable[str]) -> list[str]:
     """The names of views among these that no definition has, in their order."""
-    known = definitions.views.keys() | RESERVED.keys()
+    known = definitions.kept_names | RESERVED.keys()
     return sorted(name for name in set[str]().union(*names) - known if NAME.fullmatch(name))
 
 
@@ -119,7 +119,7 @@ def drop_view(workspace: Resources, view: str, progress: Progress, *, with_histo
 
 def refuse_defined(definitions: Definitions, view: str) -> None:
     """Raise `CommandError` for a view that is defined, and for a name without a view."""
-    if view in definitions.views:
+    if view in definitions.kept_names:
         raise CommandError(
             f"view {view} is defined; remove its definition, have jobs, stream and readers load the others, and drop it then"
         )

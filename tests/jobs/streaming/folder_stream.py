@@ -29,18 +29,20 @@ documents = FeatureView(name='documents', entities=(DOCUMENT,), aggregations=(
 
 
 class Stream:
-    def __init__(self, spark, settings, folder):
+    def __init__(self, spark, settings, folder, definitions=None):
         self.spark, self.folder = spark, folder
-        (folder / "features").mkdir()
-        (folder / "features" / "recent.py").write_text(DEFINITIONS)
-        self.definitions = load_definitions((str(folder / "features"),))
+        if definitions is None:
+            (folder / "features").mkdir()
+            (folder / "features" / "recent.py").write_text(DEFINITIONS)
+            definitions = load_definitions((str(folder / "features"),))
+        self.definitions, self.source = definitions, definitions.streamed_source.name
         self.address = Address.of(settings)
         self.checkpoint, self.landed = str(folder / "checkpoint"), 0
 
     def land(self, *lines, name=None, at=None):
         """Land lines in a file of their own, as of a time where one is given."""
         self.landed += 1
-        file = self.folder / "events" / (name or f"{self.landed}.jsonl")
+        file = self.folder / self.source / (name or f"{self.landed}.jsonl")
         file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder / "unfinished"
         unfinished.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
@@ -50,7 +52,7 @@ class Stream:
         return file
 
     def run(self):
-        plans = Plans(str(self.folder / "events"), Path(self.checkpoint))
+        plans = Plans(str(self.folder / self.source), Path(self.checkpoint))
         plans.look()
         messages = follow_plans(self.spark, plans)
         query = run.start_query(
@@ -69,11 +71,13 @@ class Stream:
 
         return with_client(self.address, scanned)
 
+    def stored(self, view, key):
+        """What the store has of a view for a key; None for nothing."""
+        return binary(with_client(self.address, lambda client: read_items(client, [key], (view,))).get(key, {}), view)
+
     def value(self, view, key):
         """The windows of a key at this moment; None where the store has nothing of it."""
-        definition = self.definitions.views[view]
-        found = with_client(self.address, lambda client: read_items(client, [key], (view,)))
-        value = binary(found.get(key, {}), view)
+        definition, value = self.definitions.views[view], self.stored(view, key)
         if not value:
             return None
         columns = Codec(view, definition.features).decode([value]).columns

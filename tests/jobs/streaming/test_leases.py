@@ -5,7 +5,6 @@ from operator import methodcaller
 import pytest
 
 from jobs.streaming.micro_batch import StoreLost, take_leases
-from jobs.streaming.run import views_of
 from tailrace.definitions import load_definitions
 from tailrace.store.address import Address, with_store
 from tests.jobs.streaming.folder_stream import DEFINITIONS
@@ -34,7 +33,7 @@ class Stream:
 def stream(make_settings, tmp_path):
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / "recent.py").write_text(DEFINITIONS)
-    views = views_of(load_definitions((str(tmp_path / "features"),)))
+    views = load_definitions((str(tmp_path / "features"),)).streamed
     return Stream(Address.of(make_settings()), views)
 
 

@@ -34,10 +34,10 @@ def recounted(batches, *, moments):
     """By moment, the values that a recount tells of, each batch being of the moment that is given for it."""
     rows = [
         {
-            "actor_id": actor,
-            "document_id": document,
-            "event_id": f"e{id_}",
-            "event_type": type_,
+            "key_actor_id": actor,
+            "key_document_id": document,
+            "id": f"e{id_}",
+            "type": type_,
             "at": (START + minute) * MICROS_PER_MINUTE + 7,
             "appended": number,
             "place": f"{place:03}",

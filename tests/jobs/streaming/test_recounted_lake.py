@@ -14,9 +14,9 @@ from jobs.bronze import load
 from jobs.bronze.set_aside import FilesToExclude
 from jobs.streaming import micro_batch, run
 from jobs.streaming.checkpoint import Parked
+from jobs.streaming.event_rows import EventRows
 from jobs.streaming.fast_path import unpack_states
 from jobs.streaming.repair import COMPARED, RecountSource, StreamInput, write_unchanged
-from jobs.streaming.run import views_of
 from jobs.streaming.source import Consumed
 from sinks.reconcile import reconcile
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, rings_of
@@ -39,18 +39,19 @@ class Lane:
     """A stream, and a lake that loads the same folder."""
 
     def __init__(self, stream, lake):
-        self.stream, self.lake, self.views = stream, lake, views_of(stream.definitions)
+        self.stream, self.lake = stream, lake
         self.source = StreamInput(
-            feed=feeds.EVENTS, topic=None, folder=str(stream.folder / "events"), checkpoint=Path(stream.checkpoint)
+            rows=EventRows.of(stream.definitions),
+            topic=None,
+            folder=str(stream.folder / "events"),
+            checkpoint=Path(stream.checkpoint),
         )
 
     def load(self):
         return load.run(self.lake, feeds.intake(self.stream.folder), now=datetime.now(UTC))
 
     def recount(self, load=None):
-        return RecountSource(
-            lake=self.lake, address=self.stream.address, views=self.views, input=self.source, load=load or self.load
-        )
+        return RecountSource(lake=self.lake, address=self.stream.address, input=self.source, load=load or self.load)
 
     def reconcile(self, *, repair=False, load=None):
         done = reconcile(self.recount(load), repair=repair)

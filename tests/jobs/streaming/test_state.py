@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from jobs.streaming import window_state as states
 from jobs.streaming.window_state import Events, StateChanges, horizon_of, take_pairs
 from tailrace.definitions import STREAM, Count, Distinct, Last, StreamView
-from tailrace.definitions.stream_view import MICROS_PER_MINUTE, rings_of
+from tailrace.definitions.stream_view import MICROS_PER_MINUTE, FinestView, rings_of
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 
 ABOUT: dict[str, Any] = {"owner": "ada", "description": "Tested.", "freshness": timedelta(seconds=10), "lane": STREAM}
-PAIRS = StreamView(
+PAIRS = FinestView(
     name="pairs",
     entities=(ACTOR, DOCUMENT),
     aggregations=(
@@ -57,6 +57,7 @@ def run(batches, *, doubled=False, cut_off=False):
                 id=[f"e{id_}" for id_, *_ in batch],
                 type=np.array([type_ for *_, type_ in batch], object),
                 at=np.array([(START + minute) * MICROS_PER_MINUTE + 7 for *_, minute, _ in batch], np.int64),
+                whole=np.ones(len(batch), bool),
             )
             of_pairs, changes = take_pairs(
                 PAIRS, [DOCUMENTS], of_pairs, events, places={"documents": events.key % 2}, run=5, batch=number

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jobs.streaming.checkpoint import VIEWS, remember_views, remembered_views
+from jobs.streaming.event_rows import EventRows
 from jobs.streaming.fast_path import OtherDefinition, pack_states, unpack_states
 from jobs.streaming.repair import StreamInput
 from jobs.streaming.run import fingerprints_of, refuse_other_definitions
@@ -93,7 +94,7 @@ def test_events_of_another_source_than_the_streams_are_refused(checkpoint):
     write(checkpoint, "offsets/0", {}, {"events": {"0": 5}})
     write(checkpoint, "commits/0", {})
     folder, kafka = (
-        StreamInput(feed=feeds.EVENTS, topic=topic, folder="/landing/events", checkpoint=checkpoint)
+        StreamInput(rows=EventRows.of(feeds.DEFINITIONS), topic=topic, folder="/landing/events", checkpoint=checkpoint)
         for topic in (None, "events")
     )
 

@@ -9,12 +9,14 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.lines import validate_lines
 from jobs.streaming import fast_path
+from jobs.streaming.event_rows import EventRows
 from jobs.streaming.fast_path import FAR, PLAIN_BYTES, plain_event, valid_events
 from tailrace.definitions.stream_view import MINUTES_AHEAD
 from tests import feeds
 from tests.jobs.bronze.events_to_judge import EVENT, EVENT_FACTS, REFUSED_EVENTS, USABLE_EVENTS, event
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ROWS = EventRows.of(feeds.DEFINITIONS)
 LINES = 6_000
 PIECES = [
     *(
@@ -107,7 +109,8 @@ def test_a_plain_event_says_what_bronze_says(case):
     facts = EVENT_FACTS | changes
 
     expected = facts_of(facts | {"at": micros(facts["occurred_at"])})
-    assert plain_event(line, feeds.EVENTS) == (None if case in NOT_PLAIN else expected)
+    found = plain_event(line, feeds.EVENTS)
+    assert (found and ROWS.row_of(found)) == (None if case in NOT_PLAIN else expected)
 
 
 def any_line(choose):
@@ -144,10 +147,12 @@ def test_whatever_is_plain_is_usable_by_the_rules_of_bronze_and_says_the_same(sp
     rows = judged.select("place", "reason", "actor_id", "document_id", "event_id", "event_type", at).collect()
     by_rules = {row.place: None if row.reason else facts_of(row.asDict()) for row in rows}
 
-    plain = {place: found for place, line in enumerate(lines) if (found := plain_event(line, feeds.EVENTS))}
+    plain = {
+        place: ROWS.row_of(found) for place, line in enumerate(lines) if (found := plain_event(line, feeds.EVENTS))
+    }
 
-    for place, found in plain.items():
-        assert found == by_rules[place], f"seed {seed}: {lines[place]!r}"
+    for place, row in plain.items():
+        assert row == by_rules[place], f"seed {seed}: {lines[place]!r}"
     assert len(plain) > LINES / 5
     assert sum(one is None for one in by_rules.values()) > LINES / 5
 
@@ -162,7 +167,7 @@ def messages(spark, lines, *, appended_at=None):
 
 def told(rows):
     """Event id, place and time of each."""
-    return sorted(rows[["event_id", "place", "at"]].itertuples(index=False, name=None))
+    return sorted(rows[["id", "place", "at"]].itertuples(index=False, name=None))
 
 
 AT = micros(EVENT_FACTS["occurred_at"])
@@ -171,7 +176,7 @@ AT = micros(EVENT_FACTS["occurred_at"])
 def test_plain_events_are_taken_without_a_look_at_the_rules(spark, monkeypatch):
     monkeypatch.setattr(fast_path, "validated", None)
 
-    rows = valid_events(messages(spark, [("p1", event()), ("p2", event(event_id="e2"))]), feeds.EVENTS)
+    rows = valid_events(messages(spark, [("p1", event()), ("p2", event(event_id="e2"))]), ROWS)
 
     assert told(rows) == [("e1", "p1", AT), ("e2", "p2", AT)]
     assert rows.dtypes[["at", "appended"]].tolist() == ["int64", "int64"]
@@ -195,7 +200,7 @@ def test_the_others_are_judged_and_a_place_that_has_any_is_judged_as_a_whole(spa
 
     monkeypatch.setattr(fast_path, "validate_lines", counted)
 
-    rows = valid_events(messages(spark, lines), feeds.EVENTS)
+    rows = valid_events(messages(spark, lines), ROWS)
 
     expected = {"plain": "plain", "in mixed": "mixed", "in mixed again": "mixed", "BOM": "mixed", "long": "long"}
     assert told(rows) == sorted((event_id, place, AT) for event_id, place in expected.items())
@@ -204,8 +209,8 @@ def test_the_others_are_judged_and_a_place_that_has_any_is_judged_as_a_whole(spa
 
 
 def test_where_nothing_is_plain_or_nothing_came_the_rows_are_of_the_same_kinds(spark):
-    none = valid_events(messages(spark, []), feeds.EVENTS)
-    judged = valid_events(messages(spark, [("p", b" \xef\xbb\xbf"), ("q", b"\xef\xbb\xbf" + event())]), feeds.EVENTS)
+    none = valid_events(messages(spark, []), ROWS)
+    judged = valid_events(messages(spark, [("p", b" \xef\xbb\xbf"), ("q", b"\xef\xbb\xbf" + event())]), ROWS)
 
     assert none.empty
     assert told(judged) == [("e1", "q", AT)]
@@ -216,9 +221,7 @@ def test_where_nothing_is_plain_or_nothing_came_the_rows_are_of_the_same_kinds(s
 def test_an_event_from_the_future_is_left_out_by_when_it_was_appended(spark, mark):
     limit = EVENT_FACTS["occurred_at"] - timedelta(minutes=MINUTES_AHEAD)
 
-    at_the_limit = valid_events(messages(spark, [("p", mark + event())], appended_at=limit), feeds.EVENTS)
-    beyond = valid_events(
-        messages(spark, [("p", mark + event())], appended_at=limit - timedelta(microseconds=1)), feeds.EVENTS
-    )
+    at_the_limit = valid_events(messages(spark, [("p", mark + event())], appended_at=limit), ROWS)
+    beyond = valid_events(messages(spark, [("p", mark + event())], appended_at=limit - timedelta(microseconds=1)), ROWS)
 
     assert (len(at_the_limit), len(beyond)) == (1, 0)

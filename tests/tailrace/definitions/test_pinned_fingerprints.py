@@ -14,6 +14,7 @@ import pytest
 
 from tailrace.definitions import Count, DefinitionError, Distinct, Feature, Last, Type, load_definitions
 from tailrace.definitions.fingerprints import description, plain
+from tailrace.definitions.stream_view import StreamView, finest_view
 from tests.tailrace.definitions.test_aggregations import LINES
 from tests.tailrace.definitions.test_fingerprints import ACTOR, DOCUMENT, VIEW
 
@@ -21,10 +22,12 @@ PINNED = json.loads(Path(__file__).with_name("fingerprints.json").read_text())
 SHIPPED = load_definitions()
 BARE = replace(VIEW, aggregations=(), online_when=None)
 STREAMED = (Count(name="n", over=("15m",)), Last(name="seen_at"))
+PAIRS = replace(BARE, entities=(ACTOR, DOCUMENT), lane="stream", aggregations=STREAMED)
+[OF_PAIRS] = filter(None, [finest_view([PAIRS] if isinstance(PAIRS, StreamView) else [])])
 EXAMPLES = {
     **{type(line).__name__: replace(BARE, aggregations=(line,)) for line in LINES},
     "every option": VIEW,
-    "stream of pairs": replace(BARE, entities=(ACTOR, DOCUMENT), lane="stream", aggregations=STREAMED),
+    "stream of pairs": OF_PAIRS,
     "stream": replace(
         BARE,
         lane="stream",
