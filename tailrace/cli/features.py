@@ -38,6 +38,32 @@ def plan_lanes(price: Price = PRICE, *, as_json: AsJson = False) -> None:
     show(shown, table, summary, as_json=as_json)
 
 
+@app.command("diff")
+def diff_features(price: Price = PRICE, *, as_json: AsJson = False) -> None:
+    """Say what the next refresh computes, pushes and costs because definitions changed, before it runs."""
+    with progress("diff") as step:
+        step("starting Spark")
+        shown = Workspace().diff(price=price)
+    from tailrace.workspace.definition_changes import change_lines
+
+    columns = ("view", "lane", "change", "computes in full", "pushes", "bytes", "write units", "$")
+    rows = [(name, *diff_cells(view)) for name, view in shown["views"].items()]
+    show(shown, plain_table("What definitions change", columns, rows), *change_lines(shown), as_json=as_json)
+
+
+def diff_cells(view: dict[str, Any]) -> tuple[str, ...]:
+    """The cells of a view after its name."""
+    computes, pushes = view["computes"], view["pushes"]
+    rows = "all of it" if pushes["rows"] is None else f"{pushes['rows']:,} rows"
+    return (
+        view["lane"],
+        view["change"],
+        ("all of it" if computes["rows"] is None else f"{computes['rows']:,} rows") if computes["full"] else "-",
+        f"up to {rows}" if pushes["at_most"] else rows if pushes["rows"] != 0 else "-",
+        *("-" if not pushes[name] else f"{pushes[name]:,}" for name in ("bytes", "write_units", "dollars")),
+    )
+
+
 @app.command("list")
 def list_features(*, as_json: AsJson = False) -> None:
     """List the views, on-demand features and services, and views that are no longer defined and left something."""

@@ -168,6 +168,15 @@ class Workspace(Resources):
 
         return plan_lanes(self, price=price)
 
+    def diff(self, *, price: float | None = None) -> Json:
+        """What changed in the definitions since the last refresh, and what the next one computes and pushes for it.
+
+        `price` is as in `plan`.
+        """
+        from tailrace.workspace.definition_changes import diff_definitions
+
+        return diff_definitions(self, price=price)
+
     def undefined(self) -> dict[str, Json]:
         """What there still is of views that no definition has, as far as local folders and the stream name them."""
         from tailrace.workspace.undefined import found_at_a_glance
