@@ -213,6 +213,37 @@ def dotted(path):
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
+def test_an_example_outside_the_package_runs_as_its_readme_says(environments, folder, home):
+    whole, example = environments("all"), folder / "clicks"
+    shutil.copytree(CHECKOUT / "examples" / "clicks", example, ignore=shutil.ignore_patterns("var", "landing"))
+    where = ("TAILRACE_HOME", "TAILRACE_LANDING", "TAILRACE_FEATURES", "PYTHONPATH")  # tailrace.toml says where
+    settings = {name: text for name, text in home.items() if name not in where}
+    whole.run("python", "sample_events.py", "--end", AS_OF, cwd=example)
+    try:
+        report = whole.run("tailrace", "refresh", "--as-of", AS_OF, "--json", cwd=example, **settings)
+        shown = json.loads(report.splitlines()[-1])
+        assert (shown["landed"]["searches"], shown["landed"]["products"]) == (2000, 40)
+        assert all(view["pushed"] > 0 for view in shown["views"].values())
+        (products,) = (example / "landing" / "products").iterdir()
+        moved = [json.loads(line) | {"category": "sale"} for line in products.read_text().splitlines()]
+        products.with_name("sale.jsonl").write_text("".join(json.dumps(row) + "\n" for row in moved))
+        again = whole.run("tailrace", "refresh", "--as-of", AS_OF, "--json", cwd=example, **settings)
+        changed = {name: view["changed"] for name, view in json.loads(again.splitlines()[-1])["views"].items()}
+        assert changed.pop("word_category") > 0
+        assert set(changed.values()) == {0}
+        for words in (
+            ("query_product", "red shoes", "1001"),
+            ("product_clicks", "1001"),
+            ("word_category", "shoes", "sale"),
+        ):
+            row = whole.run("tailrace", "get", *words, "--json", cwd=example, **settings)
+            assert json.loads(row.splitlines()[-1])["found"], words
+        found = whole.run("tailrace", "verify", "--json", cwd=example, **settings)
+        assert json.loads(found.splitlines()[-1])["differing"] == 0
+    finally:
+        whole.run("tailrace", "store", "stop", cwd=example, **settings)
+
+
 def test_a_client_alone_asks_a_reader_alone(environments, project, home):
     reader, settings = environments("reader"), home
     log, port = project / "reader.log", free_port()
