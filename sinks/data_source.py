@@ -19,7 +19,7 @@ from pyspark.sql.types import DataType, DateType, LongType, NumericType, StringT
 from sinks.direct import DirectError, DirectOutcome, Target
 from tailrace.definitions import DIRECT, FeatureView, Type, load_definitions
 from tailrace.schemas.slots import to_micros
-from tailrace.settings import read_settings
+from tailrace.settings import read_settings, with_project
 from tailrace.store.address import Address
 from tailrace.store.direct.values import ValueProblem, checked_time
 
@@ -129,7 +129,8 @@ def target_of(options: Mapping[str, str], schema: StructType, *, overwrite: bool
         )
     if "view" not in given:
         raise DirectError("format tailrace needs the option 'view', the name of a feature view")
-    settings = read_settings(os.environ | {name.upper(): given[name] for name in given if name.startswith(SETTING)})
+    own = {name.upper(): given[name] for name in given if name.startswith(SETTING)}
+    settings = read_settings(with_project(os.environ) | own)
     view = load_definitions(settings.features).view(given["view"])
     if not view.takes_writes:
         raise DirectError(
