@@ -54,6 +54,7 @@ def make_app(
     local: bool,
     counters: Counters,
     direct: Log,
+    environment: str = "",
     writes: Writes = "transactions",
     tracing: Tracing | None = None,
 ) -> web.Application:
@@ -70,7 +71,9 @@ def make_app(
             enter = until_closed.enter_async_context
             store = await enter(open_store(url=url, region=region, table=table))
             app[CURRENT] = now = await enter(Current(definitions, store, counters, cache_seconds=limits.cache_seconds))
-            patient = await enter(open_store(url=url, region=region, table=table, patience=WRITE_SECONDS))
+            patient = await enter(
+                open_store(url=url, region=region, table=table, environment=environment, patience=WRITE_SECONDS)
+            )
             transactions = writes == "transactions"
             writer = DirectWriter(patient, direct, lambda: now.engine.definitions.views, transactions=transactions)
             app[WRITER] = await enter(writer)

@@ -82,7 +82,8 @@ TailraceError: retryable no, exit_code 1, http_status 500
 │   ├── ReaderError
 │   ├── RefusedByStore
 │   └── StoreError
-│       └── NoTransactions: retryable no
+│       ├── NoTransactions: retryable no
+│       └── OtherEnvironment: retryable no
 └── InternalError: retryable yes
     ├── NotForked
     ├── UnexpectedError

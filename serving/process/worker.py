@@ -98,6 +98,7 @@ def app_for(job: Job, definitions: Definitions, counters: Counters) -> web.Appli
         local=job.local,
         counters=counters,
         direct=Log(folder=job.settings.direct_log, landing=job.settings.landing),
+        environment=store.environment,
         writes=store.writes,
         tracing=start_tracing() if limits.traces else None,
     )

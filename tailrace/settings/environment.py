@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -80,7 +81,15 @@ def store_settings(value: Mapping[str, str], tools: Path) -> StoreSettings:
         lease_seconds=positive("TAILRACE_LEASE_SECONDS", value, number=float),
         in_flight=positive("TAILRACE_STORE_IN_FLIGHT", value, number=int),
         writes=writes(value["TAILRACE_STORE_WRITES"], url=value["TAILRACE_STORE_URL"]),
+        environment=label("TAILRACE_ENVIRONMENT", value),
     )
+
+
+def label(name: str, value: Mapping[str, str]) -> str:
+    """A name for people, or nothing."""
+    if not re.fullmatch("[A-Za-z0-9._-]{0,64}", value[name]):
+        raise SettingsError(f"{name}={value[name]!r:.80} must be at most 64 of A-Z, a-z, 0-9, '.', '_' and '-'")
+    return value[name]
 
 
 def stream_settings(value: Mapping[str, str], tools: Path) -> StreamSettings:

@@ -35,6 +35,7 @@ class StoreSettings:
     """The DynamoDB-compatible store; `url` is None for the embedded store of this home.
 
     `writes` is how a push writes: rows in transactions that check the lease, or each row in an update of its own.
+    `environment` is whose table it has to be, empty where homes are not told apart.
     """
 
     url: str | None
@@ -44,6 +45,7 @@ class StoreSettings:
     lease_seconds: float
     in_flight: int
     writes: Writes
+    environment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,6 +86,15 @@ VARIABLES = (
         unset="the embedded store",
     ),
     Variable("TAILRACE_STORE_TABLE", "Online store", "tailrace", "Table of the store."),
+    Variable(
+        "TAILRACE_ENVIRONMENT",
+        "Online store",
+        "",
+        "Name of the environment that the home belongs to, such as `production`. The first home that writes a table marks "
+        "it with its name; homes of another name, or of none, are then refused before they write anything. Each "
+        "environment has a table of its own ([why](adr/0026-a-table-is-of-one-environment.md)).",
+        unset="none: tables that no environment has marked",
+    ),
     Variable("TAILRACE_STORE_REGION", "Online store", "us-east-1", "Region of the store."),
     Variable(
         "TAILRACE_STORE_BINARY",

@@ -19,17 +19,26 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def open_store(
-    *, url: str, region: str, table: str, patience: float | None = None, limits: Limits = USUAL
+    *,
+    url: str,
+    region: str,
+    table: str,
+    environment: str = "",
+    patience: float | None = None,
+    limits: Limits = USUAL,
 ) -> AsyncIterator[Store]:
-    """Open the store at an address with its own connections; `patience` is how many seconds a request is tried."""
+    """Open the store at an address with its own connections; `patience` is how many seconds a request is tried.
+
+    `environment` is whose table it has to be for writers.
+    """
     async with open_client(url=url, region=region, table=table, patience=patience, limits=limits) as client:
-        yield DynamoStore(client)
+        yield DynamoStore(client, environment=environment)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where the store is, how it is written, how many requests one task keeps in flight, and how long a push holds its
-    lease without renewing it.
+    """Where the store is and whose, how it is written, how many requests one task keeps in flight, and how long a push
+    holds its lease without renewing it.
     """
 
     url: str
@@ -38,6 +47,7 @@ class Address:
     in_flight: int
     writes: Writes
     lease_seconds: float
+    environment: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "Address":
@@ -62,11 +72,19 @@ class Address:
             in_flight=store.in_flight,
             writes=store.writes,
             lease_seconds=store.lease_seconds,
+            environment=store.environment,
         )
 
     def open(self, *, patience: float | None = None, limits: Limits = USUAL) -> AbstractAsyncContextManager[Store]:
         """Open the store; `patience` is how many seconds a request is tried."""
-        return open_store(url=self.url, region=self.region, table=self.table, patience=patience, limits=limits)
+        return open_store(
+            url=self.url,
+            region=self.region,
+            table=self.table,
+            environment=self.environment,
+            patience=patience,
+            limits=limits,
+        )
 
 
 def with_store(address: Address, action: Callable[[Store], Awaitable[T]], *, patience: float | None = None) -> T:

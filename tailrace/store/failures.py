@@ -64,6 +64,24 @@ class NoTransactions(StoreError):
     retryable = False
 
 
+class OtherEnvironment(StoreError):
+    """The online store is of another environment than this home; the message names both and what to do."""
+
+    retryable = False
+
+
+def refuse_other_environment(table: str, found: str, own: str) -> None:
+    """Raise `OtherEnvironment` unless a table is of this environment; either may be empty, which is none."""
+    if found == own:
+        return
+    here = f"this home is of {own!r}" if own else "this home is of none"
+    raise OtherEnvironment(
+        "OtherEnvironment",
+        f"table {table!r} is of the environment {found!r}, and {here}; nothing was written. Name another table in "
+        f"TAILRACE_STORE_TABLE, or set TAILRACE_ENVIRONMENT={found} if this home writes that one",
+    )
+
+
 class Patience:
     """How long one request is tried: so many attempts or, where seconds are given, so long."""
 

@@ -99,7 +99,11 @@ class ValueStore(Protocol):
     """The values of views, by item key."""
 
     async def ensure_ready(self, *, seconds: float = PATIENCE_SECONDS) -> None:
-        """Make the store's table unless it is there, and wait so many seconds until it can be used."""
+        """Make the store's table unless it is there, and wait so many seconds until it can be used.
+
+        Whoever writes asks for it first. Raises `OtherEnvironment` where another environment than that of this home has
+        written to the store before, and otherwise notes which one did.
+        """
 
     async def item_count(self) -> int:
         """About how many items the store holds; it may be hours old."""

@@ -68,7 +68,15 @@ class Distinct(Aggregation):
         if base is None:
             raise DefinitionError(f"{here} 'rows_of': there is no view {self.rows_of!r}")
         if not set(view.entities) < set(base.entities):
-            raise DefinitionError(f"{here} 'rows_of': {base.name!r} does not have the keys of {view.name!r} and more")
+            raise DefinitionError(
+                f"{here} 'rows_of': {base.name!r} does not have the keys of {view.name!r} and more, by the same columns"
+            )
+        if base.aggregations and (base.event_source != view.event_source or view.where not in {None, base.where}):
+            # A row of the base view may then have a key that this view has no row for.
+            raise DefinitionError(
+                f"{here} 'rows_of': {base.name!r} counts events that {view.name!r} does not count; "
+                "give both the same source, and 'where' to both or to the base view alone"
+            )
         view.check_base_view(base, of=f"{here} 'rows_of'")
         if view.has_gold:  # which counts by a column of the base view, where the stream counts by the newest event
             self._check_windows(base, here=here)

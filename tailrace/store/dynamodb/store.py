@@ -29,12 +29,13 @@ from tailrace.store.dynamodb.calls import (
     text_in,
     view_of_control,
 )
-from tailrace.store.failures import PATIENCE_SECONDS, Patience, StoreError
+from tailrace.store.failures import PATIENCE_SECONDS, Patience, StoreError, refuse_other_environment
 from tailrace.store.order import OrderedValue
 from tailrace.store.port import Item, KeptOut, OrderedOutcome, Remembered, Row, Store, Turn
 
 EXPIRES = "expires"
 ONCE_PREFIX = "#once|"
+ENVIRONMENT, ENVIRONMENT_KEY = "environment", "#environment"
 NO_VALUE = {"B": ""}
 DAMAGED = "AA=="  # stands for an attribute that is not binary: a value that no codec can read
 
@@ -55,6 +56,36 @@ async def ensure_table(client: StoreClient, *, seconds: float = PATIENCE_SECONDS
                 "TableNotActive", f"table {client.table} cannot be used: DescribeTable says {status!r:.40}"
             )
         await asyncio.sleep(0.5)
+
+
+async def ensure_environment(client: StoreClient, own: str, *, seconds: float) -> None:
+    """Have a table that can be used and is of this environment; raises `OtherEnvironment`, and `StoreError` as `ensure_table`.
+
+    The mark is read in place of the table's description: with one request, as long as the table is there.
+    """
+    try:
+        found = await _environment(client)
+    except StoreError as error:
+        if not error.is_missing:
+            raise
+        await ensure_table(client, seconds=seconds)
+        found = ""
+    if not found and own:
+        found = await _mark(client, own)
+    refuse_other_environment(client.table, found, own)
+
+
+async def _environment(client: StoreClient) -> str:
+    """The environment that has marked the table; empty where none has."""
+    request = {"TableName": client.table, "Key": {KEY: {"S": ENVIRONMENT_KEY}}, "ConsistentRead": True}
+    return text_in(object_in(await client.call("GetItem", request), "Item"), ENVIRONMENT) or ""
+
+
+async def _mark(client: StoreClient, own: str) -> str:
+    """Mark a table that has no mark; returns the environment that it is of."""
+    item = {KEY: {"S": ENVIRONMENT_KEY}, ENVIRONMENT: {"S": own}}
+    request = {"TableName": client.table, "Item": item, "ConditionExpression": f"attribute_not_exists({KEY})"}
+    return own if await call_if(client, "PutItem", request) else await _environment(client)
 
 
 async def item_count(client: StoreClient) -> int:
@@ -147,8 +178,9 @@ async def forget_expired(client: StoreClient, key: str, *, at: int) -> bool:
 class DynamoStore(Store):
     """The whole port, over one table."""
 
-    def __init__(self, client: StoreClient) -> None:
+    def __init__(self, client: StoreClient, *, environment: str = "") -> None:
         self._client = client
+        self._environment = environment
 
     @property
     def requests(self) -> int:
@@ -163,8 +195,11 @@ class DynamoStore(Store):
         return self._client.be_patient()
 
     async def ensure_ready(self, *, seconds: float = PATIENCE_SECONDS) -> None:
-        """Make the table unless it is there, and wait so many seconds until it can be used."""
-        await ensure_table(self._client, seconds=seconds)
+        """Make the table unless it is there, and wait so many seconds until it can be used. Raises `OtherEnvironment`.
+
+        A table that no environment has marked is marked with the one that this store was opened for.
+        """
+        await ensure_environment(self._client, self._environment, seconds=seconds)
 
     async def item_count(self) -> int:
         """About how many items the table holds; it may be hours old."""
@@ -173,7 +208,7 @@ class DynamoStore(Store):
     async def has_items(self) -> bool:
         """Whether the table holds items of any entity."""
         async for items in scan(self._client, ()):
-            if any(not key_in(item).startswith(CONTROL_PREFIX) for item in items):
+            if any(not key_in(item).startswith((CONTROL_PREFIX, ENVIRONMENT_KEY)) for item in items):
                 return True
         return False
 

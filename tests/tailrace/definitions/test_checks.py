@@ -379,3 +379,38 @@ def test_views_agree_on_what_a_key_is(folder, other, said):
     folder.write_view("others.py", name="'others'", **WRITTEN, entities=f"({other},)")
 
     assert said in refusal_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("of_view", "of_base", "is_refused"),
+    [
+        ({}, {"where": "'event_type = 1'"}, False),
+        ({"where": "'event_type = 1'"}, {"where": "'event_type = 1'"}, False),
+        ({"where": "'event_type = 1'"}, {}, True),
+        ({"where": "'event_type = 1'"}, {"where": "'event_type = 2'"}, True),
+        ({}, {"source": "OTHERS"}, True),
+        ({"source": "OTHERS"}, {"source": "OTHERS"}, False),
+        ({}, {"entities": "(ACTOR, DOCUMENT.as_('source'))"}, True),
+    ],
+)
+def test_a_base_view_counts_only_events_that_the_view_counts(folder, of_view, of_base, is_refused):
+    about = {"owner": "'ada'", "description": "'Tested.'", "freshness": "timedelta(hours=1)"}
+    views = {
+        "people": {
+            "entities": "(DOCUMENT,)",
+            "aggregations": "(Distinct(name='n', rows_of='pairs', active='k', over=('3h',)),)",
+        }
+        | of_view,
+        "pairs": {"entities": "(ACTOR, DOCUMENT)", "aggregations": "(Count(name='k', over=('3h',)),)"} | of_base,
+    }
+    fields = "(Field('document_id', Type.STRING), Field('actor_id', Type.STRING))"
+    lines = [f"OTHERS = EventSource(name='others', id=None, time=Time('at'), fields={fields})"]
+    for name, declared in views.items():
+        written = ", ".join(f"{field}={value}" for field, value in (about | declared).items())
+        lines.append(f"{name} = FeatureView(name={name!r}, {written})")
+    folder.write("views.py", "\n".join(lines))
+
+    if is_refused:
+        assert "field 'rows_of': 'pairs'" in refusal_of(folder)
+    else:
+        assert list(folder.load().views) == ["pairs", "people"]
