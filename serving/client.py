@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 10.0  # for an answer; what a reader takes is set by the budget
 
 Id = str | int | date
-Ids = Sequence[str] | Sequence[int] | Sequence[date] | Id
+Ids = Sequence[Id] | Id
 
 
 class ReaderError(UnavailableError):
