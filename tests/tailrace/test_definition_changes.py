@@ -22,7 +22,8 @@ from tailrace import Count, DerivedSource, Entity, EventSource, FeatureView, Fie
 
 searches = EventSource(name="searches", id="id", time=Time("at"), fields=(Field("q", STRING), {fields}))
 QUERY = Entity(name="query", key="q")
-words = DerivedSource(name="words", of=searches, transform=lambda rows: {derived}, fields=(Field("q", STRING),))
+plain = EventSource(name="plain", id="id", time=Time("at"), fields=(Field("q", STRING),))
+words = DerivedSource(name="words", of=plain, transform=lambda rows: {derived}, fields=(Field("q", STRING),))
 FACTS = dict(source=searches, entities=(QUERY,), owner="search", description="", freshness=timedelta(hours=1))
 """
 VIEW = '{0} = FeatureView(name="{0}", **FACTS, {1})\n'
