@@ -28,8 +28,11 @@ BRIEF = (
     " -Dspark.sql.lightweightPlanChangeValidation=false -Dspark.sql.ui.explainMode=simple"
 )
 
+# A heap that begins at its full size is not collected as a whole each time that it grows.
+HEAP = "-Xms2g -Xmn1g"
+
 SPARK = {
-    "TAILRACE_SPARK_JAVA_OPTIONS": f"{read_settings({}).spark.java_options} {BRIEF}",
+    "TAILRACE_SPARK_JAVA_OPTIONS": f"{read_settings({}).spark.java_options} {BRIEF} {HEAP}",
     "TAILRACE_SPARK_MASTER": "local[2]",
     "TAILRACE_SPARK_MEMORY": "2g",
     "TAILRACE_SHUFFLE_PARTITIONS": "2",
@@ -84,7 +87,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupSch
 
 @pytest.fixture(scope="session")
 def spark() -> SparkSession:
-    return open_session(read_settings(SPARK | {"TAILRACE_KAFKA": "any"}).spark)  # with what reads Kafka
+    session = open_session(read_settings(SPARK | {"TAILRACE_KAFKA": "any"}).spark)  # with what reads Kafka
+    session._jsc.setCallSite("tests")  # else each job looks through the stack for where it comes from
+    return session
 
 
 @pytest.fixture
