@@ -8,9 +8,10 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from sinks.data_source import TailraceDataSource
+from sinks.data_source import TailraceDataSource, target_of
 from sinks.direct import Target
 from tailrace.definitions import load_definitions
+from tailrace.lake.session import schema_of
 from tailrace.schemas.slots import to_micros
 from tailrace.store.address import Address, read_control
 from tailrace.store.codec import Codec
@@ -166,20 +167,25 @@ def test_what_other_views_have_of_the_item_stays(store):
         ({"TAILRACE_STORE": "x"}, COLUMNS, "TAILRACE_STORE"),
     ],
 )
-def test_what_does_not_fit_the_view_is_told_before_anything_is_written(store, options, columns, told):
-    frame = store.spark.createDataFrame([], columns)
-
+def test_what_does_not_fit_the_view_is_refused(store, options, columns, told):
     with pytest.raises(Exception, match=told):
-        frame.write.format("tailrace").options(**store.options | options).mode("append").save()
-
-    assert (store.items(), store.control()) == ({}, None)
+        target_of(store.options | options, schema_of(columns), overwrite=False)
 
 
-def test_overwriting_is_refused(store):
+@pytest.mark.parametrize(
+    ("options", "mode", "told"),
+    [
+        ({"view": "visits"}, "append", "view visits is of the lane batch, which alone writes it"),
+        ({}, "overwrite", "replaces rows key by key and nothing else"),
+    ],
+)
+def test_a_refusal_reaches_the_caller_of_spark_before_anything_is_written(store, options, mode, told):
     frame = store.spark.createDataFrame([("d1", 0.5, "m1")], COLUMNS)
 
-    with pytest.raises(Exception, match="replaces rows key by key and nothing else"):
-        frame.write.format("tailrace").options(**store.options).mode("overwrite").save()
+    with pytest.raises(Exception, match=told):
+        frame.write.format("tailrace").options(**store.options | options).mode(mode).save()
+
+    assert (store.items(), store.control()) == ({}, None)
 
 
 def test_a_row_that_does_not_fit_stops_the_write_and_is_named(store):

@@ -48,49 +48,52 @@ def ids(lake, table):
     return {row.event_id for row in lake.read(table).select("event_id").collect()} if lake.exists(table) else set()
 
 
-def test_a_bad_load_goes_no_further_and_names_its_file(gated, landing):
-    land(landing, "good.jsonl", event("good"))
-    land_a_lost_clock(landing)
+class Story:
+    """A file that stops two loads is set aside, and then once more."""
 
-    for _ in range(2):  # and no later one passes it by
-        with pytest.raises(
-            GateFailed, match=r"expected 50% of the rows to have occurred_at >= '1990-01-01': observed 200 of 201 rows"
-        ) as failed:
-            load.run(gated, feeds.intake(landing), now=NOW)
-
-    assert failed.value.files == ("events/clock.jsonl",)
-    assert ids(gated, feeds.BRONZE_EVENTS) == set()
-
-
-def test_the_rest_goes_on_when_the_file_is_set_aside_and_the_file_never_does(gated, landing):
-    land(landing, "good.jsonl", event("good"))
-    land_a_lost_clock(landing)
-    with pytest.raises(GateFailed):
-        load.run(gated, feeds.intake(landing), now=NOW)
-    land(landing, "later.jsonl", event("later"))
-
-    loaded = load.run(
-        gated, feeds.intake(landing), now=LATER, aside=FilesToExclude(("events/clock.jsonl",), "its clock was lost")
-    )
-    again = load.run(gated, feeds.intake(landing), now=LATER)
-
-    assert (loaded, again) == (feeds.loaded(files=3, events=2, quarantined=1), feeds.loaded())
-    assert ids(gated, feeds.BRONZE_EVENTS) == {"good", "later"}
-    [refused] = gated.read(bronze.QUARANTINE).select("file", "line", "reason").collect()
-    assert tuple(refused) == ("clock.jsonl", None, "set aside: its clock was lost")
+    def __init__(self, lake, landing):
+        aside = FilesToExclude(("events/clock.jsonl",), "its clock was lost")
+        land(landing, "good.jsonl", event("good"))
+        land_a_lost_clock(landing)
+        self.failed = []
+        for _ in range(2):
+            with pytest.raises(GateFailed) as failed:
+                load.run(lake, feeds.intake(landing), now=NOW)
+            self.failed.append(failed.value)
+        self.ids_before = ids(lake, feeds.BRONZE_EVENTS)
+        land(landing, "later.jsonl", event("later"))
+        self.loaded = load.run(lake, feeds.intake(landing), now=LATER, aside=aside)
+        self.again = load.run(lake, feeds.intake(landing), now=LATER)
+        self.ids = ids(lake, feeds.BRONZE_EVENTS)
+        self.quarantine = lake.read(bronze.QUARANTINE).select("file", "line", "reason").collect()
+        merge.merge_unread(lake, feeds.EVENTS)
+        self.once_more = load.run(lake, feeds.intake(landing), now=LATER, aside=aside)
+        self.set_aside = lake.read(bronze.SET_ASIDE).count()
 
 
-def test_setting_aside_once_more_changes_nothing(gated, landing):
-    aside = FilesToExclude(("events/clock.jsonl",), "its clock was lost")
-    land(landing, "good.jsonl", event("good"))
-    land_a_lost_clock(landing)
-    with pytest.raises(GateFailed):
-        load.run(gated, feeds.intake(landing), now=NOW)
-    load.run(gated, feeds.intake(landing), now=LATER, aside=aside)
-    merge.merge_unread(gated, feeds.EVENTS)
+@pytest.fixture(scope="module")
+def story(spark, tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    (home / "landing" / "events").mkdir(parents=True)
+    return Story(Lake(spark, str(home / "lake"), gate=Gate(home / "quality")), home / "landing")
 
-    assert load.run(gated, feeds.intake(landing), now=LATER, aside=aside) == feeds.loaded()
-    assert gated.read(bronze.SET_ASIDE).count() == 1
+
+def test_a_bad_load_goes_no_further_and_names_its_file(story):
+    for failed in story.failed:  # and no later one passes it by
+        assert "expected 50% of the rows to have occurred_at >= '1990-01-01': observed 200 of 201 rows" in str(failed)
+        assert failed.files == ("events/clock.jsonl",)
+    assert story.ids_before == set()
+
+
+def test_the_rest_goes_on_when_the_file_is_set_aside_and_the_file_never_does(story):
+    assert (story.loaded, story.again) == (feeds.loaded(files=3, events=2, quarantined=1), feeds.loaded())
+    assert story.ids == {"good", "later"}
+    assert [tuple(row) for row in story.quarantine] == [("clock.jsonl", None, "set aside: its clock was lost")]
+
+
+def test_setting_aside_once_more_changes_nothing(story):
+    assert story.once_more == feeds.loaded()
+    assert story.set_aside == 1
 
 
 def test_of_several_deliveries_of_one_name_the_one_to_set_aside_has_to_be_said(gated, landing):

@@ -57,6 +57,34 @@ def silvers(empty, lake):
     return copied(empty, lake)
 
 
+@pytest.fixture(scope="module")
+def refreshed_once(spark, empty, tmp_path_factory):
+    """Pairs of one event."""
+    lake = copied(empty, Lake(spark, str(tmp_path_factory.mktemp("one") / "lake")))
+    deliver(lake, {})
+    bring(lake, PAIRS)
+    return lake
+
+
+@pytest.fixture
+def one(refreshed_once, lake):
+    return copied(refreshed_once, lake)
+
+
+@pytest.fixture(scope="module")
+def refreshed_of_two(spark, empty, tmp_path_factory):
+    """Pairs of two documents."""
+    lake = copied(empty, Lake(spark, str(tmp_path_factory.mktemp("two") / "lake")))
+    deliver(lake, {}, {"event_id": "e2", "document_id": "d2"})
+    bring(lake, PAIRS)
+    return lake
+
+
+@pytest.fixture
+def two(refreshed_of_two, lake):
+    return copied(refreshed_of_two, lake)
+
+
 def deliver(lake, *changes):
     rows = lake.spark.createDataFrame([tuple((EVENT | change).values()) for change in changes], feeds.INTERACTIONS.ddl)
     lake.upsert(feeds.INTERACTIONS, rows, newer="true", state={})
@@ -109,22 +137,18 @@ def test_an_event_before_its_time_counts_from_the_refresh_that_reaches_it(silver
 
 
 @pytest.mark.slow
-def test_a_missed_run_is_made_up_for_in_one_step(silvers):
-    deliver(silvers, {})
-    bring(silvers, PAIRS)
-    deliver(silvers, {"event_id": "e2", "occurred_at": T + 3 * HOUR})
+def test_a_missed_run_is_made_up_for_in_one_step(one):
+    deliver(one, {"event_id": "e2", "occurred_at": T + 3 * HOUR})
 
-    assert bring(silvers, PAIRS, as_of=T + 5 * HOUR)["pairs"] == ("incremental", 1, 0)
-    assert held(silvers, PAIRS) == {("u1", "d1", 0, 2)}
+    assert bring(one, PAIRS, as_of=T + 5 * HOUR)["pairs"] == ("incremental", 1, 0)
+    assert held(one, PAIRS) == {("u1", "d1", 0, 2)}
 
 
 @pytest.mark.slow
-def test_a_redelivery_that_says_the_same_touches_no_row(silvers):
-    deliver(silvers, {})
-    bring(silvers, PAIRS)
-    deliver(silvers, {"file": "again", "line": 9})
+def test_a_redelivery_that_says_the_same_touches_no_row(one):
+    deliver(one, {"file": "again", "line": 9})
 
-    assert bring(silvers, PAIRS, as_of=T)["pairs"] == ("incremental", 0, 0)
+    assert bring(one, PAIRS, as_of=T)["pairs"] == ("incremental", 0, 0)
 
 
 @pytest.mark.slow
@@ -154,41 +178,35 @@ def test_a_changed_definition_rebuilds_its_view_and_those_that_depend_on_it(silv
 
 
 @pytest.mark.slow
-def test_lost_history_means_a_full_computation_that_says_why(silvers):
-    deliver(silvers, {})
-    bring(silvers, PAIRS)
-    deliver(silvers, {"event_id": "e1", "occurred_at": T - HOUR})
-    for file in Path(silvers.path(feeds.INTERACTIONS), "_change_data").glob("*.parquet"):
+def test_lost_history_means_a_full_computation_that_says_why(one):
+    deliver(one, {"event_id": "e1", "occurred_at": T - HOUR})
+    for file in Path(one.path(feeds.INTERACTIONS), "_change_data").glob("*.parquet"):
         file.unlink()
 
     definitions = Definitions(views={"pairs": PAIRS}, on_demand={}, services={})
-    done = refresh.run(silvers, definitions, as_of=T + GRID)["pairs"]
+    done = refresh.run(one, definitions, as_of=T + GRID)["pairs"]
 
     assert (done.how, done.changed) == ("full", 1)
     assert done.why is not None
     assert "is gone" in done.why
-    assert held(silvers, PAIRS) == {("u1", "d1", 0, 1)}
+    assert held(one, PAIRS) == {("u1", "d1", 0, 1)}
 
 
 @pytest.mark.slow
-def test_verify_finds_a_row_that_someone_edited(silvers):
-    deliver(silvers, {}, {"event_id": "e2", "document_id": "d2"})
-    bring(silvers, PAIRS)
-    DeltaTable.forPath(silvers.spark, silvers.path(PAIRS.table)).update("document_id = 'd2'", {"events_1h": "7"})
+def test_verify_finds_a_row_that_someone_edited(two):
+    DeltaTable.forPath(two.spark, two.path(PAIRS.table)).update("document_id = 'd2'", {"events_1h": "7"})
 
-    verified = verify_view(silvers, Definitions(views={"pairs": PAIRS}, on_demand={}, services={}), PAIRS)
+    verified = verify_view(two, Definitions(views={"pairs": PAIRS}, on_demand={}, services={}), PAIRS)
 
     assert (verified.rows, verified.differing) == (2, 1)
 
 
 @pytest.mark.slow
-def test_what_somebody_else_wrote_to_gold_is_noticed_and_computed_anew(silvers):
-    deliver(silvers, {}, {"event_id": "e2", "document_id": "d2"})
-    bring(silvers, PAIRS)
-    path = silvers.path(PAIRS.table)
-    DeltaTable.forPath(silvers.spark, path).update("document_id = 'd1'", {"events_total": "99L"})
+def test_what_somebody_else_wrote_to_gold_is_noticed_and_computed_anew(two):
+    path = two.path(PAIRS.table)
+    DeltaTable.forPath(two.spark, path).update("document_id = 'd1'", {"events_total": "99L"})
 
-    assert bring(silvers, PAIRS) == {"pairs": ("full", 1, 0)}
+    assert bring(two, PAIRS) == {"pairs": ("full", 1, 0)}
 
 
 @pytest.mark.slow
