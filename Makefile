@@ -54,6 +54,7 @@ soak: setup $(ARCHIVE) ## run the long tests: planted bugs, random histories, ma
 	@.venv/bin/python -m tests.planted
 	@$(PYTEST) --hypothesis-profile deep -m "hypothesis and not slow and not soak"
 	@HISTORY_ROUNDS="$(ROUNDS)" HISTORY_REFRESHES=8 .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
+	@GENERATED_SETS=8 HISTORY_REFRESHES=8 .venv/bin/pytest -m slow tests/jobs/gold/test_generated_definitions.py
 	@PUBLISHER_HISTORIES="$(PUSHES)" .venv/bin/pytest -m slow tests/sinks/test_publisher_model.py
 	@REPLAY_STEPS="$(STEPS)" .venv/bin/pytest -m slow tests/test_replay.py
 	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py

@@ -67,7 +67,7 @@ def running(tmp_path_factory):
         TAILRACE_SHUFFLE_PARTITIONS="2",
         # The folder stays as it is; by default each file is loaded anew, in a process of its own, every 30 seconds.
         AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL="3600",
-        AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME="0.2",
+        AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME="0.5",
         TAILRACE_SPARK_JAVA_OPTIONS=BRIEF,
         TAILRACE_SPARK_MEMORY="1g",
     )

@@ -18,9 +18,9 @@ from tests.sinks.publisher import Publisher
 
 KILLS = int(os.environ.get("PUSH_KILLS", "4"))
 SEED = int(os.environ.get("PUSH_SEED") or random.randrange(10**9))
-DOCUMENTS = 20_000
-CHANGED = 8_000
-LONGEST = 12.0  # seconds from the first step to a kill; a push takes some 5 to 10 in a new process
+DOCUMENTS = 8_000
+CHANGED = 3_000
+LONGEST = 8.0  # seconds from the first step to a kill; a push takes some 4 to 8 in a new process
 ZOMBIE_EVERY = 2
 BESIDE = 2  # pushes in a process, which takes most of its time to start; killed at once, they are at different steps
 APART = 2.0  # seconds at most from the start of one to that of another

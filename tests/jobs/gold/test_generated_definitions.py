@@ -45,9 +45,9 @@ from tailrace.lake.tables import Lake
 from tailrace.schemas.slots import GRID
 from tests.jobs.gold.test_histories import START, STEPS, dying
 
-SETS = int(os.environ.get("GENERATED_SETS", "8"))
+SETS = int(os.environ.get("GENERATED_SETS", "3"))
 HISTORIES = int(os.environ.get("GENERATED_HISTORIES", "40"))
-REFRESHES = int(os.environ.get("HISTORY_REFRESHES", "6"))
+REFRESHES = int(os.environ.get("HISTORY_REFRESHES", "4"))
 SETS_OF_A_SOURCE = 2
 WINDOWS = ("15m", "1h", "24h", "7d", "total")
 LENGTHS = [timedelta(0), timedelta(minutes=15), timedelta(hours=1), timedelta(days=1), timedelta(days=7)]

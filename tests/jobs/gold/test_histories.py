@@ -35,7 +35,7 @@ ROUNDS = int(os.environ.get("HISTORY_ROUNDS", "1"))
 START = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 STEPS = [GRID, GRID, GRID, 2 * GRID, 5 * GRID, timedelta(hours=23), timedelta(days=8)]
 
-REFRESHES = int(os.environ.get("HISTORY_REFRESHES", "6"))  # a step costs the same for many histories as for few
+REFRESHES = int(os.environ.get("HISTORY_REFRESHES", "4"))  # a step costs the same for many histories as for few
 TICK = timedelta(microseconds=1)
 LENGTHS = [timedelta(0), timedelta(minutes=15), timedelta(hours=1), timedelta(days=1), timedelta(days=7)]
 Row = dict[str, Any]
