@@ -34,6 +34,9 @@ from tailrace.schemas.tables import Table
 # Tables that are worked on at once. Most of a small refresh is Spark's planning, which one table does on one core.
 AT_ONCE = 4
 
+# What Delta says of a table whose log another one has begun, before its first commit and just after it.
+BEING_CREATED = ("DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION", "DELTA_TABLE_NOT_FOUND")
+
 # How often and how long a creation waits for one that is under way.
 CREATION_WAITS = 20
 CREATION_WAIT_SECONDS = 0.25
@@ -202,8 +205,7 @@ class Lake:
                 with suppress(*CONFLICTS):  # of several that create it at once, one does
                     builder.execute()
             except AnalysisException as error:
-                # Another one has made the folder of the log, and is about to commit.
-                if error.getCondition() != "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION" or waited == CREATION_WAITS - 1:
+                if error.getCondition() not in BEING_CREATED or waited == CREATION_WAITS - 1:
                     raise
                 time.sleep(CREATION_WAIT_SECONDS)
             else:

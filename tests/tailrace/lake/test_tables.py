@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from delta.tables import DeltaTableBuilder
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
+from tailrace.lake import tables
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas import bronze
 from tailrace.schemas.tables import Column, Table, Type
@@ -196,3 +199,21 @@ def test_an_append_adds_the_columns_that_a_contract_gained(lake, spark):
     assert [(row.size, row.colour) for row in before] == [(7, None)]
     rows = {(row.size, row.colour, row.weight) for row in lake.read(grown_again).collect()}
     assert rows == {(7, None, None), (8, "red", None), (9, "blue", 5)}
+
+
+@pytest.mark.parametrize("condition", tables.BEING_CREATED)
+def test_a_table_that_another_one_is_about_to_create_is_waited_for(lake, monkeypatch, condition):
+    refusals = [AnalysisException("another one has begun its log", errorClass=condition)]
+    execute = DeltaTableBuilder.execute
+
+    def refused_once(builder):
+        if refusals:
+            raise refusals.pop()
+        return execute(builder)
+
+    monkeypatch.setattr(DeltaTableBuilder, "execute", refused_once)
+    monkeypatch.setattr(tables, "CREATION_WAIT_SECONDS", 0)
+
+    lake.create(THINGS)
+
+    assert (refusals, lake.exists(THINGS)) == ([], True)
