@@ -50,6 +50,7 @@ def main(repository):
         "full names": came(ask(store, *two, full_feature_names=True)),
         "text": came(ask(store, "document_profile:owner", "document_profile:size_bytes")),
         "two entities": came(ask(store, "actor_document_affinity:events_24h", rows=pairs)),
+        "numbers": came(ask(store, "stock:left", rows=[{"product_id": one} for one in (42, -7, 1)])),
         "time": came(ask(store, "document_activity:last_edit_at")),
         "service": came(store.get_online_features(features=service, entity_rows=pairs)),
         "frame": {"columns": list(frame.columns), "views_24h": [str(one) for one in frame["views_24h"]]},
