@@ -1,6 +1,6 @@
 """What derived sources look up: the facts that each parent gets, and the parents whose facts changed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from operator import and_
 
@@ -60,7 +60,7 @@ def changed_parents(lake: Lake, source: DerivedSource, *, before: Pins, after: P
 def changed_themselves(lake: Lake, source: DerivedSource, before: Pins, after: Pins) -> Iterator[DataFrame]:
     feed = written(lake, source.of.silver_table, before, after)
     if feed is not None:
-        yield feed.select(*source.parent_ids)
+        yield net_keys(feed, source.parent_ids, facts=[column.name for column in source.of.facts])
 
 
 def changed_facts(lake: Lake, source: DerivedSource, before: Pins, after: Pins) -> Iterator[DataFrame]:
@@ -69,11 +69,16 @@ def changed_facts(lake: Lake, source: DerivedSource, before: Pins, after: Pins) 
         if feed is None or not one.follow:
             continue
         key = one.table.key_columns
-        sign = F.when(F.col("_change_type").isin(*BEFORE_IMAGES), -1).otherwise(1)
-        changed = feed.groupBy(*key, *one.fields).agg(F.sum(sign).alias("net")).where("net <> 0").select(*key)
-        named = changed.distinct().withColumnsRenamed(dict(zip(key, one.named_in, strict=True)))
+        named = net_keys(feed, key, facts=one.fields).withColumnsRenamed(dict(zip(key, one.named_in, strict=True)))
         parents = read_pinned(lake, source.of.silver_table, after)
         yield parents.join(named, on=list(one.named_in), how="left_semi").select(*source.parent_ids)
+
+
+def net_keys(feed: DataFrame, key: Sequence[str], *, facts: Sequence[str]) -> DataFrame:
+    """The keys of which a change feed, all in all, has other facts than before; a delivery that says the same changes none."""
+    sign = F.when(F.col("_change_type").isin(*BEFORE_IMAGES), -1).otherwise(1)
+    columns = dict.fromkeys((*key, *facts))
+    return feed.groupBy(*columns).agg(F.sum(sign).alias("_net")).where("_net <> 0").select(*key).distinct()
 
 
 def written(lake: Lake, table: Table, before: Pins, after: Pins) -> DataFrame | None:
