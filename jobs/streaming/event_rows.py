@@ -49,6 +49,11 @@ class EventRows:
         return key_names(self.views)
 
     @cached_property
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns of the source that have the keys."""
+        return tuple(entity.column for entity in self.views[0].entities)
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """All columns."""
         return (*self.keys, *OF_EVENTS, *(condition_name(view) for view in self.conditional))
@@ -79,7 +84,7 @@ class EventRows:
     def row_of(self, facts: Mapping[str, Any]) -> tuple[Any, ...]:
         """The row of an event, by its columns, where `has_plain`."""
         words = self.words
-        keys = [text_of(facts[entity.column]) for entity in self.views[0].entities]
+        keys = [text_of(facts[column]) for column in self.key_columns]
         type_ = facts[words.type] if words.type else None
         return (*keys, id_of([text_of(facts[name]) for name in words.id]), type_ or "", facts[words.time])
 
@@ -118,6 +123,8 @@ def id_of(texts: Sequence[str]) -> str:
 
 def text_of(value: Any) -> str:
     """The text of a key or of a part of an id, as Spark writes it."""
+    if type(value) is str:
+        return value
     return MISSING if value is None else str(value)
 
 

@@ -202,10 +202,10 @@ def plain_event(line: bytes | None, feed: Feed) -> dict[str, Any] | None:
 def value_at(field: FeedField, given: Any) -> Any:
     """What a parsed line has at a field's path; None where it has nothing there."""
     for part in field.path:
-        if isinstance(part, int) and isinstance(given, list):
-            given = given[part] if part < len(given) else None
-        elif isinstance(part, str) and isinstance(given, dict):
-            given = given.get(part)
+        if isinstance(given, dict):
+            given = given.get(part)  # nothing is named by a number
+        elif isinstance(given, list) and isinstance(part, int) and part < len(given):
+            given = given[part]
         else:
             return None
     return given
@@ -215,9 +215,13 @@ def plain_value(field: FeedField, value: Any) -> Any:
     """A field's value in the type of its column; raises `NotPlain` where the rules have to say what it is."""
     if value is None and not field.required:
         return None
-    if field.is_object and isinstance(value, dict):
-        return None
-    found = None if field.is_object else PLAIN_VALUES[field.column.type](field, value)
+    if field.is_object:
+        if isinstance(value, dict):
+            return None
+        raise NotPlain(field.name)
+    type_ = field.column.type
+    parse = plain_text if type_ is Type.STRING else plain_time if type_ is Type.TIMESTAMP else PLAIN_VALUES[type_]
+    found = parse(field, value)
     if found is None:
         raise NotPlain(field.name)
     return found
@@ -275,8 +279,6 @@ def plain_date(_field: FeedField, value: Any) -> date | None:
 
 
 PLAIN_VALUES: dict[Type, Callable[[FeedField, Any], Any]] = {
-    Type.TIMESTAMP: plain_time,
-    Type.STRING: plain_text,
     Type.INT64: plain_number,
     Type.FLOAT64: plain_number,
     Type.BOOL: plain_bool,

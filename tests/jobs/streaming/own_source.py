@@ -4,7 +4,7 @@ from tailrace.definitions import load_definitions
 
 DEFINITIONS = """
 from datetime import timedelta
-from tailrace.definitions import Count, Distinct, Entity, EventSource, FeatureView, Field, Last, Time, Type
+from tailrace.definitions import Count, Distinct, Entity, EventSource, FeatureView, Field, Kafka, Last, Time, Type
 
 searches = EventSource(
     name='searches', id=('session', 'number'), time=Time('ts', unit='ms', path='$.at.ms'), type='kind',
@@ -16,6 +16,7 @@ searches = EventSource(
         Field('weight', Type.FLOAT64, maximum=9.5), Field('paid', Type.BOOL), Field('day', Type.DATE),
         Field('label', Type.STRING, required=True),
     ),
+    {read_from}
 )
 QUERY, PRODUCT = Entity('query', 'query'), Entity('product', 'product_id', type=Type.INT64)
 about = {{'owner': 'ada', 'description': 'Tested.', 'freshness': timedelta(seconds=10), 'lane': 'stream', 'source': searches}}
@@ -33,11 +34,11 @@ shown = FeatureView(name='shown', entities=(QUERY, PRODUCT), aggregations=(Last(
 PARTNERS = "Distinct(name='partners', rows_of='shown', active='x', over=('15m',)),"
 
 
-def definitions_in(folder, *, declared=False):
+def definitions_in(folder, *, declared=False, read_from=""):
     """The definitions, with the finest view declared or not."""
     folder.mkdir()
     more, partners = (SHOWN, PARTNERS) if declared else ("", "")
-    (folder / "searches.py").write_text(DEFINITIONS.format(more=more, partners=partners))
+    (folder / "searches.py").write_text(DEFINITIONS.format(more=more, partners=partners, read_from=read_from))
     return load_definitions((str(folder),))
 
 

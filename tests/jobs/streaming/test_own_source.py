@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
+from jobs import backfill
 from jobs.bronze import load
 from jobs.bronze.lines import validate_lines
 from jobs.bronze.load import Intake
@@ -21,9 +22,17 @@ from jobs.streaming.event_rows import EventRows, counts_somewhere
 from jobs.streaming.fast_path import FAR, plain_event, settled_states, unpack_states
 from jobs.streaming.recount import recount_pairs, recount_rollups
 from jobs.streaming.repair import RecountSource, StreamInput
+from jobs.streaming.run import fingerprints_of
 from sinks.reconcile import reconcile
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, rings_of
+from tailrace.errors import CommandError
+from tailrace.lake.session import small_frame
+from tailrace.schemas import view_tables
+from tailrace.schemas.landing import LandingError
 from tailrace.schemas.slots import to_micros
+from tailrace.settings import read_settings
+from tailrace.workspace.lane_plan import Terms, finest_cost, finest_words, item_bytes
+from tailrace.workspace.undefined import refuse_defined, undefined
 from tests.jobs.streaming.folder_stream import Stream
 from tests.jobs.streaming.own_source import definitions_in, search
 
@@ -168,6 +177,11 @@ def readable(items):
     return {key: values for key, values in items.items() if "|0:" not in key and not key.endswith("0:")}
 
 
+def asked(number, query, product, rank=1):
+    return {"number": number, "query": query, "product": product, "rank": rank, "kind": "click", "minute": 80}
+
+
+@example([[asked(0, None, 7)], [asked(1, "a", None), asked(2, "a", 7, rank=4)], [asked(3, None, None)]], 85)
 @given(st.lists(st.lists(SEARCH, max_size=6), max_size=5), st.integers(85, 160))
 def test_values_are_those_of_a_plain_count(definitions, batches, later):
     batches = [[one | {"minute": START + one["minute"]} for one in batch] for batch in batches]
@@ -285,6 +299,20 @@ class Lane:
         found = reconcile(self.recount(), repair=False)
         return {name: (one.compared, one.missing + one.ghost + one.different) for name, one in found.items()}
 
+    def history(self, now):
+        """What a backfill recorded last of each key, as a ranker would have got it."""
+        definitions, times = self.stream.definitions, [datetime.now(UTC)]
+        for table in definitions.silver_tables.values():
+            self.lake.create(table)
+        backfill.run(self.lake, definitions, definitions.stream_views, times, id_="b", progress=lambda _: None)
+        found = dict[str, Any]()
+        for name, view in definitions.stream_views.items():
+            rows = (
+                self.lake.read(view_tables.history_table(name)).where("item_key IS NOT NULL").orderBy("as_of").collect()
+            )
+            found[name] = {row.item_key: values_of(view, row.value, now) for row in rows}
+        return found
+
     def values(self, now):
         """By view and key, what rankers get; of views that somebody declared."""
         return {
@@ -327,3 +355,44 @@ def test_a_stream_of_it_agrees_with_the_count_and_with_bronze_and_is_rebuilt(spa
     assert lane.recount().write_all() == {name: count for name, (count, _) in counts.items()}
     assert lane.values(now) == plain
     assert lane.reconcile() == counts
+    assert lane.history(now) == plain
+
+
+def test_a_stream_follows_the_topic_that_its_source_names(tmp_path):
+    definitions = definitions_in(tmp_path / "features", read_from="read_from=Kafka('shop'),")
+
+    found = StreamInput.of(read_settings({"TAILRACE_KAFKA": "one:9092", "TAILRACE_HOME": str(tmp_path)}), definitions)
+
+    assert (found.topic, found.rows.feed.name) == ("shop", "searches")
+    with pytest.raises(LandingError, match="'searches' reads the topic shop; set TAILRACE_KAFKA"):
+        StreamInput.of(read_settings({"TAILRACE_HOME": str(tmp_path)}), definitions)
+
+
+def test_the_view_that_nobody_declares_is_known_to_the_stream_and_is_not_left_over(tmp_path):
+    definitions = definitions_in(tmp_path / "features")
+    kept = fingerprints_of(definitions)
+
+    assert kept.keys() == {"stream_of_searches", "products", "queries", "top"}
+    assert undefined(definitions, kept, ["gone"]) == ["gone"]
+    with pytest.raises(CommandError, match="stream_of_searches is defined"):
+        refuse_defined(definitions, "stream_of_searches")
+
+
+def test_the_view_that_nobody_declares_costs_a_write_for_each_event_of_its_keys(lake, tmp_path):
+    definitions = definitions_in(tmp_path / "features")
+    view, terms = definitions.finest, Terms(interval=timedelta(minutes=15), price=1.0)
+    table = definitions.silver_tables["searches"]
+    assert finest_cost(lake, view, terms)["dollars_per_month"] is None
+    at = datetime(2026, 3, 2, 9, 15, tzinfo=UTC)
+    searches = [("a", 7, at), ("a", 7, at), ("a", None, at), ("b", 8, at - timedelta(hours=25))]
+    rows = small_frame(lake.spark, searches, "query string, product_id bigint, ts timestamp")
+    others = [F.lit(None).cast(str(one.type)).alias(one.name) for one in table.fields if one.name not in rows.columns]
+    lake.append(table, rows.select("*", *others).select(*table.columns))
+
+    found = finest_cost(lake, view, terms)
+
+    assert (found["view"], found["declared"], found["keys"]) == ("stream_of_searches", False, ["product_id", "query"])
+    assert (found["items_per_day"], found["writes_per_day"]) == (2.0, 3.0)
+    assert found["value_bytes"] == round(item_bytes(view, 1.5))
+    assert found["dollars_per_month"] == 0.0001  # 90 writes
+    assert "2 in a day" in finest_words(found)
