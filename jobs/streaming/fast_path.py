@@ -60,9 +60,10 @@ class OtherDefinition(DefinitionError):
     """The store has a view's values under another definition; the message says what to do."""
 
     def __init__(self, view: StreamView, why: str = "") -> None:
+        named = f" {view.name}" if view.aggregations else ""  # nobody can name the one that nobody declares
         super().__init__(
             f"view {view.name} is defined otherwise than when its values were written; stop the stream, run "
-            f"`tailrace rebuild {view.name}`, and start it again{f' ({why})' if why else ''}"
+            f"`tailrace rebuild{named}`, and start it again{f' ({why})' if why else ''}"
         )
 
 

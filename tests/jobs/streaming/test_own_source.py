@@ -18,11 +18,12 @@ from jobs import backfill
 from jobs.bronze import load
 from jobs.bronze.lines import validate_lines
 from jobs.bronze.load import Intake
+from jobs.streaming.checkpoint import remember_views
 from jobs.streaming.event_rows import EventRows, counts_somewhere
-from jobs.streaming.fast_path import FAR, plain_event, settled_states, unpack_states
+from jobs.streaming.fast_path import FAR, OtherDefinition, plain_event, settled_states, unpack_states
 from jobs.streaming.recount import recount_pairs, recount_rollups
 from jobs.streaming.repair import RecountSource, StreamInput
-from jobs.streaming.run import fingerprints_of
+from jobs.streaming.run import fingerprints_of, refuse_other_definitions
 from sinks.reconcile import reconcile
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, rings_of
 from tailrace.errors import CommandError
@@ -376,6 +377,9 @@ def test_the_view_that_nobody_declares_is_known_to_the_stream_and_is_not_left_ov
     assert undefined(definitions, kept, ["gone"]) == ["gone"]
     with pytest.raises(CommandError, match="stream_of_searches is defined"):
         refuse_defined(definitions, "stream_of_searches")
+    remember_views(tmp_path / "checkpoint", kept | {"stream_of_searches": "of other keys"})
+    with pytest.raises(OtherDefinition, match=r"stream_of_searches is defined otherwise .* run `tailrace rebuild`,"):
+        refuse_other_definitions(tmp_path / "checkpoint", definitions)
 
 
 def test_the_view_that_nobody_declares_costs_a_write_for_each_event_of_its_keys(lake, tmp_path):
