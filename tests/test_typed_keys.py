@@ -1,6 +1,7 @@
 """One rule for keys that are numbers or dates: every value through every entrance, with the same text or a refusal."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.answers import Answer, to_feast
 from serving.client import EntityWrite, request_body, write_body
-from serving.common.request import BadRequest, Planner, parse_request, typed_keys
+from serving.common.request import BadRequest, Planner, parse_request
 from serving.openapi import described
 from serving.write.body import parse_body, values_of
 from sinks.direct import DirectError, Target
@@ -185,13 +187,24 @@ def test_the_spark_source_keeps_the_rule(type_):
             assert [one.keys for one in target.intents(batch, revision=1)] == [{key: expected}]
 
 
-def test_answers_give_keys_back_as_their_types_have_them():
-    request = parse_request(
-        b'{"features": ["relevance"], "entities": {"product_id": "7", "day": ["2026-03-02", "2026-03-03"]}}'
-    )
+def keys_in_feasts_answer(type_, ids):
+    """The keys that an answer without features gives back."""
+    body = {"features": ["relevance"], "entities": {ENTITIES[type_].key: ids}}
+    request = parse_request(orjson.dumps(body))
+    plan = replace(Planner(definitions_of(type_)).plan(request), references=(), names=())
+    steps = to_feast(Answer(asked=request, plan=plan, columns={}, views={}))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return orjson.loads(end.value)["results"][0]["values"]
 
-    assert typed_keys(ENTITIES[Type.INT64], request) == [7, 7]
-    assert orjson.dumps(typed_keys(ENTITIES[Type.DATE], request)) == b'["2026-03-02","2026-03-03"]'
+
+def test_answers_give_keys_back_as_their_types_have_them():
+    assert keys_in_feasts_answer(Type.INT64, ["7", -7, 2**63 - 1]) == [7, -7, 2**63 - 1]
+    assert keys_in_feasts_answer(Type.INT64, "7") == [7]
+    assert keys_in_feasts_answer(Type.DATE, ["2026-03-02", "0001-01-01"]) == ["2026-03-02", "0001-01-01"]
+    assert keys_in_feasts_answer(Type.STRING, ["7", 7, "007"]) == ["7", "7", "007"]
 
 
 def test_the_client_sends_numbers_and_dates():
