@@ -97,7 +97,7 @@ def check_reads_constants(source: DerivedSource, rows: DataFrame) -> None:
     if read - CONSTANTS:
         raise DerivationError(
             f"source {source.name!r}: its transform reads something else than the rows that it is given "
-            f"({', '.join(sorted(read - CONSTANTS))}); declare a Lookup, so that rows are derived anew when it changes"
+            f"({', '.join(sorted(read - CONSTANTS))}); declare a Lookup: rows are derived anew when it changes"
         )
 
 

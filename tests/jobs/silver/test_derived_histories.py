@@ -67,16 +67,16 @@ class World:
         """Parents come, come again, are corrected, moved or erased, and products change."""
         came = {id_: row for number in range(HISTORIES) for id_, row in self.parents(number, as_of)}
         gone = {id_ for id_, row in came.items() if row is None}
-        told = {
+        changed = {
             number * 10 + self.random.randrange(3): self.random.choice(["p", "q", "r", None])
             for number in range(HISTORIES)
             if self.random.random() < 0.5
         }
-        lost = {id_ for id_ in self.products if self.random.random() < 0.05} - {*told}
+        lost = {id_ for id_ in self.products if self.random.random() < 0.05} - {*changed}
         deliver(lake, SEARCHES.silver_table, *(row for row in came.values() if row), gone=gone)
-        deliver(lake, PRODUCTS.silver_table, *(product(*one) for one in told.items()), gone=lost)
+        deliver(lake, PRODUCTS.silver_table, *(product(*one) for one in changed.items()), gone=lost)
         self.searches = {id_: row for id_, row in (self.searches | came).items() if row}
-        self.products = {id_: one for id_, one in (self.products | told).items() if id_ not in lost}
+        self.products = {id_: one for id_, one in (self.products | changed).items() if id_ not in lost}
 
     def parents(self, number: int, as_of: Any) -> Iterator[tuple[str, dict[str, Any] | None]]:
         for _ in range(self.random.randrange(3)):

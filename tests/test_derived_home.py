@@ -1,0 +1,89 @@
+"""A home whose definitions derive a source: from files that land to the store, and back where a file is excluded."""
+
+import json
+import os
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tailrace.workspace.workspace import Workspace
+
+DEFINITIONS = """
+from datetime import timedelta
+
+from tailrace import (
+    INT64, STRING, Count, DerivedSource, Entity, EventSource, FeatureView, Field, Lookup, TableSource, Time,
+)
+
+searches = EventSource(
+    name="searches", id="search_id", time=Time("ts", unit="ms"),
+    fields=(Field("query", STRING), Field("product_id", INT64)),
+)
+products = TableSource(
+    name="products", key="product_id", fields=(Field("product_id", INT64), Field("category", STRING))
+)
+
+
+def words_of(rows):
+    from pyspark.sql import functions as F
+
+    return rows.select("search_id", "ts", "category", F.explode(F.split("query", " ")).alias("word"))
+
+
+words = DerivedSource(
+    name="words", of=searches, transform=words_of, fields=(Field("word", STRING), Field("category", STRING)),
+    lookups=(Lookup(products, on="product_id", fields=("category",)),),
+)
+word_counts = FeatureView(
+    name="word_counts", entities=(Entity("word", "word", "a word of queries"),), owner="search", source=words,
+    description="How often a word is asked for.", freshness=timedelta(hours=1), where="category <> 'hidden'",
+    aggregations=(Count(name="asked", over=("24h", "total")),),
+)
+"""
+AT = 1_773_140_000_000  # 2026-03-10T10:53:20Z
+AS_OF = "2026-03-10T11:00:00Z"
+
+
+def land(landing: Path, feed: str, name: str, *lines: dict[str, object]) -> None:
+    folder = landing / feed
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    os.utime(folder / name, (AT // 1000 + len(name), AT // 1000 + len(name)))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("spark")
+def test_derived_events_reach_the_store_follow_look_ups_and_go_with_the_file_that_brought_them(make_settings, tmp_path):
+    features = tmp_path / "features"
+    features.mkdir()
+    (features / "searching.py").write_text(textwrap.dedent(DEFINITIONS))
+    settings = make_settings(TAILRACE_FEATURES=str(features))
+    workspace = Workspace(settings=settings)
+    land(Path(settings.landing), "products", "p.jsonl", {"product_id": 1, "category": "toys"}, {"product_id": 2})
+    land(
+        Path(settings.landing),
+        "searches",
+        "a.jsonl",
+        {"search_id": "a", "ts": AT, "query": "red red car", "product_id": 1},
+    )
+    land(Path(settings.landing), "searches", "bad.jsonl", {"search_id": "b", "ts": AT, "query": "red", "product_id": 1})
+
+    first = workspace.refresh(as_of=AS_OF)
+    assert {name: (one.parents, one.rows) for name, one in first.derived.items()} == {"silver.words": (2, 4)}
+    assert workspace.get("word_counts", "red") == {"asked_24h": 3, "asked_total": 3}
+
+    second = workspace.refresh(as_of=AS_OF, set_aside=["searches/bad.jsonl"], because="a test")
+    assert second.derived["silver.words"].how == "incremental"
+    assert second.json()["derived"]["silver.words"]["changed"] == 1
+    assert workspace.get("word_counts", "red") == {"asked_24h": 2, "asked_total": 2}
+
+    land(Path(settings.landing), "products", "hidden.jsonl", {"product_id": 1, "category": "hidden"})
+    third = workspace.refresh(as_of=AS_OF)
+    assert third.derived["silver.words"].changed == 3
+    assert third.refreshed["word_counts"].how == "incremental"
+    assert workspace.get("word_counts", "red") is None
+    assert workspace.verify()["differing"] == 0
+    assert workspace.run_layer("silver")["derived"]["silver.words"]["how"] == "unchanged"
+    assert "silver.words" in workspace.maintain()["tables"]
