@@ -138,9 +138,38 @@ word_category = FeatureView(
     aggregations=(Count(name="clicks", over=("24h", "7d", "total")),),
 )
 
+query_recent = FeatureView(
+    name="query_recent",
+    source=searches,
+    entities=(QUERY,),
+    owner=OWNER,
+    description="How often a query shows products right now.",
+    freshness=timedelta(seconds=10),
+    aggregations=(Count(name="results", over=("15m", "1h")),),
+    lane="stream",
+)
+
+product_recent = FeatureView(
+    name="product_recent",
+    source=searches,
+    entities=(PRODUCT,),
+    owner=OWNER,
+    description="How often a product is shown right now.",
+    freshness=timedelta(seconds=10),
+    aggregations=(Count(name="shown", over=("15m", "1h")), Last(name="last_shown_at")),
+    lane="stream",
+)
+
 click_ranker = FeatureService(
     name="click_ranker",
     features=("query_product", "query_activity", "product_clicks", "word_category"),
     owner=OWNER,
     description="What the ranker scores the products of a search with.",
+)
+
+trend_ranker = FeatureService(
+    name="trend_ranker",
+    features=("query_recent", "product_recent"),
+    owner=OWNER,
+    description="What is searched for and shown within seconds, while `tailrace stream run` runs.",
 )
