@@ -164,7 +164,7 @@ def feeds_page() -> Iterable[str]:
     """The fields of a landed line, as the shipped sources declare them, and the rules of `tailrace.schemas.landing`."""
     yield "# Landing feeds\n"
     yield "What a line of each feed may have. [Landing files](../landing.md) says how files land, and what is refused as a whole."
-    yield "A message of a Kafka topic is a line of `events`. A row of Parquet has a column per field.\n"
+    yield "A message of a Kafka topic is a line of `events`. A row of Parquet or CSV has a column per field.\n"
     for feed in (source.feed() for source in shipped_sources()):
         yield f"## `{feed.name}`\n"
         yield from table(

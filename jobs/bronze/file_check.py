@@ -1,18 +1,22 @@
-"""Whether a file can be read: its content recognised, and read before it is claimed as the load will read it."""
+"""Landed files: recognised by their content, checked before they are claimed, and read as lines."""
 
 import json
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
 
-from jobs.bronze.lines import is_parquet, read_parquet
+from jobs.bronze import csv_rows, parquet
+from jobs.bronze.csv_rows import header_of, header_problem
 from jobs.bronze.parquet import OddColumn
 from tailrace.lake import storage
-from tailrace.lake.storage import StoredFile
+from tailrace.lake.session import small_frame
+from tailrace.lake.storage import StoredFile, reported_path
 from tailrace.schemas import landing
 from tailrace.schemas.landing import Feed
 
@@ -80,6 +84,16 @@ def why_not_parquet(head: bytes) -> str | None:
     return f"the file holds {content}; end its name in what it is (.jsonl, .jsonl.gz), or write it again"
 
 
+def why_not_csv(head: bytes, feed: Feed) -> str | None:
+    """Why a file of CSV that begins like this is refused as a whole."""
+    kind = kind_of(head)
+    if kind:
+        return f"the file holds {kind}, not CSV; {WAYS.get(kind, 'convert it to CSV, JSON lines or Parquet')}"
+    if head.decode("utf-8", "replace").lstrip(BLANK)[:1] in {"{", "["}:
+        return "the file holds JSON, not CSV; end its name in .jsonl, each object on a line of its own"
+    return header_problem(header_of(head), feed)
+
+
 def kind_of(head: bytes) -> str | None:
     """What bytes that are no JSON begin with, None where that is not known."""
     if not head:
@@ -137,7 +151,11 @@ def decode(text: str) -> tuple[Any, int | None]:
 
 UNREADABLE = (Py4JJavaError, PySparkException, OddColumn)
 PACKED = ".gz"
-SUFFIXES = f"JSON lines ({', '.join(landing.LINE_SUFFIXES)}) nor Parquet ({landing.PARQUET_SUFFIX})"
+SUFFIXES = (*landing.LINE_SUFFIXES, landing.PARQUET_SUFFIX, *landing.CSV_SUFFIXES)
+FORMATS = (
+    f"JSON lines ({', '.join(landing.LINE_SUFFIXES)}) nor Parquet ({landing.PARQUET_SUFFIX}) "
+    f"nor CSV ({', '.join(landing.CSV_SUFFIXES)})"
+)
 CHECKSUM = "ChecksumException"
 
 
@@ -178,8 +196,8 @@ def why_misnamed(spark: SparkSession, file: StoredFile) -> str | None:
         return "the file's name holds a colon; land it under another name"
     if not name.isascii() and not storage.opens_any_name(spark, file.path):
         return "Java cannot open a file of this name in its locale; set LC_ALL=C.UTF-8, or land it under an ASCII name"
-    if not name.endswith((*landing.LINE_SUFFIXES, landing.PARQUET_SUFFIX)):
-        return f"the file is by its name neither {SUFFIXES}; land it under the name of what it is"
+    if not name.endswith(SUFFIXES):
+        return f"the file is by its name neither {FORMATS}; land it under the name of what it is"
     return None
 
 
@@ -192,20 +210,23 @@ def why_unreadable(spark: SparkSession, file: StoredFile, feed: Feed) -> str | N
             if refusal is None:
                 read_through(spark, file, feed)
             return refusal
-        if not file.name.lower().endswith(PACKED):
-            return why_not_lines(first, is_whole=len(first) < HEAD) if first else None
-        refusal = why_not_gzip(first)
-        if refusal:
-            return refusal
-        unpacked = storage.unpack(spark, file.path, size=HEAD)
-        return why_not_lines(unpacked, is_whole=len(unpacked) < HEAD) if unpacked else None
+        if file.name.lower().endswith(PACKED):
+            refusal = why_not_gzip(first)
+            if refusal:
+                return refusal
+            first = storage.unpack(spark, file.path, size=HEAD)
+        if not first:
+            return None
+        if is_csv(file.name):
+            return why_not_csv(first, feed)
+        return why_not_lines(first, is_whole=len(first) < HEAD)
     except UNREADABLE as error:
         return why_unread(file, error)
 
 
 def read_through(spark: SparkSession, file: StoredFile, feed: Feed) -> None:
     """Have Spark read a Parquet file to its end, as pages inside it may be damaged."""
-    read_parquet(spark, file, feed).write.format("noop").mode("overwrite").save()
+    read_table(spark, file, feed).write.format("noop").mode("overwrite").save()
 
 
 def is_gone(spark: SparkSession, file: StoredFile) -> bool:
@@ -231,3 +252,73 @@ def innermost(error: Exception) -> str:
     while java.getCause() is not None:
         java = java.getCause()
     return str(java.toString()).strip().partition("\n")[0]
+
+
+# Spark reads a packed file, and one of CSV, in one task. From so many bytes on its lines are validated on all cores, which takes far longer
+# than to read and to send them.
+WORTH_SENDING = 2**20
+
+
+LINES = "path string, line bigint, value string, problem string"
+
+
+def read_lines(spark: SparkSession, files: Sequence[StoredFile], feed: Feed) -> DataFrame:
+    """Read JSON, Parquet and CSV files as `path, line, value, problem`, the path escaped.
+
+    A row of Parquet or CSV becomes the JSON line it would have been; `problem` says what it would hide, and is null
+    elsewhere. Raises `OddColumn` for a file whose columns are no use.
+    """
+    tables = [file for file in files if is_parquet(file.name) or is_csv(file.name)]
+    text = [file for file in files if file not in tables]
+    frames = [number_lines(read_text_files(spark, text))] if text else []
+    # One by one, because files written at different times need not have the same columns.
+    frames += [read_table(spark, file, feed) for file in tables]
+    frames = frames or [small_frame(spark, [], LINES)]
+    return reduce(DataFrame.unionByName, frames).where(F.col("value").rlike(r"\S"))
+
+
+def spread_lines(lines: DataFrame, files: Sequence[StoredFile]) -> DataFrame:
+    """Lines of files, over all cores where one task reads many of them."""
+    in_one_task = (file.bytes for file in files if file.name.lower().endswith(".gz") or is_csv(file.name))
+    if max(in_one_task, default=0) < WORTH_SENDING:
+        return lines
+    return lines.repartition(lines.sparkSession.sparkContext.defaultParallelism)
+
+
+def is_parquet(name: str) -> bool:
+    return name.lower().endswith(landing.PARQUET_SUFFIX)
+
+
+def is_csv(name: str) -> bool:
+    """Whether a file is by its name CSV, packed or not."""
+    return name.lower().endswith(landing.CSV_SUFFIXES)
+
+
+def open_text(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
+    """The lines of files, packed or not, as `value` and Spark's own `_metadata`."""
+    return spark.read.option("lineSep", "\n").text([file.pattern for file in files])
+
+
+def read_text_files(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
+    return open_text(spark, files).select(
+        F.regexp_replace("_metadata.file_path", "^[^:/]+:(//[^/]*)?", "").alias("path"),
+        F.col("_metadata.file_block_start").alias("block"),
+        F.monotonically_increasing_id().alias("position"),
+        "value",
+    )
+
+
+def number_lines(text: DataFrame) -> DataFrame:
+    """Number lines from 1 within each file, though Spark reads a large file in several blocks at once."""
+    blocks = text.groupBy("path", "block").agg(F.count("*").alias("lines"), F.min("position").alias("first"))
+    before = Window.partitionBy("path").orderBy("block").rowsBetween(Window.unboundedPreceding, -1)
+    offsets = blocks.withColumn("offset", F.coalesce(F.sum("lines").over(before), F.lit(0)))
+    numbered = text.join(F.broadcast(offsets), on=["path", "block"], how="inner")
+    line = F.col("offset") + F.col("position") - F.col("first") + 1
+    return numbered.select("path", line.alias("line"), "value", F.lit(None).cast("string").alias("problem"))
+
+
+def read_table(spark: SparkSession, file: StoredFile, feed: Feed) -> DataFrame:
+    """The rows of a Parquet or CSV file as lines."""
+    rows = csv_rows.read_csv(spark, file, feed) if is_csv(file.name) else parquet.read_rows(spark, file, feed)
+    return rows.select(F.lit(reported_path(spark, file)).alias("path"), "line", "value", "problem")

@@ -1,16 +1,16 @@
 """Lines of a feed: parsed strictly, validated, and refused with a reason."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from functools import reduce
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column as SparkColumn
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.bronze.parquet import read_rows
-from tailrace.lake.session import small_frame
-from tailrace.lake.storage import StoredFile, reported_path
+from tailrace.errors import DefinitionError
+from tailrace.lake.session import java_class
 from tailrace.schemas import ids, landing
 from tailrace.schemas.landing import Feed, FeedField
 from tailrace.schemas.slots import EARLIEST, LATEST, to_micros
@@ -97,6 +97,8 @@ NUMBER_KINDS = r"BIGINT|DECIMAL\(\d+,\d+\)|DOUBLE|FLOAT"
 DATE = r"(?!0000)\d{4}-\d{2}-\d{2}"
 PROBLEM = "problem"
 NOT_AN_OBJECT = "the line is not a JSON object"
+MOST_NAMES = 10  # of extra fields that are reported of a feed
+ZONES = "org.apache.spark.sql.catalyst.util.DateTimeUtils"
 OBJECT_KIND = "OBJECT<"  # and what it holds, in which a name may have line breaks
 
 
@@ -124,9 +126,33 @@ def validate_lines(lines: DataFrame, feed: Feed, *, now: datetime) -> DataFrame:
     return parsed.select(*kept, *digest, *columns, reason.alias("reason"))
 
 
+def check_rules(spark: SparkSession, feeds: Iterable[Feed]) -> None:
+    """Raise `DefinitionError` for a pattern or a zone that Spark's Java cannot read, though Python can."""
+    for feed in feeds:
+        for one in feed.fields:
+            here = f"source {feed.name!r}, field {one.column.name!r}"
+            try:
+                if one.pattern:
+                    java_class(spark, "java.util.regex.Pattern").compile(whole_match(one.pattern))
+                if one.zone != landing.UTC_ZONE:
+                    java_class(spark, ZONES).getZoneId(one.zone)
+            except (Py4JJavaError, PySparkException) as error:
+                cause, what = str(error).strip().partition("\n")[0], "pattern" if one.pattern else "zone"
+                raise DefinitionError(f"{here}: Java cannot read its {what}: {cause}") from None
+
+
+def whole_match(pattern: str) -> str:
+    """A pattern that a text has to match from its beginning to its end."""
+    return rf"^(?:{pattern})\z"
+
+
 def row_digest(feed: Feed) -> SparkColumn:
-    """A digest of all the fields of a line, the same for lines and for rows of Parquet that say the same."""
-    return F.sha2(F.to_json(F.struct(*(one.column.name for one in feed.fields)), {"ignoreNullFields": "false"}), 256)
+    """A digest of all the fields of a line, the same for lines and for rows of Parquet that say the same.
+
+    A field that a line lacks does not count: one that is declared later changes no digest of lines without it.
+    """
+    names = sorted(one.column.name for one in feed.fields)
+    return F.sha2(F.to_json(F.struct(*names), {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"}), 256)
 
 
 def parse_lines(lines: DataFrame) -> DataFrame:
@@ -135,10 +161,42 @@ def parse_lines(lines: DataFrame) -> DataFrame:
     Wrapped as `[…]` and as `{"v":…}`, trailing text, a second value or stray brackets break one or the other.
     """
     text = F.ltrim(F.col("value"), F.lit("\ufeff"))  # files from Windows may begin with a mark
-    text = F.when(~is_too_deep(text), text)
-    in_list = F.try_parse_json(F.concat(F.lit("["), text, F.lit("]")))
-    in_object = F.try_parse_json(F.concat(F.lit('{"v":'), text, F.lit("}")))
+    in_list, in_object = parsed_twice(text)
     return lines.withColumns({"_json": in_list, "_again": in_object})
+
+
+def parsed_twice(text: SparkColumn) -> tuple[SparkColumn, SparkColumn]:
+    """A text parsed as what a list holds, and again as what an object does; null where either does not parse."""
+    text = F.when(~is_too_deep(text), text)
+    return (
+        F.try_parse_json(F.concat(F.lit("["), text, F.lit("]"))),
+        F.try_parse_json(F.concat(F.lit('{"v":'), text, F.lit("}"))),
+    )
+
+
+def is_one_value(text: SparkColumn) -> SparkColumn:
+    """Whether a text is one value of JSON and nothing else."""
+    in_list, in_object = parsed_twice(text)
+    is_alone = F.variant_get(in_list, "$[1]", "variant").isNull()
+    return F.coalesce(in_list.isNotNull() & in_object.isNotNull() & is_alone, F.lit(False))
+
+
+def extra_names(feed: Feed) -> SparkColumn:
+    """The names at the top of a line that is an object which its feed does not read; null for any other line."""
+    names = F.json_object_keys(F.ltrim(F.col("value"), F.lit("\ufeff")))
+    return F.array_except(names, F.array(*map(F.lit, feed.names)))
+
+
+def count_extra_names(validated: DataFrame, feed: Feed) -> dict[str, int]:
+    """The most frequent of these names in usable lines, each with its lines."""
+    names = validated.where("reason is null").select(F.explode(extra_names(feed)).alias("name"))
+    counted = (
+        names.groupBy(F.substring("name", 1, 100).alias("name"))
+        .count()
+        .orderBy(F.desc("count"), "name")
+        .limit(MOST_NAMES)
+    )
+    return {row["name"]: row["count"] for row in counted.collect()}
 
 
 def line_problems() -> Iterator[tuple[SparkColumn, str]]:
@@ -191,16 +249,19 @@ def plain_problems(field: FeedField, given: SparkColumn) -> Iterator[tuple[Spark
 def time_problems(field: FeedField, given: SparkColumn, now: datetime) -> Iterator[tuple[SparkColumn, str]]:
     """What can be wrong with a time."""
     kind, name, value = F.col(kind_name(field)), field.name, F.col(field.column.name)
+    is_far = (value < F.lit(EARLIEST)) | (value >= F.lit(LATEST))
     if field.unit:
         yield given & ~kind.rlike(f"^({NUMBER_KINDS}|STRING)$"), f"{name} is not a number of {field.unit} since 1970"
-        yield given & value.isNull(), f"{name} is neither a number of {field.unit} since 1970 nor an ISO 8601 time"
+        is_text = kind == "STRING"
+        yield is_text & value.isNull(), f"{name} is neither a number of {field.unit} since 1970 nor an ISO 8601 time"
+        is_far |= given & value.isNull()
     else:
         yield given & ~kind.rlike(f"^({TEXT_KINDS})$"), f"{name} is not text"
         yield given & value.isNull(), f"{name} is not an ISO 8601 time such as 2026-01-31T09:15:00Z"
-    is_far = (value < F.lit(EARLIEST)) | (value >= F.lit(LATEST))
     yield is_far, f"{name} is not between the years {EARLIEST.year} and {LATEST.year - 1}"
-    latest = now + timedelta(hours=landing.MAXIMUM_HOURS_AHEAD)
-    yield value > F.lit(latest), f"{name} is more than {landing.MAXIMUM_HOURS_AHEAD} hours ahead of the clock"
+    if not field.may_be_ahead:
+        latest = now + timedelta(hours=landing.MAXIMUM_HOURS_AHEAD)
+        yield value > F.lit(latest), f"{name} is more than {landing.MAXIMUM_HOURS_AHEAD} hours ahead of the clock"
 
 
 def text_problems(field: FeedField, given: SparkColumn) -> Iterator[tuple[SparkColumn, str]]:
@@ -215,7 +276,7 @@ def text_problems(field: FeedField, given: SparkColumn) -> Iterator[tuple[SparkC
         if field.required:
             yield F.length(text) == 0, f"{name} is empty"
     if field.pattern:
-        yield ~text.rlike(rf"^(?:{field.pattern})\z"), f"{name} does not match {field.pattern}"
+        yield ~text.rlike(whole_match(field.pattern)), f"{name} does not match {field.pattern}"
 
 
 def typed(field: FeedField) -> SparkColumn:
@@ -245,7 +306,7 @@ def time_of_text(text: SparkColumn, field: FeedField) -> SparkColumn:
 
 def time_since_1970(text: SparkColumn, field: FeedField) -> SparkColumn:
     """The time so many units after 1970, less the part of a microsecond; null beyond the years that there are."""
-    micros = text.try_cast("decimal(30,6)") * F.lit(landing.MICROS_IN[str(field.unit)])
+    micros = text.try_cast("decimal(38,18)") * F.lit(landing.MICROS_IN[str(field.unit)])
     whole = F.floor(micros).try_cast("bigint")
     within = whole.between(*(F.lit(to_micros(end)) for end in (EARLIEST, LATEST)))
     return F.when(within, F.timestamp_micros(whole))
@@ -261,83 +322,24 @@ def text_name(field: FeedField) -> str:
 
 def kind_of(field: FeedField) -> SparkColumn:
     """The JSON type of a field: null where it is absent, VOID where it is null."""
-    return F.expr(f"schema_of_variant(variant_get(_json, {in_line(field)}))")
+    return F.schema_of_variant(F.variant_get("_json", in_line(field), "variant"))
 
 
 def text_of(field: FeedField) -> SparkColumn:
-    text = F.expr(f"try_variant_get(_json, {in_line(field)}, 'string')")
+    """The value of a field as a string; of one that is an id, the text that it stands for as one."""
+    text = F.try_variant_get("_json", in_line(field), "string")
     return id_text(F.col(kind_name(field)), text) if field.is_id else text
 
 
 def in_line(field: FeedField) -> str:
-    """Where the list around a line has a field, as a literal of SQL."""
+    """Where the list around a line has a field."""
     parts = (f"[{part}]" if isinstance(part, int) else step_of(part) for part in field.path)
-    return f"'$[0]{''.join(parts)}'"
+    return f"$[0]{''.join(parts)}"
 
 
 def step_of(name: str) -> str:
-    return f".{name}" if name.isidentifier() and name.isascii() else f'["{name}"]'
-
-
-# Spark reads a packed file in one task. From so many bytes on its lines are validated on all cores, which takes far longer
-# than to read and to send them.
-WORTH_SENDING = 2**20
-
-LINES = "path string, line bigint, value string, problem string"
-
-
-def read_lines(spark: SparkSession, files: Sequence[StoredFile], feed: Feed) -> DataFrame:
-    """Read JSON and Parquet files as `path, line, value, problem`, the path escaped.
-
-    A Parquet row becomes the JSON line it would have been; `problem` says what it would hide, and is null elsewhere.
-    Raises `OddColumn` for Parquet whose columns are no use.
-    """
-    parquet = [file for file in files if is_parquet(file.name)]
-    text = [file for file in files if not is_parquet(file.name)]
-    frames = [number_lines(read_text_files(spark, text))] if text else []
-    # One by one, because files written at different times need not have the same columns.
-    frames += [read_parquet(spark, file, feed) for file in parquet]
-    frames = frames or [small_frame(spark, [], LINES)]
-    return reduce(DataFrame.unionByName, frames).where(F.col("value").rlike(r"\S"))
-
-
-def spread_lines(lines: DataFrame, files: Sequence[StoredFile]) -> DataFrame:
-    """Lines of files, over all cores where one task reads many of them."""
-    packed = (file.bytes for file in files if file.name.lower().endswith(".gz"))
-    if max(packed, default=0) < WORTH_SENDING:
-        return lines
-    return lines.repartition(lines.sparkSession.sparkContext.defaultParallelism)
-
-
-def is_parquet(name: str) -> bool:
-    return name.lower().endswith(landing.PARQUET_SUFFIX)
-
-
-def open_text(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
-    """The lines of files, packed or not, as `value` and Spark's own `_metadata`."""
-    return spark.read.option("lineSep", "\n").text([file.pattern for file in files])
-
-
-def read_text_files(spark: SparkSession, files: Sequence[StoredFile]) -> DataFrame:
-    return open_text(spark, files).select(
-        F.regexp_replace("_metadata.file_path", "^[^:/]+:(//[^/]*)?", "").alias("path"),
-        F.col("_metadata.file_block_start").alias("block"),
-        F.monotonically_increasing_id().alias("position"),
-        "value",
-    )
-
-
-def number_lines(text: DataFrame) -> DataFrame:
-    """Number lines from 1 within each file, though Spark reads a large file in several blocks at once."""
-    blocks = text.groupBy("path", "block").agg(F.count("*").alias("lines"), F.min("position").alias("first"))
-    before = Window.partitionBy("path").orderBy("block").rowsBetween(Window.unboundedPreceding, -1)
-    offsets = blocks.withColumn("offset", F.coalesce(F.sum("lines").over(before), F.lit(0)))
-    numbered = text.join(F.broadcast(offsets), on=["path", "block"], how="inner")
-    line = F.col("offset") + F.col("position") - F.col("first") + 1
-    return numbered.select("path", line.alias("line"), "value", F.lit(None).cast("string").alias("problem"))
-
-
-def read_parquet(spark: SparkSession, file: StoredFile, feed: Feed) -> DataFrame:
-    return read_rows(spark, file, feed).select(
-        F.lit(reported_path(spark, file)).alias("path"), "line", "value", "problem"
-    )
+    """The step to a name inside an object, which holds at most one kind of quotation marks."""
+    if name.isidentifier() and name.isascii():
+        return f".{name}"
+    mark = "'" if '"' in name else '"'
+    return f"[{mark}{name}{mark}]"

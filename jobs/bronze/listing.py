@@ -1,8 +1,8 @@
-"""Files that landed: listed, and loaded in batches."""
+"""Files that landed: listed, and claimed in batches."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from tailrace.lake.storage import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
 from tailrace.schemas.landing import Feed, Feeds, LandingError
+from tailrace.schemas.tables import Table
 
 STORED = "file string, bytes bigint, delivered_at timestamp, refusal string"
 
@@ -106,16 +107,21 @@ def marks_of_unknown(stored: DataFrame, loaded: DataFrame) -> DataFrame:
 
 @dataclass(frozen=True)
 class Listing:
-    """What lay in a landing folder at one moment, temporary files left out, by feed."""
+    """What lay in a landing folder at one moment, temporary files left out, by feed.
+
+    `others` are the folders that are not of a feed.
+    """
 
     folder: str
     files: dict[str, list[StoredFile]]
+    others: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, lake: Lake, landing_folder: str, feeds: Feeds) -> "Listing":
         """What lies there now in the folders of these feeds."""
         listed = {feed.name: files_in(lake.spark, feed.folder(landing_folder)) for feed in feeds}
-        return cls(landing_folder, listed)
+        folders = (name for name in storage.folders_in(lake.spark, landing_folder) if not is_temporary(name))
+        return cls(landing_folder, listed, tuple(name for name in folders if name not in listed))
 
     @cached_property
     def digest(self) -> str:
@@ -171,3 +177,73 @@ def is_temporary(name: str) -> bool:
     return any(part.startswith(landing.TEMPORARY_PREFIXES) for part in parts) or any(
         part.lower().endswith(landing.TEMPORARY_SUFFIXES) for part in parts
     )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The newest claim: its batch, 0 before the first, the table that the batch appends to last, and what lay there.
+
+    `declared` is a digest of the tables as they were declared then. The latter three are None where the claim's log entry is
+    gone.
+    """
+
+    number: int
+    ends_with: str | None
+    listing: str | None
+    declared: str | None = None
+
+
+def last_claim(lake: Lake) -> Claim:
+    state = lake.state(bronze.FILES)
+    if state is None:
+        return Claim(lake.last_appended(bronze.FILES), None, None)
+    values = state.values  # all of one commit: another load may claim at this moment
+    return Claim(int(values["number"]), values.get("ends_with"), values.get("listing"), values.get("declared"))
+
+
+def declared_tables(feeds: Feeds) -> str:
+    """A digest of the tables of feeds: their columns, keys and checks."""
+    tables = (table for feed in feeds for table in (feed.table, feed.silver) if table)
+    known = [(table.full_name, table.ddl, table.key, table.checks) for table in tables]
+    return hashlib.sha256(repr(sorted(known)).encode()).hexdigest()
+
+
+def claim(
+    lake: Lake, feeds: Feeds, files: Sequence[LandedFile], *, batch: int, now: datetime, listing: Listing
+) -> None:
+    rows = small_frame(lake.spark, [(*astuple(file), batch, now) for file in files], bronze.FILES.ddl)
+    ends_with = tables_of(feeds, files)[-1].full_name
+    state = {"ends_with": ends_with, "listing": listing.digest, "declared": declared_tables(feeds)}
+    lake.append_once(bronze.FILES, rows, number=batch, **state)
+
+
+def unfinished(lake: Lake, feeds: Feeds, last: Claim) -> Batch | None:
+    """The batch of the newest claim if its last append was not made; which that is follows from the files left in it.
+
+    Raises `LandingError` where that is of a feed that is no longer declared.
+    """
+    if not last.number:
+        return None
+    if last.ends_with and lake.last_appended(bronze.table_named(last.ends_with)) >= last.number:
+        return None
+    batch = read_batch(lake, last.number)  # some of its files may have been excluded since
+    check_declared(feeds, batch)
+    return None if lake.last_appended(tables_of(feeds, batch.files)[-1]) >= last.number else batch
+
+
+def check_declared(feeds: Feeds, batch: Batch) -> None:
+    """Raise `LandingError` for files whose feed is not among these."""
+    known = {feed.name for feed in feeds}
+    for file in batch.files:
+        if file.feed not in known and file.refusal is None:
+            raise LandingError(
+                f"{file.feed}/{file.file} was claimed by load {batch.number}, which did not finish, and no source "
+                f"{file.feed!r} is declared any more; declare it until that load is done, or exclude the file: "
+                f"--set-aside {file.feed}/{file.file}"
+            )
+
+
+def tables_of(feeds: Feeds, files: Iterable[LandedFile]) -> list[Table]:
+    """The tables a batch appends to, in order: quarantine always, then each feed with readable files."""
+    readable = {file.feed for file in files if file.refusal is None}
+    return [bronze.QUARANTINE, *(feed.table for feed in feeds if feed.name in readable)]

@@ -1,28 +1,41 @@
 """The bronze load: files are claimed, and their rows appended to bronze, each exactly once."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.bronze.file_check import UNREADABLE, check, why_unread
-from jobs.bronze.lines import read_lines, spread_lines, validate_lines
-from jobs.bronze.listing import Batch, LandedFile, Listing, new_files, read_batch
+from jobs.bronze.file_check import UNREADABLE, check, read_lines, spread_lines, why_unread
+from jobs.bronze.lines import check_rules, count_extra_names, extra_names, validate_lines
+from jobs.bronze.listing import (
+    Batch,
+    LandedFile,
+    Listing,
+    claim,
+    last_claim,
+    new_files,
+    read_batch,
+    unfinished,
+)
 from jobs.bronze.set_aside import FilesToExclude, exclude_files
-from jobs.bronze.topic import Topic, ends_claimed, ends_of, is_of_topic, new_parts, read_parts, what_is_left
+from jobs.bronze.topic import Topic, ends_of, is_of_topic
+from jobs.bronze.topic_parts import ends_claimed, new_parts, read_parts, what_is_left
 from tailrace.lake import storage
 from tailrace.lake.session import ROWS, Materialized, materialized, small_frame
 from tailrace.lake.storage import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import Feed, Feeds, LandingError
-from tailrace.schemas.tables import Table
 
 ORIGIN = "path string, file string, delivered_at timestamp"
+
+
 AGAIN = "land it again under another name"
 
 
@@ -52,7 +65,9 @@ def validate_claimed(
         if not lost:
             try:
                 lines = deliveries(source, left, stored)
-                rows = materialized(validate_lines(lines, source.feed, now=source.until), valid=F.isnull("reason"))
+                validated = validate_lines(lines, source.feed, now=source.until)
+                is_valid = F.isnull("reason")
+                rows = materialized(validated, valid=is_valid, extra=is_valid & (F.size(extra_names(source.feed)) > 0))
                 return keep.enter_context(rows), refused
             except UNREADABLE:
                 lost = culprits(source, landed(left), stored)
@@ -65,7 +80,7 @@ def validate_claimed(
 
 def landed(files: Sequence[LandedFile]) -> list[LandedFile]:
     """The files among files and parts of a topic."""
-    return [file for file in files if not is_of_topic(file)]
+    return [file for file in files if not is_of_topic(file.file)]
 
 
 def list_claimed(source: FeedFiles, files: Sequence[LandedFile]) -> dict[str, StoredFile]:
@@ -119,7 +134,7 @@ def deliveries(source: FeedFiles, claimed: Sequence[LandedFile], stored: Mapping
 
     A time after the load began counts as that: a delivery from the future would win against every correction till then.
     """
-    parts, files = [file for file in claimed if is_of_topic(file)], landed(claimed)
+    parts, files = [file for file in claimed if is_of_topic(file.file)], landed(claimed)
     frames = [lines_of_feed(source, files, stored)] if files else []
     frames += [read_parts(source.lake.spark, source.topic, parts)] if parts else []
     lines = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
@@ -140,13 +155,17 @@ def lines_of_feed(source: FeedFiles, files: Sequence[LandedFile], stored: Mappin
 class Loaded:
     """What a load brought: files, valid rows per feed, and lines or files refused.
 
-    `waiting` counts the messages that it left in topics because they are behind a transaction that is open.
+    `waiting` counts the messages that it left in topics because they are behind a transaction that is open. `unread` are the
+    folders in the landing folder that no source reads. `extra` are fields of usable lines that no field of their feed names,
+    by feed, each with its lines.
     """
 
     files: int = 0
     rows: Mapping[str, int] = field(default_factory=dict)
     quarantined: int = 0
     waiting: int = 0
+    unread: tuple[str, ...] = field(default=(), compare=False)
+    extra: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __add__(self, other: "Loaded") -> "Loaded":
         names = dict.fromkeys((*self.rows, *other.rows))
@@ -155,12 +174,34 @@ class Loaded:
             rows={name: self.rows.get(name, 0) + other.rows.get(name, 0) for name in names},
             quarantined=self.quarantined + other.quarantined,
             waiting=other.waiting,  # the later load left what the earlier one did
+            unread=other.unread,
+            extra={
+                **self.extra,
+                **{feed: added(self.extra.get(feed, {}), names) for feed, names in other.extra.items()},
+            },
         )
 
-    def json(self) -> dict[str, int]:
-        """The figures as reports print them, with the rows of each feed."""
-        return {"files": self.files, **self.rows, "quarantined": self.quarantined, "waiting": self.waiting}
+    def json(self) -> dict[str, Any]:
+        """The figures as reports print them, with the rows of each feed; what is extra or unread only where there is any."""
+        shown: dict[str, Any] = {
+            "files": self.files,
+            **self.rows,
+            "quarantined": self.quarantined,
+            "waiting": self.waiting,
+        }
+        if self.unread:
+            shown["unread_folders"] = list(self.unread)
+        if self.extra:
+            shown["extra_fields"] = {feed: dict(names) for feed, names in self.extra.items()}
+        return shown
 
+
+def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """The sums of counts by name."""
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
+
+
+log = logging.getLogger(__name__)
 
 REFUSED = "feed string, file string, line bigint, reason string, raw string"
 
@@ -187,6 +228,7 @@ def run(lake: Lake, intake: Intake, *, now: datetime, aside: FilesToExclude | No
 
     `aside` names files that an earlier load took and the quality gate stopped; they are left out from now on.
     """
+    check_rules(lake.spark, intake.feeds)
     if aside:
         exclude_files(lake, intake.feeds, aside, now=now)
     loaded = Loaded(rows=dict.fromkeys((feed.name for feed in intake.feeds), 0))
@@ -196,77 +238,19 @@ def run(lake: Lake, intake: Intake, *, now: datetime, aside: FilesToExclude | No
         cut_off = replace(cut_off, files=what_is_left(lake.spark, intake.topics, cut_off.files))
         loaded += load_batch(lake, intake, cut_off)
     listing = intake.listing(lake)
+    if listing.others:
+        log.warning("no source reads the folders %s in %s", ", ".join(listing.others), intake.folder)
     ends = {topic: ends_of(lake.spark, topic) for topic in intake.topics}
     files = [part for topic, of in ends.items() for part in new_parts(lake, topic, of, now=now)]
     waiting = sum(of.waiting for by_partition in ends.values() for of in by_partition.values())
     if listing.digest == last.listing and not files:
-        return replace(loaded, waiting=waiting)
+        return replace(loaded, waiting=waiting, unread=listing.others)
     files += [file for feed in intake.feeds for file in new_files(lake, listing, feed)]
     if files:
         claim(lake, intake.feeds, files, batch=last.number + 1, now=now, listing=listing)
         claimed = read_batch(lake, last.number + 1)  # perhaps another process was faster, and claimed other files
         loaded += load_batch(lake, intake, claimed)
-    return replace(loaded, waiting=waiting)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The newest claim: its batch, 0 before the first, the table that the batch appends to last, and what lay there.
-
-    The latter two are None where the claim's log entry is gone.
-    """
-
-    number: int
-    ends_with: str | None
-    listing: str | None
-
-
-def last_claim(lake: Lake) -> Claim:
-    state = lake.state(bronze.FILES)
-    if state is None:
-        return Claim(lake.last_appended(bronze.FILES), None, None)
-    values = state.values  # all of one commit: another load may claim at this moment
-    return Claim(int(values["number"]), values.get("ends_with"), values.get("listing"))
-
-
-def claim(
-    lake: Lake, feeds: Feeds, files: Sequence[LandedFile], *, batch: int, now: datetime, listing: Listing
-) -> None:
-    rows = small_frame(lake.spark, [(*astuple(file), batch, now) for file in files], bronze.FILES.ddl)
-    ends_with = tables_of(feeds, files)[-1].full_name
-    lake.append_once(bronze.FILES, rows, number=batch, ends_with=ends_with, listing=listing.digest)
-
-
-def unfinished(lake: Lake, feeds: Feeds, last: Claim) -> Batch | None:
-    """The batch of the newest claim if its last append was not made; which that is follows from the files left in it.
-
-    Raises `LandingError` where that is of a feed that is no longer declared.
-    """
-    if not last.number:
-        return None
-    if last.ends_with and lake.last_appended(bronze.table_named(last.ends_with)) >= last.number:
-        return None
-    batch = read_batch(lake, last.number)  # some of its files may have been excluded since
-    check_declared(feeds, batch)
-    return None if lake.last_appended(tables_of(feeds, batch.files)[-1]) >= last.number else batch
-
-
-def check_declared(feeds: Feeds, batch: Batch) -> None:
-    """Raise `LandingError` for files whose feed is not among these."""
-    known = {feed.name for feed in feeds}
-    for file in batch.files:
-        if file.feed not in known and file.refusal is None:
-            raise LandingError(
-                f"{file.feed}/{file.file} was claimed by load {batch.number}, which did not finish, and no source "
-                f"{file.feed!r} is declared any more; declare it until that load is done, or exclude the file: "
-                f"--set-aside {file.feed}/{file.file}"
-            )
-
-
-def tables_of(feeds: Feeds, files: Iterable[LandedFile]) -> list[Table]:
-    """The tables a batch appends to, in order: quarantine always, then each feed with readable files."""
-    readable = {file.feed for file in files if file.refusal is None}
-    return [bronze.QUARANTINE, *(feed.table for feed in feeds if feed.name in readable)]
+    return replace(loaded, waiting=waiting, unread=listing.others)
 
 
 def load_batch(lake: Lake, intake: Intake, batch: Batch) -> Loaded:
@@ -283,7 +267,10 @@ def load_batch(lake: Lake, intake: Intake, batch: Batch) -> Loaded:
             whole += unread
             if rows:
                 validated[feed] = rows
-        loaded = count_loaded(batch, validated, whole)
+        extra = {
+            feed.name: count_extra_names(rows.frame, feed) for feed, rows in validated.items() if rows.counts["extra"]
+        }
+        loaded = replace(count_loaded(batch, validated, whole), extra=extra)
         for feed, rows in validated.items():
             audit(lake, feed, rows, stamp)
         if loaded.quarantined:

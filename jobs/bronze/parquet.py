@@ -93,7 +93,7 @@ def read_rows(spark: SparkSession, file: StoredFile, feed: Feed) -> DataFrame:
     """
     columns = parquet_columns(spark, file, feed)
     rows = spark.read.schema(columns.schema).parquet(file.pattern)
-    named = [_time_of(name) if name in columns.nanoseconds else F.col(name) for name in columns.schema.names]
+    named = [_time_of(name) if name in columns.nanoseconds else F.col(_quoted(name)) for name in columns.schema.names]
     found = [found for field in columns.schema.fields for found in _problems(field)]
     return rows.select(
         (F.col("_metadata.row_index") + 1).alias("line"),
@@ -150,7 +150,7 @@ def _leaves(kind: DataType) -> Iterator[DataType]:
 
 def _problems(field: StructField) -> Iterator[Column]:
     """What can be wrong with a column's value before it becomes text, which hides it."""
-    value = F.col(field.name)
+    value = F.col(_quoted(field.name))
     text = _everywhere(value, field.dataType, StringType, F.is_valid_utf8)
     if text is not None:
         yield F.when(~text, F.lit(f"{field.name} is not UTF-8"))
@@ -196,4 +196,10 @@ def _all(conditions: Iterable[Column]) -> Column:
 
 def _time_of(name: str) -> Column:
     """Nanoseconds since 1970 as a time, less the part of a microsecond."""
-    return F.expr(f"timestamp_micros((`{name}` - pmod(`{name}`, 1000)) div 1000)").alias(name)
+    quoted = _quoted(name)
+    return F.expr(f"timestamp_micros(({quoted} - pmod({quoted}, 1000)) div 1000)").alias(name)
+
+
+def _quoted(name: str) -> str:
+    """A name of a column, whatever it holds, as SQL has it."""
+    return f"`{name.replace('`', '``')}`"

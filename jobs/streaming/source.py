@@ -14,8 +14,7 @@ from urllib.parse import unquote, urlsplit
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.bronze.file_check import check
-from jobs.bronze.lines import open_text
+from jobs.bronze.file_check import check, open_text
 from jobs.bronze.listing import files_in, is_temporary
 from jobs.bronze.topic import PREFIX, Ends, Topic
 from jobs.streaming.checkpoint import (

@@ -168,13 +168,17 @@ def done_to(one: Json) -> Iterator[str]:
 
 
 def load_line(landed: Json) -> str:
-    others = ("files", "direct_writes", "quarantined", "waiting", "all_read")
+    others = ("files", "direct_writes", "quarantined", "waiting", "all_read", "unread_folders", "extra_fields")
     rows = (f"{count:,} {feed.replace('_', ' ')}" for feed, count in landed.items() if feed not in others)
     line = f"{landed['files']:,} files landed: {', '.join(rows)}"
     line += f", {landed['direct_writes']:,} direct writes" if landed["direct_writes"] else ""
     refused, waiting = landed["quarantined"], landed["waiting"]
     line += f", {refused:,} to quarantine (table bronze.quarantine says why)" if refused else ""
-    return f"{line}; {waiting:,} messages wait behind an open transaction in Kafka" if waiting else line
+    line += f"; {waiting:,} messages wait behind an open transaction in Kafka" if waiting else ""
+    for feed, names in landed.get("extra_fields", {}).items():
+        line += f"; {feed} has fields that its source does not name: {', '.join(names)}"
+    unread = landed.get("unread_folders", ())
+    return f"{line}; no source reads the folders {', '.join(unread)}" if unread else line
 
 
 def plain_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> Table:

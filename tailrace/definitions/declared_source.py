@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,8 @@ from tailrace.schemas.tables import Column, Table, Type
 
 SHIPPED_SOURCES = "tailrace.shipped.sources"
 ROW_ID = "row_id"  # of a source without ids
+# What reports of loads have next to the rows of each source.
+RESERVED_NAMES = {"quarantined", "waiting", "unread_folders", "extra_fields", "all_read", "recount", "gates"}
 Reading = Landing | Kafka
 
 
@@ -118,6 +120,8 @@ class DeclaredSource:
         reserved = [table.name for table in bronze.TABLES]
         if self.name in reserved:
             raise DefinitionError(f"{here}, field 'name': bronze has a table of that name; choose another")
+        if self.name in RESERVED_NAMES:
+            raise DefinitionError(f"{here}, field 'name': reports have a figure of that name; choose another")
         if not self.fields:
             raise DefinitionError(f"{here}, field 'fields': name at least one")
         names = [one.name for one in self.columns]
@@ -214,8 +218,8 @@ class EventSource(DeclaredSource):
     def feed_field(self, one: Field, *, ids: Collection[str]) -> FeedField:
         read = super().feed_field(one, ids=ids)
         if one.name != self.time.name:
-            return read
-        return FeedField(column=read.column, path=read.path, unit=self.time.unit, zone=self.time.zone or UTC_ZONE)
+            return replace(read, may_be_ahead=one.type is Type.TIMESTAMP)
+        return replace(read, unit=self.time.unit, zone=self.time.zone or UTC_ZONE)
 
     def check(self) -> None:
         here = f"source {self.name!r}"

@@ -1,5 +1,6 @@
 """What a source is declared with: where it is read from, its fields, and its time."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,14 +16,28 @@ TYPES = (Type.STRING, Type.INT64, Type.FLOAT64, Type.BOOL, Type.TIMESTAMP, Type.
 # Names of columns that stand next to those of a source while it is read and counted.
 RESERVED_COLUMNS = {
     *(column.name for column in bronze.DELIVERY),
-    *("value", "problem", "reason", "path", "block", "position", "delivery", "now", "then", "gained"),
+    *(
+        "value",
+        "problem",
+        "reason",
+        "path",
+        "block",
+        "position",
+        "delivery",
+        "now",
+        "then",
+        "gained",
+        "out_file",
+        "out_batch",
+    ),
 }
-PART = re.compile(r"""\.([A-Za-z_][A-Za-z0-9_-]*)|\['([^'"\\${}]+)'\]|\[(\d+)\]""")
+# A name in quotation marks holds anything but these and `?`, which ends a name for Spark.
+PART = re.compile(r"""\.([A-Za-z_][A-Za-z0-9_-]*)|\['([^'?]+)'\]|\["([^"?]+)"\]|\[([0-9]{1,9})\]""")
 
 
 @dataclass(frozen=True)
 class Landing:
-    """Files in the folder of the source's name below the landing folder: JSON lines, packed or not, or Parquet."""
+    """Files in the folder of the source's name below the landing folder: JSON lines or CSV, packed or not, or Parquet."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +98,7 @@ class Field:
             raise DefinitionError(f"{here}: a source has no {self.type}; take one of {', '.join(TYPES)}")
         if (self.json or self.id or self.pattern) and self.type is not Type.STRING:
             raise DefinitionError(f"{here}: json, id and pattern go with STRING")
-        if (self.minimum, self.maximum) != (None, None) and self.type not in {Type.INT64, Type.FLOAT64}:
-            raise DefinitionError(f"{here}: minimum and maximum go with INT64 and FLOAT64")
+        self.check_bounds(here)
         try:
             first, _ = self.parts[0], re.compile(self.pattern or "")
         except (DefinitionError, re.error) as error:
@@ -92,13 +106,23 @@ class Field:
         if not isinstance(first, str):
             raise DefinitionError(f"{here}: {self.path!r} begins with a number, and a line is an object")
 
+    def check_bounds(self, here: str) -> None:
+        """Raise `DefinitionError` for bounds that no value can lie between."""
+        bounds = [one for one in (self.minimum, self.maximum) if one is not None]
+        if bounds and self.type not in {Type.INT64, Type.FLOAT64}:
+            raise DefinitionError(f"{here}: minimum and maximum go with INT64 and FLOAT64")
+        if not all(math.isfinite(one) for one in bounds) or bounds != sorted(bounds):
+            raise DefinitionError(f"{here}: there is nothing between {self.minimum} and {self.maximum}")
+        if self.type is Type.INT64 and not all(-(2**63) <= one < 2**63 for one in bounds):
+            raise DefinitionError(f"{here}: an INT64 has 64 bits; leave out a bound beyond them")
+
 
 def parts_of_path(path: str) -> tuple[str | int, ...]:
     """A path such as `$.request['user id']` from the outside in; raises `DefinitionError`."""
     parts, at = list[str | int](), 1
     while path.startswith("$") and at < len(path) and (found := PART.match(path, at)):
-        name, quoted, number = found.groups()
-        parts.append(int(number) if number is not None else name or quoted)
+        *names, number = found.groups()
+        parts.append(int(number) if number is not None else next(filter(None, names)))
         at = found.end()
     if not parts or at < len(path):
         raise DefinitionError(f"{path!r} is not a path; write it as $.name, $.outer.inner or $['any name']")
@@ -129,5 +153,5 @@ class Time:
             raise DefinitionError(f"{here}: a number since 1970 has no zone; leave 'zone' or 'unit' out")
         try:
             ZoneInfo(self.zone)
-        except (ValueError, OSError) as error:
+        except (KeyError, ValueError, OSError) as error:
             raise DefinitionError(f"{here}: {self.zone!r} is not a zone; write it as Europe/Berlin") from error

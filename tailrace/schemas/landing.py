@@ -14,6 +14,7 @@ MAXIMUM_HOURS_AHEAD = 24  # of the wall clock; clocks drift, but no event is kno
 
 LINE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
 PARQUET_SUFFIX = ".parquet"
+CSV_SUFFIXES = (".csv", ".csv.gz")
 TEMPORARY_PREFIXES = (".", "_")
 TEMPORARY_SUFFIXES = (".tmp", ".part", ".partial", ".inprogress", ".crdownload", ".filepart")
 
@@ -41,7 +42,7 @@ class FeedField:
 
     `path` names it from the outside in. A field whose column is never null is required. `is_object` says that it holds a
     JSON object, kept as its text, and `pattern` what a text has to match. A time is a text, which without an offset is of
-    `zone`, or counts `unit` since 1970.
+    `zone`, or counts `unit` since 1970; `may_be_ahead` says that it may be after now, as that of a plan.
     """
 
     column: Column
@@ -51,6 +52,7 @@ class FeedField:
     pattern: str | None = None
     unit: str | None = None
     zone: str = UTC_ZONE
+    may_be_ahead: bool = False
 
     @property
     def name(self) -> str:

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.bronze import load
-from jobs.bronze.listing import Listing, new_files
+from jobs.bronze.listing import Listing, claim, new_files
 from tests import feeds
 
 NOW = datetime(2026, 3, 2, 10, 11, 12, tzinfo=UTC)
@@ -53,5 +52,5 @@ def claim_everything(lake, folder, *, batch):
     """What a load does first, and nothing after it: the process is gone."""
     listing = Listing.of(lake, str(folder), feeds.FEEDS)
     files = list(new_files(lake, listing, feeds.EVENTS))
-    load.claim(lake, feeds.FEEDS, files, batch=batch, now=NOW, listing=listing)
+    claim(lake, feeds.FEEDS, files, batch=batch, now=NOW, listing=listing)
     return files

@@ -3,8 +3,8 @@
 import pytest
 
 from jobs.bronze import load
-from jobs.bronze.listing import Listing, new_files
-from jobs.bronze.load import LOADS, catch_up, claim
+from jobs.bronze.listing import Listing, claim, new_files
+from jobs.bronze.load import LOADS, catch_up
 from tailrace.schemas.landing import LandingError
 from tests import feeds
 from tests.jobs.bronze.landed import NOW, event, land

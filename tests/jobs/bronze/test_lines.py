@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.bronze.lines import read_lines, spread_lines
+from jobs.bronze.file_check import read_lines, spread_lines
 from tailrace.lake.storage import StoredFile, list_files, reported_path
 from tests import feeds
 

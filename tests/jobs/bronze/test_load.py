@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.bronze import load
+from jobs.bronze import listing, load
 from jobs.bronze.listing import LandedFile, Listing, not_loaded
 from tailrace.lake import storage
 from tailrace.lake.tables import Lake
@@ -162,7 +162,7 @@ def test_a_claim_is_read_whole_from_one_commit_as_another_load_may_claim_meanwhi
     load.run(lake, feeds.intake(tmp_path), now=NOW)
     monkeypatch.setattr(lake, "last_appended", lambda _: pytest.fail("the log was read again"))
 
-    claim = load.last_claim(lake)
+    claim = listing.last_claim(lake)
 
     assert (claim.number, claim.ends_with, claim.listing) == (
         1,
@@ -279,13 +279,13 @@ def test_a_batch_ends_with_the_last_feed_that_has_a_file_to_read():
     file = LandedFile(feed="events", file="a", sha256="b", bytes=3, delivered_at=WRITTEN, refusal=None)
     document = replace(file, feed="documents")
 
-    assert load.tables_of(feeds.FEEDS, [document, file]) == [
+    assert listing.tables_of(feeds.FEEDS, [document, file]) == [
         bronze.QUARANTINE,
         feeds.BRONZE_EVENTS,
         feeds.BRONZE_DOCUMENTS,
     ]
-    assert load.tables_of(feeds.FEEDS, [file, replace(document, refusal="no")]) == [
+    assert listing.tables_of(feeds.FEEDS, [file, replace(document, refusal="no")]) == [
         bronze.QUARANTINE,
         feeds.BRONZE_EVENTS,
     ]
-    assert load.tables_of(feeds.FEEDS, [replace(file, refusal="no")]) == [bronze.QUARANTINE]
+    assert listing.tables_of(feeds.FEEDS, [replace(file, refusal="no")]) == [bronze.QUARANTINE]

@@ -1,0 +1,125 @@
+"""Sources that cannot be read are refused when they are declared, naming source and field."""
+
+from dataclasses import replace
+
+import pytest
+
+from tailrace.definitions import Definitions, EventSource, Field, Kafka, TableSource, Time, Type
+from tailrace.definitions.definitions import check_together
+from tailrace.definitions.fields import parts_of_path
+from tailrace.errors import DefinitionError
+
+INT64, STRING = Type.INT64, Type.STRING
+SEARCHES = EventSource(name="searches", id="search_id", time=Time("ts"), fields=(Field("query", STRING),))
+PRODUCTS = TableSource(name="products", key="product_id", fields=(Field("product_id", INT64), Field("title", STRING)))
+
+PATHS = {
+    "$.request.q": ("request", "q"),
+    "$['user id']['$oid']": ("user id", "$oid"),
+    '$["it\'s"]': ("it's",),
+    "$['a.b'].c-d[0][12]": ("a.b", "c-d", 0, 12),
+    "$['back\\slash']['${x}']": ("back\\slash", "${x}"),
+}
+NO_PATHS = [
+    "",
+    "$",
+    "request",
+    "$.",
+    "$.a b",
+    "$['']",
+    "$['what?']",
+    "$['a'",
+    "$[-1]",
+    "$[1e3]",
+    "$[99999999999]",
+    "$.a.",
+    "$.a[٣]",
+]
+FIELDS = {
+    "a name that Tailrace has": Field("batch", STRING),
+    "a name that silver needs": Field("out_file", STRING),
+    "no name": Field("Query Text", STRING),
+    "a type of gold": Field("tags", Type("binary")),
+    "a pattern that is none": Field("code", STRING, pattern="("),
+    "a pattern of a number": Field("code", INT64, pattern="1"),
+    "bounds of a text": Field("code", STRING, minimum=0),
+    "a bound that is infinite": Field("code", Type.FLOAT64, minimum=float("-inf")),
+    "a bound that is no number": Field("code", Type.FLOAT64, maximum=float("nan")),
+    "bounds the wrong way round": Field("code", INT64, minimum=2, maximum=1),
+    "a bound beyond 64 bits": Field("code", INT64, maximum=2**63),
+    "a line that is a list": Field("code", STRING, path="$[0]"),
+    "no path": Field("code", STRING, path="code"),
+}
+SOURCES = {
+    "no fields": (replace(SEARCHES, fields=()), "fields"),
+    "a field twice": (replace(SEARCHES, fields=(Field("query", STRING),) * 2), "query"),
+    "an odd name": (replace(SEARCHES, name="Searches"), "name"),
+    "a table of bronze": (replace(SEARCHES, name="quarantine"), "name"),
+    "an odd name of silver": (replace(SEARCHES, silver="a/b"), "silver"),
+    "nowhere to read": (replace(SEARCHES, read_from=()), "read_from"),
+    "an unknown unit": (replace(SEARCHES, time=Time("ts", unit="min")), "time"),
+    "an unknown zone": (replace(SEARCHES, time=Time("ts", zone="Europe/Nowhere")), "time"),
+    "a unit and a zone": (replace(SEARCHES, time=Time("ts", unit="s", zone="UTC")), "time"),
+    "a time of another type": (replace(SEARCHES, fields=(Field("ts", STRING),)), "ts"),
+    "a fraction as an id": (replace(SEARCHES, fields=(Field("search_id", Type.FLOAT64),)), "id"),
+    "a type that is no field": (replace(SEARCHES, type="kind"), "type"),
+    "a key that is no field": (replace(PRODUCTS, key="sku"), "key"),
+    "an object as a key": (replace(PRODUCTS, key="title", fields=(Field("title", STRING, json=True),)), "key"),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_is_read_from_the_outside_in(path):
+    assert parts_of_path(path) == PATHS[path]
+
+
+@pytest.mark.parametrize("path", NO_PATHS)
+def test_what_is_not_a_path_is_refused(path):
+    with pytest.raises(DefinitionError):
+        parts_of_path(path)
+
+
+@pytest.mark.parametrize("case", FIELDS)
+def test_a_field_that_cannot_be_read_is_refused_by_name(case):
+    field = FIELDS[case]
+
+    with pytest.raises(DefinitionError) as refused:
+        replace(SEARCHES, fields=(field,)).check()
+
+    assert "searches" in str(refused.value)
+    assert repr(field.name) in str(refused.value)
+
+
+@pytest.mark.parametrize("case", SOURCES)
+def test_a_source_that_cannot_be_read_is_refused_by_name(case):
+    source, field = SOURCES[case]
+
+    with pytest.raises(DefinitionError) as refused:
+        source.check()
+
+    assert source.name in str(refused.value)
+    assert repr(field) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("others", "name"),
+    [
+        ((replace(SEARCHES, id=None),), "searches"),
+        ((replace(PRODUCTS, name="goods", silver="searches"),), "searches"),
+        ((replace(PRODUCTS, silver="things"), replace(PRODUCTS, name="goods", silver="things")), "things"),
+    ],
+)
+def test_sources_that_do_not_go_together_are_refused_by_name(others, name):
+    definitions = Definitions(views={}, on_demand={}, services={}, declared=(SEARCHES, *others))
+
+    with pytest.raises(DefinitionError, match=name):
+        check_together(definitions, {})
+
+
+def test_a_home_may_have_none_of_the_shipped_sources():
+    definitions = Definitions(views={}, on_demand={}, services={}, declared=(SEARCHES, PRODUCTS))
+
+    check_together(definitions, {})
+
+    assert [feed.name for feed in definitions.feeds] == ["searches", "products", "direct_writes"]
+    replace(SEARCHES, read_from=Kafka("searches")).check()
