@@ -47,6 +47,8 @@ APPEND_TRIES = 10
 # A weekend without a push still ends in one of changes.
 RETENTION = timedelta(days=3)
 
+CHECK = "delta.constraints.check_"
+UNCHECKED = "tailrace.unchecked.check_"
 PROPERTIES = {
     # File times change when a table is copied, and the change feed goes by them otherwise.
     "delta.enableInCommitTimestamps": "true",
@@ -191,9 +193,25 @@ class Lake:
         delta_log.invalidateCache(self.spark._jsparkSession, java_class(self.spark, storage.PATH)(path))
         return True
 
+    def checks(self, table: Table) -> dict[int, str]:
+        """The conditions that Delta itself checks of a table's rows, by their place in the contract that they came from."""
+        properties = self.snapshot(table).metadata().configuration().mkString("\0").split("\0")
+        named = (
+            one.removeprefix(CHECK).split(" -> ", 1) for one in properties if one.startswith(CHECK)
+        )  # as Scala writes it
+        return {int(number): condition for number, condition in named}
+
     def _has_check(self, table: Table, number: int) -> bool:
         properties = self.snapshot(table).metadata().configuration()
-        return bool(properties.contains(f"delta.constraints.check_{number}"))
+        if properties.contains(f"{CHECK}{number}"):
+            return True
+        left_out = properties.get(f"{UNCHECKED}{number}")
+        return bool(left_out.isDefined()) and str(left_out.get()) == table.checks[number].encode().hex()
+
+    def leave_unchecked(self, table: Table, number: int) -> None:
+        """Give up a condition for the rows that are there: some break it."""
+        properties = f"'{UNCHECKED}{number}' = '{table.checks[number].encode().hex()}'"
+        self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({properties})")
 
     def _create_empty(self, table: Table) -> None:
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table))
@@ -268,7 +286,11 @@ class Lake:
     def upsert(self, table: Table, rows: DataFrame, *, newer: str, state: dict[str, Any]) -> None:
         """Insert rows with new keys; update where `newer`, a condition on `new` and `old`, holds."""
         self.create(table)
-        merge = DeltaTable.forPath(self.spark, self.path(table)).alias("old").merge(rows.alias("new"), same_key(table))
+        target = DeltaTable.forPath(self.spark, self.path(table))
+        gone = {
+            one.name: F.lit(None).cast(one.dataType) for one in target.toDF().schema if one.name not in rows.columns
+        }
+        merge = target.alias("old").merge(rows.withColumns(gone).alias("new"), same_key(table))
         try:
             with committing(self.spark, state):
                 merge.whenMatchedUpdateAll(condition=newer).whenNotMatchedInsertAll().execute()
