@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from tailrace.definitions import BATCH, DIRECT, STREAM, BatchView, FeatureView
+from tailrace.definitions import BATCH, DIRECT, STREAM, BatchView, Definitions, DerivedSource, EventSource, FeatureView
 from tailrace.definitions.stream_view import FinestView
 from tailrace.schemas import bronze
 from tailrace.schemas.view_tables import RUNS
@@ -118,7 +118,7 @@ def plan_lanes(workspace: Resources, *, price: float | None = None) -> dict[str,
     views = list(workspace.definitions.views.values())
     price = PRICE if price is None else price
     terms = Terms(interval=timedelta(minutes=workspace.settings.schedule.refresh_minutes), price=price)
-    seen = observe(workspace.lake, views)
+    seen = observe(workspace.lake, workspace.definitions)
     plans = {view.name: plan(view, seen[view.name], terms) for view in views}
     wrong = [name for name, one in plans.items() if not one["is_right"]]
     finest = workspace.definitions.finest
@@ -126,12 +126,12 @@ def plan_lanes(workspace: Resources, *, price: float | None = None) -> dict[str,
     return {"views": plans, "wrong": wrong, "finest": cost_of_finest, "price_per_million": price}
 
 
-def observe(lake: "Lake", views: list[FeatureView]) -> dict[str, Observed]:
+def observe(lake: "Lake", definitions: Definitions) -> dict[str, Observed]:
     """What was seen of each view, by name."""
-    pushes, events, direct = pushes_of(lake), events_per_day(lake, views), direct_per_day(lake)
+    pushes, events, direct = pushes_of(lake), events_per_day(lake, definitions), direct_per_day(lake)
     return {
         view.name: observe_view(lake, view, pushes.get(view.name), events.get(view.name), direct.get(view.name))
-        for view in views
+        for view in definitions.views.values()
     }
 
 
@@ -169,15 +169,18 @@ def pushes_of(lake: "Lake") -> dict[str, Any]:
     return {row.view: row for row in figures.collect()}
 
 
-def events_per_day(lake: "Lake", views: list[FeatureView]) -> dict[str, float | None]:
-    """By view: the events of its source in the newest day that there are any of."""
-    of_views = {view.name: view.event_source for view in views if view.aggregations}
-    sources = {source.name: source for source in of_views.values() if lake.exists(source.silver_table)}
+def events_per_day(lake: "Lake", definitions: Definitions) -> dict[str, float | None]:
+    """By view of one source of events: how many that has in the newest day that there are any of."""
+    of_events = (one for one in definitions.sources_and_derived if isinstance(one, EventSource | DerivedSource))
+    sources = {one.silver_table.name: one for one in of_events}
+    views = definitions.views.values()
+    of_views = {view.name: view.inputs[0] for view in views if len(view.inputs) == 1 and view.inputs[0] in sources}
     counts = {
-        name: in_newest_day(lake.read(source.silver_table), source.words.time).get(None)
-        for name, source in sources.items()
+        name: in_newest_day(lake.read(sources[name].silver_table), sources[name].words.time).get(None)
+        for name in dict.fromkeys(of_views.values())
+        if lake.exists(sources[name].silver_table)
     }
-    return {view: counts.get(source.name) for view, source in of_views.items()}
+    return {view: counts.get(name) for view, name in of_views.items()}
 
 
 def direct_per_day(lake: "Lake") -> dict[Any, float]:
