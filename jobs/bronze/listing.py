@@ -119,7 +119,8 @@ class Listing:
     @classmethod
     def of(cls, lake: Lake, landing_folder: str, feeds: Feeds) -> "Listing":
         """What lies there now in the folders of these feeds."""
-        listed = {feed.name: files_in(lake.spark, feed.folder(landing_folder)) for feed in feeds}
+        landing = {feed.name: feed.folder(landing_folder) for feed in feeds if feed.lands}
+        listed = {name: files_in(lake.spark, folder) for name, folder in landing.items()}
         folders = (name for name in storage.folders_in(lake.spark, landing_folder) if not is_temporary(name))
         return cls(landing_folder, listed, tuple(name for name in folders if name not in listed))
 
@@ -157,7 +158,7 @@ def new_files(lake: Lake, listing: Listing, feed: Feed) -> Iterator[LandedFile]:
     A file whose name, size and time are known is not read again; only where one of them changed is its
     content compared.
     """
-    stored = listing.files[feed.name]
+    stored = listing.files.get(feed.name, [])
     for file, known in sorted(not_loaded(lake, feed.name, stored), key=lambda found: found[0].name):
         checked = check(lake.spark, file, feed, known=known)
         if checked is not None:

@@ -24,7 +24,7 @@ from jobs.bronze.listing import (
     read_batch,
     unfinished,
 )
-from jobs.bronze.schema_change import conform
+from jobs.bronze.schema_change import conform, conformed_to, remember_conformed
 from jobs.bronze.set_aside import FilesToExclude, exclude_files
 from jobs.bronze.topic import Topic, ends_of, is_of_topic
 from jobs.bronze.topic_parts import ends_claimed, new_parts, read_parts, what_is_left
@@ -235,8 +235,9 @@ def run(lake: Lake, intake: Intake, *, now: datetime, aside: FilesToExclude | No
         exclude_files(lake, intake.feeds, aside, now=now)
     loaded = Loaded(rows=dict.fromkeys((feed.name for feed in intake.feeds), 0))
     last = last_claim(lake)
-    if last.number and last.declared != declared_tables(intake.feeds):
+    if last.number and (conformed_to(lake) or last.declared) != declared_tables(intake.feeds):
         conform(lake, intake.feeds)
+        remember_conformed(lake, declared_tables(intake.feeds))
     cut_off = unfinished(lake, intake.feeds, last)
     if cut_off:
         cut_off = replace(cut_off, files=what_is_left(lake.spark, intake.topics, cut_off.files))

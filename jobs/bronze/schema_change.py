@@ -10,12 +10,14 @@ from pyspark.sql.types import StructType
 
 from tailrace.errors import DefinitionError
 from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze
 from tailrace.schemas.landing import Feed, Feeds
 from tailrace.schemas.tables import Table
 
 log = logging.getLogger(__name__)
 
 TEXT_OR_SIGN = re.compile(r"'(?:\\.|[^'\\])*'|\S", re.DOTALL)
+CONFORMED = "tailrace.conformed"  # a property of bronze.files
 BROKEN = "DELTA_NEW_CHECK_CONSTRAINT_VIOLATION"
 
 
@@ -30,6 +32,21 @@ def conform(lake: Lake, feeds: Feeds) -> None:
     for _, table in tables:
         conform_columns(lake, table)
         conform_checks(lake, table)
+
+
+def conformed_to(lake: Lake) -> str | None:
+    """The digest of the tables that were last brought to what was declared; None where none had to be.
+
+    Not what the last claim had: tables follow a declaration also where nothing lands under it.
+    """
+    found = lake.snapshot(bronze.FILES).metadata().configuration()
+    return str(found.apply(CONFORMED)) if found.contains(CONFORMED) else None
+
+
+def remember_conformed(lake: Lake, digest: str) -> None:
+    """Note what tables were brought to."""
+    path = lake.path(bronze.FILES)
+    lake.spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('{CONFORMED}' = '{digest}')")
 
 
 def schema_there(lake: Lake, table: Table) -> StructType:

@@ -49,7 +49,7 @@ class Topic:
     servers: str
     name: str
     feed: str = ""
-    properties: Mapping[str, str] = field(default_factory=dict, repr=False)
+    properties: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     @property
     def prefix(self) -> str:

@@ -155,7 +155,8 @@ def settle(increments_: Materialized, events: DataFrame, view: BatchView, *, as_
     lost = to_join(found.where(LOST).select(*view.keys), rows=increments_.counts[LOST])
     happened = countable(events.where(F.col(view.event_source.words.time) <= F.lit(as_of)), view)
     of_source = {entity.key: entity.column for entity in view.entities}
-    survivors = happened.join(lost.withColumnsRenamed(of_source), on=[*of_source.values()], how="left_semi")
+    lost = lost.select(*(F.col(key).alias(column) for key, column in of_source.items()))
+    survivors = happened.join(lost, on=[*of_source.values()], how="left_semi")
     values = survivors.groupBy(*by_key(view)).agg(*named(columns))
     renamed = values.select(*view.keys, *(F.col(name).alias(f"_survivor_{name}") for name in columns))
     joined = found.join(renamed, on=list(view.keys), how="left")  # unique per key on both sides

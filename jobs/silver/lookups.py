@@ -69,7 +69,8 @@ def changed_facts(lake: Lake, source: DerivedSource, before: Pins, after: Pins) 
         if feed is None or not one.follow:
             continue
         key = one.table.key_columns
-        named = net_keys(feed, key, facts=one.fields).withColumnsRenamed(dict(zip(key, one.named_in, strict=True)))
+        changed = net_keys(feed, key, facts=one.fields)
+        named = changed.select(*(F.col(own).alias(name) for own, name in zip(key, one.named_in, strict=True)))
         parents = read_pinned(lake, source.of.silver_table, after)
         yield parents.join(named, on=list(one.named_in), how="left_semi").select(*source.parent_ids)
 

@@ -1,5 +1,6 @@
 """The function of a derived source: run over parent rows, and refused where it does not see one of them at a time."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
@@ -20,6 +21,8 @@ ONE_BY_ONE = 8
 SHOWN = 3
 # What a function may read next to the rows that it is given: constants.
 CONSTANTS = {"LogicalRDD", "LocalRelation", "OneRowRelation", "Range"}
+
+CLOCK = re.compile(r"\b(current_date|current_timestamp|localtimestamp|current_time|now|rand|randn|uuid|shuffle)\(")
 
 SIDE, ODDS, COPIES, COPY = "_side", "_odds", "_copies", "_copy"
 IS_NULL, IS_REPEATED, IS_STRANGER = "_null", "_repeated", "_stranger"
@@ -92,6 +95,11 @@ def check_columns(source: DerivedSource, rows: DataFrame) -> None:
 def check_reads_constants(source: DerivedSource, rows: DataFrame) -> None:
     """Raise `DerivationError` for a function that reads a table or files."""
     plan: Any = rows._jdf.queryExecution().analyzed()
+    if found := CLOCK.search(str(plan.toString())):
+        raise DerivationError(
+            f"source {source.name!r}: its transform asks for {found[1]}, which is another one in each refresh; rows that were "
+            "derived before would keep theirs. Derive from the row's own time"
+        )
     leaves = plan.collectLeaves()
     read = {leaves.apply(number).nodeName().split(" ")[0] for number in range(leaves.size())}
     if read - CONSTANTS:

@@ -169,7 +169,11 @@ def done_to(one: Json) -> Iterator[str]:
 
 def load_line(landed: Json) -> str:
     others = ("files", "direct_writes", "quarantined", "waiting", "all_read", "unread_folders", "extra_fields")
-    rows = (f"{count:,} {feed.replace('_', ' ')}" for feed, count in landed.items() if feed not in others)
+    rows = (
+        f"{count:,} {feed.replace('_', ' ')}"
+        for feed, count in landed.items()
+        if isinstance(count, int) and feed not in others
+    )
     line = f"{landed['files']:,} files landed: {', '.join(rows)}"
     line += f", {landed['direct_writes']:,} direct writes" if landed["direct_writes"] else ""
     refused, waiting = landed["quarantined"], landed["waiting"]

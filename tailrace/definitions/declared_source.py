@@ -99,6 +99,7 @@ class DeclaredSource:
             table=bronze.landed_table(self.name, self.facts, expectations=self.expectations),
             silver=self.silver_table,
             row_id=self.row_id,
+            lands=any(isinstance(one, Landing) for one in self.readings),
         )
 
     def feed_field(self, one: Field, *, ids: Collection[str]) -> FeedField:
@@ -129,6 +130,11 @@ class DeclaredSource:
             one.check(of=here)
             if names.count(one.name) > 1:
                 raise DefinitionError(f"{here}, field {one.name!r}: it is there twice")
+        kinds = [type(one) for one in self.readings]
+        if len(set(kinds)) < len(kinds):
+            raise DefinitionError(
+                f"{here}, field 'read_from': a source reads one topic and one folder; declare another"
+            )
         if not self.readings:
             raise DefinitionError(f"{here}, field 'read_from': say where it is read from, such as Landing()")
 
@@ -226,6 +232,10 @@ class EventSource(DeclaredSource):
         super().check()
         self.time.check(of=here)
         found = {one.name: one for one in self.columns}
+        if self.time.path and self.time.name in {one.name for one in self.fields}:
+            raise DefinitionError(
+                f"{here}, field {self.time.name!r}: it is the time, and declared twice; give 'path' to the field"
+            )
         if found[self.time.name].type is not Type.TIMESTAMP:
             raise DefinitionError(f"{here}, field {self.time.name!r}: it is the time, so declare it as TIMESTAMP")
         for name in self.key_columns if self.id is not None else ():

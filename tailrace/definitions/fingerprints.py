@@ -166,7 +166,20 @@ def is_default(field: "Field[Any]", value: object) -> bool:
 def description_of_function(function: Callable[..., Any]) -> list[str]:
     """The name of a function, and the syntax of its file and of the modules of its folder that the file imports."""
     file = inspect.getsourcefile(function)
-    return [function.__qualname__, source_of(Path(file)).decode() if file else ""]
+    described = [function.__qualname__, source_of(Path(file)).decode() if file else ""]
+    given = {"nonlocals": inspect.getclosurevars(function).nonlocals, "defaults": function.__defaults__}
+    given |= {"keywords": getattr(function, "__kwdefaults__", None)}
+    if any(given.values()):  # a function that is made by another, or has values of its own
+        described.append(json.dumps(given, sort_keys=True, default=plain_or_kind))
+    return described
+
+
+def plain_or_kind(value: object) -> Plain:
+    """A value as JSON has it; of one that has no such form only what it is."""
+    try:
+        return plain(value, of="a function's value")
+    except DefinitionError:
+        return type(value).__qualname__
 
 
 def former_definition_fingerprint(view: "FeatureView") -> str:

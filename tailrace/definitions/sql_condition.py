@@ -13,11 +13,16 @@ from tailrace.errors import DefinitionError
 CHANGING = frozenset(
     [
         "curdate",
+        "current_timezone",
         "current_date",
         "current_time",
         "current_timestamp",
         "current_user",
+        "getdate",
+        "input_file_block_length",
+        "input_file_block_start",
         "input_file_name",
+        "java_method",
         "localtimestamp",
         "monotonically_increasing_id",
         "now",
@@ -25,6 +30,7 @@ CHANGING = frozenset(
         "randn",
         "random",
         "randstr",
+        "reflect",
         "session_user",
         "shuffle",
         "spark_partition_id",
@@ -34,6 +40,25 @@ CHANGING = frozenset(
         "uuid",
     ]
 )
+
+CLOCK_WORDS = frozenset(["now", "today", "tomorrow", "yesterday"])  # that a time may be written as
+# What depends on other rows or tables, or gives several rows.
+OF_OTHER_ROWS = (
+    sqlglot.expressions.Query,
+    sqlglot.expressions.Exists,
+    sqlglot.expressions.AggFunc,
+    sqlglot.expressions.Window,
+    sqlglot.expressions.UDTF,
+    sqlglot.expressions.Explode,
+    sqlglot.expressions.Alias,
+    sqlglot.expressions.Placeholder,
+    sqlglot.expressions.Parameter,
+)
+
+
+def is_clock(literal: sqlglot.expressions.Literal) -> bool:
+    """Whether a text is read as a time that the clock gives, as in `timestamp 'now'`."""
+    return literal.this.strip().lower() in CLOCK_WORDS and isinstance(literal.parent, sqlglot.expressions.Cast)
 
 
 def check_condition(
@@ -54,6 +79,11 @@ def check_condition(
             raise DefinitionError(
                 f"{here}: {word.text!r} gives another answer each time; a row is checked by its features only, {why}"
             )
+    for node in parsed.walk():
+        if isinstance(node, OF_OTHER_ROWS):
+            raise DefinitionError(f"{here}: {node.sql(dialect='spark')!r} is not about one row, {why}")
+        if isinstance(node, sqlglot.expressions.Literal) and node.is_string and is_clock(node):
+            raise DefinitionError(f"{here}: {node.sql()} gives another answer each time, {why}")
     for column in parsed.find_all(sqlglot.expressions.Column):
         if column.sql() not in known:
             raise DefinitionError(f"{here}: {column.sql()!r} is not {what}")

@@ -208,6 +208,9 @@ class FeatureView:
             raise DefinitionError(f"{here}: a view describes at least one entity")
         if len(set(self.keys)) < len(self.keys):
             raise DefinitionError(f"{here}: {', '.join(self.keys)} names a key twice")
+        columns = [entity.column for entity in self.entities]
+        if len(set(columns)) < len(columns):
+            raise DefinitionError(f"{here}: {', '.join(columns)} names a column of the source twice")
         for entity in self.entities if self.aggregations else ():
             found = self.event_source.words.type_of(entity.column)
             if found is None:

@@ -70,7 +70,7 @@ class Feed:
     """A folder below the landing folder, or a topic: its fields, and the tables that they fill.
 
     `row_id` is the column for a digest of all the fields, of a feed whose lines have no id. `silver` is None for what is
-    read from bronze itself.
+    read from bronze itself. `lands` says whether it has a folder.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Feed:
     table: Table
     silver: Table | None = None
     row_id: str | None = None
+    lands: bool = True
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

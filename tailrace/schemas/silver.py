@@ -59,7 +59,9 @@ def check_of(column: Column, *, pattern: str | None = None) -> str | None:
     conditions = []
     if pattern is not None:
         escaped = pattern.replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\u0024{")
-        conditions.append(f"{column.name} rlike '^{escaped}$'")
+        # Tables of before have the text without the brackets, which changes nothing for patterns without alternatives.
+        whole = f"(?:{escaped})" if "|" in escaped else escaped
+        conditions.append(f"{column.name} rlike '^{whole}$'")
     for sign, bound in ((">=", column.minimum), ("<=", column.maximum)):
         if bound is not None:
             conditions.append(f"{column.name} {sign} {bound}")

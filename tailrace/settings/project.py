@@ -1,5 +1,7 @@
 """The settings that a project keeps in its own folder."""
 
+import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ def with_project(environment: Mapping[str, str], *, folder: Path | None = None) 
 
 def project_settings(file: Path) -> dict[str, str]:
     """The variables that a project's file sets, none where there is no file; raises `SettingsError`, which names it."""
+    refuse_written_by_others(file)
     try:
         found = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -29,6 +32,19 @@ def project_settings(file: Path) -> dict[str, str]:
     except SettingsError as error:
         raise SettingsError(f"{file.absolute()}: {error}") from error
     return variables
+
+
+def refuse_written_by_others(file: Path) -> None:
+    """Raise `SettingsError` for a file that somebody else may write: it names Python that commands import."""
+    try:
+        found = file.stat()
+    except OSError:
+        return
+    if hasattr(os, "geteuid") and (found.st_uid not in {0, os.geteuid()} or found.st_mode & stat.S_IWOTH):
+        raise SettingsError(
+            f"{file.absolute()} belongs to another user, or all may write it; it names code that commands run. "
+            f"Own it and take that away (chmod o-w {file.name}), or work in another folder"
+        )
 
 
 def setting_text(file: Path, name: str, value: object) -> str:

@@ -23,3 +23,9 @@ def test_whoever_is_impatient_waits_for_kafka_as_long_as_the_properties_say_or_t
     names = ("request.timeout.ms", "default.api.timeout.ms")
     assert [topic.impatient[name] for name in names] == ["20000", "20000"]
     assert [set_by_hand.impatient.get(name) for name in names] == [None, "2000"]
+
+
+def test_topics_with_properties_are_told_apart():
+    topics = [Topic(servers="kafka:9092", name=name, feed=name, properties={"client.id": "me"}) for name in "ab"]
+
+    assert len({topic: topic.feed for topic in topics}) == 2

@@ -57,6 +57,11 @@ SOURCES = {
     "a table of bronze": (replace(SEARCHES, name="quarantine"), "name"),
     "an odd name of silver": (replace(SEARCHES, silver="a/b"), "silver"),
     "nowhere to read": (replace(SEARCHES, read_from=()), "read_from"),
+    "two topics": (replace(SEARCHES, read_from=(Kafka("a"), Kafka("b"))), "read_from"),
+    "a time in two places": (
+        replace(SEARCHES, time=Time("ts", path="$.meta.ts"), fields=(Field("ts", Type.TIMESTAMP),)),
+        "ts",
+    ),
     "an unknown unit": (replace(SEARCHES, time=Time("ts", unit="min")), "time"),
     "an unknown zone": (replace(SEARCHES, time=Time("ts", zone="Europe/Nowhere")), "time"),
     "a unit and a zone": (replace(SEARCHES, time=Time("ts", unit="s", zone="UTC")), "time"),

@@ -47,3 +47,11 @@ def test_a_file_that_cannot_be_used_is_refused_by_its_name(project, text, named)
 
     with pytest.raises(SettingsError, match=f"(?s){PROJECT_FILE}.*{named}"):
         with_project({}, folder=folder)
+
+
+def test_a_file_that_everybody_may_write_is_not_read(project):
+    folder = project('features = "mine"\n')
+    (folder / PROJECT_FILE).chmod(0o666)
+
+    with pytest.raises(SettingsError, match="chmod o-w"):
+        with_project({}, folder=folder)
