@@ -21,6 +21,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tailrace.definitions.own_folder import own_spec
 from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column, Type
 
@@ -247,7 +248,7 @@ def imports_of(file: Path, folder: Path) -> Iterator[Path]:
     for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield from files_along(alias.name, None)[0]
+                yield from files_along(alias.name, None, folder)[0]
         elif isinstance(node, ast.ImportFrom):
             yield from imported_from(node, file, folder)
 
@@ -257,10 +258,10 @@ def imported_from(node: ast.ImportFrom, file: Path, folder: Path) -> Iterator[Pa
 
     A module of the folder of which only entities and sources are imported is left out.
     """
-    files, folders = files_along(node.module or "", [str(file.parents[node.level - 1])] if node.level else None)
+    files, folders = files_along(node.module or "", [str(file.parents[node.level - 1])] if node.level else None, folder)
     names = []
     for alias in node.names:
-        submodule, _ = files_along(alias.name, folders)
+        submodule, _ = files_along(alias.name, folders, folder)
         yield from submodule
         names += [] if submodule else [alias.name]
     if files and names and is_written_in(files[-1], folder) and set(names) <= declared_in(files[-1]):
@@ -268,14 +269,14 @@ def imported_from(node: ast.ImportFrom, file: Path, folder: Path) -> Iterator[Pa
     yield from files
 
 
-def files_along(name: str, folders: list[str] | None) -> tuple[list[Path], list[str]]:
+def files_along(name: str, folders: list[str] | None, own: Path) -> tuple[list[Path], list[str]]:
     """The files of each package and of the module in a dotted name, and where to look for modules in the last.
 
-    Looked for in `folders`, or in Python's path where there are none given.
+    Looked for in `folders`; where there are none given, in the folder `own` and then in Python's path.
     """
     files: list[Path] = []
     for part in filter(None, name.split(".")):
-        spec = PathFinder.find_spec(part, folders)
+        spec = (folders is None and own_spec(part, own)) or PathFinder.find_spec(part, folders)
         if spec is None:
             return files, []
         if spec.has_location and spec.origin:

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import importlib.util
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,13 +14,13 @@ from tailrace.definitions.declared_source import DeclaredSource
 from tailrace.definitions.definitions import Definitions, check_together, naming
 from tailrace.definitions.derived_source import DerivedSource, Source
 from tailrace.definitions.fingerprints import own_modules
+from tailrace.definitions.own_folder import PREFIX, import_file, importable, refuse_late_imports
 from tailrace.definitions.services import FeatureService, OnDemandFeature
 from tailrace.definitions.stream_view import FinestView, StreamView, finest_view
 from tailrace.definitions.view import FeatureView
 from tailrace.errors import DefinitionError
 
 SHIPPED = "shipped"
-PREFIX = "definitions_"  # of the names of modules that are no part of a package
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / SHIPPED
 SHIPPED_PACKAGE = f"tailrace.{SHIPPED}"
 
@@ -78,13 +77,14 @@ def load_anew(folders: Collection[str] = (SHIPPED,)) -> Definitions:
     Raises `DefinitionError` as `load_definitions` does; what was loaded before stays in use then.
     """
     before = {name: module for name, module in sys.modules.items() if is_definition(name)}
-    before |= loaded_from(own_modules_of(folders))
+    files = {file.resolve() for folder in folders for file in files_of(folder)} | own_modules_of(folders)
+    before |= loaded_from(files)
     forget(before)
     importlib.invalidate_caches()  # a file that is new in a folder that was already looked at
     try:
         return load_definitions(folders)
     except DefinitionError:
-        forget([name for name in sys.modules if is_definition(name)])
+        forget({name for name in sys.modules if is_definition(name)} | loaded_from(files).keys())
         bring_back(before)
         raise
 
@@ -156,34 +156,29 @@ def files_of(folder: str) -> list[Path]:
     return [file for file in sorted(path.glob("*.py")) if not file.name.startswith("_")]
 
 
-def modules_of(folder: str) -> Iterator[ModuleType]:
+def modules_of(folder: str) -> list[ModuleType]:
     """The modules of a folder's definition files, imported."""
-    for file in files_of(folder):
-        if folder == SHIPPED:
-            with importing(file):
-                module = importlib.import_module(f"{SHIPPED_PACKAGE}.{file.stem}")
-            yield module
-        else:
-            yield import_file(file.resolve())
+    return shipped_modules() if folder == SHIPPED else modules_in(Path(folder).expanduser().resolve(), files_of(folder))
 
 
-def import_file(file: Path) -> ModuleType:
-    """Import a definition file that is not part of an installed package, under a name made from its path."""
-    name = f"{PREFIX}{file.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise DefinitionError(f"{file}: cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
+def shipped_modules() -> list[ModuleType]:
+    """The modules of the definitions in this package."""
+    modules = []
+    for file in files_of(SHIPPED):
         with importing(file):
-            spec.loader.exec_module(module)
-    except DefinitionError:
-        del sys.modules[name]
-        raise
-    return module
+            modules.append(importlib.import_module(f"{SHIPPED_PACKAGE}.{file.stem}"))
+    return modules
+
+
+def modules_in(folder: Path, files: Iterable[Path]) -> list[ModuleType]:
+    """The modules of definition files of a folder, which may import each other."""
+    modules = []
+    with importable(folder):
+        for file in files:
+            with importing(file.resolve()):
+                modules.append(import_file(file.resolve()))
+                refuse_late_imports(file.resolve())
+    return modules
 
 
 @contextmanager
@@ -193,6 +188,10 @@ def importing(file: Path) -> Iterator[None]:
         yield
     except DefinitionError as error:
         raise DefinitionError(f"{file}: {error}") from error
+    except ModuleNotFoundError as error:
+        raise DefinitionError(
+            f"{file}: ModuleNotFoundError: {error}; write a module of your own next to this file, and install others"
+        ) from error
     except Exception as error:
         raise DefinitionError(f"{file}: {type(error).__name__}: {error}") from error
 
@@ -209,7 +208,10 @@ def by_name(
             first = found.setdefault(value.name, value)
             files.setdefault(id(value), module.__file__)
             if first is not value:
-                raise DefinitionError(f"{value.name!r} is defined in {files[id(first)]} and again in {module.__file__}")
+                raise DefinitionError(
+                    f"{value.name!r} is defined in {files[id(first)]} and again in {module.__file__}; name one otherwise, or "
+                    "import it from the other file"
+                )
     return dict(sorted(found.items()))
 
 
