@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from tailrace.definitions.fields import Field, Kafka, Landing, Time
-from tailrace.definitions.names import KEY_TYPES, check_name
+from tailrace.definitions.names import KEY_TYPES, check_name, check_tuple, spelled
 from tailrace.errors import DefinitionError
 from tailrace.schemas import bronze, silver
 from tailrace.schemas.expectations import HOLDS, Expectation, expect
@@ -34,6 +34,11 @@ class DeclaredSource:
     read_from: Reading | tuple[Reading, ...] = field(default_factory=Landing)
     description: str = ""
     silver: str = ""
+
+    def __post_init__(self) -> None:
+        here = f"source {self.name!r}, field"
+        check_tuple(self.fields, Field, of=f"{here} 'fields'", example="(Field('name', STRING),)")
+        check_tuple(self.readings, Reading, of=f"{here} 'read_from'", example="(Landing(), Kafka('topic'))")
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -122,7 +127,9 @@ class DeclaredSource:
         if self.name in reserved:
             raise DefinitionError(f"{here}, field 'name': bronze has a table of that name; choose another")
         if self.name in RESERVED_NAMES:
-            raise DefinitionError(f"{here}, field 'name': reports have a figure of that name; choose another")
+            raise DefinitionError(
+                f"{here}, field 'name': reports have a figure of that name, as they have {', '.join(sorted(RESERVED_NAMES))}; choose another"
+            )
         if not self.fields:
             raise DefinitionError(f"{here}, field 'fields': name at least one")
         names = [one.name for one in self.columns]
@@ -172,6 +179,14 @@ class EventSource(DeclaredSource):
     type: str | None = None
     attributes: str | None = None
     unnamed: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        here = f"source {self.name!r}, field"
+        if self.id is not None:
+            check_tuple(self.key_columns, str, of=f"{here} 'id'", example="('order_id', 'line')")
+        if not isinstance(self.time, Time):
+            raise DefinitionError(f"{here} 'time': write time=Time({self.time!r})")
 
     @cached_property
     def key_columns(self) -> tuple[str, ...]:
@@ -240,7 +255,9 @@ class EventSource(DeclaredSource):
             raise DefinitionError(f"{here}, field {self.time.name!r}: it is the time, so declare it as TIMESTAMP")
         for name in self.key_columns if self.id is not None else ():
             if found[name].type not in KEY_TYPES or found[name].json:
-                raise DefinitionError(f"{here}, field 'id': {name!r} is a {found[name].type}, which is not an id")
+                raise DefinitionError(
+                    f"{here}, field 'id': {name!r} is of {spelled(found[name].type)}, and an id is one of {spelled(*KEY_TYPES)}"
+                )
         for given, named in (("type", self.type), ("attributes", self.attributes)):
             if named is not None and (named not in found or found[named].type is not Type.STRING):
                 raise DefinitionError(f"{here}, field {given!r}: {named!r} is not a STRING among its fields")
@@ -252,6 +269,10 @@ class TableSource(DeclaredSource):
 
     key: str | tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_tuple(self.key_columns, str, of=f"source {self.name!r}, field 'key'", example="('shop_id', 'product_id')")
+
     @cached_property
     def key_columns(self) -> tuple[str, ...]:
         return (self.key,) if isinstance(self.key, str) else self.key
@@ -262,9 +283,11 @@ class TableSource(DeclaredSource):
         for name in self.key_columns:
             here = f"source {self.name!r}, field 'key'"
             if name not in found:
-                raise DefinitionError(f"{here}: {name!r} is not among its fields")
+                raise DefinitionError(f"{here}: {name!r} is not among its fields; add Field({name!r}, …) to them")
             if found[name].type not in KEY_TYPES or found[name].json:
-                raise DefinitionError(f"{here}: {name!r} is a {found[name].type}, which is not an id")
+                raise DefinitionError(
+                    f"{here}: {name!r} is of {spelled(found[name].type)}, and a key is one of {spelled(*KEY_TYPES)}"
+                )
 
 
 def shipped_sources() -> tuple[DeclaredSource, ...]:

@@ -11,7 +11,7 @@ from tailrace.definitions.declared_source import DeclaredSource, EventSource, sh
 from tailrace.definitions.derived_source import DerivedSource, Source, with_origins
 from tailrace.definitions.direct_view import DirectView
 from tailrace.definitions.fingerprints import former_definition_fingerprint, with_base_views
-from tailrace.definitions.names import Entity
+from tailrace.definitions.names import Entity, spelled
 from tailrace.definitions.services import FeatureService, OnDemandFeature
 from tailrace.definitions.stream_view import FinestView, StreamView
 from tailrace.definitions.view import FeatureView
@@ -189,14 +189,14 @@ def check_entities(view: FeatureView, known: dict[str, Entity]) -> None:
         first = known.setdefault(entity.name, entity)
         if (first.key, first.type) != (entity.key, entity.type):
             raise DefinitionError(
-                f"view {view.name!r}: entity {entity.name!r} is {entity.key} of {entity.type}, and {first.key} of "
-                f"{first.type} in another view; declare it once"
+                f"view {view.name!r}: entity {entity.name!r} is {entity.key} of {spelled(entity.type)}, and {first.key} of "
+                f"{spelled(first.type)} in another view; declare it once"
             )
         others = [one for one in known.values() if one.key == entity.key and one.type != entity.type]
         if others:
             raise DefinitionError(
-                f"view {view.name!r}: the key {entity.key!r} is a {entity.type} of the entity {entity.name!r} and a "
-                f"{others[0].type} of {others[0].name!r}, and a request gives one for both; name them apart"
+                f"view {view.name!r}: the key {entity.key!r} is of {spelled(entity.type)} in the entity {entity.name!r} and "
+                f"of {spelled(others[0].type)} in {others[0].name!r}, and a request gives one for both; name them apart"
             )
 
 

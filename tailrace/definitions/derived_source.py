@@ -8,7 +8,7 @@ from typing import Any
 from tailrace.definitions.declared_source import DeclaredSource, EventColumns, EventSource, TableSource
 from tailrace.definitions.fields import Field
 from tailrace.definitions.fingerprints import derivation_fingerprint
-from tailrace.definitions.names import KEY_TYPES, check_name
+from tailrace.definitions.names import KEY_TYPES, check_name, check_tuple, spelled
 from tailrace.errors import DefinitionError
 from tailrace.schemas import silver
 from tailrace.schemas.tables import Column, Table, Type
@@ -32,6 +32,17 @@ class Lookup:
     on: str | tuple[str, ...]
     fields: tuple[str, ...]
     follow: bool = True
+
+    def __post_init__(self) -> None:
+        given: object = self.table
+        if not isinstance(given, TableSource):
+            named = getattr(given, "name", given)
+            raise DefinitionError(
+                f"a look-up on {self.on!r}: {named!r} is not a TableSource; declare one, which has one row for each key"
+            )
+        here = f"a look-up of {self.table.name!r}, field"
+        check_tuple(self.named_in, str, of=f"{here} 'on'", example="('shop_id', 'product_id')")
+        check_tuple(self.fields, str, of=f"{here} 'fields'", example="('category',)")
 
     @cached_property
     def named_in(self) -> tuple[str, ...]:
@@ -57,10 +68,11 @@ class Lookup:
             raise DefinitionError(f"{here}: 'on' names a column twice: {', '.join(self.named_in)}")
         types = {column.name: column.type for column in self.table.facts}
         for column, key_column in zip(self.named_in, key, strict=True):
-            if parent.type_of(column) is not types[key_column]:
+            there = parent.type_of(column)
+            if there is not types[key_column]:
                 raise DefinitionError(
-                    f"{here}: {key_column!r} of {self.table.name!r} is {types[key_column]}, and {column!r} of the parent "
-                    f"is {parent.type_of(column) or 'not there'}; name a column of the same type"
+                    f"{here}: {key_column!r} of {self.table.name!r} is {spelled(types[key_column])}, and {column!r} of the parent "
+                    f"is {spelled(there) if there else 'not there'}; name a column of the same type"
                 )
         for name in self.fields:
             if name not in types:
@@ -89,6 +101,14 @@ class DerivedSource:
 
     unnamed = False  # it counts in the fingerprints of its views
     attributes = None
+
+    def __post_init__(self) -> None:
+        here = f"source {self.name!r}, field"
+        check_tuple(self.fields, Field, of=f"{here} 'fields'", example="(Field('name', STRING),)")
+        check_tuple(
+            self.lookups, Lookup, of=f"{here} 'lookups'", example="(Lookup(table, on='key', fields=('name',)),)"
+        )
+        check_tuple(self.own_ids, str, of=f"{here} 'id'", example="('word',)")
 
     @cached_property
     def parent_ids(self) -> tuple[str, ...]:
@@ -192,14 +212,16 @@ class DerivedSource:
         here = f"source {self.name!r}"
         check_name(self.name, of=f"{here}, field 'name'")
         if not isinstance(self.of, EventSource | DerivedSource):
-            raise DefinitionError(f"{here}, field 'of': give an EventSource; rows of a table are looked up")
+            raise DefinitionError(
+                f"{here}, field 'of': give an EventSource or a DerivedSource; rows of a table are looked up, by Lookup(…)"
+            )
         self.of.check()
         self._check_fields(here)
         self._check_ids(here)
         for given, named, type_ in (("time", self.time_column, Type.TIMESTAMP), ("type", self.type, Type.STRING)):
             if named is not None and self.words.type_of(named) is not type_:
                 raise DefinitionError(
-                    f"{here}, field {given!r}: {named!r} is not a column of type {type_} among its fields"
+                    f"{here}, field {given!r}: {named!r} is not a column of type {spelled(type_)} among its fields"
                 )
         self._check_lookups(here)
         if not callable(self.transform):
@@ -225,9 +247,7 @@ class DerivedSource:
         declared = {one.name: one.type for one in self.fields}
         for name in () if self.is_numbered else self.own_ids:
             if declared.get(name) not in KEY_TYPES:
-                raise DefinitionError(
-                    f"{here}, field 'id': {name!r} is not one of its fields of {', '.join(KEY_TYPES)}"
-                )
+                raise DefinitionError(f"{here}, field 'id': {name!r} is not one of its fields of {spelled(*KEY_TYPES)}")
 
     def _check_lookups(self, here: str) -> None:
         known = {name for name, _ in self.of.words.fields}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-from tailrace.definitions.names import check_name
+from tailrace.definitions.names import check_name, spelled
 from tailrace.errors import DefinitionError
 from tailrace.schemas import bronze
 from tailrace.schemas.landing import MICROS_IN
@@ -95,7 +95,7 @@ class Field:
                 f"{here}: Tailrace has a column of that name itself; name it otherwise, with path='$.{self.name}'"
             )
         if self.type not in TYPES:
-            raise DefinitionError(f"{here}: a source has no {self.type}; take one of {', '.join(TYPES)}")
+            raise DefinitionError(f"{here}: a source has no {spelled(self.type)}; take one of {spelled(*TYPES)}")
         if (self.json or self.id or self.pattern) and self.type is not Type.STRING:
             raise DefinitionError(f"{here}: json, id and pattern go with STRING")
         self.check_bounds(here)

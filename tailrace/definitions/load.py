@@ -41,7 +41,8 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
     landing, derived = by_name(DeclaredSource, modules, files), by_name(DerivedSource, modules, files)
     declared: tuple[Source, ...] = (*landing.values(), *derived.values())
     if not views:
-        raise DefinitionError(f"no feature view in {', '.join(folders) or 'TAILRACE_FEATURES, which names no folder'}")
+        where = ", ".join(folders) or "TAILRACE_FEATURES, which names no folder"
+        raise DefinitionError(f"no feature view in {where}; write one in a file there, as `tailrace init` does")
     for source in declared:
         with naming(files[id(source)]):
             source.check()

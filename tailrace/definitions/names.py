@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from types import UnionType
 
 from tailrace.errors import DefinitionError
 from tailrace.schemas.types import Type
@@ -18,6 +19,17 @@ def check_name(name: str, *, of: str) -> None:
         raise DefinitionError(
             f"{of}: {name!r} is not a valid name; write a lower-case letter, then at most 62 of a-z, 0-9 and _"
         )
+
+
+def check_tuple(value: object, kind: type | UnionType, *, of: str, example: str) -> None:
+    """Raise `DefinitionError` for what is not a tuple of a kind, `of` saying where it stands and `example` what to write."""
+    if not isinstance(value, tuple | list) or not all(isinstance(one, kind) for one in value):
+        raise DefinitionError(f"{of}: give a tuple, also of one, as in {example}")
+
+
+def spelled(*types: object) -> str:
+    """Types as definitions spell them, such as STRING, INT64."""
+    return ", ".join(one.name if isinstance(one, Type) else repr(one) for one in types)
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Entity:
         check_name(self.name, of="an entity's name")
         check_name(self.key, of=f"{here}, field 'key'")
         if self.type not in KEY_TYPES:
-            raise DefinitionError(f"{here}, field 'type': {self.type} is not one of {', '.join(KEY_TYPES)}")
+            raise DefinitionError(f"{here}, field 'type': {spelled(self.type)} is not one of {spelled(*KEY_TYPES)}")
         if not self.column:
             object.__setattr__(self, "column", self.key)
         check_name(self.column, of=f"{here}, field 'column'")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tailrace.definitions.names import check_name
+from tailrace.definitions.names import check_name, check_tuple
 from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Type
 
@@ -30,6 +30,10 @@ class OnDemandFeature:
     owner: str
     description: str
     compute: Vectorised
+
+    def __post_init__(self) -> None:
+        here = f"on-demand feature {self.name!r}, field 'inputs'"
+        check_tuple(self.inputs, str, of=here, example="('view:feature',)")
 
     @property
     def wants_now(self) -> bool:
@@ -73,6 +77,9 @@ class FeatureService:
     features: tuple[str, ...]
     owner: str
     description: str
+
+    def __post_init__(self) -> None:
+        check_tuple(self.features, str, of=f"service {self.name!r}, field 'features'", example="('view',)")
 
     def check(self, views: "Mapping[str, FeatureView]", on_demand: Mapping[str, OnDemandFeature]) -> None:
         """Raise `DefinitionError` for a name or a feature that cannot be used."""

@@ -168,8 +168,8 @@ class StreamView(FeatureView):
         here = f"view {self.name!r}"
         if line.stream is None:
             raise DefinitionError(
-                f"{here}, feature {line.name!r}: the lane {STREAM} cannot keep {type(line).__name__}, which lacks the "
-                "part 'stream'; Count, Distinct and Last have it"
+                f"{here}, feature {line.name!r}: the lane {STREAM} keeps Count, Distinct and Last, not "
+                f"{type(line).__name__}; put it into a view of its own in the lane batch, or give a class of yours a part 'stream'"
             )
         if line.base_view and self.where is not None:
             raise DefinitionError(

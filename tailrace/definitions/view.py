@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from types import UnionType
 from typing import Any, ClassVar
 
-from tailrace.definitions.aggregations.aggregation import Aggregation, check_aggregation
-from tailrace.definitions.declared_source import EventSource, shipped_sources
+from tailrace.definitions.aggregations.aggregation import Aggregation, check_aggregation, check_texts
+from tailrace.definitions.declared_source import EventSource, TableSource, shipped_sources
 from tailrace.definitions.derived_source import Events
 from tailrace.definitions.fingerprints import definition_fingerprint, digest, schema_fingerprint
-from tailrace.definitions.names import Entity, check_name
+from tailrace.definitions.names import Entity, check_name, check_tuple, spelled
 from tailrace.definitions.services import OnDemandFeature
 from tailrace.definitions.sql_condition import check_condition
 from tailrace.errors import DefinitionError
@@ -28,6 +29,15 @@ RESERVED = {
     "pk": "the key of the online store's items",
     view_tables.SCHEMAS.name: f"the table {view_tables.SCHEMAS.full_name}",
 }
+
+# Fields of a view that are tuples: of what, and how they are written.
+TUPLES: tuple[tuple[str, type | UnionType, str], ...] = (
+    ("entities", Entity, "(DOCUMENT,)"),
+    ("aggregations", Aggregation, "(Count(name='opens', over=('24h',)),)"),
+    ("transform_features", Column, "(Feature('size', INT64, 'its size'),)"),
+    ("written_features", Column, "(Feature('score', FLOAT64, 'from a model'),)"),
+    ("expectations", Expectation | str, "('opens_24h >= 0',)"),
+)
 
 # A transform takes silver tables by name (and `as_of`, if it wants) and returns keys and features.
 Transform = Callable[..., Any]
@@ -87,6 +97,22 @@ class FeatureView:
         if issubclass(cls, kind) or issubclass(kind, cls):
             return object.__new__(cls if issubclass(cls, kind) else kind)
         return kind(**declared)  # `replace` with another lane; Python initialises objects of `cls` only
+
+    def __post_init__(self) -> None:
+        here = f"view {self.name!r}"
+        for name, kind, example in TUPLES:
+            check_tuple(getattr(self, name), kind, of=f"{here}, field {name!r}", example=example)
+        for line in self.aggregations:
+            check_texts(line, here=here)
+        if isinstance(self.source, TableSource):
+            raise DefinitionError(
+                f"{here}, field 'source': {self.source.name!r} is a TableSource, whose rows are not events; name an EventSource or "
+                f"a DerivedSource, or compute the view by a transform that takes {self.source.silver_table.name!r}"
+            )
+        if not isinstance(self.source, Events | None):
+            raise DefinitionError(
+                f"{here}, field 'source': give an EventSource or a DerivedSource, not {self.source!r}"
+            )
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -207,7 +233,10 @@ class FeatureView:
         if not self.entities:
             raise DefinitionError(f"{here}: a view describes at least one entity")
         if len(set(self.keys)) < len(self.keys):
-            raise DefinitionError(f"{here}: {', '.join(self.keys)} names a key twice")
+            raise DefinitionError(
+                f"{here}: {', '.join(self.keys)} names a key twice; declare an entity for each, with "
+                "a name and a key of its own, as in Entity('origin', key='origin_id', column='…')"
+            )
         columns = [entity.column for entity in self.entities]
         if len(set(columns)) < len(columns):
             raise DefinitionError(f"{here}: {', '.join(columns)} names a column of the source twice")
@@ -220,8 +249,8 @@ class FeatureView:
                 )
             if found is not entity.type:
                 raise DefinitionError(
-                    f"{here}: the source {self.event_source.name!r} has {entity.column!r} as {found}, and the entity "
-                    f"{entity.name!r} is of {entity.type}; declare one as the other"
+                    f"{here}: the source {self.event_source.name!r} has {entity.column!r} as {spelled(found)}, and the entity "
+                    f"{entity.name!r} is of {spelled(entity.type)}; declare one as the other"
                 )
 
     def _check_source(self) -> None:
@@ -246,7 +275,7 @@ class FeatureView:
         for feature in self.features:
             here = f"view {self.name!r}, feature {feature.name!r}"
             if feature.type.info.packed is None:
-                raise DefinitionError(f"{here}: {feature.type.info.instead}, not as {feature.type}")
+                raise DefinitionError(f"{here}: {feature.type.info.instead}, not as {spelled(feature.type)}")
             if feature.name in self.public_names:
                 check_name(feature.name, of=here)
             if feature.name in seen:

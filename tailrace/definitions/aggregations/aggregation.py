@@ -8,7 +8,7 @@ from tailrace.definitions.aggregations.gold_column import GoldColumn, Upkeep
 from tailrace.definitions.aggregations.sql import WITHIN
 from tailrace.definitions.aggregations.stream_part import StreamPart
 from tailrace.definitions.fingerprints import plain
-from tailrace.definitions.names import Window, check_name
+from tailrace.definitions.names import Window, check_name, check_tuple
 from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column, Type
 
@@ -86,6 +86,12 @@ def features_over(name: str, over: Iterable[str], meaning: str, *, type: Type = 
         Column(f"{name}_{window}", type, f"{meaning}, " + ("ever" if window == "total" else f"in {window}"))
         for window in over
     )
+
+
+def check_texts(line: Aggregation, *, here: str) -> None:
+    """Raise `DefinitionError` for windows or types of events that are not a tuple; the message begins with `here`."""
+    for name, example in (("over", "('24h', '7d')"), ("types", "('open',)")):
+        check_tuple(getattr(line, name, ()), str, of=f"{here}, feature {line.name!r}, field {name!r}", example=example)
 
 
 def check_aggregation(line: Aggregation, view: "FeatureView", views: "Mapping[str, FeatureView]") -> None:

@@ -67,6 +67,7 @@ class Distinct(Aggregation):
         base = views.get(self.rows_of)
         if base is None:
             raise DefinitionError(f"{here} 'rows_of': there is no view {self.rows_of!r}")
+        self._check_entities(view, base, here=here)
         if not set(view.entities) < set(base.entities):
             raise DefinitionError(
                 f"{here} 'rows_of': {base.name!r} does not have the keys of {view.name!r} and more, by the same columns"
@@ -80,6 +81,18 @@ class Distinct(Aggregation):
         view.check_base_view(base, of=f"{here} 'rows_of'")
         if view.has_gold:  # which counts by a column of the base view, where the stream counts by the newest event
             self._check_windows(base, here=here)
+
+    def _check_entities(self, view: "FeatureView", base: "FeatureView", *, here: str) -> None:
+        """The views share entities, not only what these call their ids."""
+        of_base = {(one.key, one.column): one for one in base.entities}
+        for one in view.entities:
+            other = of_base.get((one.key, one.column), one)
+            if other != one:
+                raise DefinitionError(
+                    f"{here} 'rows_of': {base.name!r} has the key {one.key!r} of the entity {other.name!r} "
+                    f"({other.description}), and {view.name!r} of {one.name!r} ({one.description}); declare the entity once "
+                    "and name it in both"
+                )
 
     def _check_windows(self, base: "FeatureView", *, here: str) -> None:
         for window in self.over:

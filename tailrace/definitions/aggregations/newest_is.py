@@ -60,5 +60,6 @@ class NewestIs(Aggregation):
         if [source.words.type_of(name) for name in source.key_columns] != [Type.STRING]:
             raise DefinitionError(
                 f"{here}: NewestIs settles ties by one id of type STRING; {source.name!r} has "
-                f"{', '.join(source.key_columns)}"
+                f"{', '.join(source.key_columns)}. Compare two Last instead, one with types=({self.type!r},) and one without, in "
+                "an on-demand feature"
             )

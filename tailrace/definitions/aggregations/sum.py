@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tailrace.definitions.aggregations.aggregation import Aggregation, features_over
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added, follows
 from tailrace.definitions.aggregations.sql import is_of, quoted, weight, within
-from tailrace.definitions.names import check_name
+from tailrace.definitions.names import check_name, spelled
 from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column, Type
 
@@ -61,7 +61,7 @@ class Sum(Aggregation):
         found = source.words.type_of(self.of)
         if found in {Type.INT64, Type.FLOAT64} or (found is None and source.attributes):
             return
-        is_what = f"is a {found}" if found else "is not among its fields, and it has no attributes"
+        is_what = f"is of {spelled(found)}" if found else "is not among its fields, and it has no attributes"
         raise DefinitionError(f"{here}, field 'of': {self.of!r} of the source {source.name!r} {is_what}; name a number")
 
 

@@ -57,7 +57,28 @@ def test_a_refusal_names_the_file(folder):
         ({"freshness": "timedelta(0)"}, "view 'visits', field 'freshness': must be above zero"),
         ({"max_age": "timedelta(minutes=6)"}, "field 'max_age': must not be below 'freshness', 0:07:00"),
         ({"entities": "()"}, "view 'visits', field 'entities': a view describes at least one entity"),
-        ({"entities": "(DOCUMENT, DOCUMENT)"}, "field 'entities': document_id, document_id names a key twice"),
+        (
+            {"entities": "(DOCUMENT, DOCUMENT)"},
+            "document_id, document_id names a key twice; declare an entity for each",
+        ),
+        ({"entities": "(DOCUMENT)"}, "view 'visits', field 'entities': give a tuple, also of one, as in (DOCUMENT,)"),
+        ({"aggregations": "(Last(name='seen_at'))"}, "view 'visits', field 'aggregations': give a tuple"),
+        ({"transform_features": "Feature('a', INT64, 'a')"}, "view 'visits', field 'transform_features': give a tuple"),
+        ({"written_features": "Feature('a', INT64, 'a')"}, "view 'visits', field 'written_features': give a tuple"),
+        ({"expectations": "('views_3h > 0')"}, "view 'visits', field 'expectations': give a tuple"),
+        ({"source": "'events'"}, "view 'visits', field 'source': give an EventSource or a DerivedSource, not 'events'"),
+        (
+            {"source": "TableSource(name='goods', key='id', fields=(Field('id', STRING),))"},
+            "view 'visits', field 'source': 'goods' is a TableSource, whose rows are not events",
+        ),
+        (
+            {"aggregations": "(Count(name='n', over='24h'),)"},
+            "feature 'n', field 'over': give a tuple, also of one, as in ('24h'",
+        ),
+        (
+            {"aggregations": "(Last(name='n', types='open'),)"},
+            "view 'visits', feature 'n', field 'types': give a tuple",
+        ),
         (
             {"entities": "(Entity('team', 'team_id', 'a team'),)"},
             "view 'visits', field 'entities': key 'team_id' is not a field of the source 'events': event_id, ",
@@ -174,6 +195,13 @@ def test_a_finer_view_that_is_not_there_is_refused(folder):
     assert "view 'visits', feature 'visitors', field 'rows_of': there is no view 'couples'" in refusal_of(folder)
 
 
+@pytest.mark.parametrize("other", ["Entity('thing', 'document_id', 'a document')", "Entity('document', 'document_id')"])
+def test_a_finer_view_of_another_entity_with_the_same_key_is_refused_naming_both(folder, other):
+    write_distinct(folder, base=f"(ACTOR, {other})")
+
+    assert "field 'rows_of': 'pairs' has the key 'document_id' of the entity" in refusal_of(folder)
+
+
 @pytest.mark.parametrize("base", ["(DOCUMENT,)", "(ACTOR,)"])
 def test_a_view_that_is_not_finer_is_refused(folder, base):
     write_distinct(folder, base=base)
@@ -284,7 +312,7 @@ def test_changed_keys_go_with_a_transform_of_the_same_tables(folder, fields, sai
 
 @pytest.mark.parametrize(
     ("type_", "said"),
-    [("DECIMAL", "give it as FLOAT64, not as decimal(38,6)"), ("BINARY", "give it as STRING, not as binary")],
+    [("DECIMAL", "give it as FLOAT64, not as DECIMAL"), ("BINARY", "give it as STRING, not as BINARY")],
 )
 def test_types_of_state_and_history_are_not_those_of_features(folder, type_, said):
     folder.write_view(
@@ -317,6 +345,7 @@ def write_on_demand(folder, inputs, *, name="half"):
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
+        ("'visits:views_3h'", "on-demand feature 'half', field 'inputs': give a tuple, also of one, as in ('view:"),
         ("()", "on-demand feature 'half', field 'inputs': name at least one feature as view:feature"),
         (
             "('visitors:views_3h',)",
@@ -347,6 +376,10 @@ def test_an_on_demand_feature_named_like_a_view_is_refused(folder):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
+        (
+            "name='rank', features='visits'",
+            "service 'rank', field 'features': give a tuple, also of one, as in ('view',)",
+        ),
         ("name='rank', features=()", "service 'rank', field 'features': name at least one view or feature"),
         ("name='rank', features=('half',)", "service 'rank', field 'features': 'half' names no view; there are visits"),
         ("name='rank', features=('visits:x',)", "service 'rank', field 'features': view 'visits' has no feature 'x'"),
@@ -365,13 +398,13 @@ def test_a_mistake_in_a_service_is_refused_naming_it(folder, fields, said):
     [
         (
             "Entity('team', 'id', type=Type.INT64)",
-            "entity 'team' is team_id of bigint, and id of bigint in another view; declare it once",
+            "entity 'team' is team_id of INT64, and id of INT64 in another view; declare it once",
         ),
         (
             "Entity('team', 'team_id')",
-            "entity 'team' is team_id of bigint, and team_id of string in another view; declare it once",
+            "entity 'team' is team_id of INT64, and team_id of STRING in another view; declare it once",
         ),
-        ("Entity('group', 'team_id')", "the key 'team_id' is a bigint of the entity 'team' and a string of 'group'"),
+        ("Entity('group', 'team_id')", "the key 'team_id' is of INT64 in the entity 'team' and of STRING in 'group'"),
     ],
 )
 def test_views_agree_on_what_a_key_is(folder, other, said):

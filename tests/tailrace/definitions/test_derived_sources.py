@@ -74,7 +74,7 @@ def test_columns_that_are_unique_within_a_parent_take_the_place_of_the_number_an
         ({"fields": "(Field('ordinal', INT64),)"}, "source 'words', field 'id'"),
         ({"fields": "(Field('word', STRING, path='$.w'),)"}, "source 'words', field 'word'"),
         ({"fields": "(Field('Word', STRING),)"}, "source 'words', field 'Word'"),
-        ({"lookups": "(Lookup(products, on='query', fields=('category',)),)"}, "'query' of the parent is string"),
+        ({"lookups": "(Lookup(products, on='query', fields=('category',)),)"}, "'query' of the parent is STRING"),
         (
             {"lookups": "(Lookup(products, on='nothing', fields=('category',)),)"},
             "'nothing' of the parent is not there",
@@ -86,6 +86,23 @@ def test_columns_that_are_unique_within_a_parent_take_the_place_of_the_number_an
         ({"lookups": "(Lookup(products, on='product_id', fields=('colour',)),)"}, "'products' has no field 'colour'"),
         ({"lookups": "(Lookup(products, on='product_id', fields=('user_id',)),)"}, "has a column 'user_id'"),
         ({"lookups": "(Lookup(products, on='product_id', fields=('shop', 'shop')),)"}, "has a column 'shop'"),
+        (
+            {"lookups": "Lookup(products, on='product_id', fields=('shop',))"},
+            "source 'words', field 'lookups': give a tuple",
+        ),
+        (
+            {"lookups": "(Lookup(products, on='product_id', fields='shop'),)"},
+            "of 'products', field 'fields': give a tuple",
+        ),
+        (
+            {"lookups": "(Lookup(searches, on='user_id', fields=('query',)),)"},
+            "'searches' is not a TableSource",
+        ),
+        (
+            {"lookups": "(Lookup('products', on='product_id', fields=('shop',)),)"},
+            "'products' is not a TableSource",
+        ),
+        ({"fields": "(Field('word', STRING))"}, "source 'words', field 'fields': give a tuple"),
         ({"name": "'products'"}, "two sources 'products'"),
         ({"more": "lane='stream'"}, "view 'asked', field 'source': 'words' is derived by a refresh"),
     ],

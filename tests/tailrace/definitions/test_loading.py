@@ -109,12 +109,12 @@ def test_a_shipped_view_cannot_be_defined_again(folder):
 def test_a_folder_without_any_view_is_refused(folder):
     folder.write("nothing.py", "")
 
-    with pytest.raises(DefinitionError, match=f"^no feature view in {folder.path}$"):
+    with pytest.raises(DefinitionError, match=f"^no feature view in {folder.path}; "):
         folder.load()
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(DefinitionError, match=f"^no feature view in {tmp_path}$"):
+    with pytest.raises(DefinitionError, match=f"^no feature view in {tmp_path}; "):
         load_definitions([str(tmp_path)])
 
 

@@ -47,17 +47,19 @@ def test_a_source_that_two_files_share_counts_once(make, file, line):
     assert [one.name for one in definitions.declared] == ["flights"]
     assert definitions.view(file.removesuffix(".py")).source is definitions.sources["flights"]
     assert sys.meta_path == finders
+    assert ("flights" in sys.modules) == (str(folder.path) in sys.path)
     assert folder.load().sources["flights"] is definitions.sources["flights"]
 
 
-def test_two_folders_have_modules_of_one_name(make):
+@pytest.mark.parametrize("turn", [1, -1])
+def test_two_folders_have_modules_of_one_name(make, turn):
     folders = [make(name, _team=f"OWNER = {name!r}", flights=f"NAME = {name!r}") for name in ("ada", "grace")]
     for folder in folders:
         name = folder.path.name
         first = f"{OWNER}import flights\n"
         add_view(folder, f"{name}.py", first, owner="OWNER", description="flights.NAME")
 
-    definitions = load_definitions([str(folder.path) for folder in folders])
+    definitions = load_definitions([str(folder.path) for folder in folders[::turn]])
 
     views = [definitions.view(name) for name in ("ada", "grace")]
     assert [(view.owner, view.description) for view in views] == [("ada", "ada"), ("grace", "grace")]

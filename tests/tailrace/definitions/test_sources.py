@@ -55,6 +55,7 @@ SOURCES = {
     "a field twice": (replace(SEARCHES, fields=(Field("query", STRING),) * 2), "query"),
     "an odd name": (replace(SEARCHES, name="Searches"), "name"),
     "a table of bronze": (replace(SEARCHES, name="quarantine"), "name"),
+    "a figure of reports": (replace(SEARCHES, name="gates"), "name"),
     "an odd name of silver": (replace(SEARCHES, silver="a/b"), "silver"),
     "nowhere to read": (replace(SEARCHES, read_from=()), "read_from"),
     "two topics": (replace(SEARCHES, read_from=(Kafka("a"), Kafka("b"))), "read_from"),
@@ -104,6 +105,22 @@ def test_a_source_that_cannot_be_read_is_refused_by_name(case):
 
     assert source.name in str(refused.value)
     assert repr(field) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("declared", "source", "field"),
+    [
+        ({"fields": Field("query", STRING)}, SEARCHES, "fields"),
+        ({"fields": ("query",)}, PRODUCTS, "fields"),
+        ({"read_from": "landing"}, SEARCHES, "read_from"),
+        ({"id": ("search_id", 1)}, SEARCHES, "id"),
+        ({"time": "ts"}, SEARCHES, "time"),
+        ({"key": ("product_id", None)}, PRODUCTS, "key"),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_refused_by_name(declared, source, field):
+    with pytest.raises(DefinitionError, match=f"source '{source.name}', field '{field}': (give|write) "):
+        replace(source, **declared)
 
 
 @pytest.mark.parametrize(
