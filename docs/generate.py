@@ -163,8 +163,8 @@ def definitions_page() -> Iterable[str]:
 def feeds_page() -> Iterable[str]:
     """The fields of a landed line, as the shipped sources declare them, and the rules of `tailrace.schemas.landing`."""
     yield "# Landing feeds\n"
-    yield "What a line of each feed may have. [Landing files](../landing.md) says how files land, and what is refused as a whole."
-    yield "A message of a Kafka topic is a line of `events`. A row of Parquet or CSV has a column per field.\n"
+    yield "What a line of the two feeds may have that come with Tailrace. Sources of your own have the fields that [you declare](../add-a-feature.md#does-it-fit-my-data). [Landing files](../landing.md) says how files land, and what is refused as a whole."
+    yield "A message of the Kafka topic of `events` is a line of it. A row of Parquet or CSV has a column per field.\n"
     for feed in (source.feed() for source in shipped_sources()):
         yield f"## `{feed.name}`\n"
         yield from table(
@@ -199,15 +199,14 @@ def value_of(one: landing.FeedField) -> str:
 
 def field_row(field: Any) -> tuple[str, str, str]:
     kind = field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)
-    default = (
-        "required" if field.default is MISSING and field.default_factory is MISSING else f"`{default_of(field)!r}`"
-    )
+    default = "required" if field.default is MISSING and field.default_factory is MISSING else f"`{default_of(field)}`"
     return f"`{field.name}`", f"`{without_modules(kind)}`", default
 
 
-def default_of(field: Any) -> object:
-    """What a field is where it is not given."""
-    return field.default if field.default_factory is MISSING else field.default_factory()
+def default_of(field: Any) -> str:
+    """What a field is where it is not given, as definitions spell it."""
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    return default.name if isinstance(default, Type) else repr(default)
 
 
 def without_modules(annotation: str) -> str:

@@ -103,7 +103,7 @@ def test_the_page_leads_to_a_correction_that_pushes_one_row(follower):
     printed = "".join(follower.printed)
     assert "product_clicks │ batch │ new" in re.sub(r" +", " ", printed)
     (answer,) = [json.loads(text) for text in follower.printed if '"results"' in text]
-    assert {status for one in answer["results"] for status in one["statuses"]} == {"PRESENT"}
+    assert {status for one in answer["results"] for status in one["statuses"]} == {"PRESENT", "NOT_FOUND"}
     before, after = (int(found) for found in re.findall(r"clicks_7d +│ (\d+)", printed))
     assert after == before + 1
     newest, *_ = Workspace().runs()

@@ -169,9 +169,10 @@ class EventColumns:
 class EventSource(DeclaredSource):
     """Things that happened, each with an id and a time. A later delivery of an id replaces an earlier one.
 
-    `id` names one or several columns; None takes a digest of all fields, and rows that are alike are one event. `type` is
-    the column that `types=` of aggregations mean, and `attributes` a JSON object in which they find numbers that are no
-    columns. `unnamed` leaves the source out of the fingerprints of its views.
+    `id` names one or several columns, which are STRING unless `fields` says otherwise; None takes a digest of all fields, and
+    rows that are alike are one event. `type` is the column that `types=` of aggregations mean, and `attributes` a JSON object
+    in which they find numbers that are no columns. `silver` names the silver table, where it is not called as the source is.
+    `unnamed` is for the shipped events only, whose views had fingerprints before views named a source.
     """
 
     id: str | tuple[str, ...] | None
@@ -265,7 +266,10 @@ class EventSource(DeclaredSource):
 
 @dataclass(frozen=True, kw_only=True)
 class TableSource(DeclaredSource):
-    """Facts by key, of which the last delivery counts, such as one row for each document."""
+    """Facts by key, of which the last delivery counts, such as one row for each document.
+
+    `key` names one or several of the `fields`. `silver` names the silver table, where it is not called as the source is.
+    """
 
     key: str | tuple[str, ...]
 

@@ -54,9 +54,10 @@ class Kafka:
 class Field:
     """One column of a source, and where a line has its value: under its own name, or at `path`, such as `$.request.q`.
 
-    A line without a `required` field goes to quarantine, as one does whose value breaks a rule: `id` says that the field
-    holds an id, `json` that it holds an object, which is kept as text, `pattern` what a text has to match as a whole, and
-    `minimum` and `maximum` bound a number.
+    The third argument is its description. A line without a `required` field goes to quarantine, as one does whose value
+    breaks a rule. `id` says that the field holds an id: no control characters, and at most 1,000 bytes (ids and keys of
+    sources, and keys of views, are ids without it). `json` says that it holds an object, which is kept as text, `pattern`
+    what a text has to match as a whole, and `minimum` and `maximum` bound a number.
     """
 
     name: str

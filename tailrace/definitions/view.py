@@ -45,13 +45,13 @@ Transform = Callable[..., Any]
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureView:
-    """Features of one entity key, declared by `aggregations` over interactions (in the lane `stream` over short windows,
+    """Features of one entity key, declared by `aggregations` over events (in the lane `stream` over short windows,
     which the stream keeps), computed by `transform`, or, in the lane `direct`, written to the online store by whoever has them, as `written_features`.
 
     A transform may come with `changed_keys`: given the change feed of each table that the transform takes, by the same
     names, it returns the keys whose rows may have changed, and only these are computed anew.
-    Aggregations are over the events of a `source`, those that meet `where`, a SQL condition over its fields; an event
-    whose key is null counts in no row.
+    Aggregations are over the events of a `source`, those that meet `where`, a SQL condition over its fields (null
+    is not met); an event whose key is null counts in no row.
     `online_when` is a SQL condition over the features; rows that do not meet it stay in gold and are
     absent from the store. `freshness` is how old the view's watermark may be before it misses its purpose, and `max_age`
     how old before the reader withholds the values: rankers get `OUTSIDE_MAX_AGE` instead.

@@ -36,7 +36,11 @@ class TypeInfo:
 
 
 class Type(str):
-    """A column's type, spelled as Spark SQL spells it; `Type(text)` finds the one of that name, of which there is one."""
+    """A column's type, spelled as Spark SQL spells it; `Type(text)` finds the one of that name, of which there is one.
+
+    Features are of STRING, INT64, FLOAT64, BOOL or TIMESTAMP, fields of a source also of DATE, and ids of STRING, INT64 or
+    DATE. Definitions import them from `tailrace`.
+    """
 
     STRING: ClassVar["Type"]
     INT64: ClassVar["Type"]

@@ -118,9 +118,14 @@ VARIABLES = (
         "Kafka and the stream",
         "",
         "Kafka's servers, as `host:port,host:port`.",
-        unset="none: the landing feed `events/` is the source",
+        unset="none: sources with `Kafka()` are read from their folders, and one that names a topic is refused",
     ),
-    Variable("TAILRACE_KAFKA_TOPIC", "Kafka and the stream", "events", "Topic that the stream reads."),
+    Variable(
+        "TAILRACE_KAFKA_TOPIC",
+        "Kafka and the stream",
+        "events",
+        "Topic of sources with `Kafka()` without a name, such as the shipped `events`.",
+    ),
     Variable(
         "TAILRACE_KAFKA_PROPERTIES",
         "Kafka and the stream",

@@ -1,4 +1,4 @@
-"""Count: how many interactions."""
+"""Count: how many events."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Count(Aggregation):
-    """How many interactions, of the given types or of any; 0 where there are none."""
+    """How many events, of the given types or of any; 0 where there are none."""
 
     types: tuple[str, ...] = ()
 

@@ -1,4 +1,4 @@
-"""First and Last: when the first and the last interaction happened."""
+"""First and Last: when the first and the last event happened."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class First(Aggregation):
-    """When the first interaction happened, of the given types or of any; null where there is none.
+    """When the first event happened, of the given types or of any; null where there is none.
 
     It is of all time: `over` changes nothing.
     """
@@ -43,7 +43,7 @@ class First(Aggregation):
 
 @dataclass(frozen=True, kw_only=True)
 class Last(Aggregation):
-    """When the last interaction happened, of the given types or of any; null where there is none.
+    """When the last event happened, of the given types or of any; null where there is none.
 
     It is of all time: `over` changes nothing.
     """

@@ -1,4 +1,4 @@
-"""NewestIs: of which type the newest interaction is."""
+"""NewestIs: of which type the newest event is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class NewestIs(Aggregation):
     """Whether the newest event, ties settled by its id, is of the given type.
 
-    It is of all time: `over` changes nothing.
+    It is of all time: `over` changes nothing. The source needs a `type` and one `id` of STRING.
     """
 
     type: str
