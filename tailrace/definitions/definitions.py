@@ -169,7 +169,10 @@ def check_together(definitions: Definitions, files: Mapping[int, str | None]) ->
     streamed = {view.event_source.name: view.name for view in definitions.stream_views.values()}
     if len(streamed) > 1:
         raise DefinitionError(
-            f"views of the lane stream are over several sources ({', '.join(streamed)}); a stream follows one of them"
+            "views of the lane stream are over several sources ("
+            + ", ".join(f"{view!r} over {source!r}" for source, view in streamed.items())
+            + "); a stream follows one of them. Put the views of the others into the lane batch; where the shipped views are "
+            "among them, leave 'shipped' out of TAILRACE_FEATURES"
         )
     tables = [one.silver_table.name for one in definitions.sources_and_derived]
     given = [one.given_table.name for one in definitions.derived.values() if one.given_table]
@@ -178,7 +181,7 @@ def check_together(definitions: Definitions, files: Mapping[int, str | None]) ->
             raise DefinitionError(f"two sources have the silver table {name!r}; name one, or its silver='…', otherwise")
     entities: dict[str, Entity] = {}
     for view in definitions.views.values():
-        with naming(files[id(view)]):
+        with naming(files[id(view)], f"view {view.name!r}"):
             check_inputs(view, tables)
             check_entities(view, entities)
 
@@ -211,9 +214,13 @@ def check_inputs(view: FeatureView, tables: Collection[str]) -> None:
 
 
 @contextmanager
-def naming(file: str | None) -> Iterator[None]:
-    """Put the file in front of what is wrong in it."""
+def naming(file: str | None, of: str) -> Iterator[None]:
+    """Put the file in front of what is wrong in it, and `of` in front of what Python finds wrong."""
     try:
         yield
     except DefinitionError as error:
         raise DefinitionError(f"{file}: {error}") from error
+    except Exception as error:
+        raise DefinitionError(
+            f"{file}: {of}: {type(error).__name__}: {error}; a field may have a value of another kind"
+        ) from error

@@ -44,10 +44,10 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
         where = ", ".join(folders) or "TAILRACE_FEATURES, which names no folder"
         raise DefinitionError(f"no feature view in {where}; write one in a file there, as `tailrace init` does")
     for source in declared:
-        with naming(files[id(source)]):
+        with naming(files[id(source)], f"source {source.name!r}"):
             source.check()
     for view in views.values():
-        with naming(files[id(view)]):
+        with naming(files[id(view)], f"view {view.name!r}"):
             view.check(views)
     check_together(Definitions(views=views, on_demand={}, services={}, declared=declared), files)
     finest = finest_of(views, files)
@@ -57,10 +57,10 @@ def load_definitions(folders: Collection[str] = (SHIPPED,)) -> Definitions:
         on_demand |= view.windows
         files |= {id(window): files[id(view)] for window in view.windows.values()}
     for feature in on_demand.values():
-        with naming(files[id(feature)]):
+        with naming(files[id(feature)], f"on-demand feature {feature.name!r}"):
             feature.check(views)
     for service in services.values():
-        with naming(files[id(service)]):
+        with naming(files[id(service)], f"service {service.name!r}"):
             service.check(views, on_demand)
     return Definitions(
         views=base_views_first(views),
@@ -221,7 +221,7 @@ def finest_of(views: dict[str, FeatureView], files: dict[int, str | None]) -> Fi
     streamed = [view for view in views.values() if isinstance(view, StreamView)]
     if not streamed:
         return None
-    with naming(files[id(streamed[0])]):
+    with naming(files[id(streamed[0])], f"view {streamed[0].name!r}"):
         finest = finest_view(streamed)
     if finest and finest.is_declared:
         files[id(finest)] = files[id(views[finest.name])]

@@ -104,6 +104,9 @@ class FeatureView:
             check_tuple(getattr(self, name), kind, of=f"{here}, field {name!r}", example=example)
         for line in self.aggregations:
             check_texts(line, here=here)
+        for name in ("freshness", "max_age"):
+            if not isinstance(getattr(self, name), timedelta | None):
+                raise DefinitionError(f"{here}, field {name!r}: give a timedelta, such as timedelta(hours=1)")
         if isinstance(self.source, TableSource):
             raise DefinitionError(
                 f"{here}, field 'source': {self.source.name!r} is a TableSource, whose rows are not events; name an EventSource or "
