@@ -18,6 +18,7 @@ from tailrace.schemas import bronze, landing
 from tailrace.schemas.landing import Feed, Feeds, LandingError
 from tailrace.schemas.tables import Table
 
+CONFORMED = "tailrace.conformed"  # a property of bronze.files
 STORED = "file string, bytes bigint, delivered_at timestamp, refusal string"
 
 
@@ -248,3 +249,12 @@ def tables_of(feeds: Feeds, files: Iterable[LandedFile]) -> list[Table]:
     """The tables a batch appends to, in order: quarantine always, then each feed with readable files."""
     readable = {file.feed for file in files if file.refusal is None}
     return [bronze.QUARANTINE, *(feed.table for feed in feeds if feed.name in readable)]
+
+
+def conformed_to(lake: Lake) -> str | None:
+    """The digest of the tables that were last brought to what was declared; None where none had to be.
+
+    Not what the last claim had: tables follow a declaration also where nothing lands under it.
+    """
+    found = lake.snapshot(bronze.FILES).metadata().configuration()
+    return str(found.apply(CONFORMED)) if found.contains(CONFORMED) else None

@@ -18,13 +18,14 @@ from jobs.bronze.listing import (
     LandedFile,
     Listing,
     claim,
+    conformed_to,
     declared_tables,
     last_claim,
     new_files,
     read_batch,
     unfinished,
 )
-from jobs.bronze.schema_change import conform, conformed_to, remember_conformed
+from jobs.bronze.schema_change import conform, remember_conformed
 from jobs.bronze.set_aside import FilesToExclude, exclude_files
 from jobs.bronze.topic import Topic, ends_of, is_of_topic
 from jobs.bronze.topic_parts import ends_claimed, new_parts, read_parts, what_is_left

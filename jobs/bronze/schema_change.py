@@ -8,6 +8,7 @@ from dataclasses import replace
 from pyspark.errors import AnalysisException
 from pyspark.sql.types import StructType
 
+from jobs.bronze.listing import CONFORMED
 from tailrace.errors import DefinitionError
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
@@ -17,7 +18,6 @@ from tailrace.schemas.tables import Table
 log = logging.getLogger(__name__)
 
 TEXT_OR_SIGN = re.compile(r"'(?:\\.|[^'\\])*'|\S", re.DOTALL)
-CONFORMED = "tailrace.conformed"  # a property of bronze.files
 BROKEN = "DELTA_NEW_CHECK_CONSTRAINT_VIOLATION"
 
 
@@ -32,15 +32,6 @@ def conform(lake: Lake, feeds: Feeds) -> None:
     for _, table in tables:
         conform_columns(lake, table)
         conform_checks(lake, table)
-
-
-def conformed_to(lake: Lake) -> str | None:
-    """The digest of the tables that were last brought to what was declared; None where none had to be.
-
-    Not what the last claim had: tables follow a declaration also where nothing lands under it.
-    """
-    found = lake.snapshot(bronze.FILES).metadata().configuration()
-    return str(found.apply(CONFORMED)) if found.contains(CONFORMED) else None
 
 
 def remember_conformed(lake: Lake, digest: str) -> None:

@@ -22,7 +22,7 @@ SHOWN = 3
 # What a function may read next to the rows that it is given: constants.
 CONSTANTS = {"LogicalRDD", "LocalRelation", "OneRowRelation", "Range"}
 
-CLOCK = re.compile(r"\b(current_date|current_timestamp|localtimestamp|current_time|now|rand|randn|uuid|shuffle)\(")
+CLOCK = re.compile(r"\b(current_date|current_timestamp|localtimestamp|current_time|now)\(")
 
 SIDE, ODDS, COPIES, COPY = "_side", "_odds", "_copies", "_copy"
 IS_NULL, IS_REPEATED, IS_STRANGER = "_null", "_repeated", "_stranger"

@@ -70,9 +70,15 @@ def diff_definitions(workspace: Resources, *, price: float | None = None) -> Jso
             value_bytes=sizes.get(name),
         )
         views[name] = change_of(view, kept, definitions, price=price)
+    sources = {one.name: source_change(lake, one) for one in definitions.sources_and_derived}
+    grown = {one.silver_table.name for one in definitions.sources_and_derived if sources[one.name].get("added")}
+    for name, view in definitions.batch_views.items():
+        state = lake.state(view.table)
+        if state and grown.intersection(view.inputs):  # its change feed does not go on over a new column
+            views[name]["computes"] = {"full": True, "rows": state.rows}
     return {
         "views": views,
-        "sources": {one.name: source_change(lake, one) for one in definitions.sources_and_derived},
+        "sources": sources,
         "undefined": found_in_everything(workspace, streamed),
         "price_per_million": price,
     }

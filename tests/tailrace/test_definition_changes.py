@@ -91,7 +91,7 @@ def test_the_diff_says_what_the_refresh_then_computes_and_pushes(spark, make_set
     assert list(diff["undefined"]) == ["gone"]
     for name, one in diff["views"].items():
         done, pushed = report.refreshed[name], report.pushed[name]
-        assert one["computes"]["full"] == (done.how == "full"), name
+        assert one["computes"]["full"] == (done.how == "full"), (name, done.why)
         rows, written = one["pushes"]["rows"], pushed.pushed + pushed.removed
         if rows is not None:
             assert written <= rows if one["pushes"]["at_most"] else written == rows, name
