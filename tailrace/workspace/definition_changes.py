@@ -43,7 +43,8 @@ class Kept:
     """What a home has of a view: gold's state, the control item, and the fingerprint that the stream noted.
 
     `count_online` counts the rows of gold that are online by the definition of today, None where gold cannot say, and
-    `value_bytes` is the mean size of the values that were pushed.
+    `value_bytes` is the mean size of the values that were pushed. `has_new_columns` says that the next refresh adds a column to
+    a table that the view reads, over which the table's change feed does not go on.
     """
 
     state: State | None = None
@@ -51,6 +52,7 @@ class Kept:
     streamed: str | None = None
     count_online: Callable[[], int | None] = lambda: None
     value_bytes: float | None = None
+    has_new_columns: bool = False
 
 
 def diff_definitions(workspace: Resources, *, price: float | None = None) -> Json:
@@ -60,6 +62,8 @@ def diff_definitions(workspace: Resources, *, price: float | None = None) -> Jso
     controls = controls_of(workspace.store, definitions.views)
     streamed = remembered_views(checkpoint_of(workspace.settings.home))
     sizes = value_bytes_of(lake)
+    sources = {one.name: source_change(lake, one) for one in definitions.sources_and_derived}
+    grown = {one.silver_table.name for one in definitions.sources_and_derived if sources[one.name]["added"]}
     views = {}
     for name, view in definitions.views.items():
         kept = Kept(
@@ -68,14 +72,9 @@ def diff_definitions(workspace: Resources, *, price: float | None = None) -> Jso
             streamed=streamed.get(name),
             count_online=partial(online_rows, lake, view) if isinstance(view, BatchView) else Kept.count_online,
             value_bytes=sizes.get(name),
+            has_new_columns=not grown.isdisjoint(view.inputs),
         )
         views[name] = change_of(view, kept, definitions, price=price)
-    sources = {one.name: source_change(lake, one) for one in definitions.sources_and_derived}
-    grown = {one.silver_table.name for one in definitions.sources_and_derived if sources[one.name].get("added")}
-    for name, view in definitions.batch_views.items():
-        state = lake.state(view.table)
-        if state and grown.intersection(view.inputs):  # its change feed does not go on over a new column
-            views[name]["computes"] = {"full": True, "rows": state.rows}
     return {
         "views": views,
         "sources": sources,
@@ -144,11 +143,12 @@ def batch_change(view: BatchView, kept: Kept, definitions: Definitions, *, price
         change = DEFINITION
     else:
         change = UNCHANGED if control.cursor.fingerprint == view.publication_fingerprint else ONLINE
+    full = not is_same or kept.has_new_columns
     if change == UNCHANGED:
-        return shown(view, change, nothing())
+        return shown(view, change, nothing(), full=full, rows=state.rows)
     online = kept.count_online() if change in {UNPUSHED, FEATURES} else None
     push = pushed(view, kept, rows=state.rows if online is None else online, at_most=online is None, price=price)
-    return shown(view, change, push, full=not is_same, rows=state.rows)
+    return shown(view, change, push, full=full, rows=state.rows)
 
 
 def pushed(view: BatchView, kept: Kept, *, rows: int | None, at_most: bool = False, price: float) -> Json:

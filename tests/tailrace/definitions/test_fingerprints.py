@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from types import FunctionType
 
 import pytest
 
 from tailrace.definitions import Count, Entity, Feature, FeatureView, Last, Type
+from tailrace.definitions.fingerprints import description_of_function
 
 DOCUMENT = Entity("document", "document_id", "a document")
 ACTOR = Entity("actor", "actor_id", "a person")
@@ -110,3 +112,29 @@ def test_any_change_to_a_transforms_file_changes_gold_and_not_the_schema(folder)
     (schema, definition), (other_schema, other_definition) = found
     assert schema == other_schema
     assert definition != other_definition
+
+
+def with_limit(limit):
+    def transform(documents):
+        return documents.where(f"size_bytes < {limit}")
+
+    return transform
+
+
+def with_default(documents, *, limit=3):
+    return documents.where(f"size_bytes < {limit}")
+
+
+def test_what_a_function_was_made_with_counts():
+    digests = {description_of_text(with_limit(limit)) for limit in (3, 4)}
+    again = description_of_text(with_limit(3))
+    changed = FunctionType(with_default.__code__, globals(), with_default.__qualname__)
+    changed.__kwdefaults__ = {"limit": 4}
+
+    assert len(digests) == 2
+    assert again in digests
+    assert description_of_text(changed) != description_of_text(with_default)
+
+
+def description_of_text(function):
+    return str(description_of_function(function))

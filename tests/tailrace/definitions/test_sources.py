@@ -1,13 +1,28 @@
 """Sources that cannot be read are refused when they are declared, naming source and field."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from tailrace.definitions import Definitions, EventSource, Field, Kafka, TableSource, Time, Type
+from tailrace.definitions import (
+    Count,
+    Definitions,
+    Entity,
+    EventSource,
+    FeatureView,
+    Field,
+    Kafka,
+    Landing,
+    TableSource,
+    Time,
+    Type,
+)
 from tailrace.definitions.definitions import check_together
 from tailrace.definitions.fields import parts_of_path
 from tailrace.errors import DefinitionError
+from tailrace.schemas import silver
+from tailrace.schemas.tables import Column
 
 INT64, STRING = Type.INT64, Type.STRING
 SEARCHES = EventSource(name="searches", id="search_id", time=Time("ts"), fields=(Field("query", STRING),))
@@ -145,3 +160,34 @@ def test_a_home_may_have_none_of_the_shipped_sources():
 
     assert [feed.name for feed in definitions.feeds] == ["searches", "products", "direct_writes"]
     replace(SEARCHES, read_from=Kafka("searches")).check()
+
+
+@pytest.mark.parametrize(
+    ("readings", "lands"), [(Landing(), True), (Kafka("a"), False), ((Kafka("a"), Landing()), True)]
+)
+def test_only_a_source_that_reads_files_has_a_folder(readings, lands):
+    assert replace(SEARCHES, read_from=readings).feed().lands == lands
+
+
+def test_silver_checks_a_pattern_as_a_whole():
+    plain, either = (
+        silver.check_of(Column("kind", STRING, "", nullable=False), pattern=one) for one in ("[a-z]+", "cart|search")
+    )
+
+    assert (plain, either) == ("kind rlike '^[a-z]+$'", "kind rlike '^(?:cart|search)$'")
+
+
+def test_a_view_names_each_column_of_its_source_once():
+    origin, destination = Entity("origin", "origin_id"), Entity("destination", "destination_id")
+    view = FeatureView(
+        name="routes",
+        source=SEARCHES,
+        entities=(origin.as_("query"), destination.as_("query")),
+        owner="tests",
+        description="",
+        freshness=timedelta(hours=1),
+        aggregations=(Count(name="searches", over=("1h",)),),
+    )
+
+    with pytest.raises(DefinitionError, match=r"view 'routes', field 'entities'.*query.*twice"):
+        view.check({"routes": view})
