@@ -141,3 +141,16 @@ def test_fields_that_no_source_names_are_counted_in_usable_lines(story):
 
 def test_a_folder_that_no_source_reads_is_reported_by_each_load(story):
     assert [one.json()["unread_folders"] for one in (story.first, story.third)] == [["serches"]] * 2
+
+
+def test_a_declaration_that_is_taken_back_leaves_the_tables_with_its_own_rules(spark, tmp_path):
+    home = Home(spark, tmp_path)
+    wide, narrow = (replace(BEFORE, fields=(Field("rank", INT64, maximum=most),)) for most in (100, 5))
+    home.land("a", {"rank": 1})
+    home.load(wide)
+    home.load(narrow)  # nothing lands under it
+
+    home.land("b", {"rank": 50})
+    home.load(wide)
+
+    assert home.silver("rank") == {"a0": (1,), "b0": (50,)}

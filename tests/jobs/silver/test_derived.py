@@ -221,6 +221,10 @@ REFUSED = {
     "no time": (lambda rows: words_of(rows).drop("ts"), ("words", "'ts'", "keep the parent's ids")),
     "no field": (lambda rows: words_of(rows).drop("word"), ("words", "'word'", "it returns search_id")),
     "another type": (lambda rows: words_of(rows).withColumn("word", F.lit(1)), ("words", "'word'", "as int")),
+    "the clock": (
+        lambda rows: words_of(rows).withColumn("word", F.current_date().cast("string")),
+        ("words", "current_date", "the row's own time"),
+    ),
     "no frame": (lambda rows: rows.schema, ("words", "StructType")),
     "a column that is not there": (lambda rows: rows.select("nothing"), ("words", "nothing", "search_id, ts, query")),
     "another parent": (
