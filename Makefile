@@ -5,6 +5,9 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 COMPILE = .tools/uv pip compile --quiet --system-certs --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
+# Processes of the tests read each other's bytecode, and so do the many that tests start; without it each compiles everything.
+export PYTHONDONTWRITEBYTECODE =
+
 # Two of three processes have a Spark session, which tests share (tests/conftest.py); a file's other tests run together.
 PYTEST = .venv/bin/pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 # Slow tests run in two, a file's together: many start a Spark of their own, and more would need more cores.

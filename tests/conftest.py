@@ -57,12 +57,13 @@ PATIENT_MS = "30000"  # of a reader: a machine that has much else to do must not
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Name the process of each test with Spark, and put files with the longest tests first.
+    """Name the process of each test with Spark, put these first, and of the others files with the longest tests.
 
-    No file is left to run alone at the end then. The process follows an `@` behind a test's name, where xdist looks for it;
-    xdist 3.8 itself writes it where pytest 9.2 no longer reads.
+    No file is left to run alone at the end then, and both processes with Spark begin at once. The process follows an `@`
+    behind a test's name, where xdist looks for it; xdist 3.8 itself writes it where pytest 9.2 no longer reads.
     """
     longest: dict[Path, float] = defaultdict(float)
+    grouped: set[pytest.Item] = set()
     for item in items:
         limit = item.get_closest_marker("timeout")
         if limit is not None:
@@ -70,7 +71,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if getattr(config.option, "loadgroup", False) and "spark" in getattr(item, "fixturenames", ()):
             process = "lake" if item.path.is_relative_to(LAKE) else "jobs"
             item._id = NodeId.parse(f"{item.nodeid}@spark-{process}")
-    items.sort(key=lambda item: longest[item.path], reverse=True)
+            grouped.add(item)
+    items.sort(key=lambda item: (item not in grouped, -longest[item.path]))
 
 
 class BySparkAndFile(LoadGroupScheduling):  # type: ignore[misc]  # xdist ships no types
