@@ -105,7 +105,8 @@ class Person:
         self.page.goto("about:blank")
 
     def read_log(self, dag, run, task, *, words, picture):
-        """Open a task's log, and find words in it."""
+        """Open a task's log, find words in it, and leave the page."""
         self.page.goto(f"{self.url}/dags/{dag}/runs/{run}/tasks/{task}")
         self.page.get_by_text(words).first.wait_for()
         self.picture(picture)
+        self.look_away()

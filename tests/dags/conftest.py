@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.dags import warm_submit
-
 HERE = Path(__file__).parent
 SPARK = {"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client", "spark-binary": "spark-submit"}}
 
@@ -18,7 +16,7 @@ class Airflow:
     """Runs scripts that lie beside this file; each prints one JSON object as its last line."""
 
     def __init__(self, home, **variables):
-        path = os.pathsep.join((str(warm_submit.BINARY.parent), str(Path(sys.executable).parent), os.environ["PATH"]))
+        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
         self.environment = os.environ | {
             "PATH": path,
             "AIRFLOW_HOME": str(home),

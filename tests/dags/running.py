@@ -8,6 +8,7 @@ import sys
 import time
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 
@@ -65,6 +66,15 @@ class Running:
     @property
     def password(self):
         return json.loads((self.home / "airflow" / "passwords.json").read_text())["admin"]
+
+    def tasks(self, dag, run):
+        """The tasks of a run, each of a mapped one by itself."""
+        return self.airflow.ask("GET", f"{dag}/dagRuns/{quote(run)}/taskInstances")["task_instances"]
+
+    def log(self, dag, run):
+        """What the first tries of a run's tasks have logged."""
+        tasks = [f"{dag}/dagRuns/{quote(run)}/taskInstances/{task['task_id']}" for task in self.tasks(dag, run)]
+        return json.dumps([self.airflow.ask("GET", f"{task}/logs/1") for task in tasks])
 
     @cached_property
     def airflow(self):

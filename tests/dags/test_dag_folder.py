@@ -6,20 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tailrace.schemas.slots import parse_as_of
-from tests.dags import warm_submit
-from tests.dags.landed import TWO_VIEWS, event, land
 
-FORMS = {
-    "feature_refresh": {"as_of": "2026-03-10T12:00:00Z", "full": True, "allow": "the first of all"},
-    "feature_reconcile": {},
-    "feature_backfill": {"from": "2026-03-10T11:45:00Z", "to": "2026-03-10T12:00:00Z"},
-    "feature_maintenance": {},
-}
-
-
-# One application of this layer is a spark-submit of its own, as are two others in test_running_airflow.py; the rest run in a
-# driver that is warm.
-REAL = "tailrace-run-gold"
 VARIABLES = {
     "as it is": {},
     "often": {"TAILRACE_REFRESH_MINUTES": "5", "TAILRACE_DEADLINE_MINUTES": "0"},
@@ -139,41 +126,3 @@ def test_the_stream_is_looked_at_every_minute_where_it_is_wanted_and_never_elsew
     assert (dag["schedule"], dag["catchup"], dag["max_active_runs"]) == ("* * * * *", False, 1)
     assert dag["tasks"] == {"keep_running": [], "guard": ["keep_running"]}
     assert found["dags"]["feature_stream"]["schedule"] is None
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_dags_run_as_a_whole_each_view_by_itself_where_that_is_set(airflow, make_settings):
-    settings = make_settings()
-    warm_submit.next_is_real(settings.home, REAL)
-    in_airflow = airflow(
-        AIRFLOW_CONN_SPARK_DEFAULT=warm_submit.connection("local[2]"),
-        TAILRACE_HOME=str(settings.home),
-        TAILRACE_FEATURES=str(TWO_VIEWS),
-        TAILRACE_APPLICATION_PER="view",
-        TAILRACE_DEADLINE_MINUTES="0",
-        TAILRACE_SHUFFLE_PARTITIONS="2",
-        # A short application is mostly the JVM warming up.
-        TAILRACE_SPARK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1",
-    )
-
-    land(settings.home, "one.jsonl", event(1), event(2, document_id="d2"))
-
-    try:
-        done, log = in_airflow.run("run_dag.py", json.dumps(FORMS))
-    finally:
-        warm_submit.stop(settings.home)
-
-    refreshed = done.pop("feature_refresh")
-    assert {state for states in refreshed.values() for state in states} == {"success"}
-    assert (len(refreshed["gold.refresh"]), len(refreshed["publish"])) == (2, 2)
-    assert "by_document: 2 of 2 rows changed" in log
-    assert "by_actor: 1 values written" in log
-    assert done == {
-        "feature_reconcile": {"reconcile": ["success"]},
-        "feature_backfill": {"backfill": ["success"]},
-        "feature_maintenance": {"maintain": ["success"]},
-    }
-    assert "3 rows compared: 0 missing, 0 ghost, 0 different, 0 repaired" in log
-    assert "by_document: 2 times computed; 2 rows recorded, of which 0 removals" in log
-    assert "silver.interactions: 1 data files" in log

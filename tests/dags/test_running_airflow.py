@@ -5,6 +5,7 @@ The tests go through the life of one Airflow, in their order.
 
 import os
 import random
+import re
 import socket
 import subprocess
 import time
@@ -14,8 +15,8 @@ import psutil
 import pytest
 
 from tailrace.local.airflow import ENDED
+from tailrace.schemas.slots import GRID, last_tick, to_text
 from tailrace.settings import CHECKOUT, read_settings
-from tests.conftest import BRIEF
 from tests.dags import warm_submit
 from tests.dags.browser import at_the_browser
 from tests.dags.landed import TWO_VIEWS, event, land
@@ -68,7 +69,8 @@ def running(tmp_path_factory):
         # The folder stays as it is; by default each file is loaded anew, in a process of its own, every 30 seconds.
         AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL="3600",
         AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME="0.5",
-        TAILRACE_SPARK_JAVA_OPTIONS=BRIEF,
+        # Spark plans and generates code as in production here, unlike in other tests (tests/conftest.py).
+        TAILRACE_SPARK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1",
         TAILRACE_SPARK_MEMORY="1g",
     )
     land(home, "first.jsonl", *(recent(n, actor_id=f"u{n % 5}", document_id=f"d{n % 9}") for n in range(40)))
@@ -102,7 +104,9 @@ def test_up_tells_addresses_and_login_and_goes_on_without_its_terminal(running):
 def test_the_scheduler_runs_two_slots_in_a_row_unattended(running):
     running.airflow.wait_until_known("feature_refresh", seconds=REFRESH)
     until(lambda: len(running.airflow.runs("feature_refresh", "scheduled")) >= 2, seconds=2 * REFRESH)
-    schedule_every(60, running)  # while the second goes on: a third is started on a busy machine alone
+    # While the second goes on: a third is started on a busy machine alone.
+    start_anew(running, "dag-processor", TAILRACE_REFRESH_MINUTES="60")
+    until(lambda: running.airflow.ask("GET", "feature_refresh")["timetable_summary"].startswith("*/60 "), seconds=60)
     first, second = until(lambda: all_ended(running), seconds=2 * REFRESH)[:2]
 
     assert (first["state"], second["state"]) == ("success", "success")
@@ -124,6 +128,9 @@ def test_the_scheduler_runs_two_slots_in_a_row_unattended(running):
 def test_a_person_sees_a_bad_file_turn_its_gate_red_and_the_refresh_turn_green_without_it_whatever_is_killed(
     running, person
 ):
+    """From here on, each view is computed and pushed by an application of its own."""
+    start_anew(running, "dag-processor", "scheduler", TAILRACE_APPLICATION_PER="view")
+    until(lambda: "gold.views_apart" in task_ids(running), seconds=60)
     land(running.home, "bad.jsonl", *(event(n, occurred_at="1970-01-01T00:00:00Z") for n in range(1000, 1200)))
     land(running.home, "second.jsonl", *(recent(n, document_id=f"d{n}") for n in range(100, 140)))
 
@@ -144,17 +151,37 @@ def test_a_person_sees_a_bad_file_turn_its_gate_red_and_the_refresh_turn_green_w
     person.look_away()
     kill_stages(running.home, run)
     assert watch(running, person, run, picture="green-after-kills") == "success"
-    person.read_log("feature_refresh", run, "publish", words="by_document: ", picture="log")
+    person.read_log("feature_refresh", run, "publish/mapped/0", words=re.compile("by_[a-z]+: "), picture="log")
 
     told = {one["dag_run_id"]: one["conf"] for one in running.airflow.runs("feature_refresh", "manual")}
     assert {name: told[run][name] for name in form} == form | {"set_aside": ["events/bad.jsonl"]}
     assert [conf["full"] for name, conf in told.items() if name != run] == [True]
-    tries = {task: running.airflow.tasks("feature_refresh", run)[task]["try_number"] for task, _ in KILLS.values()}
-    assert all(number >= 2 for number in tries.values()), tries
-    compared = running.in_warm_driver("reconcile")
-    assert compared["compared"] > 40
-    assert {compared[name] for name in ("missing", "ghost", "different")} == {0}
+    tasks = running.tasks("feature_refresh", run)
+    for task, _ in KILLS.values():
+        assert max(one["try_number"] for one in tasks if one["task_id"] == task) >= 2, task
+    views_apart = [one["task_id"] for one in tasks if one["map_index"] >= 0]
+    assert sorted(views_apart) == ["gold.refresh"] * 2 + ["publish"] * 2
     assert running.in_warm_driver("verify")["differing"] == 0
+
+
+def test_what_is_done_beside_refreshes_is_done_by_dags_as_well(running):
+    to = last_tick(datetime.now(UTC))
+    forms = {
+        "feature_backfill": {"from": to_text(to - GRID), "to": to_text(to)},
+        "feature_reconcile": {},
+        "feature_maintenance": {},
+    }
+    runs = {dag: running.airflow.trigger(dag, form) for dag, form in forms.items()}
+    ended = {dag: running.airflow.wait(dag, run, seconds=REFRESH)["state"] for dag, run in runs.items()}
+    assert ended == dict.fromkeys(forms, "success")
+
+    logs = {dag: running.log(dag, run) for dag, run in runs.items()}
+    assert re.search(r"by_document: 2 times computed; \d+ rows recorded, of which 0 removals", logs["feature_backfill"])
+    (compared,) = re.findall(
+        r"(\d+) rows compared: 0 missing, 0 ghost, 0 different, 0 repaired", logs["feature_reconcile"]
+    )
+    assert int(compared) > 40
+    assert re.search(r"silver\.interactions: \d+ data files", logs["feature_maintenance"])
 
 
 def watch(running, person, run, *, picture):
@@ -163,23 +190,25 @@ def watch(running, person, run, *, picture):
     return person.see_how_it_ended("feature_refresh", run, picture=picture)
 
 
+def task_ids(running):
+    return {task["task_id"] for task in running.airflow.ask("GET", "feature_refresh/tasks")["tasks"]}
+
+
 def all_ended(running):
     """The scheduled runs, once none is under way."""
     runs = running.airflow.runs("feature_refresh", "scheduled")
     return runs if all(run["state"] in ENDED for run in runs) else None
 
 
-def schedule_every(minutes, running):
-    """Let the scheduler start fewer runs from now on, by a new dag-processor with another setting."""
-    running.environment["TAILRACE_REFRESH_MINUTES"] = str(minutes)
-    processor = psutil.Process(running.tailrace("status")["services"]["dag-processor"]["pid"])
-    processor.terminate()
-    processor.wait(60)
+def start_anew(running, *names, **variables):
+    """End services of Airflow, and start them with these settings."""
+    running.environment.update(variables)
+    found = running.tailrace("status")["services"]
+    ended = [psutil.Process(found[name]["pid"]) for name in names]
+    for process in ended:
+        process.terminate()
+    psutil.wait_procs(ended, timeout=60)
     running.up()
-    until(
-        lambda: running.airflow.ask("GET", "feature_refresh")["timetable_summary"].startswith(f"*/{minutes} "),
-        seconds=60,
-    )
 
 
 def kill_stages(home, run):
