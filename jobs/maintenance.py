@@ -109,7 +109,8 @@ def existing(lake: Lake, definitions: Definitions) -> Iterator[Table]:
     histories = (view_tables.history_table(view) for view in definitions.views)
     feeds = (table for feed in definitions.feeds for table in (feed.table, feed.silver) if table)
     derived = (table for one in definitions.derived.values() for table in (one.silver_table, one.given_table) if table)
-    others = (*derived, *bronze.TABLES, *views, *histories, view_tables.SCHEMAS, view_tables.RUNS)
+    followed = (one.feed.silver for one in definitions.table_feeds if one.feed.silver)
+    others = (*followed, *derived, *bronze.TABLES, *views, *histories, view_tables.SCHEMAS, view_tables.RUNS)
     tables = dict.fromkeys((*feeds, *others))
     return (table for table in tables if lake.exists(table))
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         STRING,
         TIMESTAMP,
         Count,
+        Delta,
         DerivedSource,
         Distinct,
         Entity,
@@ -65,6 +66,7 @@ __all__ = [
     "Count",
     "DataError",
     "DefinitionError",
+    "Delta",
     "DerivedSource",
     "Distinct",
     "Entity",
@@ -104,7 +106,7 @@ _NAMES_OF = {
     "tailrace.definitions": (
         *("Count", "Distinct", "Entity", "Feature", "FeatureService", "FeatureView", "First", "Last"),
         *("NewestIs", "Sum", "Type", "on_demand"),
-        *("DerivedSource", "EventSource", "Field", "Kafka", "Landing", "Lookup", "TableSource", "Time"),
+        *("Delta", "DerivedSource", "EventSource", "Field", "Kafka", "Landing", "Lookup", "TableSource", "Time"),
         *("BOOL", "DATE", "FLOAT64", "INT64", "STRING", "TIMESTAMP"),
     ),
     "tailrace.errors": (

@@ -56,8 +56,10 @@ TailraceError: retryable no, exit_code 1, http_status 500
 │   ├── NotAnIdError
 │   ├── NotPlain
 │   ├── OddColumn
+│   ├── RepeatedIds
 │   ├── StoreLost
 │   ├── StreamFailed
+│   ├── TableUnreadable
 │   └── Unequal
 ├── ConflictError: retryable yes, http_status 409
 │   ├── ConcurrentRefreshError

@@ -108,22 +108,32 @@ def validate_lines(lines: DataFrame, feed: Feed, *, now: datetime) -> DataFrame:
     `reason` is null for a valid line and names the field for any other. `now` is the wall clock. A column `problem` has
     what was found in a line before, and is given up.
     """
+    return validate_parsed(parse_lines(lines), feed, now=now, kept=lines.columns, found=line_problems())
+
+
+def validate_parsed(
+    parsed: DataFrame,
+    feed: Feed,
+    *,
+    now: datetime,
+    kept: Iterable[str],
+    found: Iterable[tuple[SparkColumn, str]] = (),
+) -> DataFrame:
+    """Add the feed's columns and `reason` to rows that have `_json`, a list of one object; next to them stay those `kept`.
+
+    `found` has what may be wrong with a row as a whole, and a column `problem` what was found before.
+    """
     fields = feed.fields
     kinds = {kind_name(one): kind_of(one) for one in fields}
     texts = {text_name(one): text_of(one) for one in fields}
-    parsed = (
-        parse_lines(lines)
-        .withColumns(kinds)
-        .withColumns(texts)
-        .withColumns({one.column.name: typed(one) for one in fields})
-    )
-    found = [*line_problems(), *(problem for one in fields for problem in problems(one, now))]
-    reasons = [F.when(condition, F.lit(text)) for condition, text in found]
-    reason = F.coalesce(*([F.col(PROBLEM)] if PROBLEM in lines.columns else []), *reasons)
-    kept = [name for name in lines.columns if name != PROBLEM]
+    values = {one.column.name: typed(one) for one in fields}
+    read = parsed.withColumns(kinds).withColumns(texts).withColumns(values)
+    every = [*found, *(problem for one in fields for problem in problems(one, now))]
+    reasons = [F.when(condition, F.lit(text)) for condition, text in every]
+    reason = F.coalesce(*([F.col(PROBLEM)] if PROBLEM in parsed.columns else []), *reasons)
     columns = [F.col(one.column.name) for one in fields]
     digest = [row_digest(feed).alias(feed.row_id)] if feed.row_id else []
-    return parsed.select(*kept, *digest, *columns, reason.alias("reason"))
+    return read.select(*(name for name in kept if name != PROBLEM), *digest, *columns, reason.alias("reason"))
 
 
 def check_rules(spark: SparkSession, feeds: Iterable[Feed]) -> None:

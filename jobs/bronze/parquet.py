@@ -93,8 +93,10 @@ def read_rows(spark: SparkSession, file: StoredFile, feed: Feed) -> DataFrame:
     """
     columns = parquet_columns(spark, file, feed)
     rows = spark.read.schema(columns.schema).parquet(file.pattern)
-    named = [_time_of(name) if name in columns.nanoseconds else F.col(_quoted(name)) for name in columns.schema.names]
-    found = [found for field in columns.schema.fields for found in _problems(field)]
+    named = [
+        _time_of(name) if name in columns.nanoseconds else F.col(column_name(name)) for name in columns.schema.names
+    ]
+    found = [found for field in columns.schema.fields for found in column_problems(field)]
     return rows.select(
         (F.col("_metadata.row_index") + 1).alias("line"),
         (F.to_json(F.struct(*named), TIMES) if named else F.lit("{}")).alias("value"),
@@ -148,9 +150,9 @@ def _leaves(kind: DataType) -> Iterator[DataType]:
         yield kind
 
 
-def _problems(field: StructField) -> Iterator[Column]:
+def column_problems(field: StructField) -> Iterator[Column]:
     """What can be wrong with a column's value before it becomes text, which hides it."""
-    value = F.col(_quoted(field.name))
+    value = F.col(column_name(field.name))
     text = _everywhere(value, field.dataType, StringType, F.is_valid_utf8)
     if text is not None:
         yield F.when(~text, F.lit(f"{field.name} is not UTF-8"))
@@ -196,10 +198,10 @@ def _all(conditions: Iterable[Column]) -> Column:
 
 def _time_of(name: str) -> Column:
     """Nanoseconds since 1970 as a time, less the part of a microsecond."""
-    quoted = _quoted(name)
-    return F.expr(f"timestamp_micros(({quoted} - pmod({quoted}, 1000)) div 1000)").alias(name)
+    nanos = column_name(name)
+    return F.expr(f"timestamp_micros(({nanos} - pmod({nanos}, 1000)) div 1000)").alias(name)
 
 
-def _quoted(name: str) -> str:
+def column_name(name: str) -> str:
     """A name of a column, whatever it holds, as SQL has it."""
     return f"`{name.replace('`', '``')}`"

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from serving.definition_list import catalogue
-from tailrace.cli.output import AsJson, ViewNames, plain_table, progress, show
+from tailrace.cli.output import AsJson, ViewNames, plain_table, progress, show, table_lines
 from tailrace.errors import CommandError
 from tailrace.workspace.lane_plan import PRICE, finest_words
 from tailrace.workspace.workspace import Workspace
@@ -35,7 +35,7 @@ def plan_lanes(price: Price = PRICE, *, as_json: AsJson = False) -> None:
         table.add_row(finest["view"], "stream", "(nobody declares it)", shown_dollars, finest_words(finest))
     wrong = shown["wrong"]
     summary = f"In the wrong lane: {', '.join(wrong)}." if wrong else "Every view is in the lane that suits it."
-    show(shown, table, summary, as_json=as_json)
+    show(shown, table, summary, *table_lines(shown), as_json=as_json)
 
 
 @app.command("diff")

@@ -80,6 +80,21 @@ def set_aside_lines(shown: Json) -> Iterator[str]:
         )
 
 
+def table_lines(shown: Json) -> Iterator[str]:
+    """How tables of others were read, in words, a line for each that changed."""
+    for source, one in shown.get("tables", {}).items():
+        if one["way"] != "unchanged":
+            why = f" ({one['why']})" if one["why"] else ""
+            versions = f"version {one['to_version']}" + (
+                f" after {one['from_version']}" if one["from_version"] is not None else ""
+            )
+            odd = f", {one['quarantined']:,} into quarantine" if one["quarantined"] else ""
+            yield (
+                f"{source}: {versions} of {one['table']} by {one['way']}{why}: {one['came']:,} rows came, {one['went']:,} went, "
+                f"{one['changed']:,} changed{odd}"
+            )
+
+
 def derived_lines(shown: Json) -> Iterator[str]:
     """What became of derived sources, in words; nothing where no parent changed."""
     for table, one in shown.get("derived", {}).items():

@@ -19,6 +19,7 @@ from tailrace.cli.output import (
     runs_table,
     set_aside_lines,
     show,
+    table_lines,
 )
 from tailrace.workspace.workspace import LAYERS, Workspace
 
@@ -91,7 +92,7 @@ def refresh(
     loads = first_load_lines(done.pushed)
     gates = gate_lines(shown["gates"])
     landed = load_line(shown["landed"])
-    silver_lines = (*set_aside_lines(shown), *derived_lines(shown))
+    silver_lines = (*set_aside_lines(shown), *table_lines(shown), *derived_lines(shown))
     show(shown, refresh_table(shown), landed, *silver_lines, *gates, *loads, *maintained, as_json=as_json)
 
 
@@ -179,8 +180,11 @@ def reconcile(repair: Repair = False, report_to: ReportTo = None, as_json: AsJso
 @app.command()
 def runs(last: Last = 10, as_json: AsJson = False) -> None:
     """List what the last runs of the publisher did, view by view."""
-    shown = {"runs": Workspace().runs(last=last)}
-    show(shown, *(runs_table(run) for run in shown["runs"]), as_json=as_json)
+    workspace = Workspace()
+    shown: dict[str, Any] = {"runs": workspace.runs(last=last)}
+    if tables := workspace.readings():
+        shown["tables"] = tables
+    show(shown, *(runs_table(run) for run in shown["runs"]), *table_lines(shown), as_json=as_json)
 
 
 def compared(title: str, columns: tuple[str, ...], shown: dict[str, Any], *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from tailrace.cli.output import (
     maintained_lines,
     set_aside_lines,
     show,
+    table_lines,
 )
 from tailrace.errors import DataError, is_retryable
 from tailrace.lake.atomic_file import put
@@ -82,6 +83,7 @@ def words_of(what: str, figures: Json) -> Iterator[str]:
         case "silver":
             yield f"Silver is at load {figures['load']}."
             yield from set_aside_lines(figures)
+            yield from table_lines(figures)
             yield from derived_lines(figures)
         case "gold":
             yield from (gold_line(name, view) for name, view in figures["views"].items())

@@ -10,7 +10,7 @@ from tailrace.definitions.declared_source import EventSource, TableSource
 from tailrace.definitions.definitions import Definitions
 from tailrace.definitions.derived_source import DerivedSource, Lookup
 from tailrace.definitions.direct_view import DirectView
-from tailrace.definitions.fields import Field, Kafka, Landing, Time
+from tailrace.definitions.fields import Delta, Field, Kafka, Landing, Time
 from tailrace.definitions.load import load_anew, load_definitions
 from tailrace.definitions.names import Entity, Window
 from tailrace.definitions.services import FeatureService, OnDemandFeature, on_demand
@@ -43,6 +43,7 @@ __all__ = [
     "Count",
     "DefinitionError",
     "Definitions",
+    "Delta",
     "DerivedSource",
     "DirectView",
     "Distinct",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tailrace.definitions.fields import Field, Kafka, Landing, Time
+from tailrace.definitions.fields import Delta, Field, Kafka, Landing, Time
 from tailrace.definitions.names import KEY_TYPES, check_name, check_tuple, spelled
 from tailrace.errors import DefinitionError
 from tailrace.schemas import bronze, silver
@@ -18,7 +18,7 @@ SHIPPED_SOURCES = "tailrace.shipped.sources"
 ROW_ID = "row_id"  # of a source without ids
 # What reports of loads have next to the rows of each source.
 RESERVED_NAMES = {"quarantined", "waiting", "unread_folders", "extra_fields", "all_read", "recount", "gates"}
-Reading = Landing | Kafka
+Reading = Landing | Kafka | Delta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +70,11 @@ class DeclaredSource:
         """Where it is read from."""
         return self.read_from if isinstance(self.read_from, tuple) else (self.read_from,)
 
+    @property
+    def delta(self) -> Delta | None:
+        """The table whose rows are those of the source; None where it lands."""
+        return next((one for one in self.readings if isinstance(one, Delta)), None)
+
     @cached_property
     def facts(self) -> tuple[Column, ...]:
         """The columns of bronze and silver, without those of the delivery."""
@@ -80,17 +85,15 @@ class DeclaredSource:
 
     @cached_property
     def silver_table(self) -> Table:
-        """The table with the last delivery of each key."""
+        """The table with the last delivery of each key, or with the rows of the table that the source reads."""
         declared = {one.name: one for one in self.columns}
         patterns = {name: one.pattern for name, one in declared.items()}
         checks = (silver.check_of(column, pattern=patterns.get(column.name)) for column in self.facts)
-        return silver.last_delivery_table(
-            self.silver or self.name,
-            self.facts,
-            key=self.key_columns,
-            checks=(check for check in checks if check),
-            times=self.times,
-        )
+        rules = {"checks": tuple(check for check in checks if check), "times": self.times}
+        name, key = self.silver or self.name, self.key_columns
+        if self.delta is None:
+            return silver.last_delivery_table(name, self.facts, key=key, **rules)
+        return silver.derived_table(name, self.facts, parent=key, key=key, **rules)
 
     def is_required(self, one: Field) -> bool:
         """Whether a line without a field is refused."""
@@ -142,6 +145,13 @@ class DeclaredSource:
             raise DefinitionError(
                 f"{here}, field 'read_from': a source reads one topic and one folder; declare another"
             )
+        if self.delta is not None:
+            self.delta.check(of=here)
+            if len(self.readings) > 1:
+                raise DefinitionError(
+                    f"{here}, field 'read_from': the rows of a table are all that its source has; declare another source for "
+                    "what lands"
+                )
         if not self.readings:
             raise DefinitionError(f"{here}, field 'read_from': say where it is read from, such as Landing()")
 

@@ -16,7 +16,7 @@ from tailrace.definitions.services import FeatureService, OnDemandFeature
 from tailrace.definitions.stream_view import FinestView, StreamView
 from tailrace.definitions.view import FeatureView
 from tailrace.errors import DefinitionError
-from tailrace.schemas.landing import DIRECT_WRITES, Feeds
+from tailrace.schemas.landing import DIRECT_WRITES, Feeds, TableFeed
 from tailrace.schemas.tables import Table
 
 Kind = TypeVar("Kind", bound=FeatureView)
@@ -61,11 +61,18 @@ class Definitions:
     @cached_property
     def feeds(self) -> Feeds:
         """How lines of each source are read, those written directly at the end; keys of views are ids."""
-        ids: dict[str, set[str]] = {name: set() for name in self.sources}
-        for view in self.views.values():
-            if view.aggregations and view.event_source.name in ids:
-                ids[view.event_source.name] |= {entity.column for entity in view.entities}
-        return (*(one.feed(ids=ids[name]) for name, one in self.sources.items()), DIRECT_WRITES)
+        landing = (one for one in self.sources.values() if one.delta is None)
+        return (*(one.feed(ids=self._ids_of(one)) for one in landing), DIRECT_WRITES)
+
+    @cached_property
+    def table_feeds(self) -> tuple[TableFeed, ...]:
+        """How rows are read of each source that reads a table of others."""
+        read = ((one, one.delta) for one in self.sources.values())
+        return tuple(TableFeed(path=of.folder, feed=one.feed(ids=self._ids_of(one))) for one, of in read if of)
+
+    def _ids_of(self, source: DeclaredSource) -> set[str]:
+        views = (view for view in self.views.values() if view.aggregations)
+        return {entity.column for view in views if view.event_source.name == source.name for entity in view.entities}
 
     @cached_property
     def silver_tables(self) -> dict[str, Table]:
@@ -76,7 +83,8 @@ class Definitions:
     def streamed_source(self) -> EventSource:
         """The source whose events the stream follows; raises `DefinitionError` where there is none."""
         of_views = (view.event_source for view in self.stream_views.values())
-        found = next((one for one in (*of_views, *self.sources.values()) if isinstance(one, EventSource)), None)
+        landing = (one for one in self.sources.values() if isinstance(one, EventSource) and one.delta is None)
+        found = next(iter((*of_views, *landing)), None)
         if found is None:
             raise DefinitionError("there is no source of events that a stream could follow; declare an EventSource")
         return found

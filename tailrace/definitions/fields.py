@@ -51,6 +51,30 @@ class Kafka:
 
 
 @dataclass(frozen=True)
+class Delta:
+    """A Delta table that others maintain: its folder as an absolute path, or as a URI such as `s3a://lake/marts/products`.
+
+    Its rows are those of the source, also where they go. It is read only, whatever writes it.
+    """
+
+    path: str
+
+    @property
+    def folder(self) -> str:
+        """The path without a slash at its end."""
+        return self.path.rstrip("/")
+
+    def check(self, *, of: str) -> None:
+        """Raise `DefinitionError` for a path that says something else in each folder that a command starts in."""
+        given: object = self.path
+        if not isinstance(given, str) or not self.folder or not ("://" in given or given.startswith(("/", "file:/"))):
+            raise DefinitionError(
+                f"{of}, field 'read_from': Delta({given!r}) is neither an absolute path nor a URI; write "
+                "Delta('/lake/marts/products'), or Delta('s3a://lake/marts/products')"
+            )
+
+
+@dataclass(frozen=True)
 class Field:
     """One column of a source, and where a line has its value: under its own name, or at `path`, such as `$.request.q`.
 

@@ -127,6 +127,11 @@ class StreamView(FeatureView):
                 f"view {self.name!r}, field 'source': {found.name!r} is derived by a refresh, and a stream counts events "
                 f"before that; aggregate {found.of.name!r}, or leave lane={STREAM!r} out"
             )
+        if found.delta is not None:
+            raise DefinitionError(
+                f"view {self.name!r}, field 'source': {found.name!r} reads a table, of which a refresh finds the changes, and a "
+                f"stream follows a folder or a topic; leave lane={STREAM!r} out"
+            )
         return found
 
     @property

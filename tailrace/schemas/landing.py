@@ -1,5 +1,7 @@
 """What may land: feeds, their fields, and the rules that a line must keep."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -101,6 +103,29 @@ class Feed:
 
 
 Feeds = tuple[Feed, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFeed:
+    """A Delta table of others, at `path`, whose rows are those of a feed: a column is what the top of a line is."""
+
+    path: str
+    feed: Feed
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits that change when the same rows would be read as others."""
+        of_columns = [
+            [one.column.name, str(one.column.type), one.column.nullable, one.column.minimum, one.column.maximum]
+            for one in self.feed.fields
+        ]
+        rules = [
+            [list(one.path), one.is_id, one.is_object, one.pattern, one.unit, one.zone, one.may_be_ahead]
+            for one in self.feed.fields
+        ]
+        silver = self.feed.silver
+        described = [of_columns, rules, self.feed.row_id, list(silver.key) if silver else None]
+        return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
 def _direct_writes() -> Feed:

@@ -62,8 +62,10 @@ def diff_definitions(workspace: Resources, *, price: float | None = None) -> Jso
     controls = controls_of(workspace.store, definitions.views)
     streamed = remembered_views(checkpoint_of(workspace.settings.home))
     sizes = value_bytes_of(lake)
-    sources = {one.name: source_change(lake, one) for one in definitions.sources_and_derived}
-    grown = {one.silver_table.name for one in definitions.sources_and_derived if sources[one.name]["added"]}
+    readings = {one.feed.name: one.fingerprint for one in definitions.table_feeds}
+    every = definitions.sources_and_derived
+    sources = {one.name: source_change(lake, one, reading=readings.get(one.name)) for one in every}
+    grown = {one.silver_table.name for one in every if sources[one.name]["added"]}
     views = {}
     for name, view in definitions.views.items():
         kept = Kept(
@@ -179,12 +181,15 @@ def shown(
     return {"lane": view.lane, "change": change, "computes": computes, "pushes": push, "command": command}
 
 
-def source_change(lake: "Lake", source: Source) -> Json:
-    """How a source changed; where the function of a derived one did, all of its rows are derived anew."""
+def source_change(lake: "Lake", source: Source, *, reading: str | None) -> Json:
+    """How a source changed; where the function of a derived one did, or the rules by which a table is read, all of its rows
+    are made anew.
+    """
     found = fields_changed(lake, source.silver_table)
-    if isinstance(source, DerivedSource) and found["change"] == UNCHANGED:
+    by = source.fingerprint if isinstance(source, DerivedSource) else reading
+    if by is not None and found["change"] == UNCHANGED:
         state = lake.state(source.silver_table)
-        if state is None or state.values.get("definition") != source.fingerprint:
+        if state is None or state.values.get("definition") != by:
             return found | {"change": DEFINITION}
     return found
 

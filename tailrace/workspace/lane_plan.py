@@ -123,7 +123,11 @@ def plan_lanes(workspace: Resources, *, price: float | None = None) -> dict[str,
     wrong = [name for name, one in plans.items() if not one["is_right"]]
     finest = workspace.definitions.finest
     cost_of_finest = finest and finest_cost(workspace.lake, finest, terms)
-    return {"views": plans, "wrong": wrong, "finest": cost_of_finest, "price_per_million": price}
+    shown = {"views": plans, "wrong": wrong, "finest": cost_of_finest, "price_per_million": price}
+    from jobs.silver.follow import last_readings  # the command line knows the price without Spark
+
+    tables = last_readings(workspace.lake, workspace.definitions.table_feeds)
+    return shown | ({"tables": tables} if tables else {})
 
 
 def observe(lake: "Lake", definitions: Definitions) -> dict[str, Observed]:

@@ -15,8 +15,9 @@ from jobs.bronze.topic import PREFIX, topic_of, topics_of
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import Refreshed
 from jobs.maintenance import Maintained
-from jobs.silver import derive, merge
+from jobs.silver import derive, follow, merge
 from jobs.silver.derive import Derived
+from jobs.silver.follow import Followed
 from jobs.silver.merge import Withdrawn
 from jobs.streaming.heartbeat import has_run
 from sinks import direct_writes
@@ -39,8 +40,9 @@ class Report:
     """A whole refresh: what landed, per view what became of gold and of the store, the maintenance that was due, and what
     the quality gate found per table.
 
-    `withdrawn` is what silver gave back of excluded files, per table, and `derived` what became of each derived one; `to_recount` are the views of the stream that may
-    have counted these files.
+    `withdrawn` is what silver gave back of excluded files, per table, and `derived` what became of each derived one;
+    `tables` has what was read of tables of others, per source. `to_recount` are the views of the stream that may have
+    counted these files.
     """
 
     as_of: datetime
@@ -53,6 +55,7 @@ class Report:
     withdrawn: dict[str, Withdrawn]
     to_recount: tuple[str, ...]
     derived: dict[str, Derived] = field(default_factory=dict)
+    tables: dict[str, Followed] = field(default_factory=dict)
 
     def json(self) -> Json:
         """The object that `tailrace refresh --json` prints."""
@@ -63,7 +66,7 @@ def refresh_json(report: Report) -> Json:
     """A refresh as `tailrace refresh --json` prints it.
 
     `maintained` is there only where something was due, `taken_back` and `recount` where files were excluded, `derived`
-    where sources are derived.
+    where sources are derived, and `tables` where sources read tables of others.
     """
     shown = {
         "as_of": to_text(report.as_of),
@@ -73,13 +76,19 @@ def refresh_json(report: Report) -> Json:
         "gates": {table: asdict(found) for table, found in report.gates.items()},
     }
     maintained = {table: asdict(one) for table, one in report.maintained.items()}
-    shown |= withdrawn_json(report.withdrawn) | derived_json(report.derived) | recount_json(report.to_recount)
+    shown |= withdrawn_json(report.withdrawn) | tables_json(report.tables) | derived_json(report.derived)
+    shown |= recount_json(report.to_recount)
     return shown | ({"maintained": maintained} if maintained else {})
 
 
 def withdrawn_json(withdrawn: Mapping[str, Withdrawn]) -> Json:
     """What silver gave back of excluded files, by table; nothing where that is nothing."""
     return {"taken_back": {table: asdict(back) for table, back in withdrawn.items()}} if withdrawn else {}
+
+
+def tables_json(followed: Mapping[str, Followed]) -> Json:
+    """What was read of tables of others, by source; nothing where there are none."""
+    return {"tables": {source: asdict(one) for source, one in followed.items()}} if followed else {}
 
 
 def derived_json(derived: Mapping[str, Derived]) -> Json:
@@ -138,6 +147,7 @@ def refresh(
     landed = run_bronze(workspace, aside=aside)
     progress("silver")
     withdrawn = run_silver(workspace)
+    tables = run_tables(workspace)
     derived = run_derived(workspace)
     progress("gold")
     refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
@@ -156,6 +166,7 @@ def refresh(
         withdrawn=withdrawn,
         to_recount=views_to_recount(workspace, aside),
         derived=derived,
+        tables=tables,
     )
 
 
@@ -197,6 +208,11 @@ def run_silver(workspace: Resources) -> dict[str, Withdrawn]:
     tables = {feed.silver.full_name: feed for feed in workspace.definitions.feeds if feed.silver}
     done = {name: merge.merge_unread(workspace.lake, feed) for name, feed in tables.items()}
     return {name: back for name, back in done.items() if back != Withdrawn()}
+
+
+def run_tables(workspace: Resources) -> dict[str, Followed]:
+    """Bring sources that read tables of others to the newest versions of these; by source."""
+    return follow.run(workspace.lake, workspace.definitions.table_feeds, now=datetime.now(UTC))
 
 
 def run_derived(workspace: Resources) -> dict[str, Derived]:
@@ -245,9 +261,10 @@ def layer_figures(
         return loaded | recount_json(views_to_recount(workspace, aside))
     if layer == "silver":
         withdrawn = withdrawn_json(run_silver(workspace))
+        tables = tables_json(run_tables(workspace))
         derived = derived_json(run_derived(workspace))
-        tables = (source.silver_table for source in workspace.definitions.sources.values())
-        return {"load": max(last_read(workspace.lake, table) for table in tables)} | withdrawn | derived
+        loads = (last_read(workspace.lake, feed.silver) for feed in workspace.definitions.feeds if feed.silver)
+        return {"load": max(loads, default=0)} | withdrawn | tables | derived
     if layer == "gold":
         refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
         return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}

@@ -159,6 +159,12 @@ class Workspace(Resources):
 
         return read_runs(self.lake, last=last)
 
+    def readings(self) -> Json:
+        """How sources that read tables of others were last read: by which way, the versions, and the rows; by source."""
+        from jobs.silver.follow import last_readings
+
+        return last_readings(self.lake, self.definitions.table_feeds)
+
     def plan(self, *, price: float | None = None) -> Json:
         """The lane that suits each view, with figures and reasons.
 

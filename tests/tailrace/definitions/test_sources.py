@@ -8,6 +8,7 @@ import pytest
 from tailrace.definitions import (
     Count,
     Definitions,
+    Delta,
     Entity,
     EventSource,
     FeatureView,
@@ -73,6 +74,9 @@ SOURCES = {
     "a figure of reports": (replace(SEARCHES, name="gates"), "name"),
     "an odd name of silver": (replace(SEARCHES, silver="a/b"), "silver"),
     "nowhere to read": (replace(SEARCHES, read_from=()), "read_from"),
+    "a table in another place for each folder": (replace(SEARCHES, read_from=Delta("marts/searches")), "read_from"),
+    "no table": (replace(SEARCHES, read_from=Delta("/")), "read_from"),
+    "a table and a folder": (replace(SEARCHES, read_from=(Delta("/marts/searches"), Landing())), "read_from"),
     "two topics": (replace(SEARCHES, read_from=(Kafka("a"), Kafka("b"))), "read_from"),
     "a time in two places": (
         replace(SEARCHES, time=Time("ts", path="$.meta.ts"), fields=(Field("ts", Type.TIMESTAMP),)),
@@ -167,6 +171,48 @@ def test_a_home_may_have_none_of_the_shipped_sources():
 )
 def test_only_a_source_that_reads_files_has_a_folder(readings, lands):
     assert replace(SEARCHES, read_from=readings).feed().lands == lands
+
+
+def test_a_source_that_reads_a_table_lands_nothing_and_its_silver_has_no_deliveries():
+    table = replace(PRODUCTS, read_from=Delta("s3a://lake/marts/products/"))
+    definitions = Definitions(views={}, on_demand={}, services={}, declared=(SEARCHES, table))
+
+    [read] = definitions.table_feeds
+
+    table.check()
+    assert (read.path, read.feed.name) == ("s3a://lake/marts/products", "products")
+    assert [feed.name for feed in definitions.feeds] == ["searches", "direct_writes"]
+    assert table.silver_table.columns == ("product_id", "title")
+    assert definitions.streamed_source == SEARCHES
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fields": (Field("product_id", INT64), Field("title", STRING, path="$.name"))},
+        {"fields": (Field("product_id", INT64), Field("title", STRING, required=True))},
+        {"fields": (*PRODUCTS.fields, Field("price", Type.FLOAT64))},
+        {"key": ("product_id", "title")},
+    ],
+)
+def test_rows_of_a_table_that_are_read_otherwise_are_compared_and_a_table_that_moved_is_not(change):
+    def fingerprint(**declared):
+        source = replace(PRODUCTS, **{"read_from": Delta("/marts/products")} | declared)
+        [read] = Definitions(views={}, on_demand={}, services={}, declared=(source,)).table_feeds
+        return read.fingerprint
+
+    assert fingerprint() == fingerprint(read_from=Delta("/elsewhere")) == fingerprint(description="what is sold")
+    assert fingerprint(**change) != fingerprint()
+
+
+def test_a_stream_view_over_a_table_is_refused_with_the_reason():
+    entity = Entity("query", "query", "what was asked")
+    line = Count(name="searches", over=("1h",))
+    described = {"entities": (entity,), "owner": "tests", "description": "", "freshness": timedelta(minutes=1)}
+    table = replace(SEARCHES, read_from=Delta("/marts/searches"))
+
+    with pytest.raises(DefinitionError, match=r"view 'asked', field 'source': 'searches' reads a table"):
+        FeatureView(name="asked", source=table, aggregations=(line,), lane="stream", **described).check({})
 
 
 def test_silver_checks_a_pattern_as_a_whole():
