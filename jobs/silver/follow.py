@@ -71,11 +71,6 @@ class Found:
     quarantined: int = 0
 
 
-def run(lake: Lake, sources: Iterable[TableFeed], *, now: datetime) -> dict[str, Followed]:
-    """Bring every source to the newest version of its table, by name; raises as `bring` does."""
-    return {one.feed.name: bring(lake, one, now=now) for one in sources}
-
-
 def bring(lake: Lake, source: TableFeed, *, now: datetime) -> Followed:
     """Bring silver to the newest version of the table; where it has that, no Spark job runs.
 

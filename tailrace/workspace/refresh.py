@@ -212,7 +212,8 @@ def run_silver(workspace: Resources) -> dict[str, Withdrawn]:
 
 def run_tables(workspace: Resources) -> dict[str, Followed]:
     """Bring sources that read tables of others to the newest versions of these; by source."""
-    return follow.run(workspace.lake, workspace.definitions.table_feeds, now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    return {one.feed.name: follow.bring(workspace.lake, one, now=now) for one in workspace.definitions.table_feeds}
 
 
 def run_derived(workspace: Resources) -> dict[str, Derived]:

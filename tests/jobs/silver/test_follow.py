@@ -94,7 +94,7 @@ class Scene:
         assert Counter(map(tuple, self.silver().collect())) == Counter(map(tuple, there.collect()))
 
     def silver(self):
-        return self.lake.read(self.feed.feed.silver)
+        return self.lake.read(follow.silver_of(self.feed))
 
     def jobs(self):
         return self.spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs()
@@ -162,7 +162,7 @@ def test_silver_follows_the_change_feed_as_long_as_it_leads_on(scene, monkeypatc
 
     scene.sql("UPDATE $t SET price = 70 WHERE id = 7")
     with monkeypatch.context() as patch:
-        patch.setattr(follow.commit, "change", kill)
+        patch.setattr("tailrace.lake.commit.change", kill)
         with pytest.raises(KILLED):
             scene.read()
     scene.sql("UPDATE $t SET price = 80 WHERE id = 8")

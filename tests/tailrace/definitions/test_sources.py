@@ -206,13 +206,19 @@ def test_rows_of_a_table_that_are_read_otherwise_are_compared_and_a_table_that_m
 
 
 def test_a_stream_view_over_a_table_is_refused_with_the_reason():
-    entity = Entity("query", "query", "what was asked")
-    line = Count(name="searches", over=("1h",))
-    described = {"entities": (entity,), "owner": "tests", "description": "", "freshness": timedelta(minutes=1)}
-    table = replace(SEARCHES, read_from=Delta("/marts/searches"))
+    view = FeatureView(
+        name="asked",
+        source=replace(SEARCHES, read_from=Delta("/marts/searches")),
+        entities=(Entity("query", "query", "what was asked"),),
+        owner="tests",
+        description="",
+        freshness=timedelta(minutes=1),
+        aggregations=(Count(name="searches", over=("1h",)),),
+        lane="stream",
+    )
 
     with pytest.raises(DefinitionError, match=r"view 'asked', field 'source': 'searches' reads a table"):
-        FeatureView(name="asked", source=table, aggregations=(line,), lane="stream", **described).check({})
+        view.check({"asked": view})
 
 
 def test_silver_checks_a_pattern_as_a_whole():
