@@ -1,10 +1,7 @@
 """Maintenance beside refreshes and pushes: what they need stays, and what they do at once ends well."""
 
-import threading
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from shutil import copytree
 from typing import Any
 
@@ -18,7 +15,7 @@ from jobs.gold.refresh import ConcurrentRefreshError
 from jobs.gold.verify import verify_view
 from jobs.maintenance import Maintained, is_vacuum_due
 from sinks import history
-from sinks.protocol import CHANGES, SNAPSHOT
+from sinks.protocol import CHANGES
 from sinks.push import push_view
 from sinks.reconcile import GoldSource, Reconciled, reconcile
 from tailrace.definitions import BatchView, Count, Definitions, Distinct, Feature, Type
@@ -52,9 +49,17 @@ READERS = replace(
         Distinct(name="readers", rows_of="pairs", active="events", over=("1h",)),
     ),
 )
+OWNERS = replace(
+    PAIRS,
+    name="owners",
+    entities=(DOCUMENT,),
+    aggregations=(),
+    transform=lambda documents: documents.select("document_id", "owner"),
+    transform_features=(Feature("owner", Type.STRING, "owner"),),
+)
+OF_DOCUMENTS = Definitions(views={"owners": OWNERS}, on_demand={}, services={})
 VIEWS = Definitions(views={"pairs": PAIRS, "readers": READERS}, on_demand={}, services={})
 INCREMENTAL = {"pairs": "incremental", "readers": "incremental"}
-NOTHING = {"removed_files": 0, "held_by": None, "failure": None}
 
 
 def reconciled(lake, store):
@@ -123,10 +128,6 @@ def push(lake, store):
     return push_view(lake, store, PAIRS).how
 
 
-def did(maintained):
-    return {name: getattr(maintained, name) for name in NOTHING}
-
-
 def held_by(maintained):
     return maintained.held_by or "nobody"
 
@@ -142,6 +143,11 @@ def refreshed_once(spark, tmp_path_factory):
     bring(lake)
     deliver(lake, {"event_id": "e3"}, {"event_id": "e4", "actor_id": "u2", "document_id": "d2"})
     assert bring(lake, as_of=T + GRID) == INCREMENTAL
+    for number in range(2):
+        row = (f"d{number}", "title", "pdf", 1, "/a", f"u{number}", T, T, "f", number, number)
+        documents = lake.spark.createDataFrame([row], feeds.DOCUMENT_FACTS.ddl)
+        lake.upsert(feeds.DOCUMENT_FACTS, documents, newer="true", state={})
+        refresh.run(lake, OF_DOCUMENTS, as_of=T + number * GRID)
     return lake.root
 
 
@@ -153,25 +159,32 @@ def refreshed(spark, tmp_path, refreshed_once):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_refresh_after_compaction_and_vacuum_goes_on_from_what_gold_holds(refreshed, store, monkeypatch):
+def test_after_compaction_and_vacuum_refreshes_and_pushes_go_on_from_what_they_need(refreshed, store, monkeypatch):
     push(refreshed, store)
     monkeypatch.setattr(tables, "SMALL_FILES", 2)
 
     first = maintenance.run(refreshed, VIEWS, store)
-    single = ("silver.documents", "history.schemas")  # which have no two files to be merged
-    assert all(one.files_after == 1 < one.files_before for name, one in first.items() if name not in single)
+    single = "history.schemas"  # which has no two files to be merged
+    assert all(one.files_after == 1 < one.files_before for name, one in first.items() if name != single)
     # Nothing is kept for its age here: what the compaction replaced is held by those who stand before it.
     assert "the state of gold.pairs, the state of gold.readers" in held_by(first["silver.interactions"])
 
+    cursor = refreshed.version(PAIRS.table) - 1  # before the compaction
     deliver(refreshed, {"event_id": "e5", "actor_id": "u3"})
     assert bring(refreshed, as_of=T + 2 * GRID) == INCREMENTAL
-    push(refreshed, store)
     monkeypatch.setattr(tables, "SMALL_FILES", 99)
     second = maintenance.run(refreshed, VIEWS, store)
-    assert {one.held_by for one in second.values()} == {None}
-    others = (*single, "history.pairs")  # nothing was replaced there, or nobody held it the first time
+    held = {name: held_by(one) for name, one in second.items() if one.held_by}
+    assert held == {
+        "gold.pairs": f"version {cursor} is older than the retention and needed by the online store's cursor"
+    }
+    # Nothing was replaced there, or nobody held it the first time.
+    others = (single, "gold.pairs", "history.pairs", "silver.documents")
     assert all(one.removed_files > 0 for name, one in second.items() if name not in others)
 
+    assert push(refreshed, store) == CHANGES
+    [pairs] = vacuumed(refreshed, store)
+    assert (pairs.held_by, pairs.removed_files > 0) == (None, True)
     deliver(refreshed, {"event_id": "e6", "actor_id": "u3"}, {"event_id": "e1", "occurred_at": T - GRID})
     assert bring(refreshed, as_of=T + 3 * GRID) == INCREMENTAL
     assert differing(refreshed) == 0
@@ -180,25 +193,13 @@ def test_a_refresh_after_compaction_and_vacuum_goes_on_from_what_gold_holds(refr
     assert maintenance.schemas_lost(refreshed, VIEWS, store) == {}
 
 
-@pytest.mark.slow
-def test_the_stores_cursor_holds_what_a_push_still_needs(refreshed, store):
-    push(refreshed, store)
-    cursor = refreshed.version(PAIRS.table)
-    deliver(refreshed, {"event_id": "e5"})
-    bring(refreshed, as_of=T + 2 * GRID)
-
-    done = maintenance.run(refreshed, VIEWS, store)["gold.pairs"]
-
-    assert did(done) == NOTHING | {
-        "held_by": f"version {cursor} is older than the retention and needed by the online store's cursor"
-    }
-    assert push(refreshed, store) == CHANGES
-    assert reconciled(refreshed, store) == Reconciled(compared=3, missing=0, ghost=0, different=0)
-    assert maintenance.run(refreshed, VIEWS, store)["gold.pairs"].removed_files > 0
+def vacuumed(lake, store):
+    """What maintenance does with the pairs alone."""
+    return maintenance.maintain(lake, VIEWS, store, [PAIRS.table], wants_vacuum=lambda _: True, to_open=0).values()
 
 
 @pytest.mark.slow
-def test_a_state_holds_silver_and_the_finer_view_that_it_was_computed_from(refreshed, store):
+def test_a_state_holds_silver_and_the_finer_view_that_it_was_computed_from(refreshed, store, tmp_path, monkeypatch):
     deliver(refreshed, {"event_id": "e5"})
     refresh.run(refreshed, Definitions(views={"pairs": PAIRS}, on_demand={}, services={}), as_of=T + 2 * GRID)
     deliver(refreshed, {"event_id": "e5", "occurred_at": T - GRID})
@@ -208,23 +209,13 @@ def test_a_state_holds_silver_and_the_finer_view_that_it_was_computed_from(refre
     assert held_by(done["silver.interactions"]).endswith("needed by the state of gold.readers")
     assert held_by(done["gold.pairs"]).endswith("needed by the state of gold.readers")
     assert (done["gold.readers"].held_by, done["gold.readers"].removed_files > 0) == (None, True)
+    copy = open_lake(refreshed.spark, copytree(refreshed.root, tmp_path / "copy"))
     assert bring(refreshed, as_of=T + 3 * GRID) == INCREMENTAL
 
-
-@pytest.mark.slow
-def test_a_version_that_the_log_no_longer_leads_on_from_holds_nothing_and_a_push_starts_anew(
-    refreshed, store, monkeypatch
-):
-    push(refreshed, store)
-    deliver(refreshed, {"event_id": "e5"})
-    bring(refreshed, as_of=T + 2 * GRID)
+    # A version that the log no longer leads on from holds nothing.
     monkeypatch.setattr(maintenance, "can_go_on_from", lambda *_: False)
-
-    done = maintenance.run(refreshed, VIEWS, store)["gold.pairs"]
-
-    assert (done.held_by, done.removed_files > 0) == (None, True)
-    assert push(refreshed, store) == SNAPSHOT
-    assert reconciled(refreshed, store) == Reconciled(compared=3, missing=0, ghost=0, different=0)
+    [pairs] = vacuumed(copy, store)
+    assert (pairs.held_by, pairs.removed_files > 0) == (None, True)
 
 
 @pytest.mark.slow
@@ -301,70 +292,25 @@ class Compacted(Lake):
 
     def pin(self, table, *, version=None):
         seen = super().pin(table, version=version)
-        if table == PAIRS.table:
-            optimize(self, table)
+        if table in (PAIRS.table, OWNERS.table):
+            self.spark.newSession().sql(f"OPTIMIZE delta.`{self.path(table)}`").collect()
         return seen
 
 
-def optimize(lake, table):
-    lake.spark.newSession().sql(f"OPTIMIZE delta.`{lake.path(table)}`").collect()
-
-
 @pytest.mark.slow
-def test_a_refresh_that_a_compaction_comes_before_says_so_and_the_next_one_goes_on(refreshed):
+def test_a_refresh_that_a_compaction_overtakes_commits_nothing_says_so_and_is_run_again(refreshed):
+    """Whether it adds what came to what gold holds, or compares gold with all rows."""
     deliver(refreshed, {"event_id": "e5"})
+    DeltaTable.forPath(refreshed.spark, refreshed.path(feeds.DOCUMENT_FACTS)).update(set={"owner": "'u9'"})
+    compacted, before = Compacted(refreshed.spark, refreshed.root), refreshed.version(OWNERS.table)
 
     with pytest.raises(ConcurrentRefreshError, match="view pairs: another refresh wrote it"):
-        bring(Compacted(refreshed.spark, refreshed.root), as_of=T + 2 * GRID)
+        bring(compacted, as_of=T + 2 * GRID)
+    with pytest.raises(ConcurrentRefreshError, match="view owners: another refresh wrote it"):
+        refresh.run(compacted, OF_DOCUMENTS, as_of=T + 2 * GRID)
 
+    assert refreshed.version(OWNERS.table) == before + 1  # the compaction
     assert bring(refreshed, as_of=T + 2 * GRID) == INCREMENTAL
     assert differing(refreshed) == 0
-
-
-def waits(documents, folder):
-    """The owners of documents; once they were checked, their reader waits for a file `go` and tells so by `reading`."""
-
-    def wait(batches):
-        if Path(folder, "checked").exists():
-            Path(folder, "reading").touch()
-            while not Path(folder, "go").exists():
-                time.sleep(0.05)
-        Path(folder, "checked").touch()
-        yield from batches
-
-    rows = documents.select("document_id", "owner")
-    return rows.coalesce(1).mapInArrow(wait, rows.schema)  # one task, so that others find a free core
-
-
-@pytest.mark.slow
-def test_a_refresh_under_way_that_a_compaction_overtakes_commits_nothing_and_is_run_again(lake, tmp_path):
-    features = (Feature("owner", Type.STRING, "owner"),)
-    view = BatchView(name="slow", entities=(DOCUMENT,), owner="tests", description="", freshness=GRID, transform=lambda documents: waits(documents, tmp_path), transform_features=features)  # fmt: skip
-    views = Definitions(views={"slow": view}, on_demand={}, services={})
-    (tmp_path / "go").touch()
-    for number in range(2):
-        row = (f"d{number}", "title", "pdf", 1, "/a", f"u{number}", T, T, "f", number, number)
-        lake.upsert(
-            feeds.DOCUMENT_FACTS, lake.spark.createDataFrame([row], feeds.DOCUMENT_FACTS.ddl), newer="true", state={}
-        )
-        refresh.run(lake, views, as_of=T + number * GRID)
-    before = lake.version(view.table)
-    DeltaTable.forPath(lake.spark, lake.path(feeds.DOCUMENT_FACTS)).update(set={"owner": "'u9'"})
-    for name in ("go", "reading", "checked"):
-        (tmp_path / name).unlink()
-
-    def compact_meanwhile():
-        while not (tmp_path / "reading").exists():
-            time.sleep(0.05)
-        optimize(lake, view.table)
-        (tmp_path / "go").touch()
-
-    other = threading.Thread(target=compact_meanwhile)
-    other.start()
-    with pytest.raises(ConcurrentRefreshError, match="view slow: another refresh wrote it"):
-        refresh.run(lake, views, as_of=T + 4 * GRID)
-    other.join()
-
-    assert lake.version(view.table) == before + 1  # the compaction
-    assert refresh.run(lake, views, as_of=T + 4 * GRID)["slow"].changed == 2
-    assert verify_view(lake, views, view).differing == 0
+    assert refresh.run(refreshed, OF_DOCUMENTS, as_of=T + 2 * GRID)["owners"].changed == 2
+    assert verify_view(refreshed, OF_DOCUMENTS, OWNERS).differing == 0
