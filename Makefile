@@ -59,12 +59,10 @@ soak: setup $(ARCHIVE) ## run the long tests: planted bugs, random histories, ma
 	@HISTORY_ROUNDS="$(ROUNDS)" HISTORY_REFRESHES=8 .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
 	@GENERATED_SETS=8 HISTORY_REFRESHES=8 .venv/bin/pytest -m slow tests/jobs/gold/test_generated_definitions.py
 	@PUBLISHER_HISTORIES="$(PUSHES)" .venv/bin/pytest -m slow tests/sinks/test_publisher_model.py
-	@REPLAY_STEPS="$(STEPS)" .venv/bin/pytest -m slow tests/test_replay.py
 	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py
 	@LEAK_REQUESTS="$(REQUESTS)" .venv/bin/pytest -m slow tests/serving/test_leak.py
-	@REFRESH_KILLS=20 LANE_HISTORIES=10000 OPENAPI_EXAMPLES=500 .venv/bin/pytest -m slow \
-		tests/test_whole_way.py tests/sinks/test_lanes.py tests/serving/test_openapi.py
-	@$(PYTEST_SLOW) -m soak
+	@LANE_HISTORIES=10000 OPENAPI_EXAMPLES=500 .venv/bin/pytest -m slow tests/sinks/test_lanes.py tests/serving/test_openapi.py
+	@REPLAY_STEPS="$(STEPS)" $(PYTEST_SLOW) -m soak
 
 $(ARCHIVE): requirements.lock tailrace/downloads/locks/jars.lock | setup
 	@.venv/bin/python -m tailrace.local.class_archive || echo "Spark starts without an archive of its classes; the next make tries again." >&2

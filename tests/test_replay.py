@@ -24,7 +24,7 @@ LENGTHS = {"15m": 15, "1h": 60, "24h": 24 * 60, "7d": 7 * 24 * 60, "30d": 30 * 2
 EDITS = ("create", "edit")
 # Those over interactions, which are what lands here.
 VIEWS = ("actor_document_affinity", "actor_activity", "document_activity")
-STEPS = int(os.environ.get("REPLAY_STEPS", "1"))
+STEPS = int(os.environ.get("REPLAY_STEPS", "40"))
 JUMPS = [1, 100, 4]  # slots from one refresh to the next
 LATE = CORRECTED = 5  # events that come late, and events told again, before each refresh
 
@@ -125,8 +125,8 @@ def corrected(event: Event, choose: random.Random) -> Event:
     return event | change
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.soak
+@pytest.mark.timeout(14_400)
 def test_every_refresh_of_a_replay_gives_what_a_computation_from_scratch_gives(
     spark: SparkSession, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ):

