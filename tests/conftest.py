@@ -15,8 +15,10 @@ from xdist.scheduler import LoadGroupScheduling
 
 from tailrace.lake.session import open_session
 from tailrace.lake.tables import Lake
+from tailrace.schemas import bronze, view_tables
 from tailrace.settings import Settings, read_settings
 from tailrace.store import embedded
+from tests import feeds
 
 # A JVM here lives for minutes at most, much of which would go into optimising what never runs again, into generating code
 # for plans that run once over a few rows, and into planning them anew after each of their stages. The DAGs that run as a
@@ -97,6 +99,16 @@ def spark() -> SparkSession:
 @pytest.fixture
 def lake(spark: SparkSession, tmp_path: Path) -> Lake:
     return Lake(spark, str(tmp_path / "lake"))
+
+
+@pytest.fixture(scope="session")
+def empty_tables(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake with what a home has from its first refresh, empty: `copied` from here, tables need not be made one by one."""
+    lake = Lake(spark, str(tmp_path_factory.mktemp("empty") / "lake"))
+    fed = [table for feed in feeds.FEEDS for table in (feed.table, feed.silver) if table]
+    for table in (*fed, *bronze.TABLES, view_tables.SCHEMAS, view_tables.RUNS):
+        lake.create(table)
+    return lake
 
 
 @pytest.fixture
