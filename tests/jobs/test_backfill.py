@@ -128,8 +128,8 @@ def test_each_time_is_recorded_as_a_push_would_have_written_it_and_nothing_else_
     lake, done = whole
 
     for view in VIEWS.batch_views.values():
-        found = recorded(lake, view)
-        assert [state_at(found, as_of) for as_of in TIMES] == [pushed_at(lake, view, as_of) for as_of in TIMES]
+        found, times = recorded(lake, view), TIMES if view is PAIRS else TIMES[1:3]
+        assert [state_at(found, as_of) for as_of in times] == [pushed_at(lake, view, as_of) for as_of in times]
     pairs = recorded(lake, PAIRS)
     assert len(pairs) == done["pairs"].recorded == 6
     assert done["pairs"].removed == list(pairs.values()).count(None) == 3
@@ -141,7 +141,7 @@ def test_each_time_is_recorded_as_a_push_would_have_written_it_and_nothing_else_
 
 @pytest.mark.slow
 def test_a_backfill_that_was_killed_goes_on_and_a_finished_one_does_nothing(told, whole):
-    times = TIMES[:3]
+    times = TIMES[:2]
     seen = []
 
     def die(what):
@@ -159,7 +159,7 @@ def test_a_backfill_that_was_killed_goes_on_and_a_finished_one_does_nothing(told
         assert recorded(told, view) == recorded_until(whole, view, times[-1])
     before = told.version(view_tables.history_table("pairs"))
     again = run(told, times)
-    assert (again["pairs"].times, again["pairs"].done_before) == (0, 3)
+    assert (again["pairs"].times, again["pairs"].done_before) == (0, 2)
     assert told.version(view_tables.history_table("pairs")) == before
 
 
@@ -177,18 +177,18 @@ def test_of_one_backfill_that_runs_twice_at_once_everything_is_recorded_once(tol
 
 
 @pytest.mark.slow
-def test_an_id_is_of_one_range_and_one_definition(told):
-    run(told, TIMES[:2])
+def test_an_id_is_of_one_range_and_one_definition(whole):
+    lake, _ = whole
 
     with pytest.raises(BackfillError, match="view pairs: backfill 'b1' has recorded other times"):
-        run(told, TIMES[1:3])
+        run(lake, TIMES[1:3])
     changed = Definitions(
         views={"pairs": replace(PAIRS, aggregations=(*PAIRS.aggregations, Count(name="all", over=("total",))))},
         on_demand={},
         services={},
     )
     with pytest.raises(BackfillError, match="or those of another definition"):
-        run(told, TIMES[:2], views=changed)
+        run(lake, TIMES, views=changed)
 
 
 @pytest.mark.slow
@@ -198,7 +198,7 @@ def test_pushes_see_nothing_of_backfills_also_in_a_history_from_before_there_wer
     told.append(old, small_frame(told.spark, [(7, "k", b"v", T, T, None)], old.ddl))
     assert (pushes.last_sequence(told, PAIRS), open_keys(told)) == (7, ["k"])
 
-    run(told, TIMES[:2])
+    run(told, TIMES[:1], views=Definitions(views={"pairs": PAIRS}, on_demand={}, services={}))
 
     assert told.read(table).where("backfill = 'b1'").count() > 0
     assert pushes.last_sequence(told, PAIRS) == 7
