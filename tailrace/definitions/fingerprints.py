@@ -191,6 +191,8 @@ def former_definition_fingerprint(view: "FeatureView") -> str:
     declared = repr((view.keys, view.features, view.aggregations))
     own = [line.columns_over(view.event_source.words) for line in view.aggregations if is_own(line)]
     declared += repr(own) if own else ""
+    conditions = [line.where for line in view.aggregations]
+    declared += repr(conditions) if any(conditions) else ""
     file = inspect.getsourcefile(view.transform) if view.transform else None
     return digest(declared + (source_of(Path(file)).decode() if file else ""))
 

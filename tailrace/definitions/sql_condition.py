@@ -68,12 +68,9 @@ def check_condition(
 
     `known` are the columns that it may name, each of them `what`; the message begins with `here`.
     """
-    try:
-        [parsed] = sqlglot.parse(condition, dialect="spark")
-    except (sqlglot.errors.SqlglotError, ValueError) as error:
-        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition") from error
-    if parsed is None:
-        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition")
+    parsed = _parsed(condition, here=here)
+    if "${" in condition:
+        raise DefinitionError(f"{here}: {condition!r} has a setting of Spark in it; write its value, {why}")
     for word in sqlglot.tokenize(condition, dialect="spark"):
         if word.token_type is not TokenType.STRING and word.text.lower() in CHANGING:
             raise DefinitionError(
@@ -87,3 +84,15 @@ def check_condition(
     for column in parsed.find_all(sqlglot.expressions.Column):
         if column.sql() not in known:
             raise DefinitionError(f"{here}: {column.sql()!r} is not {what}")
+
+
+def _parsed(condition: str, *, here: str) -> sqlglot.expressions.Expression:
+    """The one expression of a text."""
+    try:
+        [parsed] = sqlglot.parse(condition, dialect="spark")
+        words = sqlglot.tokenize(condition, dialect="spark")
+    except (sqlglot.errors.SqlglotError, ValueError) as error:
+        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition") from error
+    if parsed is None or any(word.token_type is TokenType.SEMICOLON for word in words):
+        raise DefinitionError(f"{here}: {condition!r} is not a SQL condition")
+    return parsed

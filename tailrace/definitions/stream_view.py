@@ -171,6 +171,11 @@ class StreamView(FeatureView):
 
     def _check_stream_part(self, line: Aggregation) -> None:
         here = f"view {self.name!r}"
+        if line.where is not None and line.takes_where:
+            raise DefinitionError(
+                f"{here}, feature {line.name!r}, field 'where': the lane {STREAM} counts each event of a view or none of it; "
+                "put this line into a view of its own, and give 'where' to that"
+            )
         if line.stream is None:
             raise DefinitionError(
                 f"{here}, feature {line.name!r}: the lane {STREAM} keeps Count, Distinct and Last, not "

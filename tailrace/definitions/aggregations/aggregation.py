@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import field as option
+from typing import TYPE_CHECKING, ClassVar
 
 from tailrace.definitions.aggregations.gold_column import GoldColumn, Upkeep
 from tailrace.definitions.aggregations.sql import WITHIN
 from tailrace.definitions.aggregations.stream_part import StreamPart
 from tailrace.definitions.fingerprints import plain
 from tailrace.definitions.names import Window, check_name, check_tuple
+from tailrace.definitions.sql_condition import check_condition
 from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column, Type
 
@@ -22,11 +24,15 @@ class Aggregation:
     """One declared line of a view; it yields one feature per window, or one.
 
     A subclass has `features` and `columns`, and whatever else is particular to it. `check_parts` finds what it lacks when
-    definitions are loaded.
+    definitions are loaded. `where` is a SQL condition over the source's fields that an event has to meet (null is not met);
+    a subclass whose columns go by it says so with `takes_where`.
     """
+
+    takes_where: ClassVar[bool] = False
 
     name: str
     over: tuple[str, ...] = ()
+    where: str | None = option(default=None, repr=False)  # the fingerprints of 0.1 have the rest of the text
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -109,6 +115,7 @@ def check_aggregation(line: Aggregation, view: "FeatureView", views: "Mapping[st
         raise DefinitionError(f"{here}, field 'over': name at least one window, such as 24h")
     plain(line, of=here)
     _check_types(line, view, here=here)
+    _check_where(line, view, here=here)
     line.check(view, views, here=here)
 
 
@@ -118,6 +125,29 @@ def _check_types(line: Aggregation, view: "FeatureView", *, here: str) -> None:
             f"{here}, field 'types': the source {view.event_source.name!r} does not say which field is the type of an "
             "event; give it type='…'"
         )
+
+
+def _check_where(line: Aggregation, view: "FeatureView", *, here: str) -> None:
+    if line.where is None:
+        return
+    here = f"{here}, field 'where'"
+    if line.base_view is not None:
+        raise DefinitionError(
+            f"{here}: {type(line).__name__} counts rows of {line.base_view!r}, of which there is one for many events; give "
+            "'where' to what that view counts, and name that"
+        )
+    if not line.takes_where:
+        raise DefinitionError(f"{here}: {type(line).__name__} takes no condition; give it to the view")
+    if not isinstance(line.where, str):
+        raise DefinitionError(f"{here}: give a SQL condition as a text, not {line.where!r}")
+    source = view.event_source
+    check_condition(
+        line.where,
+        known=[name for name, _ in source.words.fields],
+        here=here,
+        what=f"a field of the source {source.name!r}",
+        why="so that an event counts the same in each refresh",
+    )
 
 
 def check_parts(line: Aggregation, events: "EventColumns", *, here: str) -> None:

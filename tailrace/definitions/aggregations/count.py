@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tailrace.definitions.aggregations.aggregation import Aggregation, features_over
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Count(Aggregation):
-    """How many events, of the given types or of any; 0 where there are none."""
+    """How many events, of the given types or of any, that meet `where`; 0 where there are none."""
+
+    takes_where: ClassVar[bool] = True
 
     types: tuple[str, ...] = ()
 
@@ -27,7 +29,7 @@ class Count(Aggregation):
         return features_over(self.name, self.over, f"{' or '.join(self.types) or 'all'} events")
 
     def columns_over(self, events: "EventColumns") -> tuple[GoldColumn, ...]:
-        counts = is_of(self.types, events)
+        counts = is_of(self.types, events, where=self.where)
         return tuple(
             added(
                 feature.name,

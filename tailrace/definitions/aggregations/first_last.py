@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tailrace.definitions.aggregations.aggregation import Aggregation
 from tailrace.definitions.aggregations.gold_column import GoldColumn, settled
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class First(Aggregation):
-    """When the first event happened, of the given types or of any; null where there is none.
+    """When the first event happened, of the given types or of any, that meets `where`; null where there is none.
 
     It is of all time: `over` changes nothing.
     """
+
+    takes_where: ClassVar[bool] = True
 
     types: tuple[str, ...] = ()
 
@@ -32,21 +34,23 @@ class First(Aggregation):
         return (Column(self.name, Type.TIMESTAMP, f"first {' or '.join(self.types) or 'event'}"),)
 
     def columns_over(self, events: "EventColumns") -> tuple[GoldColumn, ...]:
-        return (_utmost(self.name, self.types, events, of_rows="min", of_two="least"),)
+        return (_utmost(self, is_of(self.types, events, where=self.where), events, of_rows="min", of_two="least"),)
 
     def promises(self, lines: Sequence[Aggregation]) -> Iterator[str]:
-        """The first is not after the last of the same types."""
+        """The first is not after the last of the same events."""
         for last in lines:
-            if isinstance(last, Last) and last.types == self.types:
+            if isinstance(last, Last) and (last.types, last.where) == (self.types, self.where):
                 yield f"{self.name} <= {last.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Last(Aggregation):
-    """When the last event happened, of the given types or of any; null where there is none.
+    """When the last event happened, of the given types or of any, that meets `where`; null where there is none.
 
     It is of all time: `over` changes nothing.
     """
+
+    takes_where: ClassVar[bool] = True
 
     types: tuple[str, ...] = ()
 
@@ -55,7 +59,7 @@ class Last(Aggregation):
         return (Column(self.name, Type.TIMESTAMP, f"last {' or '.join(self.types) or 'event'}"),)
 
     def columns_over(self, events: "EventColumns") -> tuple[GoldColumn, ...]:
-        return (_utmost(self.name, self.types, events, of_rows="max", of_two="greatest"),)
+        return (_utmost(self, is_of(self.types, events, where=self.where), events, of_rows="max", of_two="greatest"),)
 
     @property
     def stream(self) -> StreamPart:
@@ -73,8 +77,8 @@ class Last(Aggregation):
         return {self.name: last}
 
 
-def _utmost(name: str, types: tuple[str, ...], events: "EventColumns", *, of_rows: str, of_two: str) -> GoldColumn:
-    counts, time = is_of(types, events), events.time
+def _utmost(line: Aggregation, counts: str, events: "EventColumns", *, of_rows: str, of_two: str) -> GoldColumn:
+    name, time = line.name, events.time
     return settled(
         name,
         full=f"{of_rows}(CASE WHEN {counts} THEN {time} END)",

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tailrace.definitions.aggregations.aggregation import Aggregation
 from tailrace.definitions.aggregations.gold_column import GoldColumn, settled
-from tailrace.definitions.aggregations.sql import GAINED, quoted
+from tailrace.definitions.aggregations.sql import GAINED, is_of, quoted
 from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column, Type
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NewestIs(Aggregation):
-    """Whether the newest event, ties settled by its id, is of the given type.
+    """Whether the newest event that meets `where`, ties settled by its id, is of the given type.
 
     It is of all time: `over` changes nothing. The source needs a `type` and one `id` of STRING.
     """
+
+    takes_where: ClassVar[bool] = True
 
     type: str
 
@@ -37,7 +39,9 @@ class NewestIs(Aggregation):
         at, by = (column.name for column in self.state)
         # An id has one type: it never decides.
         event = f"struct({events.time}, {', '.join(events.id)}, {events.type})"
-        newest, gained = f"max({event})", f"max(CASE WHEN {GAINED} > 0 THEN {event} END)"
+        counts = is_of((), events, where=self.where)
+        newest = f"max(CASE WHEN {counts} THEN {event} END)" if self.where else f"max({event})"
+        gained = f"max(CASE WHEN {GAINED} > 0 AND {counts} THEN {event} END)"
         newer = f"struct(new.{at}, new.{by}) > struct(old.{at}, old.{by})"
         parts = {at: f".{events.time}", by: f".{events.id[0]}", self.name: f".{events.type} = {quoted(self.type)}"}
         return tuple(

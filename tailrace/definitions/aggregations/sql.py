@@ -30,9 +30,11 @@ def weight(window: Window) -> str:
     return f"{WEIGHT}{window.name}"
 
 
-def is_of(types: Sequence[str], events: "EventColumns") -> str:
-    """Whether an event is of one of these types, or of any where none is named."""
-    return f"{events.type} IN ({', '.join(map(quoted, types))})" if types else "TRUE"
+def is_of(types: Sequence[str], events: "EventColumns", *, where: str | None = None) -> str:
+    """Whether an event is of one of these types, or of any where none is named, and meets a condition; null is not met."""
+    of_type = [f"{events.type} IN ({', '.join(map(quoted, types))})"] if types else []
+    meets = [f"({where}\n)"] if where else []  # the line ends before `)`: a condition may end with a comment
+    return " AND ".join([*of_type, *meets]) or "TRUE"
 
 
 def quoted(text: str) -> str:

@@ -13,17 +13,23 @@ Key = tuple[Any, ...]
 Silver = Mapping[str, Row]
 NOTHING = "nothing"
 EDGE, SIGN, OLD_CONDITION, NULL_KEY, KEPT_LAST = "edge", "sign", "condition on the old image", "null key", "kept last"
-BUGS = (EDGE, SIGN, OLD_CONDITION, NULL_KEY, KEPT_LAST)
+LINE_CONDITION, LINE_SURVIVORS = "a line's condition on the old image", "a line's condition on survivors"
+UNKNOWN_FACT = "a line's condition is about a column that is not among the facts"
+BUGS = (EDGE, SIGN, OLD_CONDITION, NULL_KEY, KEPT_LAST, LINE_CONDITION, LINE_SURVIVORS, UNKNOWN_FACT)
 
 
 @dataclass(frozen=True)
 class ModelView:
-    """A view: its key columns, what an event has to meet, and windows in ticks (None for all time)."""
+    """A view: its key columns, what an event has to meet, and windows in ticks (None for all time).
+
+    `types` and `line_where` are what an event has to meet besides in each line of the view.
+    """
 
     keys: tuple[str, ...]
     where: tuple[str, Any] | None
     windows: tuple[int | None, ...]
     types: tuple[str, ...] = ()
+    line_where: tuple[str, Any] | None = None
     base: "ModelView | None" = None
 
     def counts(self, row: Row) -> bool:
@@ -36,8 +42,9 @@ class ModelView:
         return tuple(row[name] for name in self.keys)
 
     def is_of(self, row: Row) -> bool:
-        """Whether an event is of the types that are counted and added up."""
-        return not self.types or row["type"] in self.types
+        """Whether an event is one of those that the lines of the view are about."""
+        meets = self.line_where is None or row[self.line_where[0]] == self.line_where[1]
+        return meets and (not self.types or row["type"] in self.types)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,8 @@ def full(view: ModelView, silver: Silver, as_of: int) -> Gold:
             continue
         of = gold[view.key(row)]
         of.events += 1
-        of.last = max(row["time"], of.last if of.last is not None else row["time"])
+        if view.is_of(row):
+            of.last = max(row["time"], of.last if of.last is not None else row["time"])
         for window in view.windows:
             if within(row, window, as_of) and view.is_of(row):
                 of.counts[window] += 1
@@ -114,9 +122,16 @@ def signed(view: ModelView, step: ModelStep, broken: str) -> Iterator[tuple[Row,
             yield row, 1, -1
     for name in {*step.before, *step.after}:
         was, is_now = step.before.get(name), step.after.get(name)
-        for image, sign in ((was, -1), (is_now, 1)) if was != is_now else ():
+        for image, sign in ((was, -1), (is_now, 1)) if facts(was, view, broken) != facts(is_now, view, broken) else ():
             if image is not None and image["time"] <= step.since:
                 yield image, 0, sign if broken != SIGN else abs(sign)
+
+
+def facts(row: Row | None, view: ModelView, broken: str) -> Row | None:
+    """What decides whether an event changed."""
+    if row is None or broken != UNKNOWN_FACT or view.line_where is None:
+        return row
+    return {name: value for name, value in row.items() if name != view.line_where[0]}
 
 
 def refresh(
@@ -131,26 +146,28 @@ def refresh(
         of = done.setdefault(view.key(row), GoldRow())
         gained = now * (row["time"] <= step.until) + then * (row["time"] <= step.since)
         of.events += gained
-        if gained > 0:
+        of_line = view.is_of(row) or (broken == LINE_CONDITION and then < 0)
+        if gained > 0 and of_line:
             of.last = max(row["time"], of.last if of.last is not None else row["time"])
         if gained < 0:
             lost.add(view.key(row))
         for window in view.windows:
             weight = now * within(row, window, step.until) + then * within(row, window, step.since)
-            if view.is_of(row):
+            if of_line:
                 of.counts[window] += weight
                 of.sums[window] += weight * row["amount"]
     for key in lost if broken != KEPT_LAST else ():
-        done[key].last = max(surviving_times(view, step, key), default=None)
+        done[key].last = max(surviving_times(view, step, key, broken), default=None)
     if view.base is not None:
         add_partners(view, done, base_before, base_after)
     return {key: row for key, row in done.items() if row.events}
 
 
-def surviving_times(view: ModelView, step: ModelStep, key: Key) -> Iterator[int]:
-    """When the events of a key that are left happened."""
+def surviving_times(view: ModelView, step: ModelStep, key: Key, broken: str) -> Iterator[int]:
+    """When the events of a key that are left, and that the lines are about, happened."""
     for row in step.after.values():
-        if row["time"] <= step.until and view.counts(row) and view.key(row) == key:
+        is_of = view.is_of(row) or broken == LINE_SURVIVORS
+        if row["time"] <= step.until and view.counts(row) and view.key(row) == key and is_of:
             yield row["time"]
 
 

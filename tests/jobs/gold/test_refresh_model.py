@@ -17,9 +17,14 @@ WHERES = (None, ("flag", True), ("type", "buy"), ("flag", None))
 def drawn_views(choose: random.Random) -> list[ModelView]:
     """The views of one history: one of pairs, and one of each of its keys that counts its rows."""
     windows = tuple(choose.sample(WINDOWS, choose.randint(1, 3)))
-    where, types = choose.choice(WHERES), choose.choice(((), ("buy",)))
-    pairs = ModelView(keys=("a", "b"), where=where, windows=windows, types=types)
-    return [pairs, *(ModelView(keys=(key,), where=where, windows=windows, types=types, base=pairs) for key in "ab")]
+    common: dict[str, Any] = {
+        "where": choose.choice(WHERES),
+        "windows": windows,
+        "types": choose.choice(((), ("buy",))),
+    }
+    common["line_where"] = choose.choice((None, *WHERES))
+    pairs = ModelView(keys=("a", "b"), **common)
+    return [pairs, *(ModelView(keys=(key,), base=pairs, **common) for key in "ab")]
 
 
 def drawn_row(choose: random.Random, as_of: int) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from jobs.gold.incremental import facts_of
 from tailrace.definitions import Count, DefinitionError, Distinct, First, Last, NewestIs, Sum, Type
 from tailrace.definitions.aggregations.aggregation import Aggregation, check_parts
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added, follows, settled
+from tailrace.definitions.fingerprints import former_definition_fingerprint
 from tailrace.schemas.tables import Column
 from tests import feeds
 from tests.tailrace.definitions.outside import Largest
@@ -128,3 +130,89 @@ def test_the_sql_of_an_aggregation_from_outside_counts_in_the_fingerprint(monkey
     monkeypatch.setattr(Largest, "columns", changed)
 
     assert fingerprint() != before == again
+
+
+LINES_WITH_WHERE = {
+    "Count": "Count(name='n', where={}, over=('1h',))",
+    "Sum": "Sum(name='n', of='dwell_seconds', where={}, over=('1h',))",
+    "First": "First(name='n', where={})",
+    "Last": "Last(name='n', where={})",
+    "NewestIs": "NewestIs(name='n', type='view', where={})",
+}
+
+
+@pytest.mark.parametrize("line", LINES_WITH_WHERE.values(), ids=LINES_WITH_WHERE)
+def test_a_line_has_a_condition_of_its_own_and_what_it_names_is_a_fact_of_the_view(folder, line):
+    folder.write_view(aggregations=f"({line.format(repr('file_size > 3'))},)", source="sized", entities="(DOCUMENT,)")
+    with_source(folder)
+    [view] = folder.load().batch_views.values()
+
+    assert "file_size" in facts_of([view])
+    assert "title" not in facts_of([view])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (LINES_WITH_WHERE["Count"].format("'nowhere > 1'"), "field 'where': 'nowhere' is not a field of the source"),
+        (LINES_WITH_WHERE["Last"].format("'file_size > rand()'"), "field 'where': 'rand' gives another answer"),
+        (LINES_WITH_WHERE["Sum"].format("'file_size >'"), "field 'where': 'file_size >' is not a SQL condition"),
+        (
+            LINES_WITH_WHERE["Count"].format("'file_size > 1;'"),
+            "field 'where': 'file_size > 1;' is not a SQL condition",
+        ),
+        (LINES_WITH_WHERE["Count"].format("'title = \"${spark.app.name}\"'"), "field 'where': .* a setting of Spark"),
+        (LINES_WITH_WHERE["First"].format("7"), "field 'where': give a SQL condition as a text, not 7"),
+        (
+            "Distinct(name='n', rows_of='pairs', active='events', where='file_size > 3', over=('1h',))",
+            "field 'where': Distinct counts rows of 'pairs', .* give 'where' to what that view counts",
+        ),
+    ],
+)
+def test_a_condition_of_a_line_that_cannot_be_used_is_refused_naming_view_and_feature(folder, line, said):
+    folder.write_view(aggregations=f"({line},)", source="sized")
+    with_source(folder)
+
+    with pytest.raises(DefinitionError, match=f"visits.py: view 'visits', feature 'n', {said}"):
+        folder.load()
+
+
+def with_source(folder):
+    """Declare a source with a number and a text in the folder's file."""
+    source = (
+        "sized = EventSource(name='sized', id='event', time=Time('at'), type='kind', attributes='more', fields=(Field('kind', STRING), "
+        "Field('more', STRING), Field('document_id', STRING), Field('file_size', INT64), Field('title', STRING)))"
+    )
+    file = folder.path / "visits.py"
+    file.write_text(file.read_text().replace("DOCUMENT =", f"{source}\nDOCUMENT =", 1))
+
+
+def test_a_projects_own_aggregation_has_a_condition_only_if_it_says_so():
+    line = Largest(name="pages", of="pages", where="TRUE")
+
+    with pytest.raises(DefinitionError, match="feature 'pages', field 'where': Largest takes no condition"):
+        replace(VIEW, aggregations=(line,)).check({})
+
+
+def test_the_stream_refuses_a_condition_of_a_line_and_names_the_way_out(folder):
+    folder.write_view(lane="'stream'", aggregations="(Count(name='n', where='actor_id IS NULL', over=('1h',)),)")
+
+    with pytest.raises(DefinitionError, match=r"feature 'n', field 'where': the lane stream .* a view of its own"):
+        folder.load()
+
+
+def test_a_condition_of_a_line_counts_in_its_fingerprints_old_and_new():
+    def fingerprints(where):
+        view = replace(VIEW, aggregations=(Count(name="views", where=where, over=("3h",)),))
+        return view.definition_fingerprint, former_definition_fingerprint(view)
+
+    plain, one, other = map(fingerprints, (None, "actor_id IS NULL", "actor_id IS NOT NULL"))
+
+    assert len({*plain, *one, *other}) == 6
+
+
+def test_the_first_of_some_events_may_be_after_the_last_of_others():
+    first = First(name="first", where="actor_id IS NULL")
+
+    assert not [*first.promises([first, Last(name="last")])]
+    assert [*first.promises([Last(name="last", where=first.where)])] == ["first <= last"]

@@ -21,6 +21,9 @@ OF_MORE_THAN_A_ROW = (
     "rank <= :p",
     "rank > 1; rank > 2",
     "nowhere > 1",
+    "rank > 1;",
+    "query = '${spark.app.name}'",
+    "rank > 1 /* and",
 )
 OF_A_ROW = (
     "rank <= 10",

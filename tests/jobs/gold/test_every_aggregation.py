@@ -1,0 +1,244 @@
+"""Every aggregation over one source, brought forward on random histories, next to plain Python over the same events.
+
+All keys are one view's rows in one lake, so that a refresh of many histories costs as much as that of one. HISTORY_SEED
+repeats a run.
+"""
+
+import os
+import random
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from functools import singledispatch
+from itertools import count
+from typing import Any
+
+import pytest
+from delta.tables import DeltaTable
+from pyspark.sql import functions as F
+
+from jobs.gold import refresh
+from jobs.gold.verify import verify_view
+from tailrace.definitions import (
+    BOOL,
+    FLOAT64,
+    STRING,
+    BatchView,
+    Count,
+    Definitions,
+    Entity,
+    EventSource,
+    Field,
+    First,
+    Last,
+    NewestIs,
+    Sum,
+    Time,
+    Window,
+)
+from tailrace.definitions.aggregations.aggregation import Aggregation
+from tailrace.lake.session import small_frame
+from tailrace.lake.tables import Lake
+
+Row = Mapping[str, Any]
+START = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
+GRID = timedelta(minutes=15)
+STEPS = (GRID, GRID, 4 * GRID, timedelta(days=1))
+KEYS, REFRESHES = 40, 5
+OVER = ("1h", "24h", "total")
+EVENTS = EventSource(
+    name="clicks",
+    id="event",
+    time=Time("at"),
+    type="kind",
+    fields=(
+        Field("who", STRING),
+        Field("kind", STRING, required=True),
+        Field("flag", BOOL),
+        Field("amount", FLOAT64),
+        Field("noise", STRING),
+    ),
+)
+CONDITIONS: Mapping[str | None, Callable[[Row], bool]] = {
+    None: lambda _: True,
+    "flag -- and nothing else": lambda row: row["flag"] is True,
+    "flag IS NULL OR amount < 0": lambda row: row["flag"] is None or (row["amount"] is not None and row["amount"] < 0),
+}
+[_, FLAGGED, ODD] = CONDITIONS
+VIEW = BatchView(
+    name="every_aggregation",
+    entities=(Entity("person", "who"),),
+    owner="tests",
+    description="",
+    freshness=timedelta(hours=1),
+    source=EVENTS,
+    aggregations=(
+        Count(name="flagged", where=FLAGGED, over=OVER),
+        Count(name="odd_buys", types=("buy",), where=ODD, over=OVER),
+        Sum(name="spent", of="amount", where=FLAGGED, over=OVER),
+        First(name="first_flagged", where=FLAGGED),
+        Last(name="last_odd", where=ODD),
+        First(name="first"),
+        Last(name="last_flagged", where=FLAGGED),
+        NewestIs(name="is_bought", type="buy", where=ODD),
+    ),
+)
+
+
+def counting(line: Any, rows: list[Row]) -> list[Row]:
+    """The events that a line counts, of all time."""
+    types = getattr(line, "types", ())
+    return [row for row in rows if CONDITIONS[line.where](row) and (not types or row["kind"] in types)]
+
+
+def by_window(line: Any, rows: list[Row], as_of: datetime, figure: Callable[[list[Row]], Any]) -> dict[str, Any]:
+    """A figure of the events in each window."""
+    return {
+        f"{line.name}_{window.name}": figure([row for row in counting(line, rows) if is_within(row, window, as_of)])
+        for window in line.windows
+    }
+
+
+def is_within(row: Row, window: Window, as_of: datetime) -> bool:
+    return window.length is None or bool(row["at"] > as_of - window.length)
+
+
+@singledispatch
+def figures_of(line: Aggregation, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    """The features of a line from the events of a key that happened."""
+    raise NotImplementedError(type(line).__name__)
+
+
+@figures_of.register
+def counted(line: Count, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    return by_window(line, rows, as_of, len)
+
+
+@figures_of.register
+def summed(line: Sum, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    return by_window(line, rows, as_of, lambda found: float(sum(numbers(found, line.of))))
+
+
+@figures_of.register
+def first(line: First, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    return {line.name: min((row["at"] for row in counting(line, rows)), default=None)}
+
+
+@figures_of.register
+def last(line: Last, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    return {line.name: max((row["at"] for row in counting(line, rows)), default=None)}
+
+
+@figures_of.register
+def newest_is(line: NewestIs, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    newest = max(counting(line, rows), key=lambda row: (row["at"], row["event"]), default=None)
+    return {line.name: newest and newest["kind"] == line.type}
+
+
+def numbers(rows: list[Row], of: str) -> list[Decimal]:
+    """The numbers of events, to six decimals."""
+    found = (Decimal(repr(row[of])) for row in rows if row[of] is not None)
+    return [number.quantize(Decimal("0.000001"), ROUND_HALF_UP) for number in found]
+
+
+def expected(events: Mapping[str, Row], as_of: datetime) -> dict[str, dict[str, Any]]:
+    """What gold should have, by key."""
+    happened = [row for row in events.values() if row["at"] <= as_of and row["who"] is not None]
+    of_key = {row["who"]: [one for one in happened if one["who"] == row["who"]] for row in happened}
+    return {
+        who: {name: value for line in VIEW.aggregations for name, value in figures_of(line, rows, as_of).items()}
+        for who, rows in of_key.items()
+    }
+
+
+def drawn(choose: random.Random, who: int, as_of: datetime) -> dict[str, Any]:
+    """An event at or next to the edge of a window, or later than the refresh."""
+    length = choose.choice((timedelta(0), timedelta(hours=1), timedelta(days=1), timedelta(days=3)))
+    beside = choose.randint(-2, 2) * GRID + choose.randint(-1, 1) * timedelta(microseconds=1)
+    return {
+        "at": as_of - length + beside,
+        "who": choose.choice((None, *[f"k{who}"] * 5)),
+        "kind": choose.choice(("buy", "view")),
+        "flag": choose.choice((None, True, True, False)),
+        "amount": choose.choice((None, -3.25, 0.0, -0.0, 2.5, 2.5, 1e9)),
+        "noise": choose.choice((None, "x")),
+    }
+
+
+def changes(choose: random.Random, events: dict[str, Row], as_of: datetime, names: Any) -> dict[str, Row | None]:
+    """What comes, is corrected in one field, moves or goes before a refresh; None for what goes."""
+    found: dict[str, Row | None] = {}
+    for who in range(KEYS):
+        own = [name for name in events if name.startswith(f"{who}:")]
+        for _ in range(choose.randint(0, 2)):
+            name, row = f"{who}:{next(names)}", drawn(choose, who, as_of)
+            if own and choose.random() < 0.5:
+                name = choose.choice(own)
+                field = choose.choice(("at", "who", "kind", "flag", "amount", "noise"))
+                row = {**(found.get(name) or events[name]), field: row[field]}
+            found[name] = row
+        if own and choose.random() < 0.2:
+            found[choose.choice(own)] = None
+    return found
+
+
+def change_silver(lake: Lake, found: Mapping[str, Row | None]) -> None:
+    """Write rows and remove those that are None, in one commit."""
+    table = EVENTS.silver_table
+    delivery = {"delivered_at": START, "file": "f", "line": 1, "batch": 1}
+    rows = [
+        (row is None, *({**dict.fromkeys(table.columns), **delivery, **(row or {}), "event": name}.values()))
+        for name, row in found.items()
+    ]
+    new = small_frame(lake.spark, rows, f"erased boolean, {table.ddl.replace(' NOT NULL', '')}")
+    merge = DeltaTable.forPath(lake.spark, lake.path(table)).alias("old")
+    merged = merge.merge(F.broadcast(new.alias("new")), "old.event = new.event").whenMatchedDelete("new.erased")
+    own: dict[str, Any] = {name: f"new.{name}" for name in table.columns}
+    merged.whenMatchedUpdate(set=own).whenNotMatchedInsert("NOT new.erased", values=own).execute()
+
+
+def in_gold(lake: Lake) -> dict[str, dict[str, Any]]:
+    """What gold has, by key."""
+    rows = lake.read(VIEW.table).select("who", *VIEW.feature_names).collect()
+    return {
+        row.who: {
+            name: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+            for name, value in row.asDict().items()
+            if name != "who"
+        }
+        for row in rows
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_gold_brought_forward_is_what_plain_python_computes_of_the_same_events(lake):
+    seed = int(os.environ.get("HISTORY_SEED", random.randrange(10**6)))
+    choose, names, as_of = random.Random(seed), count(), START
+    definitions = Definitions(views={VIEW.name: VIEW}, on_demand={}, services={}, declared=(EVENTS,))
+    events: dict[str, Row] = {}
+    lake.create(EVENTS.silver_table)
+    for step in range(REFRESHES):
+        as_of += choose.choice(STEPS)
+        found = changes(choose, events, as_of, names)
+        change_silver(lake, found)
+        events = {name: row for name, row in (events | found).items() if row is not None}
+
+        done = refresh.run(lake, definitions, as_of=as_of)[VIEW.name]
+
+        assert done.how == (refresh.INCREMENTAL if step else refresh.FULL)
+        wrong = differing(in_gold(lake), expected(events, as_of))
+        assert not wrong, f"HISTORY_SEED={seed}, refresh {step}: {wrong[:5]} of {len(wrong)}"
+    assert verify_view(lake, definitions, VIEW).differing == 0
+    assert events
+
+
+def differing(gold: Mapping[str, Row], computed: Mapping[str, Row]) -> list[str]:
+    """Each feature of each key that gold has otherwise, or not at all."""
+    nothing: Row = {}
+    return [
+        f"{who}: {name} is {gold.get(who, nothing).get(name)!r}, computed {computed.get(who, nothing).get(name)!r}"
+        for who in {*gold, *computed}
+        for name in VIEW.feature_names
+        if repr(gold.get(who, nothing).get(name, "nothing")) != repr(computed.get(who, nothing).get(name, "nothing"))
+    ]
