@@ -4,12 +4,13 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from graphlib import TopologicalSorter
 from typing import Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from jobs.gold.compute import compute, inputs_of
 from jobs.gold.incremental import SignedRows, Step, add_changes, change_named
@@ -34,7 +35,8 @@ class ConcurrentRefreshError(ConflictError):
 class Refreshed:
     """One view after a refresh: how it was done, its rows, how many keys now differ from before, and the seconds.
 
-    `why` is what made a full computation necessary.
+    `why` is what made a full computation necessary. `uncounted` has, by the name of an aggregation, how many events
+    have a value that does not count in it, if there are any.
     """
 
     how: str
@@ -42,6 +44,12 @@ class Refreshed:
     gold_rows: int
     changed: int
     seconds: float
+    uncounted: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The fields by name, without what is empty."""
+        return {name: value for name, value in asdict(self).items() if value != {}}
 
 
 def run(lake: Lake, definitions: Definitions, *, as_of: datetime, full: bool = False) -> dict[str, Refreshed]:
@@ -136,8 +144,9 @@ class Refresh:
             after = check_exclusive(self.lake, view, run_id=state["run"])
         self.pins[view.table.full_name] = Pin(start.table_id, after.version, after.commit)
         changed = 0 if how == UNCHANGED else after.changed
+        uncounted = uncounted_in(view, self.lake.read(view.table, version=after.version))
         seconds = time.monotonic() - began
-        return Refreshed(how=how, why=why, gold_rows=after.rows, changed=changed, seconds=seconds)
+        return Refreshed(how=how, why=why, gold_rows=after.rows, changed=changed, seconds=seconds, uncounted=uncounted)
 
     def expected(self, view: BatchView) -> dict[str, Any]:
         """What the view's table will have been computed from."""
@@ -194,6 +203,15 @@ class Refresh:
     def base_tables(self, view: BatchView) -> dict[str, Table]:
         """The gold tables of a view's base views."""
         return {name: self.definitions.batch_views[name].table for name in view.base_views}
+
+
+def uncounted_in(view: BatchView, rows: DataFrame) -> dict[str, int]:
+    """By the name of an aggregation, how many events have a value that does not count in it; without zeros."""
+    columns = {line.name: line.uncounted.name for line in view.aggregations if line.uncounted}
+    if not columns:
+        return {}
+    [found] = rows.agg(*(F.sum(column).alias(name) for name, column in columns.items())).collect()
+    return {name: int(count) for name, count in found.asDict().items() if count}
 
 
 def as_of_in(state: State) -> datetime:

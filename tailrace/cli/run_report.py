@@ -130,7 +130,12 @@ def differing(found: Json) -> int:
 
 def gold_line(name: str, view: Json) -> str:
     why = f" ({view['why']})" if view["why"] else ""
-    return f"{name}: {view['changed']:,} of {view['gold_rows']:,} rows changed, {view['how']}{why}, {view['seconds']:.1f} s."
+    uncounted = "".join(
+        f" {count:,} events have a value that does not count in {feature}."
+        for feature, count in view.get("uncounted", {}).items()
+    )
+    changed = f"{view['changed']:,} of {view['gold_rows']:,} rows changed"
+    return f"{name}: {changed}, {view['how']}{why}, {view['seconds']:.1f} s.{uncounted}"
 
 
 def push_line(name: str, view: Json) -> str:

@@ -3,6 +3,7 @@
 from tailrace.definitions.aggregations.count import Count
 from tailrace.definitions.aggregations.distinct import Distinct
 from tailrace.definitions.aggregations.first_last import First, Last
+from tailrace.definitions.aggregations.moments import Mean, StdDev, Variance
 from tailrace.definitions.aggregations.newest_is import NewestIs
 from tailrace.definitions.aggregations.sum import Sum
 from tailrace.definitions.batch_view import BatchView
@@ -58,13 +59,16 @@ __all__ = [
     "Landing",
     "Last",
     "Lookup",
+    "Mean",
     "NewestIs",
     "OnDemandFeature",
+    "StdDev",
     "StreamView",
     "Sum",
     "TableSource",
     "Time",
     "Type",
+    "Variance",
     "Window",
     "load_anew",
     "load_definitions",

@@ -115,6 +115,7 @@ def view_json(report: Report, view: str) -> Json:
         "how": pushed.how,
         "why_snapshot": pushed.why,
         "seconds": round(refreshed.seconds + pushed.seconds, 3),
+        **({"uncounted": dict(refreshed.uncounted)} if refreshed.uncounted else {}),
     }
 
 
@@ -268,7 +269,7 @@ def layer_figures(
         return {"load": max(loads, default=0)} | withdrawn | tables | derived
     if layer == "gold":
         refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
-        return {"as_of": to_text(as_of), "views": {name: asdict(one) for name, one in refreshed.items()}}
+        return {"as_of": to_text(as_of), "views": {name: one.figures for name, one in refreshed.items()}}
     pushed = run_publish(workspace, allowed=allowed)
     return {"views": {name: asdict(one) | {"rows_per_second": one.rows_per_second} for name, one in pushed.items()}}
 

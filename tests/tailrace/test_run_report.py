@@ -61,6 +61,7 @@ def test_words_are_printed_unless_a_report_has_them(capsys, to, as_json, printed
 
 def test_what_a_layer_did_is_told_view_by_view():
     gold = {"changed": 1, "gold_rows": 2_000, "how": "full", "why": "asked for", "seconds": 1.26}
+    gold |= {"uncounted": {"price": 1_234}}
     pushed = {"pushed": 3, "removed": 2, "suppressed": 1, "why": "the log has a hole", "seconds": 0.5}
     gates = {"gold.a": {"rows": 1, "expectations": 4, "seconds": 0.2}}
 
@@ -68,7 +69,7 @@ def test_what_a_layer_did_is_told_view_by_view():
     of_publish = reported("publish", lambda: {"views": {"a": pushed}, "gates": {}}, None)
 
     assert of_gold["words"] == [
-        "a: 1 of 2,000 rows changed, full (asked for), 1.3 s.",
+        "a: 1 of 2,000 rows changed, full (asked for), 1.3 s. 1,234 events have a value that does not count in price.",
         "Quality gate: 1 new rows of 1 tables met all of 4 expectations, 0.2 s.",
     ]
     assert of_publish["words"] == [

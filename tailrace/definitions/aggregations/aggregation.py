@@ -50,6 +50,11 @@ class Aggregation:
         return ()
 
     @property
+    def uncounted(self) -> Column | None:
+        """The column of `state` that counts events whose value does not count, which a refresh reports; None without one."""
+        return None
+
+    @property
     def columns(self) -> tuple[GoldColumn, ...]:
         """How gold computes and maintains each column of `features` and `state`, whatever source it is over."""
         raise self._lacks("columns")

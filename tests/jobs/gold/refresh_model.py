@@ -6,6 +6,7 @@ Times are whole numbers of ticks. `broken` plants one bug by name, to show that 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 Row = dict[str, Any]
@@ -15,7 +16,10 @@ NOTHING = "nothing"
 EDGE, SIGN, OLD_CONDITION, NULL_KEY, KEPT_LAST = "edge", "sign", "condition on the old image", "null key", "kept last"
 LINE_CONDITION, LINE_SURVIVORS = "a line's condition on the old image", "a line's condition on survivors"
 UNKNOWN_FACT = "a line's condition is about a column that is not among the facts"
-BUGS = (EDGE, SIGN, OLD_CONDITION, NULL_KEY, KEPT_LAST, LINE_CONDITION, LINE_SURVIVORS, UNKNOWN_FACT)
+SQUARES_SIGN, SQUARES_TIE = "a sign on a square", "a correction that leaves the sum changes no square"
+SQUARES_CONDITION, SQUARES_EDGE = "squares of the old image without the condition", "squares stay at a window's edge"
+OF_SQUARES = (SQUARES_SIGN, SQUARES_TIE, SQUARES_CONDITION, SQUARES_EDGE)
+BUGS = (*OF_SQUARES, EDGE, SIGN, OLD_CONDITION, NULL_KEY, KEPT_LAST, LINE_CONDITION, LINE_SURVIVORS, UNKNOWN_FACT)
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,12 @@ class ModelStep:
 
 @dataclass
 class GoldRow:
-    """One row of gold: how many events it is of, per window the count, the sum and the distinct partners; the last time."""
+    """One row of gold: how many events it is of, per window the count, the sums and the distinct partners; the last time."""
 
     events: int = 0
     counts: dict[int | None, int] = field(default_factory=lambda: defaultdict(int))
     sums: dict[int | None, int] = field(default_factory=lambda: defaultdict(int))
+    squares: dict[int | None, int] = field(default_factory=lambda: defaultdict(int))
     partners: dict[int | None, int] = field(default_factory=lambda: defaultdict(int))
     last: int | None = None
 
@@ -72,11 +77,17 @@ class GoldRow:
         return (
             self.events,
             *(tuple(sorted(one.items(), key=str)) for one in map(without_zeros, self.windowed())),
+            [(window, self.variance(window)) for window in sorted(without_zeros(self.counts), key=str)],
             self.last,
         )
 
     def windowed(self) -> tuple[dict[int | None, int], ...]:
-        return self.counts, self.sums, self.partners
+        return self.counts, self.sums, self.squares, self.partners
+
+    def variance(self, window: int | None) -> Fraction | None:
+        """The population's, of the exact sums."""
+        n = self.counts[window]
+        return Fraction(n * self.squares[window] - self.sums[window] ** 2, n * n) if n else None
 
 
 Gold = dict[Key, GoldRow]
@@ -105,6 +116,7 @@ def full(view: ModelView, silver: Silver, as_of: int) -> Gold:
             if within(row, window, as_of) and view.is_of(row):
                 of.counts[window] += 1
                 of.sums[window] += row["amount"]
+                of.squares[window] += row["amount"] ** 2
     if view.base is not None:
         for base_key, base_row in full(view.base, silver, as_of).items():
             key = tuple(base_key[view.base.keys.index(name)] for name in view.keys)
@@ -125,6 +137,15 @@ def signed(view: ModelView, step: ModelStep, broken: str) -> Iterator[tuple[Row,
         for image, sign in ((was, -1), (is_now, 1)) if facts(was, view, broken) != facts(is_now, view, broken) else ():
             if image is not None and image["time"] <= step.since:
                 yield image, 0, sign if broken != SIGN else abs(sign)
+
+
+def square(row: Row, weight: int, *, expired: bool, broken: str) -> int:
+    """What a signed event adds to the squares."""
+    if broken == SQUARES_EDGE and expired and weight < 0:
+        return 0
+    if broken == SQUARES_TIE and not expired and row["amount"] < 0:
+        return 0
+    return (abs(weight) if broken == SQUARES_SIGN else weight) * row["amount"] ** 2
 
 
 def facts(row: Row | None, view: ModelView, broken: str) -> Row | None:
@@ -156,6 +177,8 @@ def refresh(
             if of_line:
                 of.counts[window] += weight
                 of.sums[window] += weight * row["amount"]
+            if of_line or (broken == SQUARES_CONDITION and then < 0):
+                of.squares[window] += square(row, weight, expired=now != 0, broken=broken)
     for key in lost if broken != KEPT_LAST else ():
         done[key].last = max(surviving_times(view, step, key, broken), default=None)
     if view.base is not None:

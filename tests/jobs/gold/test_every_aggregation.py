@@ -9,8 +9,10 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from functools import singledispatch
 from itertools import count
+from math import isfinite, sqrt
 from typing import Any
 
 import pytest
@@ -31,9 +33,12 @@ from tailrace.definitions import (
     Field,
     First,
     Last,
+    Mean,
     NewestIs,
+    StdDev,
     Sum,
     Time,
+    Variance,
     Window,
 )
 from tailrace.definitions.aggregations.aggregation import Aggregation
@@ -45,6 +50,23 @@ START = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 GRID = timedelta(minutes=15)
 STEPS = (GRID, GRID, 4 * GRID, timedelta(days=1))
 KEYS, REFRESHES = 40, 5
+# Among them what counts in some aggregations only, and pairs whose variance is 0.25 near 10^9.
+AMOUNTS = (
+    None,
+    -3.25,
+    0.0,
+    -0.0,
+    2.5,
+    1e9,
+    1e9 - 1,
+    -1e9,
+    1000000000.000001,
+    0.1 + 0.2,
+    1e-7,
+    5e17,
+    1e18,
+    float("nan"),
+)
 OVER = ("1h", "24h", "total")
 EVENTS = EventSource(
     name="clicks",
@@ -76,6 +98,9 @@ VIEW = BatchView(
         Count(name="flagged", where=FLAGGED, over=OVER),
         Count(name="odd_buys", types=("buy",), where=ODD, over=OVER),
         Sum(name="spent", of="amount", where=FLAGGED, over=OVER),
+        Mean(name="mean", of="amount", where=FLAGGED, over=OVER),
+        Variance(name="variance", of="amount", types=("buy",), over=OVER),
+        StdDev(name="deviation", of="amount", where=FLAGGED, over=("1h",)),
         First(name="first_flagged", where=FLAGGED),
         Last(name="last_odd", where=ODD),
         First(name="first"),
@@ -120,6 +145,33 @@ def summed(line: Sum, rows: list[Row], as_of: datetime) -> dict[str, Any]:
 
 
 @figures_of.register
+def mean(line: Mean, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    def figure(found: list[Row]) -> float | None:
+        values = [Fraction(number) for number in numbers(found, line.of)]
+        return float(sum(values) / len(values)) if values else None
+
+    return by_window(line, rows, as_of, figure)
+
+
+@figures_of.register
+def variance(line: Variance, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    return by_window(line, rows, as_of, lambda found: variance_of(numbers(found, line.of)))
+
+
+@figures_of.register
+def deviation(line: StdDev, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    found = variance(line, rows, as_of)
+    return {name: None if value is None else sqrt(value) for name, value in found.items()}
+
+
+def variance_of(drawn: list[Decimal]) -> float | None:
+    """The population's variance as the double that is next to it."""
+    values = [Fraction(number) for number in drawn if abs(number) <= 10**9]
+    mean = sum(values) / len(values) if values else Fraction(0)
+    return float(sum((value - mean) ** 2 for value in values) / len(values)) if values else None
+
+
+@figures_of.register
 def first(line: First, rows: list[Row], as_of: datetime) -> dict[str, Any]:
     return {line.name: min((row["at"] for row in counting(line, rows)), default=None)}
 
@@ -137,8 +189,8 @@ def newest_is(line: NewestIs, rows: list[Row], as_of: datetime) -> dict[str, Any
 
 def numbers(rows: list[Row], of: str) -> list[Decimal]:
     """The numbers of events, to six decimals."""
-    found = (Decimal(repr(row[of])) for row in rows if row[of] is not None)
-    return [number.quantize(Decimal("0.000001"), ROUND_HALF_UP) for number in found]
+    found = (Decimal(repr(row[of])) for row in rows if row[of] is not None and isfinite(row[of]))
+    return [number.quantize(Decimal("0.000001"), ROUND_HALF_UP) for number in found if number < 10**18]
 
 
 def expected(events: Mapping[str, Row], as_of: datetime) -> dict[str, dict[str, Any]]:
@@ -160,7 +212,7 @@ def drawn(choose: random.Random, who: int, as_of: datetime) -> dict[str, Any]:
         "who": choose.choice((None, *[f"k{who}"] * 5)),
         "kind": choose.choice(("buy", "view")),
         "flag": choose.choice((None, True, True, False)),
-        "amount": choose.choice((None, -3.25, 0.0, -0.0, 2.5, 2.5, 1e9)),
+        "amount": choose.choice(AMOUNTS),
         "noise": choose.choice((None, "x")),
     }
 
@@ -227,10 +279,17 @@ def test_gold_brought_forward_is_what_plain_python_computes_of_the_same_events(l
         done = refresh.run(lake, definitions, as_of=as_of)[VIEW.name]
 
         assert done.how == (refresh.INCREMENTAL if step else refresh.FULL)
+        assert done.uncounted.get("mean", 0) == len(uncounted(events, as_of))
         wrong = differing(in_gold(lake), expected(events, as_of))
         assert not wrong, f"HISTORY_SEED={seed}, refresh {step}: {wrong[:5]} of {len(wrong)}"
     assert verify_view(lake, definitions, VIEW).differing == 0
     assert events
+
+
+def uncounted(events: Mapping[str, Row], as_of: datetime) -> list[Row]:
+    """The events whose amount is there and does not count in the mean."""
+    happened = [row for row in events.values() if row["at"] <= as_of and row["who"] is not None and row["flag"]]
+    return [row for row in happened if row["amount"] is not None and not numbers([row], "amount")]
 
 
 def differing(gold: Mapping[str, Row], computed: Mapping[str, Row]) -> list[str]:

@@ -6,7 +6,19 @@ from dataclasses import dataclass, replace
 import pytest
 
 from jobs.gold.incremental import facts_of
-from tailrace.definitions import Count, DefinitionError, Distinct, First, Last, NewestIs, Sum, Type
+from tailrace.definitions import (
+    Count,
+    DefinitionError,
+    Distinct,
+    First,
+    Last,
+    Mean,
+    NewestIs,
+    StdDev,
+    Sum,
+    Type,
+    Variance,
+)
 from tailrace.definitions.aggregations.aggregation import Aggregation, check_parts
 from tailrace.definitions.aggregations.gold_column import GoldColumn, added, follows, settled
 from tailrace.definitions.fingerprints import former_definition_fingerprint
@@ -18,6 +30,9 @@ from tests.tailrace.definitions.test_fingerprints import VIEW
 LINES = [
     Count(name="n", over=("1h", "total")),
     Sum(name="n", of="dwell", over=("1h", "total")),
+    Mean(name="n", of="dwell", over=("1h", "total")),
+    Variance(name="n", of="dwell", over=("1h", "total")),
+    StdDev(name="n", of="dwell", over=("1h", "total")),
     Distinct(name="n", rows_of="pairs", active="events", over=("1h", "total")),
     First(name="n"),
     Last(name="n"),
@@ -135,6 +150,8 @@ def test_the_sql_of_an_aggregation_from_outside_counts_in_the_fingerprint(monkey
 LINES_WITH_WHERE = {
     "Count": "Count(name='n', where={}, over=('1h',))",
     "Sum": "Sum(name='n', of='dwell_seconds', where={}, over=('1h',))",
+    "Mean": "Mean(name='n', of='dwell_seconds', where={}, over=('1h',))",
+    "Variance": "Variance(name='n', of='file_size', where={}, over=('1h',))",
     "First": "First(name='n', where={})",
     "Last": "Last(name='n', where={})",
     "NewestIs": "NewestIs(name='n', type='view', where={})",
