@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial, reduce
-from operator import or_
+from operator import and_, or_
 from threading import Lock
 from typing import Any
 from zlib import crc32
@@ -13,10 +13,18 @@ from zlib import crc32
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.gold.compute import TransformError, by_key, check_keys, countable, differing_keys, transform_unchecked
+from jobs.gold.compute import (
+    TransformError,
+    by_key,
+    check_keys,
+    countable,
+    differing_keys,
+    is_within,
+    transform_unchecked,
+)
 from tailrace.definitions import BatchView, Window
 from tailrace.definitions.aggregations.gold_column import Upkeep
-from tailrace.definitions.aggregations.sql import GAINED, LOST, SIGN, weight
+from tailrace.definitions.aggregations.sql import GAINED, LOST, SIGN, weight, within
 from tailrace.definitions.batch_view import INTERACTIONS
 from tailrace.definitions.derived_source import Events
 from tailrace.lake import commit
@@ -32,6 +40,7 @@ ALL_TIME = Window("total", None)
 # so few checks of many keys cost less than many checks of few.
 SAMPLED = 8
 EXISTS = "_exists"
+SETTLED_KEYS = "settled_keys"  # counted: keys of which something is computed from the events that survive
 
 
 def facts_of(views: Iterable[BatchView]) -> tuple[str, ...]:
@@ -135,10 +144,13 @@ def increments(signed: DataFrame, view: BatchView, *, base_changes: Mapping[str,
             changed = changes.withColumn(SIGN, sign).select(*keys, *named(of_rows))
             rows = rows.unionByName(changed, allowMissingColumns=True)
     gathered = named({column.name: column.increment for column in view.gold_columns if column.increment})
+    gathered += named({extreme.leaves: extreme.leaving for extreme in view.extremes})
     lost = F.coalesce(F.max(F.col(GAINED) < 0), F.lit(False)).alias(LOST)
     folded = rows.groupBy(*by_key(view)).agg(*gathered, lost)
     added = [column.name for column in view.gold_columns if column.upkeep is Upkeep.ADDED]
-    return folded.where(reduce(or_, (F.col(name) != 0 for name in added), F.col(LOST)))
+    moved = [column.name for column in view.gold_columns if column.extreme] + [one.leaves for one in view.extremes]
+    says_something = [*(F.col(name) != 0 for name in added), *(F.col(name).isNotNull() for name in moved)]
+    return folded.where(reduce(or_, says_something, F.col(LOST)))
 
 
 def named(columns: Mapping[str, str]) -> list[Column]:
@@ -146,21 +158,62 @@ def named(columns: Mapping[str, str]) -> list[Column]:
     return [F.expr(sql).alias(name) for name, sql in columns.items()]
 
 
-def settle(increments_: Materialized, events: DataFrame, view: BatchView, *, as_of: datetime) -> DataFrame:
-    """Compute what is to be settled of the keys that lost an event, counted as `LOST`, from those that survive."""
-    columns = {column.name: column.full for column in view.gold_columns if column.upkeep is Upkeep.SETTLED}
+def with_losses(increments_: Materialized, gold: DataFrame, view: BatchView) -> DataFrame:
+    """Increments with whether each extreme is lost: where what leaves is as good as the best of gold's and what comes."""
     found = increments_.frame
-    if not columns:
-        return found
-    lost = to_join(found.where(LOST).select(*view.keys), rows=increments_.counts[LOST])
-    happened = countable(events.where(F.col(view.event_source.words.time) <= F.lit(as_of)), view)
+    keys = to_join(found.select(*view.keys), rows=increments_.counts[ROWS])
+    of_keys = gold.join(keys, on=list(view.keys), how="left_semi")
+    renamed = {key: f"_old_{key}" for key in view.keys}
+    old = to_join(of_keys.withColumnsRenamed(renamed), rows=increments_.counts[ROWS]).alias("old")  # unique per key
+    same = reduce(and_, (F.col(f"new.{key}") == F.col(f"old.{name}") for key, name in renamed.items()))
+    losses = {one.is_lost: f"new.{one.leaves} IS NOT NULL AND {one.as_good}" for one in view.extremes}
+    return found.alias("new").join(old, on=same, how="left").select("new.*", *named(losses))
+
+
+def losses_of(view: BatchView) -> dict[str, str]:
+    """By each column that is settled, the column of the increments that says whether it is to be."""
+    settled = (column for column in view.gold_columns if column.upkeep is Upkeep.SETTLED)
+    return {column.name: column.extreme.is_lost if column.extreme else LOST for column in settled}
+
+
+def settled_totals(view: BatchView) -> dict[str, Column]:
+    """How many keys are to be settled, and how many for each reason."""
+    reasons = dict.fromkeys(losses_of(view).values())
+    totals = {reason: F.col(reason).cast("int") for reason in reasons}
+    return totals | {SETTLED_KEYS: reduce(or_, map(F.col, reasons), F.lit(False)).cast("int")}
+
+
+def since_when(view: BatchView, counts: Mapping[str, int], *, as_of: datetime) -> datetime | None:
+    """After which time the events happened that decide what is to be settled; None for all of them."""
+    lost = [one.window.length for one in view.extremes if counts[one.is_lost]]
+    if counts.get(LOST) or None in lost:
+        return None
+    return as_of - max((length for length in lost if length is not None), default=timedelta(0))
+
+
+def settle(increments_: Materialized, events: DataFrame, view: BatchView, *, as_of: datetime) -> DataFrame:
+    """Compute what is to be settled of the keys that lost it, by `losses_of`, from the events that survive."""
+    found, losses = increments_.frame, losses_of(view)
+    columns = {column.name: column.full for column in view.gold_columns if column.upkeep is Upkeep.SETTLED}
+    is_lost = reduce(or_, map(F.col, dict.fromkeys(losses.values())))
+    lost = to_join(found.where(is_lost).select(*view.keys), rows=increments_.counts[SETTLED_KEYS])
+    time, since = view.event_source.words.time, since_when(view, increments_.counts, as_of=as_of)
+    deciding = F.col(time) <= F.lit(as_of)
+    if since is not None:
+        deciding &= F.col(time) > F.lit(since)
+    happened = countable(events.where(deciding), view)
+    happened = happened.withColumns(
+        {within(one.window): is_within(one.window, as_of, time=time) for one in view.extremes}
+    )
     of_source = {entity.key: entity.column for entity in view.entities}
     lost = lost.select(*(F.col(key).alias(column) for key, column in of_source.items()))
     survivors = happened.join(lost, on=[*of_source.values()], how="left_semi")
     values = survivors.groupBy(*by_key(view)).agg(*named(columns))
     renamed = values.select(*view.keys, *(F.col(name).alias(f"_survivor_{name}") for name in columns))
     joined = found.join(renamed, on=list(view.keys), how="left")  # unique per key on both sides
-    replaced = {name: F.when(F.col(LOST), F.col(f"_survivor_{name}")).otherwise(F.col(name)) for name in columns}
+    replaced = {
+        name: F.when(F.col(loss), F.col(f"_survivor_{name}")).otherwise(F.col(name)) for name, loss in losses.items()
+    }
     return joined.withColumns(replaced).select(*found.columns)
 
 
@@ -220,8 +273,8 @@ def add_changes(
     *,
     base_tables: Mapping[str, Table],
     state: dict[str, Any],
-) -> None:
-    """Add to a view's gold table what one step changes.
+) -> int:
+    """Add to a view's gold table what one step changes; returns how many keys were settled.
 
     Raises `HistoryLost` where a change feed does not reach from one end of the step to the other.
     """
@@ -229,11 +282,16 @@ def add_changes(
         name: lake.changes_since(table, since=step.before[table.full_name], until=step.after[table.full_name])
         for name, table in base_tables.items()
     }
-    with materialized(
-        increments(signed.of(view.event_source, step), view, base_changes=feeds), totals={LOST: F.col(LOST).cast("int")}
-    ) as found:
+    gathered = increments(signed.of(view.event_source, step), view, base_changes=feeds)
+    with ExitStack() as until_committed:
+        totals = {} if view.extremes else settled_totals(view)
+        found = until_committed.enter_context(materialized(gathered, totals=totals))
+        if view.extremes:
+            gold = lake.read(view.table, version=state["started_from"])
+            compared = with_losses(found, gold, view)
+            found = until_committed.enter_context(materialized(compared, totals=settled_totals(view)))
         rows = found.frame
-        if found.counts[LOST]:
+        if found.counts[SETTLED_KEYS]:
             table = view.event_source.silver_table
             events = lake.read(table, version=step.after[table.full_name].version)
             rows = settle(found, events, view, as_of=step.until)
@@ -242,6 +300,7 @@ def add_changes(
             commit.change(lake, view.table, change_by(rows, view), state=state)
         else:
             commit.keep(lake, view.table, state=state)
+    return found.counts[SETTLED_KEYS]
 
 
 def change_by(increments_: DataFrame, view: BatchView) -> Change:

@@ -25,6 +25,7 @@ from tailrace.schemas.tables import Table
 UNCHANGED = "unchanged"
 INCREMENTAL = "incremental"
 FULL = "full"
+OPTIONAL = {"settled_keys", "uncounted"}  # figures that are left out where they are 0 or empty
 
 
 class ConcurrentRefreshError(ConflictError):
@@ -35,7 +36,8 @@ class ConcurrentRefreshError(ConflictError):
 class Refreshed:
     """One view after a refresh: how it was done, its rows, how many keys now differ from before, and the seconds.
 
-    `why` is what made a full computation necessary. `uncounted` has, by the name of an aggregation, how many events
+    `why` is what made a full computation necessary. `settled_keys` is of how many keys something was computed from the events
+    that survive, as what they had was lost. `uncounted` has, by the name of an aggregation, how many events
     have a value that does not count in it, if there are any.
     """
 
@@ -44,12 +46,13 @@ class Refreshed:
     gold_rows: int
     changed: int
     seconds: float
+    settled_keys: int = 0
     uncounted: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def figures(self) -> dict[str, Any]:
-        """The fields by name, without what is empty."""
-        return {name: value for name, value in asdict(self).items() if value != {}}
+        """The fields by name."""
+        return {name: value for name, value in asdict(self).items() if value or name not in OPTIONAL}
 
 
 def run(lake: Lake, definitions: Definitions, *, as_of: datetime, full: bool = False) -> dict[str, Refreshed]:
@@ -90,6 +93,15 @@ def check_not_before(states: Mapping[str, State | None], as_of: datetime) -> Non
                 f"view {name} is already refreshed to {to_text(newest)}, after {to_text(as_of)}; "
                 f"refresh to {to_text(newest)} or later, or compute everything anew at the earlier time with --full"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """How a view was brought to its as-of, as `Refreshed` has it."""
+
+    how: str
+    why: str | None = None
+    settled_keys: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,44 +146,43 @@ class Refresh:
         start, before = self.starts[view.name], self.states[view.name]
         expected = self.expected(view)
         if before and is_current(before, expected) and start.version == before.version and not self.full:
-            after, how, why = before, UNCHANGED, None
+            after, written = before, Written(how=UNCHANGED)
         else:
             state = expected | {"run": uuid.uuid4().hex, "started_from": start.version}
             try:
-                how, why = self.write(view, before, state)
+                written = self.write(view, before, state)
             except Overtaken as error:
                 raise overtaken(view) from error
             after = check_exclusive(self.lake, view, run_id=state["run"])
         self.pins[view.table.full_name] = Pin(start.table_id, after.version, after.commit)
-        changed = 0 if how == UNCHANGED else after.changed
+        changed = 0 if written.how == UNCHANGED else after.changed
         uncounted = uncounted_in(view, self.lake.read(view.table, version=after.version))
         seconds = time.monotonic() - began
-        return Refreshed(how=how, why=why, gold_rows=after.rows, changed=changed, seconds=seconds, uncounted=uncounted)
+        return Refreshed(**asdict(written), gold_rows=after.rows, changed=changed, seconds=seconds, uncounted=uncounted)
 
     def expected(self, view: BatchView) -> dict[str, Any]:
         """What the view's table will have been computed from."""
         inputs = {name: asdict(self.pins[name]) for name in inputs_of(view, self.definitions)}
         return {"as_of": to_text(self.as_of), "inputs": inputs, "definition": self.definitions.fingerprint(view)}
 
-    def write(self, view: BatchView, before: State | None, state: dict[str, Any]) -> tuple[str, str | None]:
-        """Commit the view at the as-of, by what changed if that is known; returns how, and why in full."""
+    def write(self, view: BatchView, before: State | None, state: dict[str, Any]) -> "Written":
+        """Commit the view at the as-of, by what changed if that is known."""
         why = self.why_full(view, before, state)
         if before and not why:
             state = state | {"rows_before": before.rows}
             if not view.wants_as_of and before.values["inputs"] == state["inputs"]:
                 commit.keep(self.lake, view.table, state=state)
-                return INCREMENTAL, None
+                return Written(how=INCREMENTAL)
             try:
                 if view.transform is None or view.changed_keys:
-                    self.bring_forward(view, before, state)
-                    return INCREMENTAL, None
+                    return Written(how=INCREMENTAL, settled_keys=self.bring_forward(view, before, state))
                 why = "a transform without changed_keys"
             except HistoryLost as error:
                 why = str(error)
         base_rows = {name: self.read_pinned(table) for name, table in self.base_tables(view).items()}
         rows = compute(self.lake, self.definitions, view, self.pins, as_of=self.as_of, base_rows=base_rows)
         commit.become(self.lake, view.table, rows, state=state)
-        return FULL, why
+        return Written(how=FULL, why=why)
 
     def why_full(self, view: BatchView, before: State | None, state: dict[str, Any]) -> str | None:
         """What rules out to go on from gold's rows."""
@@ -191,14 +202,13 @@ class Refresh:
         """A table at the version that this refresh reads."""
         return self.lake.read(table, version=self.pins[table.full_name].version)
 
-    def bring_forward(self, view: BatchView, before: State, state: dict[str, Any]) -> None:
-        """Commit what one step changes."""
+    def bring_forward(self, view: BatchView, before: State, state: dict[str, Any]) -> int:
+        """Commit what one step changes; returns how many keys were settled."""
         step = Step(since=as_of_in(before), until=self.as_of, before=pins_in(before), after=self.pins)
         if view.changed_keys:
             change_named(self.lake, view, step, tables=self.definitions.inputs_of(view), state=state)
-        else:
-            base_tables = self.base_tables(view)
-            add_changes(self.lake, view, self.signed, step, base_tables=base_tables, state=state)
+            return 0
+        return add_changes(self.lake, view, self.signed, step, base_tables=self.base_tables(view), state=state)
 
     def base_tables(self, view: BatchView) -> dict[str, Table]:
         """The gold tables of a view's base views."""

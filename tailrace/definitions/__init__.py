@@ -2,6 +2,7 @@
 
 from tailrace.definitions.aggregations.count import Count
 from tailrace.definitions.aggregations.distinct import Distinct
+from tailrace.definitions.aggregations.extremes import FirstValue, LastValue, Max, Min
 from tailrace.definitions.aggregations.first_last import First, Last
 from tailrace.definitions.aggregations.moments import Mean, StdDev, Variance
 from tailrace.definitions.aggregations.newest_is import NewestIs
@@ -55,11 +56,15 @@ __all__ = [
     "FeatureView",
     "Field",
     "First",
+    "FirstValue",
     "Kafka",
     "Landing",
     "Last",
+    "LastValue",
     "Lookup",
+    "Max",
     "Mean",
+    "Min",
     "NewestIs",
     "OnDemandFeature",
     "StdDev",

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from tailrace.definitions.aggregations.aggregation import Aggregation
-from tailrace.definitions.aggregations.gold_column import GoldColumn, added
+from tailrace.definitions.aggregations.gold_column import Extreme, GoldColumn, added
 from tailrace.definitions.aggregations.sql import GAINED
 from tailrace.definitions.sql_condition import check_condition
 from tailrace.definitions.view import BATCH, FeatureView
@@ -30,7 +30,8 @@ class BatchView(FeatureView):
 
     @cached_property
     def features(self) -> tuple[Column, ...]:
-        declared = tuple(feature for line in self.aggregations for feature in line.features)
+        lines = self.aggregations
+        declared = tuple(feature for line in lines for feature in line.features_in(self.event_source.words))
         return declared or self.transform_features
 
     @cached_property
@@ -45,6 +46,11 @@ class BatchView(FeatureView):
         """How gold computes and maintains each column of aggregations but the keys."""
         interactions = added(INTERACTIONS.name, full="count(*)", difference=GAINED)
         return (interactions, *(column for line in self.aggregations for column in self.columns_of(line)))
+
+    @cached_property
+    def extremes(self) -> tuple[Extreme, ...]:
+        """The extremes that gold has of windows."""
+        return tuple(dict.fromkeys(column.extreme for column in self.gold_columns if column.extreme))
 
     def columns_of(self, line: Aggregation) -> tuple[GoldColumn, ...]:
         """How gold computes and maintains each column of an aggregation."""

@@ -86,7 +86,7 @@ def check_condition(
             raise DefinitionError(f"{here}: {column.sql()!r} is not {what}")
 
 
-def _parsed(condition: str, *, here: str) -> sqlglot.expressions.Expression:
+def _parsed(condition: str, *, here: str) -> sqlglot.expressions.Expr:
     """The one expression of a text."""
     try:
         [parsed] = sqlglot.parse(condition, dialect="spark")

@@ -178,7 +178,7 @@ class StreamView(FeatureView):
             )
         if line.stream is None:
             raise DefinitionError(
-                f"{here}, feature {line.name!r}: the lane {STREAM} keeps Count, Distinct and Last, not "
+                f"{here}, feature {line.name!r}: the lane {STREAM} keeps Count, Distinct and Last without 'over', not "
                 f"{type(line).__name__}; put it into a view of its own in the lane batch, or give a class of yours a part 'stream'"
             )
         if line.base_view and self.where is not None:

@@ -13,7 +13,7 @@ from jobs.bronze.load import Intake, Loaded, catch_up
 from jobs.bronze.set_aside import FilesToExclude, is_all_read, last_read
 from jobs.bronze.topic import PREFIX, topic_of, topics_of
 from jobs.gold import refresh as gold
-from jobs.gold.refresh import Refreshed
+from jobs.gold.refresh import OPTIONAL, Refreshed
 from jobs.maintenance import Maintained
 from jobs.silver import derive, follow, merge
 from jobs.silver.derive import Derived
@@ -115,7 +115,7 @@ def view_json(report: Report, view: str) -> Json:
         "how": pushed.how,
         "why_snapshot": pushed.why,
         "seconds": round(refreshed.seconds + pushed.seconds, 3),
-        **({"uncounted": dict(refreshed.uncounted)} if refreshed.uncounted else {}),
+        **{name: value for name, value in refreshed.figures.items() if name in OPTIONAL},
     }
 
 

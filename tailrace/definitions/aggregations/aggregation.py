@@ -44,6 +44,10 @@ class Aggregation:
         """The features that rankers may ask for."""
         raise self._lacks("features")
 
+    def features_in(self, events: "EventColumns") -> tuple[Column, ...]:  # noqa: ARG002 -- for those that have its types
+        """The same over a source whose columns have these meanings."""
+        return self.features
+
     @property
     def state(self) -> tuple[Column, ...]:
         """Columns that gold keeps next to the features to maintain them; never pushed."""
@@ -116,7 +120,7 @@ def check_aggregation(line: Aggregation, view: "FeatureView", views: "Mapping[st
     if len(set(windows)) < len(windows):
         raise DefinitionError(f"{here}, field 'over': names a window twice")
     check_parts(line, view.event_source.words, here=here)
-    if not line.features:
+    if not line.features_in(view.event_source.words):
         raise DefinitionError(f"{here}, field 'over': name at least one window, such as 24h")
     plain(line, of=here)
     _check_types(line, view, here=here)
@@ -151,7 +155,7 @@ def _check_where(line: Aggregation, view: "FeatureView", *, here: str) -> None:
         known=[name for name, _ in source.words.fields],
         here=here,
         what=f"a field of the source {source.name!r}",
-        why="so that an event counts the same in each refresh",
+        why="as an event counts the same in each refresh",
     )
 
 
@@ -159,7 +163,7 @@ def check_parts(line: Aggregation, events: "EventColumns", *, here: str) -> None
     """Raise `DefinitionError` for an aggregation that does not say how each of its columns is computed and maintained."""
     kind = f"{here}: aggregation {type(line).__name__}"
     try:
-        declared, columns = (*line.features, *line.state), line.columns_over(events)
+        declared, columns = (*line.features_in(events), *line.state), line.columns_over(events)
     except DefinitionError as error:
         raise DefinitionError(f"{here}: {error}") from error
     names = [column.name for column in columns]
@@ -173,6 +177,7 @@ def check_parts(line: Aggregation, events: "EventColumns", *, here: str) -> None
         lacking = column.lacking(of_rows=line.base_view is not None)
         if lacking:
             raise DefinitionError(f"{kind} lacks the part {lacking[0]!r} of its column {column.name!r}")
-        if column.upkeep is Upkeep.SETTLED and (WITHIN in column.full or line.base_view):
+        of_window = WITHIN in column.full and column.extreme is None
+        if column.upkeep is Upkeep.SETTLED and (of_window or line.base_view):
             # An interaction that leaves a window is not lost: nothing would settle the column then.
             raise DefinitionError(f"{kind} cannot settle its column {column.name!r} over windows or a base view's rows")

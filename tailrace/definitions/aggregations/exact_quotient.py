@@ -76,7 +76,7 @@ def with_steps(steps: Sequence[Mapping[str, str]], result: str) -> str:
 def quotient_of(limbs: str, divisor: str, *, width: int, decimals: int) -> str:
     """Divide a number in limbs of `width` digits, the first the highest, of which the last `decimals` digits are a fraction.
 
-    A remainder becomes one more digit, so that the double is that of the whole quotient.
+    A remainder becomes one more digit: the double is then that of the whole quotient.
     """
     dividend = f"(done.rest * {10**width} + limb)"
     digits = f"lpad(CAST({dividend} div ({divisor}) AS string), {width}, '0')"

@@ -3,19 +3,45 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tailrace.definitions.aggregations.sql import LOST
+from tailrace.definitions.aggregations.sql import LEAVING, LOST
+from tailrace.definitions.names import Window
 from tailrace.schemas.tables import Type
 
 
 class Upkeep(StrEnum):
     """What a column's increment is: a difference, a value to compare with gold's, or none.
 
-    A settled column of a key that lost an interaction is computed in full from the interactions that survive.
+    A settled column of a key that lost an interaction is computed in full from the interactions that survive. If it is of an
+    `Extreme`, that is only where the extreme is lost.
     """
 
     ADDED = "added"
     SETTLED = "settled"
     FOLLOWS = "follows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extreme:
+    """The best of what is in a window, in one or several columns, which is lost when what is as good leaves the window.
+
+    `leaving` aggregates the best of the signed events that leave, as it is compared with the best that gold has and the best
+    that comes: `as_good` is over the row that gold has, `old`, and the increments, `new`.
+    """
+
+    name: str
+    window: Window
+    leaving: str
+    as_good: str
+
+    @property
+    def leaves(self) -> str:
+        """The increments' column for what leaves."""
+        return f"{LEAVING}{self.name}"
+
+    @property
+    def is_lost(self) -> str:
+        """The increments' column that says whether it is lost."""
+        return f"{LOST}_{self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +60,7 @@ class GoldColumn:
     change: str = ""
     merged: str
     inserted: str
+    extreme: Extreme | None = None
 
     def lacking(self, *, of_rows: bool) -> list[str]:
         """The parts that are empty and may not be, of a column that aggregates a base view's rows or interactions."""
@@ -66,6 +93,19 @@ def settled(name: str, *, full: str, candidate: str, better: str) -> GoldColumn:
         increment=candidate,
         merged=f"IF(new.{LOST}, new.{name}, {better})" if better else "",
         inserted=f"new.{name}",
+    )
+
+
+def settled_in_window(name: str, *, full: str, candidate: str, better: str, extreme: Extreme) -> GoldColumn:
+    """A column of an extreme: `candidate` of what comes into its window, `better` of old and new."""
+    return GoldColumn(
+        name=name,
+        upkeep=Upkeep.SETTLED,
+        full=full,
+        increment=candidate,
+        merged=f"IF(new.{extreme.is_lost}, new.{name}, {better})",
+        inserted=f"new.{name}",
+        extreme=extreme,
     )
 
 

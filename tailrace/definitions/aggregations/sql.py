@@ -18,6 +18,7 @@ WITHIN, WEIGHT = "within_", "weight_"
 GAINED = "gained"
 SIGN = "_sign"
 LOST = "_lost"  # of the increments of a key: whether it lost an interaction
+LEAVING = "_leaving_"  # of the increments of a key: what leaves an extreme's window
 
 
 def within(window: Window) -> str:

@@ -19,7 +19,22 @@ UNKNOWN_FACT = "a line's condition is about a column that is not among the facts
 SQUARES_SIGN, SQUARES_TIE = "a sign on a square", "a correction that leaves the sum changes no square"
 SQUARES_CONDITION, SQUARES_EDGE = "squares of the old image without the condition", "squares stay at a window's edge"
 OF_SQUARES = (SQUARES_SIGN, SQUARES_TIE, SQUARES_CONDITION, SQUARES_EDGE)
-BUGS = (*OF_SQUARES, EDGE, SIGN, OLD_CONDITION, NULL_KEY, KEPT_LAST, LINE_CONDITION, LINE_SURVIVORS, UNKNOWN_FACT)
+EXTREME_TIE, EXTREME_EDGE = "what ties the extreme leaves", "what expires leaves no extreme"
+EXTREME_SIGN, EXTREME_CONDITION = "what leaves comes", "an extreme of the old image without the condition"
+EXTREME_LATE, EXTREME_SURVIVORS = "what comes too late for the window stays", "an extreme of survivors of all time"
+OF_EXTREMES = (EXTREME_TIE, EXTREME_EDGE, EXTREME_SIGN, EXTREME_CONDITION, EXTREME_LATE, EXTREME_SURVIVORS)
+BUGS = (
+    *OF_SQUARES,
+    *OF_EXTREMES,
+    EDGE,
+    SIGN,
+    OLD_CONDITION,
+    NULL_KEY,
+    KEPT_LAST,
+    LINE_CONDITION,
+    LINE_SURVIVORS,
+    UNKNOWN_FACT,
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,8 @@ class GoldRow:
     squares: dict[int | None, int] = field(default_factory=lambda: defaultdict(int))
     partners: dict[int | None, int] = field(default_factory=lambda: defaultdict(int))
     last: int | None = None
+    largest: dict[int | None, int] = field(default_factory=dict)
+    newest: dict[int | None, tuple[int, int]] = field(default_factory=dict)
 
     def plain(self) -> tuple[Any, ...]:
         """The row as it is compared."""
@@ -79,6 +96,8 @@ class GoldRow:
             *(tuple(sorted(one.items(), key=str)) for one in map(without_zeros, self.windowed())),
             [(window, self.variance(window)) for window in sorted(without_zeros(self.counts), key=str)],
             self.last,
+            sorted(self.largest.items(), key=str),
+            sorted(self.newest.items(), key=str),
         )
 
     def windowed(self) -> tuple[dict[int | None, int], ...]:
@@ -117,6 +136,8 @@ def full(view: ModelView, silver: Silver, as_of: int) -> Gold:
                 of.counts[window] += 1
                 of.sums[window] += row["amount"]
                 of.squares[window] += row["amount"] ** 2
+                for best, value in extremes(of, row):
+                    best[window] = max(value, best.get(window, value))
     if view.base is not None:
         for base_key, base_row in full(view.base, silver, as_of).items():
             key = tuple(base_key[view.base.keys.index(name)] for name in view.keys)
@@ -139,13 +160,62 @@ def signed(view: ModelView, step: ModelStep, broken: str) -> Iterator[tuple[Row,
                 yield image, 0, sign if broken != SIGN else abs(sign)
 
 
+def extremes(of: GoldRow, row: Row) -> tuple[tuple[dict[int | None, Any], Any], ...]:
+    """The best that a row of gold has per window, each with what an event brings to it: an amount, and when it came with it."""
+    return (of.largest, row["amount"]), (of.newest, (row["time"], row["amount"]))
+
+
+def bring_extremes(view: ModelView, done: Gold, step: ModelStep, broken: str) -> None:
+    """Compare what comes and what leaves with the best of each key and window, and settle those that lost it."""
+    coming: dict[Any, Any] = {}
+    leaving: dict[Any, Any] = {}
+    for row, now, then in signed(view, step, broken):
+        is_of = view.is_of(row) or (broken == EXTREME_CONDITION and then < 0)
+        if not view.counts(row) or not is_of:
+            continue
+        for window in view.windows:
+            weight = now * within(row, window, step.until) + then * within(row, window, step.since)
+            if weight < 0 and broken == EXTREME_EDGE and now:
+                continue
+            for place, (_, value) in enumerate(extremes(GoldRow(), row)):
+                found = coming if weight > 0 or broken == EXTREME_SIGN else leaving
+                where = (view.key(row), window, place)
+                if weight:
+                    found[where] = max(value, found.get(where, value))
+    for where in {*coming, *leaving}:
+        key, window, place = where
+        if key not in done:
+            continue
+        best, _ = extremes(done[key], {"amount": 0, "time": 0})[place]
+        known = [value for value in (best.get(window), coming.get(where)) if value is not None]
+        if is_lost(where, known, coming, leaving, broken):
+            known = surviving_values(view, step, key, window if broken != EXTREME_SURVIVORS else None, place)
+        best.pop(window, None)
+        best.update({window: max(known)} if known else {})
+
+
+def is_lost(where: Any, known: list[Any], coming: dict[Any, Any], leaving: dict[Any, Any], broken: str) -> bool:
+    """Whether what leaves is as good as the best that is known."""
+    if where not in leaving or (broken == EXTREME_LATE and where in coming):
+        return False
+    best = max(known, default=leaving[where])
+    return bool(leaving[where] > best if broken == EXTREME_TIE else leaving[where] >= best)
+
+
+def surviving_values(view: ModelView, step: ModelStep, key: Key, window: int | None, place: int) -> list[Any]:
+    """What the events of a key that are left in a window bring to an extreme."""
+    of_key = (row for row in step.after.values() if view.counts(row) and view.key(row) == key and view.is_of(row))
+    return [extremes(GoldRow(), row)[place][1] for row in of_key if within(row, window, step.until)]
+
+
 def square(row: Row, weight: int, *, expired: bool, broken: str) -> int:
     """What a signed event adds to the squares."""
     if broken == SQUARES_EDGE and expired and weight < 0:
         return 0
     if broken == SQUARES_TIE and not expired and row["amount"] < 0:
         return 0
-    return (abs(weight) if broken == SQUARES_SIGN else weight) * row["amount"] ** 2
+    amount: int = row["amount"]
+    return (abs(weight) if broken == SQUARES_SIGN else weight) * amount * amount
 
 
 def facts(row: Row | None, view: ModelView, broken: str) -> Row | None:
@@ -183,6 +253,7 @@ def refresh(
         done[key].last = max(surviving_times(view, step, key, broken), default=None)
     if view.base is not None:
         add_partners(view, done, base_before, base_after)
+    bring_extremes(view, done, step, broken)
     return {key: row for key, row in done.items() if row.events}
 
 
@@ -214,7 +285,7 @@ def add_partners(view: ModelView, done: Gold, base_before: Gold, base_after: Gol
 
 
 def copied(row: GoldRow) -> GoldRow:
-    of = GoldRow(events=row.events, last=row.last)
+    of = GoldRow(events=row.events, last=row.last, largest=dict(row.largest), newest=dict(row.newest))
     for mine, theirs in zip(of.windowed(), row.windowed(), strict=True):
         mine.update(theirs)
     return of

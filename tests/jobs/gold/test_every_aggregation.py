@@ -1,6 +1,6 @@
 """Every aggregation over one source, brought forward on random histories, next to plain Python over the same events.
 
-All keys are one view's rows in one lake, so that a refresh of many histories costs as much as that of one. HISTORY_SEED
+All keys are one view's rows in one lake: a refresh of many histories costs as much as that of one. HISTORY_SEED
 repeats a run.
 """
 
@@ -32,8 +32,12 @@ from tailrace.definitions import (
     EventSource,
     Field,
     First,
+    FirstValue,
     Last,
+    LastValue,
+    Max,
     Mean,
+    Min,
     NewestIs,
     StdDev,
     Sum,
@@ -46,6 +50,7 @@ from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 
 Row = Mapping[str, Any]
+NOTHING = (None, None)
 START = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 GRID = timedelta(minutes=15)
 STEPS = (GRID, GRID, 4 * GRID, timedelta(days=1))
@@ -101,6 +106,14 @@ VIEW = BatchView(
         Mean(name="mean", of="amount", where=FLAGGED, over=OVER),
         Variance(name="variance", of="amount", types=("buy",), over=OVER),
         StdDev(name="deviation", of="amount", where=FLAGGED, over=("1h",)),
+        Max(name="largest", of="amount", over=OVER),
+        Max(name="latest_odd", of="at", where=ODD, over=("1h",)),
+        Min(name="smallest", of="amount", where=FLAGGED, over=("24h",)),
+        First(name="first_buy", types=("buy",), over=OVER),
+        Last(name="last_buy", types=("buy",), where=FLAGGED, over=OVER),
+        LastValue(name="last_amount", of="amount", over=OVER),
+        LastValue(name="last_kind", of="kind", where=FLAGGED, over=("24h",)),
+        FirstValue(name="first_amount", of="amount", where=ODD, over=("1h", "total")),
         First(name="first_flagged", where=FLAGGED),
         Last(name="last_odd", where=ODD),
         First(name="first"),
@@ -172,12 +185,54 @@ def variance_of(drawn: list[Decimal]) -> float | None:
 
 
 @figures_of.register
+def largest(line: Max, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    return by_window(line, rows, as_of, lambda found: max(values(found, line.of), default=None))
+
+
+@figures_of.register
+def smallest(line: Min, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    return by_window(line, rows, as_of, lambda found: min(values(found, line.of), default=None))
+
+
+@figures_of.register
+def last_value(line: LastValue, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    return by_window(line, rows, as_of, lambda found: max(timed_values(found, line.of), default=NOTHING)[1])
+
+
+@figures_of.register
+def first_value(line: FirstValue, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    return by_window(line, rows, as_of, lambda found: min(timed_values(found, line.of), default=NOTHING)[1])
+
+
+def values(rows: list[Row], of: str) -> list[Any]:
+    """The values of events that have one that is finite; with one zero."""
+    return [value for _, value in timed_values(rows, of)]
+
+
+def timed_values(rows: list[Row], of: str) -> list[tuple[datetime, Any]]:
+    found = ((row["at"], row[of]) for row in rows if row[of] is not None)
+    return [
+        (at, value + 0.0 if isinstance(value, float) else value)
+        for at, value in found
+        if not isinstance(value, float) or isfinite(value)
+    ]
+
+
+def times(rows: list[Row]) -> list[datetime]:
+    return [row["at"] for row in rows]
+
+
+@figures_of.register
 def first(line: First, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    if line.over:
+        return by_window(line, rows, as_of, lambda found: min(times(found), default=None))
     return {line.name: min((row["at"] for row in counting(line, rows)), default=None)}
 
 
 @figures_of.register
 def last(line: Last, rows: list[Row], as_of: datetime) -> dict[str, Any]:
+    if line.over:
+        return by_window(line, rows, as_of, lambda found: max(times(found), default=None))
     return {line.name: max((row["at"] for row in counting(line, rows)), default=None)}
 
 

@@ -11,8 +11,12 @@ from tailrace.definitions import (
     DefinitionError,
     Distinct,
     First,
+    FirstValue,
     Last,
+    LastValue,
+    Max,
     Mean,
+    Min,
     NewestIs,
     StdDev,
     Sum,
@@ -33,6 +37,10 @@ LINES = [
     Mean(name="n", of="dwell", over=("1h", "total")),
     Variance(name="n", of="dwell", over=("1h", "total")),
     StdDev(name="n", of="dwell", over=("1h", "total")),
+    Max(name="n", of="dwell", over=("1h", "total")),
+    Min(name="n", of="dwell", over=("1h", "total")),
+    FirstValue(name="n", of="dwell", over=("1h", "total")),
+    LastValue(name="n", of="dwell", over=("1h", "total")),
     Distinct(name="n", rows_of="pairs", active="events", over=("1h", "total")),
     First(name="n"),
     Last(name="n"),
@@ -129,7 +137,8 @@ def test_one_that_the_stream_cannot_keep_is_refused_there(folder):
     folder.write_view(lane="'stream'", aggregations="(First(name='first'),)")
 
     with pytest.raises(
-        DefinitionError, match=r"feature 'first': the lane stream keeps Count, Distinct and Last, not First"
+        DefinitionError,
+        match=r"feature 'first': the lane stream keeps Count, Distinct and Last without 'over', not First",
     ):
         folder.load()
 
@@ -152,7 +161,10 @@ LINES_WITH_WHERE = {
     "Sum": "Sum(name='n', of='dwell_seconds', where={}, over=('1h',))",
     "Mean": "Mean(name='n', of='dwell_seconds', where={}, over=('1h',))",
     "Variance": "Variance(name='n', of='file_size', where={}, over=('1h',))",
+    "Max": "Max(name='n', of='dwell_seconds', where={}, over=('1h',))",
+    "FirstValue": "FirstValue(name='n', of='document_id', where={}, over=('1h',))",
     "First": "First(name='n', where={})",
+    "Last in a window": "Last(name='n', where={}, over=('1h',))",
     "Last": "Last(name='n', where={})",
     "NewestIs": "NewestIs(name='n', type='view', where={})",
 }
