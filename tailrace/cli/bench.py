@@ -74,6 +74,43 @@ def run_publish(settings: Settings, rows: int, changed: int, step: Any) -> dict[
     return PublishBench(lake=home.lake, address=home.store, rows=rows, changed=changed, progress=step).run()
 
 
+@app.command()
+def aggregations(
+    keys: Annotated[int, typer.Option(min=1, help="Rows of each view.")] = 1_000_000,
+    changed: Annotated[float, typer.Option(min=0.0, max=1.0, help="The fraction of keys with a new event.")] = 0.01,
+    as_json: AsJson = False,
+) -> None:
+    """Refresh each aggregation by itself and all together by what changed, compared with computing it in full."""
+    events = round(keys * changed)
+    if events < 1:
+        raise CommandError(f"--changed {changed} of {keys} keys is less than one; give more of either")
+    with progress("bench") as step:
+        shown = run_aggregations(read_settings(), keys, events, step)
+    columns = ("", "seconds", "in full", "ratio", "changed", "settled", "differing")
+    rows = [
+        (
+            name,
+            *(round(one[figure], 2) for figure in ("seconds", "full_seconds", "ratio")),
+            *(one[figure] for figure in ("changed", "settled_keys", "differing")),
+        )
+        for name, one in shown["aggregations"].items()
+    ]
+    show(shown, plain_table("Aggregations by what changed, and in full", columns, rows), as_json=as_json)
+
+
+def run_aggregations(settings: Settings, keys: int, changed: int, step: Any) -> dict[str, Any]:
+    from bench.aggregations import AggregationBench
+    from tailrace.workspace.workspace import Workspace
+
+    own = replace(
+        settings,
+        lake=str(settings.home / "bench" / f"aggregations-{keys}"),
+        spark=for_many_rows(settings.spark),
+        features=("shipped",),
+    )
+    return AggregationBench(lake=Workspace(settings=own).lake, keys=keys, changed=changed, progress=step).run()
+
+
 @app.command("serving")
 def serve(
     documents: Annotated[int, typer.Option(min=16_000, help="How many the store holds.")] = 20_000,
