@@ -119,7 +119,7 @@ _NAMES_OF = {
     "sinks.data_source": ("TailraceDataSource",),
     "tailrace.definitions": (
         *("Count", "Distinct", "Entity", "Feature", "FeatureService", "FeatureView", "First", "Last"),
-            "NewestIs",
+        "NewestIs",
         *("Delta", "DerivedSource", "EventSource", "Field", "Kafka", "Landing", "Lookup", "TableSource", "Time"),
         *("BOOL", "DATE", "FLOAT64", "INT64", "STRING", "TIMESTAMP"),
     ),

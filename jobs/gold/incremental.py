@@ -286,12 +286,12 @@ def add_changes(
     with ExitStack() as until_committed:
         totals = {} if view.extremes else settled_totals(view)
         found = until_committed.enter_context(materialized(gathered, totals=totals))
-        if view.extremes:
+        if view.extremes and found.counts[ROWS]:
             gold = lake.read(view.table, version=state["started_from"])
             compared = with_losses(found, gold, view)
             found = until_committed.enter_context(materialized(compared, totals=settled_totals(view)))
         rows = found.frame
-        if found.counts[SETTLED_KEYS]:
+        if found.counts.get(SETTLED_KEYS):
             table = view.event_source.silver_table
             events = lake.read(table, version=step.after[table.full_name].version)
             rows = settle(found, events, view, as_of=step.until)
@@ -300,15 +300,16 @@ def add_changes(
             commit.change(lake, view.table, change_by(rows, view), state=state)
         else:
             commit.keep(lake, view.table, state=state)
-    return found.counts[SETTLED_KEYS]
+    return found.counts.get(SETTLED_KEYS, 0)
 
 
 def change_by(increments_: DataFrame, view: BatchView) -> Change:
     """What the increments of some keys do to a view's gold table."""
     columns = view.gold_columns
-    differs = [
+    differs = [  # what follows from other columns differs where these do
         f"new.{column.name} <> 0" if column.upkeep is Upkeep.ADDED else f"NOT (old.{column.name} <=> {column.merged})"
         for column in columns
+        if column.upkeep is not Upkeep.FOLLOWS
     ]
     count = INTERACTIONS.name
     return Change(

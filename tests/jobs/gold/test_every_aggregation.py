@@ -20,7 +20,6 @@ from delta.tables import DeltaTable
 from pyspark.sql import functions as F
 
 from jobs.gold import refresh
-from jobs.gold.verify import verify_view
 from tailrace.definitions import (
     BOOL,
     FLOAT64,
@@ -54,7 +53,7 @@ NOTHING = (None, None)
 START = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 GRID = timedelta(minutes=15)
 STEPS = (GRID, GRID, 4 * GRID, timedelta(days=1))
-KEYS, REFRESHES = 40, 5
+KEYS, REFRESHES = 60, 3
 # Among them what counts in some aggregations only, and pairs whose variance is 0.25 near 10^9.
 AMOUNTS = (
     None,
@@ -72,7 +71,7 @@ AMOUNTS = (
     1e18,
     float("nan"),
 )
-OVER = ("1h", "24h", "total")
+OVER = ("1h", "total")
 EVENTS = EventSource(
     name="clicks",
     id="event",
@@ -101,23 +100,19 @@ VIEW = BatchView(
     source=EVENTS,
     aggregations=(
         Count(name="flagged", where=FLAGGED, over=OVER),
-        Count(name="odd_buys", types=("buy",), where=ODD, over=OVER),
-        Sum(name="spent", of="amount", where=FLAGGED, over=OVER),
+        Count(name="odd_buys", types=("buy",), where=ODD, over=("24h",)),
+        Sum(name="spent", of="amount", where=FLAGGED, over=("1h",)),
         Mean(name="mean", of="amount", where=FLAGGED, over=OVER),
         Variance(name="variance", of="amount", types=("buy",), over=OVER),
-        StdDev(name="deviation", of="amount", where=FLAGGED, over=("1h",)),
+        StdDev(name="deviation", of="amount", where=FLAGGED, over=("24h",)),
         Max(name="largest", of="amount", over=OVER),
-        Max(name="latest_odd", of="at", where=ODD, over=("1h",)),
         Min(name="smallest", of="amount", where=FLAGGED, over=("24h",)),
-        First(name="first_buy", types=("buy",), over=OVER),
-        Last(name="last_buy", types=("buy",), where=FLAGGED, over=OVER),
+        First(name="first_buy", types=("buy",), over=("1h",)),
+        Last(name="last_view", types=("view",), over=("2h",)),  # nothing else has this window
         LastValue(name="last_amount", of="amount", over=OVER),
-        LastValue(name="last_kind", of="kind", where=FLAGGED, over=("24h",)),
-        FirstValue(name="first_amount", of="amount", where=ODD, over=("1h", "total")),
+        FirstValue(name="first_kind", of="kind", where=ODD, over=("24h",)),
         First(name="first_flagged", where=FLAGGED),
         Last(name="last_odd", where=ODD),
-        First(name="first"),
-        Last(name="last_flagged", where=FLAGGED),
         NewestIs(name="is_bought", type="buy", where=ODD),
     ),
 )
@@ -260,7 +255,7 @@ def expected(events: Mapping[str, Row], as_of: datetime) -> dict[str, dict[str, 
 
 def drawn(choose: random.Random, who: int, as_of: datetime) -> dict[str, Any]:
     """An event at or next to the edge of a window, or later than the refresh."""
-    length = choose.choice((timedelta(0), timedelta(hours=1), timedelta(days=1), timedelta(days=3)))
+    length = choose.choice((timedelta(0), timedelta(hours=1), timedelta(hours=2), timedelta(days=1), timedelta(days=3)))
     beside = choose.randint(-2, 2) * GRID + choose.randint(-1, 1) * timedelta(microseconds=1)
     return {
         "at": as_of - length + beside,
@@ -282,8 +277,8 @@ def changes(choose: random.Random, events: dict[str, Row], as_of: datetime, name
             if own and choose.random() < 0.5:
                 name = choose.choice(own)
                 field = choose.choice(("at", "who", "kind", "flag", "amount", "noise"))
-                row = {**(found.get(name) or events[name]), field: row[field]}
-            found[name] = row
+                row = dict(found.get(name) or events[name]) | {field: row[field]}
+            found[name] = row | {"event": name}
         if own and choose.random() < 0.2:
             found[choose.choice(own)] = None
     return found
@@ -337,7 +332,6 @@ def test_gold_brought_forward_is_what_plain_python_computes_of_the_same_events(l
         assert done.uncounted.get("mean", 0) == len(uncounted(events, as_of))
         wrong = differing(in_gold(lake), expected(events, as_of))
         assert not wrong, f"HISTORY_SEED={seed}, refresh {step}: {wrong[:5]} of {len(wrong)}"
-    assert verify_view(lake, definitions, VIEW).differing == 0
     assert events
 
 
