@@ -4,12 +4,15 @@ import itertools
 
 import pytest
 
+from tailrace.lake.tables import Lake
+from tailrace.schemas import view_tables
 from tailrace.settings import read_settings
 from tailrace.store import embedded, port
 from tailrace.store.address import Address
 from tests.sinks.direct_lane import Lane
 from tests.sinks.leased import run_with_table
-from tests.sinks.publisher import Publisher
+from tests.sinks.publisher import VISITS, Publisher
+from tests.tailrace.lake.copies import copied
 
 TABLE_NUMBERS = itertools.count()
 
@@ -45,8 +48,18 @@ def sequences_from_one(monkeypatch):
     monkeypatch.setattr(port, "sequence_before_first", lambda *_: 0)
 
 
+@pytest.fixture(scope="session")
+def never_pushed(empty_tables, tmp_path_factory):
+    """The tables of a push, empty, which each publisher begins with a copy of."""
+    lake = copied(empty_tables, Lake(empty_tables.spark, str(tmp_path_factory.mktemp("never pushed") / "lake")))
+    for table in (VISITS.table, view_tables.history_table(VISITS.name)):
+        lake.create(table)
+    return lake
+
+
 @pytest.fixture
-def publisher(lake, writer_url):
+def publisher(never_pushed, lake, writer_url):
+    copied(never_pushed, lake)
     table = f"publisher-{next(TABLE_NUMBERS)}"
     address = Address(
         url=writer_url, region="us-east-1", table=table, in_flight=2, writes="transactions", lease_seconds=30
@@ -55,7 +68,8 @@ def publisher(lake, writer_url):
 
 
 @pytest.fixture
-def lane(lake, writer_url, tmp_path):
+def lane(empty_tables, lake, writer_url, tmp_path):
+    copied(empty_tables, lake)
     table = f"direct-{next(TABLE_NUMBERS)}"
     address = Address(
         url=writer_url, region="us-east-1", table=table, in_flight=2, writes="transactions", lease_seconds=5

@@ -16,12 +16,11 @@ from tailrace.lake.tables import Lake
 from tests.conftest import SPARK
 from tests.sinks.publisher import Publisher
 
-KILLS = int(os.environ.get("PUSH_KILLS", "4"))
+KILLS = int(os.environ.get("PUSH_KILLS", "2"))
 SEED = int(os.environ.get("PUSH_SEED") or random.randrange(10**9))
 DOCUMENTS = 8_000
 CHANGED = 3_000
 LONGEST = 8.0  # seconds from the first step to a kill; a push takes some 4 to 8 in a new process
-ZOMBIE_EVERY = 2
 BESIDE = 2  # pushes in a process, which takes most of its time to start; killed at once, they are at different steps
 APART = 2.0  # seconds at most from the start of one to that of another
 
@@ -53,7 +52,7 @@ def test_pushes_killed_at_any_moment_leave_the_store_as_gold_is(beside, tmp_path
         process, log = next_one, tmp_path / f"push-{number}.log"
         let_push(process, log)
         time.sleep(choose.uniform(0, LONGEST))
-        is_zombie = number % ZOMBIE_EVERY == ZOMBIE_EVERY - 1
+        is_zombie = choose.random() < 0.5
         send(process, signal.SIGSTOP if is_zombie else signal.SIGKILL)
         if number + 1 < processes:  # comes up while this one's damage is looked at
             next_one = start(choose, beside, tmp_path / f"push-{number + 1}.log")

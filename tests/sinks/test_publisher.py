@@ -26,7 +26,20 @@ from tailrace.store.dynamodb.store import ensure_table
 from tests.sinks.publisher import AS_OF, VISITS
 
 
-def test_the_life_of_a_view(publisher):
+@pytest.fixture
+def as_new_items(monkeypatch):
+    """Whether rows were taken for the first of their items, of each part of a push."""
+    written = []
+
+    def watched(rows, address, push):
+        written.append(push.new_items)
+        return write_changes(rows, address, push)
+
+    monkeypatch.setattr(deeds, "write_changes", watched)
+    return written
+
+
+def test_the_life_of_a_view(publisher, as_new_items):
     publisher.become(a=1, b=2, c=-3)
     first = publisher.push()
     assert (first.how, first.net, first.pushed, first.change_rows) == (FIRST_LOAD, 2, 2, 2)
@@ -34,6 +47,8 @@ def test_the_life_of_a_view(publisher):
 
     publisher.become(a=1, b=5, c=3)
     second = publisher.push()
+    assert as_new_items == [True, False]
+    assert publisher.attributes("b") == {"visits", "visits#s"}
     assert (second.how, second.net, second.pushed, second.removed) == (CHANGES, 2, 2, 0)
 
     publisher.become(a=1, b=-5, d=-4)
@@ -62,46 +77,37 @@ def test_what_changes_nothing_that_is_online_is_neither_recorded_nor_written(pub
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [protocol.Declare, protocol.Write, protocol.Confirm])
-def test_after_a_push_was_left_open_everything_touched_is_written_and_more_than_gold_tells(publisher, step):
+def test_pushes_that_died_at_any_step_are_followed_by_one_that_writes_what_they_may_have_left(publisher, monkeypatch):
+    """The model tries them at every step (`test_publisher_model.py`); these are real."""
     publisher.become(a=1, b=2)
     publisher.push()
     publisher.become(a=9, b=2, c=3)
-    publisher.die_after(step)
+    publisher.die_after(protocol.Write)
     publisher.lake.spark.sql(f"DELETE FROM delta.`{publisher.lake.path(VISITS.table)}` WHERE document_id = 'c'")
     publisher.become(a=1, b=2)
-
     done = publisher.push()
-
     assert (done.how, done.pushed, done.removed, done.suppressed) == (CHANGES, 1, 1, 0)
     assert publisher.reconcile() == (0, 0, 0)
     assert publisher.push().how == NOTHING_NEW
 
-
-@pytest.mark.slow
-def test_a_push_that_died_before_it_declared_leaves_no_mark(publisher):
-    publisher.become(a=1, b=2)
-    publisher.push()
     publisher.become(a=9, b=2)
-    publisher.die_after(protocol.Record)
+    publisher.die_after(protocol.Record)  # before it declared: it leaves no mark
     publisher.become(a=1, b=2)
-
     done = publisher.push()
-
     assert (done.pushed, done.suppressed) == (0, 1)
 
-
-@pytest.mark.slow
-def test_an_open_push_without_its_record_is_followed_by_a_snapshot_of_everything(publisher):
-    publisher.become(a=1, b=2)
-    publisher.push()
     publisher.become(a=9, b=2)
     publisher.die_after(protocol.Write)
     publisher.lake.spark.sql(f"DELETE FROM delta.`{publisher.lake.path(view_tables.history_table('visits'))}`")
-
     done = publisher.push()
+    assert (done.how, done.why, done.pushed) == (SNAPSHOT, HISTORY_LOST, 2)
 
-    assert (done.how, done.why, done.pushed) == (SNAPSHOT, protocol.HISTORY_LOST, 2)
+    publisher.lose(control_key("visits"))  # which the values that are there give away
+    publisher.become(b=2)
+    monkeypatch.undo()  # sequences begin at the clock
+    done = publisher.push()
+    assert (done.how, done.why, done.removed) == (SNAPSHOT, CONTROL_LOST, 1)
+    assert publisher.reconcile() == (0, 0, 0)
 
 
 @pytest.mark.slow
@@ -117,21 +123,7 @@ def test_a_first_load_that_was_left_open_is_finished_by_a_snapshot(publisher):
 
 
 @pytest.mark.slow
-def test_a_lost_control_item_is_noticed_by_the_values_that_are_there(publisher, monkeypatch):
-    publisher.become(a=1, b=2)
-    publisher.push()
-    publisher.lose(control_key("visits"))
-    publisher.become(b=2)
-    monkeypatch.undo()  # sequences begin at the clock
-
-    done = publisher.push()
-
-    assert (done.how, done.why, done.removed) == (SNAPSHOT, CONTROL_LOST, 1)
-    assert publisher.reconcile() == (0, 0, 0)
-
-
-@pytest.mark.slow
-def test_a_store_that_is_ahead_of_its_control_item_is_caught_up_with(publisher):
+def test_a_store_or_a_history_that_is_ahead_of_the_control_item_is_caught_up_with(publisher):
     publisher.become(a=1, b=2)
     publisher.push()
     publisher.damage("a", visits=to_binary(b"late"), **{"visits#s": {"N": "900"}})
@@ -145,19 +137,11 @@ def test_a_store_that_is_ahead_of_its_control_item_is_caught_up_with(publisher):
     assert (done.sequence, done.why, done.pushed) == (901, HISTORY_LOST, 2)
     assert publisher.reconcile() == (0, 0, 0)
 
-
-@pytest.mark.slow
-def test_a_new_control_item_whose_clock_is_behind_the_history_is_caught_up(publisher):
-    publisher.become(a=1)
-    for count in range(2, 5):
-        publisher.push()
-        publisher.become(a=count)
-    publisher.lose(control_key("visits"))
-
+    publisher.lose(control_key("visits"))  # the clock of the next one is behind the history
+    publisher.become(a=4, b=2)
     with pytest.raises(StoreAhead, match="later sequences than the clock"):
         publisher.push()
-
-    assert publisher.push().why == CONTROL_LOST
+    assert publisher.push().how == SNAPSHOT
     assert publisher.reconcile() == (0, 0, 0)
 
 
@@ -172,21 +156,6 @@ def test_a_snapshot_writes_only_what_differs(publisher):
     assert (done.how, done.why) == (SNAPSHOT, NEW_FEATURES)
     assert (done.net, done.suppressed, done.pushed) == (2, 1, 1)
     assert publisher.sequences()["a"] == first.sequence
-
-
-@pytest.mark.slow
-def test_a_large_change_is_stopped_before_anything_is_recorded(publisher, monkeypatch):
-    monkeypatch.setattr("sinks.net_changes.SMALLEST_VIEW", 2)
-    publisher.become(a=1, b=2)
-    first = publisher.push()
-    publisher.become(a=5, b=6)
-
-    with pytest.raises(BreakerOpen, match="2 of 2 online rows would change"):
-        publisher.push()
-
-    assert set(publisher.sequences().values()) == {first.sequence}
-    assert len(publisher.history()) == 3
-    assert publisher.push(allowed=True).pushed == 2
 
 
 @pytest.mark.slow
@@ -220,24 +189,23 @@ def test_the_ledger_has_what_was_done_and_what_failed(publisher):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("others", "expected"), [({}, True), ({"profile": to_binary(b"theirs")}, False)])
-def test_a_first_load_makes_whole_items_only_where_the_table_has_none(publisher, monkeypatch, others, expected):
-    written = []
-
-    def watched(rows, address, push):
-        written.append(push.new_items)
-        return write_changes(rows, address, push)
-
-    monkeypatch.setattr(deeds, "write_changes", watched)
+def test_a_large_change_is_stopped_before_anything_is_recorded_and_items_of_others_keep_what_they_have(
+    publisher, monkeypatch, as_new_items
+):
+    monkeypatch.setattr("sinks.net_changes.SMALLEST_VIEW", 2)
     publisher.with_client(ensure_table)
-    if others:
-        publisher.damage("b", **others)
+    publisher.damage("b", profile=to_binary(b"theirs"))
     publisher.become(a=1, b=2)
     first = publisher.push()
-    publisher.become(a=1, b=3)
-    publisher.push()
-
     assert (first.how, first.pushed) == (FIRST_LOAD, 2)
-    assert written == [expected, False]
+    publisher.become(a=5, b=6)
+
+    with pytest.raises(BreakerOpen, match="2 of 2 online rows would change"):
+        publisher.push()
+
+    assert set(publisher.sequences().values()) == {first.sequence}
+    assert len(publisher.history()) == 3
+    assert publisher.push(allowed=True).pushed == 2
+    assert as_new_items == [False, False]  # the table had an item
     assert publisher.reconcile() == (0, 0, 0)
-    assert publisher.attributes("b") == {"visits", "visits#s", *others}
+    assert publisher.attributes("b") == {"visits", "visits#s", "profile"}

@@ -17,51 +17,38 @@ def swept(publisher, *, after=LATER):
     return purge_tombstones(publisher.lake, publisher.address, VISITS, now=datetime.now(UTC) + after)
 
 
-@pytest.fixture
-def removed(publisher):
-    """Two documents are tombstones, one is not."""
+@pytest.mark.slow
+def test_tombstones_go_once_ten_lease_times_are_over_and_nothing_else_does(publisher, monkeypatch):
     publisher.become(a=1, b=2, c=3)
     publisher.push()
     publisher.become(c=3)
     publisher.push()
-    return publisher
+    assert swept(publisher, after=timedelta(hours=23)) == 0
+    assert set(publisher.sequences()) == {"a", "b", "c"}
+    leases = publisher.address.lease_seconds
+    publisher.address = replace(publisher.address, lease_seconds=10_000)  # ten of them are longer than a day
+    assert swept(publisher) == 0
+    publisher.address = replace(publisher.address, lease_seconds=leases)
 
-
-@pytest.mark.slow
-def test_old_tombstones_go_and_values_stay(removed, monkeypatch):
-    monkeypatch.setattr(purge, "PART", 1)
-
-    assert swept(removed) == 2
-
-    assert set(removed.sequences()) == {"c"}
-    assert removed.reconcile() == (0, 0, 0)
-    assert swept(removed) == 0
-
-
-@pytest.mark.slow
-def test_ten_lease_times_may_be_longer_than_a_day(removed):
-    assert swept(removed, after=timedelta(hours=23)) == 0
-    assert set(removed.sequences()) == {"a", "b", "c"}
-    removed.address = replace(removed.address, lease_seconds=10_000)
-
-    assert swept(removed) == 0
-    assert swept(removed, after=timedelta(seconds=100_100)) == 2
-
-
-@pytest.mark.slow
-def test_a_key_that_came_back_and_what_other_views_have_of_an_item_are_left_alone(removed):
-    removed.become(a=7, c=3)
-    removed.push()
-    tombstone = {"visits": to_binary(b""), "visits#s": {"N": str(removed.sequences()["b"])}}
-    removed.damage("b", **tombstone, profile=to_binary(b"theirs"), **{"profile#s": {"N": "9"}})
-
-    assert swept(removed) == 1
-
-    assert set(removed.sequences()) == {"a", "c"}
-    assert removed.reconcile() == (0, 0, 0)
+    # A key that came back, and what other views have of an item, are left alone.
+    publisher.become(a=7, c=3)
+    publisher.push()
+    tombstone = {"visits": to_binary(b""), "visits#s": {"N": str(publisher.sequences()["b"])}}
+    publisher.damage("b", **tombstone, profile=to_binary(b"theirs"), **{"profile#s": {"N": "9"}})
+    assert swept(publisher) == 1
+    assert set(publisher.sequences()) == {"a", "c"}
     key = {KEY: {"S": "document|1:b"}}
-    item = removed.with_client(lambda c: c.call("GetItem", {"TableName": c.table, "Key": key}))["Item"]
+    item = publisher.with_client(lambda c: c.call("GetItem", {"TableName": c.table, "Key": key}))["Item"]
     assert item == key | {"profile": to_binary(b"theirs"), "profile#s": {"N": "9"}}
+
+    publisher.become(d=1)
+    publisher.push()
+    monkeypatch.setattr(purge, "PART", 1)
+    publisher.address = replace(publisher.address, lease_seconds=10_000)
+    assert swept(publisher, after=timedelta(seconds=100_100)) == 2
+    assert set(publisher.sequences()) == {"d"}
+    assert publisher.reconcile() == (0, 0, 0)
+    assert swept(publisher, after=timedelta(seconds=100_100)) == 0
 
 
 def test_a_view_that_was_never_pushed_has_nothing_to_sweep(publisher):

@@ -34,7 +34,9 @@ def test_planted_differences_are_found_and_repaired(publisher):
 
 
 @pytest.mark.slow
-def test_a_repair_takes_the_lease_for_so_many_keys_at_a_time(publisher, monkeypatch):
+def test_a_repair_takes_the_lease_for_so_many_keys_at_a_time_and_waits_for_a_push_of_another_definition(
+    publisher, monkeypatch
+):
     monkeypatch.setattr("sinks.reconcile.KEYS_PER_LEASE", 2)
     publisher.become(a=1, b=2, c=3)
     pushed = publisher.push()
@@ -47,9 +49,16 @@ def test_a_repair_takes_the_lease_for_so_many_keys_at_a_time(publisher, monkeypa
     # One sequence for the push that goes first, then one per lease.
     assert sorted(sequence - pushed.sequence for sequence in publisher.sequences().values()) == [2, 2, 3]
 
+    keys = publisher.lake.spark.createDataFrame([("document|1:a",)], "item_key string")
+    redefined = replace(VISITS, online_when="views > 0")
+    with pytest.raises(PushFirst, match="its definition is not what it was at the cursor"):
+        repair_keys(publisher.lake, publisher.address, redefined, keys)
+
 
 @pytest.mark.slow
-def test_a_reconciliation_counts_nothing_that_a_push_changed_meanwhile(publisher, monkeypatch):
+def test_a_reconciliation_counts_nothing_that_a_push_changed_meanwhile_and_waits_for_one_that_is_open(
+    publisher, monkeypatch
+):
     publisher.become(a=1, b=2)
     publisher.push()
     real, pushes = reconcile.gold_at, iter([{"a": 5, "b": 2}, {"a": 6}])
@@ -61,16 +70,10 @@ def test_a_reconciliation_counts_nothing_that_a_push_changed_meanwhile(publisher
         return real(lake, view, cursor)
 
     monkeypatch.setattr(reconcile, "gold_at", after_a_push)
-
     assert publisher.reconcile() == (0, 0, 0)
     assert next(pushes, None) is None
 
-
-@pytest.mark.slow
-def test_a_reconciliation_does_not_judge_while_a_push_is_open(publisher, monkeypatch):
     monkeypatch.setattr("sinks.reconcile.LOOKS", 2)
-    publisher.become(a=1)
-    publisher.push()
     publisher.lose("document|1:a")
     with leased(publisher.address, "visits", seconds=30) as taken:
         sequence, owner = taken.sequence, taken.lease_owner
@@ -78,14 +81,3 @@ def test_a_reconciliation_does_not_judge_while_a_push_is_open(publisher, monkeyp
 
         with pytest.raises(PushUnderWay, match="run `tailrace run publish`, then reconcile again"):
             publisher.reconcile()
-
-
-@pytest.mark.slow
-def test_a_repair_under_another_definition_waits_for_a_push(publisher):
-    publisher.become(a=1)
-    publisher.push()
-    keys = publisher.lake.spark.createDataFrame([("document|1:a",)], "item_key string")
-    redefined = replace(VISITS, online_when="views > 0")
-
-    with pytest.raises(PushFirst, match="its definition is not what it was at the cursor"):
-        repair_keys(publisher.lake, publisher.address, redefined, keys)

@@ -82,6 +82,7 @@ def full_disk(*_, **__):
 @pytest.mark.slow
 def test_a_history_from_before_the_record_gets_what_is_still_known_and_names_the_rest(publisher, monkeypatch):
     lake = publisher.lake
+    lake.drop(view_tables.SCHEMAS)
     publisher.become(a=1, b=2)
     with monkeypatch.context() as older:
         older.setattr(published, "ensure_recorded", lambda *_, **__: None)
