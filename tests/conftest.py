@@ -1,5 +1,6 @@
 """One Spark session for all tests, and homes of their own."""
 
+import gc
 import os
 import shutil
 from collections import defaultdict
@@ -56,6 +57,17 @@ hypothesis.settings.register_profile("deep", max_examples=1_000, deadline=None)
 hypothesis.settings.load_profile("quick")
 
 PATIENT_MS = "30000"  # of a reader: a machine that has much else to do must not turn values into timeouts
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for no garbage among what is collected, and not later either: it lasts as long as the process."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from delta.tables import DeltaTable
 
 from tailrace.lake.delta_log import HistoryLost
-from tailrace.lake.session import java_class
+from tailrace.lake.session import java_class, small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas.tables import Column, Table, Type
 from tests.tailrace.lake.copies import copied
@@ -22,19 +22,25 @@ THINGS = Table(
 )
 
 
-def things(spark, *sizes):
-    return spark.createDataFrame([(f"t{number}", size) for number, size in enumerate(sizes)], THINGS.ddl)
+def things(spark, **sizes):
+    return small_frame(spark, list(sizes.items()), THINGS.ddl)
+
+
+def append(lake, **sizes):
+    """Rows beside those that are there: of what makes a commit, the quickest."""
+    lake.create(THINGS)
+    things(lake.spark, **sizes).write.format("delta").mode("append").save(lake.path(THINGS))
 
 
 @pytest.fixture(scope="module")
 def written(spark, tmp_path_factory):
     """A lake and a pin of its table, before three more commits: an update, an optimisation and an insert."""
     lake = Lake(spark, str(tmp_path_factory.mktemp("written")))
-    lake.upsert(THINGS, things(lake.spark, 1, 2), newer="true", state={})
+    append(lake, t0=1, t1=2)
     since = lake.pin(THINGS)
-    lake.upsert(THINGS, things(lake.spark, 5), newer="true", state={})
+    lake.upsert(THINGS, things(lake.spark, t0=5), newer="true", state={})
     lake.spark.sql(f"OPTIMIZE delta.`{lake.path(THINGS)}`")
-    lake.upsert(THINGS, things(lake.spark, 5, 2, 3).where("size = 3"), newer="true", state={})
+    append(lake, t2=3)
     return lake, since
 
 
@@ -108,14 +114,14 @@ def test_a_table_put_back_from_a_copy_is_noticed_where_it_comes_to_the_same_vers
     lake, _ = told
     path, copy = Path(lake.path(THINGS)), tmp_path / "copy"
     shutil.copytree(path, copy)
-    lake.upsert(THINGS, things(lake.spark, 7), newer="true", state={})
+    append(lake, t7=7)
     since = lake.pin(THINGS)
     shutil.rmtree(path)
     shutil.copytree(copy, path)
     java_class(lake.spark, "org.apache.spark.sql.delta.DeltaLog").clearCache()
-    lake.upsert(THINGS, things(lake.spark, 8), newer="true", state={})
+    append(lake, t8=8)
     until = lake.pin(THINGS)
-    lake.upsert(THINGS, things(lake.spark, 9), newer="true", state={})
+    append(lake, t9=9)
 
     assert (until.table_id, until.version) == (since.table_id, since.version)
     for later in (until, lake.pin(THINGS)):
@@ -171,9 +177,7 @@ def test_columns_that_changed_and_changed_back_are_noticed(told):
 
 
 def test_a_missing_deletion_vector_is_named(lake):
-    rows = things(lake.spark, 1, 2, 3).coalesce(1)
-    lake.create(THINGS)
-    rows.write.format("delta").mode("append").save(lake.path(THINGS))
+    append(lake, t1=1, t2=2, t3=3)
     since = lake.pin(THINGS)
     DeltaTable.forPath(lake.spark, lake.path(THINGS)).delete("size = 2")
     assert changes(lake, since).count() == 1

@@ -47,8 +47,11 @@ def commit(lake, table, version):
 
 
 def properties(lake, table):
-    [detail] = lake.spark.sql(f"DESCRIBE DETAIL delta.`{lake.path(table)}`").collect()
-    return {key: value for key, value in detail.properties.items() if not key.startswith("delta.inCommitTimestampE")}
+    """Those of the newest commit that says them."""
+    entries = [commit(lake, table, version) for version in range(lake.version(table) + 1)]
+    [*_, metadata] = [entry["metaData"] for entry in entries if "metaData" in entry]
+    found = metadata["configuration"].items()
+    return {key: value for key, value in found if not key.startswith("delta.inCommitTimestampE")}
 
 
 def sizes(lake, **options):

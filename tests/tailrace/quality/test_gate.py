@@ -68,12 +68,31 @@ def test_rows_that_meet_everything_pass_and_are_counted(spark, gate, engine):
         ([("eve", 1, 900, 0.5, None), ("mia", 1, 2, 0.5, None)], r"mean_to_be_between\(.*max_value=100\): observed 30"),
     ],
 )
-def test_rows_that_miss_an_expectation_are_told_with_what_was_observed(spark, gate, engine, rows, told):
+def test_rows_that_miss_an_expectation_are_told_with_what_was_observed(spark, gate, rows, told):
     with pytest.raises(GateFailed, match=told) as failed:
         gate.audit(PEOPLE, frame(spark, GOOD, *rows))
 
     assert len(failed.value.misses) == 1
     assert gate.take_verdicts() == {}
+
+
+def test_of_rows_that_miss_all_expectations_spark_observes_the_same(spark, gate, monkeypatch):
+    monkeypatch.setattr(gates, "IN_DRIVER", 0)
+    lost, again = (None, 1, 2, 0.5, None), ("ada", 1, 2, 0.5, None)
+    wrong = [("eve", 3, 2, 0.5, None), ("kim", 1, 2, 0.4, None), ("zoe", 1, 900, 0.5, None)]
+
+    with pytest.raises(GateFailed) as failed:
+        gate.audit(PEOPLE, frame(spark, GOOD, lost, again, *wrong))
+
+    assert len(failed.value.misses) == 5
+    for told in (
+        r"to_not_be_null\(column='person'\): observed 1 of 6 rows",
+        r"to_be_unique\(column='person'\): observed 2 of . rows .* such as person ada",
+        r"every row to have views_1h <= views_24h: observed 1 of 6 rows .* such as person eve",
+        r"every row to have share is null or share >= 0\.5: observed 1 of 6 rows .* such as person kim",
+        r"mean_to_be_between\(.*max_value=100\): observed 151",
+    ):
+        assert re.search(told, str(failed.value)), failed.value
 
 
 @pytest.mark.parametrize("name", ["expect_column_to_exist", "expect_column_values_to_be_unique"])
