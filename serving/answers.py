@@ -59,6 +59,8 @@ def nullable(column: FeatureColumn) -> Array | list[Any]:
     """The column's values for the serialiser, null where the column is not valid."""
     if everywhere(column.valid):
         return to_json(column.type, column.values)
+    if column.type.info.element is not None:
+        return [value if valid else None for value, valid in zip(column.values, column.valid.tolist(), strict=True)]
     shown = np.full(len(column.valid), None, object)
     shown[column.valid] = to_json(column.type, column.values[column.valid])
     values: list[Any] = shown.tolist()
@@ -70,10 +72,13 @@ def to_json(type_: Type, values: Array) -> Array | list[Any]:
 
     NaN and the infinities are strings (https://protobuf.dev/programming-guides/json/).
     """
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
+    if values.dtype.kind == "f" and values.ndim == 1 and not np.isfinite(values).all():
         return [one if np.isfinite(one) else in_words(one) for one in values.tolist()]
     if type_ is Type.TIMESTAMP:
         return to_json_times(values)
+    if values.dtype.kind == "M":
+        days: list[Any] = np.datetime_as_string(values, unit="D").tolist()
+        return days
     return values.tolist() if values.dtype.kind == "O" else values
 
 
@@ -216,6 +221,15 @@ def schema_of(names: tuple[str, ...], types: tuple[Type, ...], facts: tuple[str,
 def to_arrow(type_: pa.DataType, values: Array, valid: Mask) -> pa.Array:
     """The values, null where they are not valid; made of numpy's own bytes, and without pandas, which Arrow would load."""
     buffers = [None if everywhere(valid) else bits(valid)]
+    if pa.types.is_fixed_size_list(type_):
+        return pa.Array.from_buffers(
+            type_, len(values), buffers, children=[in_one(type_.value_type, values.reshape(-1))]
+        )
+    if pa.types.is_list(type_):
+        lists = [one if is_there else [] for one, is_there in zip(values, valid.tolist(), strict=True)]
+        buffers.append(pa.py_buffer(np.cumsum([0, *map(len, lists)], dtype=np.int32)))
+        elements = np.array([one for of_row in lists for one in of_row], numpy_of(type_.value_type))
+        return pa.Array.from_buffers(type_, len(values), buffers, children=[in_one(type_.value_type, elements)])
     if pa.types.is_string(type_):
         texts = [text.encode() if is_there else b"" for text, is_there in zip(values, valid.tolist(), strict=True)]
         ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
@@ -223,8 +237,19 @@ def to_arrow(type_: pa.DataType, values: Array, valid: Mask) -> pa.Array:
     elif pa.types.is_boolean(type_):
         buffers.append(bits(values))
     else:
-        buffers.append(pa.py_buffer(np.ascontiguousarray(values).view(np.uint8)))
+        days = values.astype(np.int32) if pa.types.is_date32(type_) else values  # numpy has them in 8 bytes
+        buffers.append(pa.py_buffer(np.ascontiguousarray(days).view(np.uint8)))
     return pa.Array.from_buffers(type_, len(values), buffers)
+
+
+def in_one(type_: pa.DataType, elements: Array) -> pa.Array:
+    """The elements of all rows, one after the other; none of them is null."""
+    return to_arrow(type_, elements, np.ones(len(elements), bool))
+
+
+def numpy_of(type_: pa.DataType) -> Any:
+    """What numpy has the elements of a list in."""
+    return object if pa.types.is_string(type_) else type_.to_pandas_dtype()
 
 
 def bits(flags: Mask) -> pa.Buffer:

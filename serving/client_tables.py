@@ -30,7 +30,10 @@ class Features:
         self._times: dict[str, str] = metadata["times"]
 
     def numpy(self, name: str, *, missing: Any = None) -> Array:
-        """The values of one feature, `missing` where there is none; raises `ValueError` if that is needed and None."""
+        """The values of one feature, `missing` where there is none; raises `ValueError` if that is needed and None.
+
+        A vector is a matrix with a row for each, where `missing` stands for each number.
+        """
         column = self.table[name]
         if column.null_count:
             if missing is None:
@@ -38,7 +41,12 @@ class Features:
                 raise ValueError(
                     f"feature {name!r} has no value in rows {rows[:10]}; say what stands for it: missing=…"
                 )
+            if pa.types.is_fixed_size_list(column.type):
+                missing = [missing] * column.type.list_size
             column = pc.fill_null(column, pa.scalar(missing, column.type))
+        if pa.types.is_fixed_size_list(column.type):
+            matrix: Array = column.combine_chunks().flatten().to_numpy().reshape(-1, column.type.list_size)
+            return matrix
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.timestamp("us"))  # numpy knows no time zones; these are UTC
         values: Array = column.to_numpy()

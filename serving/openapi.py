@@ -311,8 +311,12 @@ def some(properties: dict[str, Schema], *required: str) -> Schema:
 
 def of_feature(feature: Column) -> Schema:
     schema = dict(feature.type.packed.json)
+    longest = {"maxLength": feature.longest or LONGEST_TEXT}
     if feature.type is Type.STRING:
-        schema["maxLength"] = feature.longest or LONGEST_TEXT
+        schema |= longest
+    if feature.type.info.element is Type.STRING:
+        schema["items"] = schema["items"] | longest
+    schema |= {} if feature.type.at_most is None else {"maxItems": feature.type.at_most}
     schema |= {} if feature.minimum is None else {"minimum": feature.minimum}
     schema |= {} if feature.maximum is None else {"maximum": feature.maximum}
     return {"oneOf": [schema, {"type": "null"}]} if feature.nullable else schema

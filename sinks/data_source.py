@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyspark.sql.types
 from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceStreamArrowWriter, WriterCommitMessage
-from pyspark.sql.types import DataType, DateType, LongType, NumericType, StringType, StructType
+from pyspark.sql.types import ArrayType, DataType, DateType, LongType, NumericType, StringType, StructType
 
 from sinks.direct import DirectError, DirectOutcome, Target
 from tailrace.definitions import DIRECT, FeatureView, Type, load_definitions
@@ -164,6 +164,8 @@ def parse_as_of(text: str) -> datetime:
 
 def spark_type(type_: Type) -> DataType:
     """A type as Spark has it; a schema of text would be for Spark itself to read, which is not there for a writer."""
+    if type_.info.element is not None:
+        return ArrayType(spark_type(type_.info.element))
     found: DataType = getattr(pyspark.sql.types, type_.packed.spark)()
     return found
 
@@ -196,4 +198,6 @@ def check_columns(view: FeatureView, schema: StructType, extra: Mapping[str, str
 
 def fits(given: DataType, expected: DataType, *, is_key: bool) -> bool:
     """Whether a column's type will do; of a key's numbers each row says whether it is an id."""
-    return given == expected or (is_key and expected != DateType() and isinstance(given, NumericType))
+    return given.simpleString() == expected.simpleString() or (
+        is_key and expected != DateType() and isinstance(given, NumericType)
+    )

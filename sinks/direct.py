@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
@@ -154,4 +154,6 @@ class Unlanded:
 
 def json_value(value: Any) -> Any:
     """A value of Arrow as JSON has it."""
-    return to_text(value) if isinstance(value, datetime) else value
+    if isinstance(value, datetime):
+        return to_text(value)
+    return value.isoformat() if isinstance(value, date) else value

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tailrace.definitions import (
         BOOL,
         DATE,
+        FLOAT32,
         FLOAT64,
         INT64,
         STRING,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Landing,
         Last,
         LastValue,
+        List,
         Lookup,
         Max,
         Mean,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
         Time,
         Type,
         Variance,
+        Vector,
         on_demand,
     )
     from tailrace.errors import (
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BOOL",
     "DATE",
+    "FLOAT32",
     "FLOAT64",
     "INT64",
     "STRING",
@@ -89,6 +93,7 @@ __all__ = [
     "Landing",
     "Last",
     "LastValue",
+    "List",
     "Lookup",
     "Max",
     "Mean",
@@ -107,6 +112,7 @@ __all__ = [
     "UnavailableError",
     "UsageError",
     "Variance",
+    "Vector",
     "Workspace",
     "__version__",
     "expect",
@@ -121,7 +127,7 @@ _NAMES_OF = {
         *("Count", "Distinct", "Entity", "Feature", "FeatureService", "FeatureView", "First", "Last"),
         "NewestIs",
         *("Delta", "DerivedSource", "EventSource", "Field", "Kafka", "Landing", "Lookup", "TableSource", "Time"),
-        *("BOOL", "DATE", "FLOAT64", "INT64", "STRING", "TIMESTAMP"),
+        *("BOOL", "DATE", "FLOAT32", "FLOAT64", "INT64", "List", "STRING", "TIMESTAMP", "Vector"),
     ),
     "tailrace.errors": (
         *("ConflictError", "DataError", "DefinitionError", "InternalError", "SetupError"),

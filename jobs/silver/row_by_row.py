@@ -88,8 +88,10 @@ def check_columns(source: DerivedSource, rows: DataFrame) -> None:
         if column.name not in found:
             kept = " of the parent; keep the parent's ids and time" if column in source.of.facts else ""
             raise DerivationError(f"{here} no column {column.name!r}{kept}; it returns {', '.join(found)}")
-        if found[column.name] != column.type:
-            raise DerivationError(f"{here} {column.name!r} as {found[column.name]}, declared is {column.type}; cast it")
+        if found[column.name] != column.type.sql:
+            raise DerivationError(
+                f"{here} {column.name!r} as {found[column.name]}, declared is {column.type.sql}; cast it"
+            )
 
 
 def check_reads_constants(source: DerivedSource, rows: DataFrame) -> None:

@@ -216,15 +216,25 @@ def results(feature: OnDemandFeature, arrays: Sequence[Array], *, now: int) -> t
     moment: dict[str, Any] = {"now": np.datetime64(now, "us")} if feature.wants_now else {}
     try:
         with np.errstate(all="ignore"):  # a division by zero is answered, not warned of
-            result = np.broadcast_to(np.asarray(feature.compute(*arrays, **moment)), arrays[0].shape)
+            result = as_rows(feature.type, feature.compute(*arrays, **moment), rows=len(arrays[0]))
             known = ~is_nothing(feature.type, result)
-            return result[known].astype(feature.type.packed.numpy), known
+            return result[known].astype(np.dtype(feature.type.packed.numpy).base), known
     except Exception as error:
         raise OnDemandError(f"on-demand feature {feature.name!r} failed: {type(error).__name__}: {error}") from error
 
 
+def as_rows(type_: Type, result: Any, *, rows: int) -> Array:
+    """What an on-demand feature returned, as one value of its type for each row."""
+    dtype = np.dtype(type_.packed.numpy)
+    if type_.info.element is not None and dtype.kind == "O":
+        return np.fromiter(result, object, rows)
+    return np.broadcast_to(np.asarray(result), (rows, *dtype.shape))
+
+
 def is_nothing(type_: Type, result: Array) -> Mask:
-    """Where a result stands for null; an integer has no room for an infinity either."""
+    """Where a result stands for null; an integer has no room for an infinity either, and a vector none for NaN."""
+    if result.ndim > 1:
+        return np.logical_not(np.isfinite(result).all(axis=1), dtype=bool)
     if result.dtype.kind in "mM":
         return np.isnat(result)
     if result.dtype.kind == "f":

@@ -21,10 +21,12 @@ from tailrace.definitions.view import BATCH, DIRECT, STREAM, FeatureView
 from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column as Feature
 from tailrace.schemas.tables import Type
+from tailrace.schemas.types import List, Vector
 
-BOOL, DATE, FLOAT64, INT64, STRING, TIMESTAMP = (
+BOOL, DATE, FLOAT32, FLOAT64, INT64, STRING, TIMESTAMP = (
     Type.BOOL,
     Type.DATE,
+    Type.FLOAT32,
     Type.FLOAT64,
     Type.INT64,
     Type.STRING,
@@ -36,6 +38,7 @@ __all__ = [
     "BOOL",
     "DATE",
     "DIRECT",
+    "FLOAT32",
     "FLOAT64",
     "INT64",
     "STREAM",
@@ -61,6 +64,7 @@ __all__ = [
     "Landing",
     "Last",
     "LastValue",
+    "List",
     "Lookup",
     "Max",
     "Mean",
@@ -74,6 +78,7 @@ __all__ = [
     "Time",
     "Type",
     "Variance",
+    "Vector",
     "Window",
     "load_anew",
     "load_definitions",

@@ -133,7 +133,9 @@ class Lake:
     def read_as_promised(self, table: Table) -> DataFrame:
         """The columns of the contract; one that the contract gained since the table was written is null."""
         rows = self.read(table)
-        missing = {field.name: F.lit(None).cast(field.type) for field in table.fields if field.name not in rows.columns}
+        missing = {
+            field.name: F.lit(None).cast(field.type.sql) for field in table.fields if field.name not in rows.columns
+        }
         return rows.withColumns(missing).select(*table.columns)
 
     def changes(self, table: Table, *, start: int, end: int) -> DataFrame:

@@ -48,7 +48,8 @@ class Table:
     def promises(self) -> tuple[Expectation, ...]:
         """Everything that the quality gate holds new rows to: what follows from the contract, then what is added to it."""
         promised = dict.fromkeys((*self.key, *(field.name for field in self.fields if not field.nullable)))
-        of_rows = (*map(is_never_null, promised), is_unique(self.key), *map(holds, self.checks))
+        conditions = (*self.checks, *(elements_hold(field) for field in self.fields if field.type.info.element))
+        of_rows = (*map(is_never_null, promised), is_unique(self.key), *map(holds, conditions))
         return (*of_rows, *self.expectations)
 
     @property
@@ -65,5 +66,14 @@ class Table:
     def ddl(self) -> str:
         """The columns as a Spark DDL string, key columns NOT NULL."""
         return ", ".join(
-            f"`{field.name}` {field.type}" + ("" if field.nullable else " NOT NULL") for field in self.fields
+            f"`{field.name}` {field.type.sql}" + ("" if field.nullable else " NOT NULL") for field in self.fields
         )
+
+
+def elements_hold(field: Column) -> str:
+    """The SQL condition that a list or vector has no null, no NaN and no infinity in it, and as many elements as its type says."""
+    type_ = field.type
+    counted = [f"size(`{field.name}`) = {type_.info.length}"] if type_.info.length else []
+    counted += [f"size(`{field.name}`) <= {type_.at_most}"] if type_.at_most else []
+    usable = "one IS NOT NULL" if type_.info.element in {Type.STRING, Type.INT64} else "abs(one) < double('infinity')"
+    return " AND ".join([*counted, f"forall(`{field.name}`, one -> coalesce({usable}, false))"])

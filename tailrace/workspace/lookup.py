@@ -1,7 +1,7 @@
 """One row of a view, from gold or from the online store."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +82,15 @@ def from_store(workspace: Resources, view: FeatureView, key: dict[str, str]) -> 
         return None
     columns = Codec(view.name, view.features).decode([value]).columns
     return {
-        name: as_text(column.values[0].item() if hasattr(column.values[0], "item") else column.values[0])
-        if column.valid[0]
-        else None
+        name: as_text(column.values[:1].tolist()[0]) if column.valid[0] else None
         for name, column in zip(view.feature_names, columns, strict=True)
     }
 
 
 def as_text(value: Any) -> Any:
-    """Times as text; Spark and numpy give them in UTC without saying so."""
+    """Times and days as text; Spark and numpy give times in UTC without saying so."""
+    if type(value) is date:
+        return value.isoformat()
     if not isinstance(value, datetime):
         return value
     return to_text(value.replace(tzinfo=UTC) if value.tzinfo is None else value)

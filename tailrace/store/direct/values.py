@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -46,19 +46,47 @@ def checked_value(value: Any, feature: Column) -> Any:
     if feature.type is Type.TIMESTAMP:
         return to_text(time_of(value, here))
     check_bounds(value, feature, here)
-    return float(value) + 0.0 if feature.type.packed.json["type"] == "number" else value  # of -0.0 JSON is not sure
+    return as_number(value, feature.type.packed.json)
+
+
+def as_number(value: Any, schema: Mapping[str, Any]) -> Any:
+    """A value of a schema, numbers in the form that JSON has of them: of -0.0 it is not sure."""
+    if schema["type"] == "array":
+        return [as_number(one, schema["items"]) for one in value]
+    return float(value) + 0.0 if schema["type"] == "number" else value
 
 
 def has_type(value: Any, type_: Type) -> bool:
     """Whether a JSON value is of a type."""
-    schema = type_.packed.json
+    if type_ is Type.DATE:
+        return isinstance(value, str) and is_date(value)
+    return meets(value, type_.packed.json)
+
+
+def meets(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether a JSON value meets the schema of a type."""
+    if schema["type"] == "array":
+        is_many = isinstance(value, list) and len(value) == schema.get("minItems", len(value))
+        return is_many and all(meets(one, schema["items"]) for one in value)
     if isinstance(value, bool) or schema["type"] == "boolean":
         return isinstance(value, bool) and schema["type"] == "boolean"
     if schema["type"] == "integer":
-        return isinstance(value, int) and schema["minimum"] <= value <= schema["maximum"]
+        return isinstance(value, int) and is_within(value, schema)
     if schema["type"] == "number":
-        return isinstance(value, int | float) and is_finite(value)
+        return isinstance(value, int | float) and is_finite(value) and is_within(value, schema)
     return isinstance(value, str)
+
+
+def is_within(value: float, schema: Mapping[str, Any]) -> bool:
+    """Whether a number is within the bounds of a schema, where it has any."""
+    return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
+
+
+def is_date(text: str) -> bool:
+    """Whether a text is a day such as 2026-01-31."""
+    with suppress(ValueError):
+        return date.fromisoformat(text).isoformat() == text
+    return False
 
 
 def is_finite(value: float) -> bool:
@@ -69,14 +97,29 @@ def is_finite(value: float) -> bool:
 
 
 def check_bounds(value: Any, feature: Column, here: str) -> None:
+    if feature.type.info.element is not None:
+        check_elements(value, feature, here)
+        return
     if feature.minimum is not None and value < feature.minimum:
         raise ValueProblem(f"{here} is {value}; it is at least {feature.minimum:g}")
     if feature.maximum is not None and value > feature.maximum:
         raise ValueProblem(f"{here} is {value}; it is at most {feature.maximum:g}")
     if feature.type is Type.STRING:
-        longest, bytes_ = feature.longest or LONGEST_TEXT, len(value.encode())
-        if bytes_ > longest:
-            raise ValueProblem(f"{here} has {bytes_:,} bytes of UTF-8; it may have {longest:,}")
+        check_length(value, feature, here)
+
+
+def check_elements(values: list[Any], feature: Column, here: str) -> None:
+    at_most = feature.type.at_most
+    if at_most is not None and len(values) > at_most:
+        raise ValueProblem(f"{here} has {len(values):,} elements; it may have {at_most:,}")
+    for value in values if feature.type.info.element is Type.STRING else ():
+        check_length(value, feature, here)
+
+
+def check_length(text: str, feature: Column, here: str) -> None:
+    longest, bytes_ = feature.longest or LONGEST_TEXT, len(text.encode())
+    if bytes_ > longest:
+        raise ValueProblem(f"{here} has {bytes_:,} bytes of UTF-8; it may have {longest:,}")
 
 
 def time_of(text: str, here: str) -> datetime:
@@ -148,9 +191,14 @@ def column_of(values: list[Any], type_: Type) -> ColumnValues:
         return ColumnValues(np.array([value or 0 for value in times], "M8[us]"), valid)
     valid = np.array([value is not None and has_type(value, type_) for value in values])
     dtype = np.dtype(type_.packed.numpy)
-    nothing = "" if dtype.kind == "O" else 0
-    typed = [value if is_valid else nothing for value, is_valid in zip(values, valid.tolist(), strict=True)]
-    return ColumnValues(np.array(typed, dtype), valid)
+    if dtype.kind == "O":
+        return ColumnValues(
+            np.fromiter((value if ok else "" for value, ok in zip(values, valid, strict=True)), object), valid
+        )
+    typed = np.zeros(len(values), dtype)
+    if valid.any():
+        typed[valid] = [value for value, ok in zip(values, valid.tolist(), strict=True) if ok]
+    return ColumnValues(typed, valid)
 
 
 def micros_of(text: str) -> int | None:

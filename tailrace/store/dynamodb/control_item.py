@@ -56,11 +56,23 @@ def seconds(value: float) -> Json:
 
 
 def schema_text(schema: Schema) -> str:
-    return json.dumps([(column.name, str(column.type)) for column in schema])
+    """Names and types. Readers that do not know layout 2 take its types for texts with names that no feature has."""
+    return json.dumps([spelled(column) for column in schema])
+
+
+def spelled(column: Column) -> tuple[str, str]:
+    if column.type.packed.layout == 1:
+        return column.name, str(column.type)
+    return f"{column.name} {column.type}", str(Type.STRING)
 
 
 def schema_from(text: str) -> Schema:
-    return tuple(Column(name, Type(type_), "") for name, type_ in json.loads(text))
+    return tuple(column_from(*spelt) for spelt in json.loads(text))
+
+
+def column_from(name: str, type_: str) -> Column:
+    own, _, newer = name.partition(" ")
+    return Column(own, Type(newer or type_), "")
 
 
 def schemas_in(item: Item, attribute: str) -> tuple[Schema, ...]:

@@ -19,12 +19,14 @@ from tests.tailrace.definitions.outside import INT32
 
 FEATURES = (Column("pages", INT32, "its pages"), Column("title", Type.STRING, "its title"))
 SHIPPED = {"STRING": "string", "INT64": "bigint", "FLOAT64": "double", "BOOL": "boolean", "TIMESTAMP": "timestamp"}
+SECOND = {"FLOAT32": "float", "DATE": "date"}  # those of layout 2
 
 
 def test_the_types_that_homes_hold_are_spelled_as_ever():
     spelled = {type_.name: str(type_) for type_ in feature_types() if type_ is not INT32}
 
-    assert spelled == SHIPPED
+    assert spelled == SHIPPED | SECOND
+    assert {Type(text).packed.layout for text in SHIPPED.values()} == {1}
     assert [repr(Type("bigint")), repr(Type("decimal(38,6)"))] == [
         "<Type.INT64: 'bigint'>",
         "<Type.DECIMAL: 'decimal(38,6)'>",
