@@ -9,7 +9,8 @@ from typing import Any
 
 from jobs import maintenance
 from jobs.bronze import load
-from jobs.bronze.load import Intake, Loaded, catch_up
+from jobs.bronze.load import Intake, catch_up
+from jobs.bronze.loaded import Loaded
 from jobs.bronze.set_aside import FilesToExclude, is_all_read, last_read
 from jobs.bronze.topic import PREFIX, topic_of, topics_of
 from jobs.gold import refresh as gold
