@@ -116,9 +116,14 @@ class Definitions:
         return (self.finest, *(view for name, view in self.stream_views.items() if name != self.finest.name))
 
     @property
+    def kept_views(self) -> dict[str, FeatureView]:
+        """The views that a home has values of, also the one by which a stream counts if nobody declared it."""
+        return dict(self.views) | {view.name: view for view in self.streamed if view.name not in self.views}
+
+    @property
     def kept_names(self) -> set[str]:
-        """The names of the views that a home has values of."""
-        return {*self.views, *(view.name for view in self.streamed)}
+        """The names of these."""
+        return set(self.kept_views)
 
     def view(self, name: str) -> FeatureView:
         """The view of a name; raises `DefinitionError` if there is none."""

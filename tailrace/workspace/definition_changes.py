@@ -59,7 +59,8 @@ def diff_definitions(workspace: Resources, *, price: float | None = None) -> Jso
     """By view and by source what changed, and what the next refresh computes and pushes for it; `price` as in the plan."""
     definitions, lake = workspace.definitions, workspace.lake
     price = PRICE if price is None else price
-    controls = controls_of(workspace.store, definitions.views)
+    kept_views = definitions.kept_views
+    controls = controls_of(workspace.store, kept_views)
     streamed = remembered_views(checkpoint_of(workspace.settings.home))
     sizes = value_bytes_of(lake)
     readings = {one.feed.name: one.fingerprint for one in definitions.table_feeds}
@@ -67,7 +68,7 @@ def diff_definitions(workspace: Resources, *, price: float | None = None) -> Jso
     sources = {one.name: source_change(lake, one, reading=readings.get(one.name)) for one in every}
     grown = {one.silver_table.name for one in every if sources[one.name]["added"]}
     views = {}
-    for name, view in definitions.views.items():
+    for name, view in kept_views.items():
         kept = Kept(
             state=lake.state(view.table) if isinstance(view, BatchView) else None,
             control=controls.get(name),
@@ -114,8 +115,10 @@ def online_rows(lake: "Lake", view: BatchView) -> int | None:
 def change_of(view: FeatureView, kept: Kept, definitions: Definitions, *, price: float) -> Json:
     """How a view changed, the rows that are computed in full for it, what is pushed, and the command that it needs."""
     owner = None if kept.control is None else owner_of(kept.control)
+    # One that nobody declared is rebuilt with those that are counted by it.
+    named = [view.name] if view.name in definitions.views else definitions.stream_views
+    command = f"tailrace rebuild {' '.join(named)}"
     if owner not in {None, view.lane}:
-        command = f"tailrace rebuild {view.name}"
         return shown(view, LANE, nothing(), command=command) | {"lane_before": owner}
     if isinstance(view, BatchView):
         return batch_change(view, kept, definitions, price=price)
@@ -128,7 +131,7 @@ def change_of(view: FeatureView, kept: Kept, definitions: Definitions, *, price:
     else:
         change = DEFINITION
     must_rebuild = change != UNCHANGED and not view.takes_writes
-    return shown(view, change, nothing(), command=f"tailrace rebuild {view.name}" if must_rebuild else None)
+    return shown(view, change, nothing(), command=command if must_rebuild else None)
 
 
 def batch_change(view: BatchView, kept: Kept, definitions: Definitions, *, price: float) -> Json:

@@ -1,15 +1,17 @@
 """`features diff` says before a refresh what that then does."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tailrace.definitions import BATCH, Count, Definitions, FeatureView, load_definitions
+from tailrace.definitions.stream_view import finest_view
 from tailrace.schemas.tables import Column, Type
 from tailrace.shipped.document_recent import document_recent
 from tailrace.shipped.document_relevance import document_relevance
-from tailrace.shipped.entities import DOCUMENT
+from tailrace.shipped.entities import ACTOR, DOCUMENT
 from tailrace.store.control import Control, stored_schema
 from tailrace.workspace.definition_changes import Kept, change_lines, change_of
 from tailrace.workspace.refresh import refresh
@@ -128,6 +130,22 @@ def test_views_of_other_lanes_say_which_command_brings_them_to_their_definition(
     assert shown["change"] == change
     assert (shown["computes"], shown["pushes"]["rows"]) == ({"full": False, "rows": 0}, 0)
     assert (shown["command"] or "") == (f"tailrace {command} {view.name}" if command else "")
+
+
+def test_the_view_that_a_stream_counts_by_is_rebuilt_by_the_names_of_those_that_are_counted():
+    views = {
+        name: replace(document_recent, name=name, entities=entities, aggregations=(Count(name="n", over=("1h",)),))
+        for name, entities in (("by_document", (DOCUMENT,)), ("by_actor", (ACTOR,)))
+    }
+    declared = Definitions(views=views, on_demand={}, services={})
+    definitions = replace(declared, finest=finest_view(tuple(declared.stream_views.values())))
+    [(name, finest)] = [one for one in definitions.kept_views.items() if one[0] not in views]
+    kept = Kept(control=written(finest), streamed="0" * 16)
+
+    shown = change_of(finest, kept, definitions, price=1.0)
+
+    assert name == finest.name
+    assert (shown["change"], shown["command"]) == ("definition changed", "tailrace rebuild by_document by_actor")
 
 
 def test_a_new_view_says_that_its_rows_are_not_known_yet():
