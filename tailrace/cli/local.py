@@ -14,7 +14,7 @@ from tailrace.errors import CommandError
 from tailrace.local import airflow, stack
 from tailrace.local.airflow import write_dag_files
 from tailrace.local.background import HEALTHY, STOPPED
-from tailrace.local.streaming import known
+from tailrace.local.streaming import followed_by_stream, known
 from tailrace.settings import Settings, read_settings
 
 app = typer.Typer()
@@ -92,10 +92,9 @@ def table(found: dict[str, stack.ServiceState]) -> Table:
 def welcome(settings: Settings, found: dict[str, stack.ServiceState]) -> list[str]:
     if {one.state for one in found.values()} == {STOPPED}:
         return ["Nothing runs; `make up` starts it."]
-    stream = known(settings).stream
-    topic = [f"The stream follows the topic {stream.topic} at TAILRACE_KAFKA={stream.kafka}."] if stream.enabled else []
+    followed = followed_by_stream(known(settings))
     return [
         f"Log in to Airflow as {airflow.USER} with the password {airflow.password(settings)}.",
-        *topic,
+        *([f"The stream follows {followed}."] if followed else []),
         f"Logs: {settings.run_folder}",
     ]

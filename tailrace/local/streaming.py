@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.streaming.heartbeat import SILENT_SECONDS, read_heartbeat, stream_runs
+from tailrace.definitions import Kafka, load_definitions
+from tailrace.errors import DefinitionError
 from tailrace.lake.atomic_file import put
 from tailrace.local.background import (
     HEALTHY,
@@ -129,6 +131,20 @@ def known(settings: Settings) -> Settings:
         settings.stream, enabled=True, kafka=str(known["kafka"]), topic=str(known["topic"]), broker_port=int(port)
     )
     return replace(settings, stream=stream)
+
+
+def followed_by_stream(settings: Settings) -> str | None:
+    """What the stream of a home follows, in words; None where it has none, or no definitions that can be used."""
+    if not settings.stream.enabled:
+        return None
+    try:
+        source = load_definitions(settings.features).streamed_source
+    except DefinitionError:  # the stream's own log says why
+        return None
+    for reading in source.readings:
+        if isinstance(reading, Kafka):
+            return f"the topic {reading.topic or settings.stream.topic} at TAILRACE_KAFKA={settings.stream.kafka}"
+    return f"the landing folder of {source.name}"
 
 
 def streaming_services(settings: Settings) -> list[Service]:

@@ -130,3 +130,34 @@ def test_a_stream_that_ends_at_once_is_told_with_the_end_of_its_log(settings, mo
     with pytest.raises(LocalError, match="the end of its log"):
         keep_running(settings)
     assert not stop_running(settings)
+
+
+OWN_SOURCE = """
+from datetime import timedelta
+from tailrace import Count, Entity, EventSource, FeatureView, Field, Kafka, Landing, STRING, Time
+
+pages = EventSource(name="pages", id="id", time=Time("ts"), fields=(Field("page", STRING),), read_from={read_from})
+page_views = FeatureView(
+    name="page_views", source=pages, entities=(Entity("page", "page"),), owner="tests", description="Counts.", lane="stream",
+    freshness=timedelta(minutes=1), aggregations=(Count(name="n", over=("1h",)),),
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("read_from", "followed"),
+    [
+        ('Kafka("own")', "the topic own at TAILRACE_KAFKA=one:9092"),
+        ("Kafka()", "the topic clicks at TAILRACE_KAFKA=one:9092"),
+        ("Landing()", "the landing folder of pages"),
+        ("nothing", None),
+    ],
+)
+def test_what_the_stream_follows_is_what_its_source_reads(make_settings, tmp_path, read_from, followed):
+    (tmp_path / "pages.py").write_text(OWN_SOURCE.format(read_from=read_from))
+    settings = make_settings(TAILRACE_FEATURES=str(tmp_path), TAILRACE_KAFKA="one:9092", TAILRACE_KAFKA_TOPIC="clicks")
+
+    assert streaming.followed_by_stream(settings) is None
+    streaming.turn_on(settings)
+
+    assert streaming.followed_by_stream(streaming.known(settings)) == followed
