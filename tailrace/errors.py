@@ -57,6 +57,7 @@ TailraceError: retryable no, exit_code 1, http_status 500
 │   ├── NotPlain
 │   ├── OddColumn
 │   ├── RepeatedIds
+│   ├── SourcesBlocked
 │   ├── StoreLost
 │   ├── StreamFailed
 │   ├── TableUnreadable

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.maintenance import versions
+from tailrace.workspace.blocked_sources import SourcesBlocked
 from tailrace.workspace.workspace import Workspace
 from tests.tailrace.lake.copies import home_with
 
@@ -42,9 +43,17 @@ word_counts = FeatureView(
     description="How often a word is asked for.", freshness=timedelta(hours=1), where="category <> 'hidden'",
     aggregations=(Count(name="asked", over=("24h", "total")),),
 )
+
+clicks = EventSource(name="clicks", id="click_id", time=Time("ts", unit="ms"), fields=(Field("page", STRING),))
+page_clicks = FeatureView(
+    name="page_clicks", entities=(Entity("page", "page", "a page"),), owner="search", source=clicks,
+    description="How often a page is clicked.", freshness=timedelta(hours=1),
+    aggregations=(Count(name="clicks", over=("total",)),),
+)
 """
 AT = 1_773_140_000_000  # 2026-03-10T10:53:20Z
-AS_OF = "2026-03-10T11:00:00Z"
+AS_OF, LATER = "2026-03-10T11:00:00Z", "2026-03-10T11:15:00Z"
+LAYERS_LATER = {"bronze": None, "silver": None, "gold": LATER, "publish": None}
 
 
 def land(landing: Path, feed: str, name: str, *lines: dict[str, object]) -> None:
@@ -89,3 +98,27 @@ def test_derived_events_reach_the_store_follow_look_ups_and_go_with_the_file_tha
     assert workspace.verify()["differing"] == 0
     assert workspace.run_layer("silver")["derived"]["silver.words"]["how"] == "unchanged"
     assert "silver.words" in versions(workspace.lake, workspace.definitions)  # which is what maintenance goes through
+
+    # Most lines of one file are broken: what looks its products up waits, and clicks come in.
+    broken = landing / "products" / "broken.jsonl"
+    broken.write_text(json.dumps({"product_id": 1, "category": "toys"}) + "\n" + "{\n" * 150)
+    land(landing, "products", "later.jsonl", {"product_id": 2, "category": "food"})
+    land(landing, "searches", "e.jsonl", search("e", "car", product=2))
+    land(landing, "clicks", "a.jsonl", {"click_id": "a", "ts": AT, "page": "home"})
+    with pytest.raises(SourcesBlocked, match=r"products.*products/broken\.jsonl"):
+        workspace.refresh(as_of=LATER)
+    assert workspace.get("page_clicks", "home") == {"clicks_total": 1}
+    assert workspace.get("word_counts", "car") is None
+    states = {name: workspace.lake.state(view.table) for name, view in workspace.definitions.batch_views.items()}
+    as_of = {name: state.values["as_of"] for name, state in states.items() if state}
+    assert as_of == {"page_clicks": LATER, "word_counts": AS_OF}
+    layers = [workspace.run_layer(layer, as_of=as_of) for layer, as_of in LAYERS_LATER.items()]
+    assert [one.get("blocked", {}).keys() for one in layers] == [{"products"}, set(), set(), set()]
+    assert [one.get("views_waiting") for one in layers[2:]] == [{"word_counts": ["products"]}] * 2
+    assert not layers[0]["all_read"]
+
+    fourth = workspace.refresh(as_of=LATER, set_aside=["products/broken.jsonl"], because="a test")
+    assert {name: fourth.landed.rows[name] for name in ("products", "searches")} == {"products": 1, "searches": 0}
+    assert workspace.get("word_counts", "car") == {"asked_24h": 1, "asked_total": 1}
+    assert "blocked" not in workspace.refresh(as_of=LATER).json()
+    assert workspace.verify()["differing"] == 0

@@ -20,13 +20,13 @@ from jobs.bronze.set_aside import FilesToExclude
 from tailrace.demo.ranking import ask, reader
 from tailrace.events.oddities import land_oddities
 from tailrace.lake.task_progress import say_nothing
-from tailrace.quality.gate import GateFailed
 from tailrace.schemas import bronze
 from tailrace.schemas.slots import GRID
 from tailrace.settings import Settings
 from tailrace.store.control import Control
 from tailrace.store.dynamodb.calls import StoreClient
 from tailrace.store.dynamodb.store import DynamoStore
+from tailrace.workspace.blocked_sources import SourcesBlocked
 from tailrace.workspace.reconciliation import reconcile_all
 from tailrace.workspace.refresh import Report, refresh
 from tailrace.workspace.workspace import Workspace
@@ -150,7 +150,7 @@ def test_a_bad_file_reaches_neither_gold_nor_the_store_and_the_rest_does_without
     land(home.settings, "bad", *(event(n, document_id="d2", occurred_at="1970-01-01T00:00:00Z") for n in range(2, 202)))
     land(home.settings, "fine", event(300, document_id="d3"))
 
-    with pytest.raises(GateFailed, match=r"events/bad\.jsonl"):
+    with pytest.raises(SourcesBlocked, match=r"events/bad\.jsonl"):
         refresh(home, as_of=T0 + GRID)
 
     assert control(home, "document_activity") == before

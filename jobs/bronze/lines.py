@@ -136,19 +136,18 @@ def validate_parsed(
     return read.select(*(name for name in kept if name != PROBLEM), *digest, *columns, reason.alias("reason"))
 
 
-def check_rules(spark: SparkSession, feeds: Iterable[Feed]) -> None:
+def check_rules(spark: SparkSession, feed: Feed) -> None:
     """Raise `DefinitionError` for a pattern or a zone that Spark's Java cannot read, though Python can."""
-    for feed in feeds:
-        for one in feed.fields:
+    for one in feed.fields:
+        try:
+            if one.pattern:
+                java_class(spark, "java.util.regex.Pattern").compile(whole_match(one.pattern))
+            if one.zone != landing.UTC_ZONE:
+                java_class(spark, ZONES).getZoneId(one.zone)
+        except (Py4JJavaError, PySparkException) as error:
             here = f"source {feed.name!r}, field {one.column.name!r}"
-            try:
-                if one.pattern:
-                    java_class(spark, "java.util.regex.Pattern").compile(whole_match(one.pattern))
-                if one.zone != landing.UTC_ZONE:
-                    java_class(spark, ZONES).getZoneId(one.zone)
-            except (Py4JJavaError, PySparkException) as error:
-                cause, what = str(error).strip().partition("\n")[0], "pattern" if one.pattern else "zone"
-                raise DefinitionError(f"{here}: Java cannot read its {what}: {cause}") from None
+            cause, what = str(error).strip().partition("\n")[0], "pattern" if one.pattern else "zone"
+            raise DefinitionError(f"{here}: Java cannot read its {what}: {cause}") from None
 
 
 def whole_match(pattern: str) -> str:

@@ -1,22 +1,22 @@
 """Files that landed: listed, and claimed in batches."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, fields, replace
 from datetime import datetime
 from functools import cached_property
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.bronze.file_check import check
+from jobs.bronze.topic import is_of_topic
 from tailrace.lake import storage
 from tailrace.lake.session import small_frame
 from tailrace.lake.storage import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, landing
 from tailrace.schemas.landing import Feed, Feeds, LandingError
-from tailrace.schemas.tables import Table
 
 CONFORMED = "tailrace.conformed"  # a property of bronze.files
 STORED = "file string, bytes bigint, delivered_at timestamp, refusal string"
@@ -42,23 +42,39 @@ class Batch:
     ingested_at: datetime
     files: list[LandedFile]
 
+    @property
+    def feeds(self) -> list[str]:
+        """The feeds that its files are of."""
+        return sorted({file.feed for file in self.files})
+
+    @property
+    def stamp(self) -> dict[str, Column]:
+        """The columns by which a row says which load brought it."""
+        return {"batch": F.lit(self.number).cast("bigint"), "ingested_at": F.lit(self.ingested_at)}
+
 
 def read_batch(lake: Lake, number: int) -> Batch:
-    """A batch as it was claimed, which may have been by another process."""
+    """A batch as it was claimed, which may have been by another process; without feeds that are in quarantine as a whole."""
     names = [column.name for column in fields(LandedFile)]
     rows = lake.read(bronze.FILES).where(F.col("batch") == number).select(*names, "ingested_at").collect()
     if not rows:
         raise LandingError(f"batch {number} claims no file in {bronze.FILES.full_name}")
-    left_out = unread(lake, batch=number) | reasons_excluded(lake, batch=number)
+    refused, excluded = refused_whole(lake, batch=number), reasons_excluded(lake, batch=number)
+    unread = {(feed, file): reason for feed, file, reason in refused if not is_of_topic(file)}
     files = [
         LandedFile(
             **{name: row[name] for name in names}
             | {"delivered_at": row.delivered_at.astimezone()}
-            | {"refusal": row.refusal or left_out.get((row.feed, row.file))}
+            | {"refusal": row.refusal or unread.get((row.feed, row.file)) or excluded.get((row.feed, row.file))}
         )
         for row in rows
     ]
-    return Batch(number=number, ingested_at=rows[0].ingested_at.astimezone(), files=files)
+    left = {file.feed for file in files if (file.feed, file.file, file.refusal) not in refused}
+    return Batch(
+        number=number,
+        ingested_at=rows[0].ingested_at.astimezone(),
+        files=[file for file in files if file.feed in left],
+    )
 
 
 def reasons_excluded(lake: Lake, *, batch: int) -> dict[tuple[str, str], str]:
@@ -69,12 +85,12 @@ def reasons_excluded(lake: Lake, *, batch: int) -> dict[tuple[str, str], str]:
     return {(row.feed, row.file): f"set aside: {row.why}" for row in rows}
 
 
-def unread(lake: Lake, *, batch: int) -> dict[tuple[str, str], str]:
-    """Why files could not be read by a load that came as far as its quarantine, by feed and file."""
+def refused_whole(lake: Lake, *, batch: int) -> set[tuple[str, str, str]]:
+    """`feed, file, reason` of files that a load came to quarantine as a whole."""
     if lake.last_appended(bronze.QUARANTINE) < batch:
-        return {}
+        return set()
     rows = lake.read(bronze.QUARANTINE).where((F.col("batch") == batch) & F.isnull("line")).collect()
-    return {(row.feed, row.file): row.reason for row in rows}
+    return {(row.feed, row.file, row.reason) for row in rows}
 
 
 def not_loaded(lake: Lake, feed: str, stored: Iterable[StoredFile]) -> list[tuple[StoredFile, set[str]]]:
@@ -183,14 +199,14 @@ def is_temporary(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Claim:
-    """The newest claim: its batch, 0 before the first, the table that the batch appends to last, and what lay there.
+    """The newest claim: its batch, 0 before the first, and what lay there.
 
-    `declared` is a digest of the tables as they were declared then. The latter three are None where the claim's log entry is
-    gone.
+    `tables` are those that have to reach a batch, by their names: this one, or an earlier one whose feed was blocked.
+    `declared` is a digest of the tables as they were declared then. They are None where the claim's log entry is gone.
     """
 
     number: int
-    ends_with: str | None
+    tables: Mapping[str, int] | None
     listing: str | None
     declared: str | None = None
 
@@ -200,7 +216,11 @@ def last_claim(lake: Lake) -> Claim:
     if state is None:
         return Claim(lake.last_appended(bronze.FILES), None, None)
     values = state.values  # all of one commit: another load may claim at this moment
-    return Claim(int(values["number"]), values.get("ends_with"), values.get("listing"), values.get("declared"))
+    number = int(values["number"])
+    tables = values.get("tables") or {
+        values["ends_with"]: number
+    }  # of the version before: it appended to this one last
+    return Claim(number, tables, values.get("listing"), values.get("declared"))
 
 
 def declared_tables(feeds: Feeds) -> str:
@@ -210,45 +230,74 @@ def declared_tables(feeds: Feeds) -> str:
     return hashlib.sha256(repr(sorted(known)).encode()).hexdigest()
 
 
-def claim(
-    lake: Lake, feeds: Feeds, files: Sequence[LandedFile], *, batch: int, now: datetime, listing: Listing
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a claim is made with the knowledge of: what lies in the landing folder, and what was declared, as digests.
+
+    `pending` has the batches of feeds that are blocked.
+    """
+
+    listing: str
+    declared: str
+    pending: Mapping[str, int] = field(default_factory=dict)
+
+
+def claim(lake: Lake, files: Sequence[LandedFile], *, batch: int, now: datetime, known: Known) -> None:
+    """Claim files under a number, unless another load was faster."""
     rows = small_frame(lake.spark, [(*astuple(file), batch, now) for file in files], bronze.FILES.ddl)
-    ends_with = tables_of(feeds, files)[-1].full_name
-    state = {"ends_with": ends_with, "listing": listing.digest, "declared": declared_tables(feeds)}
+    tables = {table_of(feed): number for feed, number in known.pending.items()} | dict.fromkeys(tables_of(files), batch)
+    state = {"tables": tables, "listing": known.listing, "declared": known.declared}
     lake.append_once(bronze.FILES, rows, number=batch, **state)
 
 
-def unfinished(lake: Lake, feeds: Feeds, last: Claim) -> Batch | None:
-    """The batch of the newest claim if its last append was not made; which that is follows from the files left in it.
+def tables_of(files: Iterable[LandedFile]) -> list[str]:
+    """The tables that a batch is certain to be appended to: those of feeds with readable files, quarantine for others."""
+    return sorted({table_of(file.feed) if file.refusal is None else bronze.QUARANTINE.full_name for file in files})
 
-    Raises `LandingError` where that is of a feed that is no longer declared.
-    """
+
+def table_of(feed: str) -> str:
+    """The name of a feed's table, whether it is declared or not."""
+    return f"{bronze.FILES.layer}.{feed}"
+
+
+def unfinished(lake: Lake, last: Claim) -> list[Batch]:
+    """The batches that were claimed and not appended as a whole, the oldest first, with the files of feeds that are not."""
     if not last.number:
-        return None
-    if last.ends_with and lake.last_appended(bronze.table_named(last.ends_with)) >= last.number:
-        return None
-    batch = read_batch(lake, last.number)  # some of its files may have been excluded since
-    check_declared(feeds, batch)
-    return None if lake.last_appended(tables_of(feeds, batch.files)[-1]) >= last.number else batch
+        return []
+    tables = claimed_tables(lake) if last.tables is None else last.tables
+    due = {number for name, number in tables.items() if not has_reached(lake, name, number)}
+    batches = (read_batch(lake, number) for number in sorted(due))
+    left = [
+        replace(one, files=[file for file in one.files if not has_reached(lake, table_of(file.feed), one.number)])
+        for one in batches
+    ]
+    return [one for one in left if one.files]
 
 
-def check_declared(feeds: Feeds, batch: Batch) -> None:
-    """Raise `LandingError` for files whose feed is not among these."""
-    known = {feed.name for feed in feeds}
+def has_reached(lake: Lake, table: str, batch: int) -> bool:
+    """Whether a load was appended to a table of bronze."""
+    return lake.last_appended(bronze.table_named(table)) >= batch
+
+
+def claimed_tables(lake: Lake) -> dict[str, int]:
+    """The last batch that each feed has a readable file in, by table, as the claims themselves have it."""
+    claimed = lake.read(bronze.FILES).where(F.isnull("refusal"))
+    return {
+        table_of(row.feed): row.batch for row in claimed.groupBy("feed").agg(F.max("batch").alias("batch")).collect()
+    }
+
+
+def check_declared(feeds: Feeds, batch: Batch, feed: str) -> None:
+    """Raise `LandingError` for a feed that is not among these, and has files that could be read."""
+    if feed in {one.name for one in feeds}:
+        return
     for file in batch.files:
-        if file.feed not in known and file.refusal is None:
+        if file.feed == feed and file.refusal is None:
             raise LandingError(
                 f"{file.feed}/{file.file} was claimed by load {batch.number}, which did not finish, and no source "
                 f"{file.feed!r} is declared any more; declare it until that load is done, or exclude the file: "
                 f"--set-aside {file.feed}/{file.file}"
             )
-
-
-def tables_of(feeds: Feeds, files: Iterable[LandedFile]) -> list[Table]:
-    """The tables a batch appends to, in order: quarantine always, then each feed with readable files."""
-    readable = {file.feed for file in files if file.refusal is None}
-    return [bronze.QUARANTINE, *(feed.table for feed in feeds if feed.name in readable)]
 
 
 def conformed_to(lake: Lake) -> str | None:

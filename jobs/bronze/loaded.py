@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.blocked import Reasons
+
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
@@ -11,7 +13,7 @@ class Loaded:
 
     `waiting` counts the messages that it left in topics because they are behind a transaction that is open. `unread` are the
     folders in the landing folder that no source reads. `extra` are fields of usable lines that no field of their feed names,
-    by feed, each with its lines.
+    by feed, each with its lines. `blocked` has the feeds that are refused, each with the reason; their new data waits.
     """
 
     files: int = 0
@@ -20,6 +22,7 @@ class Loaded:
     waiting: int = 0
     unread: tuple[str, ...] = field(default=(), compare=False)
     extra: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    blocked: Reasons = field(default_factory=dict)
 
     def __add__(self, other: "Loaded") -> "Loaded":
         names = dict.fromkeys((*self.rows, *other.rows))
@@ -29,6 +32,7 @@ class Loaded:
             quarantined=self.quarantined + other.quarantined,
             waiting=other.waiting,  # the later load left what the earlier one did
             unread=other.unread,
+            blocked={**self.blocked, **other.blocked},
             extra={
                 **self.extra,
                 **{feed: added(self.extra.get(feed, {}), names) for feed, names in other.extra.items()},

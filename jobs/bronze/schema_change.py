@@ -12,24 +12,25 @@ from jobs.bronze.listing import CONFORMED
 from tailrace.errors import DefinitionError
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
-from tailrace.schemas.landing import Feed, Feeds
+from tailrace.schemas.landing import Feed
 from tailrace.schemas.tables import Table
 
 log = logging.getLogger(__name__)
 
 TEXT_OR_SIGN = re.compile(r"'(?:\\.|[^'\\])*'|\S", re.DOTALL)
+PARTLY = "partly"  # what tables were brought to where some could not follow; no digest is this
 BROKEN = "DELTA_NEW_CHECK_CONSTRAINT_VIOLATION"
 
 
-def conform(lake: Lake, feeds: Feeds) -> None:
-    """Bring the tables of feeds to what is declared; raises `DefinitionError`, and changes nothing, where that cannot be.
+def conform(lake: Lake, feed: Feed) -> None:
+    """Bring the tables of a feed to what is declared; raises `DefinitionError`, and changes nothing, where that cannot be.
 
     A field that is new gets a column, null in the rows that are there. The column of one that is gone stays.
     """
-    tables = [(feed, table) for feed in feeds for table in (feed.table, feed.silver) if table and lake.exists(table)]
-    for feed, table in tables:
+    tables = [table for table in (feed.table, feed.silver) if table and lake.exists(table)]
+    for table in tables:
         check_types(lake, feed, table)
-    for _, table in tables:
+    for table in tables:
         conform_columns(lake, table)
         conform_checks(lake, table)
 

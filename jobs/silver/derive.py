@@ -16,9 +16,11 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.blocked import Blocked, raise_first
 from jobs.silver.lookups import Pins, as_first_given, changed_parents, read_pinned, with_facts
 from jobs.silver.row_by_row import derived
 from tailrace.definitions import Definitions, DerivedSource, Lookup
+from tailrace.definitions.derived_source import origins
 from tailrace.definitions.fingerprints import description_of_lookup
 from tailrace.lake import commit
 from tailrace.lake.commit import Change
@@ -47,9 +49,21 @@ class Derived:
     seconds: float
 
 
-def run(lake: Lake, definitions: Definitions) -> dict[str, Derived]:
-    """Bring every derived source to the newest parents, each after those that it is derived from; by table."""
-    return {one.silver_table.full_name: bring(lake, one) for one in definitions.derived.values()}
+def run(lake: Lake, definitions: Definitions, blocked: Blocked | None = None) -> dict[str, Derived]:
+    """Bring derived sources to the newest parents, each after those that it is derived from; by table.
+
+    One waits while a source is blocked whose rows it is made of or looks up, and is blocked itself where it is refused,
+    which is raised where no `blocked` is given.
+    """
+    met = Blocked() if blocked is None else blocked
+    done: dict[str, Derived] = {}
+    for name, source in definitions.derived.items():
+        if not origins(source) & met.sources:
+            with met.isolated(name):
+                done[source.silver_table.full_name] = bring(lake, source)
+    if blocked is None:
+        raise_first(met.reasons, of=definitions.derived)
+    return done
 
 
 def bring(lake: Lake, source: DerivedSource) -> Derived:
@@ -211,6 +225,8 @@ class Derivation:
             commit.become(self.lake, table, rows, state=state)
         else:
             self.replace(table, rows, of=of, state=state)
+        # Delta skips a first fill that another run was faster with; its rows would be made with other values.
+        check_exclusive(self.lake, table, run_id=self.run_id)
 
     def replace(self, table: Table, rows: DataFrame, *, of: Materialized, state: dict[str, Any]) -> None:
         """Make `rows` the table's rows of the parents `of`; others of these parents go."""

@@ -77,7 +77,7 @@ def bring(lake: Lake, source: TableFeed, *, now: datetime) -> Followed:
     Raises `TableUnreadable`, `RepeatedIds`, `GateFailed` and `Overtaken`; silver then stays as it was.
     """
     began = time.monotonic()
-    check_rules(lake.spark, (source.feed,))
+    check_rules(lake.spark, source.feed)
     table = silver_of(source)
     followed = ForeignTable.open(lake.spark, source.path)
     check_columns(followed.schema, source)

@@ -72,8 +72,9 @@ def returned(source: DerivedSource, parents: DataFrame) -> DataFrame:
     here = f"source {source.name!r}: its transform"
     try:
         rows = source.transform(parents)
-    except PySparkException as error:
-        raise DerivationError(f"{here} cannot be run over {', '.join(parents.columns)}: {error}") from error
+    except Exception as error:  # a project's own code may raise anything
+        what = error if isinstance(error, PySparkException) else f"{type(error).__name__}: {error}"
+        raise DerivationError(f"{here} cannot be run over {', '.join(parents.columns)}: {what}") from error
     if not isinstance(rows, DataFrame):
         raise DerivationError(f"{here} returns a {type(rows).__name__}; return a PySpark DataFrame")
     check_columns(source, rows)

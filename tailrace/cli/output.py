@@ -103,6 +103,14 @@ def derived_lines(shown: Json) -> Iterator[str]:
             yield f"{table}: {one['changed']:,} of {one['rows']:,} rows changed, of {one['parents']:,} parents derived{why}"
 
 
+def blocked_lines(shown: Json) -> Iterator[str]:
+    """The sources that were refused and the views that wait for them, in words."""
+    for name, one in shown.get("blocked", {}).items():
+        yield f"Source {name} is blocked in {one['layer']}, its new data waits: {one['why']}"
+    for view, sources in shown.get("views_waiting", {}).items():
+        yield f"{view} waits for {', '.join(sources)}; its values and its as-of time stay"
+
+
 def refresh_table(shown: Json) -> Table:
     """One refresh, a row per view."""
     table = Table(title=f"Refresh to {shown['as_of']}, {shown['seconds']:.1f} s")

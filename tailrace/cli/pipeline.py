@@ -1,6 +1,7 @@
 """The commands that take data in, compute, push and compare: `refresh`, `run`, `backfill`, `verify`, `reconcile`, `runs`, `rebuild`."""
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,6 +9,7 @@ from tailrace.cli.output import (
     AsJson,
     ReportTo,
     ViewNames,
+    blocked_lines,
     derived_lines,
     first_load_lines,
     gate_lines,
@@ -22,6 +24,9 @@ from tailrace.cli.output import (
     table_lines,
 )
 from tailrace.workspace.workspace import LAYERS, Workspace
+
+if TYPE_CHECKING:
+    from tailrace.workspace.refresh import Report
 
 app = typer.Typer()
 
@@ -76,16 +81,18 @@ def refresh(
     because: Because = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take in what landed, refresh every view, push what changed."""
+    """Take in what landed, refresh every view, push what changed; fails where a source is blocked, once all others are done."""
     with progress("refresh") as step:
-        done = Workspace(views=views or ()).refresh(
-            as_of=as_of,
-            any_as_of=any_as_of,
-            full=full,
-            allow_large_change=allowed,
-            set_aside=aside or (),
-            because=because,
-            progress=step,
+        done = refreshed(
+            lambda: Workspace(views=views or ()).refresh(
+                as_of=as_of,
+                any_as_of=any_as_of,
+                full=full,
+                allow_large_change=allowed,
+                set_aside=aside or (),
+                because=because,
+                progress=step,
+            )
         )
     shown = done.json()
     maintained = maintained_lines(shown.get("maintained", {}))
@@ -93,7 +100,26 @@ def refresh(
     gates = gate_lines(shown["gates"])
     landed = load_line(shown["landed"])
     silver_lines = (*set_aside_lines(shown), *table_lines(shown), *derived_lines(shown))
-    show(shown, refresh_table(shown), landed, *silver_lines, *gates, *loads, *maintained, as_json=as_json)
+    blocked = blocked_lines(shown)
+    show(shown, refresh_table(shown), landed, *silver_lines, *gates, *loads, *maintained, *blocked, as_json=as_json)
+    fail_if_blocked(shown)
+
+
+def refreshed(run: "Callable[[], Report]") -> "Report":
+    """What a refresh did, also where sources were blocked."""
+    from tailrace.workspace.blocked_sources import SourcesBlocked
+
+    try:
+        return run()
+    except SourcesBlocked as error:
+        report: Report = error.report
+        return report
+
+
+def fail_if_blocked(shown: dict[str, Any]) -> None:
+    """End a command with failure where a source is blocked: its data waits."""
+    if "blocked" in shown:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -127,6 +153,8 @@ def run(
             report_to,
         )
     show_words(shown, report_to, as_json=as_json)
+    if report_to is None:
+        fail_if_blocked(shown)
 
 
 @app.command()

@@ -9,6 +9,7 @@ import orjson
 
 from tailrace.cli.failures import as_shown
 from tailrace.cli.output import (
+    blocked_lines,
     derived_lines,
     gate_lines,
     load_line,
@@ -35,7 +36,7 @@ def reported(what: str, run: Callable[[], Json], to: Path | None) -> Json:
     one is given.
 
     With a file, rows that the quality gate stopped are reported there under `stopped` rather than raised. Other
-    errors are reported there under `error` and raised, as commands report them.
+    errors are reported there under `error` and raised, as commands report them. Blocked sources are figures like others.
     """
     began = time.monotonic()
     try:
@@ -99,6 +100,7 @@ def words_of(what: str, figures: Json) -> Iterator[str]:
         case "reconcile":
             yield compared_line(figures)
     yield from gate_lines(figures.get("gates", {}))
+    yield from blocked_lines(figures)
 
 
 def backfill_lines(figures: Json) -> Iterator[str]:

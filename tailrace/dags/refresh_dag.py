@@ -32,14 +32,17 @@ Takes in what landed, brings every feature view to the as-of time, and pushes th
 
 | group | what it does | its quality gate |
 |---|---|---|
-| bronze | takes each landed file once; bad lines go to `bronze.quarantine` | stops a load that is broken as a whole, and names its files |
-| silver | one row per event and per document; skipped where nothing landed | keys, nulls and checks of the contracts |
+| bronze | takes each landed file once; bad lines go to `bronze.quarantine` | names each source that is blocked, and the files of a load that is broken as a whole |
+| silver | one row per event and per document; skipped where nothing landed | keys, nulls and checks of the contracts, source by source |
 | gold | the views at the as-of time, from what changed | what each view promises |
 | publish | writes what changed to the online store | the breaker: a change of most of a view waits for a reason |
 
-**When a quality gate is red**, its log names the expectation, what was observed, some rows, and the files. Until then rankers
-are served the values of before. Repair the files and land them again under the same name, or trigger this DAG with their
-names under *Set files aside* and a reason: the rest goes on.
+**When the gate of bronze or silver is red**, its log names each source that is blocked and why: the expectation, what was
+observed, some rows, and the files; or a declaration, a topic or a folder. The views of that source keep their values and their
+as-of time. All other sources and views were refreshed and pushed. Repair the files and land them again under the same name, or
+trigger this DAG with their names under *Set files aside* and a reason. The next run catches up by itself.
+
+**When the gate of gold is red**, nothing was pushed, and rankers are served the values of before.
 
 **When another task is red**, read its last lines. Tasks try again by themselves after outages. Any task may be run again, or
 killed, at any time: the result is the same.
@@ -75,11 +78,11 @@ def feature_refresh() -> None:
             raise AirflowFailException(str(error)) from error
         return to_text(chosen)
 
-    with TaskGroup("bronze") as bronze:
+    with TaskGroup("bronze"):
         load = spark_task(task_id="load", command="run bronze", arguments=of_bronze)
         quality_gate("bronze", load.output)
 
-    with TaskGroup("silver") as silver:
+    with TaskGroup("silver"):
         merge = spark_task(task_id="merge", command="run silver", skipped_by=no_news)
         quality_gate("silver", merge.output)
 
@@ -100,4 +103,5 @@ def feature_refresh() -> None:
         outlets=[layer_asset("store")],
         over=views_to_push(brought) if PER_VIEW else None,
     )
-    as_of() >> bronze >> silver >> gold >> publish
+    # A source that a gate is red for waits by itself: the other sources go on, whatever the gates say.
+    as_of() >> load >> merge >> gold >> publish

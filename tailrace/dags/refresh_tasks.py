@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias, Context, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from tailrace.dags.spark_operator import Figures, application
+from tailrace.dags.spark_operator import Figures, application, blocked_words
 
 PARAMS = {
     "as_of": Param(
@@ -93,7 +93,7 @@ def of_publish(context: Context) -> list[str]:
 
 
 def no_news(context: Context) -> str | None:
-    loaded: dict[str, Any] = context["ti"].xcom_pull(task_ids="bronze.quality_gate")
+    loaded: dict[str, Any] = context["ti"].xcom_pull(task_ids="bronze.load")
     return "nothing landed that silver has not read" if loaded["all_read"] else None
 
 
@@ -127,6 +127,7 @@ def together(parts: Iterable[Figures]) -> Figures:
         whole["views"] |= part["views"]
         whole["gates"] |= part["gates"]
         whole["words"] += part["words"]
+        whole |= {"views_waiting": part["views_waiting"]} if "views_waiting" in part else {}
         whole["seconds"] = max(whole["seconds"], part["seconds"])
     return whole
 
@@ -143,7 +144,7 @@ def view_asset(view: str) -> Asset:
 def quality_gate(layer: str, figures: Any) -> Any:
     """A task that fails with the gate's reason, or else logs the figures and marks what was brought forward.
 
-    `figures` is what the layer's task returns, or its mapped tasks.
+    It also fails with the reasons of sources that are blocked, whose layer has brought forward all others. `figures` is what the layer's task returns, or its mapped tasks.
     """
     asset = layer_asset(layer)
 
@@ -152,6 +153,8 @@ def quality_gate(layer: str, figures: Any) -> Any:
         figures: Figures = reported if isinstance(reported, dict) else together(reported)
         if "stopped" in figures:
             raise AirflowFailException(figures["stopped"]["told"])
+        if "blocked" in figures:
+            raise AirflowFailException(blocked_words(figures["blocked"]))
         outlet_events = get_current_context()["outlet_events"]
         views = figures.get("views", {}) if layer == "gold" else {}
         outlet_events[asset].extra = {name: value for name, value in figures.items() if name != "words"}

@@ -111,6 +111,8 @@ class TailraceOperator(SparkSubmitOperator):
         figures = read_report(report)
         if not figures:
             raise AirflowException(f"{self.command} ended well and left no report in {report}; see docs/airflow.md")
+        if is_worth_another_try(figures, context["ti"]):
+            raise AirflowException(blocked_words(figures["blocked"]))
         seconds = time.monotonic() - began
         for line in figures["words"]:
             self.log.info(line)
@@ -129,6 +131,17 @@ def exception_for(error: Figures) -> AirflowException:
     """The exception of a task whose application reported an error: Airflow retries it only where that may help."""
     kind = AirflowException if error["retryable"] else AirflowFailException
     return kind(error["told"])
+
+
+def is_worth_another_try(figures: Figures, ti: Any) -> bool:
+    """Whether a source is blocked by what may pass by itself, and the task has tries left; after the last, others go on."""
+    passing = any(one["retryable"] for one in figures.get("blocked", {}).values())
+    return passing and bool(ti.try_number <= ti.max_tries)
+
+
+def blocked_words(blocked: Figures) -> str:
+    """The reasons of blocked sources, a paragraph each."""
+    return "\n".join(f"source {name} is blocked: {one['why']}" for name, one in blocked.items())
 
 
 def application() -> str:

@@ -274,3 +274,8 @@ def with_origins(found: Iterable[object]) -> Iterator[Source]:
             yield one
         elif isinstance(one, DeclaredSource):
             yield one
+
+
+def origins(source: Source) -> frozenset[str]:
+    """The names of a source and of all that it is made from."""
+    return frozenset(one.name for one in with_origins((source,)))

@@ -20,7 +20,7 @@ from sinks.reconcile import GoldSource, Source, reconcile
 from tailrace.definitions import Definitions
 from tailrace.lake.task_progress import Progress, reporting_tasks
 from tailrace.schemas.slots import AsOfError, to_text
-from tailrace.workspace.refresh import catch_up_bronze, run_bronze
+from tailrace.workspace.refresh import catch_up_bronze, load_direct_writes
 from tailrace.workspace.resources import Resources
 
 Json = dict[str, Any]
@@ -86,7 +86,7 @@ def reconciliation_sources(
             lake=lake,
             address=store,
             view=written,
-            load=partial(run_bronze, workspace),
+            load=partial(load_direct_writes, workspace),
             log=settings.direct_log,
             progress=of_view(written.name),
         )

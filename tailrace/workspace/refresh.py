@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs import maintenance
+from jobs.blocked import BRONZE, SILVER, left_behind, note_left_behind, raise_first
 from jobs.bronze import load
 from jobs.bronze.load import Intake, catch_up
 from jobs.bronze.loaded import Loaded
@@ -16,7 +17,6 @@ from jobs.bronze.topic import PREFIX, topic_of, topics_of
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import OPTIONAL, Refreshed
 from jobs.maintenance import Maintained
-from jobs.silver import derive, follow, merge
 from jobs.silver.derive import Derived
 from jobs.silver.follow import Followed
 from jobs.silver.merge import Withdrawn
@@ -27,10 +27,21 @@ from sinks.purge import LookedOver, look_over
 from sinks.push import push_views
 from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.quality.gate import Verdict
+from tailrace.schemas.landing import DIRECT_WRITES
 from tailrace.schemas.slots import check_within_reach, last_tick, to_text
 from tailrace.store.direct.log import Log
 from tailrace.store.failures import StoreError
+from tailrace.workspace.blocked_sources import (
+    BlockedSources,
+    SourcesBlocked,
+    Waiting,
+    blocked_in,
+    blocked_json,
+    waiting_views,
+    without,
+)
 from tailrace.workspace.resources import Resources
+from tailrace.workspace.silver_layer import run_silver
 from tailrace.workspace.undefined import found_in_everything
 
 Json = dict[str, Any]
@@ -43,7 +54,8 @@ class Report:
 
     `withdrawn` is what silver gave back of excluded files, per table, and `derived` what became of each derived one;
     `tables` has what was read of tables of others, per source. `to_recount` are the views of the stream that may have
-    counted these files.
+    counted these files. `blocked` are the sources that were refused, and `waiting` the views that
+    wait for them.
     """
 
     as_of: datetime
@@ -57,6 +69,8 @@ class Report:
     to_recount: tuple[str, ...]
     derived: dict[str, Derived] = field(default_factory=dict)
     tables: dict[str, Followed] = field(default_factory=dict)
+    blocked: BlockedSources = field(default_factory=dict)
+    waiting: Waiting = field(default_factory=dict)
 
     def json(self) -> Json:
         """The object that `tailrace refresh --json` prints."""
@@ -67,7 +81,8 @@ def refresh_json(report: Report) -> Json:
     """A refresh as `tailrace refresh --json` prints it.
 
     `maintained` is there only where something was due, `taken_back` and `recount` where files were excluded, `derived`
-    where sources are derived, and `tables` where sources read tables of others.
+    where sources are derived, `tables` where sources read tables of others, `blocked` and `views_waiting` where sources
+    were refused.
     """
     shown = {
         "as_of": to_text(report.as_of),
@@ -79,6 +94,7 @@ def refresh_json(report: Report) -> Json:
     maintained = {table: asdict(one) for table, one in report.maintained.items()}
     shown |= withdrawn_json(report.withdrawn) | tables_json(report.tables) | derived_json(report.derived)
     shown |= recount_json(report.to_recount)
+    shown |= blocked_json(report.blocked, report.waiting)
     return shown | ({"maintained": maintained} if maintained else {})
 
 
@@ -138,6 +154,8 @@ def refresh(
     `full` computes gold anew, and allows an `as_of` before the one that it holds. `allowed` is the reason for which a
     change may be larger than the breaker takes. `aside` names landed files that are to be left out, also of what silver
     has read. `any_as_of` takes times beyond the next tick and before 1900.
+
+    Raises `SourcesBlocked` where sources were refused, once all others are refreshed and pushed.
     """
     began = time.monotonic()
     as_of = chosen_as_of(as_of, any_as_of=any_as_of)
@@ -148,16 +166,16 @@ def refresh(
     progress("bronze")
     landed = run_bronze(workspace, aside=aside)
     progress("silver")
-    withdrawn = run_silver(workspace)
-    tables = run_tables(workspace)
-    derived = run_derived(workspace)
+    silver = run_silver(workspace)
+    waiting = waiting_views(workspace.chosen, workspace.lake)
+    chosen = without(workspace.chosen, waiting)
     progress("gold")
-    refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
+    refreshed = gold.run(workspace.lake, chosen, as_of=as_of, full=full)
     progress("publish")
-    pushed = run_publish(workspace, allowed=allowed)
+    pushed = push_views(workspace.lake, workspace.store, chosen.batch_views.values(), allowed=allowed)
     progress("maintenance")
     maintained = maintenance.run_due(workspace.lake, workspace.definitions, workspace.store, since=before)
-    return Report(
+    report = Report(
         as_of=as_of,
         seconds=time.monotonic() - began,
         landed=landed,
@@ -165,11 +183,16 @@ def refresh(
         pushed=pushed,
         maintained=maintained,
         gates=workspace.gate.take_verdicts(),
-        withdrawn=withdrawn,
+        withdrawn=silver.withdrawn,
         to_recount=views_to_recount(workspace, aside),
-        derived=derived,
-        tables=tables,
+        derived=silver.derived,
+        tables=silver.tables,
+        blocked={**silver.blocked, **blocked_in(BRONZE, landed.blocked)},
+        waiting=waiting,
     )
+    if report.blocked:
+        raise SourcesBlocked(report, report.blocked)
+    return report
 
 
 def chosen_as_of(given: datetime | None, *, any_as_of: bool) -> datetime:
@@ -195,32 +218,23 @@ def run_bronze(workspace: Resources, *, aside: FilesToExclude | None = None) -> 
         for failure in direct_writes.finish_logs(workspace.store, workspace.definitions, where):
             log.warning("the log of direct writes: %s", failure)
     loaded = load.run(workspace.lake, intake_of(workspace), now=datetime.now(UTC), aside=aside)
+    note_left_behind(workspace.lake, BRONZE, loaded.blocked)
     for view in workspace.definitions.direct_views.values():
         direct_writes.record_writes(workspace.lake, view)
     return loaded
 
 
+def load_direct_writes(workspace: Resources) -> Loaded:
+    """A load after which bronze has every direct write that had landed; raises where these are blocked."""
+    loaded = run_bronze(workspace)
+    raise_first(loaded.blocked, of=[DIRECT_WRITES.name])
+    return loaded
+
+
 def catch_up_bronze(workspace: Resources) -> Loaded:
-    """Bring all into bronze that has landed by now, whatever other loads are under way."""
-    return catch_up(workspace.lake, intake_of(workspace), lambda: run_bronze(workspace))
-
-
-def run_silver(workspace: Resources) -> dict[str, Withdrawn]:
-    """Bring silver up to date; returns what it gave back of excluded files, by table, where there were any."""
-    tables = {feed.silver.full_name: feed for feed in workspace.definitions.feeds if feed.silver}
-    done = {name: merge.merge_unread(workspace.lake, feed) for name, feed in tables.items()}
-    return {name: back for name, back in done.items() if back != Withdrawn()}
-
-
-def run_tables(workspace: Resources) -> dict[str, Followed]:
-    """Bring sources that read tables of others to the newest versions of these; by source."""
-    now = datetime.now(UTC)
-    return {one.feed.name: follow.bring(workspace.lake, one, now=now) for one in workspace.definitions.table_feeds}
-
-
-def run_derived(workspace: Resources) -> dict[str, Derived]:
-    """Bring derived sources up to date with silver."""
-    return derive.run(workspace.lake, workspace.definitions) if workspace.definitions.derived else {}
+    """Bring all into bronze that has landed by now for the stream's source, whatever other loads are under way."""
+    intake = intake_of(workspace).only(workspace.definitions.streamed_source.name)
+    return catch_up(workspace.lake, intake, lambda: run_bronze(workspace))
 
 
 def views_to_recount(workspace: Resources, aside: FilesToExclude | None) -> tuple[str, ...]:
@@ -231,11 +245,6 @@ def views_to_recount(workspace: Resources, aside: FilesToExclude | None) -> tupl
     events, of_kafka = f"{source.name}/", topic_of(workspace.settings.stream, source) is not None
     followed = (name.startswith(f"{events}{PREFIX}") == of_kafka for name in aside.files if name.startswith(events))
     return tuple(workspace.definitions.stream_views) if any(followed) else ()
-
-
-def run_publish(workspace: Resources, *, allowed: str | None = None) -> dict[str, Pushed]:
-    views = workspace.chosen.batch_views.values()
-    return push_views(workspace.lake, workspace.store, views, allowed=allowed)
 
 
 def run_layer(
@@ -257,22 +266,28 @@ def run_layer(
 def layer_figures(
     workspace: Resources, layer: str, *, as_of: datetime, full: bool, allowed: str | None, aside: FilesToExclude | None
 ) -> Json:
+    lake = workspace.lake
     if layer == "bronze":
-        loaded = run_bronze(workspace, aside=aside).json() | {
-            "all_read": is_all_read(workspace.lake, workspace.definitions.feeds)
-        }
-        return loaded | recount_json(views_to_recount(workspace, aside))
+        loaded = run_bronze(workspace, aside=aside)
+        # What silver left behind it tries again, though nothing came, and looks at tables of others, which land nothing.
+        to_try = workspace.definitions.table_feeds or left_behind(lake, SILVER)
+        is_read = is_all_read(lake, workspace.definitions.feeds) and not to_try
+        shown = loaded.json() | {"all_read": is_read} | recount_json(views_to_recount(workspace, aside))
+        return shown | blocked_json(blocked_in(BRONZE, loaded.blocked), {})
     if layer == "silver":
-        withdrawn = withdrawn_json(run_silver(workspace))
-        tables = tables_json(run_tables(workspace))
-        derived = derived_json(run_derived(workspace))
-        loads = (last_read(workspace.lake, feed.silver) for feed in workspace.definitions.feeds if feed.silver)
-        return {"load": max(loads, default=0)} | withdrawn | tables | derived
+        done = run_silver(workspace)
+        loads = (last_read(lake, feed.silver) for feed in workspace.definitions.feeds if feed.silver)
+        made = withdrawn_json(done.withdrawn) | tables_json(done.tables) | derived_json(done.derived)
+        return {"load": max(loads, default=0)} | made | blocked_json(done.blocked, {})
+    waiting = waiting_views(workspace.chosen, lake)
+    chosen = without(workspace.chosen, waiting)
     if layer == "gold":
-        refreshed = gold.run(workspace.lake, workspace.chosen, as_of=as_of, full=full)
-        return {"as_of": to_text(as_of), "views": {name: one.figures for name, one in refreshed.items()}}
-    pushed = run_publish(workspace, allowed=allowed)
-    return {"views": {name: asdict(one) | {"rows_per_second": one.rows_per_second} for name, one in pushed.items()}}
+        refreshed = gold.run(lake, chosen, as_of=as_of, full=full)
+        shown = {"as_of": to_text(as_of), "views": {name: one.figures for name, one in refreshed.items()}}
+        return shown | blocked_json({}, waiting)
+    pushed = push_views(lake, workspace.store, chosen.batch_views.values(), allowed=allowed)
+    shown = {"views": {name: asdict(one) | {"rows_per_second": one.rows_per_second} for name, one in pushed.items()}}
+    return shown | blocked_json({}, waiting)
 
 
 def maintain_all(workspace: Resources) -> Json:

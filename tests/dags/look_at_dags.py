@@ -54,6 +54,15 @@ def raised_for(retryable):
     return type(exception_for({"kind": "AnyError", "told": "why", "retryable": retryable})).__name__
 
 
+def tried_again():
+    """Whether a layer is tried again for a source that is blocked: in the first and the last try, for what stays, and for nothing."""
+    from tailrace.dags.spark_operator import is_worth_another_try  # in the fork alone
+
+    first, last = (SimpleNamespace(try_number=number, max_tries=3) for number in (1, 4))
+    passes, stays = ({"blocked": {"clicks": {"why": "away", "retryable": one}}} for one in (True, False))
+    return [is_worth_another_try(*one) for one in ((passes, first), (passes, last), (stays, first), ({}, first))]
+
+
 def look(variables):
     """What is in the folder, as JSON: values that a schema may have are not all picklable."""
     os.environ.update(variables)
@@ -63,6 +72,7 @@ def look(variables):
         "heavy": [name for name in (*HEAVY, *HEAVY_PARTS) if name in sys.modules],
         "dags": {name: described(dag) for name, dag in bag.dags.items()},
         "raised": [raised_for(retryable) for retryable in (True, False)],
+        "tried again": tried_again(),
         "settled": [settled(bag.dags["feature_refresh"], given) for given in TIMES],
     }
     return json.dumps(found, default=str)

@@ -1,18 +1,32 @@
+import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pyspark.errors import AnalysisException
 from rich.console import Console
+from typer.testing import CliRunner
 
 from jobs.bronze.set_aside import FilesToExclude
+from jobs.bronze.topic import KafkaAway
 from jobs.maintenance import Maintained
 from jobs.silver.derive import Derived
 from jobs.silver.merge import Withdrawn
 from jobs.streaming.heartbeat import exclusive
 from sinks.history import Pushed
-from tailrace.cli.output import derived_lines, first_load_lines, maintained_lines, runs_table, set_aside_lines
+from tailrace.cli import app as cli
+from tailrace.cli.output import (
+    blocked_lines,
+    derived_lines,
+    first_load_lines,
+    maintained_lines,
+    runs_table,
+    set_aside_lines,
+)
+from tailrace.errors import is_retryable
 from tailrace.settings import read_settings
+from tailrace.workspace.blocked_sources import SourcesBlocked, blocked_in, blocked_json
 from tailrace.workspace.refresh import Report, refresh_json, views_to_recount
 from tailrace.workspace.workspace import Workspace
 from tests import feeds
@@ -73,6 +87,29 @@ def test_derived_sources_are_reported_only_where_there_are_some_and_in_words_onl
     assert [*derived_lines(shown)] == [
         "silver.words: 2 of 7 rows changed, of 3 parents derived (the definition changed)"
     ]
+
+
+def test_blocked_sources_and_the_views_that_wait_for_them_are_reported_with_their_reasons():
+    away, odd = KafkaAway("nobody answers"), AnalysisException("line one\nline two")
+    sources = blocked_in("bronze", {"clicks": away}) | blocked_in("silver", {"words": odd})
+    done = replace(report(), blocked=sources, waiting={"by_page": ("clicks",)})
+
+    assert {"blocked", "views_waiting"} & {*refresh_json(report())} == set()
+    shown = refresh_json(done)
+    assert shown["blocked"]["clicks"] == {
+        "layer": "bronze", "kind": "KafkaAway", "why": "nobody answers", "retryable": True
+    }  # fmt: skip
+    assert (shown["blocked"]["words"]["kind"], "two" in shown["blocked"]["words"]["why"]) == (
+        "AnalysisException",
+        False,
+    )
+    assert shown["views_waiting"] == {"by_page": ["clicks"]}
+    of_clicks, of_words, of_view = blocked_lines(shown)
+    assert all(word in of_clicks for word in ("clicks", "bronze", "nobody answers"))
+    assert all(word in of_view for word in ("by_page", "clicks"))
+    assert "words" in of_words
+    error = SourcesBlocked(done, done.blocked)
+    assert (is_retryable(error), "clicks" in str(error), "words" in str(error)) == (True, True, True)
 
 
 @pytest.mark.parametrize(
@@ -146,3 +183,26 @@ def test_a_run_is_shown_view_by_view_and_a_failure_with_its_reason():
     assert [cell.strip() for cell in line.strip("│").split("│")] == [
         *("a", "changes", "1,500", "900", "700", "149", "1", "50", "1.2", "1,600"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [(["refresh"], 1), (["run", "bronze"], 1), (["run", "bronze", "--report", "FILE"], 0)]
+)
+def test_a_command_fails_where_a_source_is_blocked_and_prints_what_it_did_unless_it_is_reported(
+    monkeypatch, tmp_path, command, status
+):
+    """Who asks for a report finds it there: a task that failed would keep others from what comes after it."""
+    done = replace(report(), blocked=blocked_in("bronze", {"clicks": KafkaAway("nobody answers")}))
+
+    def refresh(*_, **__):
+        raise SourcesBlocked(done, done.blocked)
+
+    monkeypatch.setattr(Workspace, "refresh", refresh)
+    monkeypatch.setattr(Workspace, "run_layer", lambda *_, **__: done.landed.json() | blocked_json(done.blocked, {}))
+    words = [str(tmp_path / "report.json") if word == "FILE" else word for word in command]
+
+    result = CliRunner().invoke(cli.app, [*words, "--json"])
+
+    assert result.exit_code == status, result.output
+    shown = json.loads(result.stdout.splitlines()[-1])
+    assert (shown["blocked"]["clicks"]["kind"], shown["blocked"]["clicks"]["retryable"]) == ("KafkaAway", True)

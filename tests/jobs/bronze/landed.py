@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.bronze.listing import Listing, claim, new_files
+from jobs.bronze.listing import Known, Listing, claim, declared_tables, new_files
 from tests import feeds
 
 NOW = datetime(2026, 3, 2, 10, 11, 12, tzinfo=UTC)
@@ -49,8 +49,16 @@ def rows(lake, table, *columns):
 
 
 def claim_everything(lake, folder, *, batch):
-    """What a load does first, and nothing after it: the process is gone."""
+    """What a load of events does first, and nothing after it: the process is gone."""
     listing = Listing.of(lake, str(folder), feeds.FEEDS)
     files = list(new_files(lake, listing, feeds.EVENTS))
-    claim(lake, feeds.FEEDS, files, batch=batch, now=NOW, listing=listing)
+    known = Known(listing=listing.digest, declared=declared_tables(feeds.FEEDS))
+    claim(lake, files, batch=batch, now=NOW, known=known)
     return files
+
+
+def blocked_by(loaded, kind, *, feed="events"):
+    """Why a load has a feed blocked, and no other."""
+    [(name, reason)] = loaded.blocked.items()
+    assert (name, type(reason)) == (feed, kind)
+    return reason

@@ -3,11 +3,10 @@
 import pytest
 
 from jobs.bronze import load
-from jobs.bronze.listing import Listing, claim, new_files
 from jobs.bronze.load import LOADS, catch_up
 from tailrace.schemas.landing import LandingError
 from tests import feeds
-from tests.jobs.bronze.landed import NOW, event, land
+from tests.jobs.bronze.landed import NOW, claim_everything, event, land
 
 
 def test_what_another_load_has_only_claimed_is_waited_for(lake, tmp_path):
@@ -18,8 +17,7 @@ def test_what_another_load_has_only_claimed_is_waited_for(lake, tmp_path):
         """The first finds nothing: another has claimed the file at that moment."""
         loads.append(len(loads))
         if loads == [0]:
-            listing = Listing.of(lake, str(tmp_path), feeds.FEEDS)
-            claim(lake, feeds.FEEDS, list(new_files(lake, listing, feeds.EVENTS)), batch=1, now=NOW, listing=listing)
+            claim_everything(lake, tmp_path, batch=1)
             return feeds.loaded()
         return load.run(lake, feeds.intake(tmp_path), now=NOW)
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from jobs.bronze import listing, load
+from jobs.blocked import Blocked
+from jobs.bronze import claimed, listing, load
+from jobs.bronze.claimed import FeedFiles, culprits
 from jobs.bronze.file_check import Checked
 from jobs.bronze.listing import LandedFile
-from jobs.bronze.load import FeedFiles, culprits
 from tailrace.lake.storage import StoredFile
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
@@ -19,6 +20,7 @@ from tests.jobs.bronze.landed import (
     LATER,
     NOW,
     WRITTEN,
+    blocked_by,
     claim_everything,
     event,
     land,
@@ -108,7 +110,7 @@ def test_what_the_check_does_not_find_is_found_by_reading_each_file_alone(lake, 
     land_and_claim(lake, tmp_path, ["cut.jsonl.gz"])
     truncate(tmp_path / "events" / "cut.jsonl.gz")
     with monkeypatch.context() as patch:
-        patch.setattr(load, "check", lambda *_: Checked("of another time", None))
+        patch.setattr(claimed, "check", lambda *_: Checked("of another time", None))
 
         loaded = load_batch_alone(lake, tmp_path)
 
@@ -118,9 +120,8 @@ def test_what_the_check_does_not_find_is_found_by_reading_each_file_alone(lake, 
 
 
 def load_batch_alone(lake, folder):
-    batch = listing.unfinished(lake, feeds.FEEDS, listing.last_claim(lake))
-    assert batch is not None
-    return load.load_batch(lake, feeds.intake(folder), batch)
+    [batch] = listing.unfinished(lake, listing.last_claim(lake))
+    return load.load_batch(lake, feeds.intake(folder), batch, Blocked())
 
 
 def test_a_folder_that_is_gone_is_no_fault_of_its_files(lake, tmp_path):
@@ -128,8 +129,8 @@ def test_a_folder_that_is_gone_is_no_fault_of_its_files(lake, tmp_path):
     claim_everything(lake, tmp_path, batch=1)
     (tmp_path / "events").rename(tmp_path / "away")
 
-    with pytest.raises(LandingError, match=r"events is gone, and with it a\.jsonl"):
-        load.run(lake, feeds.intake(tmp_path), now=LATER)
+    reason = blocked_by(load.run(lake, feeds.intake(tmp_path), now=LATER), LandingError)
+    assert "events is gone, and with it a.jsonl" in str(reason)
     (tmp_path / "away").rename(tmp_path / "events")
     assert load.run(lake, feeds.intake(tmp_path), now=LATER) == feeds.loaded(files=1, events=1)
 
@@ -139,8 +140,8 @@ def test_where_all_of_several_files_fail_alone_it_is_not_theirs(monkeypatch, unr
     files = [
         LandedFile(feed="events", file=name, sha256=name, bytes=3, delivered_at=WRITTEN, refusal=None) for name in "ab"
     ]
-    monkeypatch.setattr(load, "check", lambda *_: Checked("of another time", None))
-    monkeypatch.setattr(load, "why_unread_by_itself", lambda _, file: "it fails" if file.name in unread else None)
+    monkeypatch.setattr(claimed, "check", lambda *_: Checked("of another time", None))
+    monkeypatch.setattr(claimed, "why_unread_by_itself", lambda _, file: "it fails" if file.name in unread else None)
     nowhere: Any = SimpleNamespace(spark=None)
     source = FeedFiles(lake=nowhere, feed=feeds.EVENTS, folder="events", topic=None, until=NOW)
 

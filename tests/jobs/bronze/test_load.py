@@ -176,9 +176,9 @@ def test_a_claim_is_read_whole_from_one_commit_as_another_load_may_claim_meanwhi
 
     claim = listing.last_claim(story.lake)
 
-    assert (claim.number, claim.ends_with, claim.listing) == (
+    assert (claim.number, claim.tables, claim.listing) == (
         2,
-        "bronze.events",
+        {"bronze.events": 2},
         Listing.of(story.lake, str(story.folder), feeds.FEEDS).digest,
     )
 
@@ -275,17 +275,10 @@ def test_claimed_files_that_are_gone_can_be_given_up_with_empty_ones(lake, tmp_p
     assert load.run(lake, feeds.intake(tmp_path), now=LATER).rows["events"] == 1
 
 
-def test_a_batch_ends_with_the_last_feed_that_has_a_file_to_read():
+def test_a_batch_is_to_reach_the_tables_of_feeds_with_files_to_read_and_quarantine_for_others():
     file = LandedFile(feed="events", file="a", sha256="b", bytes=3, delivered_at=WRITTEN, refusal=None)
     document = replace(file, feed="documents")
 
-    assert listing.tables_of(feeds.FEEDS, [document, file]) == [
-        bronze.QUARANTINE,
-        feeds.BRONZE_EVENTS,
-        feeds.BRONZE_DOCUMENTS,
-    ]
-    assert listing.tables_of(feeds.FEEDS, [file, replace(document, refusal="no")]) == [
-        bronze.QUARANTINE,
-        feeds.BRONZE_EVENTS,
-    ]
-    assert listing.tables_of(feeds.FEEDS, [replace(file, refusal="no")]) == [bronze.QUARANTINE]
+    assert listing.tables_of([document, file]) == ["bronze.documents", "bronze.events"]
+    assert listing.tables_of([file, replace(document, refusal="no")]) == ["bronze.events", "bronze.quarantine"]
+    assert listing.tables_of([replace(file, refusal="no")]) == ["bronze.quarantine"]

@@ -335,4 +335,4 @@ def test_what_python_reads_and_java_does_not_is_refused_by_name_before_a_load(sp
     of.check()
 
     with pytest.raises(DefinitionError, match=rf"'searches'.*{name}"):
-        check_rules(spark, [of.feed()])
+        check_rules(spark, of.feed())

@@ -161,6 +161,30 @@ def test_of_two_runs_at_once_one_commits(lake, monkeypatch):
     assert rows_of(lake, source, "search_id", "word") == [("a", "x"), ("b", "y")]
 
 
+def test_of_two_first_derivations_at_once_the_slower_one_makes_no_rows_with_values_that_are_not_kept(lake, monkeypatch):
+    kept = words(lookups=(Lookup(PRODUCTS, on="product_id", fields=("category",), follow=False),))
+    deliver(lake, PRODUCTS.silver_table, product(1, "old"))
+    deliver(lake, SEARCHES.silver_table, search("a", "x"))
+    fill = commit.replace_rows
+
+    def after_a_faster_one(*args, **options):
+        """Another run is killed between the values that it gives and its rows; the first fill of the former is its own."""
+        deliver(lake, PRODUCTS.silver_table, product(1, "new"))
+        with monkeypatch.context() as patched:
+            patched.setattr(commit, "replace_rows", dying_after(1, fill))
+            with pytest.raises(pytest.fail.Exception, match="killed"):
+                bring(lake, kept)
+        return fill(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(commit, "replace_rows", after_a_faster_one)
+        with pytest.raises(Overtaken):
+            bring(lake, kept)
+    bring(lake, kept)
+
+    assert rows_of(lake, kept, "search_id", "category") == [("a", "new")]
+
+
 def test_a_source_is_derived_from_a_derived_one(shop):
     parent = words(id="word", name="once", transform=once)
     letters = DerivedSource(
