@@ -18,7 +18,7 @@ from tailrace.definitions.declared_source import EventColumns
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
 from tailrace.schemas.landing import Feed
 from tailrace.schemas.tables import Type
-from tailrace.store.keys import item_keys
+from tailrace.store.keys import ItemKeyError, is_too_long, item_keys, spelled_keys
 
 MISSING = ""  # of a key that an event has not
 OF_EVENTS = ("id", "type", "at")
@@ -160,12 +160,32 @@ def keyed(rows: pd.DataFrame, views: Sequence[StreamView]) -> Keyed:
     places, keys = {}, {}
     for view in views:
         mine = np.ones(len(rows), bool) if view.remembers_events else counts(rows, view).to_numpy(bool)
-        ids = {one.key: rows[key_name(one.column)][mine].tolist() for one in view.entities}
-        of_rows = item_keys({one.name: one.key for one in view.entities}, ids)
+        of_rows = item_keys({one.name: one.key for one in view.entities}, ids_in(rows[mine], view))
         places[view.name] = np.full(len(rows), -1)
         places[view.name][mine], found = pd.factorize(np.array(of_rows, object))
         keys[view.name] = list(found)
     return Keyed(keys=keys, places=places)
+
+
+def ids_in(rows: pd.DataFrame, view: StreamView) -> dict[str, list[str]]:
+    """The ids of a view's keys that rows have."""
+    return {one.key: rows[key_name(one.column)].tolist() for one in view.entities}
+
+
+def keys_too_long(rows: pd.DataFrame, finest: StreamView) -> pd.Series:
+    """The item keys of those rows whose key in the finest view no store takes; each counts in no view then."""
+    keys = spelled_keys({one.name: one.key for one in finest.entities}, ids_in(rows, finest))
+    found = pd.Series(keys, index=rows.index, dtype=object)
+    return found[[is_too_long(key) for key in keys]]
+
+
+def storable(rows: pd.DataFrame, views: Sequence[StreamView]) -> tuple[pd.DataFrame, Keyed]:
+    """Rows without those whose keys no store takes, as the stream leaves them out, and the keys of the others."""
+    try:
+        return rows, keyed(rows, views)
+    except ItemKeyError:
+        left = rows.drop(keys_too_long(rows, views[0]).index)
+        return left, keyed(left, views)
 
 
 def events_of(rows: pd.DataFrame, key: Array) -> Events:

@@ -10,7 +10,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 
 from jobs.streaming.checkpoint import Parked
-from jobs.streaming.event_rows import EventRows, events_of, keyed
+from jobs.streaming.event_rows import EventRows, events_of, keyed, keys_too_long
 from jobs.streaming.fast_path import Changed, narrowed, pack_states, unpack_states, valid_events
 from jobs.streaming.window_state import Array, State, fold_changes, horizon_of, take_pairs
 from sinks.store_values import write_rows
@@ -21,6 +21,7 @@ from tailrace.store import lease
 from tailrace.store.address import Address, with_store
 from tailrace.store.control import Control
 from tailrace.store.failures import PATIENCE_SECONDS
+from tailrace.store.keys import ItemKeyError, why_too_long
 from tailrace.store.lease import Sequenced
 from tailrace.store.writer import Outcome
 
@@ -90,6 +91,15 @@ class MicroBatch:
         """Which keys are parked, by the minute of the newest event of each."""
         return self.parked.exclude(view.name, keys, minutes, horizon=self.horizon)
 
+    def park_too_long(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Park the keys that no store takes; returns the rows of the others."""
+        long = keys_too_long(rows, self.finest)
+        newest = (rows["at"][long.index] // MICROS_PER_MINUTE).groupby(long).max()
+        minutes = {str(key): int(minute) for key, minute in newest.items()}
+        failed = [(key, why_too_long(key)) for key in minutes]
+        self.parked.park(self.finest.name, Outcome(refused=len(failed), failed=failed), minutes)
+        return rows.drop(long.index)
+
     async def read(self, view: StreamView, keys: Sequence[str]) -> State:
         """The present state of keys; `empty` where the store has none."""
         async with self.address.open(patience=PATIENCE_SECONDS) as store:
@@ -127,7 +137,10 @@ def fold_pairs(rows: pd.DataFrame, batch: MicroBatch) -> Mapping[str, Changed]:
     if rows.empty:
         return {}
     rows = rows.sort_values("place", kind="stable")  # the order in which the topic has them
-    found = keyed(rows, batch.views)
+    try:
+        found = keyed(rows, batch.views)
+    except ItemKeyError:
+        return fold_pairs(batch.park_too_long(rows), batch)
     keys, places, view = found.keys, found.places, batch.finest
     minutes = newest_minutes(places[view.name], rows["at"].to_numpy(np.int64) // MICROS_PER_MINUTE, keys[view.name])
     excluded = batch.exclude(view, keys[view.name], minutes)

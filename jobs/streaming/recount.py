@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.set_aside import left_in
 from jobs.bronze.topic import PREFIX
-from jobs.streaming.event_rows import EventRows, counts_somewhere, events_of, is_ahead, key_names, keyed
+from jobs.streaming.event_rows import EventRows, counts_somewhere, events_of, is_ahead, key_names, keyed, storable
 from jobs.streaming.fast_path import AMOUNTS, changes_of_rows, pack_states, whole
 from jobs.streaming.window_state import Array, State, empty, fold_changes, horizon_of, take_pairs
 from tailrace.definitions import StreamView
@@ -103,9 +103,11 @@ def recount_pairs(
     if rows is None:
         return
     rows = rows.sort_values(["moment", "appended", "place"], kind="stable", ignore_index=True)
-    moments = rows["moment"].to_numpy(np.int64)
     view, rollups = views[0], views[1:]
-    found = keyed(rows, [view])
+    rows, found = storable(rows, [view])
+    if rows.empty:
+        return
+    moments = rows["moment"].to_numpy(np.int64)
     pair, keys = found.places[view.name], np.array(found.keys[view.name], object)
     state = empty(view, len(keys))
     of_rollups = keyed(rows, rollups)

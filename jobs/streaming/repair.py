@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.bronze.topic import PREFIX, topic_of
 from jobs.streaming.checkpoint import ExcludedFiles, Parked, checkpoint_of, followed
-from jobs.streaming.event_rows import OF_EVENTS, EventRows, keyed
+from jobs.streaming.event_rows import OF_EVENTS, EventRows, storable
 from jobs.streaming.fast_path import pack_states, settled_states, unpack_states
 from jobs.streaming.micro_batch import refuse_stale
 from jobs.streaming.recount import counting, states, streamed_events, tasks_for
@@ -277,7 +277,7 @@ def keys_about(events: DataFrame, of: EventRows) -> DataFrame:
 
     def keys(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for part in parts:
-            for name, found in keyed(part.to_pandas(), of.views).keys.items():
+            for name, found in storable(part.to_pandas(), of.views)[1].keys.items():
                 yield pa.RecordBatch.from_pydict({"view": [name] * len(found), "item_key": found})
 
     where = [name for name in of.names if name not in OF_EVENTS]

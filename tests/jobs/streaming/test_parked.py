@@ -1,11 +1,21 @@
 """Keys that the store refuses: which are left out, until when, and what is known of them."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jobs.streaming.checkpoint import MOST, Parked, RefusedByStore
+from jobs.streaming.event_rows import keyed, storable
+from jobs.streaming.micro_batch import MicroBatch
+from tailrace.definitions import Entity, StreamView
+from tailrace.definitions.stream_view import finest_view
+from tailrace.shipped.document_recent import document_recent
+from tailrace.store.keys import ItemKeyError
 from tailrace.store.writer import Outcome
 
 HORIZON = 80
@@ -80,3 +90,42 @@ def test_a_stream_without_parked_keys_writes_nothing_of_them(tmp_path):
 
     assert left_out(parked, k1=1) == [False]
     assert list(Path(tmp_path).iterdir()) == []
+
+
+@pytest.fixture
+def long_ids():
+    """Rows of two pairs, of which one has ids that are 1,000 bytes each under names that are long."""
+    views = [
+        replace(cast("StreamView", document_recent), name=name, entities=(entity,), where=None)
+        for name, entity in (
+            ("by_query", Entity("a_query_that_somebody_typed", "query")),
+            ("by_page", Entity("a_page_of_the_handbook", "page")),
+        )
+    ]
+    pair = replace(views[0], name="pairs", entities=tuple(view.entities[0] for view in views))
+    finest = finest_view([*views, pair])
+    rows = {"key_query": ["q" * 1_000, "q", "q" * 1_000], "key_page": ["p" * 1_000, "p", "p" * 1_000]}
+    return pd.DataFrame(rows | {"at": [120_000_000, 60_000_000, 60_000_000]}), (finest, *views)
+
+
+def test_a_key_that_no_store_takes_is_parked_by_name_and_the_others_go_on(tmp_path, long_ids):
+    rows, views = long_ids
+    found = SimpleNamespace(finest=views[0], parked=Parked(tmp_path / "checkpoint"))
+
+    with pytest.raises(ItemKeyError):
+        keyed(rows, views)
+    left = MicroBatch.park_too_long(cast("MicroBatch", found), rows)
+
+    assert left["key_query"].tolist() == ["q"]
+    [one] = Parked(tmp_path / "checkpoint").keys
+    assert (one.view, one.minute, one.key.endswith("q" * 1_000)) == ("pairs", 2, True)
+    assert "2048" in one.reason
+
+
+def test_a_recount_leaves_out_what_the_stream_leaves_out(long_ids):
+    rows, views = long_ids
+
+    left, found = storable(rows, views)
+
+    assert left["key_page"].tolist() == ["p"]
+    assert {name: len(keys) for name, keys in found.keys.items()} == {"pairs": 1, "by_query": 1, "by_page": 1}
