@@ -13,7 +13,7 @@ from sinks.store_values import stored_values
 from tailrace.definitions import BatchView, FeatureView
 from tailrace.errors import DataError
 from tailrace.lake.delta_log import BEFORE_IMAGES, Pin
-from tailrace.lake.session import Materialized, materialized, spark_schema
+from tailrace.lake.session import Materialized, is_met, materialized, spark_schema
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas import tables
 from tailrace.schemas.slots import to_micros
@@ -111,8 +111,8 @@ def key_of(view: FeatureView) -> Column:
 
 
 def is_online(view: FeatureView) -> Column:
-    """`online_when`, a null counting as not met."""
-    return F.coalesce(F.expr(view.online_when), F.lit(False)) if view.online_when else F.lit(True)
+    """`online_when`; a row of which it cannot be worked out is not online."""
+    return is_met(view.online_when) if view.online_when else F.lit(True)
 
 
 def online_rows(gold: DataFrame, view: FeatureView) -> DataFrame:

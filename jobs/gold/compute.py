@@ -13,6 +13,7 @@ from tailrace.definitions.aggregations.sql import within
 from tailrace.definitions.batch_view import INTERACTIONS
 from tailrace.errors import DefinitionError
 from tailrace.lake.delta_log import Pin
+from tailrace.lake.session import is_met
 from tailrace.lake.tables import Lake
 from tailrace.schemas import ids
 from tailrace.schemas.tables import Table, Type
@@ -22,7 +23,7 @@ def countable(events: DataFrame, view: BatchView) -> DataFrame:
     """The events that count in some row of a view: those that meet its condition and have its keys."""
     nullable = {column.name: column.type for column in view.event_source.facts if column.nullable}
     if view.where is not None:
-        events = events.where(view.where)
+        events = events.where(is_met(view.where))
     for column in (entity.column for entity in view.entities if entity.column in nullable):
         events = events.where(is_id(column) if nullable[column] is Type.STRING else F.col(column).isNotNull())
     return events

@@ -16,6 +16,7 @@ from jobs.streaming.window_state import Array, Events
 from tailrace.definitions import Definitions, StreamView
 from tailrace.definitions.declared_source import EventColumns
 from tailrace.definitions.stream_view import MICROS_PER_MINUTE, MINUTES_AHEAD
+from tailrace.lake.session import is_met
 from tailrace.schemas.landing import Feed
 from tailrace.schemas.tables import Type
 from tailrace.store.keys import ItemKeyError, is_too_long, item_keys, spelled_keys
@@ -75,9 +76,7 @@ class EventRows:
             key_text(entity.column, entity.type).alias(key_name(entity.column)) for entity in self.views[0].entities
         ]
         type_ = F.coalesce(words.type, F.lit("")) if words.type else F.lit("")
-        conditions = [
-            F.coalesce(F.expr(str(view.where)), F.lit(False)).alias(condition_name(view)) for view in self.conditional
-        ]
+        conditions = [is_met(str(view.where)).alias(condition_name(view)) for view in self.conditional]
         at = F.unix_micros(words.time).alias("at")
         return [*keys, id_column(words.id).alias("id"), type_.alias("type"), at, *conditions]
 

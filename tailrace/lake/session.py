@@ -177,6 +177,19 @@ def materialized(
         release(frame)
 
 
+def is_met(condition: str) -> Column:
+    """Whether a row meets a SQL condition of a definition; one of which it cannot be worked out does not.
+
+    A number that overflows, a division by zero or a text that is not a number is an error in Spark, and one row would stop
+    all others. Spark's own `try_` functions are made of the expression that turns an error into a null.
+    """
+    spark = SparkSession.active()
+    utils = java_class(spark, "org.apache.spark.sql.classic.ExpressionUtils")
+    attempt = java_class(spark, "org.apache.spark.sql.catalyst.expressions.TryEval")
+    tried = utils.column(attempt(utils.expression(F.expr(condition)._jc)))
+    return F.coalesce(Column(tried), F.lit(False))
+
+
 def to_join(frame: DataFrame, *, rows: int) -> DataFrame:
     """Rows that a large table is joined with; Spark goes by an estimate made before they were computed."""
     return F.broadcast(frame) if rows <= BROADCAST else frame

@@ -2,7 +2,7 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from tailrace.lake.session import ROWS, materialized
+from tailrace.lake.session import ROWS, is_met, materialized
 
 
 def held_by_spark(spark):
@@ -43,3 +43,23 @@ def test_a_computation_that_fails_raises_its_own_error(spark):
         materialized(spark.range(3).select(F.raise_error(F.lit("no good")))),
     ):
         pass
+
+
+CONDITIONS = {
+    "n * 4 > 0": [True, False, False],  # overflows
+    "n / d > 0": [False, True, False],
+    "cast(word as int) > 3": [True, False, False],
+    "word > 3": [True, False, False],
+    "d < 1 and n * 4 > 0": [True, False, False],
+    "d > 1": [False, True, False],
+}
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_row_of_which_a_condition_cannot_be_worked_out_does_not_meet_it(spark, condition):
+    rows = spark.createDataFrame([(1, "5", 0), (2**62, "x", 2), (None, None, None)], "n bigint, word string, d bigint")
+
+    found = [row.met for row in rows.select(is_met(condition).alias("met")).collect()]
+
+    assert found == CONDITIONS[condition]
+    assert rows.where(is_met(condition)).count() == sum(found)
