@@ -56,8 +56,8 @@ test-slow: setup $(ARCHIVE) ## run the slow tests: kills, races, whole runs
 soak: setup $(ARCHIVE) ## run the long tests: planted bugs, random histories, many times over, a long replay, killed pushes, and what requests leave behind. ROUNDS=20 PUSHES=300000 STEPS=40 KILLS=200 REQUESTS=200000
 	@.venv/bin/python -m tests.planted
 	@$(PYTEST) --hypothesis-profile deep -m "hypothesis and not slow and not soak"
-	@HISTORY_ROUNDS="$(ROUNDS)" HISTORY_REFRESHES=8 .venv/bin/pytest -m slow tests/jobs/gold/test_histories.py
-	@GENERATED_SETS=8 HISTORY_REFRESHES=8 .venv/bin/pytest -m slow tests/jobs/gold/test_generated_definitions.py
+	@HISTORY_ROUNDS="$(ROUNDS)" GENERATED_HISTORIES=150 HISTORY_REFRESHES=8 .venv/bin/pytest -m slow \
+		tests/jobs/gold/test_generated_definitions.py
 	@PUBLISHER_HISTORIES="$(PUSHES)" .venv/bin/pytest -m slow tests/sinks/test_publisher_model.py
 	@PUSH_KILLS="$(KILLS)" .venv/bin/pytest -m slow tests/sinks/test_kills.py
 	@LEAK_REQUESTS="$(REQUESTS)" .venv/bin/pytest -m slow tests/serving/test_leak.py

@@ -37,6 +37,7 @@ ENVIRONMENT = {
     # What is random is the same each time: of few histories not all find every bug.
     "PUBLISHER_SEED": "220395658",
     "DERIVED_SEED": "415",
+    "HISTORY_SEED": "415",
     # Spark's workers would keep modules that they have imported.
     "JDK_JAVA_OPTIONS": "-Dspark.python.worker.reuse=false",
 }

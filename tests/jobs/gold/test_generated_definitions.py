@@ -1,209 +1,187 @@
-"""Generated definitions on random histories: gold brought forward by increments is gold computed in full.
+"""Generated definitions on random histories: what is brought forward by increments is what plain Python expects.
 
-Sources with ids of several kinds, keys of each type, conditions and windows. All histories run at once in the same tables,
-as every key has the number of its history in it. GENERATED_SETS, GENERATED_HISTORIES and HISTORY_REFRESHES make it longer,
-HISTORY_SEED repeats a run.
+Sources with ids of each kind and keys of each type, sources that are derived of them with look-ups, conditions, windows. All
+sets of definitions are in one lake, and all histories in the same tables. GENERATED_SETS, GENERATED_HISTORIES,
+HISTORY_REFRESHES and HISTORY_ROUNDS make it longer, HISTORY_SEED repeats a run.
 """
 
+import json
 import os
 import random
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import reduce
-from itertools import count
 from typing import Any
 
 import pytest
-from delta.tables import DeltaTable
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.gold import refresh
 from jobs.gold.compute import aggregate, differing_keys
-from tailrace.definitions import (
-    BOOL,
-    DATE,
-    FLOAT64,
-    INT64,
-    STRING,
-    BatchView,
-    Count,
-    Definitions,
-    Distinct,
-    Entity,
-    EventSource,
-    Field,
-    First,
-    Last,
-    NewestIs,
-    Sum,
-    Time,
-)
-from tailrace.definitions.aggregations.aggregation import Aggregation
-from tailrace.lake.session import small_frame
+from jobs.silver import derive
+from sinks.net_changes import online_rows, packer
+from sinks.push import push_views
+from sinks.reconcile import GoldSource, Reconciled, reconcile
+from tailrace.definitions import BatchView
+from tailrace.definitions.batch_view import INTERACTIONS
+from tailrace.lake.session import materialized
 from tailrace.lake.tables import Lake
-from tailrace.schemas.slots import GRID
-from tests.jobs.gold.test_histories import START, STEPS, dying
+from tailrace.schemas.slots import GRID, to_micros
+from tailrace.schemas.tables import Table
+from tailrace.store import embedded
+from tailrace.store.address import Address, with_store
+from tailrace.store.port import TOMBSTONE, Store
+from tests.jobs.gold.drawn_definitions import drawn
+from tests.jobs.gold.drawn_histories import STEPS, World
+from tests.jobs.gold.oracle import as_json
+from tests.jobs.kills import dying
 
-SETS = int(os.environ.get("GENERATED_SETS", "3"))
+SETS = int(os.environ.get("GENERATED_SETS", "8"))
 HISTORIES = int(os.environ.get("GENERATED_HISTORIES", "40"))
 REFRESHES = int(os.environ.get("HISTORY_REFRESHES", "4"))
-SETS_OF_A_SOURCE = 2
-WINDOWS = ("15m", "1h", "24h", "7d", "total")
-LENGTHS = [timedelta(0), timedelta(minutes=15), timedelta(hours=1), timedelta(days=1), timedelta(days=7)]
-WHERES = (None, "flag", "amount > 0", "flag IS NULL OR amount >= 0", "NOT flag AND kind = 'buy'")
-Row = dict[str, Any]
+ROUNDS = int(os.environ.get("HISTORY_ROUNDS", "1"))
+JSON_OPTIONS = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'"}
+SHOWN = 5
 
 
-def drawn_source(choose: random.Random, number: int) -> EventSource:
-    """A source with one id, several, or none, and a second key of any type."""
-    typed = choose.choice((INT64, DATE))
-    return EventSource(
-        name=f"source{number}",
-        id=choose.choice(("event", ("event", "part"), None)),
-        time=Time("at"),
-        type=choose.choice(("kind", "kind", None)),
-        fields=(
-            Field("who", STRING),
-            Field("what", typed),
-            Field("kind", STRING, required=True),
-            Field("flag", BOOL),
-            Field("amount", choose.choice((INT64, FLOAT64))),
-            Field("noise", STRING),
-        ),
-    )
+class Proof:
+    """A lake that drawn histories are played in, refresh by refresh."""
+
+    def __init__(self, lake: Lake, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lake = lake
+        self.choose = random.Random(seed)
+        self.drawn = drawn(self.choose, sets=SETS)
+        self.definitions = self.drawn.definitions
+        self.world = World(self.drawn, self.choose, histories=HISTORIES)
+        self.monkeypatch = monkeypatch
+        self.hows: list[set[str]] = []
+
+    def step(self, *, killed: str | None = None) -> None:
+        """Time passes, things come, and a refresh follows, after one that was killed where that is asked for."""
+        self.world.as_of += self.choose.choice(STEPS)
+        self.world.deliver(self.lake)
+        if killed:
+            self.refresh_killed(killed)
+        self.refresh()
+
+    def refresh_killed(self, layer: str) -> None:
+        """A refresh that is killed in a layer, after which more may come."""
+        with dying(self.monkeypatch, commits=self.choose.randrange(3), before=self.choose.random() < 0.5):
+            derive.run(self.lake, self.definitions)
+        self.refresh_derived()
+        if layer == "gold":
+            with dying(self.monkeypatch, commits=self.choose.randrange(6), before=self.choose.random() < 0.5):
+                refresh.run(self.lake, self.definitions, as_of=self.world.as_of)
+            self.world.as_of += self.choose.choice((0, 1)) * GRID
+            self.world.deliver(self.lake)
+
+    def refresh_derived(self) -> None:
+        done = derive.run(self.lake, self.definitions)
+        self.world.derive()
+        self.hows.append({one.how for one in done.values()})
+
+    def refresh(self) -> None:
+        self.refresh_derived()
+        done = refresh.run(self.lake, self.definitions, as_of=self.world.as_of)
+        self.hows.append({one.how for one in done.values()})
+
+    def differing(self) -> list[tuple[str, Any, Any]]:
+        """Rows of gold and of derived sources that are not as expected: by table, as expected, and as they are."""
+        tables = {view.name: view.table for view in self.drawn.views}
+        tables |= {source.name: source.silver_table for source in self.drawn.derived}
+        expected, found = self.world.expected(), rows_in(self.lake, tables)
+        wrong = []
+        for name, table in tables.items():
+            columns = [one for one in table.columns if not one.startswith("_") or one == INTERACTIONS.name]
+            right = {as_text(as_json(row, columns)) for row in expected[name].values()}
+            there = {as_text({column: row[column] for column in row if column in columns}) for row in found[name]}
+            wrong += [(name, "missing", one) for one in right - there] + [(name, "wrong", one) for one in there - right]
+        return wrong
+
+    @contextmanager
+    def computed_in_full(self) -> Iterator[dict[str, DataFrame]]:
+        """The rows of every view as Spark computes them from all of silver."""
+        found: dict[str, DataFrame] = {}
+        with ExitStack() as stack:
+            for view in self.drawn.views:
+                events = self.lake.read(view.event_source.silver_table)
+                rows = aggregate(events, view, as_of=self.world.as_of, base_rows=found)
+                found[view.name] = stack.enter_context(materialized(rows)).frame
+            yield found
+
+    def differing_from(self, full: dict[str, DataFrame]) -> list[tuple[Any, ...]]:
+        """The keys of views whose rows differ in any column, those that gold keeps for itself included."""
+        pairs = [
+            (view, differing_keys(self.lake.read(view.table), full[view.name], view.table)) for view in self.drawn.views
+        ]
+        named = [keys.select(F.lit(view.name), F.to_json(F.struct("*"))) for view, keys in pairs]
+        return [tuple(row) for row in reduce(DataFrame.union, named).collect()]
+
+    def packed(self, view: BatchView, full: dict[str, DataFrame]) -> dict[str, bytes | None]:
+        """The bytes of each item of a view, as the full computation gives them."""
+        rows = online_rows(full[view.name], view).toArrow()
+        pack = packer(view.name, view.features, as_of=to_micros(self.world.as_of))
+        return dict(zip(rows["item_key"].to_pylist(), pack(rows["now"].combine_chunks()), strict=True))
 
 
-def drawn_views(choose: random.Random, source: EventSource, number: int) -> list[BatchView]:
-    """Views of pairs, and of one of their keys, which counts rows of the other."""
-    what = Entity(f"what{number}", "what_id", type=typed_as(source, "what")).as_("what")
-    who = Entity(f"who{number}", "who")
-    types = ("buy",) if source.type and choose.random() < 0.5 else ()
-    windows = tuple(choose.sample(WINDOWS, choose.randint(1, 3)))
-    common: dict[str, Any] = {"source": source, "where": choose.choice(WHERES), "owner": "tests", "description": ""}
-    common |= {"freshness": timedelta(hours=1)}
-    of_pairs = (
-        Count(name="events", types=types, over=windows),
-        Sum(name="amount", of="amount", types=types, over=windows),
-        Last(name="last", types=types),
-    )
-    pairs = BatchView(name=f"pairs{number}", entities=(who, what), aggregations=of_pairs, **common)
-    lines: list[Aggregation] = [
-        Distinct(name="partners", rows_of=pairs.name, active="events", over=windows),
-        First(name="first"),
-    ]
-    if source.type and source.id == "event":
-        lines.append(NewestIs(name="is_bought", type="buy"))
-    one = choose.choice((who, what))
-    return [pairs, BatchView(name=f"single{number}", entities=(one,), aggregations=tuple(lines), **common)]
+def stored(address: Address, view: BatchView) -> dict[str, bytes | None]:
+    """The bytes of each item of a view in a store."""
 
-
-def typed_as(source: EventSource, name: str) -> Any:
-    return next(one.type for one in source.fields if one.name == name)
-
-
-@dataclass
-class History:
-    """The events of one history in one source, by number; `names` gives new ones."""
-
-    number: int
-    source: EventSource
-    events: dict[int, Row] = field(default_factory=dict)
-    names: Any = field(default_factory=count)
-
-    def changes(self, choose: random.Random, as_of: datetime) -> dict[int, Row | None]:
-        """What comes, is corrected, moves or goes before a refresh; None for what goes."""
-        found: dict[int, Row | None] = {}
-        for _ in range(choose.randint(0, 3)):
-            kind = choose.choice(("new", "new", "new", "again", "corrected", "moved", "erased"))
-            name = next(self.names) if kind == "new" or not self.events else choose.choice([*self.events])
-            drawn = self.drawn(choose, as_of)
-            if kind == "erased" and name in self.events:
-                del self.events[name]
-                found[name] = None
-                continue
-            known = self.events.get(name, drawn)
-            changed = {"corrected": ("kind", "flag", "amount", "noise"), "moved": ("who", "what", "at")}.get(kind, ())
-            self.events[name] = known | {column: drawn[column] for column in changed}
-            found[name] = self.events[name]
-        return found
-
-    def drawn(self, choose: random.Random, as_of: datetime) -> Row:
-        at = choose.choice(LENGTHS) - choose.randint(-3, 3) * GRID + choose.randint(-1, 1) * timedelta(microseconds=1)
-        number, amount = choose.choice((0, 1)) + 3 * self.number, choose.choice((None, -3, 0, 2))
-        is_date = typed_as(self.source, "what") is DATE
-        what = choose.choice((None, date(2000, 1, 1) + timedelta(days=number) if is_date else number))
+    async def read(store: Store) -> dict[str, bytes | None]:
         return {
-            "at": as_of - at,
-            "who": choose.choice((None, f"{self.number}:u", f"{self.number}:v")),
-            "what": what,
-            "kind": choose.choice(("buy", "view")),
-            "flag": choose.choice((None, True, False)),
-            "amount": float(amount) / 4
-            if amount is not None and typed_as(self.source, "amount") is FLOAT64
-            else amount,
-            "noise": choose.choice((None, "x")),
+            key: value
+            async for page in store.scan_values(view.name)
+            for key, value in page.items()
+            if value != TOMBSTONE
         }
 
-
-def change_silver(lake: Lake, source: EventSource, changes: dict[tuple[int, int], Row | None]) -> None:
-    """Write rows and remove those that are None, in one commit, as silver's merge would."""
-    table = source.silver_table
-    ids = {name: number for number, name in enumerate(source.key_columns)}
-    delivery = {"delivered_at": START, "file": "f", "line": 1, "batch": 1}
-    rows = []
-    for (history, event), row in changes.items():
-        own = {name: f"{history}:{event}" if not number else "p" for name, number in ids.items()}
-        values = dict.fromkeys(table.columns) | delivery | (row or {}) | own
-        rows.append((row is None, *(values[name] for name in table.columns)))
-    new = small_frame(lake.spark, rows, f"erased boolean, {table.ddl.replace(' NOT NULL', '')}")
-    same = " AND ".join(f"old.{name} = new.{name}" for name in ids)
-    own_columns: dict[str, str | Column] = {name: f"new.{name}" for name in table.columns}
-    merge = DeltaTable.forPath(lake.spark, lake.path(table)).alias("old").merge(F.broadcast(new.alias("new")), same)
-    merge = merge.whenMatchedDelete("new.erased").whenMatchedUpdate(set=own_columns)
-    merge.whenNotMatchedInsert("NOT new.erased", values=own_columns).execute()
+    return with_store(address, read)
 
 
-def differing(lake: Lake, definitions: Definitions, as_of: datetime) -> list[tuple[Any, ...]]:
-    """Every key of every view whose row is not that of the full computation over silver as it is."""
-    computed: dict[str, DataFrame] = {}
-    found = []
-    for name, view in definitions.batch_views.items():
-        events = lake.read(view.event_source.silver_table)
-        computed[name] = aggregate(events, view, as_of=as_of, base_rows=computed)
-        keys = differing_keys(lake.read(view.table), computed[name], view.table)
-        found.append(keys.select(F.lit(name), F.to_json(F.struct(*view.keys))))
-    return [tuple(row) for row in reduce(DataFrame.union, found).collect()]
+def rows_in(lake: Lake, tables: Mapping[str, Table]) -> dict[str, list[dict[str, Any]]]:
+    """All rows of several tables, by name, in one job."""
+    named = [
+        lake.read(table).select(F.lit(name).alias("table"), F.to_json(F.struct("*"), JSON_OPTIONS).alias("row"))
+        for name, table in tables.items()
+    ]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in tables}
+    for name, row in reduce(DataFrame.union, named).collect():
+        found[name].append(json.loads(row))
+    return found
+
+
+def as_text(row: dict[str, Any]) -> str:
+    return json.dumps(row, sort_keys=True)
+
+
+@pytest.fixture
+def address(make_settings):
+    url = embedded.start(make_settings()).url
+    return Address(url=url, region="us-east-1", table="proof", in_flight=2, writes="transactions", lease_seconds=30)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_increments_come_to_the_full_computation_with_any_definitions(lake, monkeypatch):
-    seeded = int(os.environ.get("HISTORY_SEED", random.randrange(10**6)))
-    choose = random.Random(seeded)
-    sources = [drawn_source(choose, number) for number in range(-(-SETS // SETS_OF_A_SOURCE))]
-    views = [one for number in range(SETS) for one in drawn_views(choose, sources[number // SETS_OF_A_SOURCE], number)]
-    definitions = Definitions(
-        views={one.name: one for one in views}, on_demand={}, services={}, declared=tuple(sources)
-    )
-    histories = {source.name: [History(number, source) for number in range(HISTORIES)] for source in sources}
-    for source in sources:
-        lake.create(source.silver_table)
-    as_of, hows = START, set()
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_increments_come_to_what_is_expected_with_any_definitions(lake, address, monkeypatch, round_):
+    seed = int(os.environ.get("HISTORY_SEED", random.randrange(10**6)))
+    proof = Proof(lake, seed, monkeypatch)
+    kills = dict(zip(proof.choose.sample(range(1, REFRESHES), REFRESHES - 1), ("silver", "gold"), strict=False))
     for step in range(REFRESHES):
-        as_of += choose.choice(STEPS)
-        for source in sources:
-            drawn = {one.number: one.changes(choose, as_of) for one in histories[source.name]}
-            changes = {(number, event): row for number, found in drawn.items() for event, row in found.items()}
-            change_silver(lake, source, changes)
-        if choose.random() < 0.3:
-            with dying(monkeypatch, commits=choose.randrange(3), before=choose.random() < 0.5):
-                refresh.run(lake, definitions, as_of=as_of)
+        proof.step(killed=kills.get(step))
 
-        done = refresh.run(lake, definitions, as_of=as_of)
-        hows |= {one.how for one in done.values() if step}
+        wrong = proof.differing()
+        assert not wrong, f"HISTORY_SEED={seed}, refresh {step}: {wrong[:SHOWN]} of {len(wrong)}"
+    assert set[str]().union(*proof.hows[2:]) <= {refresh.UNCHANGED, refresh.INCREMENTAL}
 
-        wrong = differing(lake, definitions, as_of)
-        assert not wrong, f"HISTORY_SEED={seeded}, refresh {step}: {wrong[:5]} of {len(wrong)}"
-    assert hows - {refresh.UNCHANGED} == {refresh.INCREMENTAL}
-    assert all(lake.read(view.table).count() for view in views)
+    # And so are the full computation, in every column, and the values in the store, byte for byte.
+    views = proof.drawn.views
+    pushed = push_views(lake, address, views)
+    with proof.computed_in_full() as full:
+        assert not proof.differing_from(full), f"HISTORY_SEED={seed}"
+        packed = {view.name: proof.packed(view, full) for view in views}
+    assert {view.name: stored(address, view) for view in views} == packed, f"HISTORY_SEED={seed}"
+    assert {name: one.pushed for name, one in pushed.items()} == {name: len(values) for name, values in packed.items()}
+    found = {view.name: reconcile(GoldSource(lake=lake, address=address, view=view))[view.name] for view in views}
+    assert found == {name: Reconciled(compared=len(values)) for name, values in packed.items()}

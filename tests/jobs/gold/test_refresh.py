@@ -1,4 +1,4 @@
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -6,11 +6,13 @@ import pytest
 from jobs.gold import refresh
 from jobs.gold.refresh import ConcurrentRefreshError
 from jobs.gold.verify import verify_view
-from tailrace.definitions import BatchView, Count, Definitions, Distinct, Feature, Type
+from tailrace.definitions import BatchView, Count, Definitions, Feature, Type
+from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake, LakeError
 from tailrace.schemas.slots import AsOfError, to_text
 from tailrace.shipped.entities import ACTOR, DOCUMENT
 from tests import feeds
+from tests.tailrace.lake.copies import copied
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 GRID = timedelta(minutes=15)
@@ -36,7 +38,7 @@ FACTS = BatchView(
     transform_features=(Feature("owner", Type.STRING, "owner"), Feature("size_bytes", Type.INT64, "size")),
 )
 WITH_TITLE = replace(FACTS, transform_features=(Feature("title", Type.STRING, "title"), *FACTS.transform_features))
-WHOLE = replace(FACTS, transform_features=(Feature("rate", Type.INT64, "half the size"),), transform=lambda documents: copy(documents).withColumn("rate", documents.size_bytes))  # fmt: skip
+WHOLE = replace(FACTS, name="halves", transform_features=(Feature("rate", Type.INT64, "half the size"),), transform=lambda documents: copy(documents).withColumn("rate", documents.size_bytes))  # fmt: skip
 WRITTEN = replace(
     FACTS,
     name="written",
@@ -45,7 +47,7 @@ WRITTEN = replace(
     transform_features=(),
     written_features=FACTS.transform_features,
 )
-HALVES = replace(FACTS, transform_features=(Feature("rate", Type.FLOAT64, "half the size"),))
+HALVES = replace(FACTS, name="halves", transform_features=(Feature("rate", Type.FLOAT64, "half the size"),))
 
 PAIRS = BatchView(
     name="pairs",
@@ -54,15 +56,6 @@ PAIRS = BatchView(
     description="",
     freshness=timedelta(hours=1),
     aggregations=(Count(name="events", over=("1h",)),),
-)
-READERS = replace(
-    PAIRS,
-    name="a_reader_count",
-    entities=(DOCUMENT,),
-    aggregations=(
-        Distinct(name="readers", rows_of="pairs", active="events", over=("1h",)),
-        Count(name="events", over=("1h",)),
-    ),
 )
 
 
@@ -73,7 +66,7 @@ def definitions(*views):
 def hold(lake, table, row, *changes):
     """Let a silver table hold just these rows."""
     lake.create(table)
-    rows = lake.spark.createDataFrame([tuple((row | change).values()) for change in changes], table.ddl)
+    rows = small_frame(lake.spark, [tuple((row | change).values()) for change in changes], table.ddl)
     rows.write.format("delta").mode("overwrite").save(lake.path(table))
 
 
@@ -174,28 +167,30 @@ def test_gold_without_silver_is_refused(lake):
         bring(lake, FACTS)
 
 
-@pytest.mark.slow
-def test_a_table_whose_columns_are_not_the_declared_ones_is_replaced(lake):
+@pytest.fixture(scope="module")
+def three_documents(spark, tmp_path_factory):
+    """Silver of three documents and one event."""
+    lake = Lake(spark, str(tmp_path_factory.mktemp("three") / "lake"))
     hold(lake, feeds.INTERACTIONS, EVENT, {})
-    hold_documents(lake, d1=("u1", 1), d2=("u2", 2))
-    bring(lake, FACTS)
+    hold_documents(lake, d1=("u1", 1), d2=("u2", 2), d3=("u3", 3))
+    return lake
 
-    assert bring(lake, WITH_TITLE) == (2, 2)
 
-    assert lake.read(FACTS.table).columns == ["document_id", "title", "owner", "size_bytes"]
-    assert held(lake, WITH_TITLE) == {("d1", "Plan", "u1", 1), ("d2", "Plan", "u2", 2)}
+@pytest.fixture
+def silvers(three_documents, lake):
+    return copied(three_documents, lake)
 
 
 @pytest.mark.slow
-def test_a_table_whose_column_has_another_type_is_replaced(lake):
-    hold(lake, feeds.INTERACTIONS, EVENT, {})
-    hold_documents(lake, d1=("u1", 1), d2=("u2", 2))
-    bring(lake, WHOLE)
+def test_a_table_whose_columns_or_types_are_not_the_declared_ones_is_replaced(silvers):
+    bring(silvers, FACTS, WHOLE)
 
-    bring(lake, HALVES)
+    assert bring(silvers, WITH_TITLE, HALVES) == (3, 3)
 
-    assert lake.read(HALVES.table).schema["rate"].dataType.simpleString() == "double"
-    assert held(lake, HALVES) == {("d1", 0.5), ("d2", 1.0)}
+    assert silvers.read(FACTS.table).columns == ["document_id", "title", "owner", "size_bytes"]
+    assert held(silvers, WITH_TITLE) == {(f"d{n}", "Plan", f"u{n}", n) for n in (1, 2, 3)}
+    assert silvers.read(HALVES.table).schema["rate"].dataType.simpleString() == "double"
+    assert held(silvers, HALVES) == {("d1", 0.5), ("d2", 1.0), ("d3", 1.5)}
 
 
 def test_keys_stay_not_null_when_a_table_is_filled(story):
@@ -203,33 +198,17 @@ def test_keys_stay_not_null_when_a_table_is_filled(story):
 
 
 @pytest.mark.slow
-def test_a_coarser_view_reads_the_finer_one_of_the_same_refresh(lake):
-    hold_documents(lake)
-    readers = [{"event_id": f"e{n}", "actor_id": actor} for n, actor in enumerate(("u1", "u2", "u1"))]
-    hold(lake, feeds.INTERACTIONS, EVENT, *readers)
-
-    bring(lake, PAIRS, READERS)
-
-    assert held(lake, READERS) == {("d1", 2, 3, 3)}
-    assert lake.state(READERS.table).values["inputs"] == {
-        table.full_name: asdict(lake.pin(table)) for table in (feeds.INTERACTIONS, PAIRS.table)
-    }
-
-
-@pytest.mark.slow
-def test_gold_of_the_version_before_goes_on_and_gets_the_fingerprint_of_this_one(lake, monkeypatch):
-    hold_documents(lake)
-    hold(lake, feeds.INTERACTIONS, EVENT, {})
+def test_gold_of_the_version_before_goes_on_and_gets_the_fingerprint_of_this_one(silvers, monkeypatch):
     with monkeypatch.context() as former:
         former.setattr(Definitions, "fingerprint", Definitions.former_fingerprint)
-        bring(lake, PAIRS)
-    before = lake.state(PAIRS.table).values["definition"]
-    assert verify_view(lake, definitions(PAIRS), PAIRS).differing == 0
+        bring(silvers, PAIRS)
+    before = silvers.state(PAIRS.table).values["definition"]
+    assert verify_view(silvers, definitions(PAIRS), PAIRS).differing == 0
 
-    done = refresh.run(lake, definitions(PAIRS), as_of=T + GRID)["pairs"]
+    done = refresh.run(silvers, definitions(PAIRS), as_of=T + GRID)["pairs"]
 
     assert (done.how, done.why, done.changed) == ("incremental", None, 0)
-    assert lake.state(PAIRS.table).values["definition"] == definitions(PAIRS).fingerprint(PAIRS) != before
+    assert silvers.state(PAIRS.table).values["definition"] == definitions(PAIRS).fingerprint(PAIRS) != before
 
 
 class Overtaken(Lake):
@@ -247,29 +226,25 @@ class Overtaken(Lake):
 
 
 @pytest.mark.slow
-def test_a_refresh_by_difference_that_another_one_overtook_commits_nothing(lake):
-    hold(lake, feeds.INTERACTIONS, EVENT, {})
-    hold_documents(lake, d1=("u1", 1), d2=("u2", 2), d3=("u3", 3))
-    bring(lake, FACTS)
-    hold_documents(lake, d1=("u1", 10), d2=("u2", 2))
+def test_a_refresh_by_difference_that_another_one_overtook_commits_nothing(silvers):
+    bring(silvers, FACTS)
+    hold_documents(silvers, d1=("u1", 10), d2=("u2", 2))
 
     with pytest.raises(ConcurrentRefreshError, match="view facts: another refresh wrote it at the same time"):
-        bring(Overtaken(lake, FACTS), FACTS)
+        bring(Overtaken(silvers, FACTS), FACTS)
 
-    assert lake.state(FACTS.table).values["as_of"] == to_text(T + 3 * GRID)
-    assert held(lake, FACTS) == {("d1", "u1", 10), ("d2", "u2", 2)}
+    assert silvers.state(FACTS.table).values["as_of"] == to_text(T + 3 * GRID)
+    assert held(silvers, FACTS) == {("d1", "u1", 10), ("d2", "u2", 2)}
 
 
 @pytest.mark.slow
-def test_an_increment_that_another_refresh_overtook_is_not_added_twice(lake):
-    hold_documents(lake)
-    hold(lake, feeds.INTERACTIONS, EVENT, {})
-    bring(lake, PAIRS)
-    hold(lake, feeds.INTERACTIONS, EVENT, {}, {"event_id": "e2"}, {"event_id": "e3", "occurred_at": T + 2 * GRID})
+def test_an_increment_that_another_refresh_overtook_is_not_added_twice(silvers):
+    bring(silvers, PAIRS)
+    hold(silvers, feeds.INTERACTIONS, EVENT, {}, {"event_id": "e2"}, {"event_id": "e3", "occurred_at": T + 2 * GRID})
 
     with pytest.raises(ConcurrentRefreshError, match="view pairs: another refresh wrote it at the same time"):
-        bring(Overtaken(lake, PAIRS), PAIRS, as_of=T + GRID)
+        bring(Overtaken(silvers, PAIRS), PAIRS, as_of=T + GRID)
 
-    assert held(lake, PAIRS) == {("u1", "d1", 3, 3)}
-    assert bring(lake, PAIRS, as_of=T + 4 * GRID) == (1, 1)
-    assert held(lake, PAIRS) == {("u1", "d1", 1, 3)}
+    assert held(silvers, PAIRS) == {("u1", "d1", 3, 3)}
+    assert bring(silvers, PAIRS, as_of=T + 4 * GRID) == (1, 1)
+    assert held(silvers, PAIRS) == {("u1", "d1", 1, 3)}

@@ -4,14 +4,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from delta.tables import DeltaTable
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from tailrace.definitions import INT64, STRING, DerivedSource, EventSource, Field, Lookup, TableSource, Time
-from tailrace.lake.session import small_frame
 from tailrace.lake.tables import Lake
 from tailrace.schemas.tables import Table
+from tests.jobs.silver import deliveries
 
 T = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
 SEARCHES = EventSource(
@@ -23,7 +22,6 @@ SEARCHES = EventSource(
 PRODUCTS = TableSource(
     name="products", key="id", fields=(Field("id", INT64), Field("category", STRING), Field("shop", STRING))
 )
-DELIVERY: dict[str, Any] = {"delivered_at": T, "file": "f", "line": 1, "batch": 1}
 
 
 def words_of(rows: DataFrame) -> DataFrame:
@@ -55,15 +53,7 @@ def product(id_: int, category: str | None, *, shop: str = "s") -> dict[str, Any
 
 def deliver(lake: Lake, table: Table, *rows: dict[str, Any], gone: Iterable[Any] = ()) -> None:
     """Write rows of silver in one commit, and remove those of some keys."""
-    lake.create(table)
-    [key] = table.key
-    every = [(False, DELIVERY | row) for row in rows] + [(True, {key: id_}) for id_ in gone]
-    values = [(is_gone, *(row.get(name) for name in table.columns)) for is_gone, row in every]
-    new = small_frame(lake.spark, values, f"gone boolean, {table.ddl.replace(' NOT NULL', '')}")
-    old = DeltaTable.forPath(lake.spark, lake.path(table)).alias("old")
-    own: dict[str, str | Column] = {name: f"new.{name}" for name in table.columns}
-    merge = old.merge(F.broadcast(new.alias("new")), f"old.{key} = new.{key}").whenMatchedDelete("new.gone")
-    merge.whenMatchedUpdate(set=own).whenNotMatchedInsert("NOT new.gone", values=own).execute()
+    deliveries.deliver(lake, table, rows, gone=[(id_,) for id_ in gone])
 
 
 def rows_of(lake: Lake, source: DerivedSource, *names: str) -> list[tuple[Any, ...]]:
