@@ -30,7 +30,7 @@ def feed_of(name, field=RANK):
 
 NAMES = ("clicks", "searches")
 _, SEARCHES = FEEDS = tuple(map(feed_of, NAMES))
-KILLS = 4  # a claim, the quarantine and a table for each feed
+KILLS = (2, 3)  # after the claim, and between quarantine and tables; later in a load that is freed
 
 
 class StoppedByGate(DataError):
@@ -108,7 +108,7 @@ def home(spark, tmp_path_factory):
     return Home(spark, tmp_path_factory.mktemp("home"))
 
 
-@pytest.mark.parametrize("number", range(1, KILLS + 1))
+@pytest.mark.parametrize("number", KILLS)
 def test_wherever_loads_are_killed_a_blocked_feed_waits_and_loses_nothing(home, number):
     home.gate.stops = {"clicks"}
     home.land(f"first {number}.jsonl", *NAMES)
