@@ -139,9 +139,9 @@ def is_all_read(lake: Lake, feeds: Feeds) -> bool:
 
 
 def last_read(lake: Lake, table: Table) -> int:
-    """The last load that a silver table has read."""
+    """The last load that a silver table has read; 0 where it has read none."""
     state = lake.state(table)
-    return int(state.values["batch"]) if state else 0
+    return int(state.values.get("batch", 0)) if state else 0
 
 
 def has_files_to_take_back(lake: Lake, table: Table) -> bool:

@@ -19,10 +19,10 @@ from pyspark.sql import functions as F
 from jobs.bronze.lines import check_rules
 from jobs.bronze.table_rows import RAW, REASON, check_columns, top_columns, validated
 from jobs.silver.derive import EXISTS, change_to, check_exclusive, joinable
-from tailrace.errors import DataError
+from tailrace.errors import DataError, TailraceError
 from tailrace.lake import commit
 from tailrace.lake.delta_log import HistoryLost, Pin, State
-from tailrace.lake.foreign_table import NET, Changes, ForeignTable
+from tailrace.lake.foreign_table import NET, Changes, ForeignTable, TableUnreadable
 from tailrace.lake.session import ROWS, Materialized, materialized
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
@@ -78,18 +78,37 @@ def bring(lake: Lake, source: TableFeed, *, now: datetime) -> Followed:
     """
     began = time.monotonic()
     check_rules(lake.spark, source.feed)
+    step = step_of(lake, source, now=now)
+    if step.is_current:
+        found, after = Found(way=UNCHANGED), step.before
+    else:
+        found = step.write()
+        after = check_exclusive(lake, step.table, run_id=step.run_id)
+    return report(step, found, after, seconds=time.monotonic() - began)
+
+
+def step_of(lake: Lake, source: TableFeed, *, now: datetime) -> "Step":
+    """What is to be done for a source, from silver and the table as they are; raises `TableUnreadable`."""
     table = silver_of(source)
     followed = ForeignTable.open(lake.spark, source.path)
     check_columns(followed.schema, source)
     lake.create(table)
     start = lake.pin(table)
-    step = Step(lake, source, followed, table, start, lake.state(table, version=start.version), now)
-    if step.is_current:
-        found, after = Found(way=UNCHANGED), step.before
-    else:
-        found = step.write()
-        after = check_exclusive(lake, table, run_id=step.run_id)
-    return report(step, found, after, seconds=time.monotonic() - began)
+    before = lake.state(table, version=start.version)
+    if before is not None and TABLE not in before.values:
+        raise TableUnreadable(
+            f"source {source.feed.name!r}: {table.full_name} has rows that landed, which are not in the table at {source.path}; give "
+            "the source another name, or silver='…'"
+        )
+    return Step(lake, source, followed, table, start, before, now)
+
+
+def has_newest(lake: Lake, sources: Iterable[TableFeed], *, now: datetime) -> bool:
+    """Whether silver has the newest version of every table; not where one cannot be read, which silver says by name."""
+    try:
+        return all(step_of(lake, one, now=now).is_current for one in sources)
+    except TailraceError:
+        return False
 
 
 def silver_of(source: TableFeed) -> Table:
@@ -151,13 +170,13 @@ class Step:
     @property
     def read_before(self) -> Pin | None:
         """The version of the table that silver has."""
-        return Pin(**self.before.values[TABLE]) if self.before and TABLE in self.before.values else None
+        return Pin(**self.before.values[TABLE]) if self.before else None
 
     @cached_property
     def why_compare(self) -> str | None:
         """What rules out to go on from silver's rows."""
         before = self.before
-        if before is None or self.read_before is None:
+        if before is None:
             return "nothing was read before"
         if before.values.get("definition") != self.source.fingerprint:
             return "the definition changed"
@@ -174,6 +193,7 @@ class Step:
 
     def write(self) -> Found:
         """Commit silver, by the best way that there is to find what changed."""
+        self.followed.check_files_are_its_own()
         why, since = self.why_compare, self.read_before
         if why is None and since is not None:
             columns = [one.name for one in top_columns(self.followed.schema, self.source).values()]

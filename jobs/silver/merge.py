@@ -11,7 +11,7 @@ from tailrace.lake.commit import Transaction, amend
 from tailrace.lake.session import ROWS, Materialized, materialized, to_join
 from tailrace.lake.tables import Lake
 from tailrace.schemas.bronze import DELIVERY_ORDER
-from tailrace.schemas.landing import Feed
+from tailrace.schemas.landing import Feed, LandingError
 from tailrace.schemas.tables import Table
 
 # Where the delivery came from that silver had; next to the columns of the one that replaces it.
@@ -63,6 +63,11 @@ def merge_unread(lake: Lake, feed: Feed) -> Withdrawn:
     if target is None:
         return Withdrawn()
     before, newest, aside = last_read(lake, target), lake.last_appended(feed.table), aside_version(lake)
+    if not before and lake.state(target) is not None:
+        raise LandingError(
+            f"source {feed.name!r}: {target.full_name} has the rows of a table that it read before, which did not land; give the "
+            "source another name, or silver='…'"
+        )
     of_aside = {} if aside is None else {ASIDE: aside}
     back = Withdrawn()
     if has_files_to_take_back(lake, target):

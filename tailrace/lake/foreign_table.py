@@ -32,7 +32,7 @@ from tailrace.lake.delta_log import (
     files_of_feed,
     read_entry,
 )
-from tailrace.lake.log_diff import Actions, SignedFile, columns_given, has_change_feed, signed_files
+from tailrace.lake.log_diff import Actions, SignedFile, has_change_feed, is_laid_out_anew, signed_files
 from tailrace.lake.session import java_class
 
 CHANGE_FEED = "change feed"
@@ -85,7 +85,7 @@ class ForeignTable:
         """Look at a table; raises `TableUnreadable` before anything of it is read where that is not possible."""
         try:
             if not DeltaTable.isDeltaTable(spark, path):
-                raise TableUnreadable(f"there is no Delta table at {path}")
+                raise TableUnreadable(f"there is no Delta table at {path}; name the folder that has its _delta_log")
             delta_log, session = java_class(spark, DELTA_LOG), spark._jsparkSession
             # What this process knows of the path may be of a table that somebody has removed since.
             delta_log.invalidateCache(session, java_class(spark, storage.PATH)(path))
@@ -94,12 +94,15 @@ class ForeignTable:
             log.protocolRead(snapshot.protocol())
         except (Py4JJavaError, PySparkException) as error:
             raise TableUnreadable(f"the table at {path} cannot be read: {first_line(error)}") from error
-        first = read_entry(spark, path, 0)
+        return cls(spark, path, log, snapshot)
+
+    def check_files_are_its_own(self) -> None:
+        """Raise `TableUnreadable` for a shallow clone, as far as the log goes back to its beginning."""
+        first = read_entry(self.spark, self.path, 0)
         if first and (commit_info(first) or {}).get("operation") == "CLONE":
             raise TableUnreadable(
-                f"the table at {path} is a shallow clone, whose files belong to another table; read that one, or a deep copy"
+                f"the table at {self.path} is a shallow clone, whose files belong to another table; read that one, or a deep copy"
             )
-        return cls(spark, path, log, snapshot)
 
     @cached_property
     def pin(self) -> Pin:
@@ -124,7 +127,7 @@ class ForeignTable:
         self._check_same_table(since)
         commits = self._commits(after=since.version)
         at_since = self.snapshot
-        if any(columns_given(actions) is not None for actions in commits.values()):
+        if is_laid_out_anew(commits):
             at_since = self._snapshot_at(since.version)
         schema, configuration = at_since.metadata().schemaString(), self._configuration(at_since)
         why = has_change_feed(commits, configuration=configuration, schema=schema) or self._why_feed_is_gone(commits)

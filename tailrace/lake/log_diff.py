@@ -18,7 +18,7 @@ CHANGE_FEED = "delta.enableChangeDataFeed"
 
 @dataclass(frozen=True, kw_only=True)
 class SignedFile:
-    """A data file whose rows came (+1) or went (-1), as the log's action `add`, and a version with the columns that it has."""
+    """A data file whose rows came (+1) or went (-1), as the log's action `add`, and a version whose columns and protocol read it."""
 
     sign: int
     version: int
@@ -38,25 +38,33 @@ def signed_files(
     Raises `HistoryLost` where a column among `columns` is not the same one throughout, or a commit does not describe a file.
     """
     named = identities(schema, columns, version=since)
-    first_version, columns_then = {schema: since}, schema
-    net: dict[tuple[str, str, str], list[SignedFile]] = {}
+    layout, first_version = (schema, ""), {(schema, ""): since}
+    net: dict[tuple[object, ...], list[SignedFile]] = {}
     for version, actions in commits.items():
-        before, schema_now = columns_then, columns_given(actions)
-        if schema_now is not None:
-            if identities(schema_now, columns, version=version) != named:
+        before, layout = layout, layout_after(actions, before=layout)
+        if layout != before:
+            if identities(layout[0], columns, version=version) != named:
                 raise HistoryLost(f"version {version} gave a column that is read another place in the files")
-            columns_then = schema_now
-            first_version.setdefault(columns_then, version)
+            first_version.setdefault(layout, version)
         for sign, file in changes_of(actions, version=version):
-            of = before if sign < 0 else columns_then
-            place = (str(file["path"]), json.dumps(file.get("deletionVector"), sort_keys=True), of)
-            one = SignedFile(sign=sign, version=first_version[of], add=file)
-            found = net.setdefault(place, [])
+            of = before if sign < 0 else layout
+            found = net.setdefault((file["path"], json.dumps(file.get("deletionVector"), sort_keys=True), of), [])
             if found and found[-1].sign == -sign:
                 found.pop()
             else:
-                found.append(one)
+                found.append(SignedFile(sign=sign, version=first_version[of], add=file))
     return [one for found in net.values() for one in found]
+
+
+def layout_after(actions: Iterable[Mapping[str, Any]], *, before: tuple[str, str]) -> tuple[str, str]:
+    """What files are read by after a commit: the columns, and the protocol, which says whether they have deletion vectors."""
+    protocols = (json.dumps(action["protocol"], sort_keys=True) for action in actions if "protocol" in action)
+    return columns_given(actions) or before[0], next(protocols, before[1])
+
+
+def is_laid_out_anew(commits: Mapping[int, Actions]) -> bool:
+    """Whether a commit gave the table columns or a protocol, perhaps the same."""
+    return any("metaData" in action or "protocol" in action for actions in commits.values() for action in actions)
 
 
 def columns_given(actions: Iterable[Mapping[str, Any]]) -> str | None:

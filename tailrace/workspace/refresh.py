@@ -17,6 +17,7 @@ from jobs.bronze.topic import PREFIX, topic_of, topics_of
 from jobs.gold import refresh as gold
 from jobs.gold.refresh import OPTIONAL, Refreshed
 from jobs.maintenance import Maintained
+from jobs.silver import follow
 from jobs.silver.derive import Derived
 from jobs.silver.follow import Followed
 from jobs.silver.merge import Withdrawn
@@ -269,9 +270,9 @@ def layer_figures(
     lake = workspace.lake
     if layer == "bronze":
         loaded = run_bronze(workspace, aside=aside)
-        # What silver left behind it tries again, though nothing came, and looks at tables of others, which land nothing.
-        to_try = workspace.definitions.table_feeds or left_behind(lake, SILVER)
-        is_read = is_all_read(lake, workspace.definitions.feeds) and not to_try
+        # What silver left behind it tries again, though nothing came, and what came to tables of others lands nowhere.
+        is_read = is_all_read(lake, workspace.definitions.feeds) and not left_behind(lake, SILVER)
+        is_read = is_read and follow.has_newest(lake, workspace.definitions.table_feeds, now=datetime.now(UTC))
         shown = loaded.json() | {"all_read": is_read} | recount_json(views_to_recount(workspace, aside))
         return shown | blocked_json(blocked_in(BRONZE, loaded.blocked), {})
     if layer == "silver":

@@ -63,8 +63,12 @@ DIFFS = {
         [[metadata(WIDER), remove("a")], [add("a")]],
         [(-1, "a", 4), (1, "a", 5)],
     ),
+    "files are read by the protocol of their version": (
+        [[{"protocol": {"readerFeatures": ["deletionVectors"]}}], [remove("a"), add("a", vector="v")]],
+        [(-1, "a", 5), (1, "a", 5)],
+    ),
     "other metadata is no other columns": ([[metadata(PLAIN), add("a")]], [(1, "a", 4)]),
-    "other actions do not count": ([[{"commitInfo": {}}, {"txn": {}}, {"cdc": file("x")}, {"protocol": {}}]], []),
+    "other actions do not count": ([[{"commitInfo": {}}, {"txn": {}}, {"cdc": file("x")}]], []),
 }
 
 
