@@ -282,7 +282,7 @@ def test_a_table_that_cannot_be_read_is_named_before_anything_is_read(scene):
     with pytest.raises(TableUnreadable, match="there is no Delta table"):
         scene.read()
 
-    create(scene)
+    create(scene, enableDeletionVectors="false")
     clone = Scene(scene.spark, Path(scene.path).parent)
     scene.sql(f"CREATE TABLE delta.`{clone.path}` SHALLOW CLONE $t")
     with pytest.raises(TableUnreadable, match="shallow clone"):
