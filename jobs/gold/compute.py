@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from tailrace.definitions import BatchView, Definitions, Window
-from tailrace.definitions.aggregations.sql import within
+from tailrace.definitions.aggregations.sql import meets, within
 from tailrace.definitions.batch_view import INTERACTIONS
 from tailrace.errors import DefinitionError
 from tailrace.lake.delta_log import Pin
@@ -20,13 +20,15 @@ from tailrace.schemas.tables import Table, Type
 
 
 def countable(events: DataFrame, view: BatchView) -> DataFrame:
-    """The events that count in some row of a view: those that meet its condition and have its keys."""
+    """The events that count in some row of a view, those that meet its condition and have its keys; each with whether it
+    meets the conditions of the view's aggregations.
+    """
     nullable = {column.name: column.type for column in view.event_source.facts if column.nullable}
     if view.where is not None:
         events = events.where(is_met(view.where))
     for column in (entity.column for entity in view.entities if entity.column in nullable):
         events = events.where(is_id(column) if nullable[column] is Type.STRING else F.col(column).isNotNull())
-    return events
+    return events.withColumns({meets(line.where): is_met(line.where) for line in view.aggregations if line.where})
 
 
 def is_id(column: str) -> Column:

@@ -54,6 +54,7 @@ def facts_of(views: Iterable[BatchView]) -> tuple[str, ...]:
         named |= {name for name in (words.type, words.attributes) if name}
         texts = [
             view.where or "",
+            *(line.where or "" for line in view.aggregations),
             *(one.full for one in view.gold_columns),
             *(one.increment for one in view.gold_columns),
         ]

@@ -88,7 +88,10 @@ EVENTS = EventSource(
 CONDITIONS: Mapping[str | None, Callable[[Row], bool]] = {
     None: lambda _: True,
     "flag -- and nothing else": lambda row: row["flag"] is True,
-    "flag IS NULL OR amount < 0": lambda row: row["flag"] is None or (row["amount"] is not None and row["amount"] < 0),
+    # Which cannot be worked out of 0: such an event does not meet it.
+    "flag IS NULL OR 1 / amount < 0": lambda row: (
+        row["flag"] is None or (row["amount"] is not None and row["amount"] < 0)
+    ),
 }
 [_, FLAGGED, ODD] = CONDITIONS
 VIEW = BatchView(
