@@ -58,6 +58,8 @@ class Story:
             self.again = load.run(lake, feeds.intake(folder), now=NOW)
         self.jobs_of_again = jobs_of(lake) - before
         self.land_more_files()
+        landed = Listing.of(lake, str(folder), feeds.FEEDS).files["events"]
+        self.not_loaded = not_loaded(lake, "events", landed)
         self.second = load.run(lake, feeds.intake(folder), now=LATER)
 
     def land_first_files(self):
@@ -206,22 +208,17 @@ def test_a_taken_file_may_be_moved_away_and_come_back(lake, tmp_path):
     assert rows(lake, feeds.BRONZE_EVENTS, "event_id", "batch") == [("e1", 1), ("e2", 2)]
 
 
-def test_of_landed_files_only_those_come_to_the_driver_that_no_load_took(lake, tmp_path):
-    for name in ("same", "rewritten", "touched"):
-        land(tmp_path / "events" / f"{name}.jsonl", event(name))
-    load.run(lake, feeds.intake(tmp_path), now=NOW)
-    land(tmp_path / "events" / "rewritten.jsonl", event("other"))
-    land(tmp_path / "events" / "touched.jsonl", event("touched"), at=NOW)
-    land(tmp_path / "events" / "new.jsonl", event("new"))
-
-    found = not_loaded(lake, "events", storage.list_files(lake.spark, f"{tmp_path}/events"))
-
-    assert {file.name: len(digests) for file, digests in found} == {
-        "rewritten.jsonl": 1,
+def test_of_landed_files_only_those_come_to_the_driver_that_no_load_took(story):
+    assert {file.name: len(digests) for file, digests in story.not_loaded} == {
+        "two words/more.jsonl.gz": 1,
         "touched.jsonl": 1,
-        "new.jsonl": 0,
+        "copy of good.jsonl": 0,
+        "written.jsonl": 0,
+        "at 10:30.jsonl": 1,  # these two were refused by their names, which are all that is looked at again
+        "notes.txt": 1,
     }
-    assert [file.name for file, _ in not_loaded(lake, "documents", [found[0][0]])] == [found[0][0].name]
+    [new] = [file for file, _ in story.not_loaded if file.name == "written.jsonl"]
+    assert [file.name for file, _ in not_loaded(story.lake, "documents", [new])] == ["written.jsonl"]
 
 
 @pytest.mark.slow
