@@ -15,6 +15,7 @@ import duckdb
 import pytest
 
 from tailrace.workspace.workspace import Workspace
+from tests.tailrace.lake.copies import home_with
 
 HERE = Path(__file__).parent
 REFRESHES = (
@@ -77,8 +78,8 @@ def gold_rows(home, view):
 
 
 @pytest.mark.slow
-def test_every_row_agrees_with_an_independent_computation_at_each_refresh(spark, make_settings):
-    settings = make_settings(TAILRACE_FEATURES=str(HERE / "features"))
+def test_every_row_agrees_with_an_independent_computation_at_each_refresh(make_settings, empty_tables):
+    settings = home_with(empty_tables, make_settings(TAILRACE_FEATURES=str(HERE / "features")))
     home = Workspace(settings=settings)
     landing = settings.home / "landing" / "changes"
     landing.mkdir(parents=True)

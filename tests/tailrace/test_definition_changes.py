@@ -16,6 +16,7 @@ from tailrace.store.control import Control, stored_schema
 from tailrace.workspace.definition_changes import Kept, change_lines, change_of
 from tailrace.workspace.refresh import refresh
 from tailrace.workspace.workspace import Workspace
+from tests.tailrace.lake.copies import home_with
 
 AS_OF = datetime(2026, 3, 10, 12, tzinfo=UTC)
 HEAD = """
@@ -56,8 +57,8 @@ def define(folder, views, *fields, derived="rows"):
 
 
 @pytest.mark.slow
-def test_the_diff_says_what_the_refresh_then_computes_and_pushes(spark, make_settings, tmp_path):
-    settings = make_settings(TAILRACE_FEATURES=str(tmp_path / "features"))
+def test_the_diff_says_what_the_refresh_then_computes_and_pushes(make_settings, empty_tables, tmp_path):
+    settings = home_with(empty_tables, make_settings(TAILRACE_FEATURES=str(tmp_path / "features")))
     landing = settings.home / "landing" / "searches"
     landing.mkdir(parents=True)
     rows = [{"id": f"i{i}", "at": "2026-03-09T10:00:00Z", "q": f"q{i % 4}"} for i in range(6)]

@@ -36,6 +36,7 @@ from tailrace.workspace.lane_plan import Terms, finest_cost, finest_words, item_
 from tailrace.workspace.undefined import refuse_defined, undefined
 from tests.jobs.streaming.folder_stream import Stream
 from tests.jobs.streaming.own_source import definitions_in, search
+from tests.tailrace.lake.copies import copied
 
 START = 29_000_000  # minutes since 1970
 SEARCH = st.fixed_dictionaries(
@@ -331,9 +332,11 @@ def landed(number, ago, **facts):
 
 
 @pytest.mark.slow
-def test_a_stream_of_it_agrees_with_the_count_and_with_bronze_and_is_rebuilt(spark, lake, make_settings, tmp_path):
+def test_a_stream_of_it_agrees_with_the_count_and_with_bronze_and_is_rebuilt(
+    spark, empty_tables, lake, make_settings, tmp_path
+):
     stream = Stream(spark, make_settings(), tmp_path, definitions_in(tmp_path / "features"))
-    lane = Lane(stream, lake)
+    lane = Lane(stream, copied(empty_tables, lake))
     first = [
         landed(0, 2),
         landed(1, 3, rank=4, kind="click"),
