@@ -50,7 +50,7 @@ def check_types(lake: Lake, feed: Feed, table: Table) -> None:
     """Raise `DefinitionError` for a field of another type than its column, and for another id of silver's rows."""
     there = {column.name: column for column in schema_there(lake, table).fields}
     for column in table.fields:
-        if column.name in there and there[column.name].dataType.simpleString() != column.type.sql:
+        if column.name in there and there[column.name].dataType.simpleString() != column.type.info.sql:
             was = there[column.name].dataType.simpleString()
             raise DefinitionError(
                 f"source {feed.name!r}, field {column.name!r}: it is declared as {column.type}, and {table.full_name} has it "
@@ -67,7 +67,7 @@ def check_types(lake: Lake, feed: Feed, table: Table) -> None:
 def conform_columns(lake: Lake, table: Table) -> None:
     """Add the columns that are missing, and let those be null that need not be there any more."""
     there, declared = schema_there(lake, table), {column.name: column for column in table.fields}
-    new = [f"`{column.name}` {column.type.sql}" for column in table.fields if column.name not in there.names]
+    new = [f"`{column.name}` {column.type.info.sql}" for column in table.fields if column.name not in there.names]
     if new:
         lake.spark.sql(f"ALTER TABLE delta.`{lake.path(table)}` ADD COLUMNS ({', '.join(new)})")
     for column in there.fields:

@@ -101,10 +101,10 @@ def check_columns(view: BatchView, rows: DataFrame) -> None:
             raise TransformError(
                 f"view {view.name!r}: its transform returns no column {field.name!r}, only {', '.join(found)}"
             )
-        if found[field.name] != field.type.sql:
+        if found[field.name] != field.type.info.sql:
             raise TransformError(
                 f"view {view.name!r}: its transform returns {field.name!r} as {found[field.name]}, "
-                f"declared is {field.type.sql}; cast it"
+                f"declared is {field.type.info.sql}; cast it"
             )
 
 

@@ -89,9 +89,9 @@ def check_columns(source: DerivedSource, rows: DataFrame) -> None:
         if column.name not in found:
             kept = " of the parent; keep the parent's ids and time" if column in source.of.facts else ""
             raise DerivationError(f"{here} no column {column.name!r}{kept}; it returns {', '.join(found)}")
-        if found[column.name] != column.type.sql:
+        if found[column.name] != column.type.info.sql:
             raise DerivationError(
-                f"{here} {column.name!r} as {found[column.name]}, declared is {column.type.sql}; cast it"
+                f"{here} {column.name!r} as {found[column.name]}, declared is {column.type.info.sql}; cast it"
             )
 
 

@@ -229,7 +229,7 @@ def version_of(side: str, change_type: str | None) -> Column:
 
 def row_of(table: Table, values: Mapping[str, str]) -> Column:
     """A row of the table from SQL by column."""
-    return F.struct(*(F.expr(values[field.name]).cast(field.type.sql).alias(field.name) for field in table.fields))
+    return F.struct(*(F.expr(values[field.name]).cast(field.type.info.sql).alias(field.name) for field in table.fields))
 
 
 def is_one_of(*actions: str) -> Column:
@@ -281,7 +281,7 @@ def audited(lake: Lake, table: Table, rows: DataFrame) -> Iterator[DataFrame]:
 def replace_rows(lake: Lake, table: Table, rows: DataFrame, *, state: State) -> None:
     """Make audited rows the table's, by a merge, or by an overwrite where it is empty or has other columns."""
     before = rows_in(lake, table)
-    same_columns = lake.read(table).dtypes == [(field.name, field.type.sql) for field in table.fields]
+    same_columns = lake.read(table).dtypes == [(field.name, field.type.info.sql) for field in table.fields]
     if not before or not same_columns:
         # Not an append: of two first fills at once, Delta refuses one overwrite, but would take both appends.
         state = state | {"rows_before": 0}

@@ -66,7 +66,7 @@ class Table:
     def ddl(self) -> str:
         """The columns as a Spark DDL string, key columns NOT NULL."""
         return ", ".join(
-            f"`{field.name}` {field.type.sql}" + ("" if field.nullable else " NOT NULL") for field in self.fields
+            f"`{field.name}` {field.type.info.sql}" + ("" if field.nullable else " NOT NULL") for field in self.fields
         )
 
 

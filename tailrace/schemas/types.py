@@ -84,11 +84,6 @@ class Type(str):
         return (Type, (str(self),)) if self.at_most is None else (List, (self.info.element, self.at_most))
 
     @property
-    def sql(self) -> str:
-        """What Spark SQL calls it."""
-        return self.info.sql
-
-    @property
     def packed(self) -> Packed:
         """How features of the type are packed; raises `TypeError` for a type that features do not have."""
         if self.info.packed is None:

@@ -256,13 +256,13 @@ def test_types_are_the_same_wherever_they_come_from():
     assert Type("vector(3)") is VECTOR
     assert Type("list(string)") == TAGS
     assert [pickle.loads(pickle.dumps(one)).at_most for one in (TAGS, VECTOR)] == [3, None]
-    assert [one.sql for one in (VECTOR, TAGS, SIZES, FLOAT32)] == [
+    assert [one.info.sql for one in (VECTOR, TAGS, SIZES, FLOAT32)] == [
         "array<float>",
         "array<string>",
         "array<bigint>",
         "float",
     ]
-    assert [spark_type(one.type).simpleString() for one in FEATURES] == [one.type.sql for one in FEATURES]
+    assert [spark_type(one.type).simpleString() for one in FEATURES] == [one.type.info.sql for one in FEATURES]
     assert fits(spark_type(TAGS), spark_type(List(STRING, at_most=9)), is_key=False)
     assert (
         Codec("one", [Column("tags", TAGS, "")]).fingerprint
