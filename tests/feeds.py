@@ -1,7 +1,6 @@
 """The shipped feeds and their tables, and loads of them, as tests name them."""
 
-from jobs.bronze.load import Intake
-from jobs.bronze.loaded import Loaded
+from jobs.bronze.load import Intake, Loaded
 from tailrace.definitions import load_definitions
 
 DEFINITIONS = load_definitions()

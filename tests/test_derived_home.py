@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.blocked import SourcesBlocked
 from jobs.maintenance import versions
-from tailrace.workspace.blocked_sources import SourcesBlocked
 from tailrace.workspace.workspace import Workspace
 from tests.tailrace.lake.copies import home_with
 

@@ -1,15 +1,16 @@
-"""The bronze load: files are claimed, and their rows appended to bronze, each exactly once."""
+"""The bronze load: files are claimed, and their rows appended to bronze, each exactly once; and what a load reports."""
 
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from pyspark.sql import DataFrame
 
-from jobs.blocked import Blocked, raise_first
-from jobs.bronze.claimed import FeedFiles, validate_claimed
+from jobs.blocked import Blocked, Reasons, raise_first
+from jobs.bronze.claimed import FeedFiles, RefusedPart, quarantine, validate_claimed
 from jobs.bronze.lines import check_rules, count_extra_names
 from jobs.bronze.listing import (
     Batch,
@@ -26,8 +27,6 @@ from jobs.bronze.listing import (
     read_batch,
     unfinished,
 )
-from jobs.bronze.loaded import Loaded
-from jobs.bronze.quarantine import RefusedPart, quarantine
 from jobs.bronze.schema_change import PARTLY, conform, remember_conformed
 from jobs.bronze.set_aside import FilesToExclude, exclude_files
 from jobs.bronze.topic import Topic, ends_of
@@ -35,6 +34,59 @@ from jobs.bronze.topic_parts import ends_claimed, new_parts, what_is_left
 from tailrace.lake.session import ROWS, Materialized
 from tailrace.lake.tables import Lake
 from tailrace.schemas.landing import Feed, Feeds, LandingError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What a load brought: files, valid rows per feed, and lines or files refused.
+
+    `waiting` counts the messages that it left in topics because they are behind a transaction that is open. `unread` are the
+    folders in the landing folder that no source reads. `extra` are fields of usable lines that no field of their feed names,
+    by feed, each with its lines. `blocked` has the feeds that are refused, each with the reason; their new data waits.
+    """
+
+    files: int = 0
+    rows: Mapping[str, int] = field(default_factory=dict)
+    quarantined: int = 0
+    waiting: int = 0
+    unread: tuple[str, ...] = field(default=(), compare=False)
+    extra: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    blocked: Reasons = field(default_factory=dict)
+
+    def __add__(self, other: "Loaded") -> "Loaded":
+        names = dict.fromkeys((*self.rows, *other.rows))
+        return Loaded(
+            files=self.files + other.files,
+            rows={name: self.rows.get(name, 0) + other.rows.get(name, 0) for name in names},
+            quarantined=self.quarantined + other.quarantined,
+            waiting=other.waiting,  # the later load left what the earlier one did
+            unread=other.unread,
+            blocked={**self.blocked, **other.blocked},
+            extra={
+                **self.extra,
+                **{feed: added(self.extra.get(feed, {}), names) for feed, names in other.extra.items()},
+            },
+        )
+
+    def json(self) -> dict[str, Any]:
+        """The figures as reports print them, with the rows of each feed; what is extra or unread only where there is any."""
+        shown: dict[str, Any] = {
+            "files": self.files,
+            **self.rows,
+            "quarantined": self.quarantined,
+            "waiting": self.waiting,
+        }
+        if self.unread:
+            shown["unread_folders"] = list(self.unread)
+        if self.extra:
+            shown["extra_fields"] = {feed: dict(names) for feed, names in self.extra.items()}
+        return shown
+
+
+def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """The sums of counts by name."""
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
+
 
 log = logging.getLogger(__name__)
 

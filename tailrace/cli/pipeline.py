@@ -107,7 +107,7 @@ def refresh(
 
 def refreshed(run: "Callable[[], Report]") -> "Report":
     """What a refresh did, also where sources were blocked."""
-    from tailrace.workspace.blocked_sources import SourcesBlocked
+    from jobs.blocked import SourcesBlocked
 
     try:
         return run()

@@ -134,7 +134,9 @@ class Lake:
         """The columns of the contract; one that the contract gained since the table was written is null."""
         rows = self.read(table)
         missing = {
-            field.name: F.lit(None).cast(field.type.info.sql) for field in table.fields if field.name not in rows.columns
+            field.name: F.lit(None).cast(field.type.info.sql)
+            for field in table.fields
+            if field.name not in rows.columns
         }
         return rows.withColumns(missing).select(*table.columns)
 

@@ -8,10 +8,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs import maintenance
-from jobs.blocked import BRONZE, SILVER, left_behind, note_left_behind, raise_first
+from jobs.blocked import (
+    BRONZE,
+    SILVER,
+    BlockedSources,
+    SourcesBlocked,
+    Waiting,
+    blocked_in,
+    blocked_json,
+    left_behind,
+    note_left_behind,
+    raise_first,
+    waiting_views,
+    without,
+)
 from jobs.bronze import load
-from jobs.bronze.load import Intake, catch_up
-from jobs.bronze.loaded import Loaded
+from jobs.bronze.load import Intake, Loaded, catch_up
 from jobs.bronze.set_aside import FilesToExclude, is_all_read, last_read
 from jobs.bronze.topic import PREFIX, topic_of, topics_of
 from jobs.gold import refresh as gold
@@ -32,15 +44,6 @@ from tailrace.schemas.landing import DIRECT_WRITES
 from tailrace.schemas.slots import check_within_reach, last_tick, to_text
 from tailrace.store.direct.log import Log
 from tailrace.store.failures import StoreError
-from tailrace.workspace.blocked_sources import (
-    BlockedSources,
-    SourcesBlocked,
-    Waiting,
-    blocked_in,
-    blocked_json,
-    waiting_views,
-    without,
-)
 from tailrace.workspace.resources import Resources
 from tailrace.workspace.silver_layer import run_silver
 from tailrace.workspace.undefined import found_in_everything

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from jobs.blocked import BRONZE, SILVER, Blocked, left_behind, note_left_behind
+from jobs.blocked import BRONZE, SILVER, Blocked, BlockedSource, blocked_in, left_behind, note_left_behind
 from jobs.silver import derive, follow, merge
 from jobs.silver.derive import Derived
 from jobs.silver.follow import Followed
 from jobs.silver.merge import Withdrawn
 from tailrace.definitions.derived_source import origins
-from tailrace.workspace.blocked_sources import BlockedSource, blocked_in
 from tailrace.workspace.resources import Resources
 
 

@@ -8,6 +8,7 @@ from pyspark.errors import AnalysisException
 from rich.console import Console
 from typer.testing import CliRunner
 
+from jobs.blocked import SourcesBlocked, blocked_in, blocked_json
 from jobs.bronze.set_aside import FilesToExclude
 from jobs.bronze.topic import KafkaAway
 from jobs.maintenance import Maintained
@@ -26,7 +27,6 @@ from tailrace.cli.output import (
 )
 from tailrace.errors import is_retryable
 from tailrace.settings import read_settings
-from tailrace.workspace.blocked_sources import SourcesBlocked, blocked_in, blocked_json
 from tailrace.workspace.refresh import Report, refresh_json, views_to_recount
 from tailrace.workspace.workspace import Workspace
 from tests import feeds

@@ -9,9 +9,9 @@ import pytest
 
 from jobs import blocked
 from jobs.bronze import load
+from jobs.bronze.claimed import RefusedPart, quarantine
 from jobs.bronze.listing import Known, LandedFile, claim, last_claim, read_batch, unfinished
 from jobs.bronze.load import Intake
-from jobs.bronze.quarantine import RefusedPart, quarantine
 from tailrace.definitions import EventSource, Field, Time, Type
 from tailrace.errors import DataError
 from tailrace.lake.tables import Lake
