@@ -125,7 +125,7 @@ _NAMES_OF = {
     "sinks.data_source": ("TailraceDataSource",),
     "tailrace.definitions": (
         *("Count", "Distinct", "Entity", "Feature", "FeatureService", "FeatureView", "First", "Last"),
-        "NewestIs",
+        *("FirstValue", "LastValue", "Max", "Mean", "Min", "NewestIs", "StdDev", "Sum", "Type", "Variance", "on_demand"),
         *("Delta", "DerivedSource", "EventSource", "Field", "Kafka", "Landing", "Lookup", "TableSource", "Time"),
         *("BOOL", "DATE", "FLOAT32", "FLOAT64", "INT64", "List", "STRING", "TIMESTAMP", "Vector"),
     ),
