@@ -125,7 +125,8 @@ _NAMES_OF = {
     "sinks.data_source": ("TailraceDataSource",),
     "tailrace.definitions": (
         *("Count", "Distinct", "Entity", "Feature", "FeatureService", "FeatureView", "First", "Last"),
-        *("FirstValue", "LastValue", "Max", "Mean", "Min", "NewestIs", "StdDev", "Sum", "Type", "Variance", "on_demand"),
+        *("FirstValue", "LastValue", "Max", "Mean", "Min", "NewestIs", "StdDev", "Sum", "Variance"),
+        *("Type", "on_demand"),
         *("Delta", "DerivedSource", "EventSource", "Field", "Kafka", "Landing", "Lookup", "TableSource", "Time"),
         *("BOOL", "DATE", "FLOAT32", "FLOAT64", "INT64", "List", "STRING", "TIMESTAMP", "Vector"),
     ),
