@@ -21,7 +21,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailrace.definitions.own_folder import own_spec
+from tailrace.definitions.own_folder import own_spec, parsed
 from tailrace.errors import DefinitionError
 from tailrace.schemas.tables import Column, Type
 
@@ -307,7 +307,7 @@ def says_something(tree: ast.Module) -> bool:
 def tree_of(file: Path) -> ast.Module:
     """The syntax tree of a file; raises `DefinitionError` for one that cannot be read."""
     try:
-        return ast.parse(file.read_bytes(), str(file))
+        return parsed(file)
     except (OSError, SyntaxError, ValueError) as error:
         raise DefinitionError(f"{file}: {type(error).__name__}: {error}") from error
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from types import ModuleType
 
 from tailrace.errors import DefinitionError
@@ -23,6 +23,9 @@ from tailrace.errors import DefinitionError
 PREFIX = "definitions_"  # of the names of modules that Python does not find by their own
 PRODUCT_FOLDER = Path(__file__).resolve().parents[2]
 _one_folder_at_a_time = RLock()
+# Python counts how deep its parser is for all threads together, and fails where several parse at once
+# (https://github.com/python/cpython/issues/106905); views are refreshed in threads.
+_one_parser_at_a_time = Lock()
 
 
 def own_spec(name: str, folder: Path) -> ModuleSpec | None:
@@ -72,9 +75,15 @@ def importable(folder: Path) -> Iterator[None]:
             sys.modules.update(others)
 
 
+def parsed(file: Path) -> ast.Module:
+    """The syntax tree of a file; raises what `ast.parse` does."""
+    with _one_parser_at_a_time:
+        return ast.parse(file.read_bytes(), str(file))
+
+
 def refuse_late_imports(file: Path) -> None:
     """Raise `DefinitionError` for a function that imports a module of the folder, which is not found when it runs."""
-    for function in ast.walk(ast.parse(file.read_bytes(), str(file))):
+    for function in ast.walk(parsed(file)):
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         for line in ast.walk(function):

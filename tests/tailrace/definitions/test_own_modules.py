@@ -1,12 +1,16 @@
 """A module beside the definitions, which they import, is part of what they say."""
 
 import ast
+import gc
 import shutil
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tailrace.definitions import DefinitionError, load_anew, load_definitions
+from tailrace.definitions import DefinitionError, fingerprints, load_anew, load_definitions
 from tailrace.definitions.fingerprints import computing_syntax, own_modules, source_of, syntax_of
 
 PACKAGE = "mine"
@@ -177,3 +181,35 @@ def test_syntax_is_spelled_without_what_is_empty_as_versions_of_python_differ_in
     [function] = ast.parse("def f(): # says nothing\n    return None").body
 
     assert syntax_of(function) == "FunctionDef(name='f', args=arguments(), body=[Return(value=Constant())])"
+
+
+class SlowToGo:
+    """Garbage that another thread runs in place of while it is collected."""
+
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        time.sleep(1e-4)
+
+
+@pytest.fixture
+def often_collected():
+    before, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(50, 1, 1)
+    sys.setswitchinterval(1e-6)
+    yield
+    gc.set_threshold(*before)
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("often_collected")
+def test_files_are_parsed_by_several_threads_at_once():
+    """Views are refreshed side by side, and each asks for the syntax of its transform."""
+
+    def parse(_):
+        SlowToGo()
+        return len(fingerprints.tree_of(Path(fingerprints.__file__)).body)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert len(set(threads.map(parse, range(100)))) == 1
