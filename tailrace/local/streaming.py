@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.streaming.heartbeat import SILENT_SECONDS, read_heartbeat, stream_runs
-from tailrace.definitions import Kafka, load_definitions
 from tailrace.errors import DefinitionError
 from tailrace.lake.atomic_file import put
 from tailrace.local.background import (
@@ -137,6 +136,8 @@ def followed_by_stream(settings: Settings) -> str | None:
     """What the stream of a home follows, in words; None where it has none, or no definitions that can be used."""
     if not settings.stream.enabled:
         return None
+    from tailrace.definitions import Kafka, load_definitions  # which load what checks conditions
+
     try:
         source = load_definitions(settings.features).streamed_source
     except DefinitionError:  # the stream's own log says why
