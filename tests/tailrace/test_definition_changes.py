@@ -51,7 +51,7 @@ def define(folder, views, *fields, derived="rows"):
     lines = "".join(VIEW.format(name, rest) for name, rest in views.items())
     text = HEAD.format(fields="".join(f'Field("{name}", STRING),' for name in fields), derived=derived)
     # A file of another name each time: one that was written within the same second may be taken for the one before.
-    for old in folder.iterdir():
+    for old in folder.glob("*.py"):
         old.unlink()
     (folder / f"views_{len(fields)}.py").write_text(text + lines)
 
