@@ -9,11 +9,11 @@ from typing import Any
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
-from jobs.maintenance import first_line
 from tailrace.definitions import Definitions
 from tailrace.definitions.derived_source import origins
 from tailrace.errors import DataError, TailraceError, is_retryable
 from tailrace.lake.delta_log import CONFLICTS
+from tailrace.lake.session import first_line
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze
 

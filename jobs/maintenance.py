@@ -24,6 +24,7 @@ from tailrace.lake.maintenance import (
     has_needless_deletion_vectors,
     vacuum,
 )
+from tailrace.lake.session import first_line
 from tailrace.lake.tables import Lake
 from tailrace.schemas import bronze, view_tables
 from tailrace.schemas.tables import Table
@@ -187,10 +188,6 @@ def vacuumed(lake: Lake, table: Table, needs: list[Need], done: Maintained) -> M
         names = ", ".join(one.by for one in needed if one.pin.version == oldest)
         return replace(done, held_by=f"version {oldest} is older than the retention and needed by {names}")
     return replace(done, removed_files=result.files, removed_bytes=result.bytes)
-
-
-def first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def is_vacuum_due(since: int, version: int) -> bool:

@@ -13,7 +13,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.gold.compute import compute, inputs_of
-from jobs.gold.incremental import SignedRows, Step, add_changes, change_named
+from jobs.gold.incremental import SignedRows, Step, add_changes
+from jobs.gold.named_keys import change_named
 from tailrace.definitions import BatchView, Definitions
 from tailrace.errors import ConflictError
 from tailrace.lake import commit

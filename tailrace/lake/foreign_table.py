@@ -33,7 +33,7 @@ from tailrace.lake.delta_log import (
     read_entry,
 )
 from tailrace.lake.log_diff import Actions, SignedFile, has_change_feed, is_laid_out_anew, signed_files
-from tailrace.lake.session import java_class
+from tailrace.lake.session import first_line, java_class
 
 CHANGE_FEED = "change feed"
 DATA_FILES = "data files"
@@ -213,9 +213,3 @@ class ForeignTable:
         pairs = snapshot.metadata().configuration().mkString("\0").split("\0")
         named = (one.partition(" -> ") for one in pairs)  # as Scala writes a pair of a map
         return {name: value for name, _, value in named}
-
-
-def first_line(error: Exception) -> str:
-    """What an error of Spark or of Java says, on one line."""
-    java = error.java_exception.getMessage() if isinstance(error, Py4JJavaError) else None
-    return str(java or error).strip().partition("\n")[0]

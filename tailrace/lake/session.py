@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 import pyarrow as pa
+from py4j.protocol import Py4JJavaError
 from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
@@ -193,6 +194,12 @@ def is_met(condition: str) -> Column:
 def to_join(frame: DataFrame, *, rows: int) -> DataFrame:
     """Rows that a large table is joined with; Spark goes by an estimate made before they were computed."""
     return F.broadcast(frame) if rows <= BROADCAST else frame
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, that of Java by its own message, on one line; its kind where it says nothing."""
+    java = error.java_exception.getMessage() if isinstance(error, Py4JJavaError) else None
+    return next(iter(str(java or error).strip().splitlines()), type(error).__name__)
 
 
 def release(frame: DataFrame) -> None:

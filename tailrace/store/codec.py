@@ -182,8 +182,7 @@ class Codec:
             spans = zip(values, (size + starts).tolist(), (size + ends).tolist(), strict=True)
             here = f"view {self.view}, feature {self.features[i].name}"
             try:
-                found = (decode(value[start:end]) for value, start, end in spans)
-                column = np.fromiter(found, object, len(rows))
+                column = np.fromiter([decode(value[start:end]) for value, start, end in spans], object, len(rows))
             except UnicodeDecodeError as error:
                 raise CodecError(f"{here}: a value is not UTF-8: {error}") from error
             except ValueError as error:

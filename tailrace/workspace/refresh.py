@@ -38,6 +38,7 @@ from sinks import direct_writes
 from sinks.history import Pushed
 from sinks.purge import LookedOver, look_over
 from sinks.push import push_views
+from tailrace.lake.session import first_line
 from tailrace.lake.task_progress import Progress, say_nothing
 from tailrace.quality.gate import Verdict
 from tailrace.schemas.landing import DIRECT_WRITES
@@ -306,7 +307,7 @@ def maintain_all(workspace: Resources) -> Json:
         seen = look_over(workspace.store)
         undefined = found_in_everything(workspace, seen.views)
     except StoreError as error:
-        failure = maintenance.first_line(error)
+        failure = first_line(error)
     return {
         "tables": {name: asdict(one) for name, one in tables.items()},
         "forgotten_writes": seen.forgotten,

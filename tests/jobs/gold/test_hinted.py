@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from delta.tables import DeltaTable
 
-from jobs.gold import incremental, refresh
+from jobs.gold import named_keys, refresh
 from jobs.gold.compute import TransformError
 from tailrace.definitions import BatchView, Definitions, Feature, Type
 from tailrace.lake.tables import Lake
@@ -88,7 +88,7 @@ def test_a_row_that_the_transform_no_longer_gives_goes(documents):
 
 @pytest.mark.slow
 def test_a_hint_that_leaves_out_what_changed_is_caught_and_gold_stays(documents, monkeypatch):
-    monkeypatch.setattr(incremental, "SAMPLED", 1)
+    monkeypatch.setattr(named_keys, "SAMPLED", 1)
     bring(documents, SIBLINGS)
     version = documents.version(FACTS.table)
     deliver(documents, {"document_id": "d1", "folder": "/b"})
@@ -104,17 +104,17 @@ def test_a_hint_that_leaves_out_what_changed_is_caught_and_gold_stays(documents,
 def test_each_key_is_in_one_of_so_many_samples(spark):
     keys = spark.range(200).selectExpr("CAST(id AS STRING) AS document_id")
 
-    sampled = [keys.where(incremental.is_sampled(FACTS, part)).count() for part in range(incremental.SAMPLED)]
+    sampled = [keys.where(named_keys.is_sampled(FACTS, part)).count() for part in range(named_keys.SAMPLED)]
 
     assert sum(sampled) == 200
 
 
 def test_every_sample_is_checked_also_where_the_table_changes_at_the_same_hour_of_each_day():
-    turns = [incremental.turn_of(96 * day) for day in range(1000)]
+    turns = [named_keys.turn_of(96 * day) for day in range(1000)]
 
-    checked = [turn // incremental.SAMPLED % incremental.SAMPLED for turn in turns if turn % incremental.SAMPLED == 0]
+    checked = [turn // named_keys.SAMPLED % named_keys.SAMPLED for turn in turns if turn % named_keys.SAMPLED == 0]
 
-    assert set(checked) == set(range(incremental.SAMPLED))
+    assert set(checked) == set(range(named_keys.SAMPLED))
 
 
 @pytest.mark.slow
